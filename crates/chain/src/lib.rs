@@ -1,0 +1,186 @@
+//! The chain: registrations, stake, commitments, weights, blocks and seeds.
+//!
+//! [`Chain`] is what services see. Reads name a block and get one consistent state; calls are
+//! signed by a [`Keypair`], enter the next block, and their fate is asked for afterwards.
+
+pub mod error;
+pub mod keys;
+pub mod ledger;
+pub mod memory;
+
+pub use error::{CallError, Error};
+pub use keys::Keypair;
+pub use memory::MemoryChain;
+
+use protocol::{AccountId, Block, BlockHash, NetUid, Uid};
+use serde::{Deserialize, Serialize};
+
+/// Number and hash of a block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Head {
+    /// Height.
+    pub block: Block,
+    /// Hash of the header.
+    pub hash: BlockHash,
+}
+
+/// A call that a key signs; effects and errors are those of the pallets of the same names.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Call {
+    /// Buys a slot on a subnet for `hotkey`; signed by its coldkey, which becomes its owner.
+    BurnedRegister {
+        /// Subnet.
+        netuid: NetUid,
+        /// Key that gets the slot.
+        hotkey: AccountId,
+    },
+    /// Moves balance of the signing coldkey into stake of `hotkey`.
+    AddStake {
+        /// Key that gets the stake.
+        hotkey: AccountId,
+        /// Amount in rao.
+        amount_rao: u64,
+    },
+    /// Takes stake back into balance; signed by the coldkey that staked.
+    RemoveStake {
+        /// Key that loses the stake.
+        hotkey: AccountId,
+        /// Amount in rao.
+        amount_rao: u64,
+    },
+    /// Moves balance from the signer to another coldkey.
+    Transfer {
+        /// Receiver.
+        to: AccountId,
+        /// Amount in rao.
+        amount_rao: u64,
+    },
+    /// Opens a subnet owned by the signer.
+    RegisterNetwork,
+    /// Publishes up to 128 bytes under the signing hotkey, replacing what stood there.
+    SetCommitment {
+        /// Subnet.
+        netuid: NetUid,
+        /// Text of the commitment.
+        data: Vec<u8>,
+    },
+    /// Sets the weights of the signing hotkey, a validator with a permit.
+    SetWeights {
+        /// Subnet.
+        netuid: NetUid,
+        /// Miners.
+        uids: Vec<Uid>,
+        /// Their weights, same order; only the ratios count.
+        weights: Vec<u16>,
+        /// Version of the rules the validator runs.
+        version_key: u64,
+    },
+}
+
+/// Names a submitted call; equal calls of one signer with different nonces differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct CallId(pub [u8; 32]);
+
+/// What became of a submitted call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CallStatus {
+    /// Waits for a block.
+    Pending,
+    /// Stands in a block and took effect.
+    Applied(Block),
+    /// Stands in a block and was refused by the rules of the chain.
+    Refused(Block, CallError),
+    /// Not known here: never submitted, or too long ago.
+    Unknown,
+}
+
+/// A commitment as the chain stores it: content and block from one storage item.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredCommitment {
+    /// Who committed.
+    pub hotkey: AccountId,
+    /// Slot of the hotkey.
+    pub uid: Uid,
+    /// Block in which the commitment was included.
+    pub block: Block,
+    /// Hash of that block: unknown to everybody before the commitment was signed.
+    pub block_hash: BlockHash,
+    /// Bytes as committed, at most 128.
+    pub data: Vec<u8>,
+}
+
+/// State of one slot, in the units of the chain (65,535 is 1).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Neuron {
+    /// Slot.
+    pub uid: Uid,
+    /// Key in the slot.
+    pub hotkey: AccountId,
+    /// Owner of the key.
+    pub coldkey: AccountId,
+    /// Stake behind the hotkey.
+    pub stake_rao: u64,
+    /// Whether it may set weights.
+    pub validator_permit: bool,
+    /// Whether it set weights recently enough.
+    pub active: bool,
+    /// Block at which it last set weights (or registered).
+    pub last_update: Block,
+    /// Block at which the slot was taken.
+    pub block_at_registration: Block,
+    /// Consensus of the last epoch.
+    pub consensus: u16,
+    /// Incentive of the last epoch, of 65,535.
+    pub incentive: u16,
+    /// Dividends of the last epoch, of 65,535.
+    pub dividends: u16,
+    /// Validator trust of the last epoch.
+    pub validator_trust: u16,
+    /// Rao paid by the last epoch, miner and validator part together.
+    pub emission_rao: u64,
+    /// Weights it set: target and value.
+    pub weights: Vec<(Uid, u16)>,
+    /// Bonds it holds: target and value.
+    pub bonds: Vec<(Uid, u16)>,
+}
+
+/// State of a subnet at one block.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Metagraph {
+    /// Subnet.
+    pub netuid: NetUid,
+    /// Block of this state.
+    pub block: Block,
+    /// Blocks between two runs of Yuma Consensus.
+    pub tempo: u64,
+    /// Blocks that must pass between two settings of weights of one validator.
+    pub weights_rate_limit: u64,
+    /// Block of the last epoch; zero before the first.
+    pub last_epoch: Block,
+    /// Slots in order of uid; `neurons[i].uid` is `i`.
+    pub neurons: Vec<Neuron>,
+}
+
+/// A chain that services read and call; blocking, safe to share between threads.
+pub trait Chain: Send + Sync {
+    /// The newest finalized block.
+    fn head(&self) -> Result<Head, Error>;
+
+    /// Hash of a finalized block; `None` when it is not there (yet).
+    fn block_hash(&self, block: Block) -> Result<Option<BlockHash>, Error>;
+
+    /// The subnet at the newest finalized block.
+    fn metagraph(&self, netuid: NetUid) -> Result<Metagraph, Error>;
+
+    /// Commitments of all registered hotkeys at the newest finalized block, in order of uid.
+    fn commitments(&self, netuid: NetUid) -> Result<Vec<StoredCommitment>, Error>;
+
+    /// Free balance of a coldkey, in rao.
+    fn balance(&self, coldkey: AccountId) -> Result<u64, Error>;
+
+    /// Signs `call` and queues it for a coming block; the rules decide when it is included.
+    fn submit(&self, call: Call, signer: &Keypair) -> Result<CallId, Error>;
+
+    /// What became of a submitted call.
+    fn status(&self, id: CallId) -> Result<CallStatus, Error>;
+}

@@ -1,0 +1,2 @@
+//! The agon binary.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Reads a published model and measures it: runs parameters, never code.

@@ -1,0 +1,51 @@
+//! Publishes and fetches models by revision and hash.
+//!
+//! [`Hub`] is what services see. A revision never changes: who reads it gets exactly the bytes
+//! that were published, or an error.
+
+pub mod content;
+pub mod error;
+pub mod intake;
+pub mod store;
+
+pub use error::Error;
+pub use store::StoreHub;
+
+use protocol::{Digest, Repo, Revision};
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+
+/// One file of a revision.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct FileEntry {
+    /// Path inside the repo, with `/`; written by a stranger.
+    pub path: String,
+    /// Length.
+    pub size_bytes: u64,
+    /// Digest of the bytes.
+    pub sha256: Digest,
+}
+
+/// A model host; blocking, safe to share between threads.
+pub trait Hub: Send + Sync {
+    /// Publishes the files of `dir` as a new revision of `repo`, all or nothing.
+    ///
+    /// The same files give the same revision again.
+    fn publish(&self, repo: &Repo, dir: &Path) -> Result<Revision, Error>;
+
+    /// The newest revision; `None` when the repo does not exist.
+    fn latest(&self, repo: &Repo) -> Result<Option<Revision>, Error>;
+
+    /// The files of a revision in order of path; `None` when repo or revision do not exist.
+    fn list(&self, repo: &Repo, revision: &Revision) -> Result<Option<Vec<FileEntry>>, Error>;
+
+    /// Copies one file to `to`, which must not exist, reading at most `size_bytes_max` bytes.
+    fn fetch(
+        &self,
+        repo: &Repo,
+        revision: &Revision,
+        path: &str,
+        to: &Path,
+        size_bytes_max: u64,
+    ) -> Result<(), Error>;
+}

@@ -1,0 +1,1 @@
+//! The miner service: train or take a model, check, publish, commit; rebase.

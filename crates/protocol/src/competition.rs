@@ -1,0 +1,175 @@
+//! The rules of one contest as data: what `competitions/*.toml` hold.
+
+use crate::{CompetitionId, Digest};
+use serde::{Deserialize, Serialize};
+
+/// One contest with its limits and rules.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Competition {
+    /// Short name, such as `tiny` or `7b`; `[a-z0-9-]{1,32}`.
+    pub name: String,
+    /// Number of the competition in commitments.
+    pub id: CompetitionId,
+    /// First block at which these rules hold.
+    pub from_block: u64,
+    /// Share of the subnet's weight that goes to this competition, in (0, 1].
+    pub reward_share: f64,
+    /// What a model may be.
+    pub model: ModelLimits,
+    /// How text becomes tokens.
+    pub text: TextRules,
+    /// Where fresh text comes from.
+    pub dataset: DatasetRules,
+    /// How much is measured, and when.
+    pub evaluation: EvaluationRules,
+    /// How losses become weights.
+    pub scoring: ScoringRules,
+}
+
+/// Bounds that a model is checked against before any of its parameters is read.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelLimits {
+    /// Fewest parameters, inclusive; tied tensors count once.
+    pub n_parameters_min: u64,
+    /// Most parameters, inclusive.
+    pub n_parameters_max: u64,
+    /// Most bytes of all files of the repo together.
+    pub size_bytes_max: u64,
+    /// Admitted architectures by the `model_type` of their config, such as `llama`.
+    pub architectures: Vec<String>,
+}
+
+/// How text becomes sequences of tokens.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TextRules {
+    /// Where the tokenizer comes from.
+    pub tokenizer: TokenizerRules,
+    /// Tokens per sequence; each sequence predicts one token fewer.
+    pub sequence_length: usize,
+}
+
+/// Where the tokenizer of a competition comes from, pinned by content.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", tag = "kind")]
+pub enum TokenizerRules {
+    /// Byte-level BPE trained on the training text of the dataset when the network is set up.
+    Trained {
+        /// Number of tokens, the end-of-text token included.
+        vocabulary: usize,
+        /// Digest of the `tokenizer.json` that training must give; absent until set up.
+        sha256: Option<Digest>,
+    },
+    /// A `tokenizer.json` of a hub repo.
+    Hub {
+        /// Repo, such as `Xenova/gpt-4`.
+        repo: String,
+        /// Number of tokens, special ones included.
+        vocabulary: usize,
+        /// The token that ends a document.
+        end_of_text: u32,
+        /// Digest of the `tokenizer.json`; absent until an organiser has pinned it.
+        sha256: Option<Digest>,
+    },
+}
+
+/// Where fresh text comes from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", tag = "kind")]
+pub enum DatasetRules {
+    /// The bundled generator of stories, facts and arithmetic, with known entropy.
+    Generated {
+        /// Number that selects the world which the documents talk about.
+        world: u64,
+    },
+    /// Text files: UTF-8 text, JSONL with a field `text`, or a directory of such.
+    Files {
+        /// A file or a directory.
+        path: String,
+        /// Digest over the documents; absent until set up.
+        sha256: Option<Digest>,
+    },
+    /// A dataset on a hub.
+    Hub {
+        /// Repo, such as `HuggingFaceFW/fineweb-edu-score-2`.
+        repo: String,
+        /// Column that holds the text.
+        text_column: String,
+        /// Revision of the repo; absent until an organiser has pinned it.
+        revision: Option<crate::Revision>,
+    },
+}
+
+/// How much is measured in a round, and when rounds are.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EvaluationRules {
+    /// Blocks between rounds: the hash of each block divisible by it seeds a round.
+    pub blocks_per_round: u64,
+    /// Blocks that a commitment must be older than the block that seeds the round.
+    pub commitment_age_min: u64,
+    /// Batches per round, the m of equation 4.
+    pub n_batches: usize,
+    /// Sequences per batch.
+    pub sequences_per_batch: usize,
+    /// Models that stay in the pool from round to round; new commitments come on top.
+    pub n_models_kept: usize,
+}
+
+/// How losses become weights.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ScoringRules {
+    /// The decision rule.
+    pub rule: Rule,
+    /// What is compared.
+    pub loss: LossKind,
+    /// Advantage of the earlier model.
+    pub epsilon: Epsilon,
+    /// Temperature T of the softmax (equation 6).
+    pub temperature: f64,
+    /// Weight of the old value in the moving average.
+    pub alpha: f64,
+}
+
+/// How pairs of models are compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Rule {
+    /// The paper: a win per batch and pair (equations 3 to 5).
+    Wins,
+    /// The reference since 2024-10: one comparison of mean losses, among competitive models only.
+    Mean,
+}
+
+/// What a comparison looks at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LossKind {
+    /// Equation 2, the paper's.
+    Perplexity,
+    /// Equation 1, the reference's.
+    CrossEntropy,
+}
+
+/// Advantage of the earlier model, as a fraction of its loss.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", tag = "kind")]
+pub enum Epsilon {
+    /// Always the same fraction.
+    Fixed {
+        /// The fraction, in [0, 1).
+        value: f64,
+    },
+    /// From `start` down to `end` while the earlier model ages by `blocks`.
+    Linear {
+        /// Fraction at age zero, in [0, 1).
+        start: f64,
+        /// Fraction from age `blocks` on.
+        end: f64,
+        /// Blocks that the decay takes.
+        blocks: u64,
+    },
+}

@@ -1,0 +1,240 @@
+//! Who and where: accounts, uids, blocks, subnets, repos.
+
+use blake2::{Blake2b512, Digest as _};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+use std::{fmt, str::FromStr};
+
+/// Slot number of a hotkey on a subnet.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(transparent)]
+pub struct Uid(pub u16);
+
+/// Height of the chain.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(transparent)]
+pub struct Block(pub u64);
+
+/// Number of a subnet.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(transparent)]
+pub struct NetUid(pub u16);
+
+/// Number of a competition, as it stands in a commitment.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(transparent)]
+pub struct CompetitionId(pub u16);
+
+/// Public key of a hotkey or a coldkey; written as an SS58 address with prefix 42.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AccountId(pub [u8; 32]);
+
+/// Hash of a block; written `0x` and 64 hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BlockHash(pub [u8; 32]);
+
+/// A place on a hub, `owner/name`; both parts match `[A-Za-z0-9][A-Za-z0-9._-]{0,95}`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Repo(String);
+
+/// Content id of a repo on a hub: 40 lower-case hexadecimal digits.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Revision(String);
+
+/// A text is not what its type requires.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{text}` is not {expected}")]
+pub struct IdError {
+    text: String,
+    expected: &'static str,
+}
+
+/// Names what was refused, cut to 80 characters and without control characters.
+fn refuse(text: &str, expected: &'static str) -> IdError {
+    let text = text.chars().take(80).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
+    IdError { text, expected }
+}
+
+impl Block {
+    /// Blocks from `earlier` to `self`; zero when `earlier` is not earlier.
+    pub fn since(self, earlier: Self) -> u64 {
+        self.0.saturating_sub(earlier.0)
+    }
+}
+
+impl AccountId {
+    const PREFIX: u8 = 42;
+
+    fn checksum(&self) -> [u8; 2] {
+        let mut hasher = Blake2b512::new();
+        hasher.update(b"SS58PRE");
+        hasher.update([Self::PREFIX]);
+        hasher.update(self.0);
+        let hash = hasher.finalize();
+        [hash[0], hash[1]]
+    }
+}
+
+impl fmt::Display for AccountId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut bytes = [0; 35];
+        bytes[0] = Self::PREFIX;
+        bytes[1..33].copy_from_slice(&self.0);
+        bytes[33..].copy_from_slice(&self.checksum());
+        f.write_str(&bs58::encode(bytes).into_string())
+    }
+}
+
+impl FromStr for AccountId {
+    type Err = IdError;
+
+    fn from_str(text: &str) -> Result<Self, IdError> {
+        let refuse = || refuse(text, "an SS58 address with prefix 42");
+        let mut bytes = [0; 35];
+        let n = bs58::decode(text).onto(&mut bytes[..]).map_err(|_| refuse())?;
+        let account = Self(bytes[1..33].try_into().map_err(|_| refuse())?);
+        if n != 35 || bytes[0] != Self::PREFIX || bytes[33..] != account.checksum() {
+            return Err(refuse());
+        }
+        Ok(account)
+    }
+}
+
+impl fmt::Display for BlockHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "0x{}", hex::encode(self.0))
+    }
+}
+
+impl FromStr for BlockHash {
+    type Err = IdError;
+
+    /// Reads 64 hexadecimal digits, with or without `0x`.
+    fn from_str(text: &str) -> Result<Self, IdError> {
+        let mut bytes = [0; 32];
+        hex::decode_to_slice(text.strip_prefix("0x").unwrap_or(text), &mut bytes)
+            .map_err(|_| refuse(text, "a block hash of 64 hexadecimal digits"))?;
+        Ok(Self(bytes))
+    }
+}
+
+impl Repo {
+    /// The text `owner/name`.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Owner and name.
+    pub fn parts(&self) -> (&str, &str) {
+        self.0.split_once('/').unwrap_or((&self.0, ""))
+    }
+}
+
+impl FromStr for Repo {
+    type Err = IdError;
+
+    fn from_str(text: &str) -> Result<Self, IdError> {
+        let is_part = |part: &str| {
+            (1..=96).contains(&part.len())
+                && part.starts_with(|c: char| c.is_ascii_alphanumeric())
+                && part.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
+        };
+        match text.split_once('/') {
+            Some((owner, name)) if is_part(owner) && is_part(name) => Ok(Self(text.to_owned())),
+            _ => Err(refuse(text, "a repo `owner/name`")),
+        }
+    }
+}
+
+impl Revision {
+    /// The 40 digits.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Revision {
+    type Err = IdError;
+
+    fn from_str(text: &str) -> Result<Self, IdError> {
+        let is_digit = |c: u8| c.is_ascii_digit() || (b'a'..=b'f').contains(&c);
+        if text.len() == 40 && text.bytes().all(is_digit) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(refuse(text, "a revision of 40 hexadecimal digits"))
+        }
+    }
+}
+
+macro_rules! as_text {
+    ($($type:ty),*) => {$(
+        impl Serialize for $type {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $type {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
+                text.parse().map_err(D::Error::custom)
+            }
+        }
+    )*};
+}
+as_text!(AccountId, BlockHash, Repo, Revision);
+
+macro_rules! display_inner {
+    ($($type:ty),*) => {$(
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+    )*};
+}
+display_inner!(Uid, Block, NetUid, CompetitionId, Repo, Revision);
+
+macro_rules! debug_as_text {
+    ($($type:ty),*) => {$(
+        impl fmt::Debug for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{self}")
+            }
+        }
+    )*};
+}
+debug_as_text!(AccountId, BlockHash);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ss58_agrees_with_the_dev_account_alice() {
+        let alice = "5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQY";
+        let account: AccountId = alice.parse().unwrap();
+        assert_eq!(
+            hex::encode(account.0),
+            "d43593c715fdd31c61141abd04a99fd6822c8558854ccde39a5684e7a56da27d"
+        );
+        assert_eq!(account.to_string(), alice);
+        let typo = alice.replace("Xb", "Xc");
+        assert!(typo.parse::<AccountId>().is_err(), "one wrong letter must be noticed");
+    }
+
+    #[test]
+    fn repos_that_could_leave_their_folder_are_refused() {
+        assert!("acme/model-1".parse::<Repo>().is_ok());
+        for bad in ["", "acme", "a/b/c", "../x", "a/..", "a/.b", "/a", "a/", "a b/c", "a/b\n"] {
+            assert!(bad.parse::<Repo>().is_err(), "{bad:?}");
+        }
+    }
+}

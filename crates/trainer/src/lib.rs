@@ -1,0 +1,1 @@
+//! Makes a model better: optimizer, schedule, checkpoints.

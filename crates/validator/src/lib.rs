@@ -1,0 +1,1 @@
+//! The validator service: sync, sample, evaluate, decide, set weights, publish the record.
