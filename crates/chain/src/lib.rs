@@ -7,10 +7,13 @@ pub mod error;
 pub mod keys;
 pub mod ledger;
 pub mod memory;
+pub mod payload;
 
 pub use error::{CallError, Error};
 pub use keys::Keypair;
+pub use ledger::{EpochSummary, Genesis, Hyperparameters, Ledger, SubnetGenesis};
 pub use memory::MemoryChain;
+pub use payload::SignedCall;
 
 use protocol::{AccountId, Block, BlockHash, NetUid, Uid};
 use serde::{Deserialize, Serialize};
@@ -172,8 +175,12 @@ pub trait Chain: Send + Sync {
     /// The subnet at the newest finalized block.
     fn metagraph(&self, netuid: NetUid) -> Result<Metagraph, Error>;
 
-    /// Commitments of all registered hotkeys at the newest finalized block, in order of uid.
-    fn commitments(&self, netuid: NetUid) -> Result<Vec<StoredCommitment>, Error>;
+    /// Commitments of all registered hotkeys in the state after block `at`, in order of uid.
+    ///
+    /// Content and block of each come from one storage item. Validators name the block, so that
+    /// they agree however late they ask; at least the last 256 blocks can be asked for, an older
+    /// or future one is an error that names it.
+    fn commitments(&self, netuid: NetUid, at: Block) -> Result<Vec<StoredCommitment>, Error>;
 
     /// Free balance of a coldkey, in rao.
     fn balance(&self, coldkey: AccountId) -> Result<u64, Error>;

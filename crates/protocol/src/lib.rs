@@ -10,6 +10,7 @@ pub mod id;
 pub mod loss;
 pub mod outcome;
 pub mod seed;
+pub mod yuma;
 
 pub use competition::Competition;
 pub use digest::Digest;

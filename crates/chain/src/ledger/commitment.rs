@@ -1,0 +1,53 @@
+//! Commitments: up to 128 bytes under a hotkey, with the block in which they came.
+
+use super::{Ledger, subnet::Commitment};
+use crate::{CallError, StoredCommitment};
+use protocol::{AccountId, NetUid};
+
+/// Most bytes in a commitment: the largest raw field of the pallet.
+pub const COMMITMENT_BYTES_MAX: usize = 128;
+
+impl Ledger {
+    /// `set_commitment`: replaces content and block together.
+    pub(super) fn set_commitment(
+        &mut self,
+        hotkey: AccountId,
+        netuid: NetUid,
+        data: &[u8],
+    ) -> Result<(), CallError> {
+        let now = self.now();
+        if data.len() > COMMITMENT_BYTES_MAX {
+            return Err(CallError::CommitmentTooLong);
+        }
+        let subnet = self
+            .subnets
+            .get_mut(&netuid)
+            .filter(|subnet| subnet.uids.contains_key(&hotkey))
+            .ok_or(CallError::AccountNotAllowedCommit)?;
+        let limit = subnet.hyperparameters.commitment_rate_limit;
+        if subnet.commitments.get(&hotkey).is_some_and(|last| now.since(last.block) < limit) {
+            return Err(CallError::CommitmentSetRateLimitExceeded);
+        }
+        subnet.commitments.insert(hotkey, Commitment { block: now, data: data.to_vec() });
+        Ok(())
+    }
+
+    /// Commitments of all hotkeys that hold a slot, in order of uid; `None` without the subnet.
+    ///
+    /// A commitment outlives the slot: a hotkey that registers again finds its last one there,
+    /// with the block of then.
+    pub fn commitments(&self, netuid: NetUid) -> Option<Vec<StoredCommitment>> {
+        let subnet = self.subnets.get(&netuid)?;
+        let stored = |slot: &super::subnet::Slot| {
+            let commitment = subnet.commitments.get(&slot.hotkey)?;
+            Some(StoredCommitment {
+                hotkey: slot.hotkey,
+                uid: *subnet.uids.get(&slot.hotkey)?,
+                block: commitment.block,
+                block_hash: self.block_hash(commitment.block)?,
+                data: commitment.data.clone(),
+            })
+        };
+        Some(subnet.slots.iter().filter_map(stored).collect())
+    }
+}

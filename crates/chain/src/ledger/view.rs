@@ -1,0 +1,90 @@
+//! Reading the ledger.
+
+use super::{
+    Ledger,
+    subnet::{Slot, Subnet},
+};
+use crate::{Metagraph, Neuron};
+use protocol::{AccountId, NetUid, Uid};
+
+/// Where all the money is; `issued` is the sum of the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Supply {
+    /// All that ever came into being.
+    pub issued_rao: u64,
+    /// Free balances.
+    pub balances_rao: u64,
+    /// Stake.
+    pub staked_rao: u64,
+    /// Emission that waits for an epoch.
+    pub pending_rao: u64,
+    /// Locked by owners of subnets.
+    pub locked_rao: u64,
+    /// Gone: prices of slots, and what rounding left of emissions.
+    pub burned_rao: u64,
+}
+
+impl Ledger {
+    /// Where all the money is.
+    pub fn supply(&self) -> Supply {
+        let subnets = |field: fn(&Subnet) -> u64| self.subnets.values().map(field).sum();
+        Supply {
+            issued_rao: self.issued_rao,
+            balances_rao: self.accounts.values().map(|account| account.balance_rao).sum(),
+            staked_rao: self.stakes.values().sum(),
+            pending_rao: subnets(|subnet| subnet.pending_rao),
+            locked_rao: subnets(|subnet| subnet.locked_rao),
+            burned_rao: self.burned_rao,
+        }
+    }
+
+    /// Numbers of all subnets.
+    pub fn netuids(&self) -> Vec<NetUid> {
+        self.subnets.keys().copied().collect()
+    }
+
+    /// Coldkey of a hotkey that was ever registered.
+    pub fn owner(&self, hotkey: AccountId) -> Option<AccountId> {
+        self.owners.get(&hotkey).copied()
+    }
+
+    /// What a slot of the subnet costs now.
+    pub fn burn_rao(&self, netuid: NetUid) -> Option<u64> {
+        self.subnets.get(&netuid).map(|subnet| subnet.burn_rao)
+    }
+
+    /// The subnet after the newest block.
+    pub fn metagraph(&self, netuid: NetUid) -> Option<Metagraph> {
+        let subnet = self.subnets.get(&netuid)?;
+        let neurons = (0..).map(Uid).zip(&subnet.slots);
+        Some(Metagraph {
+            netuid,
+            block: self.head.block,
+            tempo: subnet.hyperparameters.tempo.into(),
+            weights_rate_limit: subnet.hyperparameters.weights_rate_limit,
+            last_epoch: subnet.last_epoch,
+            neurons: neurons.map(|(uid, slot)| self.neuron(uid, slot)).collect(),
+        })
+    }
+
+    fn neuron(&self, uid: Uid, slot: &Slot) -> Neuron {
+        let cells = |row: &[(u16, u16)]| row.iter().map(|(j, value)| (Uid(*j), *value)).collect();
+        Neuron {
+            uid,
+            hotkey: slot.hotkey,
+            coldkey: self.owners.get(&slot.hotkey).copied().unwrap_or(slot.hotkey),
+            stake_rao: self.total_stake(slot.hotkey),
+            validator_permit: slot.validator_permit,
+            active: slot.active,
+            last_update: slot.last_update,
+            block_at_registration: slot.block_at_registration,
+            consensus: slot.consensus,
+            incentive: slot.incentive,
+            dividends: slot.dividends,
+            validator_trust: slot.validator_trust,
+            emission_rao: slot.emission_rao,
+            weights: cells(&slot.weights),
+            bonds: cells(&slot.bonds),
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! Setting weights.
+
+use super::{
+    Ledger, ROOT,
+    subnet::{Slot, Subnet},
+};
+use crate::CallError;
+use protocol::{AccountId, Block, NetUid, Uid, yuma};
+use std::collections::BTreeSet;
+
+impl Ledger {
+    /// `set_weights`: the checks of the pallet in its order, then the upscaled row.
+    pub(super) fn set_weights(
+        &mut self,
+        hotkey: AccountId,
+        netuid: NetUid,
+        (uids, weights): (&[Uid], &[u16]),
+        version_key: u64,
+    ) -> Result<(), CallError> {
+        if netuid == ROOT {
+            return Err(CallError::CanNotSetRootNetworkWeights);
+        }
+        if uids.len() != weights.len() {
+            return Err(CallError::WeightVecNotEqualSize);
+        }
+        let now = self.now();
+        let subnet = self.subnets.get(&netuid).ok_or(CallError::SubnetNotExists)?;
+        if uids.len() > subnet.slots.len() {
+            return Err(CallError::UidsLengthExceedUidsInSubNet);
+        }
+        let (own, slot) = subnet.slot(&hotkey).ok_or(CallError::HotKeyNotRegisteredInSubNet)?;
+        if self.total_stake(hotkey) < subnet.hyperparameters.stake_threshold_rao {
+            return Err(CallError::NotEnoughStakeToSetWeights);
+        }
+        subnet.check_sender(slot, uids == [own], version_key, now)?;
+        let is_self_weight = uids == [own];
+        let row = subnet.row(uids, weights, is_self_weight)?;
+        let slot = self.subnets.get_mut(&netuid).and_then(|s| s.slots.get_mut(usize::from(own.0)));
+        if let Some(slot) = slot {
+            slot.weights = row;
+            slot.last_update = now;
+        }
+        Ok(())
+    }
+}
+
+impl Subnet {
+    /// Whether who sends may set weights now; weighing only oneself needs no permit.
+    fn check_sender(
+        &self,
+        slot: &Slot,
+        is_self_weight: bool,
+        version_key: u64,
+        now: Block,
+    ) -> Result<(), CallError> {
+        let rules = &self.hyperparameters;
+        if rules.weights_version != 0 && version_key < rules.weights_version {
+            return Err(CallError::IncorrectWeightVersionKey);
+        }
+        if slot.last_update.0 != 0 && now.since(slot.last_update) < rules.weights_rate_limit {
+            return Err(CallError::SettingWeightsTooFast);
+        }
+        if !slot.validator_permit && !is_self_weight {
+            return Err(CallError::NeuronNoValidatorPermit);
+        }
+        Ok(())
+    }
+
+    /// The row to store, if the weights themselves are in order.
+    fn row(
+        &self,
+        uids: &[Uid],
+        weights: &[u16],
+        is_self_weight: bool,
+    ) -> Result<Vec<(u16, u16)>, CallError> {
+        let rules = &self.hyperparameters;
+        let unique: BTreeSet<&Uid> = uids.iter().collect();
+        if unique.len() != uids.len() {
+            return Err(CallError::DuplicateUids);
+        }
+        if uids.iter().any(|uid| usize::from(uid.0) >= self.slots.len()) {
+            return Err(CallError::UidVecContainInvalidOne);
+        }
+        let fewest = usize::from(rules.min_weights).min(self.slots.len());
+        if uids.len() < fewest && !is_self_weight {
+            return Err(CallError::WeightVecLengthIsLow);
+        }
+        let upscaled = yuma::max_upscale(weights);
+        if !is_self_weight && !yuma::is_max_limited(&upscaled, rules.max_weight_limit) {
+            return Err(CallError::MaxWeightExceeded);
+        }
+        Ok(uids.iter().map(|uid| uid.0).zip(upscaled).collect())
+    }
+}

@@ -1,0 +1,282 @@
+//! What every [`Chain`] promises, as functions over a [`World`].
+
+use chain::{
+    Call, CallError, CallId, CallStatus, Chain, Error, Genesis, Hyperparameters, Keypair,
+    Metagraph, SubnetGenesis,
+};
+use protocol::{Block, NetUid, Seed, Uid};
+use std::sync::Arc;
+
+/// A chain under test and the means to let time pass on it.
+pub(crate) struct World {
+    pub(crate) chain: Arc<dyn Chain>,
+    pub(crate) next_block: Box<dyn Fn()>,
+}
+
+pub(crate) const NETUID: NetUid = NetUid(1);
+pub(crate) const TAO: u64 = 1_000_000_000;
+const TEMPO: u16 = 9;
+
+/// Runs the suite over the worlds that a function makes: `contract!(memory)`.
+macro_rules! contract {
+    ($make:ident) => {
+        mod $make {
+            $crate::suite::contract!(
+                @ $make:
+                the_head_moves_by_one_and_its_hash_is_kept,
+                a_registered_hotkey_appears_with_its_owner_and_stake,
+                a_commitment_comes_with_the_block_that_holds_it,
+                the_commitments_after_a_block_stay_what_they_were,
+                states_that_are_not_held_are_named_in_the_error,
+                a_refused_call_names_the_rule_and_changes_nothing,
+                an_unknown_subnet_and_an_unknown_call_are_said_to_be_so,
+                weights_make_incentive_and_pay_at_the_tempo,
+                calls_of_one_key_apply_in_the_order_of_submission,
+            );
+        }
+    };
+    (@ $make:ident: $($test:ident,)*) => {
+        $(
+            #[test]
+            fn $test() {
+                $crate::suite::$test(&$crate::$make);
+            }
+        )*
+    };
+}
+pub(crate) use contract;
+
+type Make<'a> = &'a dyn Fn(&Genesis) -> World;
+
+pub(crate) fn key(number: u64) -> Keypair {
+    Keypair::from_seed(Seed::of_number(number))
+}
+
+/// Coldkeys 0 to 9 hold 1,000 TAO each; coldkey 9 owns the subnet.
+pub(crate) fn genesis() -> Genesis {
+    let hyperparameters = Hyperparameters {
+        tempo: TEMPO,
+        max_validators: 2,
+        max_registrations_per_block: 16,
+        target_registrations: 16,
+        weights_rate_limit: 3,
+        commitment_rate_limit: 5,
+        ..Hyperparameters::default()
+    };
+    Genesis {
+        seed: 1,
+        accounts: (0..10).map(|i| (key(i).public(), 1_000 * TAO)).collect(),
+        subnets: vec![SubnetGenesis { owner: key(9).public(), hyperparameters }],
+        ..Genesis::default()
+    }
+}
+
+impl World {
+    fn head(&self) -> Block {
+        self.chain.head().unwrap().block
+    }
+
+    fn metagraph(&self) -> Metagraph {
+        self.chain.metagraph(NETUID).unwrap()
+    }
+
+    fn submit(&self, signer: &Keypair, call: Call) -> CallId {
+        self.chain.submit(call, signer).unwrap()
+    }
+
+    /// Submits and lets a block pass.
+    fn call(&self, signer: &Keypair, call: Call) -> CallStatus {
+        let id = self.submit(signer, call);
+        (self.next_block)();
+        self.chain.status(id).unwrap()
+    }
+
+    fn must(&self, signer: &Keypair, call: Call) -> Block {
+        match self.call(signer, call) {
+            CallStatus::Applied(block) => block,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn refused(&self, signer: &Keypair, call: Call) -> CallError {
+        match self.call(signer, call) {
+            CallStatus::Refused(_, reason) => reason,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Registers hotkey `100 + i` under coldkey `i`.
+    fn register(&self, i: u64) -> Keypair {
+        let hotkey = key(100 + i);
+        self.must(&key(i), register(&hotkey));
+        hotkey
+    }
+
+    fn pass_epoch(&self) {
+        let before = self.metagraph().last_epoch;
+        let mut n_blocks = 0;
+        while self.metagraph().last_epoch == before {
+            (self.next_block)();
+            n_blocks += 1;
+            assert!(n_blocks <= u64::from(TEMPO) + 1, "no epoch within a tempo");
+        }
+    }
+}
+
+fn register(hotkey: &Keypair) -> Call {
+    Call::BurnedRegister { netuid: NETUID, hotkey: hotkey.public() }
+}
+
+fn commit(data: &[u8]) -> Call {
+    Call::SetCommitment { netuid: NETUID, data: data.to_vec() }
+}
+
+fn weigh(weights: &[(u16, u16)]) -> Call {
+    let (uids, weights) = weights.iter().map(|(uid, weight)| (Uid(*uid), *weight)).unzip();
+    Call::SetWeights { netuid: NETUID, uids, weights, version_key: 0 }
+}
+
+pub(crate) fn the_head_moves_by_one_and_its_hash_is_kept(make: Make<'_>) {
+    let world = make(&genesis());
+    let before = world.chain.head().unwrap();
+    (world.next_block)();
+    let after = world.chain.head().unwrap();
+    assert_eq!(after.block.0, before.block.0 + 1);
+    assert_ne!(after.hash, before.hash);
+    assert_eq!(world.chain.block_hash(before.block).unwrap(), Some(before.hash));
+    assert_eq!(world.chain.block_hash(after.block).unwrap(), Some(after.hash));
+    assert_eq!(world.chain.block_hash(Block(after.block.0 + 1)).unwrap(), None);
+}
+
+pub(crate) fn a_registered_hotkey_appears_with_its_owner_and_stake(make: Make<'_>) {
+    let world = make(&genesis());
+    let balance = world.chain.balance(key(0).public()).unwrap();
+    let hotkey = world.register(0);
+    let registered_at = world.head();
+    world.must(&key(0), Call::AddStake { hotkey: hotkey.public(), amount_rao: 5 * TAO });
+    let metagraph = world.metagraph();
+    let neuron = &metagraph.neurons[0];
+    assert_eq!(
+        (neuron.uid, neuron.hotkey, neuron.coldkey),
+        (Uid(0), hotkey.public(), key(0).public())
+    );
+    assert_eq!(neuron.stake_rao, 5 * TAO);
+    assert_eq!(neuron.block_at_registration, registered_at);
+    assert_eq!((metagraph.netuid, metagraph.block), (NETUID, world.head()));
+    assert_eq!(world.chain.balance(key(0).public()).unwrap(), balance - 6 * TAO);
+}
+
+pub(crate) fn a_commitment_comes_with_the_block_that_holds_it(make: Make<'_>) {
+    let world = make(&genesis());
+    let hotkey = world.register(0);
+    for text in [&b"first"[..], &b"second"[..]] {
+        let block = world.must(&hotkey, commit(text));
+        let commitments = world.chain.commitments(NETUID, world.head()).unwrap();
+        assert_eq!(commitments.len(), 1);
+        assert_eq!((commitments[0].hotkey, commitments[0].uid), (hotkey.public(), Uid(0)));
+        assert_eq!((&commitments[0].data[..], commitments[0].block), (text, block));
+        assert_eq!(Some(commitments[0].block_hash), world.chain.block_hash(block).unwrap());
+        (0..5).for_each(|_| (world.next_block)());
+    }
+}
+
+pub(crate) fn the_commitments_after_a_block_stay_what_they_were(make: Make<'_>) {
+    let world = make(&genesis());
+    let (a, b) = (world.register(0), world.register(1));
+    let empty = world.head();
+    let first = world.must(&b, commit(b"first"));
+    (0..5).for_each(|_| (world.next_block)());
+    let before = world.head();
+    world.submit(&b, commit(b"second"));
+    let second = world.must(&a, commit(b"other"));
+    (0..20).for_each(|_| (world.next_block)());
+    let at = |block| {
+        let commitments = world.chain.commitments(NETUID, block).unwrap();
+        commitments.into_iter().map(|c| (c.uid.0, c.block, c.data)).collect::<Vec<_>>()
+    };
+    assert_eq!(at(empty), []);
+    assert_eq!(at(first), [(1, first, b"first".to_vec())]);
+    assert_eq!(at(before), at(first), "content and block of one commitment, never of two");
+    let both = [(0, second, b"other".to_vec()), (1, second, b"second".to_vec())];
+    assert_eq!(at(second), both);
+    assert_eq!(at(world.head()), both);
+}
+
+pub(crate) fn states_that_are_not_held_are_named_in_the_error(make: Make<'_>) {
+    let world = make(&genesis());
+    (0..256).for_each(|_| (world.next_block)());
+    let future = Block(world.head().0 + 1);
+    let error = world.chain.commitments(NETUID, future).unwrap_err();
+    assert!(matches!(error, Error::NoState { at, .. } if at == future), "{error}");
+    assert!(error.is_transient() && error.to_string().contains("257"), "{error}");
+    assert!(world.chain.commitments(NETUID, Block(world.head().0 - 255)).is_ok());
+}
+
+pub(crate) fn a_refused_call_names_the_rule_and_changes_nothing(make: Make<'_>) {
+    let world = make(&genesis());
+    let stranger = key(77);
+    assert_eq!(world.refused(&stranger, commit(b"x")), CallError::AccountNotAllowedCommit);
+    assert_eq!(world.refused(&stranger, weigh(&[(0, 1)])), CallError::UidsLengthExceedUidsInSubNet);
+    assert_eq!(world.refused(&stranger, register(&stranger)), CallError::NotEnoughBalanceToStake);
+    let hotkey = world.register(0);
+    assert_eq!(
+        world.refused(&key(1), register(&hotkey)),
+        CallError::HotKeyAlreadyRegisteredInSubNet
+    );
+    let before = world.metagraph().neurons;
+    assert_eq!(world.refused(&hotkey, weigh(&[(0, 1)])), CallError::SettingWeightsTooFast);
+    assert_eq!(world.metagraph().neurons, before);
+}
+
+pub(crate) fn an_unknown_subnet_and_an_unknown_call_are_said_to_be_so(make: Make<'_>) {
+    let world = make(&genesis());
+    let nowhere = NetUid(7);
+    assert!(matches!(world.chain.metagraph(nowhere), Err(Error::NoSubnet(id)) if id == nowhere));
+    assert!(matches!(
+        world.chain.commitments(nowhere, world.head()),
+        Err(Error::NoSubnet(id)) if id == nowhere
+    ));
+    assert_eq!(world.chain.status(CallId([9; 32])).unwrap(), CallStatus::Unknown);
+    let id = world.submit(&key(0), register(&key(100)));
+    assert_eq!(world.chain.status(id).unwrap(), CallStatus::Pending);
+}
+
+pub(crate) fn weights_make_incentive_and_pay_at_the_tempo(make: Make<'_>) {
+    let world = make(&genesis());
+    let validator = world.register(0);
+    world.register(1);
+    world.register(2);
+    world.must(&key(0), Call::AddStake { hotkey: validator.public(), amount_rao: 500 * TAO });
+    assert_eq!(
+        world.refused(&validator, weigh(&[(1, 1)])),
+        CallError::NeuronNoValidatorPermit,
+        "permits come with an epoch"
+    );
+    world.pass_epoch();
+    assert!(world.metagraph().neurons[0].validator_permit);
+    world.must(&validator, weigh(&[(1, 3), (2, 1)]));
+    assert_eq!(world.metagraph().neurons[0].weights, [(Uid(1), 65_535), (Uid(2), 21_845)]);
+    let stake = world.metagraph().neurons[1].stake_rao;
+    world.pass_epoch();
+    let neurons = world.metagraph().neurons;
+    assert_eq!([0, 1, 2].map(|i: usize| neurons[i].incentive), [0, 49_151, 16_383]);
+    assert_eq!([0, 1, 2].map(|i: usize| neurons[i].dividends), [65_535, 0, 0]);
+    assert_eq!(neurons[1].stake_rao - stake, neurons[1].emission_rao);
+    let paid: u64 = neurons.iter().map(|neuron| neuron.emission_rao).sum();
+    let purse = 10 * 820_004_577;
+    assert!(purse - 6 <= paid && paid <= purse, "82 % of ten blocks: {paid}");
+}
+
+pub(crate) fn calls_of_one_key_apply_in_the_order_of_submission(make: Make<'_>) {
+    let world = make(&genesis());
+    let hotkey = key(100);
+    let ids = [
+        world.submit(&key(0), register(&hotkey)),
+        world.submit(&key(0), Call::AddStake { hotkey: hotkey.public(), amount_rao: TAO }),
+        world.submit(&key(0), Call::RemoveStake { hotkey: hotkey.public(), amount_rao: TAO }),
+    ];
+    (world.next_block)();
+    for id in ids {
+        assert!(matches!(world.chain.status(id).unwrap(), CallStatus::Applied(_)));
+    }
+}
