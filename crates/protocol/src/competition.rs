@@ -1,6 +1,9 @@
 //! The rules of one contest as data: what `competitions/*.toml` hold.
 
-use crate::{CompetitionId, Digest};
+mod builtin;
+mod check;
+
+use crate::{CompetitionId, Digest, Error};
 use serde::{Deserialize, Serialize};
 
 /// One contest with its limits and rules.
@@ -14,6 +17,8 @@ pub struct Competition {
     /// First block at which these rules hold.
     pub from_block: u64,
     /// Share of the subnet's weight that goes to this competition, in (0, 1].
+    ///
+    /// Relative: the shares of the competitions that run together are scaled to sum to 1.
     pub reward_share: f64,
     /// What a model may be.
     pub model: ModelLimits,
@@ -25,6 +30,38 @@ pub struct Competition {
     pub evaluation: EvaluationRules,
     /// How losses become weights.
     pub scoring: ScoringRules,
+}
+
+impl Competition {
+    /// Reads and checks the rules of one competition.
+    pub fn from_toml(text: &str) -> Result<Self, Error> {
+        let competition: Self = toml::from_str(text).map_err(|error| {
+            let before = error.span().and_then(|span| text.get(..span.start));
+            Error::CompetitionUnreadable {
+                line: before.map_or(0, |before| before.matches('\n').count() + 1),
+                message: error.message().replace('\n', " "),
+            }
+        })?;
+        competition.check()?;
+        Ok(competition)
+    }
+
+    /// The competition of this name that comes with the program.
+    pub fn builtin(name: &str) -> Result<Self, Error> {
+        Self::from_toml(builtin::text(name)?)
+    }
+
+    /// Names of the competitions that come with the program, smallest model first.
+    pub fn builtin_names() -> impl Iterator<Item = &'static str> {
+        builtin::names()
+    }
+
+    /// Digest of the rules, recorded with every round.
+    ///
+    /// Taken of the values as canonical JSON: comments and layout of the file do not matter.
+    pub fn digest(&self) -> Digest {
+        Digest::of_json(self)
+    }
 }
 
 /// Bounds that a model is checked against before any of its parameters is read.
@@ -49,6 +86,17 @@ pub struct TextRules {
     pub tokenizer: TokenizerRules,
     /// Tokens per sequence; each sequence predicts one token fewer.
     pub sequence_length: usize,
+}
+
+impl TextRules {
+    /// Number of tokens, special ones included.
+    pub fn vocabulary(&self) -> usize {
+        match &self.tokenizer {
+            TokenizerRules::Trained { vocabulary, .. } | TokenizerRules::Hub { vocabulary, .. } => {
+                *vocabulary
+            }
+        }
+    }
 }
 
 /// Where the tokenizer of a competition comes from, pinned by content.
@@ -173,3 +221,6 @@ pub enum Epsilon {
         blocks: u64,
     },
 }
+
+#[cfg(test)]
+mod tests;

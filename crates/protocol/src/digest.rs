@@ -31,10 +31,21 @@ impl Digest {
         Self(hasher.finalize().into())
     }
 
+    /// The digest of a value of ours as canonical JSON.
+    pub(crate) fn of_json(value: &impl Serialize) -> Self {
+        Self::of(&canonical_json(value))
+    }
+
     /// The 64 hexadecimal digits alone.
     pub fn hex(&self) -> String {
         hex::encode(self.0)
     }
+}
+
+/// The bytes of a value of ours as JSON: fields in the order of their declaration, no spaces,
+/// numbers in the shortest form that reads back to the same bits.
+pub(crate) fn canonical_json(value: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(value).expect("types of this crate have text keys and write to memory")
 }
 
 impl fmt::Display for Digest {

@@ -4,17 +4,35 @@
 //! to the weights a validator sets (equation 6) and the epoch that pays for them (Yuma Consensus).
 //! Nothing here reads a file, a clock or the network; randomness enters only as a [`Seed`].
 
+pub mod champion;
+pub mod commitment;
 pub mod competition;
+pub mod content;
 pub mod digest;
+pub mod epsilon;
+pub mod error;
 pub mod id;
 pub mod loss;
+pub mod math;
 pub mod outcome;
+pub mod queue;
+pub mod record;
+pub mod score;
 pub mod seed;
+pub mod weights;
+pub mod wins;
 pub mod yuma;
 
+pub use champion::champion;
+pub use commitment::Commitment;
 pub use competition::Competition;
+pub use content::ContentHash;
 pub use digest::Digest;
+pub use error::Error;
 pub use id::{AccountId, Block, BlockHash, CompetitionId, NetUid, Repo, Revision, Uid};
 pub use loss::Loss;
 pub use outcome::{Outcome, Reason, ReasonCode};
+pub use record::Record;
+pub use score::{Verdict, score};
 pub use seed::Seed;
+pub use wins::{Entry, Seniority};

@@ -1,5 +1,6 @@
 //! What a model is judged by: cross-entropy (equation 1) and perplexity (equation 2).
 
+use crate::math;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::{cmp::Ordering, fmt};
 
@@ -33,6 +34,30 @@ impl Loss {
     pub fn is_finite(self) -> bool {
         self.0.is_finite()
     }
+}
+
+/// Mean of the negative log-likelihoods, in nats, of the predicted tokens (equation 1).
+///
+/// Summed in order, so that everybody gets the same bits. No tokens, a NaN or a negative mean are
+/// not a loss.
+pub fn mean_cross_entropy(negative_log_likelihoods: &[f64]) -> Result<Loss, NotALoss> {
+    let sum: f64 = negative_log_likelihoods.iter().sum();
+    Loss::new(sum / negative_log_likelihoods.len() as f64)
+}
+
+/// The perplexity of a cross-entropy in nats (equation 2); infinite above 709.78 nats.
+pub fn perplexity(cross_entropy: Loss) -> Loss {
+    Loss(math::exp(cross_entropy.0))
+}
+
+/// Mean of losses over batches; infinite when there are none.
+///
+/// Summed in ascending order, so that the order of the batches cannot matter.
+pub fn mean(losses: &[Loss]) -> Loss {
+    let mut sorted = losses.to_vec();
+    sorted.sort_unstable();
+    let sum: f64 = sorted.iter().map(|loss| loss.0).sum();
+    Loss::new(sum / losses.len() as f64).unwrap_or(Loss::INFINITE)
 }
 
 impl Eq for Loss {}
@@ -72,6 +97,51 @@ impl<'de> Deserialize<'de> for Loss {
         match Option::<f64>::deserialize(deserializer)? {
             None => Ok(Self::INFINITE),
             Some(value) => Self::new(value).map_err(serde::de::Error::custom),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn perplexity_of_uniform_guesses_is_the_number_of_choices() {
+        let ten_choices = mean_cross_entropy(&[10f64.ln(); 7]).unwrap();
+        assert!((perplexity(ten_choices).value() - 10.0).abs() < 1e-13);
+        assert_eq!(perplexity(Loss::new(0.0).unwrap()).value(), 1.0);
+    }
+
+    #[test]
+    fn what_cannot_be_a_loss_is_refused_and_overflow_is_infinite() {
+        assert!(mean_cross_entropy(&[]).is_err());
+        assert!(mean_cross_entropy(&[1.0, f64::NAN]).is_err());
+        assert!(mean_cross_entropy(&[-1.0]).is_err());
+        assert_eq!(mean_cross_entropy(&[1.0, f64::INFINITY]), Ok(Loss::INFINITE));
+        assert_eq!(perplexity(Loss::new(710.0).unwrap()), Loss::INFINITE);
+        assert_eq!(perplexity(Loss::INFINITE), Loss::INFINITE);
+        assert_eq!(mean(&[]), Loss::INFINITE);
+        assert_eq!(Loss::new(-0.0).unwrap().value().to_bits(), 0);
+    }
+
+    #[test]
+    fn an_infinite_loss_is_null_in_json() {
+        let losses: Vec<Loss> = serde_json::from_str("[2.5,null]").unwrap();
+        assert_eq!(losses, [Loss(2.5), Loss::INFINITE]);
+        assert_eq!(serde_json::to_string(&losses).unwrap(), "[2.5,null]");
+        assert!(serde_json::from_str::<Loss>("-1.0").is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn the_mean_does_not_depend_on_the_order_of_the_batches(
+            values in prop::collection::vec(0.0..1e6, 1..20), turn in 0usize..20,
+        ) {
+            let losses: Vec<Loss> = values.iter().map(|v| Loss::new(*v).unwrap()).collect();
+            let mut turned = losses.clone();
+            turned.rotate_left(turn % losses.len());
+            prop_assert_eq!(mean(&losses).value().to_bits(), mean(&turned).value().to_bits());
         }
     }
 }

@@ -1,0 +1,152 @@
+//! The range of every value of a competition.
+
+use super::{
+    Competition, DatasetRules, Epsilon, EvaluationRules, ModelLimits, ScoringRules, TextRules,
+    TokenizerRules,
+};
+use crate::{Error, Repo};
+use std::{fmt::Display, ops::RangeInclusive};
+
+const NAME_LETTERS_MAX: usize = 32;
+const SEQUENCE_LENGTH: RangeInclusive<usize> = 2..=1_048_576;
+/// All 256 bytes and the end-of-text token at least.
+const TRAINED_VOCABULARY: RangeInclusive<usize> = 257..=1_048_576;
+const HUB_VOCABULARY: RangeInclusive<usize> = 2..=1_048_576;
+/// The initial verification looks at two batches.
+const N_BATCHES: RangeInclusive<usize> = 2..=100_000;
+const SEQUENCES_PER_BATCH: RangeInclusive<usize> = 1..=100_000;
+const N_MODELS_KEPT: RangeInclusive<usize> = 1..=65_535;
+const BLOCKS: RangeInclusive<u64> = 1..=1_000_000_000;
+const TEMPERATURE: RangeInclusive<f64> = 1e-4..=1e4;
+
+impl Competition {
+    /// Names the first value that is out of range.
+    pub fn check(&self) -> Result<(), Error> {
+        header(self)?;
+        model(&self.model)?;
+        text(&self.text)?;
+        dataset(&self.dataset)?;
+        evaluation(&self.evaluation)?;
+        self.scoring.check()
+    }
+}
+
+impl ScoringRules {
+    /// Names the first value that is out of range.
+    pub fn check(&self) -> Result<(), Error> {
+        scoring(self)
+    }
+}
+
+fn ensure(
+    holds: bool,
+    field: &'static str,
+    value: impl Display,
+    expected: &'static str,
+) -> Result<(), Error> {
+    if holds {
+        Ok(())
+    } else {
+        Err(Error::RuleOutOfRange { field, value: value.to_string(), expected })
+    }
+}
+
+fn header(competition: &Competition) -> Result<(), Error> {
+    let Competition { name, reward_share, .. } = competition;
+    let is_letter = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-';
+    let is_name = (1..=NAME_LETTERS_MAX).contains(&name.len()) && name.bytes().all(is_letter);
+    ensure(is_name, "name", name, "1 to 32 of a-z, 0-9 and `-`")?;
+    ensure(0.0 < *reward_share && *reward_share <= 1.0, "reward_share", reward_share, "in (0, 1]")
+}
+
+fn model(model: &ModelLimits) -> Result<(), Error> {
+    let ModelLimits { n_parameters_min, n_parameters_max, size_bytes_max, architectures } = model;
+    ensure(*n_parameters_min >= 1, "model.n_parameters_min", n_parameters_min, "at least 1")?;
+    ensure(
+        n_parameters_max >= n_parameters_min,
+        "model.n_parameters_max",
+        n_parameters_max,
+        "at least n_parameters_min",
+    )?;
+    ensure(*size_bytes_max >= 1, "model.size_bytes_max", size_bytes_max, "at least 1")?;
+    let field = "model.architectures";
+    ensure(!architectures.is_empty(), field, "[]", "at least one `model_type`")?;
+    for (i, architecture) in architectures.iter().enumerate() {
+        let is_letter = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'_';
+        let is_name = (1..=64).contains(&architecture.len()) && architecture.bytes().all(is_letter);
+        ensure(is_name, field, architecture, "names of a-z, 0-9 and `_`, such as `llama`")?;
+        ensure(!architectures[..i].contains(architecture), field, architecture, "each name once")?;
+    }
+    Ok(())
+}
+
+fn text(text: &TextRules) -> Result<(), Error> {
+    let length = text.sequence_length;
+    let expected = "2 to 1,048,576 tokens";
+    ensure(SEQUENCE_LENGTH.contains(&length), "text.sequence_length", length, expected)?;
+    let field = "text.tokenizer.vocabulary";
+    match &text.tokenizer {
+        TokenizerRules::Trained { vocabulary, .. } => {
+            let expected = "257 to 1,048,576: every byte and the end of text";
+            ensure(TRAINED_VOCABULARY.contains(vocabulary), field, vocabulary, expected)
+        }
+        TokenizerRules::Hub { repo, vocabulary, end_of_text, .. } => {
+            hub_repo("text.tokenizer.repo", repo)?;
+            ensure(HUB_VOCABULARY.contains(vocabulary), field, vocabulary, "2 to 1,048,576")?;
+            let is_token = usize::try_from(*end_of_text).is_ok_and(|token| token < *vocabulary);
+            ensure(is_token, "text.tokenizer.end_of_text", end_of_text, "below the vocabulary")
+        }
+    }
+}
+
+fn dataset(dataset: &DatasetRules) -> Result<(), Error> {
+    match dataset {
+        DatasetRules::Generated { .. } => Ok(()),
+        DatasetRules::Files { path, .. } => {
+            ensure(!path.is_empty(), "dataset.path", path, "a file or a directory")
+        }
+        DatasetRules::Hub { repo, text_column, .. } => {
+            hub_repo("dataset.repo", repo)?;
+            ensure(!text_column.is_empty(), "dataset.text_column", text_column, "a column's name")
+        }
+    }
+}
+
+fn hub_repo(field: &'static str, repo: &str) -> Result<(), Error> {
+    ensure(repo.parse::<Repo>().is_ok(), field, repo, "a repo `owner/name`")
+}
+
+fn evaluation(rules: &EvaluationRules) -> Result<(), Error> {
+    let blocks = "1 to 1,000,000,000 blocks";
+    let every = rules.blocks_per_round;
+    ensure(BLOCKS.contains(&every), "evaluation.blocks_per_round", every, blocks)?;
+    // A model as young as the seed could be made to fit it.
+    let age = rules.commitment_age_min;
+    ensure(BLOCKS.contains(&age), "evaluation.commitment_age_min", age, blocks)?;
+    let n = rules.n_batches;
+    ensure(N_BATCHES.contains(&n), "evaluation.n_batches", n, "2 to 100,000")?;
+    let n = rules.sequences_per_batch;
+    ensure(SEQUENCES_PER_BATCH.contains(&n), "evaluation.sequences_per_batch", n, "1 to 100,000")?;
+    let n = rules.n_models_kept;
+    ensure(N_MODELS_KEPT.contains(&n), "evaluation.n_models_kept", n, "1 to 65,535")
+}
+
+fn scoring(rules: &ScoringRules) -> Result<(), Error> {
+    let fraction = 0.0..1.0;
+    match rules.epsilon {
+        Epsilon::Fixed { value } => {
+            ensure(fraction.contains(&value), "scoring.epsilon.value", value, "in [0, 1)")?;
+        }
+        Epsilon::Linear { start, end, blocks } => {
+            ensure(fraction.contains(&start), "scoring.epsilon.start", start, "in [0, 1)")?;
+            let falls = (0.0..=start).contains(&end);
+            ensure(falls, "scoring.epsilon.end", end, "at least 0 and at most `start`")?;
+            let expected = "1 to 1,000,000,000 blocks";
+            ensure(BLOCKS.contains(&blocks), "scoring.epsilon.blocks", blocks, expected)?;
+        }
+    }
+    let ScoringRules { temperature, alpha, .. } = rules;
+    let expected = "1e-4 to 1e4";
+    ensure(TEMPERATURE.contains(temperature), "scoring.temperature", temperature, expected)?;
+    ensure(fraction.contains(alpha), "scoring.alpha", alpha, "in [0, 1)")
+}

@@ -1,0 +1,146 @@
+use super::*;
+
+const TINY: &str = include_str!("../../../../testdata/scoring/competition.toml");
+
+#[test]
+fn every_builtin_competition_keeps_its_own_rules() {
+    let mut ids = Vec::new();
+    for name in Competition::builtin_names() {
+        let competition = Competition::builtin(name).unwrap();
+        assert_eq!(competition.name, name);
+        ids.push(competition.id.0);
+    }
+    assert_eq!(ids, [100, 101, 1, 2, 0, 3, 4], "numbers stand in commitments and never change");
+}
+
+#[test]
+fn the_competitions_of_the_paper_share_the_reward_as_on_13_august_2024() {
+    let share = |name| Competition::builtin(name).unwrap().reward_share;
+    let sum: f64 = ["700m", "3b", "7b", "7b-star"].into_iter().map(share).sum();
+    assert!((sum - 1.0).abs() < 1e-12, "{sum}");
+    let epsilon = |name| Competition::builtin(name).unwrap().scoring.epsilon;
+    assert_eq!(epsilon("7b"), Epsilon::Fixed { value: 0.005 });
+    assert_eq!(epsilon("7b-star"), Epsilon::Fixed { value: 0.001 });
+}
+
+#[test]
+fn an_unknown_name_is_answered_with_the_known_ones() {
+    let error = Competition::builtin("7b-stat").unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "no competition is called `7b-stat`, did you mean `7b-star`?; \
+         there are: tiny, 186m, 700m, 3b, 7b, 7b-star, 14b"
+    );
+    let error = Competition::builtin("elephant").unwrap_err().to_string();
+    assert!(!error.contains("did you mean"), "{error}");
+    assert!(Competition::builtin("TINY").unwrap_err().to_string().contains("mean `tiny`"));
+    assert!(Competition::builtin(&"x".repeat(1_000_000)).unwrap_err().to_string().len() < 200);
+}
+
+#[test]
+fn a_competition_survives_its_own_toml() {
+    for name in Competition::builtin_names() {
+        let competition = Competition::builtin(name).unwrap();
+        let text = toml::to_string(&competition).unwrap();
+        assert_eq!(Competition::from_toml(&text).unwrap(), competition);
+        assert_eq!(Competition::from_toml(&text).unwrap().digest(), competition.digest());
+    }
+}
+
+#[test]
+fn the_digest_ignores_comments_and_notices_every_value() {
+    let digest = |text: &str| Competition::from_toml(text).unwrap().digest();
+    let text = TINY;
+    assert_eq!(digest(text), digest(&format!("{text}\n# a comment\n")));
+    for (from, to) in [("0.005", "0.006"), ("world = 1", "world = 2"), ("id = 100", "id = 102")] {
+        assert_ne!(digest(text), digest(&text.replace(from, to)), "{to}");
+    }
+}
+
+#[test]
+fn a_value_out_of_range_is_named() {
+    for (from, to, field) in [
+        (r#"name = "tiny""#, r#"name = "Tiny""#, "name"),
+        ("reward_share = 1.0", "reward_share = 0.0", "reward_share"),
+        ("reward_share = 1.0", "reward_share = nan", "reward_share"),
+        ("n_parameters_min = 10_000", "n_parameters_min = 0", "model.n_parameters_min"),
+        ("n_parameters_max = 2_000_000", "n_parameters_max = 9", "model.n_parameters_max"),
+        ("size_bytes_max = 12_582_912", "size_bytes_max = 0", "model.size_bytes_max"),
+        (r#"["llama"]"#, "[]", "model.architectures"),
+        (r#"["llama"]"#, r#"["llama", "llama"]"#, "model.architectures"),
+        (r#"["llama"]"#, r#"["../llama"]"#, "model.architectures"),
+        ("sequence_length = 128", "sequence_length = 1", "text.sequence_length"),
+        ("vocabulary = 512", "vocabulary = 256", "text.tokenizer.vocabulary"),
+        ("blocks_per_round = 10", "blocks_per_round = 0", "evaluation.blocks_per_round"),
+        ("commitment_age_min = 1", "commitment_age_min = 0", "evaluation.commitment_age_min"),
+        ("n_batches = 24", "n_batches = 1", "evaluation.n_batches"),
+        ("sequences_per_batch = 4", "sequences_per_batch = 0", "evaluation.sequences_per_batch"),
+        ("n_models_kept = 5", "n_models_kept = 0", "evaluation.n_models_kept"),
+        ("value = 0.005", "value = 1.0", "scoring.epsilon.value"),
+        ("value = 0.005", "value = -0.1", "scoring.epsilon.value"),
+        ("temperature = 0.01", "temperature = 0.00001", "scoring.temperature"),
+        ("temperature = 0.01", "temperature = inf", "scoring.temperature"),
+        ("alpha = 0.5", "alpha = 1.0", "scoring.alpha"),
+    ] {
+        let text = TINY.replacen(from, to, 1);
+        assert_ne!(text, TINY, "{from}");
+        match Competition::from_toml(&text) {
+            Err(Error::RuleOutOfRange { field: named, .. }) => assert_eq!(named, field),
+            other => panic!("{to}: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn values_of_the_other_kinds_are_checked_too() {
+    let broken = |name: &str, change: fn(&mut Competition)| {
+        let mut competition = Competition::builtin(name).unwrap();
+        change(&mut competition);
+        match competition.check() {
+            Err(Error::RuleOutOfRange { field, .. }) => field,
+            other => panic!("{other:?}"),
+        }
+    };
+    let linear = |start, end, blocks| Epsilon::Linear { start, end, blocks };
+    let mut rules = Competition::from_toml(TINY).unwrap().scoring;
+    for (epsilon, field) in [
+        (linear(1.0, 0.0, 5), "scoring.epsilon.start"),
+        (linear(0.1, 0.2, 5), "scoring.epsilon.end"),
+        (linear(0.1, 0.0, 0), "scoring.epsilon.blocks"),
+    ] {
+        rules.epsilon = epsilon;
+        assert!(rules.check().unwrap_err().to_string().contains(field));
+    }
+    rules.epsilon = linear(0.005, 0.0005, 50_400);
+    assert_eq!(rules.check(), Ok(()));
+    let field = broken("7b", |c| match &mut c.text.tokenizer {
+        TokenizerRules::Hub { end_of_text, .. } => *end_of_text = 100_277,
+        TokenizerRules::Trained { .. } => {}
+    });
+    assert_eq!(field, "text.tokenizer.end_of_text");
+    let field = broken("7b", |c| {
+        if let DatasetRules::Hub { repo, .. } = &mut c.dataset {
+            *repo = "../etc".to_owned();
+        }
+    });
+    assert_eq!(field, "dataset.repo");
+    let field = broken("tiny", |c| {
+        c.dataset = DatasetRules::Files { path: String::new(), sha256: None };
+    });
+    assert_eq!(field, "dataset.path");
+}
+
+#[test]
+fn what_cannot_be_read_is_refused_in_one_line_that_says_where() {
+    for (from, to, what) in [
+        ("alpha = 0.5", "alpha = ", "line "),
+        ("alpha = 0.5", "", "missing field `alpha`"),
+        ("alpha = 0.5", "alpha = 0.5\nbeta = 1", "unknown field `beta`"),
+        (r#"rule = "wins""#, r#"rule = "luck""#, "unknown variant `luck`"),
+        ("id = 100", "id = 70000", "70000"),
+        (r#"kind = "generated""#, r#"kind = "magic""#, "unknown variant `magic`"),
+    ] {
+        let error = Competition::from_toml(&TINY.replacen(from, to, 1)).unwrap_err().to_string();
+        assert!(error.contains(what) && !error.contains('\n'), "{to}: {error}");
+    }
+}

@@ -1,0 +1,173 @@
+use super::*;
+use crate::{Loss, Reason, ReasonCode};
+
+fn competition() -> Competition {
+    let toml = include_str!("../../../../testdata/scoring/competition.toml");
+    let mut competition = Competition::from_toml(toml).unwrap();
+    competition.evaluation.n_batches = 2;
+    competition
+}
+
+fn round(number: u64, previous: Option<&Record>) -> Round {
+    Round {
+        competition: "tiny".to_owned(),
+        competition_digest: competition().digest(),
+        number,
+        previous: previous.map(Record::digest),
+        block: Block(100 + 10 * number),
+        block_hash: BlockHash([number as u8; 32]),
+        validator: AccountId([9; 32]),
+        tokenizer: Digest::of(b"tokenizer"),
+        dataset: Digest::of(b"dataset"),
+        documents: vec![DocumentDigest {
+            id: "generated:1/evaluation/17".to_owned(),
+            sha256: Digest::of(b"text"),
+        }],
+        batches: Digest::of(b"batches"),
+    }
+}
+
+fn model(uid: u16, commit_block: u64, losses: &[f64]) -> Model {
+    Model {
+        uid: Uid(uid),
+        hotkey: AccountId([uid as u8; 32]),
+        commit_block: Block(commit_block),
+        commit_block_hash: BlockHash([commit_block as u8; 32]),
+        repo: Some("acme/model".parse().unwrap()),
+        revision: Some("0123456789abcdef0123456789abcdef01234567".parse().unwrap()),
+        file_root: Some(Digest::of(b"files")),
+        tensor_root: Some(Digest::of(b"tensors")),
+        outcome: Outcome::Evaluated(losses.iter().map(|l| Loss::new(*l).unwrap()).collect()),
+    }
+}
+
+fn disqualified(uid: u16) -> Model {
+    let reason = Reason::new(ReasonCode::HashMismatch, "other bytes");
+    Model {
+        repo: None,
+        revision: None,
+        file_root: None,
+        tensor_root: None,
+        outcome: Outcome::Disqualified(reason),
+        ..model(uid, 50, &[])
+    }
+}
+
+fn models() -> Vec<Model> {
+    vec![disqualified(8), model(5, 60, &[2.0, 2.1]), model(3, 50, &[2.2, 2.3])]
+}
+
+fn record() -> Record {
+    Record::new(round(1, None), &competition(), models(), &mut MovingAverage::default())
+}
+
+#[test]
+fn a_record_tells_who_won_and_why_the_others_did_not() {
+    let record = record();
+    assert_eq!(record.champion, Some(Uid(5)));
+    let verdicts: Vec<_> =
+        record.models.iter().map(|j| (j.verdict.uid.0, j.verdict.wins)).collect();
+    assert_eq!(verdicts, [(3, 0), (5, 2), (8, 0)]);
+    assert!(!record.models[2].verdict.present);
+    assert_eq!(record.averages.len(), 2, "who was disqualified has no average");
+    assert_eq!(verify(&record, &competition()), Ok(()));
+    assert_eq!(verify_chain(&record, None, &competition()), Ok(()));
+}
+
+#[test]
+fn equal_inputs_in_any_order_give_equal_bytes() {
+    let mut reversed = models();
+    reversed.reverse();
+    let again =
+        Record::new(round(1, None), &competition(), reversed, &mut MovingAverage::default());
+    assert_eq!(again.to_json(), record().to_json());
+    assert_eq!(again.digest(), Digest::of(&again.to_json()));
+}
+
+#[test]
+fn the_bytes_of_a_record_are_frozen() {
+    let frozen = include_str!("../../../../testdata/scoring/record.json").trim_end();
+    assert_eq!(String::from_utf8(record().to_json()).unwrap(), frozen);
+    assert_eq!(
+        record().digest().hex(),
+        "b476dfd2d119a5c79a32e5e86e5755c7ec2445e553bebc2a238dfa43e0ad94bb"
+    );
+}
+
+#[test]
+fn a_record_is_read_back_to_the_bit_and_in_canonical_form_only() {
+    let json = record().to_json();
+    assert_eq!(Record::from_json(&json).unwrap(), record());
+    let text = String::from_utf8(json).unwrap();
+    let (first, rest) = text.split_at(1);
+    for other in [
+        format!("{first} {rest}"),
+        text.replacen("\"round\"", "\"extra\":1,\"round\"", 1),
+        text.replacen("2.2", "2.20", 1),
+        text.replacen("2.2", "-2.2", 1),
+        text.replacen("\"number\":1", "\"number\":1e0", 1),
+        text.clone() + " ",
+        text[..text.len() / 2].to_owned(),
+        "{}".to_owned(),
+        String::new(),
+    ] {
+        let error = Record::from_json(other.as_bytes()).unwrap_err();
+        assert!(matches!(error, Error::RecordUnreadable { .. }), "{error}");
+    }
+    let error = Record::from_json(&vec![b' '; RECORD_BYTES_MAX + 1]).unwrap_err();
+    assert!(matches!(error, Error::RecordTooLarge { .. }));
+}
+
+#[test]
+fn whoever_changes_a_verdict_is_found_out() {
+    let changed = |change: fn(&mut Record)| {
+        let mut record = record();
+        change(&mut record);
+        verify(&record, &competition()).unwrap_err()
+    };
+    assert!(matches!(changed(|r| r.format = 2), Mismatch::Format(2)));
+    assert!(matches!(changed(|r| r.round.competition_digest.0[0] ^= 1), Mismatch::Rules { .. }));
+    assert!(matches!(changed(|r| r.round.competition.push('x')), Mismatch::Rules { .. }));
+    assert!(matches!(changed(|r| r.round.block.0 += 1), Mismatch::Block(_)));
+    assert!(matches!(changed(|r| r.models.swap(0, 1)), Mismatch::Order(Uid(3))));
+    assert!(matches!(changed(|r| r.models[0].model.commit_block.0 = 110), Mismatch::Age(Uid(3))));
+    assert!(matches!(changed(|r| r.models[1].verdict.wins -= 1), Mismatch::Verdict { .. }));
+    assert!(matches!(changed(|r| r.models[2].verdict.present = true), Mismatch::Verdict { .. }));
+    assert!(matches!(changed(|r| r.models[2].verdict.uid.0 = 9), Mismatch::Verdict { .. }));
+    assert!(matches!(changed(|r| r.champion = Some(Uid(3))), Mismatch::Champion { .. }));
+    assert!(matches!(changed(|r| r.champion = None), Mismatch::Champion { .. }));
+    let by_one_bit = changed(|r| {
+        let weight = &mut r.models[0].verdict.weight;
+        *weight = f64::from_bits(weight.to_bits() + 1);
+    });
+    assert!(matches!(by_one_bit, Mismatch::Verdict { .. }));
+    let better_loss = changed(|r| {
+        r.models[0].model.outcome = Outcome::Evaluated(vec![Loss::new(1.0).unwrap(); 2]);
+    });
+    assert!(matches!(better_loss, Mismatch::Verdict { .. }));
+}
+
+#[test]
+fn records_form_a_chain_that_carries_the_averages() {
+    let mut average = MovingAverage::default();
+    let first = Record::new(round(1, None), &competition(), models(), &mut average);
+    let better = vec![model(3, 50, &[2.2, 2.3]), model(4, 105, &[1.0, 1.0])];
+    let second = Record::new(round(2, Some(&first)), &competition(), better, &mut average);
+    assert_eq!(verify(&second, &competition()), Ok(()));
+    assert_eq!(verify_chain(&second, Some(&first), &competition()), Ok(()));
+    let weights: Vec<_> = second.averages.iter().map(|a| (a.uid.0, a.weight.round())).collect();
+    assert_eq!(weights, [(3, 0.0), (4, 1.0), (5, 1.0)], "halves, rounded up");
+
+    let broken = |change: fn(&mut Record)| {
+        let mut record = second.clone();
+        change(&mut record);
+        verify_chain(&record, Some(&first), &competition()).unwrap_err()
+    };
+    assert_eq!(broken(|r| r.round.previous = None), Mismatch::Previous("digest"));
+    assert_eq!(broken(|r| r.round.number = 3), Mismatch::Previous("number"));
+    assert_eq!(broken(|r| r.round.block = Block(110)), Mismatch::Previous("block"));
+    assert_eq!(broken(|r| r.round.validator.0[0] = 1), Mismatch::Previous("validator"));
+    assert_eq!(broken(|r| r.averages[1].weight = 0.6), Mismatch::Previous("average"));
+    assert_eq!(broken(|r| r.averages.truncate(2)), Mismatch::Previous("average"));
+    assert!(verify_chain(&second, None, &competition()).is_err());
+}

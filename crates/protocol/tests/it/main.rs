@@ -1,0 +1,6 @@
+//! The rules as a whole: invariants, defects of the reference, vectors of an independent program.
+
+mod defects;
+mod invariants;
+mod tournament;
+mod vectors;
