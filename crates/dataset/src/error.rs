@@ -1,1 +1,160 @@
-//! (being written)
+//! What can go wrong with text.
+
+use crate::Split;
+use protocol::Digest;
+use std::{io, path::PathBuf};
+
+/// Trouble with documents, tokenizers or batches.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// An index is not below the number of documents of the split.
+    #[error("`{corpus}` has {n_documents} documents in its {split} split, so none at {index}")]
+    NoDocument {
+        /// Description of the source.
+        corpus: String,
+        /// The split asked for.
+        split: Split,
+        /// The index asked for.
+        index: u64,
+        /// How many there are.
+        n_documents: u64,
+    },
+
+    /// A file or directory cannot be read or written.
+    #[error("cannot {action} `{}`", path.display())]
+    Io {
+        /// What was tried, such as `read`.
+        action: &'static str,
+        /// The file or directory.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+
+    /// A directory holds no file that is read as text.
+    #[error("`{}` holds no text files", path.display())]
+    NoTextFiles {
+        /// The directory.
+        path: PathBuf,
+    },
+
+    /// A text file is not UTF-8.
+    #[error("`{}` is not UTF-8 text: the byte at offset {offset} is wrong", path.display())]
+    NotUtf8 {
+        /// The file.
+        path: PathBuf,
+        /// First wrong byte.
+        offset: usize,
+    },
+
+    /// A line of a JSONL file is not an object with a text.
+    #[error("line {line} of `{}` is not a JSON object with a field `text`: {detail}", path.display())]
+    NotJsonl {
+        /// The file.
+        path: PathBuf,
+        /// Number of the line, from one.
+        line: usize,
+        /// What the parser says.
+        detail: String,
+    },
+
+    /// The files are too large or too many to hold.
+    #[error("`{}` has more than {limit}", path.display())]
+    TooMuchText {
+        /// The corpus.
+        path: PathBuf,
+        /// The limit, with its unit.
+        limit: String,
+    },
+
+    /// The files give too few different documents to train and to measure on.
+    #[error(
+        "`{}` gives only {n_train} documents to train on and {n_evaluation} to measure on",
+        path.display()
+    )]
+    TooLittleText {
+        /// The corpus.
+        path: PathBuf,
+        /// Documents of the training split.
+        n_train: usize,
+        /// Documents of the evaluation split.
+        n_evaluation: usize,
+    },
+
+    /// A source ran out of documents before the batches were full.
+    #[error("`{corpus}` has only {n_tokens} tokens in its {split} split, {needed} are needed")]
+    SourceTooSmall {
+        /// Description of the source.
+        corpus: String,
+        /// The split that was drawn from.
+        split: Split,
+        /// Tokens of all documents of the split.
+        n_tokens: usize,
+        /// Tokens that the batches take.
+        needed: usize,
+    },
+
+    /// A number in the rules is out of range.
+    #[error("{what} is {found}, it must be {expected}")]
+    OutOfRange {
+        /// The name of the number.
+        what: &'static str,
+        /// Its value.
+        found: usize,
+        /// What is allowed.
+        expected: &'static str,
+    },
+
+    /// A tokenizer cannot be trained, read or used.
+    #[error("tokenizer `{name}` cannot be used: {detail}")]
+    Tokenizer {
+        /// Its file or origin.
+        name: String,
+        /// What is wrong.
+        detail: String,
+    },
+
+    /// Content is not what was pinned.
+    #[error("`{name}` has the digest {found}, but {expected} is pinned")]
+    DigestMismatch {
+        /// What was read.
+        name: String,
+        /// The digest that is pinned.
+        expected: Digest,
+        /// The digest of what was read.
+        found: Digest,
+    },
+
+    /// A saved position does not exist in the stream.
+    #[error("the stream of training text has no position {0}")]
+    NoPosition(String),
+}
+
+impl Error {
+    /// Whether the same call may succeed later.
+    pub fn is_transient(&self) -> bool {
+        use io::ErrorKind::{Interrupted, ResourceBusy, TimedOut, WouldBlock};
+        match self {
+            Self::Io { source, .. } => {
+                matches!(source.kind(), Interrupted | ResourceBusy | TimedOut | WouldBlock)
+            }
+            _ => false,
+        }
+    }
+
+    /// What a person can do about it, where that is known.
+    pub fn hint(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::NoTextFiles { .. } => {
+                "files are read that end in .txt, .md, .jsonl, .ndjson or .json-lines"
+            }
+            Self::NotUtf8 { .. } => "convert it with `iconv -f LATIN1 -t UTF-8`, or leave it out",
+            Self::NotJsonl { .. } => "each line must look like {\"text\": \"…\"}",
+            Self::TooMuchText { .. } => "take a part of it; a few megabytes are plenty for a demo",
+            Self::TooLittleText { .. } => "give at least 30 kilobytes of different text",
+            Self::SourceTooSmall { .. } => "give more text, or take fewer or shorter sequences",
+            Self::DigestMismatch { .. } => "restore the original content, or set up a new network",
+            _ => return None,
+        })
+    }
+}

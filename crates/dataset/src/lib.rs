@@ -1,7 +1,7 @@
 //! Seeded random sampling of text into batches of tokens.
 //!
 //! A [`Source`] holds documents; [`sample::sample`] draws some with a seed, a [`Tokenizer`] turns them
-//! into tokens, and [`pack::pack`] cuts the tokens into sequences of equal length.
+//! into tokens, and [`pack::batches`] cuts the tokens into sequences of equal length.
 
 pub mod error;
 pub mod pack;
@@ -10,10 +10,12 @@ pub mod source;
 pub mod tokenizer;
 
 pub use error::Error;
+pub use source::{FilesSource, GeneratedSource};
 pub use tokenizer::Tokenizer;
 
 use protocol::Digest;
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
 /// Which part of a source: what is trained on is never measured on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -25,6 +27,15 @@ pub enum Split {
     Evaluation,
 }
 
+impl fmt::Display for Split {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Train => "train",
+            Self::Evaluation => "evaluation",
+        })
+    }
+}
+
 /// One text.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Document {
@@ -34,6 +45,13 @@ pub struct Document {
     pub text: String,
     /// Information content in nats under the true distribution, where that is known.
     pub entropy_nats: Option<f64>,
+}
+
+impl Document {
+    /// Digest of the text, which names it whatever its id is.
+    pub fn digest(&self) -> Digest {
+        Digest::of(self.text.as_bytes())
+    }
 }
 
 /// A collection of documents that anybody can draw from again with the same result.

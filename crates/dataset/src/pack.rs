@@ -1,1 +1,151 @@
-//! (being written)
+//! Cutting streams of documents into sequences of equal length.
+
+use crate::{Batch, Document, Error, Source, Split, Tokenizer, sample::Draw};
+use protocol::{Digest, Seed};
+
+mod training;
+
+#[cfg(test)]
+mod tests;
+
+pub use training::{Position, TrainingStream};
+
+/// Tokens that the batches of one round may hold together.
+pub const TOKENS_MAX: usize = 1 << 28;
+
+/// How the text of a round is cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PackRules {
+    /// Tokens per sequence, at least two; each sequence predicts one token fewer.
+    pub sequence_length: usize,
+    /// Batches per round, the m of equation 4.
+    pub n_batches: usize,
+    /// Sequences per batch.
+    pub sequences_per_batch: usize,
+}
+
+/// What a round measures on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Round {
+    /// The documents in the order drawn; of the last one, a part may be in no batch.
+    pub documents: Vec<Document>,
+    /// The batches, `n_batches` of `sequences_per_batch` sequences each.
+    pub batches: Vec<Batch>,
+    /// Digest of the batches: equal exactly when all sequences are.
+    pub digest: Digest,
+    /// Tokens of the documents, their ends of text included.
+    pub n_tokens: u64,
+    /// Information of the documents under the true distribution, where all of them know theirs.
+    pub entropy_nats: Option<f64>,
+}
+
+impl Round {
+    /// The perplexity per token that a perfect model would reach on whole documents.
+    ///
+    /// It is a lower bound for sequences: they also start inside documents, where even a perfect
+    /// model has lost what stood before. It never enters a verdict, and its last bits may differ
+    /// between machines.
+    pub fn optimum_perplexity(&self) -> Option<f64> {
+        self.entropy_nats.map(|nats| (nats / self.n_tokens as f64).exp())
+    }
+}
+
+/// Draws documents of the evaluation split until the batches are full.
+///
+/// The tokens of the documents, each followed by one end of text, form one stream; the batches are
+/// its first `n_batches` x `sequences_per_batch` pieces of `sequence_length`. No document is drawn
+/// twice.
+pub fn batches(
+    source: &dyn Source,
+    tokenizer: &Tokenizer,
+    seed: Seed,
+    rules: PackRules,
+) -> Result<Round, Error> {
+    let needed = n_tokens_needed(rules)?;
+    let mut documents = Vec::new();
+    let mut stream = Vec::with_capacity(needed);
+    for index in Draw::new(seed, source.n_documents(Split::Evaluation)) {
+        let document = source.document(Split::Evaluation, index)?;
+        stream.extend(tokens_of(tokenizer, &document)?);
+        documents.push(document);
+        if stream.len() >= needed {
+            break;
+        }
+    }
+    let n_tokens = stream.len();
+    if n_tokens < needed {
+        let (corpus, split) = (source.describe(), Split::Evaluation);
+        return Err(Error::SourceTooSmall { corpus, split, n_tokens, needed });
+    }
+    stream.truncate(needed);
+    let sequences: Vec<Vec<u32>> =
+        stream.chunks_exact(rules.sequence_length).map(<[u32]>::to_vec).collect();
+    let batches: Vec<Batch> = sequences
+        .chunks_exact(rules.sequences_per_batch)
+        .map(|sequences| Batch { sequences: sequences.to_vec() })
+        .collect();
+    Ok(Round {
+        entropy_nats: documents.iter().map(|document| document.entropy_nats).sum(),
+        digest: digest(&batches),
+        documents,
+        batches,
+        n_tokens: n_tokens as u64,
+    })
+}
+
+/// The sequences of some documents packed in order; the incomplete tail is dropped.
+pub fn pack(
+    documents: &[Document],
+    tokenizer: &Tokenizer,
+    sequence_length: usize,
+) -> Result<Vec<Vec<u32>>, Error> {
+    check_sequence_length(sequence_length)?;
+    let mut stream = Vec::new();
+    for document in documents {
+        stream.extend(tokens_of(tokenizer, document)?);
+    }
+    Ok(stream.chunks_exact(sequence_length).map(<[u32]>::to_vec).collect())
+}
+
+/// Digest of batches: equal exactly when they have equal sequences in equal batches.
+pub fn digest(batches: &[Batch]) -> Digest {
+    let mut fields = Vec::new();
+    for batch in batches {
+        fields.push((batch.sequences.len() as u64).to_le_bytes().to_vec());
+        fields.extend(batch.sequences.iter().map(|sequence| {
+            sequence.iter().flat_map(|token| token.to_le_bytes()).collect::<Vec<u8>>()
+        }));
+    }
+    let fields: Vec<&[u8]> = fields.iter().map(Vec::as_slice).collect();
+    Digest::of_fields("agon batches", &fields)
+}
+
+/// The tokens of a document with the one end of text that follows it.
+fn tokens_of(tokenizer: &Tokenizer, document: &Document) -> Result<Vec<u32>, Error> {
+    let mut tokens = tokenizer.encode(&document.text)?;
+    tokens.push(tokenizer.end_of_text());
+    Ok(tokens)
+}
+
+fn check_sequence_length(found: usize) -> Result<(), Error> {
+    if (2..=TOKENS_MAX).contains(&found) {
+        return Ok(());
+    }
+    let expected = "at least 2 and at most 268435456";
+    Err(Error::OutOfRange { what: "the sequence length", found, expected })
+}
+
+fn n_tokens_needed(rules: PackRules) -> Result<usize, Error> {
+    check_sequence_length(rules.sequence_length)?;
+    let PackRules { sequence_length, n_batches, sequences_per_batch } = rules;
+    if n_batches == 0 || sequences_per_batch == 0 {
+        let expected = "at least 1";
+        return Err(Error::OutOfRange { what: "the sequences of a round", found: 0, expected });
+    }
+    let needed = n_batches.saturating_mul(sequences_per_batch).saturating_mul(sequence_length);
+    if needed > TOKENS_MAX {
+        let expected = "at most 268435456";
+        return Err(Error::OutOfRange { what: "the tokens of a round", found: needed, expected });
+    }
+    Ok(needed)
+}

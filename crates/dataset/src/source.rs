@@ -1,1 +1,7 @@
-//! (being written)
+//! Where documents come from.
+
+pub mod files;
+pub mod generated;
+
+pub use files::FilesSource;
+pub use generated::GeneratedSource;

@@ -1,0 +1,171 @@
+use super::*;
+use proptest::prelude::*;
+use std::collections::BTreeSet;
+
+fn corpus(files: &[(&str, &[u8])]) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    for (name, bytes) in files {
+        let path = dir.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, bytes).unwrap();
+    }
+    dir
+}
+
+/// Different paragraphs of about 300 bytes.
+fn prose(name: &str, n_paragraphs: usize) -> String {
+    let paragraph = |i| format!("{name} {i}: {}\n\n", "it was so. ".repeat(27));
+    (0..n_paragraphs).map(paragraph).collect()
+}
+
+fn all(source: &FilesSource) -> Vec<Document> {
+    let of =
+        |split| (0..source.n_documents(split)).map(move |i| source.document(split, i).unwrap());
+    of(Split::Train).chain(of(Split::Evaluation)).collect()
+}
+
+#[test]
+fn a_directory_is_read_in_order_of_names_and_other_files_are_listed() {
+    let line = |i: i32| format!("{{\"id\": {i}, \"text\": \"line {i}\"}}\n");
+    let lines: String = (0..40).map(line).collect();
+    let dir = corpus(&[
+        ("b.txt", prose("b", 30).as_bytes()),
+        ("a/z.MD", prose("z", 30).as_bytes()),
+        ("a.jsonl", lines.as_bytes()),
+        ("picture.png", b"\x89PNG"),
+        ("a/README", b"hello"),
+    ]);
+    let source = FilesSource::open(dir.path()).unwrap();
+    let relative = |path: &PathBuf| path.strip_prefix(dir.path()).unwrap().display().to_string();
+    let ignored: Vec<String> = source.ignored().iter().map(relative).collect();
+    assert_eq!(ignored, ["a/README", "picture.png"]);
+    let documents = all(&source);
+    let names: BTreeSet<&str> = documents.iter().map(|d| d.id.split('#').next().unwrap()).collect();
+    assert_eq!(names.into_iter().collect::<Vec<_>>(), ["a.jsonl", "a/z.MD", "b.txt"]);
+    assert!(
+        documents.iter().any(|document| document.text == "line 7" && document.id == "a.jsonl#7")
+    );
+    assert_eq!(FilesSource::open(dir.path()).unwrap().digest(), source.digest());
+}
+
+#[test]
+fn names_of_files_do_not_change_the_digest_but_a_letter_does() {
+    let text = prose("a", 80);
+    let digest = |name: &str, text: &str| {
+        let dir = corpus(&[(name, text.as_bytes())]);
+        FilesSource::open(&dir.path().join(name)).unwrap().digest()
+    };
+    assert_eq!(digest("one.txt", &text), digest("two", &text));
+    assert_ne!(digest("one.txt", &text), digest("one.txt", &text.replacen("so", "sO", 1)));
+}
+
+#[test]
+fn byte_order_mark_and_line_ends_of_other_systems_change_nothing() {
+    let text = prose("a", 80).replace("so. it", "so.\nit");
+    let digest = |text: String| {
+        let dir = corpus(&[("a.txt", text.as_bytes())]);
+        FilesSource::open(dir.path()).unwrap().digest()
+    };
+    let plain = digest(text.clone());
+    assert_eq!(digest(format!("\u{feff}{}", text.replace('\n', "\r\n"))), plain);
+    assert_eq!(digest(text.replace('\n', "\r")), plain);
+}
+
+#[test]
+fn equal_documents_are_kept_once() {
+    let once = corpus(&[("a.txt", prose("a", 80).as_bytes())]);
+    let twice =
+        corpus(&[("a.txt", prose("a", 80).as_bytes()), ("b.txt", prose("a", 80).as_bytes())]);
+    let open = |dir: &tempfile::TempDir| FilesSource::open(dir.path()).unwrap();
+    assert_eq!(all(&open(&once)), all(&open(&twice)));
+    assert_eq!(open(&once).digest(), open(&twice).digest());
+}
+
+#[test]
+fn about_a_tenth_is_for_evaluation() {
+    let lines: String = (0..2_000).map(|i| format!("{{\"text\": \"{i}\"}}\n")).collect();
+    let dir = corpus(&[("a.jsonl", lines.as_bytes())]);
+    let source = FilesSource::open(dir.path()).unwrap();
+    let n = source.n_documents(Split::Evaluation);
+    assert!((140..=260).contains(&n) && n + source.n_documents(Split::Train) == 2_000, "{n}");
+}
+
+#[test]
+fn each_kind_of_bad_corpus_gets_its_own_error() {
+    let open = |files: &[(&str, &[u8])]| FilesSource::open(corpus(files).path()).err().unwrap();
+    let missing = FilesSource::open(Path::new("no/such/corpus")).err().unwrap();
+    assert_eq!(missing.to_string(), "cannot find `no/such/corpus`");
+    assert!(matches!(open(&[]), Error::NoTextFiles { .. }));
+    assert!(matches!(open(&[("a.png", b"x")]), Error::NoTextFiles { .. }));
+    let empty = Error::is_transient(&open(&[("a.txt", b"")]));
+    assert!(!empty);
+    for little in [&b""[..], b" \n\n ", prose("a", 20).as_bytes()] {
+        let error = open(&[("a.txt", little)]);
+        assert!(matches!(error, Error::TooLittleText { .. }) && error.hint().is_some(), "{error}");
+    }
+    let error = open(&[("a.txt", b"abc\n\xff\xfe")]);
+    assert!(matches!(error, Error::NotUtf8 { offset: 4, .. }), "{error}");
+    assert!(error.to_string().contains("a.txt") && error.to_string().contains("offset 4"));
+    for bad in ["[1]", "{\"text\": 1}", "{\"content\": \"a\"}", "nonsense", "{\"text\": \"a\""] {
+        let error = open(&[("a.jsonl", format!("{{\"text\": \"a\"}}\n\n{bad}").as_bytes())]);
+        assert!(matches!(error, Error::NotJsonl { line: 3, .. }), "{error}");
+    }
+}
+
+#[test]
+fn deeply_nested_json_is_an_error_and_not_a_crash() {
+    let line = format!("{{\"text\": \"a\", \"x\": {}", "[".repeat(1 << 20));
+    let dir = corpus(&[("a.jsonl", line.as_bytes())]);
+    assert!(matches!(FilesSource::open(dir.path()), Err(Error::NotJsonl { line: 1, .. })));
+}
+
+#[cfg(unix)]
+#[test]
+fn links_to_files_are_read_and_links_to_folders_are_not_followed() {
+    let dir = corpus(&[("a/a.txt", prose("a", 80).as_bytes())]);
+    let other = corpus(&[("kept", prose("b", 80).as_bytes())]);
+    std::os::unix::fs::symlink(dir.path(), dir.path().join("a/round")).unwrap();
+    std::os::unix::fs::symlink(other.path().join("kept"), dir.path().join("b.txt")).unwrap();
+    let source = FilesSource::open(dir.path()).unwrap();
+    assert_eq!(source.ignored(), [dir.path().join("a/round")]);
+    assert!(all(&source).iter().any(|document| document.id == "b.txt#0"));
+}
+
+#[test]
+fn short_paragraphs_are_joined_until_a_document_has_600_bytes() {
+    let paragraphs: Vec<String> = (0..7).map(|i| i.to_string().repeat(250)).collect();
+    let documents = cut::documents(&paragraphs.join("\n \t\n\n"));
+    assert_eq!(documents, [paragraphs[..3].join("\n\n"), paragraphs[3..].join("\n\n")]);
+}
+
+#[test]
+fn a_long_paragraph_is_cut_at_a_line_end_or_a_blank_of_its_second_half() {
+    let lines = format!("{}\n{}", "a ".repeat(1_200).trim_end(), "b ".repeat(1_200).trim_end());
+    let documents = cut::documents(&lines);
+    assert_eq!(documents.join("\n"), lines);
+    assert_eq!(documents.len(), 2);
+    let words = "word ".repeat(2_000);
+    let documents = cut::documents(&words);
+    assert!(documents.iter().all(|d| d.len() <= 4_000 && d.split(' ').all(|word| word == "word")));
+    assert_eq!(documents.join(" "), words.trim());
+}
+
+proptest! {
+    #[test]
+    fn cutting_loses_nothing_but_blanks(text in "([a-zé€😀]{0,900}[ \n]{0,3}){0,30}") {
+        let documents = cut::documents(&text);
+        let visible = |text: &str| text.split_whitespace().collect::<String>();
+        prop_assert_eq!(visible(&documents.concat()), visible(&text));
+        for document in &documents {
+            prop_assert!(document.len() <= 4_000 && !document.trim().is_empty());
+        }
+    }
+
+    #[test]
+    fn text_without_any_blank_is_cut_between_characters(n in 0..30_000_usize) {
+        let text = "é".repeat(n);
+        let documents = cut::documents(&text);
+        prop_assert_eq!(documents.concat(), text);
+        prop_assert!(documents.iter().all(|document| document.len() <= 4_000));
+    }
+}
