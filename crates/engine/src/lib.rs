@@ -1,1 +1,41 @@
 //! Reads a published model and measures it: runs parameters, never code.
+//!
+//! A model is a folder with `config.json` and safetensors files, written by a stranger. The engine
+//! answers in three steps, each of which may refuse it with a [`Reason`](protocol::Reason):
+//!
+//! - [`inspect`] reads headers and config, in bounded time and memory: is it what it claims, and
+//!   what would it cost?
+//! - [`Model::load`] reads the parameters, which must be finite.
+//! - [`Model::evaluate`] gives the loss of sequences of tokens (equation 1 of the paper), and
+//!   [`verify_output`] looks at generated text (section 2.3.2).
+//!
+//! The loss of a sequence is a pure function of parameters and tokens: the same bits for any
+//! number of threads, any batch, any order and any instruction set.
+//!
+//! Functions return `Result<Result<T, Reason>, Error>`: the outer error is our own trouble, the
+//! inner one the model's.
+
+mod arch;
+mod batch;
+mod checkpoint;
+mod config;
+pub mod error;
+mod evaluate;
+mod forward;
+mod generate;
+mod health;
+mod json;
+mod kernel;
+mod model;
+mod parameters;
+mod pool;
+mod sanity;
+
+pub use arch::ARCHITECTURES;
+pub use checkpoint::Dtype;
+pub use error::Error;
+pub use evaluate::{EvaluateOptions, Progress, SequenceLoss};
+pub use health::find_non_finite;
+pub use kernel::InstructionSet;
+pub use model::{Inspection, Model, inspect, no_limits};
+pub use sanity::verify_output;

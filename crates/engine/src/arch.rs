@@ -1,0 +1,205 @@
+//! Architectures: what a model computes, described in terms of blocks that all of them share.
+//!
+//! An architecture is one file that turns a `config.json` into an [`Architecture`]. From that
+//! description follow the tensors that a checkpoint must hold, the number of parameters, the work
+//! per token and the forward pass; no architecture has a forward pass of its own.
+
+mod llama;
+mod rope;
+
+use crate::{
+    config::Fields,
+    error::{Stop, refuse},
+    json::shorten,
+};
+use protocol::{
+    Reason,
+    ReasonCode::{ArchitectureRefused, ConfigRefused},
+};
+
+pub(crate) use rope::Rope;
+
+/// Architectures that the engine can run, by the `model_type` of their config.
+pub const ARCHITECTURES: &[&str] = &["llama"];
+
+/// A whole model: embedding, layers, final norm, head.
+#[derive(Clone, Debug)]
+pub(crate) struct Architecture {
+    pub(crate) name: &'static str,
+    pub(crate) vocabulary: usize,
+    pub(crate) context: usize,
+    pub(crate) hidden: usize,
+    /// Name of the table with one row per token.
+    pub(crate) embedding: String,
+    pub(crate) rope: Rope,
+    pub(crate) layers: Vec<Layer>,
+    pub(crate) final_norm: Norm,
+    pub(crate) head: Head,
+}
+
+/// Norm, attention, residual; norm, perceptron, residual.
+#[derive(Clone, Debug)]
+pub(crate) struct Layer {
+    pub(crate) attention_norm: Norm,
+    pub(crate) attention: Attention,
+    pub(crate) mlp_norm: Norm,
+    pub(crate) mlp: GatedMlp,
+}
+
+/// Root-mean-square norm with a gain.
+#[derive(Clone, Debug)]
+pub(crate) struct Norm {
+    pub(crate) gain: String,
+    pub(crate) width: usize,
+    pub(crate) epsilon: f32,
+}
+
+/// `x W' + b`; the weight is `[n_out, n_in]`.
+#[derive(Clone, Debug)]
+pub(crate) struct Linear {
+    pub(crate) weight: String,
+    pub(crate) bias: Option<String>,
+    pub(crate) n_in: usize,
+    pub(crate) n_out: usize,
+}
+
+/// Causal attention with rotary positions; groups of query heads share a key-value head.
+#[derive(Clone, Debug)]
+pub(crate) struct Attention {
+    pub(crate) query: Linear,
+    pub(crate) key: Linear,
+    pub(crate) value: Linear,
+    pub(crate) output: Linear,
+    pub(crate) n_heads: usize,
+    pub(crate) n_kv_heads: usize,
+    pub(crate) head_size: usize,
+}
+
+/// `down(silu(gate(x)) * up(x))`.
+#[derive(Clone, Debug)]
+pub(crate) struct GatedMlp {
+    pub(crate) gate: Linear,
+    pub(crate) up: Linear,
+    pub(crate) down: Linear,
+}
+
+/// How hidden states become logits.
+#[derive(Clone, Debug)]
+pub(crate) enum Head {
+    /// By the embedding table; a tensor of this name may repeat it bit for bit.
+    Tied { copy: String },
+    /// By a matrix of its own.
+    Own(Linear),
+}
+
+/// A tensor that the config demands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Parameter<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) shape: Vec<u64>,
+}
+
+impl Architecture {
+    /// Reads a config; `admitted` are the architectures of the competition.
+    pub(crate) fn read(config: &[u8], admitted: &[String]) -> Result<Self, Stop> {
+        let mut fields = Fields::parse(config)?;
+        let Some(name) = fields.text("model_type")? else {
+            return refuse(ConfigRefused, "`model_type` is missing");
+        };
+        if !admitted.contains(&name) {
+            let detail = format!("`{}` is none of {}", shorten(&name), admitted.join(", "));
+            return refuse(ArchitectureRefused, detail);
+        }
+        let architecture = match name.as_str() {
+            "llama" => llama::describe(&mut fields)?,
+            _ => {
+                let detail = format!("this engine cannot run `{}`", shorten(&name));
+                return refuse(ArchitectureRefused, detail);
+            }
+        };
+        fields.finish()?;
+        Ok(architecture)
+    }
+
+    /// The tensors that a checkpoint must hold, each once.
+    pub(crate) fn parameters(&self) -> Vec<Parameter<'_>> {
+        let table = vec![self.vocabulary as u64, self.hidden as u64];
+        let mut all = vec![Parameter { name: &self.embedding, shape: table }];
+        for layer in &self.layers {
+            all.push(layer.attention_norm.parameter());
+            all.push(layer.mlp_norm.parameter());
+            for linear in layer.linears() {
+                all.extend(linear.parameters());
+            }
+        }
+        all.push(self.final_norm.parameter());
+        if let Head::Own(linear) = &self.head {
+            all.extend(linear.parameters());
+        }
+        all
+    }
+
+    /// The tensor that may repeat the table of a tied head.
+    pub(crate) fn tied_copy<'a>(&self, copy: &'a str) -> Parameter<'a> {
+        Parameter { name: copy, shape: vec![self.vocabulary as u64, self.hidden as u64] }
+    }
+
+    /// Number of parameters; a tied table counts once.
+    pub(crate) fn n_parameters(&self) -> u64 {
+        self.parameters().iter().map(|parameter| parameter.shape.iter().product::<u64>()).sum()
+    }
+
+    /// Floating-point operations per token in the projections, those of the head included.
+    pub(crate) fn flops_per_token(&self) -> u64 {
+        let linears = self.layers.iter().flat_map(Layer::linears);
+        let weights: u64 = linears.map(|linear| linear.n_in as u64 * linear.n_out as u64).sum();
+        2 * (weights + self.vocabulary as u64 * self.hidden as u64)
+    }
+
+    /// Floating-point operations of attention for a token that looks at `n_keys` positions.
+    pub(crate) fn attention_flops(&self, n_keys: u64) -> u64 {
+        let widths = self.layers.iter().map(|layer| layer.attention.query.n_out as u64);
+        4 * n_keys * widths.sum::<u64>()
+    }
+}
+
+impl Layer {
+    /// All matrices of the layer.
+    pub(crate) fn linears(&self) -> [&Linear; 7] {
+        let Attention { query, key, value, output, .. } = &self.attention;
+        let GatedMlp { gate, up, down } = &self.mlp;
+        [query, key, value, output, gate, up, down]
+    }
+}
+
+impl Attention {
+    /// Numbers of the queries, keys and values of one row.
+    pub(crate) fn inputs_width(&self) -> usize {
+        self.query.n_out + self.key.n_out + self.value.n_out
+    }
+}
+
+impl Norm {
+    fn parameter(&self) -> Parameter<'_> {
+        Parameter { name: &self.gain, shape: vec![self.width as u64] }
+    }
+}
+
+impl Linear {
+    /// The matrix `<module>.weight`, with `<module>.bias` beside it or not.
+    pub(crate) fn new(module: &str, (n_in, n_out): (usize, usize), has_bias: bool) -> Self {
+        let bias = has_bias.then(|| format!("{module}.bias"));
+        Self { weight: format!("{module}.weight"), bias, n_in, n_out }
+    }
+
+    fn parameters(&self) -> impl Iterator<Item = Parameter<'_>> {
+        let shape = vec![self.n_out as u64, self.n_in as u64];
+        let bias = self.bias.iter().map(|name| Parameter { name, shape: vec![self.n_out as u64] });
+        std::iter::once(Parameter { name: &self.weight, shape }).chain(bias)
+    }
+}
+
+/// A config whose values are in range one by one but do not fit together.
+pub(crate) fn inconsistent<T>(detail: impl std::fmt::Display) -> Result<T, Reason> {
+    refuse(ConfigRefused, detail)
+}

@@ -1,0 +1,264 @@
+//! Sequences on their way through the layers, and the work spaces that they pass through.
+
+use crate::{
+    arch::{Architecture, Attention},
+    error::Error,
+    kernel::{
+        activation::Gates,
+        attention::{self, HeadShape},
+        gemm::{self, ROW_BLOCK, TILE_ROWS},
+        head,
+        memory::Buffer,
+        simd::LANES,
+    },
+    parameters::Parameters,
+};
+
+/// Distances between rows: odd numbers of cache lines, so that rows spread over the cache's sets.
+#[derive(Clone, Copy)]
+pub(crate) struct Strides {
+    pub(crate) hidden: usize,
+    /// Queries, keys and values of one row.
+    pub(crate) inputs: usize,
+    pub(crate) intermediate: usize,
+}
+
+impl Strides {
+    pub(crate) fn of(architecture: &Architecture) -> Self {
+        let padded = |width: usize| (width.div_ceil(LANES) | 1) * LANES;
+        let layers = &architecture.layers;
+        let inputs = layers.iter().map(|layer| layer.attention.inputs_width());
+        let intermediate = layers.iter().map(|layer| layer.mlp.gate.n_out);
+        Self {
+            hidden: padded(architecture.hidden),
+            inputs: padded(inputs.max().unwrap_or(0)),
+            intermediate: padded(intermediate.max().unwrap_or(0)),
+        }
+    }
+}
+
+/// Work space of one thread.
+pub(crate) struct WorkSpace {
+    pub(crate) normed: Buffer,
+    pub(crate) intermediate: Buffer,
+    pub(crate) product: gemm::Scratch,
+    pub(crate) gates: Gates,
+    pub(crate) attention: attention::Scratch,
+    pub(crate) head: head::Scratch,
+}
+
+impl WorkSpace {
+    /// Enough for any batch of sequences of at most `n_positions`.
+    pub(crate) fn new(architecture: &Architecture, n_positions: usize) -> Result<Self, Error> {
+        let strides = Strides::of(architecture);
+        let mut attention = attention::Scratch::new()?;
+        for layer in &architecture.layers {
+            attention.reserve(head_shape(&layer.attention, n_positions))?;
+        }
+        Ok(Self {
+            normed: Buffer::zeros(ROW_BLOCK * strides.hidden)?,
+            intermediate: Buffer::zeros(ROW_BLOCK * strides.intermediate)?,
+            product: gemm::Scratch::new()?,
+            gates: Gates::new()?,
+            attention,
+            head: head::Scratch::new()?,
+        })
+    }
+}
+
+fn head_shape(attention: &Attention, capacity: usize) -> HeadShape {
+    HeadShape { head_size: attention.head_size, capacity }
+}
+
+/// A sequence among the rows of a batch.
+#[derive(Clone, Copy)]
+struct Span {
+    /// Position of the first row in the sequence.
+    first: usize,
+    n_rows: usize,
+    capacity: usize,
+}
+
+/// Hidden states of some sequences, and the keys and values that they look back at.
+pub(crate) struct Batch {
+    strides: Strides,
+    spans: Vec<Span>,
+    positions: Vec<u32>,
+    hidden: Buffer,
+    /// Queries, keys and values of each row; attention replaces the queries.
+    inputs: Buffer,
+    /// One for all layers, or one for each where positions follow later.
+    panels: Vec<Buffer>,
+}
+
+/// Rows that go through the products together.
+pub(crate) struct RowBlock<'a> {
+    pub(crate) hidden: &'a mut [f32],
+    pub(crate) inputs: &'a mut [f32],
+    pub(crate) positions: &'a [u32],
+}
+
+/// One key-value head of one sequence, and the new rows that it should remember.
+pub(crate) struct HeadMemory<'a> {
+    pub(crate) shape: HeadShape,
+    pub(crate) head: usize,
+    pub(crate) panels: &'a mut [f32],
+    pub(crate) rows: &'a [f32],
+    pub(crate) first: usize,
+    pub(crate) n_rows: usize,
+}
+
+/// Neighbouring queries of one sequence, and all that it remembers.
+pub(crate) struct QueryBlock<'a> {
+    pub(crate) shape: HeadShape,
+    pub(crate) rows: &'a mut [f32],
+    pub(crate) panels: &'a [f32],
+    pub(crate) first: usize,
+    pub(crate) n_rows: usize,
+}
+
+impl Batch {
+    /// Starts sequences, of which each may be continued `n_more` times.
+    pub(crate) fn start(
+        architecture: &Architecture,
+        parameters: &Parameters,
+        sequences: &[&[u32]],
+        n_more: usize,
+    ) -> Result<Self, Error> {
+        let strides = Strides::of(architecture);
+        let spans: Vec<_> = sequences
+            .iter()
+            .map(|tokens| Span { first: 0, n_rows: tokens.len(), capacity: tokens.len() + n_more })
+            .collect();
+        let n_rows = spans.iter().map(|span| span.n_rows).sum::<usize>();
+        let n_numbers = architecture.layers.iter().map(|layer| {
+            let per_head = |span: &Span| head_shape(&layer.attention, span.capacity).n_numbers();
+            spans.iter().map(per_head).sum::<usize>() * layer.attention.n_kv_heads
+        });
+        let n_numbers = n_numbers.max().unwrap_or(0);
+        let n_panels = if n_more == 0 { 1 } else { architecture.layers.len() };
+        let panels = (0..n_panels).map(|_| Buffer::zeros(n_numbers)).collect::<Result<_, _>>()?;
+        let mut batch = Self {
+            strides,
+            spans,
+            positions: Vec::with_capacity(n_rows),
+            hidden: Buffer::zeros(n_rows * strides.hidden)?,
+            inputs: Buffer::zeros(n_rows * strides.inputs)?,
+            panels,
+        };
+        batch.embed(parameters, sequences);
+        Ok(batch)
+    }
+
+    /// Continues each sequence by one token; the rows become those of the new tokens.
+    pub(crate) fn follow(&mut self, parameters: &Parameters, tokens: &[u32]) {
+        for span in &mut self.spans {
+            span.first += span.n_rows;
+            span.n_rows = 1;
+        }
+        let sequences: Vec<_> = tokens.chunks(1).collect();
+        self.embed(parameters, &sequences);
+    }
+
+    fn embed(&mut self, parameters: &Parameters, sequences: &[&[u32]]) {
+        self.positions.clear();
+        for span in &self.spans {
+            let positions = span.first..span.first + span.n_rows;
+            self.positions.extend(positions.map(|position| position as u32));
+        }
+        let rows = self.hidden.chunks_mut(self.strides.hidden);
+        for (row, &token) in rows.zip(sequences.iter().copied().flatten()) {
+            parameters.embed(token, row);
+        }
+    }
+
+    /// Copies one row of hidden states to another, which may be the same.
+    pub(crate) fn copy_row(&mut self, from: usize, to: usize) {
+        let stride = self.strides.hidden;
+        self.hidden.copy_within(from * stride..(from + 1) * stride, to * stride);
+    }
+
+    /// The first `n_rows` rows in blocks that keep `n_threads` equally busy.
+    pub(crate) fn row_blocks(
+        &mut self,
+        n_rows: usize,
+        n_threads: usize,
+    ) -> impl Iterator<Item = RowBlock<'_>> + Send {
+        let n = rows_per_block(n_rows, n_threads);
+        let hidden = self.hidden.chunks_mut(n * self.strides.hidden);
+        let inputs = self.inputs.chunks_mut(n * self.strides.inputs);
+        hidden
+            .zip(inputs)
+            .zip(self.positions[..n_rows].chunks(n))
+            .map(|((hidden, inputs), positions)| RowBlock { hidden, inputs, positions })
+    }
+
+    /// Number of rows.
+    pub(crate) fn n_rows(&self) -> usize {
+        self.positions.len()
+    }
+
+    /// Every key-value head of every sequence.
+    pub(crate) fn head_memories(
+        &mut self,
+        layer: usize,
+        attention: &Attention,
+    ) -> impl Iterator<Item = HeadMemory<'_>> + Send {
+        let index = layer % self.panels.len();
+        let (mut panels, mut rows) = (&mut self.panels[index][..], &self.inputs[..]);
+        let stride = self.strides.inputs;
+        self.spans.iter().flat_map(move |span| {
+            let shape = head_shape(attention, span.capacity);
+            let n = shape.n_numbers() * attention.n_kv_heads;
+            let own = panels.split_off_mut(..n).unwrap_or_default();
+            let own_rows = rows.split_off(..span.n_rows * stride).unwrap_or_default();
+            own.chunks_mut(shape.n_numbers()).enumerate().map(move |(head, panels)| {
+                let (first, n_rows) = (span.first, span.n_rows);
+                HeadMemory { shape, head, panels, rows: own_rows, first, n_rows }
+            })
+        })
+    }
+
+    /// Every block of queries.
+    pub(crate) fn query_blocks(
+        &mut self,
+        layer: usize,
+        attention: &Attention,
+    ) -> impl Iterator<Item = QueryBlock<'_>> + Send {
+        let index = layer % self.panels.len();
+        let (mut panels, mut rows) = (&self.panels[index][..], &mut self.inputs[..]);
+        let stride = self.strides.inputs;
+        self.spans.iter().flat_map(move |span| {
+            let shape = head_shape(attention, span.capacity);
+            let n = shape.n_numbers() * attention.n_kv_heads;
+            let panels = panels.split_off(..n).unwrap_or_default();
+            let rows = rows.split_off_mut(..span.n_rows * stride).unwrap_or_default();
+            let blocks = rows.chunks_mut(shape.n_queries() * stride).enumerate();
+            // The last queries look back furthest: whoever takes them should start first.
+            blocks.rev().map(move |(block, rows)| {
+                let first = span.first + block * shape.n_queries();
+                QueryBlock { shape, panels, first, n_rows: rows.len() / stride, rows }
+            })
+        })
+    }
+}
+
+/// Rows of a block: whole tiles, as many blocks as a multiple of the threads.
+fn rows_per_block(n_rows: usize, n_threads: usize) -> usize {
+    let n_blocks = n_rows.div_ceil(ROW_BLOCK).max(1).next_multiple_of(n_threads);
+    n_rows.div_ceil(n_blocks).max(1).next_multiple_of(TILE_ROWS).min(ROW_BLOCK)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_of_rows_are_whole_tiles_and_spread_over_the_threads() {
+        assert_eq!(rows_per_block(1024, 2), 174);
+        assert_eq!(rows_per_block(512, 1), 174);
+        assert_eq!(rows_per_block(10, 8), 6);
+        assert_eq!(rows_per_block(1, 1), 6);
+        assert_eq!(rows_per_block(192, 1), 192);
+    }
+}

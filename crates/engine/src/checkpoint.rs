@@ -1,0 +1,239 @@
+//! The files of a published model, checked against a policy before anything is believed.
+//!
+//! Reading stops at the first file, header or byte that a published model does not need.
+//! Parameters are read on demand with bounded buffers, never mapped: a file that shrinks under
+//! the reader gives an [`Error`], not a crash.
+
+mod header;
+mod index;
+
+use crate::error::{Error, Stop, refuse};
+use header::{Entry, TENSORS_MAX, header_length};
+use protocol::ReasonCode::{FileRefused, HeaderRefused, TensorMismatch, TooLarge};
+use std::{
+    collections::BTreeMap,
+    fmt, fs,
+    fs::File,
+    io,
+    os::unix::fs::FileExt,
+    path::{Path, PathBuf},
+};
+
+/// Longest `config.json`.
+const CONFIG_BYTES_MAX: u64 = 256 << 10;
+/// Most files that the parameters are spread over.
+const SHARDS_MAX: usize = 1_000;
+/// Tensor to file.
+type Index = BTreeMap<String, String>;
+
+const CONFIG: &str = "config.json";
+const SINGLE: &str = "model.safetensors";
+const INDEX: &str = "model.safetensors.index.json";
+
+/// How a parameter is stored; every kind widens to `f32` exactly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Dtype {
+    /// IEEE single precision.
+    F32,
+    /// IEEE half precision.
+    F16,
+    /// The upper half of an IEEE single.
+    Bf16,
+}
+
+impl Dtype {
+    fn of_header(name: &str) -> Option<Self> {
+        match name {
+            "F32" => Some(Self::F32),
+            "F16" => Some(Self::F16),
+            "BF16" => Some(Self::Bf16),
+            _ => None,
+        }
+    }
+
+    /// Bytes of one element.
+    pub fn n_bytes(self) -> u64 {
+        match self {
+            Self::F32 => 4,
+            Self::F16 | Self::Bf16 => 2,
+        }
+    }
+}
+
+impl fmt::Display for Dtype {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::F32 => "F32",
+            Self::F16 => "F16",
+            Self::Bf16 => "BF16",
+        })
+    }
+}
+
+/// One tensor: where its bytes are and what they mean.
+#[derive(Clone, Debug)]
+pub(crate) struct Tensor {
+    pub(crate) dtype: Dtype,
+    pub(crate) shape: Vec<u64>,
+    /// Index into the files, and the first byte in that file.
+    file: usize,
+    offset: u64,
+    pub(crate) n_bytes: u64,
+}
+
+/// A model's files after the policy has accepted them; parameters are not read yet.
+#[derive(Debug)]
+pub(crate) struct Checkpoint {
+    pub(crate) config: Vec<u8>,
+    pub(crate) tensors: BTreeMap<String, Tensor>,
+    pub(crate) size_bytes: u64,
+    files: Vec<(PathBuf, File)>,
+}
+
+impl Checkpoint {
+    /// Reads the config and the headers in `dir`, whose files may have `size_bytes_max` together.
+    pub(crate) fn open(dir: &Path, size_bytes_max: u64) -> Result<Self, Stop> {
+        if !dir.is_dir() {
+            return Err(Error::NotAFolder(dir.to_owned()).into());
+        }
+        let (config, config_bytes) = open_file(dir, CONFIG)?;
+        let (names, index) = parameter_files(dir)?;
+        let mut size_bytes = config_bytes;
+        if index.is_some() {
+            size_bytes = size_bytes.saturating_add(open_file(dir, INDEX)?.1);
+        }
+        let mut opened = Vec::with_capacity(names.len());
+        for name in &names {
+            let (file, n_bytes) = open_file(dir, name)?;
+            size_bytes = size_bytes.saturating_add(n_bytes);
+            opened.push((file, n_bytes));
+        }
+        if size_bytes > size_bytes_max {
+            let detail = format!("{size_bytes} bytes, more than the {size_bytes_max} allowed");
+            return refuse(TooLarge, detail);
+        }
+        if config_bytes > CONFIG_BYTES_MAX {
+            return refuse(FileRefused, format!("`{CONFIG}` has {config_bytes} bytes"));
+        }
+        let config = read_start(&config, &dir.join(CONFIG), config_bytes)?;
+        let mut checkpoint =
+            Self { config, tensors: BTreeMap::new(), size_bytes, files: Vec::new() };
+        for (name, (file, n_bytes)) in names.iter().zip(opened) {
+            checkpoint.add_file(dir.join(name), file, n_bytes)?;
+        }
+        if let Some(index) = index {
+            checkpoint.check_index(&index, &names)?;
+        }
+        Ok(checkpoint)
+    }
+
+    /// Reads bytes `from..from + buffer.len()` of a tensor.
+    pub(crate) fn read(&self, tensor: &Tensor, from: u64, buffer: &mut [u8]) -> Result<(), Error> {
+        let (path, file) = &self.files[tensor.file];
+        file.read_exact_at(buffer, tensor.offset + from).map_err(|source| read_error(path, source))
+    }
+
+    fn add_file(&mut self, path: PathBuf, file: File, n_bytes: u64) -> Result<(), Stop> {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let refuse_header =
+            |detail: String| refuse::<(), Stop>(HeaderRefused, format!("`{name}`: {detail}"));
+        let Some(prefix) = read_start(&file, &path, n_bytes.min(8))?.first_chunk().copied() else {
+            return refuse_header(format!("a file of {n_bytes} bytes"));
+        };
+        let header_bytes = match header_length(prefix, n_bytes) {
+            Ok(header_bytes) => header_bytes,
+            Err(detail) => return refuse_header(detail),
+        };
+        let data_start = 8 + header_bytes;
+        let header = read_start(&file, &path, data_start)?;
+        let entries = match header::scan(&header[8..], n_bytes - data_start) {
+            Ok(entries) => entries,
+            Err(detail) => return refuse_header(detail),
+        };
+        for (tensor, entry) in entries {
+            if self.tensors.contains_key(&tensor) {
+                return refuse_header(format!("`{tensor}` stands in two files"));
+            }
+            if self.tensors.len() >= TENSORS_MAX {
+                return refuse_header(format!("more than {TENSORS_MAX} tensors in all files"));
+            }
+            let Entry { dtype, shape, begin, end } = entry;
+            let (file, offset, n_bytes) = (self.files.len(), data_start + begin, end - begin);
+            self.tensors.insert(tensor, Tensor { dtype, shape, file, offset, n_bytes });
+        }
+        self.files.push((path, file));
+        Ok(())
+    }
+
+    /// Each tensor stands in the file that the index names, and the index names no other.
+    fn check_index(&self, index: &Index, names: &[String]) -> Result<(), Stop> {
+        for (tensor, name) in index {
+            match self.tensors.get(tensor) {
+                Some(found) if names.get(found.file) == Some(name) => (),
+                _ => return refuse(TensorMismatch, format!("`{name}` has no tensor `{tensor}`")),
+            }
+        }
+        match self.tensors.keys().find(|&tensor| !index.contains_key(tensor)) {
+            Some(tensor) => refuse(TensorMismatch, format!("`{tensor}` is not in `{INDEX}`")),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Names of the files with parameters in order, and the index if there is one.
+fn parameter_files(dir: &Path) -> Result<(Vec<String>, Option<Index>), Stop> {
+    match (dir.join(SINGLE).exists(), dir.join(INDEX).exists()) {
+        (true, false) => Ok((vec![SINGLE.to_owned()], None)),
+        (false, true) => {
+            let (file, n_bytes) = open_file(dir, INDEX)?;
+            if n_bytes > index::INDEX_BYTES_MAX {
+                return refuse(FileRefused, format!("`{INDEX}` has {n_bytes} bytes"));
+            }
+            let text = read_start(&file, &dir.join(INDEX), n_bytes)?;
+            let index = match index::scan(&text) {
+                Ok(index) => index,
+                Err(detail) => return refuse(FileRefused, format!("`{INDEX}`: {detail}")),
+            };
+            // Sorted, so that every reader sees the files in the same order.
+            let mut names: Vec<String> = index.values().cloned().collect();
+            names.sort();
+            names.dedup();
+            if names.is_empty() || names.len() > SHARDS_MAX {
+                return refuse(FileRefused, format!("`{INDEX}` names {} files", names.len()));
+            }
+            Ok((names, Some(index)))
+        }
+        (true, true) => refuse(FileRefused, format!("both `{SINGLE}` and `{INDEX}` are there")),
+        (false, false) => refuse(FileRefused, format!("`{SINGLE}` is missing")),
+    }
+}
+
+fn open_file(dir: &Path, name: &str) -> Result<(File, u64), Stop> {
+    let path = dir.join(name);
+    // Asked before opening: opening a pipe would wait for its writer.
+    match fs::metadata(&path) {
+        Ok(metadata) if metadata.is_file() => (),
+        Ok(_) => return refuse(FileRefused, format!("`{name}` is not a regular file")),
+        Err(source) if source.kind() == io::ErrorKind::NotFound => {
+            return refuse(FileRefused, format!("`{name}` is missing"));
+        }
+        Err(source) => return Err(read_error(&path, source).into()),
+    }
+    let file = File::open(&path).map_err(|source| read_error(&path, source))?;
+    let metadata = file.metadata().map_err(|source| read_error(&path, source))?;
+    Ok((file, metadata.len()))
+}
+
+fn read_start(file: &File, path: &Path, n_bytes: u64) -> Result<Vec<u8>, Error> {
+    let n_bytes = usize::try_from(n_bytes).map_err(|_| Error::OutOfMemory { n_bytes })?;
+    let mut bytes = vec![0; n_bytes];
+    file.read_exact_at(&mut bytes, 0).map_err(|source| read_error(path, source))?;
+    Ok(bytes)
+}
+
+fn read_error(path: &Path, source: io::Error) -> Error {
+    if source.kind() == io::ErrorKind::UnexpectedEof {
+        return Error::Changed(path.to_owned());
+    }
+    Error::Read { path: path.to_owned(), source }
+}

@@ -1,0 +1,90 @@
+//! Arithmetic with a fixed order: the same bits on every instruction set, thread count and batch.
+//!
+//! Everything is written once over [`Simd`], sixteen lanes of `f32` with exactly rounded
+//! operations. The rules that make results independent of how work is cut:
+//!
+//! - An element of a product is, per block of [`gemm::DEPTH_BLOCK`] terms, one chain of fused
+//!   multiply-adds in ascending order from zero; the chains are added in ascending order.
+//! - A sum over a vector has sixteen partial sums, element `i` in sum `i % 16`, which are added
+//!   pairwise: `s[i] + s[i + 8]`, then 4, 2, 1.
+//! - Exponential, logarithm, sine and cosine are our own polynomials, never the system's.
+//!
+//! A new instruction set is one more implementation of [`Simd`] and one more arm in [`run`].
+
+pub(crate) mod activation;
+pub(crate) mod attention;
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+pub(crate) mod gemm;
+pub(crate) mod head;
+pub(crate) mod math;
+pub(crate) mod memory;
+pub(crate) mod norm;
+mod portable;
+pub(crate) mod rotate;
+pub(crate) mod simd;
+
+use crate::error::Error;
+use simd::Simd;
+use std::fmt;
+
+/// What the processor can do; every choice gives the same bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum InstructionSet {
+    /// Plain Rust, for any processor; slow where it has no fused multiply-add.
+    Portable,
+    /// 256-bit vectors with fused multiply-add, on x86-64.
+    Avx2,
+}
+
+impl InstructionSet {
+    /// All of them, slowest first.
+    pub const ALL: [Self; 2] = [Self::Portable, Self::Avx2];
+
+    /// The fastest that this processor has.
+    pub fn best() -> Self {
+        Self::ALL.into_iter().rev().find(|set| set.is_available()).unwrap_or(Self::Portable)
+    }
+
+    /// Whether this processor has it.
+    pub fn is_available(self) -> bool {
+        match self {
+            Self::Portable => true,
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => {
+                std::arch::is_x86_feature_detected!("avx2")
+                    && std::arch::is_x86_feature_detected!("fma")
+            }
+            #[cfg(not(target_arch = "x86_64"))]
+            Self::Avx2 => false,
+        }
+    }
+
+    /// An error unless this processor has it.
+    pub(crate) fn check(self) -> Result<Self, Error> {
+        if self.is_available() { Ok(self) } else { Err(Error::NoSuchInstructions(self)) }
+    }
+}
+
+impl fmt::Display for InstructionSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Portable => "portable",
+            Self::Avx2 => "AVX2",
+        })
+    }
+}
+
+/// A piece of work written over any instruction set; `run` must be `#[inline(always)]`.
+pub(crate) trait Kernel {
+    fn run<S: Simd>(self, simd: S);
+}
+
+/// Runs a kernel on an instruction set, or portably where the processor lacks it.
+pub(crate) fn run(set: InstructionSet, kernel: impl Kernel) {
+    match set {
+        #[cfg(target_arch = "x86_64")]
+        InstructionSet::Avx2 => avx2::run(kernel),
+        _ => kernel.run(portable::Portable),
+    }
+}

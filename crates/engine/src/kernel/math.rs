@@ -1,0 +1,156 @@
+//! Exponential, logarithm, sine and cosine from exactly rounded operations.
+//!
+//! The system's library is never asked: its results differ between systems and versions.
+
+use super::simd::Simd;
+use std::f64::consts::{FRAC_2_PI, FRAC_PI_2, LN_2, LOG2_E, SQRT_2};
+
+/// Below, [`exp_lanes`] is zero: its result would not be a normal number.
+const EXP_MIN: f32 = -87.336_54;
+/// Above, [`exp_lanes`] stays at its largest value, 2.4e38.
+const EXP_MAX: f32 = 88.376_26;
+/// Adding it rounds a float to an integer, which then stands in the low bits.
+const ROUND: f32 = 12_582_912.0;
+
+/// e to the power `x` in each lane, within 1.1 units in the last place.
+///
+/// Zero below -87.34, largest 2.4e38; NaN stays NaN.
+#[inline(always)]
+pub(crate) fn exp_lanes<S: Simd>(simd: S, x: S::V) -> S::V {
+    let capped = simd.min(simd.splat(EXP_MAX), x);
+    let capped = simd.max(simd.splat(EXP_MIN), capped);
+    let biased = simd.fma(capped, simd.splat(std::f32::consts::LOG2_E), simd.splat(ROUND));
+    let n = simd.sub(biased, simd.splat(ROUND));
+    let rest = simd.fma(n, simd.splat(-std::f32::consts::LN_2), capped);
+    let rest = simd.fma(n, simd.splat(1.904_654_3e-9), rest);
+    let mut p = simd.splat(1.987_569_2e-4);
+    for coefficient in [1.398_2e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 5e-1, 1.0, 1.0] {
+        p = simd.fma(p, rest, simd.splat(coefficient));
+    }
+    simd.zero_below(x, simd.splat(EXP_MIN), simd.mul(p, simd.power_of_two(biased)))
+}
+
+/// e to the power `x` within a few units in the last place; zero below -708, infinite above 709.
+pub(crate) fn exp(x: f64) -> f64 {
+    if x < -708.0 {
+        return 0.0;
+    }
+    if x > 709.0 {
+        return f64::INFINITY;
+    }
+    let n = (x * LOG2_E).round_ties_even();
+    let rest = n.mul_add(-LN_2, x);
+    let rest = n.mul_add(-2.319_046_813_846_3e-17, rest);
+    // Taylor: the first term left out is below 1e-17 of the result.
+    let series = (1..=13).rev().fold(1.0, |sum, k| 1.0 + sum * rest / f64::from(k));
+    if x.is_nan() { x } else { series * two_to(n) }
+}
+
+/// 2 to the power of an integer in [-1022, 1023].
+fn two_to(n: f64) -> f64 {
+    f64::from_bits(((n as i64 + 1023) as u64) << 52)
+}
+
+/// Natural logarithm of a positive normal number, within a few units in the last place.
+///
+/// Infinity stays infinite, NaN stays NaN; zero and negative numbers give NaN.
+pub(crate) fn ln(x: f64) -> f64 {
+    if x.is_nan() || x <= 0.0 {
+        return f64::NAN;
+    }
+    if x.is_infinite() {
+        return x;
+    }
+    let bits = x.to_bits();
+    let mut exponent = (bits >> 52) as i64 - 1023;
+    let mut mantissa = f64::from_bits((bits & ((1 << 52) - 1)) | (1023 << 52));
+    if mantissa > SQRT_2 {
+        mantissa /= 2.0;
+        exponent += 1;
+    }
+    // ln m = 2 artanh((m - 1) / (m + 1)); the square is at most 0.03.
+    let s = (mantissa - 1.0) / (mantissa + 1.0);
+    let square = s * s;
+    let series = (0..12).rev().fold(0.0, |sum, k| sum * square + 1.0 / f64::from(2 * k + 1));
+    exponent as f64 * LN_2 + 2.0 * s * series
+}
+
+/// Sine and cosine of an angle from zero to 2^25, within 1e-15.
+pub(crate) fn sin_cos(angle: f64) -> (f64, f64) {
+    let n = (angle * FRAC_2_PI).round_ties_even();
+    let rest = n.mul_add(-FRAC_PI_2, angle);
+    let rest = n.mul_add(-6.123_233_995_736_766e-17, rest);
+    let square = rest * rest;
+    // Taylor on [-pi/4, pi/4]: the first terms left out are below 1e-18.
+    let term = |sum: f64, k: u32| 1.0 - sum * square / f64::from(k * (k + 1));
+    let sin = rest * (1..=9).rev().fold(1.0, |sum, k| term(sum, 2 * k));
+    let cos = (0..=9).rev().fold(1.0, |sum, k| term(sum, 2 * k + 1));
+    match n as i64 & 3 {
+        0 => (sin, cos),
+        1 => (cos, -sin),
+        2 => (-sin, -cos),
+        _ => (-cos, sin),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::{InstructionSet, Kernel, run, simd::LANES};
+    use proptest::prelude::*;
+
+    struct Exp<'a>(&'a mut [f32; LANES]);
+
+    impl Kernel for Exp<'_> {
+        #[inline(always)]
+        fn run<S: Simd>(self, simd: S) {
+            simd.store(exp_lanes(simd, simd.load(self.0)), self.0);
+        }
+    }
+
+    fn exp_on(set: InstructionSet, x: f32) -> f32 {
+        let mut lanes = [x; LANES];
+        run(set, Exp(&mut lanes));
+        assert!(lanes.iter().all(|y| y.to_bits() == lanes[0].to_bits()));
+        lanes[0]
+    }
+
+    #[test]
+    fn exp_of_special_numbers_is_exact() {
+        for set in InstructionSet::ALL {
+            assert_eq!(exp_on(set, 0.0), 1.0);
+            assert_eq!(exp_on(set, f32::NEG_INFINITY), 0.0);
+            assert_eq!(exp_on(set, -88.0), 0.0);
+            assert!(exp_on(set, f32::NAN).is_nan());
+            assert!(exp_on(set, f32::INFINITY) > 2e38);
+        }
+        assert_eq!((exp(0.0), exp(-709.0), ln(1.0)), (1.0, 0.0, 0.0));
+        assert!(exp(f64::NAN).is_nan() && ln(0.0).is_nan() && ln(f64::NAN).is_nan());
+        assert_eq!((sin_cos(0.0), ln(f64::INFINITY)), ((0.0, 1.0), f64::INFINITY));
+    }
+
+    proptest! {
+        #[test]
+        fn exp_is_within_two_units_in_the_last_place(x in -87.3_f32..88.3) {
+            let (y, truth) = (exp_on(InstructionSet::Portable, x), f64::from(x).exp());
+            let ulp = f64::from((truth as f32).next_up()) - f64::from(truth as f32);
+            prop_assert!((f64::from(y) - truth).abs() <= 1.1 * ulp, "{y} {truth}");
+        }
+
+        #[test]
+        fn every_instruction_set_has_the_same_exp(bits in any::<u32>()) {
+            let x = f32::from_bits(bits);
+            let [a, b] = InstructionSet::ALL.map(|set| exp_on(set, x));
+            prop_assert!(a.to_bits() == b.to_bits() || a.is_nan() && b.is_nan(), "{x}: {a} {b}");
+        }
+
+        #[test]
+        fn double_functions_agree_with_the_system(x in -700.0..700.0, a in 0.0..3e7) {
+            prop_assert!((exp(x) / x.exp() - 1.0).abs() < 1e-15);
+            let y = x.exp();
+            prop_assert!((ln(y) - y.ln()).abs() <= 4e-16 * y.ln().abs().max(1.0));
+            let ((sin, cos), (s, c)) = (sin_cos(a), a.sin_cos());
+            prop_assert!((sin - s).abs() < 1e-15 && (cos - c).abs() < 1e-15, "{a}");
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! Norms of hidden states.
+
+use super::{
+    Kernel,
+    gemm::Rows,
+    simd::{LANES, Simd},
+};
+
+/// `x / sqrt(mean(x^2) + epsilon) * gain` for each row; rows are padded with zeros to vectors.
+pub(crate) struct RmsNorm<'a> {
+    pub(crate) rows: Rows<'a>,
+    /// One number per column, padded with zeros.
+    pub(crate) gain: &'a [f32],
+    /// Columns without the padding.
+    pub(crate) width: usize,
+    pub(crate) epsilon: f32,
+    pub(crate) out: &'a mut [f32],
+    pub(crate) out_stride: usize,
+}
+
+impl Kernel for RmsNorm<'_> {
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let padded = self.width.next_multiple_of(LANES);
+        let (gain, _) = self.gain[..padded].as_chunks::<LANES>();
+        for (row, out) in self.out.chunks_mut(self.out_stride).take(self.rows.n_rows).enumerate() {
+            let start = row * self.rows.stride;
+            let (x, _) = self.rows.data[start..start + padded].as_chunks::<LANES>();
+            let squares = x.iter().fold(simd.splat(0.0), |sum, x| {
+                let x = simd.load(x);
+                simd.fma(x, x, sum)
+            });
+            let mean = simd.sum(squares) / self.width as f32;
+            let scale = simd.splat(1.0 / (mean + self.epsilon).sqrt());
+            for ((x, gain), out) in x.iter().zip(gain).zip(out[..padded].as_chunks_mut().0) {
+                simd.store(simd.mul(simd.mul(simd.load(x), scale), simd.load(gain)), out);
+            }
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! Rotary positions.
+
+use super::{Kernel, math, simd::Simd};
+use crate::{arch::Rope, error::Error, kernel::memory::Buffer};
+
+/// Cosine and sine of every angle that a sequence needs.
+pub(crate) struct Angles {
+    n_pairs: usize,
+    pub(crate) n_positions: usize,
+    /// Per position: cosines of all pairs, then sines.
+    table: Buffer,
+}
+
+impl Angles {
+    /// The angles of positions `0..n_positions`; an angle is rounded to `f32` before its cosine.
+    pub(crate) fn new(rope: &Rope, n_positions: usize) -> Result<Self, Error> {
+        let n_pairs = rope.frequencies.len();
+        let mut table = Buffer::zeros(n_positions * n_pairs * 2)?;
+        for (position, row) in table.chunks_exact_mut(n_pairs * 2).take(n_positions).enumerate() {
+            let (cosines, sines) = row.split_at_mut(n_pairs);
+            for ((cosine, sine), frequency) in cosines.iter_mut().zip(sines).zip(&rope.frequencies)
+            {
+                let (sin, cos) = math::sin_cos(f64::from(position as f32 * frequency));
+                (*cosine, *sine) = (cos as f32, sin as f32);
+            }
+        }
+        Ok(Self { n_pairs, n_positions, table })
+    }
+
+    fn at(&self, position: usize) -> (&[f32], &[f32]) {
+        let width = 2 * self.n_pairs;
+        self.table[position * width..(position + 1) * width].split_at(self.n_pairs)
+    }
+}
+
+/// Turns heads by the angles of their positions, and scales the queries.
+pub(crate) struct Rotate<'a> {
+    /// Rows that start with the query heads, followed by the key heads.
+    pub(crate) rows: &'a mut [f32],
+    pub(crate) stride: usize,
+    /// Position of each row in its sequence.
+    pub(crate) positions: &'a [u32],
+    pub(crate) angles: &'a Angles,
+    pub(crate) n_heads: usize,
+    pub(crate) n_kv_heads: usize,
+    /// What queries are multiplied with after turning.
+    pub(crate) scale: f32,
+}
+
+impl Kernel for Rotate<'_> {
+    #[inline(always)]
+    fn run<S: Simd>(self, _simd: S) {
+        let half = self.angles.n_pairs;
+        for (row, &position) in self.rows.chunks_mut(self.stride).zip(self.positions) {
+            let (cosines, sines) = self.angles.at(position as usize);
+            let (queries, rest) = row.split_at_mut(self.n_heads * 2 * half);
+            for head in queries.chunks_exact_mut(2 * half) {
+                turn(head, cosines, sines);
+                head.iter_mut().for_each(|x| *x *= self.scale);
+            }
+            for head in rest[..self.n_kv_heads * 2 * half].chunks_exact_mut(2 * half) {
+                turn(head, cosines, sines);
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn turn(head: &mut [f32], cosines: &[f32], sines: &[f32]) {
+    let (low, high) = head.split_at_mut(cosines.len());
+    for ((low, high), (cosine, sine)) in low.iter_mut().zip(high).zip(cosines.iter().zip(sines)) {
+        let (a, b) = (*low, *high);
+        *low = a.mul_add(*cosine, -(b * sine));
+        *high = b.mul_add(*cosine, a * sine);
+    }
+}

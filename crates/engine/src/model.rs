@@ -1,0 +1,214 @@
+//! A published model: what it says about itself, and its parameters ready to run.
+
+use crate::{
+    arch::{ARCHITECTURES, Architecture, Head},
+    batch::Strides,
+    checkpoint::{Checkpoint, Dtype},
+    error::{Error, Stop, judge, refuse},
+    forward::Forward,
+    kernel::{InstructionSet, rotate::Angles},
+    parameters::Parameters,
+};
+use protocol::{
+    Reason,
+    ReasonCode::{ParameterCount, TensorMismatch},
+    competition::ModelLimits,
+};
+use std::{
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+/// Fewest positions whose angles are computed: they are kept, so that most models do it once.
+const ANGLES_MIN: usize = 256;
+
+/// What the header and the config of a model say, before any parameter is read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Inspection {
+    /// The `model_type` of the config.
+    pub architecture: String,
+    /// Parameters; tied tensors count once.
+    pub n_parameters: u64,
+    /// Bytes of the files that the engine reads.
+    pub size_bytes: u64,
+    /// Tokens that the model knows.
+    pub vocabulary: usize,
+    /// Longest sequence.
+    pub context: usize,
+    /// Types of the tensors in alphabetical order of their names in the format.
+    pub dtypes: Vec<Dtype>,
+    /// Floating-point operations per token in products with parameters.
+    pub flops_per_token: u64,
+    /// Floating-point operations per token and position that it looks at.
+    pub attention_flops_per_key: u64,
+    /// Bytes that the parameters take once loaded; work space comes on top.
+    pub resident_bytes: u64,
+}
+
+impl Inspection {
+    /// Floating-point operations for one sequence.
+    pub fn flops_per_sequence(&self, n_tokens: u64) -> u64 {
+        let n_keys = u128::from(n_tokens) * (u128::from(n_tokens) + 1) / 2;
+        let flops = u128::from(n_tokens) * u128::from(self.flops_per_token)
+            + n_keys * u128::from(self.attention_flops_per_key);
+        u64::try_from(flops).unwrap_or(u64::MAX)
+    }
+}
+
+/// Limits that admit every model the engine can run, for use outside competitions.
+pub fn no_limits() -> ModelLimits {
+    ModelLimits {
+        n_parameters_min: 0,
+        n_parameters_max: u64::MAX,
+        size_bytes_max: u64::MAX,
+        architectures: ARCHITECTURES.iter().map(ToString::to_string).collect(),
+    }
+}
+
+/// What a validator says about the model in `dir` before reading its parameters.
+///
+/// Reads the headers and the config only, in bounded time and memory. Whether the parameters are
+/// finite is another matter: [`find_non_finite`](crate::find_non_finite) or [`Model::load`].
+pub fn inspect(dir: &Path, limits: &ModelLimits) -> Result<Result<Inspection, Reason>, Error> {
+    judge(open(dir, limits).map(|(checkpoint, architecture)| describe(&checkpoint, &architecture)))
+}
+
+/// A model whose parameters are in memory and finite.
+pub struct Model {
+    architecture: Architecture,
+    parameters: Parameters,
+    inspection: Inspection,
+    /// Angles of the longest sequence so far.
+    angles: Mutex<Option<Arc<Angles>>>,
+}
+
+impl Model {
+    /// Checks the files, the config, the tensors' names and shapes and every parameter; loads.
+    pub fn load(dir: &Path, limits: &ModelLimits) -> Result<Result<Self, Reason>, Error> {
+        judge(open(dir, limits).and_then(|(checkpoint, architecture)| {
+            let parameters = Parameters::read(&checkpoint, &architecture)?;
+            let inspection = describe(&checkpoint, &architecture);
+            Ok(Self { architecture, parameters, inspection, angles: Mutex::new(None) })
+        }))
+    }
+
+    /// What the headers and the config said.
+    pub fn inspection(&self) -> &Inspection {
+        &self.inspection
+    }
+
+    /// Number of tokens that the model knows.
+    pub fn vocabulary(&self) -> usize {
+        self.architecture.vocabulary
+    }
+
+    /// Longest sequence that the model admits.
+    pub fn context(&self) -> usize {
+        self.architecture.context
+    }
+
+    pub(crate) fn architecture(&self) -> &Architecture {
+        &self.architecture
+    }
+
+    pub(crate) fn parameters(&self) -> &Parameters {
+        &self.parameters
+    }
+
+    /// The angles of at least `n_positions`.
+    pub(crate) fn angles(&self, n_positions: usize) -> Result<Arc<Angles>, Error> {
+        let mut kept = self.angles.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*kept {
+            Some(angles) if angles.n_positions >= n_positions => Ok(Arc::clone(angles)),
+            _ => {
+                let n_positions = n_positions.next_power_of_two().max(ANGLES_MIN);
+                let angles = Arc::new(Angles::new(&self.architecture.rope, n_positions)?);
+                *kept = Some(Arc::clone(&angles));
+                Ok(angles)
+            }
+        }
+    }
+
+    pub(crate) fn forward<'a>(&'a self, angles: &'a Angles, set: InstructionSet) -> Forward<'a> {
+        Forward {
+            architecture: &self.architecture,
+            parameters: &self.parameters,
+            angles,
+            set,
+            strides: Strides::of(&self.architecture),
+        }
+    }
+}
+
+impl std::fmt::Debug for Model {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Model").field("inspection", &self.inspection).finish_non_exhaustive()
+    }
+}
+
+/// Everything that can be judged without parameters.
+fn open(dir: &Path, limits: &ModelLimits) -> Result<(Checkpoint, Architecture), Stop> {
+    let checkpoint = Checkpoint::open(dir, limits.size_bytes_max)?;
+    let architecture = Architecture::read(&checkpoint.config, &limits.architectures)?;
+    check_tensors(&checkpoint, &architecture)?;
+    let n_parameters = architecture.n_parameters();
+    if !(limits.n_parameters_min..=limits.n_parameters_max).contains(&n_parameters) {
+        let (min, max) = (limits.n_parameters_min, limits.n_parameters_max);
+        let detail = format!("{n_parameters} parameters, not from {min} to {max}");
+        return refuse(ParameterCount, detail);
+    }
+    Ok((checkpoint, architecture))
+}
+
+/// The checkpoint holds exactly the tensors that the config demands.
+fn check_tensors(checkpoint: &Checkpoint, architecture: &Architecture) -> Result<(), Stop> {
+    let mut demanded = architecture.parameters();
+    if let Head::Tied { copy } = &architecture.head
+        && checkpoint.tensors.contains_key(copy)
+    {
+        demanded.push(architecture.tied_copy(copy));
+    }
+    for parameter in &demanded {
+        let name = parameter.name;
+        match checkpoint.tensors.get(name) {
+            Some(tensor) if tensor.shape == parameter.shape => (),
+            Some(tensor) => {
+                let (found, expected) = (&tensor.shape, &parameter.shape);
+                let detail = format!("`{name}` is {found:?}, the config demands {expected:?}");
+                return refuse(TensorMismatch, detail);
+            }
+            None => return refuse(TensorMismatch, format!("`{name}` is missing")),
+        }
+    }
+    if checkpoint.tensors.len() > demanded.len() {
+        let names: std::collections::HashSet<_> = demanded.iter().map(|p| p.name).collect();
+        let extra = checkpoint.tensors.keys().find(|name| !names.contains(name.as_str()));
+        let extra = extra.map_or("", String::as_str);
+        return refuse(TensorMismatch, format!("the config does not demand `{extra}`"));
+    }
+    Ok(())
+}
+
+fn describe(checkpoint: &Checkpoint, architecture: &Architecture) -> Inspection {
+    let tensors = || checkpoint.tensors.values();
+    let mut dtypes: Vec<_> = tensors().map(|tensor| tensor.dtype).collect();
+    dtypes.sort_by_key(ToString::to_string);
+    dtypes.dedup();
+    Inspection {
+        architecture: architecture.name.to_owned(),
+        n_parameters: architecture.n_parameters(),
+        size_bytes: checkpoint.size_bytes,
+        vocabulary: architecture.vocabulary,
+        context: architecture.context,
+        dtypes,
+        flops_per_token: architecture.flops_per_token(),
+        attention_flops_per_key: architecture.attention_flops(1),
+        // F16 is widened at load; F32 and BF16 stay as they are.
+        resident_bytes: tensors()
+            .map(|tensor| match tensor.dtype {
+                Dtype::F16 => 2 * tensor.n_bytes,
+                Dtype::F32 | Dtype::Bf16 => tensor.n_bytes,
+            })
+            .sum(),
+    }
+}

@@ -1,0 +1,247 @@
+//! Parameters in the layout that kernels want, read from a checkpoint piece by piece.
+
+use crate::{
+    arch::{Architecture, GatedMlp, Head, Layer, Linear, Norm},
+    checkpoint::{Checkpoint, Dtype, Tensor},
+    error::{Error, Stop, refuse},
+    health::check_finite,
+    kernel::{
+        gemm::{Panels, widen},
+        memory::Buffer,
+        simd::LANES,
+    },
+};
+use protocol::ReasonCode::TensorMismatch;
+
+/// Bytes that are read at a time, unless one row is longer.
+const READ_BYTES: usize = 4 << 20;
+
+/// All parameters of a model.
+pub(crate) struct Parameters {
+    pub(crate) embedding: Embedding,
+    pub(crate) layers: Vec<LayerParameters>,
+    pub(crate) final_norm: Gain,
+    pub(crate) head: Panels,
+}
+
+/// The parameters of one layer.
+pub(crate) struct LayerParameters {
+    pub(crate) attention_norm: Gain,
+    /// Queries, keys and values, one after the other.
+    pub(crate) inputs: Projection,
+    pub(crate) output: Projection,
+    pub(crate) mlp_norm: Gain,
+    /// Gates and ups: sixteen of the one, sixteen of the other.
+    pub(crate) gate_up: Projection,
+    pub(crate) down: Projection,
+}
+
+/// A matrix and what is added to its product.
+pub(crate) struct Projection {
+    pub(crate) panels: Panels,
+    pub(crate) bias: Option<Buffer>,
+}
+
+impl Projection {
+    /// The matrix and the bias.
+    pub(crate) fn parts(&self) -> (&Panels, Option<&[f32]>) {
+        (&self.panels, self.bias.as_deref())
+    }
+}
+
+/// Gains of a norm, padded with zeros to whole vectors.
+pub(crate) struct Gain {
+    pub(crate) gain: Buffer,
+    pub(crate) width: usize,
+    pub(crate) epsilon: f32,
+}
+
+/// The row of each token.
+pub(crate) enum Embedding {
+    /// The outputs of the head.
+    Tied,
+    /// Rows as published.
+    Own { bytes: Vec<u8>, dtype: Dtype, width: usize },
+}
+
+impl Parameters {
+    /// Writes the embedding of a token, which must be in the vocabulary.
+    pub(crate) fn embed(&self, token: u32, to: &mut [f32]) {
+        match &self.embedding {
+            Embedding::Tied => self.head.output(token as usize, to),
+            Embedding::Own { bytes, dtype, width } => {
+                let n_bytes = width * dtype.n_bytes() as usize;
+                let start = token as usize * n_bytes;
+                widen(&bytes[start..start + n_bytes], *dtype, to.iter_mut());
+            }
+        }
+    }
+
+    /// Reads all parameters; the checkpoint must hold what the architecture demands.
+    pub(crate) fn read(checkpoint: &Checkpoint, architecture: &Architecture) -> Result<Self, Stop> {
+        let mut reader = Reader { checkpoint, buffer: Vec::new() };
+        let table = Linear {
+            weight: architecture.embedding.clone(),
+            bias: None,
+            n_in: architecture.hidden,
+            n_out: architecture.vocabulary,
+        };
+        let (embedding, head) = match &architecture.head {
+            Head::Tied { copy } => {
+                let head = reader.projection(&[&table], one_after_the_other)?.panels;
+                reader.check_copy(&architecture.embedding, copy)?;
+                (Embedding::Tied, head)
+            }
+            Head::Own(head) => {
+                let embedding = reader.embedding(&table)?;
+                (embedding, reader.projection(&[head], one_after_the_other)?.panels)
+            }
+        };
+        let layers = architecture.layers.iter().map(|layer| reader.layer(layer));
+        let layers = layers.collect::<Result<_, Stop>>()?;
+        let final_norm = reader.gain(&architecture.final_norm)?;
+        Ok(Self { embedding, layers, final_norm, head })
+    }
+}
+
+/// Which column of a packed matrix holds output `output` of part `part` that starts at `start`.
+type Placement = fn(part: usize, start: usize, output: usize) -> usize;
+
+fn one_after_the_other(_part: usize, start: usize, output: usize) -> usize {
+    start + output
+}
+
+fn panel_by_panel(part: usize, _start: usize, output: usize) -> usize {
+    (output / LANES * 2 + part) * LANES + output % LANES
+}
+
+struct Reader<'a> {
+    checkpoint: &'a Checkpoint,
+    buffer: Vec<u8>,
+}
+
+impl<'a> Reader<'a> {
+    fn layer(&mut self, layer: &Layer) -> Result<LayerParameters, Stop> {
+        let [query, key, value, output, ..] = layer.linears();
+        let GatedMlp { gate, up, down } = &layer.mlp;
+        Ok(LayerParameters {
+            attention_norm: self.gain(&layer.attention_norm)?,
+            inputs: self.projection(&[query, key, value], one_after_the_other)?,
+            output: self.projection(&[output], one_after_the_other)?,
+            mlp_norm: self.gain(&layer.mlp_norm)?,
+            gate_up: self.projection(&[gate, up], panel_by_panel)?,
+            down: self.projection(&[down], one_after_the_other)?,
+        })
+    }
+
+    /// Packs matrices that share their input into one.
+    fn projection(&mut self, parts: &[&Linear], place: Placement) -> Result<Projection, Stop> {
+        let n_in = parts[0].n_in;
+        let starts = parts.iter().scan(0, |end, part| {
+            let start = *end;
+            *end += part.n_out;
+            Some(start)
+        });
+        let parts: Vec<_> = parts.iter().zip(starts).enumerate().collect();
+        let columns =
+            parts.iter().map(|(index, (part, start))| place(*index, *start, part.n_out - 1) + 1);
+        let n_columns = columns.max().unwrap_or(0);
+        let mut is_brain = true;
+        for (_, (part, _)) in &parts {
+            is_brain &= self.tensor(&part.weight)?.dtype == Dtype::Bf16;
+        }
+        let mut panels = Panels::zeros(n_in, n_columns, is_brain)?;
+        let mut bias = None;
+        for (index, (part, start)) in parts {
+            self.rows(&part.weight, n_in, |output, bytes, dtype| {
+                panels.set_output(place(index, start, output), bytes, dtype);
+            })?;
+            let Some(name) = &part.bias else { continue };
+            let bias = match &mut bias {
+                Some(bias) => bias,
+                none => none.insert(Buffer::zeros(panels.n_panels * LANES)?),
+            };
+            self.rows(name, 1, |output, bytes, dtype| {
+                widen(bytes, dtype, bias[place(index, start, output)..].iter_mut().take(1));
+            })?;
+        }
+        Ok(Projection { panels, bias })
+    }
+
+    fn gain(&mut self, norm: &Norm) -> Result<Gain, Stop> {
+        let mut gain = Buffer::zeros(norm.width)?;
+        self.rows(&norm.gain, norm.width, |_, bytes, dtype| widen(bytes, dtype, gain.iter_mut()))?;
+        Ok(Gain { gain, width: norm.width, epsilon: norm.epsilon })
+    }
+
+    fn embedding(&mut self, table: &Linear) -> Result<Embedding, Stop> {
+        let tensor = self.tensor(&table.weight)?;
+        let (dtype, n_bytes) = (tensor.dtype, tensor.n_bytes);
+        let mut bytes = Vec::new();
+        let out_of_memory = || Error::OutOfMemory { n_bytes };
+        let capacity = usize::try_from(n_bytes).map_err(|_| out_of_memory())?;
+        bytes.try_reserve_exact(capacity).map_err(|_| out_of_memory())?;
+        self.rows(&table.weight, table.n_in, |_, row, _| bytes.extend_from_slice(row))?;
+        Ok(Embedding::Own { bytes, dtype, width: table.n_in })
+    }
+
+    /// A tensor that repeats a tied table must repeat it bit for bit.
+    fn check_copy(&mut self, original: &str, copy: &str) -> Result<(), Stop> {
+        if !self.checkpoint.tensors.contains_key(copy) {
+            return Ok(());
+        }
+        let (first, second) = (self.tensor(original)?, self.tensor(copy)?);
+        let mut is_equal = first.dtype == second.dtype && first.n_bytes == second.n_bytes;
+        let mut buffers = [vec![0; READ_BYTES], vec![0; READ_BYTES]];
+        let mut at = 0;
+        while is_equal && at < first.n_bytes {
+            let n = READ_BYTES.min(usize::try_from(first.n_bytes - at).unwrap_or(READ_BYTES));
+            let [a, b] = &mut buffers;
+            self.checkpoint.read(first, at, &mut a[..n])?;
+            self.checkpoint.read(second, at, &mut b[..n])?;
+            is_equal = a[..n] == b[..n];
+            at += n as u64;
+        }
+        if is_equal {
+            return Ok(());
+        }
+        refuse(TensorMismatch, format!("`{copy}` differs from `{original}`, which it is tied to"))
+    }
+
+    /// Reads a tensor row by row and checks that its numbers are finite.
+    fn rows(
+        &mut self,
+        name: &str,
+        n_in: usize,
+        mut row: impl FnMut(usize, &[u8], Dtype),
+    ) -> Result<(), Stop> {
+        let checkpoint = self.checkpoint;
+        let tensor = self.tensor(name)?;
+        let row_bytes = n_in * tensor.dtype.n_bytes() as usize;
+        let piece = (READ_BYTES / row_bytes).max(1) * row_bytes;
+        let mut at = 0;
+        let mut index = 0;
+        while at < tensor.n_bytes {
+            let n = piece.min(usize::try_from(tensor.n_bytes - at).unwrap_or(piece));
+            if self.buffer.len() < n {
+                self.buffer.resize(n, 0);
+            }
+            let bytes = &mut self.buffer[..n];
+            checkpoint.read(tensor, at, bytes)?;
+            check_finite(name, tensor.dtype, at, bytes)?;
+            for bytes in bytes.chunks_exact(row_bytes) {
+                row(index, bytes, tensor.dtype);
+                index += 1;
+            }
+            at += n as u64;
+        }
+        Ok(())
+    }
+
+    fn tensor(&self, name: &str) -> Result<&'a Tensor, Stop> {
+        match self.checkpoint.tensors.get(name) {
+            Some(tensor) => Ok(tensor),
+            None => refuse(TensorMismatch, format!("`{name}` is missing")),
+        }
+    }
+}

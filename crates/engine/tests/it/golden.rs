@@ -1,0 +1,45 @@
+//! Losses against Hugging Face transformers, from `testdata/llama`.
+
+use engine::{EvaluateOptions, InstructionSet, Model, no_limits};
+use std::{fs, path::PathBuf};
+
+/// Largest difference of a token's loss in nats that `testdata/llama/README.md` allows.
+const TOLERANCE: f64 = 1e-4;
+
+fn folders() -> Vec<PathBuf> {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../../testdata/llama");
+    let entries = fs::read_dir(root).unwrap().map(|entry| entry.unwrap().path());
+    let mut folders: Vec<_> = entries.filter(|path| path.join("golden.json").exists()).collect();
+    folders.sort();
+    folders
+}
+
+#[test]
+fn losses_agree_with_transformers() {
+    let folders = folders();
+    assert!(folders.len() >= 15, "golden files are missing");
+    for folder in folders {
+        let name = folder.file_name().unwrap().to_string_lossy().into_owned();
+        let golden: serde_json::Value =
+            serde_json::from_slice(&fs::read(folder.join("golden.json")).unwrap()).unwrap();
+        let sequences: Vec<Vec<u32>> = serde_json::from_value(golden["sequences"].clone()).unwrap();
+        let expected: Vec<Vec<f64>> = serde_json::from_value(golden["token_nll"].clone()).unwrap();
+        let model = Model::load(&folder, &no_limits()).unwrap().unwrap();
+        let options = EvaluateOptions {
+            per_token: true,
+            instructions: InstructionSet::best(),
+            ..Default::default()
+        };
+        let losses = model.evaluate(&sequences, &options).unwrap().unwrap();
+        let mut worst: f64 = 0.0;
+        for (loss, expected) in losses.iter().zip(&expected) {
+            let found = loss.token_nll.as_ref().unwrap();
+            assert_eq!(found.len(), expected.len(), "{name}");
+            for (found, expected) in found.iter().zip(expected) {
+                worst = worst.max((f64::from(*found) - expected).abs());
+            }
+        }
+        eprintln!("{name}: {worst:.1e}");
+        assert!(worst <= TOLERANCE, "{name}: {worst} nats");
+    }
+}
