@@ -1,37 +1,84 @@
-//! Whether parameters are fit to be measured.
+//! Whether parameters are fit to be measured, and what they are as one hash.
 
 use crate::{
-    checkpoint::{Checkpoint, Dtype},
+    arch::Head,
+    checkpoint::{Checkpoint, Dtype, Tensor},
     error::{Error, Stop, judge, refuse},
+    model,
 };
-use protocol::{Reason, ReasonCode::NonFiniteParameters};
+use protocol::{
+    Digest, Reason,
+    ReasonCode::{NonFiniteParameters, TensorMismatch},
+    competition::ModelLimits,
+    content::{TensorDigest, tensor_root},
+};
+use sha2::{Digest as _, Sha256};
 use std::path::Path;
 
 /// Bytes that are read at a time.
-const READ_BYTES: usize = 4 << 20;
+const READ_BYTES: usize = 1 << 20;
 
-/// Reads every parameter of the model in `dir`: the first tensor with a NaN or infinite number.
-///
-/// [`Model::load`](crate::Model::load) does the same while it loads; this needs no memory.
-pub fn find_non_finite(dir: &Path) -> Result<Option<Reason>, Error> {
-    match judge(Checkpoint::open(dir, u64::MAX).and_then(|checkpoint| scan(&checkpoint)))? {
-        Ok(()) => Ok(None),
-        Err(reason) => Ok(Some(reason)),
-    }
+/// What one pass over all parameters tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Scan {
+    /// Root over the config and every tensor, the same however the tensors are spread over files.
+    pub tensor_root: Digest,
 }
 
-fn scan(checkpoint: &Checkpoint) -> Result<(), Stop> {
+/// Everything [`inspect`](crate::inspect) refuses, and parameters that are not finite.
+///
+/// Reads every byte of the model in `dir` once and keeps none of them: the check that needs no
+/// memory, where [`Model::load`](crate::Model::load) needs that of the whole model.
+pub fn scan(dir: &Path, limits: &ModelLimits) -> Result<Result<Scan, Reason>, Error> {
+    judge(try_scan(dir, limits))
+}
+
+fn try_scan(dir: &Path, limits: &ModelLimits) -> Result<Scan, Stop> {
+    let (checkpoint, architecture) = model::open(dir, limits)?;
     let mut buffer = vec![0; READ_BYTES];
+    let mut digests = Vec::with_capacity(checkpoint.tensors.len());
     for (name, tensor) in &checkpoint.tensors {
-        let mut at = 0;
-        while at < tensor.n_bytes {
-            let n = READ_BYTES.min(usize::try_from(tensor.n_bytes - at).unwrap_or(READ_BYTES));
-            checkpoint.read(tensor, at, &mut buffer[..n])?;
-            check_finite(name, tensor.dtype, at, &buffer[..n])?;
-            at += n as u64;
+        digests.push(TensorDigest {
+            name: name.clone(),
+            dtype: tensor.dtype.to_string(),
+            shape: tensor.shape.clone(),
+            sha256: digest(&checkpoint, name, tensor, &mut buffer)?,
+        });
+    }
+    if let Head::Tied { copy } = &architecture.head {
+        let content = |name: &str| {
+            let found = digests.iter().find(|digest| digest.name == name);
+            found.map(|digest| (&digest.dtype, digest.sha256))
+        };
+        if content(copy).is_some_and(|copy| Some(copy) != content(&architecture.embedding)) {
+            return Err(untied(&architecture.embedding, copy).into());
         }
     }
-    Ok(())
+    Ok(Scan { tensor_root: tensor_root(&Digest::of(&checkpoint.config), &digests) })
+}
+
+fn digest(
+    checkpoint: &Checkpoint,
+    name: &str,
+    tensor: &Tensor,
+    buffer: &mut [u8],
+) -> Result<Digest, Stop> {
+    let mut hasher = Sha256::new();
+    let mut at = 0;
+    while at < tensor.n_bytes {
+        let n = usize::try_from(tensor.n_bytes - at).unwrap_or(usize::MAX).min(buffer.len());
+        let bytes = &mut buffer[..n];
+        checkpoint.read(tensor, at, bytes)?;
+        check_finite(name, tensor.dtype, at, bytes)?;
+        hasher.update(bytes);
+        at += n as u64;
+    }
+    Ok(Digest(hasher.finalize().into()))
+}
+
+/// A tied head that is written out as well, but with other numbers.
+pub(crate) fn untied(original: &str, copy: &str) -> Reason {
+    Reason::new(TensorMismatch, format!("`{copy}` is not `{original}`, which it is tied to"))
 }
 
 /// Refuses a NaN or infinity among the bytes of a tensor that start at byte `at`.

@@ -5,7 +5,8 @@
 //!
 //! - [`inspect`] reads headers and config, in bounded time and memory: is it what it claims, and
 //!   what would it cost?
-//! - [`Model::load`] reads the parameters, which must be finite.
+//! - [`scan`] reads every parameter once, which must be finite, and gives their root hash;
+//!   [`Model::load`] reads them to stay.
 //! - [`Model::evaluate`] gives the loss of sequences of tokens (equation 1 of the paper), and
 //!   [`verify_output`] looks at generated text (section 2.3.2).
 //!
@@ -35,7 +36,7 @@ pub use arch::ARCHITECTURES;
 pub use checkpoint::Dtype;
 pub use error::Error;
 pub use evaluate::{EvaluateOptions, Progress, SequenceLoss};
-pub use health::find_non_finite;
+pub use health::{Scan, scan};
 pub use kernel::InstructionSet;
 pub use model::{Inspection, Model, inspect, no_limits};
 pub use sanity::verify_output;

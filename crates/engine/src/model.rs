@@ -68,7 +68,7 @@ pub fn no_limits() -> ModelLimits {
 /// What a validator says about the model in `dir` before reading its parameters.
 ///
 /// Reads the headers and the config only, in bounded time and memory. Whether the parameters are
-/// finite is another matter: [`find_non_finite`](crate::find_non_finite) or [`Model::load`].
+/// finite is another matter: [`scan`](crate::scan) or [`Model::load`].
 pub fn inspect(dir: &Path, limits: &ModelLimits) -> Result<Result<Inspection, Reason>, Error> {
     judge(open(dir, limits).map(|(checkpoint, architecture)| describe(&checkpoint, &architecture)))
 }
@@ -147,7 +147,7 @@ impl std::fmt::Debug for Model {
 }
 
 /// Everything that can be judged without parameters.
-fn open(dir: &Path, limits: &ModelLimits) -> Result<(Checkpoint, Architecture), Stop> {
+pub(crate) fn open(dir: &Path, limits: &ModelLimits) -> Result<(Checkpoint, Architecture), Stop> {
     let checkpoint = Checkpoint::open(dir, limits.size_bytes_max)?;
     let architecture = Architecture::read(&checkpoint.config, &limits.architectures)?;
     check_tensors(&checkpoint, &architecture)?;

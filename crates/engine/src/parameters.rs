@@ -4,7 +4,7 @@ use crate::{
     arch::{Architecture, GatedMlp, Head, Layer, Linear, Norm},
     checkpoint::{Checkpoint, Dtype, Tensor},
     error::{Error, Stop, refuse},
-    health::check_finite,
+    health::{check_finite, untied},
     kernel::{
         gemm::{Panels, widen},
         memory::Buffer,
@@ -202,10 +202,7 @@ impl<'a> Reader<'a> {
             is_equal = a[..n] == b[..n];
             at += n as u64;
         }
-        if is_equal {
-            return Ok(());
-        }
-        refuse(TensorMismatch, format!("`{copy}` differs from `{original}`, which it is tied to"))
+        if is_equal { Ok(()) } else { Err(untied(original, copy).into()) }
     }
 
     /// Reads a tensor row by row and checks that its numbers are finite.
