@@ -4,12 +4,14 @@
 //! signed by a [`Keypair`], enter the next block, and their fate is asked for afterwards.
 
 pub mod error;
+pub mod faulty;
 pub mod keys;
 pub mod ledger;
 pub mod memory;
 pub mod payload;
 
 pub use error::{CallError, Error};
+pub use faulty::FaultyChain;
 pub use keys::Keypair;
 pub use ledger::{EpochSummary, Genesis, Hyperparameters, Ledger, SubnetGenesis};
 pub use memory::MemoryChain;

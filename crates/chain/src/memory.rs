@@ -204,3 +204,6 @@ impl Chain for MemoryChain {
         Ok(node.fates.get(&id).cloned().unwrap_or(CallStatus::Unknown))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,7 +3,11 @@
 #[path = "contract/suite.rs"]
 mod suite;
 
-use chain::{Genesis, MemoryChain};
+use chain::{
+    Call, CallId, CallStatus, Chain, Error, FaultyChain, Genesis, Head, Keypair, MemoryChain,
+    Metagraph, StoredCommitment, faulty::Rates,
+};
+use protocol::{AccountId, Block, BlockHash, NetUid, Seed};
 use std::sync::Arc;
 use suite::World;
 
@@ -13,4 +17,63 @@ fn memory(genesis: &Genesis) -> World {
     World { chain, next_block: Box::new(move || clock.produce_block().map(|_| ()).unwrap()) }
 }
 
+/// A connection that loses every fifth request, and a client that asks again.
+fn faulty_and_asked_again(genesis: &Genesis) -> World {
+    let rates = Rates { lost_requests: 200, ..Rates::default() };
+    let memory = MemoryChain::new(genesis).unwrap();
+    let chain = Arc::new(Again(FaultyChain::new(memory, Seed::of_number(1), rates)));
+    let clock = Arc::clone(&chain);
+    let next_block = move || clock.0.inner().produce_block().map(|_| ()).unwrap();
+    World { chain, next_block: Box::new(next_block) }
+}
+
 suite::contract!(memory);
+suite::contract!(faulty_and_asked_again);
+
+/// Asks until the connection works.
+struct Again(FaultyChain<MemoryChain>);
+
+impl Again {
+    fn ask<T>(
+        &self,
+        request: impl Fn(&FaultyChain<MemoryChain>) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        for _ in 0..100 {
+            match request(&self.0) {
+                Err(Error::Unavailable { .. }) => {}
+                answer => return answer,
+            }
+        }
+        panic!("a hundred requests in a row were lost");
+    }
+}
+
+impl Chain for Again {
+    fn head(&self) -> Result<Head, Error> {
+        self.ask(|chain| chain.head())
+    }
+
+    fn block_hash(&self, block: Block) -> Result<Option<BlockHash>, Error> {
+        self.ask(|chain| chain.block_hash(block))
+    }
+
+    fn metagraph(&self, netuid: NetUid) -> Result<Metagraph, Error> {
+        self.ask(|chain| chain.metagraph(netuid))
+    }
+
+    fn commitments(&self, netuid: NetUid, at: Block) -> Result<Vec<StoredCommitment>, Error> {
+        self.ask(|chain| chain.commitments(netuid, at))
+    }
+
+    fn balance(&self, coldkey: AccountId) -> Result<u64, Error> {
+        self.ask(|chain| chain.balance(coldkey))
+    }
+
+    fn submit(&self, call: Call, signer: &Keypair) -> Result<CallId, Error> {
+        self.ask(|chain| chain.submit(call.clone(), signer))
+    }
+
+    fn status(&self, id: CallId) -> Result<CallStatus, Error> {
+        self.ask(|chain| chain.status(id))
+    }
+}

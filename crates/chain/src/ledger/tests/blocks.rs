@@ -1,0 +1,80 @@
+//! Block hashes: what they bind, and what they must not depend on.
+
+use super::*;
+use protocol::Block;
+
+fn calls(ledger: &Ledger) -> Vec<SignedCall> {
+    let mut calls: Vec<_> = (0..6).map(|i| ledger.sign(i, register(100 + i))).collect();
+    let next = SignedCall::sign(stake(100, TAO), 1, ledger.genesis_hash(), &key(0));
+    calls.push(next);
+    calls
+}
+
+#[test]
+fn a_block_does_not_depend_on_the_order_in_which_calls_arrived() {
+    let ledger = ledger(Hyperparameters { max_registrations_per_block: 3, ..rules() });
+    let mut calls = calls(&ledger);
+    let first = ledger.clone().block(calls.clone());
+    calls.reverse();
+    let mut again = ledger;
+    let second = again.block(calls);
+    assert_eq!(first.head, second.head);
+    assert_eq!(first.results, second.results);
+}
+
+#[test]
+fn no_key_is_always_the_first_in_a_block() {
+    let mut ledger = ledger(rules());
+    let mut firsts = std::collections::BTreeSet::new();
+    for _ in 0..20 {
+        let calls: Vec<_> = (0..4).map(|i| ledger.sign(i, transfer(9, 1))).collect();
+        let ids: Vec<_> = calls.iter().map(|call| call.id(ledger.genesis_hash())).collect();
+        let first = ledger.block(calls).results[0].0;
+        firsts.insert(ids.iter().position(|id| *id == first));
+    }
+    assert_eq!(firsts.len(), 4);
+}
+
+#[test]
+fn a_hash_depends_on_seed_rules_calls_and_parent() {
+    let head = |genesis: &Genesis, n_calls: usize| {
+        let mut ledger = Ledger::new(genesis).unwrap();
+        let calls = calls(&ledger).into_iter().take(n_calls).collect();
+        ledger.block(calls);
+        ledger.block(Vec::new()).head.hash
+    };
+    let base = genesis(rules());
+    let other_seed = Genesis { seed: 2, ..base.clone() };
+    let other_rules = genesis(Hyperparameters { kappa: 1, ..rules() });
+    let hashes = [head(&base, 2), head(&base, 3), head(&other_seed, 2), head(&other_rules, 2)];
+    for (i, hash) in hashes.iter().enumerate() {
+        assert!(!hashes[..i].contains(hash), "{i}");
+    }
+    assert_eq!(head(&base, 2), hashes[0]);
+}
+
+#[test]
+fn the_hashes_of_a_small_history_are_frozen() {
+    let mut ledger = ledger(rules());
+    let calls = calls(&ledger);
+    ledger.block(calls);
+    ledger.call(100, commit("namespace:model")).unwrap();
+    ledger.pass_epoch();
+    assert_eq!(ledger.head().block, Block(8));
+    assert_eq!(ledger.genesis_hash().to_string(), FROZEN_GENESIS);
+    assert_eq!(ledger.head().hash.to_string(), FROZEN_HEAD);
+}
+
+const FROZEN_GENESIS: &str = "0xe7a8b844ec117b22b0f5e0b70f39db4ea395fca0c8cd90e80cca0c41b8d146db";
+const FROZEN_HEAD: &str = "0x3e98d7b0d567ba0736a91ec44c9a555e7824e4647c813f7c98205351e2b58454";
+
+#[test]
+fn every_block_keeps_its_hash() {
+    let mut ledger = ledger(rules());
+    let heads: Vec<_> = (0..5).map(|_| ledger.block(Vec::new()).head).collect();
+    for head in heads {
+        assert_eq!(ledger.block_hash(head.block), Some(head.hash));
+    }
+    assert_eq!(ledger.block_hash(Block(6)), None);
+    assert_eq!(ledger.block_hash(Block(u64::MAX)), None);
+}
