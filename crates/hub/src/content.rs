@@ -1,1 +1,294 @@
-//! (being written)
+//! Which files of a repo are the model, and what a folder of files is as hashes.
+
+use crate::{Error, FileEntry};
+use protocol::{
+    Digest,
+    content::{self, ContentHash},
+};
+use sha2::{Digest as _, Sha256};
+use std::{
+    fs::{self, File},
+    io::{self, Read, Write},
+    path::{Path, PathBuf},
+};
+
+/// Most files of one revision or folder, whatever they are.
+pub const N_FILES_MAX: usize = 1_024;
+/// Most bytes of a path inside a repo.
+const PATH_BYTES_MAX: usize = 200;
+/// Bytes that are read at a time.
+const CHUNK_BYTES: usize = 1 << 16;
+
+/// The name of a model's config.
+pub const CONFIG: &str = "config.json";
+/// The name of the index over the shards of a large model.
+pub const INDEX: &str = "model.safetensors.index.json";
+
+/// Endings of files that hold code, or parameters that only code can read.
+const REFUSED_ENDINGS: [&str; 25] = [
+    "bat", "bin", "ckpt", "cmd", "dll", "dylib", "exe", "gguf", "h5", "ipynb", "jar", "joblib",
+    "js", "msgpack", "npy", "npz", "onnx", "pickle", "pkl", "ps1", "pt", "pth", "py", "sh", "so",
+];
+/// Endings that begin like this are refused too: `pyc`, `pyx`, …
+const REFUSED_PREFIX: &str = "py";
+
+/// What a path in a repo is to us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Part of the model: fetched, hashed, read.
+    Model,
+    /// Text, pictures, tokenizers: allowed, but never fetched.
+    Ignored,
+    /// Code, unsafe formats, odd names: a repo that has one is refused whole.
+    Refused,
+}
+
+/// What a path in a repo is to us, by its name alone.
+pub fn kind(path: &str) -> Kind {
+    if path == CONFIG || path == INDEX || shard(path).is_some() {
+        return Kind::Model;
+    }
+    let name = path.rsplit_once('/').map_or(path, |(_, name)| name).to_ascii_lowercase();
+    let ending = name.rsplit_once('.').map_or("", |(_, ending)| ending);
+    let is_refused = ending == "safetensors"
+        || ending.starts_with(REFUSED_PREFIX)
+        || REFUSED_ENDINGS.contains(&ending);
+    if is_refused || !is_plain_path(path) { Kind::Refused } else { Kind::Ignored }
+}
+
+/// Number of the shard and of all shards: `model-00001-of-00002.safetensors`.
+///
+/// `model.safetensors` is number one of one.
+pub fn shard(path: &str) -> Option<(u32, u32)> {
+    let middle = path.strip_prefix("model")?.strip_suffix(".safetensors")?;
+    if middle.is_empty() {
+        return Some((1, 1));
+    }
+    let number = |text: &str| {
+        let is_number = text.len() == 5 && text.bytes().all(|c| c.is_ascii_digit());
+        if is_number { text.parse().ok() } else { None }
+    };
+    let (i, n) = middle.strip_prefix('-')?.split_once("-of-")?;
+    Some((number(i)?, number(n)?))
+}
+
+/// Whether a path stays inside its folder and is the same on every system.
+///
+/// Parts between `/` have ASCII letters, digits, and ` ._-+` between the first and the last
+/// character; a name may begin with one dot or underscore.
+pub fn is_plain_path(path: &str) -> bool {
+    let is_part = |part: &str| {
+        let name = part.strip_prefix(['.', '_']).unwrap_or(part);
+        let is_inner = |c: char| c.is_ascii_alphanumeric() || " ._-+".contains(c);
+        name.starts_with(|c: char| c.is_ascii_alphanumeric())
+            && name.ends_with(|c: char| c.is_ascii_alphanumeric() || "_-+".contains(c))
+            && name.chars().all(is_inner)
+    };
+    path.len() <= PATH_BYTES_MAX && path.split('/').all(is_part)
+}
+
+/// What the files of a model are as hashes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hashes {
+    /// Digest over names, sizes and bytes of the model's files; what a commitment binds.
+    pub file_root: Digest,
+    /// The reference's hash of the same files, blind to their names.
+    pub reference_directory_hash: ContentHash,
+    /// Bytes of the same files.
+    pub size_bytes: u64,
+}
+
+impl Hashes {
+    /// The hashes of the model's files among those listed; the others do not matter.
+    pub fn of(files: &[FileEntry]) -> Self {
+        let model: Vec<&FileEntry> = model_files(files).collect();
+        let reference: Vec<(&str, ContentHash)> =
+            model.iter().map(|file| (file.path.as_str(), ContentHash(file.sha256.0))).collect();
+        Self {
+            file_root: file_root(files),
+            reference_directory_hash: content::reference_directory_hash(&reference),
+            size_bytes: model.iter().fold(0, |sum, file| sum.saturating_add(file.size_bytes)),
+        }
+    }
+}
+
+/// Digest over names, sizes and bytes of the model's files, as a commitment binds it.
+///
+/// Files that are not part of the model do not matter: they are never fetched.
+pub fn file_root(files: &[FileEntry]) -> Digest {
+    let model: Vec<(&str, u64, Digest)> =
+        model_files(files).map(|file| (file.path.as_str(), file.size_bytes, file.sha256)).collect();
+    content::file_root(&model)
+}
+
+/// The files that are part of the model.
+pub fn model_files(files: &[FileEntry]) -> impl Iterator<Item = &FileEntry> {
+    files.iter().filter(|file| kind(&file.path) == Kind::Model)
+}
+
+/// The files of a folder as a hub would list them after publishing.
+pub fn list_folder(dir: &Path) -> Result<Vec<FileEntry>, Error> {
+    let entry = |(path, file): (String, PathBuf)| {
+        let (size_bytes, sha256) = digest_of_file(&file)?;
+        Ok(FileEntry { path, size_bytes, sha256 })
+    };
+    publishable_files(dir)?.into_iter().map(entry).collect()
+}
+
+/// Files of a folder and its sub-folders with their paths inside it, in order.
+///
+/// Links, devices, hidden files (which may hold secrets) and odd names are errors.
+pub(crate) fn publishable_files(dir: &Path) -> Result<Vec<(String, PathBuf)>, Error> {
+    let refuse = |path: &Path, reason| Error::NotPublishable { path: path.to_owned(), reason };
+    let mut files = Vec::new();
+    let mut folders = vec![(String::new(), dir.to_owned())];
+    let mut n_seen = 0;
+    while let Some((prefix, folder)) = folders.pop() {
+        for entry in fs::read_dir(&folder).map_err(Error::io("list", &folder))? {
+            let entry = entry.map_err(Error::io("list", &folder))?;
+            let path = entry.path();
+            let name = entry.file_name();
+            let name = name.to_str().ok_or_else(|| refuse(&path, "its name is not UTF-8"))?;
+            if name.starts_with('.') {
+                return Err(refuse(&path, "its name begins with a dot, which hides it"));
+            }
+            let inside = format!("{prefix}{name}");
+            if !is_plain_path(&inside) {
+                let reason = "its name is too long or has other characters than `A-Za-z0-9._-+ `";
+                return Err(refuse(&path, reason));
+            }
+            n_seen += 1;
+            if n_seen > N_FILES_MAX {
+                return Err(refuse(dir, "it has more than 1024 files and folders"));
+            }
+            let kind = entry.file_type().map_err(Error::io("find", &path))?;
+            if kind.is_dir() {
+                folders.push((inside + "/", path));
+            } else if kind.is_file() {
+                files.push((inside, path));
+            } else {
+                return Err(refuse(&path, "it is neither a file nor a folder"));
+            }
+        }
+    }
+    files.sort_unstable();
+    if files.is_empty() { Err(refuse(dir, "it has no files")) } else { Ok(files) }
+}
+
+/// Length and digest of a file's bytes.
+pub(crate) fn digest_of_file(path: &Path) -> Result<(u64, Digest), Error> {
+    let mut file = File::open(path).map_err(Error::io("read", path))?;
+    copy(&mut file, &mut io::sink(), u64::MAX).map_err(Error::io("read", path))
+}
+
+/// Copies at most one byte more than `size_bytes_max`; gives the number of bytes and their digest.
+pub(crate) fn copy(
+    from: &mut impl Read,
+    to: &mut impl Write,
+    size_bytes_max: u64,
+) -> io::Result<(u64, Digest)> {
+    let mut limited = from.take(size_bytes_max.saturating_add(1));
+    let (mut hasher, mut size_bytes) = (Sha256::new(), 0);
+    let mut chunk = vec![0; CHUNK_BYTES];
+    loop {
+        let n = limited.read(&mut chunk)?;
+        let Some(read) = chunk.get(..n).filter(|read| !read.is_empty()) else {
+            return Ok((size_bytes, Digest(hasher.finalize().into())));
+        };
+        hasher.update(read);
+        to.write_all(read)?;
+        size_bytes += n as u64;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn exactly_the_names_of_a_model_are_part_of_it() {
+        let model = [
+            "config.json",
+            "model.safetensors",
+            "model.safetensors.index.json",
+            "model-00001-of-00002.safetensors",
+        ];
+        assert!(model.iter().all(|path| kind(path) == Kind::Model));
+        let ignored = [
+            "README.md",
+            "tokenizer.json",
+            "generation_config.json",
+            ".gitattributes",
+            "sub/config.json",
+            "Config.json",
+            "figures/loss curve.png",
+            "config.json.md",
+            "vocab+merges.txt",
+        ];
+        for path in ignored {
+            assert_eq!(kind(path), Kind::Ignored, "{path}");
+        }
+        let refused = [
+            "modeling.py",
+            "MODEL.PY",
+            "a/b.pyc",
+            "pytorch_model.bin",
+            "x.pt",
+            "x.pkl",
+            "x.so",
+            "run.sh",
+            "adapter.safetensors",
+            "Model.safetensors",
+            "sub/model.safetensors",
+            "model.SAFETENSORS",
+            "model-1-of-2.safetensors",
+            "model-00001-of-00002.safetensors.py",
+            "model-00001-of-0000２.safetensors",
+            "model-+0001-of-00002.safetensors",
+        ];
+        for path in refused {
+            assert_eq!(kind(path), Kind::Refused, "{path}");
+        }
+    }
+
+    #[test]
+    fn the_hashes_of_a_folder_agree_with_the_reference_and_name_what_they_cover() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join(CONFIG), "hello").unwrap();
+        fs::write(dir.path().join("model.safetensors"), "world").unwrap();
+        let hashes = Hashes::of(&list_folder(dir.path()).unwrap());
+        assert_eq!(hashes.size_bytes, 10);
+        // SHA-256 of the two hashes' text joined, as the reference computes it.
+        let file_hash = |text: &[u8]| content::reference_file_hash(text).to_string();
+        let joined = file_hash(b"hello") + &file_hash(b"world");
+        assert_eq!(
+            hashes.reference_directory_hash,
+            content::reference_file_hash(joined.as_bytes())
+        );
+        fs::write(dir.path().join("README.md"), "changes nothing").unwrap();
+        assert_eq!(Hashes::of(&list_folder(dir.path()).unwrap()), hashes);
+        fs::rename(
+            dir.path().join("model.safetensors"),
+            dir.path().join("model-00001-of-00001.safetensors"),
+        )
+        .unwrap();
+        let renamed = Hashes::of(&list_folder(dir.path()).unwrap());
+        assert_ne!(renamed.file_root, hashes.file_root, "names are covered");
+        assert_eq!(renamed.reference_directory_hash, hashes.reference_directory_hash);
+    }
+
+    proptest! {
+        #[test]
+        fn a_plain_path_stays_inside_its_folder(path in "[a./\\\\~:%\u{2024}\u{ff0e} A0_-]{0,12}") {
+            if is_plain_path(&path) {
+                prop_assert!(path.is_ascii() && !path.starts_with('/') && !path.contains('\\'));
+                prop_assert!(path.split('/').all(|part| !part.is_empty() && !part.trim_matches('.').is_empty()));
+                prop_assert_eq!(Path::new("/x").join(&path).components().count(), 2 + path.split('/').count());
+            }
+            for outside in ["../", "/", "./"] {
+                prop_assert!(!is_plain_path(&[outside, &path].concat()));
+            }
+        }
+    }
+}

@@ -1,1 +1,102 @@
-//! (being written)
+//! What can go wrong on our side of a hub.
+
+use protocol::{Repo, Revision};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
+/// Trouble of our own, or of the hub; never a verdict on a model.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file or folder could not be used.
+    #[error("cannot {action} `{}`", path.display())]
+    Io {
+        /// What was tried, such as `read`.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// A folder holds something that cannot be published.
+    #[error("cannot publish `{}`: {reason}", path.display())]
+    NotPublishable {
+        /// The entry.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// The hub has no such file.
+    #[error("`{repo}@{revision}` has no file `{}`", path.escape_default())]
+    NoFile {
+        /// Repo.
+        repo: Repo,
+        /// Revision.
+        revision: Revision,
+        /// Path inside the repo.
+        path: String,
+    },
+    /// The bytes that came, or that are stored, are not the bytes that were published.
+    #[error("`{name}` is damaged: {reason}")]
+    Damaged {
+        /// Repo, revision and path, or a file of ours.
+        name: String,
+        /// What differs.
+        reason: &'static str,
+    },
+    /// A file has more bytes than the caller wants.
+    #[error("`{name}` has {size_bytes} bytes, more than the {size_bytes_max} asked for")]
+    TooLarge {
+        /// Repo, revision and path.
+        name: String,
+        /// Length by the manifest.
+        size_bytes: u64,
+        /// The cap of the caller.
+        size_bytes_max: u64,
+    },
+    /// Models fill the space they may take, and those in use are not thrown away.
+    #[error("no room for a model of {size_bytes} bytes among the {quota_bytes} for models")]
+    NoRoom {
+        /// Bytes of the model.
+        size_bytes: u64,
+        /// Bytes that all models may take.
+        quota_bytes: u64,
+    },
+    /// The hub cannot be reached or answers nonsense right now.
+    #[error("the hub is not available: {0}")]
+    Unavailable(String),
+}
+
+impl Error {
+    /// Whether waiting may help.
+    pub fn is_transient(&self) -> bool {
+        use io::ErrorKind::{Interrupted, QuotaExceeded, ResourceBusy, StorageFull, TimedOut};
+        match self {
+            Self::Io { source, .. } => matches!(
+                source.kind(),
+                Interrupted | QuotaExceeded | ResourceBusy | StorageFull | TimedOut
+            ),
+            Self::Unavailable(_) | Self::Damaged { .. } | Self::NoRoom { .. } => true,
+            Self::NotPublishable { .. } | Self::NoFile { .. } | Self::TooLarge { .. } => false,
+        }
+    }
+
+    /// For `map_err`: trouble with a path.
+    pub(crate) fn io<'a>(
+        action: &'static str,
+        path: &'a Path,
+    ) -> impl FnOnce(io::Error) -> Self + 'a {
+        move |source| Self::Io { action, path: path.to_owned(), source }
+    }
+
+    /// Something about a file of a repo.
+    pub(crate) fn damaged(
+        repo: &Repo,
+        revision: &Revision,
+        path: &str,
+        reason: &'static str,
+    ) -> Self {
+        Self::Damaged { name: format!("{repo}@{revision}/{}", path.escape_default()), reason }
+    }
+}

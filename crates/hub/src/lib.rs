@@ -5,10 +5,13 @@
 
 pub mod content;
 pub mod error;
+pub mod faulty;
 pub mod intake;
 pub mod store;
 
 pub use error::Error;
+pub use faulty::FaultyHub;
+pub use intake::Intake;
 pub use store::StoreHub;
 
 use protocol::{Digest, Repo, Revision};
@@ -40,6 +43,7 @@ pub trait Hub: Send + Sync {
     fn list(&self, repo: &Repo, revision: &Revision) -> Result<Option<Vec<FileEntry>>, Error>;
 
     /// Copies one file to `to`, which must not exist, reading at most `size_bytes_max` bytes.
+    #[expect(clippy::too_many_arguments, reason = "each names another part of one file")]
     fn fetch(
         &self,
         repo: &Repo,

@@ -1,0 +1,104 @@
+//! A hub that fails on purpose, by a seed: for tests and simulations.
+
+use crate::{Error, FileEntry, Hub};
+use protocol::{Repo, Revision, Seed, seed::uniform_below};
+use std::{
+    fs,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+/// How many of a thousand calls go wrong in which way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Faults {
+    /// The hub does not answer; half of the time after the work was done.
+    pub unavailable: u64,
+    /// A fetched file is cut short, without an error.
+    pub truncated: u64,
+    /// One bit of a fetched file is flipped, without an error.
+    pub flipped: u64,
+}
+
+/// A hub with seeded faults in front of another hub.
+///
+/// The same calls in the same order fail in the same way. What it lists is always right.
+pub struct FaultyHub {
+    inner: Arc<dyn Hub>,
+    seed: Seed,
+    faults: Faults,
+    n_draws: AtomicU64,
+}
+
+impl FaultyHub {
+    /// Puts faults in front of `inner`.
+    pub fn new(inner: Arc<dyn Hub>, seed: Seed, faults: Faults) -> Self {
+        Self { inner, seed, faults, n_draws: AtomicU64::new(0) }
+    }
+
+    fn below(&self, bound: u64) -> u64 {
+        let draw = self.n_draws.fetch_add(1, Ordering::Relaxed);
+        uniform_below(&mut self.seed.derive(&format!("fault {draw}")).stream(), bound)
+    }
+
+    fn happens(&self, per_thousand: u64) -> bool {
+        self.below(1000) < per_thousand
+    }
+
+    fn maybe_unavailable<T>(&self, call: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+        if !self.happens(self.faults.unavailable) {
+            return call();
+        }
+        if self.happens(500) {
+            call()?;
+        }
+        Err(Error::Unavailable("a fault was injected".to_owned()))
+    }
+
+    fn maybe_damage(&self, path: &Path) -> Result<(), Error> {
+        let (truncated, flipped) =
+            (self.happens(self.faults.truncated), self.happens(self.faults.flipped));
+        if !truncated && !flipped {
+            return Ok(());
+        }
+        let mut bytes = fs::read(path).map_err(Error::io("read", path))?;
+        if truncated {
+            bytes.truncate(self.below(bytes.len().max(1) as u64) as usize);
+        }
+        if flipped && !bytes.is_empty() {
+            let bit = self.below(8 * bytes.len() as u64);
+            if let Some(byte) = bytes.get_mut(bit as usize / 8) {
+                *byte ^= 1 << (bit % 8);
+            }
+        }
+        fs::write(path, bytes).map_err(Error::io("write", path))
+    }
+}
+
+impl Hub for FaultyHub {
+    fn publish(&self, repo: &Repo, dir: &Path) -> Result<Revision, Error> {
+        self.maybe_unavailable(|| self.inner.publish(repo, dir))
+    }
+
+    fn latest(&self, repo: &Repo) -> Result<Option<Revision>, Error> {
+        self.maybe_unavailable(|| self.inner.latest(repo))
+    }
+
+    fn list(&self, repo: &Repo, revision: &Revision) -> Result<Option<Vec<FileEntry>>, Error> {
+        self.maybe_unavailable(|| self.inner.list(repo, revision))
+    }
+
+    fn fetch(
+        &self,
+        repo: &Repo,
+        revision: &Revision,
+        path: &str,
+        to: &Path,
+        size_bytes_max: u64,
+    ) -> Result<(), Error> {
+        self.maybe_unavailable(|| self.inner.fetch(repo, revision, path, to, size_bytes_max))?;
+        self.maybe_damage(to)
+    }
+}

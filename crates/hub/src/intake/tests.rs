@@ -1,0 +1,575 @@
+use super::*;
+use crate::{FaultyHub, StoreHub, content::list_folder, faulty::Faults};
+use protocol::{CompetitionId, Repo, Revision, Seed};
+use std::{
+    fs,
+    os::unix::fs::{PermissionsExt as _, symlink},
+    sync::{Arc, Mutex},
+};
+
+const OWNER: AccountId = AccountId([1; 32]);
+const MODEL: [(&str, &str); 2] = [("config.json", "{}"), ("model.safetensors", "parameters")];
+
+fn repo() -> Repo {
+    "acme/model".parse().unwrap()
+}
+
+fn competition() -> Competition {
+    let mut competition = Competition::builtin("tiny").unwrap();
+    competition.model.size_bytes_max = 1_000;
+    competition
+}
+
+fn revision() -> Revision {
+    "a".repeat(40).parse().unwrap()
+}
+
+/// What a hub lists and what it gives; the two need not agree.
+#[derive(Default)]
+struct LyingHub {
+    listed: Mutex<Vec<FileEntry>>,
+    bodies: Mutex<Vec<(String, Vec<u8>)>>,
+    /// Bodies are written whole, whatever the cap says.
+    ignores_caps: bool,
+    /// Files are made as links to here.
+    links_to: Option<PathBuf>,
+    fetched: Mutex<Vec<String>>,
+    n_lists: Mutex<usize>,
+}
+
+impl LyingHub {
+    /// Honest about these files.
+    fn with(files: &[(&str, &str)]) -> Self {
+        let hub = Self::default();
+        for (path, text) in files {
+            hub.add(path, text);
+        }
+        hub
+    }
+
+    fn add(&self, path: &str, text: &str) {
+        let entry = FileEntry {
+            path: path.to_owned(),
+            size_bytes: text.len() as u64,
+            sha256: Digest::of(text.as_bytes()),
+        };
+        self.listed.lock().unwrap().push(entry);
+        self.bodies.lock().unwrap().push((path.to_owned(), text.as_bytes().to_vec()));
+    }
+
+    /// From now on gives other bytes than it lists.
+    fn swap(&self, path: &str, text: &str) {
+        let mut bodies = self.bodies.lock().unwrap();
+        bodies.iter_mut().find(|(name, _)| name == path).unwrap().1 = text.as_bytes().to_vec();
+    }
+
+    fn commitment(&self, hotkey: AccountId, competition: &Competition) -> Commitment {
+        let root = file_root(&self.listed.lock().unwrap());
+        Commitment {
+            repo: repo(),
+            revision: revision(),
+            secure_hash: content::bound_hash(&root, &hotkey, competition.id),
+            competition: competition.id,
+        }
+    }
+
+    fn fetched(&self) -> Vec<String> {
+        std::mem::take(&mut self.fetched.lock().unwrap())
+    }
+}
+
+impl Hub for LyingHub {
+    fn publish(&self, _: &Repo, _: &Path) -> Result<Revision, Error> {
+        Ok(revision())
+    }
+
+    fn latest(&self, _: &Repo) -> Result<Option<Revision>, Error> {
+        Ok(Some(revision()))
+    }
+
+    fn list(&self, _: &Repo, _: &Revision) -> Result<Option<Vec<FileEntry>>, Error> {
+        *self.n_lists.lock().unwrap() += 1;
+        let listed = self.listed.lock().unwrap().clone();
+        Ok(if listed.is_empty() { None } else { Some(listed) })
+    }
+
+    fn fetch(&self, _: &Repo, _: &Revision, path: &str, to: &Path, cap: u64) -> Result<(), Error> {
+        self.fetched.lock().unwrap().push(path.to_owned());
+        if let Some(target) = &self.links_to {
+            symlink(target, to).unwrap();
+            return Ok(());
+        }
+        let bodies = self.bodies.lock().unwrap();
+        let body = &bodies.iter().find(|(name, _)| name == path).unwrap().1;
+        let cap = if self.ignores_caps { usize::MAX } else { cap as usize };
+        fs::write(to, &body[..body.len().min(cap)]).map_err(Error::io("write", to))
+    }
+}
+
+struct Door {
+    intake: Intake,
+    folder: PathBuf,
+    competition: Competition,
+    _dir: tempfile::TempDir,
+}
+
+impl Door {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("models");
+        let intake = Intake::open(&folder).unwrap();
+        Self { intake, folder, competition: competition(), _dir: dir }
+    }
+
+    fn admit(&self, hub: &LyingHub) -> Result<Result<Admitted, Reason>, Error> {
+        let commitment = hub.commitment(OWNER, &self.competition);
+        self.intake.admit(hub, &self.competition, OWNER, &commitment)
+    }
+
+    /// The rule that is broken, when nothing may be fetched to see it.
+    fn refused(&self, hub: &LyingHub) -> ReasonCode {
+        let reason = self.admit(hub).unwrap().unwrap_err();
+        assert!(hub.fetched().is_empty(), "something was fetched: {reason}");
+        assert!(reason.detail.is_ascii(), "{reason}");
+        self.assert_nothing_admitted();
+        reason.code
+    }
+
+    fn assert_nothing_admitted(&self) {
+        for part in ["models", "quarantine"] {
+            assert_eq!(fs::read_dir(self.folder.join(part)).unwrap().count(), 0, "{part}");
+        }
+    }
+}
+
+fn with_extra(path: &str) -> LyingHub {
+    let hub = LyingHub::with(&MODEL);
+    hub.add(path, "x");
+    hub
+}
+
+#[test]
+fn an_honest_model_is_admitted_read_only_with_its_hashes() {
+    let door = Door::new();
+    let hub = LyingHub::with(&MODEL);
+    hub.add("README.md", "# hello");
+    hub.add("tokenizer.json", "{}");
+    hub.add(".gitattributes", "");
+    let admitted = door.admit(&hub).unwrap().unwrap();
+    assert_eq!(hub.fetched(), ["config.json", "model.safetensors"], "extras are not fetched");
+    let files = list_folder(&admitted.dir).unwrap();
+    assert_eq!(
+        files.iter().map(|file| file.path.as_str()).collect::<Vec<_>>(),
+        MODEL.map(|(path, _)| path)
+    );
+    let Hashes { file_root, reference_directory_hash, size_bytes } = Hashes::of(&files);
+    assert_eq!(admitted.file_root, file_root);
+    assert_eq!(admitted.reference_directory_hash, reference_directory_hash);
+    assert_eq!((admitted.size_bytes, size_bytes), (12, 12));
+    for (path, text) in MODEL {
+        let path = admitted.dir.join(path);
+        assert_eq!(fs::read_to_string(&path).unwrap(), text);
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o444);
+    }
+    assert_eq!(fs::read_dir(door.folder.join("quarantine")).unwrap().count(), 0);
+}
+
+#[test]
+fn the_same_content_is_fetched_once_whoever_commits_to_it() {
+    let door = Door::new();
+    let hub = LyingHub::with(&MODEL);
+    let first = door.admit(&hub).unwrap().unwrap();
+    assert_eq!(hub.fetched().len(), 2);
+    let other = AccountId([2; 32]);
+    let commitment = hub.commitment(other, &door.competition);
+    let again = Intake::open(&door.folder).unwrap();
+    let second = again.admit(&hub, &door.competition, other, &commitment).unwrap().unwrap();
+    assert_eq!(second, first);
+    assert!(hub.fetched().is_empty());
+}
+
+#[test]
+fn a_model_in_shards_needs_all_of_them_and_the_index() {
+    let door = Door::new();
+    let shards =
+        [CONFIG, INDEX, "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"];
+    let hub = |paths: &[&str]| LyingHub::with(&paths.iter().map(|p| (*p, *p)).collect::<Vec<_>>());
+    for left_out in 0..4 {
+        let mut paths = shards.to_vec();
+        paths.remove(left_out);
+        assert_eq!(door.refused(&hub(&paths)), ReasonCode::FileRefused, "{paths:?}");
+    }
+    for extra in [
+        "model.safetensors",
+        "model-00003-of-00002.safetensors",
+        "model-00001-of-00003.safetensors",
+        "model-00000-of-00002.safetensors",
+    ] {
+        let paths = [&shards[..], &[extra]].concat();
+        assert_eq!(door.refused(&hub(&paths)), ReasonCode::FileRefused, "{extra}");
+    }
+    assert_eq!(door.refused(&hub(&[CONFIG, INDEX])), ReasonCode::FileRefused);
+    assert_eq!(door.refused(&hub(&[CONFIG, INDEX, "model.safetensors"])), ReasonCode::FileRefused);
+    assert_eq!(door.admit(&hub(&shards)).unwrap().unwrap().dir.read_dir().unwrap().count(), 4);
+}
+
+#[test]
+fn a_model_that_is_not_there_may_come_later() {
+    let door = Door::new();
+    let hub = LyingHub::default();
+    let later = LyingHub::with(&MODEL);
+    let commitment = later.commitment(OWNER, &door.competition);
+    let admit = |hub: &LyingHub| door.intake.admit(hub, &door.competition, OWNER, &commitment);
+    assert_eq!(admit(&hub).unwrap().unwrap_err().code, ReasonCode::NotPublished);
+    assert!(admit(&later).unwrap().is_ok(), "a miner may publish after it committed");
+}
+
+#[test]
+fn a_hub_in_trouble_is_our_trouble_and_never_a_reason() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = StoreHub::open(&dir.path().join("hub")).unwrap();
+    let down = Faults { unavailable: 1000, ..Faults::default() };
+    let hub = FaultyHub::new(Arc::new(store), Seed::of_number(1), down);
+    let door = Door::new();
+    let commitment = LyingHub::with(&MODEL).commitment(OWNER, &door.competition);
+    let error = door.intake.admit(&hub, &door.competition, OWNER, &commitment).unwrap_err();
+    assert!(error.is_transient(), "{error}");
+}
+
+#[test]
+fn attack_the_hash_of_another_model() {
+    let door = Door::new();
+    let hub = LyingHub::with(&MODEL);
+    let other = LyingHub::with(&[MODEL[0], ("model.safetensors", "Parameters")]);
+    let commitment = other.commitment(OWNER, &door.competition);
+    let reason =
+        door.intake.admit(&hub, &door.competition, OWNER, &commitment).unwrap().unwrap_err();
+    assert_eq!(reason.code, ReasonCode::HashMismatch);
+    assert!(hub.fetched().is_empty(), "no byte is needed to see it");
+    door.assert_nothing_admitted();
+}
+
+#[test]
+fn attack_a_copied_commitment_is_refused_and_the_owner_is_not() {
+    let door = Door::new();
+    let hub = LyingHub::with(&MODEL);
+    let commitment = hub.commitment(OWNER, &door.competition);
+    let admit = |hotkey| door.intake.admit(&hub, &door.competition, hotkey, &commitment).unwrap();
+    assert_eq!(admit(AccountId([2; 32])).unwrap_err().code, ReasonCode::HashMismatch);
+    assert!(admit(OWNER).is_ok());
+    let mut other = door.competition.clone();
+    other.id = CompetitionId(other.id.0 + 1);
+    let reason = door.intake.admit(&hub, &other, OWNER, &commitment).unwrap().unwrap_err();
+    assert_eq!(reason.code, ReasonCode::HashMismatch, "a hash is bound to one competition");
+}
+
+#[test]
+fn attack_files_renamed_after_the_commitment() {
+    let door = Door::new();
+    let sharded =
+        LyingHub::with(&[MODEL[0], (INDEX, "1"), ("model-00001-of-00001.safetensors", "2")]);
+    let swapped =
+        LyingHub::with(&[MODEL[0], (INDEX, "2"), ("model-00001-of-00001.safetensors", "1")]);
+    let commitment = sharded.commitment(OWNER, &door.competition);
+    let admit = |hub| door.intake.admit(hub, &door.competition, OWNER, &commitment).unwrap();
+    assert_eq!(admit(&swapped).unwrap_err().code, ReasonCode::HashMismatch);
+}
+
+#[test]
+fn attack_a_file_with_code_is_never_fetched() {
+    let door = Door::new();
+    for path in [
+        "modeling_llama.py",
+        "MODELING.PY",
+        "a/b/c.py",
+        "hidden.pyc",
+        "pytorch_model.bin",
+        "training_args.bin",
+        "model.pt",
+        "x.pkl",
+        "x.pickle",
+        "x.joblib",
+        "lib.so",
+        "setup.sh",
+        "weights.safetensors",
+        "sub/model.safetensors",
+        "MODEL.safetensors",
+    ] {
+        assert_eq!(door.refused(&with_extra(path)), ReasonCode::FileRefused, "{path}");
+    }
+}
+
+#[test]
+fn attack_paths_that_leave_the_folder() {
+    let door = Door::new();
+    for path in [
+        "",
+        ".",
+        "..",
+        "/",
+        "../config.json",
+        "../../etc/passwd",
+        "a/../../b",
+        "a/..",
+        "./config.json",
+        "/etc/passwd",
+        "//x",
+        "a//b",
+        "a/",
+        "\\\\server\\x",
+        "..\\x",
+        "C:\\x",
+        "C:x",
+        "config.json\0.md",
+        "a\nb",
+        "\u{202e}gnp.md",
+        "\u{2024}\u{2024}/x",
+        "\u{ff0e}\u{ff0e}/x",
+        "\u{2215}etc",
+        "%2e%2e/x",
+        "x.",
+        "x ",
+        " x",
+        "...",
+        "a/.../b",
+        "~/x",
+        "$HOME/x",
+        "x:stream",
+        "-rf/..",
+        "caf\u{e9}",
+        "config.json ",
+        "config.json.",
+        "CONFIG.JSON\u{301}",
+    ] {
+        assert_eq!(door.refused(&with_extra(path)), ReasonCode::FileRefused, "{path:?}");
+    }
+    let long = "x".repeat(201);
+    assert_eq!(door.refused(&with_extra(&long)), ReasonCode::FileRefused);
+}
+
+#[test]
+fn attack_two_files_of_one_name() {
+    let door = Door::new();
+    for path in ["config.json", "Config.json", "model.safetensors"] {
+        assert_eq!(door.refused(&with_extra(path)), ReasonCode::FileRefused, "{path}");
+    }
+}
+
+#[test]
+fn attack_more_bytes_than_the_competition_allows() {
+    let door = Door::new();
+    let text = "x".repeat(990);
+    let fits = LyingHub::with(&[MODEL[0], ("model.safetensors", &text[..988])]);
+    assert!(door.admit(&fits).unwrap().is_ok(), "the limit is inclusive");
+    let door = Door::new();
+    let large = LyingHub::with(&[MODEL[0], ("model.safetensors", &text)]);
+    large.add("README.md", "all files count, fetched or not");
+    assert_eq!(door.refused(&large), ReasonCode::TooLarge);
+    let overflowing = LyingHub::with(&MODEL);
+    for i in 0..3 {
+        overflowing.add(&format!("{i}.md"), "");
+        overflowing.listed.lock().unwrap().last_mut().unwrap().size_bytes = u64::MAX / 2;
+    }
+    assert_eq!(door.refused(&overflowing), ReasonCode::TooLarge);
+    let mut door = Door::new();
+    door.competition.model.size_bytes_max = u64::MAX;
+    let bomb = LyingHub::with(&MODEL);
+    bomb.listed.lock().unwrap()[0].size_bytes = CONFIG_BYTES_MAX + 1;
+    assert_eq!(door.refused(&bomb), ReasonCode::FileRefused, "a config of a megabyte");
+}
+
+#[test]
+fn attack_more_files_than_anybody_needs() {
+    let door = Door::new();
+    let hub = LyingHub::with(&MODEL);
+    (0..N_FILES_MAX - 1).for_each(|i| hub.add(&format!("{i}.md"), ""));
+    assert_eq!(door.refused(&hub), ReasonCode::FileRefused);
+}
+
+#[test]
+fn attack_a_body_longer_or_shorter_than_listed() {
+    let cases = [
+        ("parameters and much more", false),
+        ("parameters and more", true),
+        ("param", false),
+        ("", true),
+    ];
+    for (body, ignores_caps) in cases {
+        let door = Door::new();
+        let mut hub = LyingHub::with(&MODEL);
+        hub.ignores_caps = ignores_caps;
+        hub.swap("model.safetensors", body);
+        if body.starts_with("parameters") && !ignores_caps {
+            // Cut at the listed length, the bytes are the committed ones.
+            assert!(door.admit(&hub).unwrap().is_ok());
+            continue;
+        }
+        let error = door.admit(&hub).unwrap_err();
+        assert!(matches!(error, Error::Damaged { .. }), "{body}: {error}");
+        door.assert_nothing_admitted();
+        hub.swap("model.safetensors", "parameters");
+        assert!(door.admit(&hub).unwrap().is_ok(), "the owner is not blamed for the hub");
+    }
+}
+
+#[test]
+fn attack_other_bytes_under_the_same_revision() {
+    let door = Door::new();
+    let hub = LyingHub::with(&MODEL);
+    hub.swap("model.safetensors", "PARAMETERS");
+    assert!(matches!(door.admit(&hub), Err(Error::Damaged { .. })));
+    door.assert_nothing_admitted();
+    // Where the hub changes its list too, the committed hash tells.
+    let commitment = LyingHub::with(&MODEL).commitment(OWNER, &door.competition);
+    let changed = LyingHub::with(&[MODEL[0], ("model.safetensors", "PARAMETERS")]);
+    let reason = door.intake.admit(&changed, &door.competition, OWNER, &commitment).unwrap();
+    assert_eq!(reason.unwrap_err().code, ReasonCode::HashMismatch);
+    door.assert_nothing_admitted();
+}
+
+#[test]
+fn attack_a_link_instead_of_a_file() {
+    let door = Door::new();
+    let elsewhere = door.folder.join("elsewhere");
+    fs::write(&elsewhere, "{}").unwrap();
+    let mut hub = LyingHub::with(&MODEL);
+    hub.links_to = Some(elsewhere);
+    assert!(matches!(door.admit(&hub), Err(Error::Damaged { .. })));
+    door.assert_nothing_admitted();
+}
+
+#[test]
+fn attack_an_admitted_model_changed_on_disk_is_fetched_again() {
+    let door = Door::new();
+    let hub = LyingHub::with(&MODEL);
+    let dir = door.admit(&hub).unwrap().unwrap().dir;
+    let file = dir.join("model.safetensors");
+    let elsewhere = door.folder.join("elsewhere");
+    fs::write(&elsewhere, "parameters").unwrap();
+    let tampers: [&dyn Fn(); 5] = [
+        &|| fs::write(&file, "Parameters").unwrap(),
+        &|| (),
+        &|| symlink(&elsewhere, &file).unwrap(),
+        &|| fs::write(dir.join("extra.py"), "x").unwrap(),
+        &|| {
+            fs::rename(&dir, door.folder.join("moved")).unwrap();
+            symlink(door.folder.join("moved"), &dir).unwrap();
+        },
+    ];
+    for (i, tamper) in tampers.into_iter().enumerate() {
+        hub.fetched();
+        if i < 3 {
+            fs::remove_file(&file).unwrap();
+        }
+        tamper();
+        let admitted = door.admit(&hub).unwrap().unwrap();
+        assert_eq!(hub.fetched().len(), 2, "case {i} was not noticed");
+        assert!(fs::symlink_metadata(&admitted.dir).unwrap().is_dir());
+        assert_eq!(Hashes::of(&list_folder(&admitted.dir).unwrap()).file_root, admitted.file_root);
+    }
+}
+
+#[test]
+fn a_refusal_is_remembered_across_restarts_and_the_hub_is_not_asked_again() {
+    let door = Door::new();
+    let hub = with_extra("modeling.py");
+    let first = door.admit(&hub).unwrap().unwrap_err();
+    let commitment = hub.commitment(OWNER, &door.competition);
+    let restarted = Intake::open(&door.folder).unwrap();
+    let again = restarted.admit(&hub, &door.competition, OWNER, &commitment).unwrap();
+    assert_eq!(again.unwrap_err(), first);
+    assert_eq!(*hub.n_lists.lock().unwrap(), 1);
+    // Other limits are another question.
+    let mut larger = competition();
+    larger.model.size_bytes_max += 1;
+    assert!(restarted.admit(&hub, &larger, OWNER, &commitment).unwrap().is_err());
+    assert_eq!(*hub.n_lists.lock().unwrap(), 2);
+}
+
+#[test]
+fn a_refusal_half_written_is_no_refusal() {
+    let door = Door::new();
+    let hub = with_extra("modeling.py");
+    let first = door.admit(&hub).unwrap().unwrap_err();
+    for file in fs::read_dir(door.folder.join("refused")).unwrap() {
+        fs::write(file.unwrap().path(), "{\"code\":").unwrap();
+    }
+    assert_eq!(door.admit(&hub).unwrap().unwrap_err(), first);
+    assert_eq!(*hub.n_lists.lock().unwrap(), 2);
+}
+
+#[test]
+fn the_model_asked_for_longest_ago_makes_room_but_none_of_this_round() {
+    let door = Door::new();
+    let hub =
+        |i: usize| LyingHub::with(&[MODEL[0], ("model.safetensors", &i.to_string().repeat(98))]);
+    let open = || Intake::open(&door.folder).unwrap().with_quota(300);
+    let admit = |intake: &Intake, i: usize| {
+        let hub = hub(i);
+        let commitment = hub.commitment(OWNER, &door.competition);
+        let admitted = intake.admit(&hub, &door.competition, OWNER, &commitment)?;
+        Ok::<_, Error>((admitted.unwrap().dir, hub.fetched().len()))
+    };
+    let first_round = open();
+    let dirs: Vec<PathBuf> = (0..3).map(|i| admit(&first_round, i).unwrap().0).collect();
+    let full = admit(&first_round, 3).unwrap_err();
+    assert!(matches!(full, Error::NoRoom { .. }) && full.is_transient(), "{full}");
+    let next_round = open();
+    assert_eq!(admit(&next_round, 0).unwrap().1, 0, "asked for again, so 1 is the oldest");
+    admit(&next_round, 4).unwrap();
+    assert_eq!(dirs.iter().map(|dir| dir.exists()).collect::<Vec<_>>(), [true, false, true]);
+    assert!(matches!(admit(&next_round, 5), Ok((_, 2))));
+    assert_eq!(dirs.iter().map(|dir| dir.exists()).collect::<Vec<_>>(), [true, false, false]);
+}
+
+#[test]
+fn what_a_crash_left_in_quarantine_goes_when_nobody_fetches() {
+    let door = Door::new();
+    let left = door.folder.join("quarantine").join("left");
+    fs::create_dir(&left).unwrap();
+    let second = Intake::open(&door.folder).unwrap();
+    assert!(left.exists(), "somebody may be fetching into it");
+    drop((second, door.intake));
+    Intake::open(&door.folder).unwrap();
+    assert!(!left.exists());
+}
+
+#[test]
+fn over_a_faulty_hub_a_model_is_admitted_with_the_right_bytes_or_not_at_all() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Arc::new(StoreHub::open(&dir.path().join("hub")).unwrap());
+    let faults = Faults { unavailable: 100, truncated: 200, flipped: 200 };
+    let hub = FaultyHub::new(store.clone(), Seed::of_number(1), faults);
+    let door = Door::new();
+    let (mut n_admitted, mut n_tries) = (0, 0);
+    for i in 0..10 {
+        let source = dir.path().join("source");
+        let _ = fs::remove_dir_all(&source);
+        fs::create_dir(&source).unwrap();
+        fs::write(source.join("config.json"), "{}").unwrap();
+        fs::write(source.join("model.safetensors"), i.to_string().repeat(50)).unwrap();
+        let revision = store.publish(&repo(), &source).unwrap();
+        let root = file_root(&list_folder(&source).unwrap());
+        let competition = door.competition.id;
+        let secure_hash = content::bound_hash(&root, &OWNER, competition);
+        let commitment = Commitment { repo: repo(), revision, secure_hash, competition };
+        for _ in 0..100 {
+            n_tries += 1;
+            match door.intake.admit(&hub, &door.competition, OWNER, &commitment) {
+                Ok(admitted) => {
+                    let dir = admitted.expect("an honest model is never refused").dir;
+                    assert_eq!(list_folder(&dir).unwrap(), list_folder(&source).unwrap());
+                    // Gone again, lest the first success ends the trial.
+                    fs::remove_dir_all(dir).unwrap();
+                    n_admitted += 1;
+                }
+                Err(error) => {
+                    assert!(error.is_transient(), "{error}");
+                    door.assert_nothing_admitted();
+                }
+            }
+        }
+    }
+    assert_eq!(n_tries, 1_000);
+    assert!((100..600).contains(&n_admitted), "{n_admitted} of {n_tries} admitted");
+}
