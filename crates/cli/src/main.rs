@@ -1,2 +1,24 @@
-//! The agon binary.
-fn main() {}
+//! `agon`: an open network for LLM pretraining competitions, as one command.
+
+// Nothing outside can reach into a binary: `pub` says what other modules here may use.
+#![allow(unreachable_pub)]
+
+mod args;
+mod command;
+mod competition_file;
+mod failure;
+mod input;
+mod plug;
+mod terminal;
+
+use clap::Parser as _;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let arguments = args::Arguments::parse();
+    terminal::log_to_stderr(arguments.verbose);
+    match command::run(arguments.command) {
+        Ok(code) => code,
+        Err(error) => failure::report(&error),
+    }
+}

@@ -1,1 +1,60 @@
-//! The miner service: train or take a model, check, publish, commit; rebase.
+//! The miner service: train or take a model, check it, publish it, commit to it; rebase.
+//!
+//! A [`Miner`] is driven by blocks: at each one it trains for some steps, measures itself on text it
+//! holds back, and when it is clearly better than what it last published it goes through the one
+//! door that every model takes, [`Publisher::publish`]: check, publish on the hub, commit on the
+//! chain. How training works is not its business: it is given something that can [`Train`].
+
+pub mod champion;
+pub mod publish;
+pub mod strategy;
+
+pub use champion::{Champion, find_champion};
+pub use publish::{Check, Published, Publisher};
+pub use strategy::{Miner, Plan, Strategy};
+
+use std::path::Path;
+
+/// One optimizer step, as it is reported while it happens.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct StepReport {
+    /// Steps taken since training began, this one included.
+    pub step: u64,
+    /// Mean cross-entropy of the step's batch, in nats per token.
+    pub loss: f64,
+}
+
+/// Something that makes a model better, a step at a time.
+pub trait Train: Send {
+    /// Starts over from the parameters of the model in `dir`, keeping nothing of its own.
+    fn rebase(&mut self, dir: &Path) -> anyhow::Result<()>;
+
+    /// Takes one optimizer step on fresh training text.
+    fn step(&mut self) -> anyhow::Result<StepReport>;
+
+    /// Mean cross-entropy in nats per token on text held back from training, always the same.
+    fn held_out_loss(&mut self) -> anyhow::Result<f64>;
+
+    /// The same for a model on disk; training is not touched.
+    fn loss_of(&mut self, dir: &Path) -> anyhow::Result<f64>;
+
+    /// Writes `config.json` and `model.safetensors` into `dir`, which must not exist.
+    fn save(&mut self, dir: &Path) -> anyhow::Result<()>;
+}
+
+/// What a miner tells whoever watches.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// A training step was taken.
+    Step(StepReport),
+    /// The model was measured on held-back text, in nats per token.
+    Measured(f64),
+    /// Training goes on from somebody else's parameters.
+    Rebased(Champion),
+    /// A model went out: on the hub and, with the next block, on the chain.
+    Published(Published),
+    /// The model was not published because a validator would refuse it.
+    Withheld(protocol::Reason),
+    /// The chain refused the commitment.
+    CommitmentRefused(chain::CallError),
+}

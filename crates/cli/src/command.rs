@@ -1,0 +1,23 @@
+//! The commands, one file each.
+
+mod check;
+mod demo;
+mod evaluate;
+mod sample;
+mod score;
+mod yuma;
+
+use crate::args::Command;
+use std::process::ExitCode;
+
+/// Runs a command; the exit code is 0, or 1 where a check says no.
+pub fn run(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Demo(args) => demo::run(&args),
+        Command::Score(args) => score::run(&args),
+        Command::Yuma(args) => yuma::run(&args),
+        Command::Evaluate(args) => evaluate::run(&args),
+        Command::Check(args) => check::run(&args),
+        Command::Sample(args) => sample::run(&args),
+    }
+}

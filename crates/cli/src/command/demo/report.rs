@@ -1,0 +1,232 @@
+//! The result of a demo as data: what `agon demo --json` prints.
+
+use super::{
+    cast::Role,
+    conduct::Rounds,
+    network::{NETUID, Network},
+};
+use chain::ledger::RAO_PER_TAO;
+use protocol::Uid;
+use serde::Serialize;
+use std::{collections::BTreeMap, path::PathBuf};
+
+/// Everything that happened, for programs.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    /// Number that the run's randomness came from.
+    pub seed: u64,
+    /// What the text was.
+    pub corpus: String,
+    /// Rounds as the first validator saw them.
+    pub rounds: Vec<Round>,
+    /// Epochs of Yuma Consensus: who was paid what.
+    pub tempos: Vec<Tempo>,
+    /// Totals by participant, in order of uid.
+    pub earnings: Vec<Earning>,
+    /// How often the crown went from one miner to another.
+    pub n_crown_changes: usize,
+    /// Perplexity of a model that knew the true distribution of the last round's text.
+    pub entropy_perplexity: Option<f64>,
+    /// Duration of the run.
+    pub wall_seconds: f64,
+    /// Most memory held at once.
+    pub peak_memory_bytes: Option<u64>,
+    /// Folder with all files.
+    pub home: PathBuf,
+}
+
+/// One round.
+#[derive(Debug, Serialize)]
+pub struct Round {
+    /// Block that seeded it.
+    pub block: u64,
+    /// Slot of the champion; absent while nobody is.
+    pub champion_uid: Option<u16>,
+    /// Who that is.
+    pub champion: Option<&'static str>,
+    /// The champion's perplexity on the round's text.
+    pub perplexity: Option<f64>,
+    /// Digest of the first validator's record.
+    pub record: String,
+    /// What each validator found.
+    pub validators: Vec<ValidatorView>,
+    /// The models, in order of uid.
+    pub models: Vec<ModelRow>,
+}
+
+/// A validator's result of a round.
+#[derive(Debug, Serialize)]
+pub struct ValidatorView {
+    /// Its slot.
+    pub uid: u16,
+    /// Its name.
+    pub role: &'static str,
+    /// Slot of the champion it names.
+    pub champion_uid: Option<u16>,
+    /// Digest of its record.
+    pub record: String,
+}
+
+/// One model in one round.
+#[derive(Debug, Serialize)]
+pub struct ModelRow {
+    /// Slot of its miner.
+    pub uid: u16,
+    /// Name of its miner.
+    pub role: &'static str,
+    /// Block of its commitment.
+    pub commit_block: u64,
+    /// `evaluated`, `disqualified` or `skipped`.
+    pub outcome: &'static str,
+    /// Why it was disqualified or skipped.
+    pub reason: Option<String>,
+    /// Perplexity over all batches.
+    pub perplexity: Option<f64>,
+    /// Wins over all pairs and batches (equation 4).
+    pub wins: u64,
+    /// Share of comparisons won (equation 5).
+    pub win_rate: f64,
+    /// Weight of the round (equation 6).
+    pub weight: f64,
+    /// Moving average of the weight.
+    pub average: f64,
+}
+
+/// One epoch of Yuma Consensus.
+#[derive(Debug, Serialize)]
+pub struct Tempo {
+    /// Block of the epoch.
+    pub block: u64,
+    /// Champion of the round whose weights were paid.
+    pub champion_uid: Option<u16>,
+    /// Share of the miners' emission that went to that champion.
+    pub champion_incentive: f64,
+    /// Share of the miners' emission by slot, where there is any.
+    pub incentive: BTreeMap<u16, f64>,
+}
+
+/// What one participant earned.
+#[derive(Debug, Serialize)]
+pub struct Earning {
+    /// Slot.
+    pub uid: u16,
+    /// Name.
+    pub role: &'static str,
+    /// Share of all miner emission of the run.
+    pub incentive: f64,
+    /// Share of all validator emission of the run.
+    pub dividends: f64,
+    /// TAO earned.
+    pub tao: f64,
+}
+
+impl Report {
+    /// Collects the report of a finished run.
+    pub fn new(network: &Network, seen: &Rounds, seed: u64) -> anyhow::Result<Self> {
+        let roles: BTreeMap<Uid, Role> =
+            network.uids.iter().map(|(role, uid)| (*uid, *role)).collect();
+        let rounds = rounds(&roles, &network.uids, seen);
+        let champions: Vec<u16> = rounds.iter().filter_map(|round| round.champion_uid).collect();
+        let last = seen.iter().rev().find(|(role, _)| *role == Role::VALIDATORS[0]);
+        Ok(Self {
+            seed,
+            corpus: network.contest.source.describe(),
+            tempos: tempos(network, &rounds),
+            earnings: earnings(network, &roles),
+            n_crown_changes: champions.windows(2).filter(|pair| pair[0] != pair[1]).count(),
+            rounds,
+            entropy_perplexity: last.and_then(|(_, summary)| summary.optimum_perplexity),
+            wall_seconds: 0.0,
+            peak_memory_bytes: crate::terminal::peak_memory_bytes(),
+            home: network.home.clone(),
+        })
+    }
+}
+
+fn name(roles: &BTreeMap<Uid, Role>, uid: Uid) -> &'static str {
+    roles.get(&uid).map_or("unknown", |role| role.name())
+}
+
+fn rounds(roles: &BTreeMap<Uid, Role>, uids: &BTreeMap<Role, Uid>, seen: &Rounds) -> Vec<Round> {
+    let first = seen.iter().filter(|(role, _)| *role == Role::VALIDATORS[0]);
+    first
+        .map(|(_, summary)| {
+            let same = seen.iter().filter(|(_, other)| other.seed == summary.seed);
+            let validators = same.map(|(role, other)| ValidatorView {
+                uid: uids.get(role).map_or(u16::MAX, |uid| uid.0),
+                role: role.name(),
+                champion_uid: other.champion.map(|holder| holder.uid.0),
+                record: other.digest.to_string(),
+            });
+            Round {
+                block: summary.seed.block.0,
+                champion_uid: summary.champion.map(|holder| holder.uid.0),
+                champion: summary.champion.map(|holder| name(roles, holder.uid)),
+                perplexity: summary.champion_perplexity,
+                record: summary.digest.to_string(),
+                validators: validators.collect(),
+                models: summary.rows.iter().map(|row| model_row(roles, row)).collect(),
+            }
+        })
+        .collect()
+}
+
+fn model_row(roles: &BTreeMap<Uid, Role>, row: &validator::round::Row) -> ModelRow {
+    let (outcome, reason) = match (&row.reason, row.perplexity) {
+        (Some(reason), _) => ("disqualified", Some(reason.to_string())),
+        (None, Some(_)) => ("evaluated", None),
+        (None, None) => ("skipped", Some("could not be measured by the validator".to_owned())),
+    };
+    ModelRow {
+        uid: row.uid.0,
+        role: name(roles, row.uid),
+        commit_block: row.block.0,
+        outcome,
+        reason,
+        perplexity: row.perplexity,
+        wins: row.wins,
+        win_rate: row.win_rate,
+        weight: row.weight,
+        average: row.average,
+    }
+}
+
+/// Epochs after the first round, each with the champion of the round before it.
+fn tempos(network: &Network, rounds: &[Round]) -> Vec<Tempo> {
+    let epochs = network.chain.epochs(NETUID);
+    let paid = epochs.iter().filter_map(|epoch| {
+        let round = rounds.iter().rev().find(|round| round.block < epoch.block.0)?;
+        let total: u64 = epoch.slots.iter().map(|slot| slot.server_rao).sum();
+        let earning = epoch.slots.iter().filter(|slot| slot.server_rao > 0);
+        let incentive: BTreeMap<u16, f64> =
+            earning.map(|slot| (slot.uid.0, share(slot.server_rao, total))).collect();
+        let champion_uid = round.champion_uid;
+        let champion_incentive =
+            champion_uid.and_then(|uid| incentive.get(&uid).copied()).unwrap_or(0.0);
+        Some(Tempo { block: epoch.block.0, champion_uid, champion_incentive, incentive })
+    });
+    paid.collect()
+}
+
+fn earnings(network: &Network, roles: &BTreeMap<Uid, Role>) -> Vec<Earning> {
+    let mut totals: BTreeMap<Uid, (u64, u64)> = roles.keys().map(|uid| (*uid, (0, 0))).collect();
+    for slot in network.chain.epochs(NETUID).into_iter().flat_map(|epoch| epoch.slots) {
+        let (server, validator) = totals.entry(slot.uid).or_default();
+        *server += slot.server_rao;
+        *validator += slot.validator_rao;
+    }
+    let servers = totals.values().map(|(server, _)| server).sum();
+    let validators = totals.values().map(|(_, validator)| validator).sum();
+    let earning = |(uid, (server, validator)): (Uid, (u64, u64))| Earning {
+        uid: uid.0,
+        role: name(roles, uid),
+        incentive: share(server, servers),
+        dividends: share(validator, validators),
+        tao: (server + validator) as f64 / RAO_PER_TAO as f64,
+    };
+    totals.into_iter().map(earning).collect()
+}
+
+fn share(rao: u64, total: u64) -> f64 {
+    if total == 0 { 0.0 } else { rao as f64 / total as f64 }
+}

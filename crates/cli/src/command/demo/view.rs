@@ -1,0 +1,192 @@
+//! What a demo shows while it runs: bars on a terminal, plain lines elsewhere.
+
+use super::cast::Role;
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use miner::Event as MinerEvent;
+use protocol::Uid;
+use std::{
+    collections::BTreeMap,
+    io::IsTerminal as _,
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+use validator::{Event as ValidatorEvent, RoundSummary};
+
+/// Events of all actors on their way to stderr; safe to call from any thread.
+pub struct View {
+    bars: Option<Bars>,
+    /// Names of slots, known once everybody is registered.
+    names: Mutex<BTreeMap<Uid, String>>,
+    n_published: Vec<AtomicU64>,
+}
+
+struct Bars {
+    all: MultiProgress,
+    network: ProgressBar,
+    actors: Vec<ProgressBar>,
+}
+
+impl View {
+    /// A view on `roles`, in their order, for a run of `n_blocks` blocks.
+    pub fn new(roles: &[Role], n_blocks: u64) -> Self {
+        let bars = std::io::stderr().is_terminal().then(|| Bars::new(roles, n_blocks));
+        let n_published = roles.iter().map(|_| AtomicU64::new(0)).collect();
+        Self { bars, names: Mutex::default(), n_published }
+    }
+
+    /// Tells which slot is whose.
+    pub fn name_slots(&self, names: BTreeMap<Uid, String>) {
+        *self.names.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = names;
+    }
+
+    /// The name of a slot.
+    pub fn name(&self, uid: Uid) -> String {
+        let names = self.names.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        names.get(&uid).cloned().unwrap_or_else(|| format!("uid {uid}"))
+    }
+
+    /// A line that stays.
+    pub fn say(&self, line: &str) {
+        match &self.bars {
+            Some(bars) => bars.all.suspend(|| eprintln!("{line}")),
+            None => eprintln!("{line}"),
+        }
+    }
+
+    /// A new block was made.
+    pub fn block(&self, block: u64, done: u64, summary: Option<&RoundSummary>) {
+        let Some(bars) = &self.bars else { return };
+        bars.network.set_position(done);
+        let champion = summary.and_then(|summary| {
+            let (holder, perplexity) = (summary.champion?, summary.champion_perplexity?);
+            Some(format!("champion {} (perplexity {perplexity:.2})", self.name(holder.uid)))
+        });
+        let champion = champion.unwrap_or_else(|| "no champion yet".to_owned());
+        bars.network.set_message(format!("block {block} · {champion}"));
+    }
+
+    /// Something happened at a miner.
+    pub fn miner(&self, actor: usize, role: Role, block: u64, event: &MinerEvent) {
+        let name = role.name();
+        match event {
+            MinerEvent::Step(step) => {
+                self.line(actor, || format!("step {:>5}  loss {:.3}", step.step, step.loss));
+            }
+            MinerEvent::Measured(_) => {}
+            MinerEvent::Rebased(champion) => self.say(&format!(
+                "block {block:>4}  {name} trains on from the model of {}",
+                self.name(champion.uid)
+            )),
+            MinerEvent::Published(published) => {
+                let n = self.n_published[actor].fetch_add(1, Ordering::Relaxed) + 1;
+                let expected = published
+                    .perplexity
+                    .map(|perplexity| format!(", perplexity {perplexity:.2} on its own text"))
+                    .unwrap_or_default();
+                let revision = &published.revision.as_str()[..8];
+                self.say(&format!(
+                    "block {block:>4}  {name} publishes model {n} ({}@{revision}{expected})",
+                    published.repo
+                ));
+            }
+            MinerEvent::Withheld(reason) => {
+                self.say(&format!("block {block:>4}  {name} keeps its model back: {reason}"));
+            }
+            MinerEvent::CommitmentRefused(error) => {
+                self.say(&format!("block {block:>4}  commitment of {name} refused: {error}"));
+            }
+        }
+    }
+
+    /// Something happened at a validator; `leads` tells its round results to everybody.
+    pub fn validator(&self, actor: usize, role: Role, block: u64, event: &ValidatorEvent) {
+        let (name, leads) = (role.name(), role == Role::VALIDATORS[0]);
+        match event {
+            ValidatorEvent::RoundStarted { n_models, n_batches } => {
+                self.line(actor, || format!("round: {n_models} models, {n_batches} batches"));
+            }
+            ValidatorEvent::Evaluating { uid, n_batches_done } => {
+                self.line(actor, || {
+                    format!("evaluates {} ({n_batches_done} batches done)", self.name(*uid))
+                });
+            }
+            ValidatorEvent::Disqualified { uid, reason } => {
+                if leads {
+                    let model = self.name(*uid);
+                    self.say(&format!("block {block:>4}  {model} is disqualified: {reason}"));
+                }
+            }
+            ValidatorEvent::Skipped { uid, error } => {
+                let model = self.name(*uid);
+                self.say(&format!("block {block:>4}  {name} could not measure {model}: {error}"));
+            }
+            ValidatorEvent::RoundEnded(summary) => {
+                self.line(actor, || format!("waits; round {} done", summary.round));
+                if leads {
+                    self.say(&self.round_line(block, summary));
+                }
+            }
+            ValidatorEvent::RoundSuspended(error) => {
+                self.say(&format!("block {block:>4}  {name} gives up this round: {error}"));
+            }
+            ValidatorEvent::WeightsSubmitted(_) => {}
+            ValidatorEvent::WeightsRefused(error) => {
+                self.say(&format!("block {block:>4}  weights of {name} refused: {error}"));
+            }
+        }
+    }
+
+    fn round_line(&self, block: u64, summary: &RoundSummary) -> String {
+        let champion = match (summary.champion, summary.champion_perplexity) {
+            (Some(holder), Some(perplexity)) => {
+                let took = if summary.crown_moved { "takes the crown" } else { "keeps the crown" };
+                format!("{} {took} with perplexity {perplexity:.2}", self.name(holder.uid))
+            }
+            _ => "nobody is champion".to_owned(),
+        };
+        format!("block {block:>4}  round {}: {champion}", summary.round)
+    }
+
+    fn line(&self, actor: usize, text: impl Fn() -> String) {
+        if let Some(bar) = self.bars.as_ref().and_then(|bars| bars.actors.get(actor)) {
+            bar.set_message(text());
+        }
+    }
+
+    /// Takes the bars away; lines said stay.
+    pub fn end(&self) {
+        if let Some(bars) = &self.bars {
+            for bar in bars.actors.iter().chain([&bars.network]) {
+                bar.finish_and_clear();
+            }
+        }
+    }
+}
+
+impl Bars {
+    fn new(roles: &[Role], n_blocks: u64) -> Self {
+        let all = MultiProgress::new();
+        let style = |template: &str| {
+            ProgressStyle::with_template(template)
+                .unwrap_or_else(|_| ProgressStyle::default_bar())
+                .progress_chars("█▉▊▋▌▍▎▏ ")
+        };
+        let network = all.add(ProgressBar::new(n_blocks));
+        network.set_style(style("{bar:32} {percent:>3} %  {elapsed} of about {duration}  {wide_msg}"));
+        network.enable_steady_tick(Duration::from_millis(200));
+        let actors = roles
+            .iter()
+            .map(|role| {
+                let bar = all.add(ProgressBar::new_spinner());
+                bar.set_style(style("  {prefix:12} {wide_msg}"));
+                bar.set_prefix(role.name());
+                bar.set_message("waits");
+                bar
+            })
+            .collect();
+        Self { all, network, actors }
+    }
+}

@@ -1,0 +1,165 @@
+//! Plugs the engine into the validator and the trainer into the miner.
+
+use crate::failure::Interrupted;
+use anyhow::Context as _;
+use dataset::{Batch, pack::TrainingStream};
+use engine::{EvaluateOptions, Model};
+use miner::{StepReport, Train};
+use protocol::{Competition, Loss, Outcome, Reason, ReasonCode};
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+use trainer::{Recipe, Trainer};
+use validator::{Evaluate, Inspected};
+
+/// The engine as validators use it.
+pub struct EngineEvaluate {
+    /// Threads per evaluation; the losses are the same for any number.
+    pub n_threads: usize,
+    /// Raised when the process shall end.
+    pub stop: Arc<AtomicBool>,
+}
+
+impl Evaluate for EngineEvaluate {
+    fn inspect(
+        &self,
+        dir: &Path,
+        competition: &Competition,
+    ) -> anyhow::Result<Result<Inspected, Reason>> {
+        check(dir, competition)
+    }
+
+    fn evaluate(
+        &self,
+        dir: &Path,
+        competition: &Competition,
+        batches: &[Batch],
+        progress: &(dyn Fn(usize) + Sync),
+    ) -> anyhow::Result<Outcome> {
+        let model = match Model::load(dir, &competition.model)? {
+            Ok(model) => model,
+            Err(reason) => return Ok(Outcome::Disqualified(reason)),
+        };
+        let [first, second, ..] = batches else {
+            anyhow::bail!("initial verification needs two batches, not {}", batches.len());
+        };
+        // A loss is a function of parameters and tokens alone, so all batches go in one call.
+        let n_per_batch = first.sequences.len().max(1);
+        let report = |at: engine::Progress| progress(at.n_sequences_done / n_per_batch);
+        let options = EvaluateOptions {
+            threads: self.n_threads,
+            progress: Some(&report),
+            cancelled: Some(&self.stop),
+            ..EvaluateOptions::default()
+        };
+        let (first, second) = (&first.sequences[0], &second.sequences[0]);
+        if let Some(reason) = engine::verify_output(&model, first, second, &options)? {
+            return Ok(Outcome::Disqualified(reason));
+        }
+        let sequences: Vec<Vec<u32>> =
+            batches.iter().flat_map(|batch| batch.sequences.iter().cloned()).collect();
+        let losses = match model.evaluate(&sequences, &options)? {
+            Ok(losses) => losses,
+            Err(reason) => return Ok(Outcome::Disqualified(reason)),
+        };
+        let mut rest = &losses[..];
+        let per_batch = batches.iter().map(|batch| {
+            let (own, others) = rest.split_at(batch.sequences.len());
+            rest = others;
+            mean_cross_entropy(own)
+        });
+        Ok(Outcome::Evaluated(per_batch.collect()))
+    }
+}
+
+/// What a validator says of a model before evaluating it: files, header, config, every parameter.
+pub fn check(
+    dir: &Path,
+    competition: &Competition,
+) -> anyhow::Result<Result<Inspected, Reason>> {
+    let inspection = match engine::inspect(dir, &competition.model)? {
+        Ok(inspection) => inspection,
+        Err(reason) => return Ok(Err(reason)),
+    };
+    let (needed, length) = (competition.text.vocabulary(), competition.text.sequence_length);
+    if inspection.vocabulary < needed || inspection.context < length {
+        let detail = format!(
+            "the model has {} tokens and a context of {}; the competition needs {needed} and {length}",
+            inspection.vocabulary, inspection.context
+        );
+        return Ok(Err(Reason::new(ReasonCode::VocabularyMismatch, detail)));
+    }
+    let scanned = engine::scan(dir, &competition.model)?;
+    Ok(scanned.map(|scan| Inspected {
+        n_parameters: inspection.n_parameters,
+        tensor_root: scan.tensor_root,
+    }))
+}
+
+/// Equation 1 over several sequences: the mean over all predicted tokens, summed in order.
+pub fn mean_cross_entropy(sequences: &[engine::SequenceLoss]) -> Loss {
+    let n_tokens: usize = sequences.iter().map(|sequence| sequence.n_tokens).sum();
+    let sum: f64 = sequences
+        .iter()
+        .map(|sequence| sequence.cross_entropy.value() * sequence.n_tokens as f64)
+        .sum();
+    Loss::new(sum / n_tokens as f64).unwrap_or(Loss::INFINITE)
+}
+
+/// The trainer as miners use it: one model, one endless stream of text, some text held back.
+pub struct TrainerTrain {
+    trainer: Trainer,
+    stream: TrainingStream,
+    held_out: Vec<Vec<u32>>,
+    recipe: Recipe,
+    stop: Arc<AtomicBool>,
+}
+
+impl TrainerTrain {
+    /// Training of `trainer` by `recipe` on `stream`, measured on `held_out`.
+    pub fn new(
+        trainer: Trainer,
+        recipe: Recipe,
+        stream: TrainingStream,
+        held_out: Vec<Vec<u32>>,
+        stop: Arc<AtomicBool>,
+    ) -> Self {
+        Self { trainer, stream, held_out, recipe, stop }
+    }
+}
+
+impl Train for TrainerTrain {
+    fn rebase(&mut self, dir: &Path) -> anyhow::Result<()> {
+        self.trainer = Trainer::from_model(dir, self.recipe.clone())?;
+        Ok(())
+    }
+
+    fn step(&mut self) -> anyhow::Result<StepReport> {
+        if self.stop.load(Ordering::Relaxed) {
+            return Err(Interrupted.into());
+        }
+        let batch = self
+            .stream
+            .next_batch(self.recipe.sequences_per_batch)
+            .context("cannot read training text")?;
+        let report = self.trainer.step(&batch)?;
+        Ok(StepReport { step: report.step, loss: report.loss })
+    }
+
+    fn held_out_loss(&mut self) -> anyhow::Result<f64> {
+        Ok(self.trainer.loss(&self.held_out)?)
+    }
+
+    fn loss_of(&mut self, dir: &Path) -> anyhow::Result<f64> {
+        let trainer = Trainer::from_model(dir, self.recipe.clone())?;
+        Ok(trainer.loss(&self.held_out)?)
+    }
+
+    fn save(&mut self, dir: &Path) -> anyhow::Result<()> {
+        Ok(self.trainer.save_model(dir)?)
+    }
+}

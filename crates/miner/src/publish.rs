@@ -1,0 +1,84 @@
+//! The one door to the network: check, publish on the hub, commit on the chain.
+
+use anyhow::Context as _;
+use chain::{Call, CallId, Chain, Keypair};
+use hub::Hub;
+use protocol::{Commitment, Competition, NetUid, Reason, Repo, Revision, content};
+use std::{path::Path, sync::Arc};
+
+/// What a validator would say of the model in a directory: a reason to refuse it, or `None`.
+pub type Check = Arc<dyn Fn(&Path) -> anyhow::Result<Option<Reason>> + Send + Sync>;
+
+/// A model that is on the hub and whose commitment is on its way to the chain.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Published {
+    /// Where the model is.
+    pub repo: Repo,
+    /// Which one it is.
+    pub revision: Revision,
+    /// The text that was submitted to the chain.
+    pub commitment: String,
+    /// The call that carries the commitment.
+    pub call: CallId,
+    /// Perplexity that its miner expects, where it measured one.
+    pub perplexity: Option<f64>,
+}
+
+/// Publishes models of one hotkey into one repo for one competition.
+pub struct Publisher {
+    /// Where commitments go.
+    pub chain: Arc<dyn Chain>,
+    /// Where models go.
+    pub hub: Arc<dyn Hub>,
+    /// The hotkey that signs.
+    pub keypair: Keypair,
+    /// Subnet on which the hotkey is registered.
+    pub netuid: NetUid,
+    /// The competition that is committed to.
+    pub competition: Competition,
+    /// The repo of this miner.
+    pub repo: Repo,
+    /// Judges a model before it goes out; `None` lets everything pass, as a careless miner would.
+    pub check: Option<Check>,
+}
+
+impl Publisher {
+    /// Publishes the model in `dir`, unless a validator would refuse it.
+    ///
+    /// The committed hash is taken from what the hub lists after publishing, which is what
+    /// validators will see, and must equal the hash of `dir`.
+    pub fn publish(&self, dir: &Path) -> anyhow::Result<Result<Published, Reason>> {
+        if let Some(check) = &self.check
+            && let Some(reason) = check(dir).context("cannot check the model")?
+        {
+            return Ok(Err(reason));
+        }
+        let revision = self
+            .hub
+            .publish(&self.repo, dir)
+            .with_context(|| format!("cannot publish `{}`", self.repo))?;
+        let files = self
+            .hub
+            .list(&self.repo, &revision)
+            .with_context(|| format!("cannot list `{}`", self.repo))?
+            .with_context(|| format!("`{}` is not on the hub after publishing", self.repo))?;
+        let root = hub::intake::file_root(&files);
+        let hotkey = self.keypair.public();
+        let commitment = Commitment {
+            repo: self.repo.clone(),
+            revision: revision.clone(),
+            secure_hash: content::bound_hash(&root, &hotkey, self.competition.id),
+            competition: self.competition.id,
+        };
+        let text = commitment.to_text()?;
+        let call = self.commit(&text)?;
+        let repo = self.repo.clone();
+        Ok(Ok(Published { repo, revision, commitment: text, call, perplexity: None }))
+    }
+
+    /// Submits the text of a commitment; also used again when the chain asked to wait.
+    pub fn commit(&self, text: &str) -> anyhow::Result<CallId> {
+        let call = Call::SetCommitment { netuid: self.netuid, data: text.as_bytes().to_vec() };
+        self.chain.submit(call, &self.keypair).context("cannot submit the commitment")
+    }
+}

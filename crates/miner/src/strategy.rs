@@ -1,0 +1,157 @@
+//! What a miner does at each block, by strategy.
+
+use crate::{Champion, Event, Published, Publisher, Train, find_champion};
+use anyhow::Context as _;
+use chain::{CallError, CallStatus, Head};
+use std::path::{Path, PathBuf};
+
+/// How a miner gets its model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Strategy {
+    /// Trains from scratch and publishes each clear improvement on what it last published.
+    Pretrain,
+    /// Waits for a champion, trains on from its parameters (section 3.4.3 of the paper), and
+    /// publishes what is clearly better than the champion.
+    Rebase,
+}
+
+/// How much a miner works and when it publishes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Plan {
+    /// How the miner gets its model.
+    pub strategy: Strategy,
+    /// Training steps at each block.
+    pub steps_per_block: u64,
+    /// Blocks between two measurements on held-back text.
+    pub blocks_per_measure: u64,
+    /// Fraction by which the perplexity must have fallen before the next model is published.
+    pub improvement: f64,
+}
+
+/// A miner at work: one hotkey, one repo, one model in training.
+pub struct Miner {
+    plan: Plan,
+    publisher: Publisher,
+    train: Box<dyn Train>,
+    /// Folder of this miner: what it downloads and what it is about to publish.
+    home: PathBuf,
+    /// Champion whose parameters training went on from.
+    base: Option<Champion>,
+    /// Perplexity to improve upon: of what was last published, or of the champion rebased on.
+    mark: f64,
+    /// A commitment whose fate is not known yet.
+    pending: Option<Published>,
+    n_saved: u64,
+}
+
+impl Miner {
+    /// A miner that has published nothing yet and keeps its files under `home`.
+    pub fn new(plan: Plan, publisher: Publisher, train: Box<dyn Train>, home: PathBuf) -> Self {
+        Self {
+            plan,
+            publisher,
+            train,
+            home,
+            base: None,
+            mark: f64::INFINITY,
+            pending: None,
+            n_saved: 0,
+        }
+    }
+
+    /// Does the work of one block; `watch` hears of every step.
+    pub fn on_block(&mut self, head: Head, watch: &dyn Fn(Event)) -> anyhow::Result<()> {
+        self.settle(watch)?;
+        if self.plan.strategy == Strategy::Rebase {
+            self.rebase(watch)?;
+            if self.base.is_none() {
+                return Ok(());
+            }
+        }
+        for _ in 0..self.plan.steps_per_block {
+            watch(Event::Step(self.train.step()?));
+        }
+        if head.block.0.is_multiple_of(self.plan.blocks_per_measure) {
+            let loss = self.train.held_out_loss()?;
+            watch(Event::Measured(loss));
+            if loss.exp() < self.mark * (1.0 - self.plan.improvement) {
+                self.publish(loss.exp(), watch)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks after the commitment on its way: commits again while the chain asks to wait.
+    fn settle(&mut self, watch: &dyn Fn(Event)) -> anyhow::Result<()> {
+        let Some(published) = &mut self.pending else { return Ok(()) };
+        match self.publisher.chain.status(published.call).context("cannot ask for the commitment")? {
+            CallStatus::Pending => {}
+            CallStatus::Applied(_) => self.pending = None,
+            CallStatus::Refused(_, CallError::CommitmentSetRateLimitExceeded)
+            | CallStatus::Unknown => {
+                published.call = self.publisher.commit(&published.commitment)?;
+            }
+            CallStatus::Refused(_, error) => {
+                self.pending = None;
+                watch(Event::CommitmentRefused(error));
+            }
+        }
+        Ok(())
+    }
+
+    /// Goes over to a champion that is somebody else's and better than the model in training.
+    fn rebase(&mut self, watch: &dyn Fn(Event)) -> anyhow::Result<()> {
+        let publisher = &self.publisher;
+        let champion =
+            find_champion(&*publisher.chain, publisher.netuid, &publisher.competition)?;
+        let Some(champion) = champion else { return Ok(()) };
+        if champion.hotkey == publisher.keypair.public() || self.base.as_ref() == Some(&champion) {
+            return Ok(());
+        }
+        let models = self.home.join("models");
+        let Some(dir) = champion.fetch(&*publisher.hub, &publisher.competition, &models)? else {
+            return Ok(());
+        };
+        let theirs = self.train.loss_of(&dir)?;
+        let ours = self.train.held_out_loss()?;
+        if self.base.is_none() || theirs < ours {
+            self.train.rebase(&dir)?;
+            watch(Event::Rebased(champion.clone()));
+        }
+        self.mark = self.mark.min(theirs.exp());
+        self.base = Some(champion);
+        Ok(())
+    }
+
+    fn publish(&mut self, perplexity: f64, watch: &dyn Fn(Event)) -> anyhow::Result<()> {
+        if self.pending.is_some() {
+            return Ok(());
+        }
+        let dir = self.next_dir()?;
+        self.train.save(&dir)?;
+        match self.publisher.publish(&dir)? {
+            Ok(mut published) => {
+                published.perplexity = Some(perplexity);
+                self.mark = perplexity;
+                self.pending = Some(published.clone());
+                watch(Event::Published(published));
+            }
+            Err(reason) => watch(Event::Withheld(reason)),
+        }
+        Ok(())
+    }
+
+    /// The folder for the next model; the one before the last is deleted.
+    fn next_dir(&mut self) -> anyhow::Result<PathBuf> {
+        let folder = |home: &Path, n: u64| home.join(format!("published-{n}"));
+        let old = folder(&self.home, self.n_saved.saturating_sub(1));
+        if old.exists() {
+            std::fs::remove_dir_all(&old)
+                .with_context(|| format!("cannot delete `{}`", old.display()))?;
+        }
+        self.n_saved += 1;
+        std::fs::create_dir_all(&self.home)
+            .with_context(|| format!("cannot create `{}`", self.home.display()))?;
+        Ok(folder(&self.home, self.n_saved))
+    }
+}

@@ -1,0 +1,110 @@
+//! Discovery of models: from what stands on the chain to files that passed every check at rest.
+
+use crate::{
+    Contest, Validator,
+    state::{Admission, Verdict},
+};
+use anyhow::Context as _;
+use chain::{Head, StoredCommitment};
+use hub::intake::Intake;
+use protocol::{AccountId, Block, Commitment, Reason, Uid, wins::Seniority};
+
+/// A model that was committed to in time for a round.
+#[derive(Clone, Debug)]
+pub(crate) struct Candidate {
+    /// Who committed, and when.
+    pub(crate) stored: StoredCommitment,
+    /// To what.
+    pub(crate) commitment: Commitment,
+    /// The admitted model, or the rule it breaks.
+    pub(crate) admission: Result<Admission, Reason>,
+}
+
+/// A candidate whose files could not be had by our own fault.
+#[derive(Debug)]
+pub(crate) struct Missed {
+    pub(crate) uid: Uid,
+    pub(crate) hotkey: AccountId,
+    pub(crate) error: anyhow::Error,
+}
+
+impl Candidate {
+    /// Its place among the models of the competition.
+    pub(crate) fn seniority(&self) -> Seniority {
+        Seniority::new(self.stored.block, self.stored.block_hash, self.stored.hotkey)
+    }
+}
+
+impl Validator {
+    /// The models committed to at least `commitment_age_min` blocks before `seed`, in order of uid,
+    /// and those that our own trouble kept us from getting.
+    ///
+    /// All of it is read from the state after one block, so a re-commitment can pair neither new
+    /// content with an old block nor the other way round, and late validators see the same.
+    /// Commitments for other competitions, and texts that are no commitment, are none of this
+    /// contest's business.
+    pub(crate) fn sync(
+        &mut self,
+        contest: &Contest,
+        seed: Head,
+    ) -> anyhow::Result<(Vec<Candidate>, Vec<Missed>)> {
+        let age_min = contest.competition.evaluation.commitment_age_min;
+        let at = Block(seed.block.0.saturating_sub(age_min));
+        let stored = self
+            .ports
+            .chain
+            .commitments(self.config.netuid, at)
+            .context("cannot read the commitments")?;
+        let (mut candidates, mut missed) = (Vec::new(), Vec::new());
+        for stored in stored {
+            let Ok(commitment) = Commitment::parse(&stored.data) else { continue };
+            if commitment.competition != contest.competition.id {
+                continue;
+            }
+            match self.admit(contest, &stored, &commitment) {
+                Ok(admission) => candidates.push(Candidate { stored, commitment, admission }),
+                Err(error) => {
+                    missed.push(Missed { uid: stored.uid, hotkey: stored.hotkey, error });
+                }
+            }
+        }
+        Ok((candidates, missed))
+    }
+
+    /// Intake and inspection of one commitment; the answer is remembered with its text and block.
+    fn admit(
+        &mut self,
+        contest: &Contest,
+        stored: &StoredCommitment,
+        commitment: &Commitment,
+    ) -> anyhow::Result<Result<Admission, Reason>> {
+        let competition = &contest.competition;
+        let text = String::from_utf8_lossy(&stored.data).into_owned();
+        let key = stored.hotkey.to_string();
+        let verdicts = &self.state.contest_mut(&competition.name).verdicts;
+        if let Some(known) = verdicts.get(&key)
+            && known.commitment == text
+            && known.block == stored.block
+            && known.outcome.as_ref().map_or(true, |admission| admission.dir.exists())
+        {
+            return Ok(known.outcome.clone());
+        }
+        let intake = Intake::open(&self.config.home.join("models"))?;
+        let hub = &*self.ports.hub;
+        let outcome = match intake.admit(hub, competition, stored.hotkey, commitment)? {
+            Err(reason) => Err(reason),
+            Ok(admitted) => {
+                self.ports.evaluate.inspect(&admitted.dir, competition)?.map(|inspected| Admission {
+                    dir: admitted.dir,
+                    file_root: admitted.file_root,
+                    tensor_root: inspected.tensor_root,
+                    n_parameters: inspected.n_parameters,
+                })
+            }
+        };
+        let verdict =
+            Verdict { commitment: text, block: stored.block, outcome: outcome.clone() };
+        self.state.contest_mut(&competition.name).verdicts.insert(key, verdict);
+        Ok(outcome)
+    }
+}

@@ -1,0 +1,146 @@
+//! What rounds come to when all is well, and when miners are not.
+
+use crate::network::{Network, hotkey};
+use protocol::{Record, ReasonCode, record};
+use std::fs;
+
+#[test]
+fn the_best_model_is_crowned_and_paid() {
+    let network = Network::new(&["ada", "ben"]);
+    let mut validator = network.validator();
+    network.enter("ada", "early", 3.0);
+    network.enter("ben", "better", 2.5);
+    let heard = network.run_to(&mut validator, 38);
+    let rounds = heard.rounds();
+    assert_eq!(rounds.len(), 2);
+    for round in rounds {
+        assert_eq!(round.champion.unwrap().uid, network.uid("ben"));
+    }
+    assert!(network.incentive("ben") > 0.999, "{}", network.incentive("ben"));
+}
+
+#[test]
+fn a_model_that_is_better_by_less_than_epsilon_takes_nothing() {
+    let network = Network::new(&["ada", "ben"]);
+    let mut validator = network.validator();
+    network.enter("ada", "early", 3.0);
+    network.run_to(&mut validator, 12);
+    network.enter("ben", "a-little-better", 2.997);
+    let heard = network.run_to(&mut validator, 29);
+    assert_eq!(heard.rounds()[0].champion.unwrap().uid, network.uid("ada"));
+    assert_eq!(network.incentive("ben"), 0.0);
+}
+
+#[test]
+fn the_crown_moves_to_a_clearly_better_model_and_the_average_follows() {
+    let network = Network::new(&["ada", "ben"]);
+    let mut validator = network.validator();
+    network.enter("ada", "early", 3.0);
+    network.run_to(&mut validator, 22);
+    network.enter("ben", "better", 2.5);
+    let heard = network.run_to(&mut validator, 41);
+    let rounds = heard.rounds();
+    assert!(rounds[0].crown_moved);
+    let ben = rounds[1].rows.iter().find(|row| row.uid == network.uid("ben")).unwrap();
+    assert!(ben.weight > 0.999 && (ben.average - 0.75).abs() < 0.001, "{ben:?}");
+}
+
+#[test]
+fn a_record_can_be_verified_and_continues_the_one_before() {
+    let network = Network::new(&["ada", "ben"]);
+    let mut validator = network.validator();
+    network.enter("ada", "early", 3.0);
+    network.enter("ben", "broken", 1.0);
+    let heard = network.run_to(&mut validator, 31);
+    let records: Vec<Record> = heard
+        .rounds()
+        .iter()
+        .map(|round| {
+            let bytes = fs::read(&round.path).unwrap();
+            assert_eq!(protocol::Digest::of(&bytes), round.digest);
+            Record::from_json(&bytes).unwrap()
+        })
+        .collect();
+    for record in &records {
+        record::verify(record, &network.competition).unwrap();
+    }
+    record::verify_chain(&records[0], None, &network.competition).unwrap();
+    record::verify_chain(&records[1], Some(&records[0]), &network.competition).unwrap();
+}
+
+#[test]
+fn attack_a_copied_commitment_names_another_hotkey_and_is_refused() {
+    let network = Network::new(&["ada", "eve"]);
+    let mut validator = network.validator();
+    let dir = network.model("early", Some(3.0));
+    let commitment = network.publish("ada", &dir);
+    network.commit("ada", &commitment);
+    network.commit("eve", &commitment);
+    let heard = network.run_to(&mut validator, 29);
+    assert_eq!(heard.reason_of(network.uid("eve")), Some(ReasonCode::HashMismatch));
+    assert_eq!(heard.rounds()[0].champion.unwrap().uid, network.uid("ada"));
+}
+
+#[test]
+fn d1_a_model_whose_loss_is_not_a_number_neither_wins_nor_shields() {
+    let network = Network::new(&["eve", "ada", "ben"]);
+    let mut validator = network.validator();
+    let dir = network.model("nan", None);
+    let commitment = network.publish("eve", &dir);
+    network.commit("eve", &commitment);
+    network.run_to(&mut validator, 12);
+    network.enter("ada", "early", 3.0);
+    network.run_to(&mut validator, 13);
+    network.enter("ben", "better", 2.5);
+    let heard = network.run_to(&mut validator, 29);
+    let round = heard.rounds()[0];
+    assert_eq!(round.champion.unwrap().uid, network.uid("ben"));
+    let eve = round.rows.iter().find(|row| row.uid == network.uid("eve")).unwrap();
+    assert_eq!((eve.weight, eve.win_rate), (0.0, 0.0));
+}
+
+#[test]
+fn d5_a_champion_that_commits_to_another_model_is_judged_anew() {
+    let network = Network::new(&["ada", "ben"]);
+    let mut validator = network.validator();
+    network.enter("ada", "good", 2.5);
+    network.enter("ben", "second", 3.0);
+    network.run_to(&mut validator, 21);
+    let dir = network.model("broken-now", Some(1.0));
+    let commitment = network.publish("ada", &dir);
+    network.commit("ada", &commitment);
+    let heard = network.run_to(&mut validator, 31);
+    assert_eq!(heard.reason_of(network.uid("ada")), Some(ReasonCode::ConfigRefused));
+    assert_eq!(heard.rounds()[0].champion.unwrap().uid, network.uid("ben"));
+}
+
+#[test]
+fn d7_a_commitment_that_could_not_be_fetched_reserves_no_seniority() {
+    let network = Network::new(&["eve", "ada"]);
+    let mut validator = network.validator();
+    // The hoarder knows its hash before it publishes; nothing of it is on the hub yet.
+    let dir = network.model("hoarded", Some(2.9));
+    let other = Network::new(&["eve"]);
+    let commitment = other.publish("eve", &dir);
+    network.commit("eve", &commitment);
+    network.run_to(&mut validator, 12);
+    network.enter("ada", "published", 2.9);
+    let heard = network.run_to(&mut validator, 22);
+    assert_eq!(heard.reason_of(network.uid("eve")), Some(ReasonCode::NotPublished));
+    network.publish("eve", &dir);
+    let heard = network.run_to(&mut validator, 32);
+    assert_eq!(heard.rounds()[0].champion.unwrap().uid, network.uid("ada"));
+}
+
+#[test]
+fn a_slot_that_changed_hands_inherits_no_weight() {
+    let network = Network::new(&["ada"]);
+    let mut validator = network.validator();
+    network.enter("ada", "early", 3.0);
+    network.run_to(&mut validator, 21);
+    let average = &validator.state().contest("tiny").unwrap().average;
+    let uid = network.uid("ada");
+    let holder = |name: &str| protocol::weights::Miner { uid, hotkey: hotkey(name).public() };
+    assert_eq!(average.of(&holder("ada")), 1.0);
+    assert_eq!(average.of(&holder("somebody else")), 0.0);
+}

@@ -1,0 +1,129 @@
+//! What rounds come to when the trouble is our own: never a score, never a lost decision.
+
+use crate::network::{N_SET_UP, Network};
+use chain::Chain as _;
+use std::fs;
+use validator::{Event, Validator};
+
+#[test]
+fn d2_an_evaluator_that_always_fails_crowns_nobody() {
+    let network = Network::new(&["ada", "ben"]);
+    let mut validator = network.validator();
+    network.enter("ada", "early", 3.0);
+    network.enter("ben", "better", 2.5);
+    network.evaluate.faults.lock().unwrap().insert("early".to_owned(), usize::MAX);
+    network.evaluate.faults.lock().unwrap().insert("better".to_owned(), usize::MAX);
+    let heard = network.run_to(&mut validator, 29);
+    assert_eq!(heard.rounds()[0].champion, None);
+    assert_eq!(network.incentive("ada"), 0.0);
+    assert_eq!(network.incentive("ben"), 0.0);
+}
+
+#[test]
+fn one_failure_is_tried_again_and_changes_nothing() {
+    let network = Network::new(&["ada"]);
+    let mut validator = network.validator();
+    network.enter("ada", "early", 3.0);
+    network.evaluate.faults.lock().unwrap().insert("early".to_owned(), 1);
+    let heard = network.run_to(&mut validator, 21);
+    assert_eq!(heard.rounds()[0].champion.unwrap().uid, network.uid("ada"));
+}
+
+#[test]
+fn a_round_without_the_champion_is_given_up_but_not_for_ever() {
+    let network = Network::new(&["ada", "ben"]);
+    let mut validator = network.validator();
+    network.enter("ada", "best", 2.5);
+    network.enter("ben", "second", 3.0);
+    network.run_to(&mut validator, 22);
+    network.evaluate.faults.lock().unwrap().insert("best".to_owned(), usize::MAX);
+    let heard = network.run_to(&mut validator, 52);
+    assert_eq!((heard.n_suspended(), heard.rounds().len()), (3, 0));
+    let ada = validator.state().contest("tiny").unwrap().champion.unwrap();
+    assert_eq!(ada.uid, network.uid("ada"), "the crown must not move for trouble of ours");
+    let heard = network.run_to(&mut validator, 62);
+    assert_eq!(heard.rounds()[0].champion.unwrap().uid, network.uid("ben"));
+}
+
+#[test]
+fn a_model_without_weight_that_fails_is_skipped_and_the_round_goes_on() {
+    let network = Network::new(&["ada", "ben"]);
+    let mut validator = network.validator();
+    network.enter("ada", "best", 2.5);
+    network.enter("ben", "second", 3.0);
+    network.evaluate.faults.lock().unwrap().insert("second".to_owned(), usize::MAX);
+    let heard = network.run_to(&mut validator, 21);
+    assert!(heard.0.iter().any(|event| matches!(event, Event::Skipped { .. })));
+    assert_eq!(heard.rounds()[0].rows.len(), 1);
+    network.evaluate.faults.lock().unwrap().clear();
+    let heard = network.run_to(&mut validator, 31);
+    assert_eq!(heard.rounds()[0].rows.len(), 2, "what was skipped stays in the pool");
+}
+
+#[test]
+fn a_restarted_validator_goes_on_where_it_stopped() {
+    let network = Network::new(&["ada", "ben"]);
+    let mut validator = network.validator();
+    network.enter("ada", "early", 3.0);
+    network.run_to(&mut validator, 21);
+    drop(validator);
+    let mut validator = network.validator();
+    network.enter("ben", "better", 2.5);
+    let heard = network.run_to(&mut validator, 31);
+    let round = heard.rounds()[0];
+    assert_eq!(round.round, 2);
+    let ben = round.rows.iter().find(|row| row.uid == network.uid("ben")).unwrap();
+    assert!((ben.average - 0.5).abs() < 1e-3, "the old average must still count: {ben:?}");
+    let inspected = network.evaluate.n_inspected.lock().unwrap();
+    assert_eq!(inspected.get("early"), Some(&1), "a verdict at rest is remembered");
+}
+
+#[test]
+fn a_validator_that_comes_late_finds_what_a_punctual_one_found() {
+    let network = Network::new(&["ada", "ben"]);
+    let mut punctual = network.validator();
+    network.enter("ada", "early", 3.0);
+    network.enter("ben", "better", 2.5);
+    let on_time = network.run_to(&mut punctual, 20);
+    // After the seed the leader commits to something else; a late reader must not see that.
+    network.enter("ben", "worse", 9.0);
+    while network.chain.head().unwrap().block.0 < 27 {
+        network.chain.produce_block().unwrap();
+    }
+    let mut late = network.validator_with(network.ports(), &network.folder.path().join("late"));
+    let heard = network.run_to(&mut late, 28);
+    assert_eq!(heard.rounds()[0].digest, on_time.rounds()[0].digest);
+}
+
+#[test]
+fn no_round_runs_before_the_competition_does() {
+    let network = Network::new(&["ada"]);
+    let mut validator = network.validator();
+    network.enter("ada", "early", 3.0);
+    let heard = network.run_to(&mut validator, N_SET_UP + 9);
+    assert!(heard.rounds().is_empty());
+}
+
+#[test]
+fn d9_a_torn_state_is_an_error_and_never_a_fresh_start() {
+    let network = Network::new(&["ada"]);
+    let mut validator = network.validator();
+    network.enter("ada", "early", 3.0);
+    network.run_to(&mut validator, 21);
+    drop(validator);
+    let home = network.folder.path().join("val");
+    let path = home.join("state.json");
+    let bytes = fs::read(&path).unwrap();
+    fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
+    let error = open(&network).err().unwrap();
+    assert!(error.to_string().contains("state.json"), "{error:#}");
+}
+
+fn open(network: &Network) -> anyhow::Result<Validator> {
+    let config = validator::Config {
+        netuid: crate::network::NETUID,
+        home: network.folder.path().join("val"),
+        version_key: 0,
+    };
+    Validator::open(config, network.ports(), Vec::new(), crate::network::hotkey("val"))
+}
