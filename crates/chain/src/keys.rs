@@ -5,6 +5,7 @@ use protocol::{AccountId, Seed};
 use rand_core_06::{CryptoRng, RngCore};
 use schnorrkel::{ExpansionMode, MiniSecretKey, PublicKey, context::attach_rng, signing_context};
 use std::fmt;
+use zeroize::Zeroize as _;
 
 /// Context under which Substrate signs.
 const CONTEXT: &[u8] = b"substrate";
@@ -94,7 +95,7 @@ impl Witness {
         hasher.update(b"agon signing witness");
         hasher.update(secret_bytes);
         hasher.update(message);
-        secret_bytes.fill(0);
+        secret_bytes.zeroize();
         Self { key: hasher.finalize().into(), counter: 0 }
     }
 }
@@ -126,6 +127,12 @@ impl RngCore for Witness {
 }
 
 impl CryptoRng for Witness {}
+
+impl Drop for Witness {
+    fn drop(&mut self) {
+        self.key.zeroize();
+    }
+}
 
 #[cfg(test)]
 mod tests {

@@ -24,7 +24,7 @@ mod tests;
 
 pub use block::Produced;
 pub use commitment::COMMITMENT_BYTES_MAX;
-pub use emission::EpochSummary;
+pub use emission::{EpochSummary, SlotEarnings};
 pub use genesis::{
     Genesis, GenesisError, Hyperparameters, RAO_PER_TAO, SUPPLY_RAO_MAX, SubnetGenesis,
 };

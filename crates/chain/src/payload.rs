@@ -141,3 +141,63 @@ impl Hasher {
         self.0.finalize().into()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use protocol::{NetUid, Seed, Uid};
+    use std::collections::BTreeSet;
+
+    const GENESIS: BlockHash = BlockHash([7; 32]);
+
+    fn weigh(uids: &[u16], weights: &[u16]) -> Call {
+        let uids = uids.iter().copied().map(Uid).collect();
+        Call::SetWeights { netuid: NetUid(1), uids, weights: weights.to_vec(), version_key: 0 }
+    }
+
+    fn calls() -> Vec<Call> {
+        let key = AccountId([1; 32]);
+        let netuid = NetUid(1);
+        vec![
+            Call::BurnedRegister { netuid, hotkey: key },
+            Call::AddStake { hotkey: key, amount_rao: 5 },
+            Call::RemoveStake { hotkey: key, amount_rao: 5 },
+            Call::Transfer { to: key, amount_rao: 5 },
+            Call::RegisterNetwork,
+            Call::SetCommitment { netuid, data: b"x".to_vec() },
+            Call::SetCommitment { netuid, data: b"x\0".to_vec() },
+            weigh(&[1, 2], &[3]),
+            weigh(&[1], &[2, 3]),
+            weigh(&[1], &[2]),
+        ]
+    }
+
+    #[test]
+    fn no_two_calls_signers_nonces_or_chains_share_a_name() {
+        let mut names = BTreeSet::new();
+        for call in calls() {
+            for nonce in [0, 1] {
+                for number in [1, 2] {
+                    let keys = Keypair::from_seed(Seed::of_number(number));
+                    for genesis in [GENESIS, BlockHash([8; 32])] {
+                        let signed = SignedCall::sign(call.clone(), nonce, genesis, &keys);
+                        assert!(signed.is_authentic(genesis));
+                        assert!(names.insert(signed.id(genesis)), "{call:?}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn names_and_signatures_of_calls_are_frozen() {
+        let keys = Keypair::from_seed(Seed::of_number(1));
+        let mut all = Hasher::new("frozen");
+        for call in calls() {
+            let signed = SignedCall::sign(call, 3, GENESIS, &keys);
+            all.bytes(&signed.id(GENESIS).0).bytes(&signed.signature.0);
+        }
+        let hex: String = all.finish()[..8].iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(hex, "05c6f90bfa897aac");
+    }
+}

@@ -16,8 +16,9 @@ pub(crate) fn consensus(active_stake: &[Fixed], weights: &[Row], kappa: Fixed) -
     fixed::normalize(&mut stake);
     let total = fixed::sum(&stake);
     let minority = total.minus(kappa);
+    let has_say = |(_, stake): &(&Row, &Fixed)| **stake > Fixed::ZERO;
     let mut columns: Vec<Vec<(Fixed, Fixed)>> = vec![Vec::new(); weights.len()];
-    for (row, stake) in weights.iter().zip(&stake).filter(|(_, stake)| **stake > Fixed::ZERO) {
+    for (row, stake) in weights.iter().zip(&stake).filter(has_say) {
         for (j, value) in row {
             columns[usize::from(*j)].push((*value, *stake));
         }
@@ -29,7 +30,7 @@ pub(crate) fn consensus(active_stake: &[Fixed], weights: &[Row], kappa: Fixed) -
 ///
 /// `scores` are (value, stake); what is missing to `total` stands at zero.
 fn weighted_median(scores: &mut [(Fixed, Fixed)], total: Fixed, minority: Fixed) -> Fixed {
-    scores.sort_unstable();
+    scores.sort_unstable_by_key(|(value, _)| *value);
     let silent = total.minus(fixed::sum(scores.iter().map(|(_, stake)| stake)));
     let mut passed = silent;
     if silent > Fixed::ZERO && (passed > minority || scores.is_empty()) {

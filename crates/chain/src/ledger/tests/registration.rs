@@ -138,6 +138,21 @@ fn attack_a_newcomer_inherits_nothing_of_the_slot() {
 }
 
 #[test]
+fn attack_bonds_on_a_slot_lapse_even_when_it_is_taken_in_the_block_of_an_epoch() {
+    let mut ledger = full(0);
+    let has_bond = |ledger: &Ledger| ledger.neurons()[0].bonds.iter().any(|(to, _)| *to == Uid(2));
+    while !(ledger.head().block.0 + 3).is_multiple_of(10) {
+        ledger.pass(1);
+    }
+    assert!(has_bond(&ledger));
+    let taken = ledger.sign(1, register(110));
+    assert_eq!(ledger.block(vec![taken]).epochs.len(), 1, "the block of an epoch");
+    assert!(!has_bond(&ledger));
+    ledger.pass_epoch();
+    assert!(!has_bond(&ledger));
+}
+
+#[test]
 fn a_commitment_outlives_the_slot_with_its_block() {
     let mut ledger = full(0);
     ledger.call(102, commit("mine")).unwrap();
