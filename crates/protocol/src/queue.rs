@@ -22,7 +22,7 @@ pub struct Standing {
 /// What came of measuring a model, as far as the next round is concerned.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Measured {
-    /// It took part.
+    /// It was measured; with an infinite mean loss it took no part and leaves.
     Scored {
         /// Share of its comparisons that it won.
         win_rate: f64,
@@ -47,14 +47,14 @@ pub fn next_pool(standings: &[Standing], champion: Option<Uid>, n_models_kept: u
     let mut skipped = Vec::new();
     for standing in standings {
         match standing.measured {
-            Measured::Scored { win_rate, mean_loss } => {
+            Measured::Scored { win_rate, mean_loss } if mean_loss.is_finite() => {
                 let is_champion = Some(standing.uid) == champion;
                 let priority = priority(standing.average, win_rate);
                 let order = (standing.seniority, standing.uid);
                 scored.push((Reverse(is_champion), priority, mean_loss, order));
             }
             Measured::Skipped => skipped.push((standing.seniority, standing.uid)),
-            Measured::Disqualified => {}
+            Measured::Scored { .. } | Measured::Disqualified => {}
         }
     }
     scored
@@ -65,7 +65,7 @@ pub fn next_pool(standings: &[Standing], champion: Option<Uid>, n_models_kept: u
 }
 
 /// How urgently a model is measured again; above 1 for those with significant weight.
-pub fn priority(average: f64, win_rate: f64) -> f64 {
+fn priority(average: f64, win_rate: f64) -> f64 {
     if average >= SIGNIFICANT_WEIGHT { 1.0 + average } else { win_rate }
 }
 
@@ -115,6 +115,7 @@ mod tests {
         let standings = [
             scored(1, 0.9, 1.0, 1.0),
             standing(3, 0.8, Measured::Disqualified),
+            standing(4, 0.8, Measured::Scored { win_rate: 0.0, mean_loss: Loss::INFINITE }),
             standing(2, 0.0, Measured::Skipped),
         ];
         assert_eq!(uids(&next_pool(&standings, None, 1)), [1, 2]);

@@ -34,10 +34,14 @@ impl Tournament {
     }
 }
 
-/// A finite loss from a coarse grid around `centre`: steps of 0.1 %, so that ties, differences
-/// below epsilon and differences above it all occur.
-pub(crate) fn losses_near(centre: f64) -> impl Strategy<Value = Loss> {
-    (0u32..12).prop_map(move |step| Loss::new(centre * (1.0 + f64::from(step) * 0.001)).unwrap())
+/// A finite loss from a coarse grid above 2.5: in steps of 0.1 %, so that ties, differences below
+/// epsilon and differences above it all occur.
+pub(crate) fn losses() -> impl Strategy<Value = Loss> {
+    losses_in_steps_of(0.001)
+}
+
+fn losses_in_steps_of(step: f64) -> impl Strategy<Value = Loss> {
+    (0u32..12).prop_map(move |n| Loss::new(2.5 * (1.0 + f64::from(n) * step)).unwrap())
 }
 
 pub(crate) fn epsilons() -> impl Strategy<Value = Epsilon> {
@@ -73,9 +77,12 @@ pub(crate) fn seniority(uid: u16, block: u64) -> Seniority {
 }
 
 /// Tournaments of 1 to 8 present models under the given rules.
+///
+/// Models differ by little, so that epsilon decides, or by much, so that majorities run in circles.
 pub(crate) fn tournaments(rule: &'static [Rule]) -> impl Strategy<Value = Tournament> {
-    (1usize..=8, 1usize..=7).prop_flat_map(move |(n, m)| {
-        let losses = prop::collection::vec(losses_near(2.5), m);
+    let steps = prop_oneof![Just(0.001), Just(0.05)];
+    (1usize..=8, 1usize..=7, steps).prop_flat_map(move |(n, m, step)| {
+        let losses = prop::collection::vec(losses_in_steps_of(step), m);
         let blocks = prop_oneof![Just(50u64), Just(60), Just(80), Just(90), Just(99)];
         let entries = prop::collection::vec((blocks, losses), n);
         (rules(rule), entries).prop_map(move |(rules, entries)| {
