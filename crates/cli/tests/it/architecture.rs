@@ -1,0 +1,277 @@
+//! The boundaries of ARCHITECTURE.md: who may use whom, and what each crate must not know.
+
+use crate::tree;
+
+/// One crate: its level, and the crates of ours that it may use.
+struct Row {
+    name: &'static str,
+    level: u8,
+    may_use: &'static [&'static str],
+}
+
+const fn row(name: &'static str, level: u8, may_use: &'static [&'static str]) -> Row {
+    Row { name, level, may_use }
+}
+
+const SERVICE: &[&str] = &["protocol", "dataset", "chain", "hub"];
+
+/// Who may use whom; a new crate needs a row here and a place in ARCHITECTURE.md.
+const TABLE: [Row; 9] = [
+    row("protocol", 1, &[]),
+    row("dataset", 2, &["protocol"]),
+    row("chain", 2, &["protocol"]),
+    row("hub", 2, &["protocol"]),
+    row("engine", 2, &["protocol"]),
+    row("trainer", 3, &["protocol", "engine"]),
+    row("validator", 3, SERVICE),
+    row("miner", 3, SERVICE),
+    row(
+        "cli",
+        5,
+        &["protocol", "dataset", "chain", "hub", "engine", "trainer", "validator", "miner"],
+    ),
+];
+
+/// Heavy dependencies and the crates that keep them from everybody else.
+const ISOLATED: [(&str, &[&str]); 9] = [
+    ("candle-core", &["trainer"]),
+    ("candle-nn", &["trainer"]),
+    ("clap", &["cli"]),
+    ("ctrlc", &["cli"]),
+    ("indicatif", &["cli"]),
+    ("memmap2", &["engine"]),
+    ("schnorrkel", &["chain"]),
+    ("tokenizers", &["dataset"]),
+    ("tracing-subscriber", &["cli"]),
+];
+
+/// Files that may look at the wall clock; everything else counts blocks. This list only shrinks.
+const CLOCKS: [&str; 2] = ["crates/cli/src/command/demo.rs", "crates/cli/src/command/evaluate.rs"];
+
+fn row_of(name: &str) -> &'static Row {
+    TABLE.iter().find(|row| row.name == name).unwrap_or_else(|| {
+        panic!("crate `{name}` has no row in `TABLE`: decide whom it may use, and say so there")
+    })
+}
+
+fn manifest(name: &str) -> toml::Table {
+    let path = format!("crates/{name}/Cargo.toml");
+    tree::read(&path).parse().unwrap_or_else(|error| panic!("`{path}`: {error}"))
+}
+
+/// The entries of one section of a manifest.
+fn section<'a>(manifest: &'a toml::Table, name: &str) -> Vec<(&'a str, &'a toml::Value)> {
+    let entries = manifest.get(name).and_then(toml::Value::as_table);
+    entries.into_iter().flatten().map(|(name, value)| (name.as_str(), value)).collect()
+}
+
+/// Why `name` may not use `used`, if it may not.
+fn refused_edge(name: &str, used: &str, in_tests: bool) -> Option<String> {
+    let (user, target) = (row_of(name), TABLE.iter().find(|row| row.name == used)?);
+    if user.may_use.contains(&used) {
+        return None;
+    }
+    if !in_tests {
+        return Some(format!("`{name}` may not depend on `{used}`"));
+    }
+    let is_service = user.may_use == SERVICE;
+    (is_service || target.level >= user.level)
+        .then(|| format!("`{name}` may not depend on `{used}`, not even in its tests"))
+}
+
+#[test]
+fn every_dependency_between_crates_is_in_the_table() {
+    let mut refused = Vec::new();
+    for name in tree::crates() {
+        let manifest = manifest(&name);
+        for (part, in_tests) in
+            [("dependencies", false), ("build-dependencies", false), ("dev-dependencies", true)]
+        {
+            for (used, _) in section(&manifest, part) {
+                refused.extend(refused_edge(&name, used, in_tests));
+            }
+        }
+    }
+    assert!(
+        refused.is_empty(),
+        "{}\nMove the code to where it may be used, or declare a trait (see ARCHITECTURE.md)",
+        refused.join("\n")
+    );
+}
+
+#[test]
+fn the_table_itself_points_downward() {
+    for row in &TABLE {
+        for used in row.may_use {
+            assert!(row_of(used).level < row.level, "`{}` → `{used}` is no way down", row.name);
+        }
+    }
+    assert!(refused_edge("validator", "engine", false).is_some());
+    assert!(refused_edge("validator", "engine", true).is_some());
+    assert!(refused_edge("trainer", "dataset", false).is_some());
+    assert!(refused_edge("trainer", "dataset", true).is_none(), "tests may look further down");
+    assert!(refused_edge("protocol", "chain", true).is_some(), "tests may not look up");
+    assert!(refused_edge("protocol", "serde", false).is_none(), "not ours");
+}
+
+#[test]
+fn every_row_of_the_table_is_a_crate_and_every_crate_has_a_row() {
+    let crates = tree::crates();
+    for name in &crates {
+        row_of(name);
+    }
+    for row in &TABLE {
+        let exists = crates.iter().any(|name| name == row.name);
+        assert!(exists, "`{}` is in `TABLE` but not in crates/: delete the row", row.name);
+    }
+}
+
+#[test]
+fn packages_are_named_like_their_folders_and_keep_the_lints_of_the_workspace() {
+    for folder in tree::crates() {
+        let manifest = manifest(&folder);
+        let text =
+            |part: &str, key: &str| manifest.get(part).and_then(|part| part.get(key)).cloned();
+        assert_eq!(
+            text("package", "name"),
+            Some(toml::Value::String(folder.clone())),
+            "name the package in crates/{folder}/Cargo.toml after its folder"
+        );
+        assert_eq!(
+            text("lints", "workspace"),
+            Some(toml::Value::Boolean(true)),
+            "crates/{folder}/Cargo.toml must say `[lints] workspace = true`"
+        );
+        for part in ["dependencies", "build-dependencies", "dev-dependencies"] {
+            for (name, value) in section(&manifest, part) {
+                assert!(
+                    value.get("workspace").is_some(),
+                    "crates/{folder}/Cargo.toml gives `{name}` a version of its own: versions and \
+                     features stand in [workspace.dependencies] only"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn heavy_dependencies_stay_in_the_crate_that_isolates_them() {
+    for name in tree::crates() {
+        let manifest = manifest(&name);
+        for (used, _) in section(&manifest, "dependencies") {
+            let owners =
+                ISOLATED.iter().find(|(heavy, _)| *heavy == used).map(|(_, owners)| owners);
+            let allowed = owners.is_none_or(|owners| owners.contains(&name.as_str()));
+            assert!(allowed, "`{name}` may not depend on `{used}`: that is for {owners:?}");
+        }
+    }
+}
+
+#[test]
+fn protocol_does_no_io_reads_no_clock_and_spawns_nothing() {
+    const FORBIDDEN: [&str; 9] =
+        ["fs", "net", "time", "thread", "process", "env", "io", "os", "sync"];
+    const MACROS: [&str; 4] = ["println!", "print!", "eprintln!", "eprint!"];
+    for file in tree::rust_files().iter().filter(|file| file.krate() == "protocol") {
+        let code = file.product_code();
+        for module in tree::std_modules(&code) {
+            assert!(
+                !FORBIDDEN.contains(&module.as_str()),
+                "`{}` uses std::{module}: protocol is pure; take the value as an argument",
+                file.path
+            );
+        }
+        for name in MACROS {
+            assert!(!tree::has_word(&code, name), "`{}` prints with {name}", file.path);
+        }
+    }
+}
+
+#[test]
+fn the_services_know_neither_the_engine_nor_the_trainer_nor_each_other() {
+    let strangers: [(&str, &[&str]); 2] = [
+        ("validator", &["engine", "trainer", "miner"]),
+        ("miner", &["engine", "trainer", "validator"]),
+    ];
+    for file in tree::rust_files() {
+        let Some((name, strangers)) = strangers.iter().find(|row| row.0 == file.krate()) else {
+            continue;
+        };
+        let code = tree::code(&file.text);
+        for stranger in *strangers {
+            assert!(
+                !tree::has_word(&code, &format!("{stranger}::")),
+                "`{}` names `{stranger}`: `{name}` declares a trait and is given something that \
+                 implements it",
+                file.path
+            );
+        }
+    }
+}
+
+#[test]
+fn the_services_are_blocking() {
+    for file in tree::rust_files() {
+        let code = tree::code(&file.text);
+        let is_async = tree::has_word(&code, "async") || tree::has_word(&code, "await");
+        assert!(
+            !is_async || !matches!(file.krate(), "protocol" | "validator" | "miner"),
+            "`{}` is async: that lives inside servers and clients, behind the blocking traits",
+            file.path
+        );
+    }
+}
+
+#[test]
+fn only_the_command_line_reads_environment_and_arguments_or_prints() {
+    const MACROS: [&str; 4] = ["println!", "print!", "eprintln!", "eprint!"];
+    for file in tree::rust_files().iter().filter(|file| file.krate() != "cli") {
+        let code = file.product_code();
+        assert!(
+            !tree::std_modules(&code).iter().any(|module| module == "env"),
+            "`{}` uses std::env: only `cli` reads environment and arguments; take a value",
+            file.path
+        );
+        for name in MACROS {
+            assert!(
+                !tree::has_word(&code, name),
+                "`{}` prints with {name}: return a value, or tell whoever watches",
+                file.path
+            );
+        }
+    }
+}
+
+#[test]
+fn time_is_a_block_outside_the_listed_files() {
+    let mut seen = Vec::new();
+    for file in tree::rust_files() {
+        let code = file.product_code();
+        if tree::has_word(&code, "SystemTime") || tree::has_word(&code, "Instant") {
+            assert!(
+                CLOCKS.contains(&file.path.as_str()),
+                "`{}` reads the wall clock: time is a `Block`, or a clock passed as an argument",
+                file.path
+            );
+            seen.push(file.path);
+        }
+    }
+    for clock in CLOCKS {
+        assert!(
+            seen.iter().any(|path| path == clock),
+            "`{clock}` no longer reads the clock: take it off the list `CLOCKS`"
+        );
+    }
+}
+
+#[test]
+fn the_engine_runs_no_code_and_reaches_no_network() {
+    const ADVICE: &str = "nothing below `cli` starts programs or opens sockets yet; where a client \
+                          needs it, list its file as `CLOCKS` does";
+    for file in tree::rust_files().iter().filter(|file| file.krate() != "cli") {
+        let code = file.product_code();
+        let reaches_out = tree::std_modules(&code).iter().any(|module| module == "net");
+        assert!(!reaches_out, "`{}` uses std::net: {ADVICE}", file.path);
+        assert!(!tree::has_word(&code, "Command"), "`{}` uses Command: {ADVICE}", file.path);
+    }
+}
