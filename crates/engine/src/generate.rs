@@ -12,7 +12,8 @@ impl Model {
     /// The `n_tokens` tokens that follow `prompt` when the likeliest is always taken.
     ///
     /// Of equal logits the lowest token wins. Nothing of the model's own, such as a generation
-    /// config, has a say. The model is refused if the result would not fit its context.
+    /// config, has a say. The model is refused if the result would not
+    /// fit its context, or if a logit is not finite.
     pub fn generate(
         &self,
         prompt: &[u32],
@@ -55,7 +56,8 @@ impl Model {
             match likeliest(&logits[..self.vocabulary()]) {
                 Some(token) => tokens.push(token),
                 None => {
-                    let detail = format!("a logit of generated token {} is NaN", tokens.len());
+                    let detail =
+                        format!("a logit of generated token {} is not finite", tokens.len());
                     return refuse(NonFiniteLoss, detail);
                 }
             }
@@ -64,11 +66,11 @@ impl Model {
     }
 }
 
-/// The lowest index of the greatest number; nothing if one is NaN.
+/// The lowest index of the greatest number; nothing if one is not finite.
 fn likeliest(logits: &[f32]) -> Option<u32> {
     let mut best = 0;
     for (index, logit) in logits.iter().enumerate() {
-        if logit.is_nan() {
+        if !logit.is_finite() {
             return None;
         }
         if *logit > logits[best] {
@@ -83,9 +85,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_lowest_of_equal_logits_is_taken_and_nan_is_noticed() {
+    fn the_lowest_of_equal_logits_is_taken_and_none_may_be_infinite() {
         assert_eq!(likeliest(&[-1.0, 2.0, 2.0]), Some(1));
-        assert_eq!(likeliest(&[f32::NEG_INFINITY]), Some(0));
+        assert_eq!(likeliest(&[1.0, f32::NEG_INFINITY]), None);
         assert_eq!(likeliest(&[1.0, f32::NAN]), None);
     }
 }

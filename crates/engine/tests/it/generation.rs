@@ -1,0 +1,108 @@
+//! Greedy continuation and the initial verification.
+
+use crate::{
+    evaluate, folder, load,
+    reference::Reference,
+    writer::{self, Random, Recipe},
+};
+use engine::{Error, EvaluateOptions, InstructionSet, verify_output};
+use protocol::ReasonCode;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+#[test]
+fn generation_takes_the_likeliest_token_of_the_reference() {
+    let recipe = Recipe { n_kv_heads: 2, ..Recipe::small(24, 2, 50) };
+    let model = load(folder(&recipe).path());
+    let reference = Reference::new(&recipe);
+    for prompt in [vec![7], Random(5).tokens(21, 50)] {
+        let mut tokens = prompt.clone();
+        for _ in 0..30 {
+            let logits = reference.logits(&tokens).pop().unwrap();
+            let best = (0..logits.len()).max_by(|a, b| logits[*a].total_cmp(&logits[*b]));
+            tokens.push(best.unwrap() as u32);
+        }
+        for instructions in InstructionSet::ALL {
+            let options = EvaluateOptions { instructions, ..Default::default() };
+            let found = model.generate(&prompt, 30, &options).unwrap().unwrap();
+            assert_eq!(found, tokens[prompt.len()..]);
+        }
+    }
+}
+
+#[test]
+fn prompts_that_do_not_fit_the_model_refuse_it() {
+    let recipe = Recipe { context: 40, ..Recipe::small(16, 1, 20) };
+    let model = load(folder(&recipe).path());
+    let options = EvaluateOptions::default();
+    let code = |prompt: &[u32], n| model.generate(prompt, n, &options).unwrap().unwrap_err().code;
+    assert_eq!(code(&[1, 20], 1), ReasonCode::VocabularyMismatch);
+    assert_eq!(code(&[1; 30], 11), ReasonCode::VocabularyMismatch);
+    assert_eq!(model.generate(&[1; 30], 10, &options).unwrap().unwrap().len(), 10);
+    assert!(matches!(model.generate(&[], 1, &options), Err(Error::SequenceTooShort { .. })));
+}
+
+/// Two first sequences of batches.
+fn firsts(vocabulary: usize) -> [Vec<u32>; 2] {
+    let mut random = Random(11);
+    [random.tokens(64, vocabulary), random.tokens(64, vocabulary)]
+}
+
+#[test]
+fn attack_a_model_that_always_says_the_same_is_degenerate() {
+    let recipe = Recipe::small(16, 1, 50);
+    let mut tensors = recipe.tensors();
+    // No path from the input to the output: every prompt is answered alike.
+    for tensor in tensors.iter_mut().filter(|t| t.name.contains("lm_head")) {
+        tensor.numbers.iter_mut().for_each(|number| *number = 0.0);
+    }
+    let dir = tempfile::tempdir().unwrap();
+    writer::write(dir.path(), &recipe.config(), &tensors);
+    let [first, second] = firsts(50);
+    let reason = verify_output(&load(dir.path()), &first, &second, &EvaluateOptions::default());
+    assert_eq!(reason.unwrap().unwrap().code, ReasonCode::DegenerateOutput);
+}
+
+#[test]
+fn a_model_that_answers_its_prompt_passes_the_verification() {
+    let recipe = Recipe::small(32, 2, 200);
+    let model = load(folder(&recipe).path());
+    let [first, second] = firsts(200);
+    let verdict = verify_output(&model, &first, &second, &EvaluateOptions::default()).unwrap();
+    assert_eq!(verdict, None);
+    // The same sequence twice gives the same answer twice.
+    let verdict = verify_output(&model, &first, &first, &EvaluateOptions::default()).unwrap();
+    assert_eq!(verdict.unwrap().code, ReasonCode::DegenerateOutput);
+}
+
+#[test]
+fn a_raised_flag_ends_evaluation_and_generation() {
+    let recipe = Recipe::small(16, 2, 20);
+    let model = load(folder(&recipe).path());
+    let stop = AtomicBool::new(true);
+    let options = EvaluateOptions { cancelled: Some(&stop), threads: 2, ..Default::default() };
+    let sequences = [vec![1, 2, 3], vec![4, 5]];
+    assert!(matches!(model.evaluate(&sequences, &options), Err(Error::Cancelled)));
+    assert!(matches!(model.generate(&[1], 2, &options), Err(Error::Cancelled)));
+    let [first, second] = firsts(20);
+    assert!(matches!(verify_output(&model, &first, &second, &options), Err(Error::Cancelled)));
+    stop.store(false, Ordering::Relaxed);
+    assert_eq!(evaluate(&model, &sequences, &options).len(), 2);
+}
+
+#[test]
+fn progress_reaches_the_whole_and_never_goes_back() {
+    let recipe = Recipe::small(16, 1, 20);
+    let model = load(folder(&recipe).path());
+    let seen = std::sync::Mutex::new(Vec::new());
+    let progress = |at: engine::Progress| seen.lock().unwrap().push(at.n_tokens_done);
+    let options = EvaluateOptions {
+        threads: 3,
+        sequences_per_batch: 2,
+        progress: Some(&progress),
+        ..Default::default()
+    };
+    evaluate(&model, &vec![vec![1, 2, 3]; 7], &options);
+    let seen = seen.into_inner().unwrap();
+    assert!(seen.is_sorted());
+    assert_eq!((seen.len(), seen.last()), (4, Some(&21)));
+}
