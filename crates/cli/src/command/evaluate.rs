@@ -1,0 +1,238 @@
+//! `agon evaluate`: the loss of a model on tokens or text.
+
+use crate::{
+    args::EvaluateArgs,
+    competition_file::with_own_hint,
+    failure::{HintExt as _, Interrupted},
+    input, plug,
+    terminal::{self, peak_memory_bytes, print_json},
+};
+use anyhow::{Context as _, ensure};
+use dataset::{Document, Tokenizer, pack};
+use engine::{EvaluateOptions, Inspection, Model, Progress, SequenceLoss};
+use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use protocol::{Loss, loss::perplexity};
+use serde::{Deserialize, Serialize};
+use std::{
+    fmt::Write as _,
+    path::Path,
+    process::ExitCode,
+    sync::{
+        Once,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+/// Longest file of tokens: 40 million of them.
+const TOKENS_BYTES_MAX: u64 = 256 << 20;
+/// Longest text; its tokens are held in memory.
+const TEXT_BYTES_MAX: u64 = 64 << 20;
+/// Most threads; more than any machine has.
+const THREADS_MAX: usize = 1024;
+/// Whoever waits longer sees a progress bar.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// What `--tokens` holds; other fields are ignored.
+#[derive(Deserialize)]
+struct Tokens {
+    sequences: Vec<Vec<u32>>,
+}
+
+/// What is printed.
+#[derive(Serialize)]
+struct Report {
+    sequences: Vec<Sequence>,
+    /// Nats per predicted token over all sequences.
+    mean_cross_entropy: Loss,
+    perplexity: Loss,
+    tokens_per_second: f64,
+    peak_memory_bytes: Option<u64>,
+    n_parameters: u64,
+    architecture: String,
+    threads: usize,
+}
+
+#[derive(Serialize)]
+struct Sequence {
+    /// Predicted tokens.
+    tokens: usize,
+    cross_entropy: Loss,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token_nll: Option<Vec<f32>>,
+}
+
+/// Measures a model and prints its losses.
+pub fn run(args: &EvaluateArgs) -> anyhow::Result<ExitCode> {
+    let n_threads = n_threads(args)?;
+    ensure!(args.batch > 0, "`--batch` is 0: at least one sequence is computed at a time");
+    let stop = terminal::stop_on_signal()?;
+    let sequences = sequences(args)?;
+    let model = load(&args.model)?;
+    check_tokens(&sequences, model.inspection())?;
+    let (losses, seconds) = measure(&model, &sequences, (args, n_threads), &stop)?;
+    let report = Report::new(losses, seconds, model.inspection(), n_threads);
+    if args.json {
+        print_json(&report)?;
+    } else {
+        terminal::print(&report.for_people()?)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn n_threads(args: &EvaluateArgs) -> anyhow::Result<usize> {
+    let all = std::thread::available_parallelism().map_or(1, usize::from);
+    let n_threads = args.threads.unwrap_or(all);
+    ensure!(
+        (1..=THREADS_MAX).contains(&n_threads),
+        "`--threads` is {n_threads}: expected 1 to {THREADS_MAX}"
+    );
+    Ok(n_threads)
+}
+
+/// The tokens of `--tokens`, or of `--text` packed as one document.
+fn sequences(args: &EvaluateArgs) -> anyhow::Result<Vec<Vec<u32>>> {
+    if let Some(path) = &args.tokens {
+        let tokens: Tokens = input::read_json(path, TOKENS_BYTES_MAX, "evaluate")?;
+        let file = input::name(path);
+        ensure!(!tokens.sequences.is_empty(), "{file} holds no sequences");
+        for (index, sequence) in tokens.sequences.iter().enumerate() {
+            let (number, n) = (index + 1, sequence.len());
+            ensure!(n >= 2, "sequence {number} of {file} has {n} tokens: a loss needs at least 2");
+        }
+        return Ok(tokens.sequences);
+    }
+    let (Some(path), Some(tokenizer), Some(length)) =
+        (&args.text, &args.tokenizer, args.sequence_length)
+    else {
+        // The parser of arguments has asked for them already.
+        anyhow::bail!("`--text` needs `--tokenizer` and `--sequence-length`");
+    };
+    ensure!(length >= 2, "`--sequence-length` is {length}: a loss needs at least 2 tokens");
+    let text = input::read_text(path, TEXT_BYTES_MAX)?;
+    let file = input::name(path);
+    ensure!(!text.is_empty(), "{file} is empty");
+    let tokenizer = with_own_hint(Tokenizer::load(tokenizer, None, None))?;
+    let document = Document { id: file.clone(), text, entropy_nats: None };
+    let sequences = with_own_hint(pack::pack(&[document], &tokenizer, length))?;
+    if sequences.is_empty() {
+        return Err(anyhow::anyhow!("{file} is too short for one sequence of {length} tokens"))
+            .hint("give more text, or a smaller --sequence-length");
+    }
+    Ok(sequences)
+}
+
+/// The model in a folder; one that is refused is an error with the code of its reason.
+fn load(dir: &Path) -> anyhow::Result<Model> {
+    let model = Model::load(dir, &engine::no_limits())?;
+    model.map_err(|reason| anyhow::anyhow!("model `{}` is refused: {reason}", dir.display()))
+}
+
+/// Tokens that a model does not know are a mistake of whoever asks, not of the model.
+fn check_tokens(sequences: &[Vec<u32>], model: &Inspection) -> anyhow::Result<()> {
+    let Inspection { vocabulary, context, .. } = *model;
+    for (index, sequence) in sequences.iter().enumerate() {
+        let (number, n) = (index + 1, sequence.len());
+        ensure!(
+            n <= context,
+            "sequence {number} has {n} tokens, but the model has a context of {context}"
+        );
+        if let Some(token) = sequence.iter().find(|token| **token as usize >= vocabulary) {
+            return Err(anyhow::anyhow!(
+                "sequence {number} has the token {token}, but the model knows {vocabulary} tokens"
+            ))
+            .hint("use the tokenizer that the model was trained with");
+        }
+    }
+    Ok(())
+}
+
+/// Losses in the order of the sequences, and the seconds that they took.
+fn measure(
+    model: &Model,
+    sequences: &[Vec<u32>],
+    (args, threads): (&EvaluateArgs, usize),
+    stop: &AtomicBool,
+) -> anyhow::Result<(Vec<SequenceLoss>, f64)> {
+    if stop.load(Ordering::Relaxed) {
+        return Err(Interrupted.into());
+    }
+    let started = Instant::now();
+    let bar = ProgressBar::hidden().with_style(
+        ProgressStyle::with_template("{bar:40} {percent} %  {human_pos} tokens  {eta} left")
+            .context("the progress bar has a wrong template")?,
+    );
+    let shown = Once::new();
+    let progress = |done: Progress| {
+        bar.set_length(done.n_tokens as u64);
+        bar.set_position(done.n_tokens_done as u64);
+        if started.elapsed() > PATIENCE {
+            // Stays hidden where stderr is no terminal.
+            shown.call_once(|| bar.set_draw_target(ProgressDrawTarget::stderr()));
+        }
+    };
+    let options = EvaluateOptions {
+        threads,
+        sequences_per_batch: args.batch,
+        per_token: args.per_token,
+        progress: Some(&progress),
+        cancelled: Some(stop),
+        ..EvaluateOptions::default()
+    };
+    let losses = model.evaluate(sequences, &options);
+    bar.finish_and_clear();
+    let losses = losses.map_err(|error| match error {
+        engine::Error::Cancelled => Interrupted.into(),
+        error => anyhow::Error::from(error),
+    })?;
+    let losses = losses.map_err(|reason| {
+        anyhow::anyhow!("model `{}` is refused: {reason}", args.model.display())
+    })?;
+    Ok((losses, started.elapsed().as_secs_f64()))
+}
+
+impl Report {
+    fn new(losses: Vec<SequenceLoss>, seconds: f64, model: &Inspection, threads: usize) -> Self {
+        let n_tokens: usize = losses.iter().map(|loss| loss.n_tokens).sum();
+        let mean_cross_entropy = plug::mean_cross_entropy(&losses);
+        Self {
+            mean_cross_entropy,
+            perplexity: perplexity(mean_cross_entropy),
+            tokens_per_second: n_tokens as f64 / seconds.max(1e-9),
+            peak_memory_bytes: peak_memory_bytes(),
+            n_parameters: model.n_parameters,
+            architecture: model.architecture.clone(),
+            threads,
+            sequences: losses.into_iter().map(Sequence::from).collect(),
+        }
+    }
+
+    fn for_people(&self) -> Result<String, std::fmt::Error> {
+        let mut text = String::new();
+        let n_tokens: usize = self.sequences.iter().map(|sequence| sequence.tokens).sum();
+        for (index, sequence) in self.sequences.iter().enumerate() {
+            let Some(nats) = &sequence.token_nll else { continue };
+            write!(text, "sequence {}  {}:", index + 1, sequence.cross_entropy)?;
+            nats.iter().try_for_each(|nats| write!(text, " {nats}"))?;
+            writeln!(text)?;
+        }
+        let n_parameters = HumanCount(self.n_parameters);
+        writeln!(text, "model          {n_parameters} parameters, {}", self.architecture)?;
+        writeln!(text, "sequences      {}, {n_tokens} tokens predicted", self.sequences.len())?;
+        writeln!(text, "cross-entropy  {:.6} nats per token", self.mean_cross_entropy.value())?;
+        writeln!(text, "perplexity     {:.6}", self.perplexity.value())?;
+        let (speed, threads) = (self.tokens_per_second, self.threads);
+        writeln!(text, "speed          {speed:.0} tokens per second on {threads} threads")?;
+        if let Some(bytes) = self.peak_memory_bytes {
+            writeln!(text, "memory         {} MiB at most", bytes >> 20)?;
+        }
+        Ok(text)
+    }
+}
+
+impl From<SequenceLoss> for Sequence {
+    fn from(loss: SequenceLoss) -> Self {
+        let SequenceLoss { n_tokens, cross_entropy, token_nll } = loss;
+        Self { tokens: n_tokens, cross_entropy, token_nll }
+    }
+}

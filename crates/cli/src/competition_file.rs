@@ -1,0 +1,110 @@
+//! What `--competition NAME` means: the rules, and where they say so the text and its tokenizer.
+
+use crate::{failure::HintExt as _, input};
+use anyhow::Context as _;
+use dataset::{FilesSource, GeneratedSource, Source, Tokenizer};
+use protocol::{
+    Competition, Digest,
+    competition::{DatasetRules, TokenizerRules},
+};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+use validator::Contest;
+
+/// Longest competition file that is read.
+const SIZE_BYTES_MAX: u64 = 1 << 20;
+
+/// Name of the tokenizer that lies beside the competition file of a network.
+const TOKENIZER_FILE: &str = "tokenizer.json";
+
+/// The rules called `name`: a competition that comes with the program, or the path of a file.
+pub fn rules(name: &str) -> anyhow::Result<Competition> {
+    match file(name) {
+        Some(path) => {
+            let text = input::read_text(&path, SIZE_BYTES_MAX)?;
+            Competition::from_toml(&text).with_context(|| input::name(&path))
+        }
+        None => Competition::builtin(name).hint("the path of a competition file works as well"),
+    }
+}
+
+/// The rules called `name` with the text and the tokenizer that they name.
+///
+/// A tokenizer that is trained for the competition is read from beside the competition file where
+/// it lies there and the file pins it, and trained again otherwise; its digest is checked either
+/// way.
+pub fn contest(name: &str) -> anyhow::Result<Contest> {
+    let competition = rules(name)?;
+    let source = source(&competition)?;
+    let tokenizer = Arc::new(tokenizer(&competition, &*source, file(name).as_deref())?);
+    Ok(Contest { competition, source, tokenizer })
+}
+
+/// The path that `name` is, if it is one; names that come with the program are none.
+fn file(name: &str) -> Option<PathBuf> {
+    let is_known = Competition::builtin_names().any(|known| known == name);
+    let is_path = name.ends_with(".toml") || name.contains(std::path::is_separator);
+    (!is_known && (is_path || Path::new(name).is_file())).then(|| PathBuf::from(name))
+}
+
+fn source(competition: &Competition) -> anyhow::Result<Arc<dyn Source>> {
+    match &competition.dataset {
+        DatasetRules::Generated { world } => Ok(Arc::new(GeneratedSource::new(*world))),
+        DatasetRules::Files { path, sha256 } => {
+            let source = with_own_hint(FilesSource::open(Path::new(path)))?;
+            expect_digest(path, *sha256, source.digest())?;
+            Ok(Arc::new(source))
+        }
+        DatasetRules::Hub { repo, .. } => on_a_hub(competition, "text", repo),
+    }
+}
+
+fn tokenizer(
+    competition: &Competition,
+    source: &dyn Source,
+    file: Option<&Path>,
+) -> anyhow::Result<Tokenizer> {
+    let (vocabulary, pinned) = match &competition.text.tokenizer {
+        TokenizerRules::Trained { vocabulary, sha256 } => (*vocabulary, *sha256),
+        TokenizerRules::Hub { repo, .. } => return on_a_hub(competition, "tokenizer", repo),
+    };
+    let beside = file.map(|file| file.with_file_name(TOKENIZER_FILE));
+    if let Some(path) = beside.filter(|path| pinned.is_some() && path.is_file()) {
+        return with_own_hint(Tokenizer::load(&path, pinned, None));
+    }
+    let tokenizer = with_own_hint(Tokenizer::train(source, vocabulary))?;
+    let name = format!("the tokenizer of competition {}", competition.name);
+    expect_digest(&name, pinned, tokenizer.digest())?;
+    Ok(tokenizer)
+}
+
+fn expect_digest(name: &str, pinned: Option<Digest>, found: Digest) -> anyhow::Result<()> {
+    match pinned {
+        Some(expected) if expected != found => {
+            let name = name.to_owned();
+            with_own_hint(Err(dataset::Error::DigestMismatch { name, expected, found }))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Errors about text know what helps.
+pub fn with_own_hint<T>(result: Result<T, dataset::Error>) -> anyhow::Result<T> {
+    result.or_else(|error| match error.hint() {
+        Some(hint) => Err(error).hint(hint),
+        None => Err(error.into()),
+    })
+}
+
+fn on_a_hub<T>(competition: &Competition, what: &str, repo: &str) -> anyhow::Result<T> {
+    let name = &competition.name;
+    let works = "`--competition tiny` works, and so do competition files whose dataset is \
+                 `generated` or `files` and whose tokenizer is `trained`";
+    Err(anyhow::anyhow!(
+        "competition `{name}` takes its {what} from `{repo}` on a hub, which this version cannot \
+         fetch: the hub client is still to come"
+    ))
+    .hint(works)
+}
