@@ -47,5 +47,22 @@ fn scoring(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, scoring);
+/// The longest line: every model is better than all before it and takes the crown.
+fn crowning(criterion: &mut Criterion) {
+    let entry = |uid: u16| {
+        let loss = Loss::new(100.0 * 0.9f64.powi(i32::from(uid))).unwrap_or(Loss::INFINITE);
+        let block = Block(90_000 + u64::from(uid));
+        let seniority = Seniority::new(block, BlockHash([0; 32]), AccountId([uid as u8; 32]));
+        Entry { uid: Uid(uid), seniority, losses: vec![loss; N_BATCHES] }
+    };
+    let entries: Vec<Entry> = (0..N_MODELS).map(entry).collect();
+    let (rule, loss) = (Rule::Wins, LossKind::Perplexity);
+    let epsilon = Epsilon::Linear { start: 0.005, end: 0.0005, blocks: 50_400 };
+    let rules = ScoringRules { rule, loss, epsilon, temperature: 0.01, alpha: 0.5 };
+    criterion.bench_function("champion of 256 models x 300 batches, each crowned", |bencher| {
+        bencher.iter(|| champion(&rules, NOW, N_BATCHES, black_box(&entries)));
+    });
+}
+
+criterion_group!(benches, scoring, crowning);
 criterion_main!(benches);
