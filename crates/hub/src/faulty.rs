@@ -102,3 +102,36 @@ impl Hub for FaultyHub {
         self.maybe_damage(to)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::StoreHub;
+
+    #[test]
+    fn the_same_seed_fails_in_the_same_way_and_without_faults_nothing_fails() {
+        let dir = tempfile::tempdir().unwrap();
+        let source = dir.path().join("source");
+        fs::create_dir(&source).unwrap();
+        fs::write(source.join("config.json"), "{}").unwrap();
+        let store = Arc::new(StoreHub::open(&dir.path().join("hub")).unwrap());
+        let repo: Repo = "acme/model".parse().unwrap();
+        let revision = store.publish(&repo, &source).unwrap();
+        let outcomes = |seed, faults| {
+            let hub = FaultyHub::new(store.clone(), Seed::of_number(seed), faults);
+            let fetch = || {
+                let to = dir.path().join("to");
+                let fetched = hub.fetch(&repo, &revision, "config.json", &to, 2);
+                let bytes = fs::read(&to).ok();
+                let _ = fs::remove_file(&to);
+                (fetched.is_ok(), bytes)
+            };
+            (0..50).map(|_| fetch()).collect::<Vec<_>>()
+        };
+        let faults = Faults { unavailable: 200, truncated: 200, flipped: 200 };
+        assert_eq!(outcomes(1, faults), outcomes(1, faults));
+        assert_ne!(outcomes(1, faults), outcomes(2, faults));
+        let right = (true, Some(b"{}".to_vec()));
+        assert!(outcomes(1, Faults::default()).iter().all(|outcome| *outcome == right));
+    }
+}

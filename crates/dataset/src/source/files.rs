@@ -10,7 +10,8 @@ use protocol::Digest;
 use serde::Deserialize;
 use std::{
     collections::HashSet,
-    fs, io,
+    fs,
+    io::Read as _,
     path::{Path, PathBuf},
 };
 
@@ -196,16 +197,19 @@ fn has_text_name(path: &Path) -> bool {
 
 /// The text of a file without byte order mark and with `\n` alone at the ends of lines.
 fn read_text(path: &Path, left_bytes: &mut u64, corpus: &Path) -> Result<String, Error> {
-    let mut bytes = Vec::new();
-    fs::File::open(path)
-        .and_then(|file| {
-            io::Read::read_to_end(&mut io::Read::take(file, *left_bytes + 1), &mut bytes)
-        })
-        .map_err(|source| Error::Io { action: "read", path: path.to_owned(), source })?;
-    *left_bytes = left_bytes.checked_sub(bytes.len() as u64).ok_or_else(|| {
+    let too_much = || {
         let limit = format!("{CORPUS_BYTES_MAX} bytes of text");
         Error::TooMuchText { path: corpus.to_owned(), limit }
-    })?;
+    };
+    // Asked first, so that a huge file is refused without reading it.
+    if metadata(path)?.len() > *left_bytes {
+        return Err(too_much());
+    }
+    let mut bytes = Vec::new();
+    fs::File::open(path)
+        .and_then(|file| file.take(*left_bytes + 1).read_to_end(&mut bytes))
+        .map_err(|source| Error::Io { action: "read", path: path.to_owned(), source })?;
+    *left_bytes = left_bytes.checked_sub(bytes.len() as u64).ok_or_else(too_much)?;
     let text = String::from_utf8(bytes).map_err(|e| {
         let offset = e.utf8_error().valid_up_to();
         Error::NotUtf8 { path: path.to_owned(), offset }

@@ -113,6 +113,15 @@ fn each_kind_of_bad_corpus_gets_its_own_error() {
 }
 
 #[test]
+fn more_text_than_fits_is_refused_without_reading_it() {
+    let dir = corpus(&[("a.txt", b"")]);
+    let file = fs::File::create(dir.path().join("b.txt")).unwrap();
+    file.set_len(CORPUS_BYTES_MAX + 1).unwrap();
+    let error = FilesSource::open(dir.path()).err().unwrap();
+    assert!(matches!(error, Error::TooMuchText { .. }) && error.hint().is_some(), "{error}");
+}
+
+#[test]
 fn deeply_nested_json_is_an_error_and_not_a_crash() {
     let line = format!("{{\"text\": \"a\", \"x\": {}", "[".repeat(1 << 20));
     let dir = corpus(&[("a.jsonl", line.as_bytes())]);
