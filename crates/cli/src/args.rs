@@ -58,7 +58,7 @@ pub struct DemoArgs {
     #[arg(long, value_name = "FILE_OR_DIR")]
     pub corpus: Option<PathBuf>,
     /// Rounds of evaluation; the chain pays after each.
-    #[arg(long, default_value_t = 10, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1000))]
+    #[arg(long, default_value_t = 12, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1000))]
     pub rounds: u64,
     /// Print one JSON document on stdout instead of tables.
     #[arg(long)]

@@ -11,11 +11,15 @@ pub struct Hinted {
 
 impl fmt::Display for Hinted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:#}", self.error)
+        self.error.fmt(f)
     }
 }
 
-impl std::error::Error for Hinted {}
+impl std::error::Error for Hinted {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(self.error.as_ref())
+    }
+}
 
 /// The run was ended by Ctrl-C or a termination signal.
 #[derive(Debug)]
@@ -46,12 +50,19 @@ pub fn report(error: &anyhow::Error) -> ExitCode {
     if is_closed_pipe(error) {
         return ExitCode::SUCCESS;
     }
-    eprintln!("error: {}", one_line(&format!("{error:#}")));
+    let interrupted = error.chain().any(|cause| cause.is::<Interrupted>());
+    let text = if interrupted { Interrupted.to_string() } else { causes(error) };
+    eprintln!("error: {}", one_line(&text));
     if let Some(hinted) = error.chain().find_map(|cause| cause.downcast_ref::<Hinted>()) {
         eprintln!("hint: {}", one_line(&hinted.hint));
     }
-    let interrupted = error.chain().any(|cause| cause.is::<Interrupted>());
     ExitCode::from(if interrupted { 130 } else { 2 })
+}
+
+/// The causes in a row; a hint wraps the error that it belongs to, which speaks for itself.
+fn causes(error: &anyhow::Error) -> String {
+    let causes = error.chain().filter(|cause| !cause.is::<Hinted>());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 /// Whoever read our output has gone: not an error of ours, as for any command in a pipe.

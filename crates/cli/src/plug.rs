@@ -77,10 +77,7 @@ impl Evaluate for EngineEvaluate {
 }
 
 /// What a validator says of a model before evaluating it: files, header, config, every parameter.
-pub fn check(
-    dir: &Path,
-    competition: &Competition,
-) -> anyhow::Result<Result<Inspected, Reason>> {
+pub fn check(dir: &Path, competition: &Competition) -> anyhow::Result<Result<Inspected, Reason>> {
     let inspection = match engine::inspect(dir, &competition.model)? {
         Ok(inspection) => inspection,
         Err(reason) => return Ok(Err(reason)),

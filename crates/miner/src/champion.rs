@@ -35,7 +35,8 @@ pub fn find_champion(
     competition: &Competition,
 ) -> anyhow::Result<Option<Champion>> {
     let metagraph = chain.metagraph(netuid).context("cannot read the metagraph")?;
-    let commitments = chain.commitments(netuid, metagraph.block).context("cannot read the commitments")?;
+    let commitments =
+        chain.commitments(netuid, metagraph.block).context("cannot read the commitments")?;
     let earning = metagraph.neurons.iter().filter(|neuron| neuron.incentive > 0);
     let Some(best) = earning.min_by_key(|neuron| (std::cmp::Reverse(neuron.incentive), neuron.uid))
     else {

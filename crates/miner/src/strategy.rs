@@ -3,6 +3,7 @@
 use crate::{Champion, Event, Published, Publisher, Train, find_champion};
 use anyhow::Context as _;
 use chain::{CallError, CallStatus, Head};
+use protocol::Block;
 use std::path::{Path, PathBuf};
 
 /// How a miner gets its model.
@@ -12,7 +13,11 @@ pub enum Strategy {
     Pretrain,
     /// Waits for a champion, trains on from its parameters (section 3.4.3 of the paper), and
     /// publishes what is clearly better than the champion.
-    Rebase,
+    Rebase {
+        /// Blocks that a champion's commitment must be old: one that is still improved upon every
+        /// few blocks would be gone before anything better came of it.
+        patience_blocks: u64,
+    },
 }
 
 /// How much a miner works and when it publishes.
@@ -22,6 +27,10 @@ pub struct Plan {
     pub strategy: Strategy,
     /// Training steps at each block.
     pub steps_per_block: u64,
+    /// Steps before the first model is published: earlier ones are not worth a commitment.
+    pub n_steps_unpublished: u64,
+    /// Steps after which the miner has spent what it had and trains no more.
+    pub n_steps: u64,
     /// Blocks between two measurements on held-back text.
     pub blocks_per_measure: u64,
     /// Fraction by which the perplexity must have fallen before the next model is published.
@@ -41,6 +50,7 @@ pub struct Miner {
     mark: f64,
     /// A commitment whose fate is not known yet.
     pending: Option<Published>,
+    n_steps: u64,
     n_saved: u64,
 }
 
@@ -55,6 +65,7 @@ impl Miner {
             base: None,
             mark: f64::INFINITY,
             pending: None,
+            n_steps: 0,
             n_saved: 0,
         }
     }
@@ -62,16 +73,25 @@ impl Miner {
     /// Does the work of one block; `watch` hears of every step.
     pub fn on_block(&mut self, head: Head, watch: &dyn Fn(Event)) -> anyhow::Result<()> {
         self.settle(watch)?;
-        if self.plan.strategy == Strategy::Rebase {
-            self.rebase(watch)?;
+        if let Strategy::Rebase { patience_blocks } = self.plan.strategy {
+            self.rebase(head.block, patience_blocks, watch)?;
             if self.base.is_none() {
                 return Ok(());
             }
         }
-        for _ in 0..self.plan.steps_per_block {
+        let n_steps = self.plan.steps_per_block.min(self.plan.n_steps - self.n_steps);
+        if n_steps == 0 {
+            return Ok(());
+        }
+        for _ in 0..n_steps {
             watch(Event::Step(self.train.step()?));
         }
-        if head.block.0.is_multiple_of(self.plan.blocks_per_measure) {
+        self.n_steps += n_steps;
+        if self.n_steps < self.plan.n_steps_unpublished {
+            return Ok(());
+        }
+        let is_last = self.n_steps == self.plan.n_steps;
+        if is_last || head.block.0.is_multiple_of(self.plan.blocks_per_measure) {
             let loss = self.train.held_out_loss()?;
             watch(Event::Measured(loss));
             if loss.exp() < self.mark * (1.0 - self.plan.improvement) {
@@ -84,7 +104,12 @@ impl Miner {
     /// Looks after the commitment on its way: commits again while the chain asks to wait.
     fn settle(&mut self, watch: &dyn Fn(Event)) -> anyhow::Result<()> {
         let Some(published) = &mut self.pending else { return Ok(()) };
-        match self.publisher.chain.status(published.call).context("cannot ask for the commitment")? {
+        match self
+            .publisher
+            .chain
+            .status(published.call)
+            .context("cannot ask for the commitment")?
+        {
             CallStatus::Pending => {}
             CallStatus::Applied(_) => self.pending = None,
             CallStatus::Refused(_, CallError::CommitmentSetRateLimitExceeded)
@@ -100,11 +125,18 @@ impl Miner {
     }
 
     /// Goes over to a champion that is somebody else's and better than the model in training.
-    fn rebase(&mut self, watch: &dyn Fn(Event)) -> anyhow::Result<()> {
+    fn rebase(
+        &mut self,
+        now: Block,
+        patience_blocks: u64,
+        watch: &dyn Fn(Event),
+    ) -> anyhow::Result<()> {
         let publisher = &self.publisher;
-        let champion =
-            find_champion(&*publisher.chain, publisher.netuid, &publisher.competition)?;
+        let champion = find_champion(&*publisher.chain, publisher.netuid, &publisher.competition)?;
         let Some(champion) = champion else { return Ok(()) };
+        if now.since(champion.block) < patience_blocks {
+            return Ok(());
+        }
         if champion.hotkey == publisher.keypair.public() || self.base.as_ref() == Some(&champion) {
             return Ok(());
         }

@@ -115,7 +115,14 @@ impl Network {
             repo: format!("{name}/model").parse().unwrap(),
             check,
         };
-        let plan = Plan { strategy, steps_per_block: 2, blocks_per_measure: 2, improvement: 0.03 };
+        let plan = Plan {
+            strategy,
+            steps_per_block: 2,
+            n_steps_unpublished: 0,
+            n_steps: 200,
+            blocks_per_measure: 2,
+            improvement: 0.03,
+        };
         let train = Falling { loss: 3.0, n_steps: 0 };
         Miner::new(plan, publisher, Box::new(train), self.home(name))
     }
@@ -194,8 +201,7 @@ fn a_model_goes_out_only_when_it_is_clearly_better() {
 #[test]
 fn a_model_that_a_validator_would_refuse_is_kept_back() {
     let network = Network::new(&["ada"], 1);
-    let check: Check =
-        Arc::new(|_| Ok(Some(Reason::new(ReasonCode::NonFiniteParameters, "NaN"))));
+    let check: Check = Arc::new(|_| Ok(Some(Reason::new(ReasonCode::NonFiniteParameters, "NaN"))));
     let mut miner = network.miner("ada", Strategy::Pretrain, Some(check));
     let events = network.run(&mut miner, 4);
     assert!(events.iter().any(|event| matches!(event, Event::Withheld(_))));
@@ -225,7 +231,7 @@ fn a_commitment_that_came_too_soon_is_submitted_again() {
 #[test]
 fn a_rebaser_waits_for_a_champion_and_starts_at_its_loss() {
     let network = Network::new(&["ada", "ray"], 1);
-    let mut ray = network.miner("ray", Strategy::Rebase, None);
+    let mut ray = network.miner("ray", Strategy::Rebase { patience_blocks: 2 }, None);
     assert!(network.run(&mut ray, 4).is_empty(), "nobody to rebase on yet");
     let mut ada = network.miner("ada", Strategy::Pretrain, None);
     network.run(&mut ada, 12);
@@ -244,11 +250,14 @@ fn attack_a_champion_whose_bytes_are_not_the_committed_ones_is_not_built_upon() 
     let network = Network::new(&["eve", "ray"], 1);
     let mut eve = network.miner("eve", Strategy::Pretrain, None);
     network.run(&mut eve, 6);
+    for _ in 0..2 {
+        network.chain.produce_block().unwrap();
+    }
     let mut commitment = network.commitment(1).unwrap();
     commitment.secure_hash = content::ContentHash([7; 32]);
     let data = commitment.to_text().unwrap().into_bytes();
     network.chain.submit(Call::SetCommitment { netuid: NETUID, data }, &hotkey("eve")).unwrap();
     network.crown(1);
-    let mut ray = network.miner("ray", Strategy::Rebase, None);
+    let mut ray = network.miner("ray", Strategy::Rebase { patience_blocks: 2 }, None);
     assert!(network.run(&mut ray, 4).is_empty());
 }

@@ -175,9 +175,9 @@ impl Validator {
     fn due(&self, competition: &Competition, head: Head) -> anyhow::Result<Option<Head>> {
         let every = competition.evaluation.blocks_per_round;
         let block = protocol::Block(head.block.0 - head.block.0 % every);
-        let first = competition.from_block + competition.evaluation.commitment_age_min;
-        let done = self.state.contest(&competition.name).map_or(0, |contest| contest.seed_block.0);
-        if block.0 == 0 || block.0 < first || block.0 <= done {
+        let state = self.state.contest(&competition.name);
+        let done = state.map_or(0, |state| state.seed_block.max(state.suspended).0);
+        if block.0 == 0 || block.0 < competition.from_block || block.0 <= done {
             return Ok(None);
         }
         let hash = self.ports.chain.block_hash(block).context("cannot read a block hash")?;

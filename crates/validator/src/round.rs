@@ -92,7 +92,7 @@ impl Validator {
 
         // 2.3: which models there are, each bound to its owner and checked at rest.
         let (candidates, missed) = self.sync(&contest, seed)?;
-        self.spare(&contest, missed, watch)?;
+        self.spare(&contest, seed, missed, watch)?;
         let pool = self.pool(&contest, candidates);
 
         // 2.3.1: fresh text, the same for everybody who knows the block hash.
@@ -100,7 +100,7 @@ impl Validator {
         watch(Event::RoundStarted { n_models: pool.len(), n_batches: text.batches.len() });
 
         // 2.3.2: the losses of every model on every batch.
-        let measured = self.measure(&contest, pool, &text, watch)?;
+        let measured = self.measure((&contest, seed), pool, &text, watch)?;
 
         // 2.3.3 to 2.3.5: wins, win rates, weights, their moving average, the champion.
         let mut state = self.state.clone();
@@ -126,6 +126,7 @@ impl Validator {
     fn spare(
         &mut self,
         contest: &Contest,
+        seed: Head,
         missed: Vec<Missed>,
         watch: &dyn Fn(Event),
     ) -> anyhow::Result<()> {
@@ -135,6 +136,7 @@ impl Validator {
             let state = self.state.contest_mut(&contest.competition.name);
             if state.has_weight(&Miner { uid, hotkey }) && state.n_suspended < N_SUSPENDED_MAX {
                 state.n_suspended += 1;
+                state.suspended = seed.block;
                 self.state.save(&self.config.home)?;
                 anyhow::bail!("the model of uid {uid}, which has weight, cannot be had: {text}");
             }
@@ -161,7 +163,7 @@ impl Validator {
     /// Outcomes of all models of the pool, in its order.
     fn measure(
         &mut self,
-        contest: &Contest,
+        (contest, seed): (&Contest, Head),
         pool: Vec<Candidate>,
         text: &Text,
         watch: &(dyn Fn(Event) + Sync),
@@ -181,7 +183,7 @@ impl Validator {
                     Some(outcome)
                 }
                 Err(error) => {
-                    self.spare(contest, vec![Missed { uid, hotkey, error }], watch)?;
+                    self.spare(contest, seed, vec![Missed { uid, hotkey, error }], watch)?;
                     None
                 }
             };

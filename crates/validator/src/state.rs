@@ -29,6 +29,8 @@ pub struct ContestState {
     pub n_rounds: u64,
     /// Rounds in a row that were given up.
     pub n_suspended: u64,
+    /// Block that seeded the last round that was given up; it is not tried again.
+    pub suspended: Block,
     /// Digest of the last record.
     pub record: Option<Digest>,
     /// Moving average of the weights.
@@ -87,9 +89,8 @@ impl State {
     pub fn load(home: &Path) -> anyhow::Result<Self> {
         let path = home.join(FILE);
         match fs::read(&path) {
-            Ok(bytes) => serde_json::from_slice(&bytes).with_context(|| {
-                format!("`{}` is not the state of a validator", path.display())
-            }),
+            Ok(bytes) => serde_json::from_slice(&bytes)
+                .with_context(|| format!("`{}` is not the state of a validator", path.display())),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Self::default()),
             Err(error) => Err(error).with_context(|| format!("cannot read `{}`", path.display())),
         }

@@ -94,16 +94,17 @@ impl Validator {
         let outcome = match intake.admit(hub, competition, stored.hotkey, commitment)? {
             Err(reason) => Err(reason),
             Ok(admitted) => {
-                self.ports.evaluate.inspect(&admitted.dir, competition)?.map(|inspected| Admission {
-                    dir: admitted.dir,
-                    file_root: admitted.file_root,
-                    tensor_root: inspected.tensor_root,
-                    n_parameters: inspected.n_parameters,
+                self.ports.evaluate.inspect(&admitted.dir, competition)?.map(|inspected| {
+                    Admission {
+                        dir: admitted.dir,
+                        file_root: admitted.file_root,
+                        tensor_root: inspected.tensor_root,
+                        n_parameters: inspected.n_parameters,
+                    }
                 })
             }
         };
-        let verdict =
-            Verdict { commitment: text, block: stored.block, outcome: outcome.clone() };
+        let verdict = Verdict { commitment: text, block: stored.block, outcome: outcome.clone() };
         self.state.contest_mut(&competition.name).verdicts.insert(key, verdict);
         Ok(outcome)
     }

@@ -38,11 +38,14 @@ pub fn run(args: &DemoArgs) -> anyhow::Result<ExitCode> {
     view.say(&opening(&network, args));
     let rounds = conduct::conduct(&mut network, args.rounds, &view, &stop);
     view.end();
-    let rounds =
-        rounds.hint(format!("what was done so far lies in `{}`", args.home.display()))?;
+    let rounds = rounds.hint(format!("what was done so far lies in `{}`", args.home.display()))?;
     let mut report = Report::new(&network, &rounds, args.seed)?;
     report.wall_seconds = started.elapsed().as_secs_f64();
-    if args.json { print_json(&report)? } else { terminal::print(&summary::text(&report))? }
+    if args.json {
+        print_json(&report)?
+    } else {
+        terminal::print(&summary::text(&report))?
+    }
     Ok(ExitCode::SUCCESS)
 }
 

@@ -53,11 +53,7 @@ fn read(dir: &Path) -> Fake {
 }
 
 impl Evaluate for Written {
-    fn inspect(
-        &self,
-        dir: &Path,
-        _: &Competition,
-    ) -> anyhow::Result<Result<Inspected, Reason>> {
+    fn inspect(&self, dir: &Path, _: &Competition) -> anyhow::Result<Result<Inspected, Reason>> {
         let model = read(dir);
         *self.n_inspected.lock().unwrap().entry(model.name.clone()).or_default() += 1;
         if model.name.contains("broken") {

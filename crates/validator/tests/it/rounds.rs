@@ -1,7 +1,7 @@
 //! What rounds come to when all is well, and when miners are not.
 
 use crate::network::{Network, hotkey};
-use protocol::{Record, ReasonCode, record};
+use protocol::{ReasonCode, Record, record};
 use std::fs;
 
 #[test]

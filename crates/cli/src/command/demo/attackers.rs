@@ -101,8 +101,10 @@ impl Broken {
             return Ok(());
         }
         self.n_published += 1;
-        let every = self.publisher.competition.evaluation.blocks_per_round;
-        self.next_block = head.block.0 + every - head.block.0 % every + 1;
+        let competition = &self.publisher.competition;
+        let every = competition.evaluation.blocks_per_round;
+        let next_round = head.block.0 + every - head.block.0 % every;
+        self.next_block = next_round.max(competition.from_block) + 1;
         let dir = self.home.join(format!("published-{}", self.n_published));
         self.build(self.n_published, &dir).context("cannot build a broken model")?;
         match self.publisher.publish(&dir)? {

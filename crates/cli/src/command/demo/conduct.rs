@@ -6,7 +6,7 @@
 
 use super::{
     cast::Role,
-    network::{Actor, N_SET_UP_BLOCKS, Network, Service},
+    network::{Actor, FIRST_SEED, N_SET_UP_BLOCKS, Network, Service},
     view::View,
 };
 use crate::failure::Interrupted;
@@ -24,9 +24,14 @@ const N_LAST_BLOCKS: u64 = 9;
 /// Rounds as one validator saw them.
 pub type Rounds = Vec<(Role, RoundSummary)>;
 
+/// Block that seeds the last of `rounds` rounds.
+pub fn last_seed(blocks_per_round: u64, rounds: u64) -> u64 {
+    FIRST_SEED + blocks_per_round * (rounds - 1)
+}
+
 /// Blocks that a run of `rounds` rounds makes after it was set up.
 pub fn n_blocks(blocks_per_round: u64, rounds: u64) -> u64 {
-    blocks_per_round * rounds + N_LAST_BLOCKS
+    last_seed(blocks_per_round, rounds) + N_LAST_BLOCKS - N_SET_UP_BLOCKS
 }
 
 /// Runs `network` for `rounds` rounds and gives every validator's rounds in order of block.
@@ -37,7 +42,7 @@ pub fn conduct(
     stop: &AtomicBool,
 ) -> anyhow::Result<Rounds> {
     let per_round = network.contest.competition.evaluation.blocks_per_round;
-    let last_seed = N_SET_UP_BLOCKS + per_round * rounds;
+    let last_seed = last_seed(per_round, rounds);
     let results = Mutex::new(Rounds::new());
     let n_blocks = n_blocks(per_round, rounds);
     for done in 1..=n_blocks {
@@ -45,7 +50,8 @@ pub fn conduct(
             return Err(Interrupted.into());
         }
         let head = network.chain.produce_block()?;
-        let last = lock(&results).iter().rev().find(|(role, _)| *role == Role::VALIDATORS[0]).cloned();
+        let last =
+            lock(&results).iter().rev().find(|(role, _)| *role == Role::VALIDATORS[0]).cloned();
         view.block(head.block.0, done, last.as_ref().map(|(_, summary)| summary));
         let trains = head.block.0 < last_seed;
         act(&mut network.actors, head, trains, (view, &results))?;

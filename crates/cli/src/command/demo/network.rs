@@ -41,6 +41,9 @@ pub const NETUID: NetUid = NetUid(1);
 /// Blocks in which everybody registers and stakes; the network runs from the next one.
 pub const N_SET_UP_BLOCKS: u64 = 10;
 
+/// Block that seeds the first round: by then models have learnt to say more than one word.
+pub const FIRST_SEED: u64 = 30;
+
 /// Sequences that each miner holds back from training to measure itself on.
 const N_HELD_OUT: usize = 48;
 
@@ -98,13 +101,16 @@ impl Network {
 /// The competition `tiny` on the chosen text, its tokenizer trained and pinned, its file written.
 fn contest(args: &DemoArgs) -> anyhow::Result<Contest> {
     let mut competition = Competition::builtin("tiny")?;
-    competition.from_block = N_SET_UP_BLOCKS + 1;
+    competition.from_block = FIRST_SEED;
     let source: Arc<dyn Source> = match &args.corpus {
         Some(path) => {
-            let source = FilesSource::open(path)
-                .hint("the corpus is UTF-8 text: a file, or a folder of .txt, .md and .jsonl files")?;
-            competition.dataset =
-                DatasetRules::Files { path: path.display().to_string(), sha256: Some(source.digest()) };
+            let source = FilesSource::open(path).hint(
+                "the corpus is UTF-8 text: a file, or a folder of .txt, .md and .jsonl files",
+            )?;
+            competition.dataset = DatasetRules::Files {
+                path: path.display().to_string(),
+                sha256: Some(source.digest()),
+            };
             Arc::new(source)
         }
         None => {
@@ -203,8 +209,7 @@ impl Build<'_> {
     }
 
     fn validator(&self, role: Role) -> anyhow::Result<Validator> {
-        let config =
-            validator::Config { netuid: NETUID, home: self.home(role), version_key: 0 };
+        let config = validator::Config { netuid: NETUID, home: self.home(role), version_key: 0 };
         let evaluate = EngineEvaluate { n_threads: 1, stop: Arc::clone(self.stop) };
         let ports = Ports {
             chain: self.shared_chain(),

@@ -1,21 +1,17 @@
 //! What each training miner of a demo builds and how.
 
-use super::cast::Role;
+use super::{cast::Role, conduct::last_seed, network::N_SET_UP_BLOCKS};
 use miner::{Plan, Strategy};
 use protocol::Competition;
 use trainer::{ModelConfig, Recipe};
 
 /// Model, recipe and plan of a training miner for a run of `rounds` rounds.
 ///
-/// honest-1 is small and quick and stops improving early; honest-2 is larger, slower, and better
-/// in the end; the rebaser has no architecture of its own: it goes on from the champion's.
+/// honest-1 is small and quick and spends its budget of steps early; honest-2 is larger, slower at
+/// first and better later; the rebaser has no model of its own: it goes on from the champion's,
+/// with a short schedule of its own, and works harder than either.
 pub fn of(role: Role, competition: &Competition, rounds: u64) -> (ModelConfig, Recipe, Plan) {
-    let n_blocks = competition.evaluation.blocks_per_round * rounds;
-    let steps_per_block = match role {
-        Role::Honest(1) => 8,
-        Role::Honest(_) => 5,
-        _ => 6,
-    };
+    let n_blocks = last_seed(competition.evaluation.blocks_per_round, rounds) - N_SET_UP_BLOCKS;
     let small = ModelConfig {
         vocabulary: competition.text.vocabulary(),
         context: competition.text.sequence_length,
@@ -29,22 +25,33 @@ pub fn of(role: Role, competition: &Competition, rounds: u64) -> (ModelConfig, R
         tied: true,
     };
     let large = ModelConfig { hidden: 128, intermediate: 344, n_layers: 3, ..small.clone() };
-    let total_steps = n_blocks * steps_per_block;
-    let (config, lr, total_steps) = match role {
-        Role::Honest(1) => (small, 4e-3, total_steps * 6 / 10),
-        Role::Honest(_) => (large, 3e-3, total_steps),
-        _ => (small, 2e-3, total_steps),
+    let share = |per_block: u64, percent: u64| per_block * n_blocks * percent / 100;
+    let rebase = Strategy::Rebase { patience_blocks: 10 };
+    let (config, lr, schedule) = match role {
+        Role::Honest(1) => (small, 4e-3, share(10, 30)),
+        Role::Honest(_) => (large, 3e-3, share(10, 50)),
+        _ => (small, 1.5e-3, 150),
+    };
+    let (strategy, n_steps_unpublished, n_steps) = match role {
+        Role::Honest(1) => (Strategy::Pretrain, 0, schedule),
+        Role::Honest(_) => (Strategy::Pretrain, share(10, 25), schedule),
+        _ => (rebase, 0, u64::MAX),
     };
     let recipe = Recipe {
         lr,
         lr_min: lr / 20.0,
-        warmup_steps: 20,
-        total_steps,
+        warmup_steps: 20.min(schedule / 2),
+        total_steps: schedule,
         sequences_per_batch: 8,
         ..Recipe::default()
     };
-    let strategy =
-        if role == Role::Rebaser { Strategy::Rebase } else { Strategy::Pretrain };
-    let plan = Plan { strategy, steps_per_block, blocks_per_measure: 4, improvement: 0.03 };
+    let plan = Plan {
+        strategy,
+        steps_per_block: 10,
+        n_steps_unpublished,
+        n_steps,
+        blocks_per_measure: 4,
+        improvement: 0.02,
+    };
     (config, recipe, plan)
 }

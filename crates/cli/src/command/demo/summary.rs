@@ -50,7 +50,12 @@ fn chart(report: &Report) -> String {
     for (index, (round, _)) in points.iter().enumerate() {
         let label = format!("{}", round.block);
         if labels.chars().count() <= index * step {
-            let _ = write!(labels, "{:>width$}{label} ", "", width = index * step - labels.chars().count());
+            let _ = write!(
+                labels,
+                "{:>width$}{label} ",
+                "",
+                width = index * step - labels.chars().count()
+            );
         }
     }
     let _ = writeln!(text, "     block   {}", labels.trim_end());

@@ -5,10 +5,10 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use miner::Event as MinerEvent;
 use protocol::Uid;
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io::IsTerminal as _,
     sync::{
-        Mutex,
+        Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -20,6 +20,8 @@ pub struct View {
     bars: Option<Bars>,
     /// Names of slots, known once everybody is registered.
     names: Mutex<BTreeMap<Uid, String>>,
+    /// Refusals that were told: a model stays refused, round after round.
+    told: Mutex<BTreeSet<(Uid, String)>>,
     n_published: Vec<AtomicU64>,
 }
 
@@ -34,17 +36,17 @@ impl View {
     pub fn new(roles: &[Role], n_blocks: u64) -> Self {
         let bars = std::io::stderr().is_terminal().then(|| Bars::new(roles, n_blocks));
         let n_published = roles.iter().map(|_| AtomicU64::new(0)).collect();
-        Self { bars, names: Mutex::default(), n_published }
+        Self { bars, names: Mutex::default(), told: Mutex::default(), n_published }
     }
 
     /// Tells which slot is whose.
     pub fn name_slots(&self, names: BTreeMap<Uid, String>) {
-        *self.names.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = names;
+        *self.names.lock().unwrap_or_else(PoisonError::into_inner) = names;
     }
 
     /// The name of a slot.
     pub fn name(&self, uid: Uid) -> String {
-        let names = self.names.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
         names.get(&uid).cloned().unwrap_or_else(|| format!("uid {uid}"))
     }
 
@@ -114,7 +116,8 @@ impl View {
                 });
             }
             ValidatorEvent::Disqualified { uid, reason } => {
-                if leads {
+                let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+                if leads && told.insert((*uid, reason.to_string())) {
                     let model = self.name(*uid);
                     self.say(&format!("block {block:>4}  {model} is disqualified: {reason}"));
                 }
@@ -175,7 +178,8 @@ impl Bars {
                 .progress_chars("█▉▊▋▌▍▎▏ ")
         };
         let network = all.add(ProgressBar::new(n_blocks));
-        network.set_style(style("{bar:32} {percent:>3} %  {elapsed} of about {duration}  {wide_msg}"));
+        network
+            .set_style(style("{bar:32} {percent:>3} %  {elapsed} of about {duration}  {wide_msg}"));
         network.enable_steady_tick(Duration::from_millis(200));
         let actors = roles
             .iter()

@@ -1,0 +1,169 @@
+//! Products of matrices, by the `gemm` crate behind a checked door.
+
+/// A matrix inside a slice: element (i, j) lies at `i * row_stride + j * column_stride`.
+#[derive(Clone, Copy)]
+pub(crate) struct Matrix<'a> {
+    data: &'a [f32],
+    n_rows: usize,
+    n_columns: usize,
+    row_stride: usize,
+    column_stride: usize,
+}
+
+/// A row-major matrix to write to; rows may lie further apart than they are long.
+pub(crate) struct MatrixMut<'a> {
+    data: &'a mut [f32],
+    n_rows: usize,
+    n_columns: usize,
+    row_stride: usize,
+}
+
+/// What becomes of the old content of the result.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Write {
+    /// It is replaced by the product.
+    Replace,
+    /// The product is added to it.
+    Add,
+}
+
+/// Whether the last element of a matrix lies inside `len` elements.
+fn fits(len: usize, rows: (usize, usize), columns: (usize, usize)) -> bool {
+    let last = |(n, stride): (usize, usize)| n.checked_sub(1)?.checked_mul(stride);
+    match (last(rows), last(columns)) {
+        (Some(row), Some(column)) => row.checked_add(column).is_some_and(|index| index < len),
+        _ => true,
+    }
+}
+
+impl<'a> Matrix<'a> {
+    /// A dense row-major matrix.
+    pub(crate) fn new(data: &'a [f32], n_rows: usize, n_columns: usize) -> Self {
+        Self::strided(data, n_rows, n_columns, n_columns)
+    }
+
+    /// A row-major matrix whose rows start `row_stride` elements apart.
+    pub(crate) fn strided(
+        data: &'a [f32],
+        n_rows: usize,
+        n_columns: usize,
+        row_stride: usize,
+    ) -> Self {
+        assert!(fits(data.len(), (n_rows, row_stride), (n_columns, 1)), "matrix exceeds its slice");
+        Self { data, n_rows, n_columns, row_stride, column_stride: 1 }
+    }
+
+    /// The transposed matrix, in place.
+    pub(crate) fn t(self) -> Self {
+        Self {
+            data: self.data,
+            n_rows: self.n_columns,
+            n_columns: self.n_rows,
+            row_stride: self.column_stride,
+            column_stride: self.row_stride,
+        }
+    }
+}
+
+impl<'a> MatrixMut<'a> {
+    /// A dense row-major matrix.
+    pub(crate) fn new(data: &'a mut [f32], n_rows: usize, n_columns: usize) -> Self {
+        Self::strided(data, n_rows, n_columns, n_columns)
+    }
+
+    /// A row-major matrix whose rows start `row_stride` elements apart, at least their length.
+    pub(crate) fn strided(
+        data: &'a mut [f32],
+        n_rows: usize,
+        n_columns: usize,
+        row_stride: usize,
+    ) -> Self {
+        assert!(row_stride >= n_columns, "rows overlap");
+        assert!(fits(data.len(), (n_rows, row_stride), (n_columns, 1)), "matrix exceeds its slice");
+        Self { data, n_rows, n_columns, row_stride }
+    }
+}
+
+/// Writes the product `a` x `b` to `c`, or adds it to `c`, on all threads of the current pool.
+///
+/// The inner dimension is never split between threads, so their number changes no bit.
+/// Panics when the shapes do not match, which is a mistake of the caller.
+pub(crate) fn multiply(a: Matrix<'_>, b: Matrix<'_>, c: MatrixMut<'_>, write: Write) {
+    match rayon::current_num_threads() {
+        1 => multiply_alone(a, b, c, write),
+        n => checked_gemm(a, b, c, write, gemm::Parallelism::Rayon(n)),
+    }
+}
+
+/// [`multiply`] on the current thread alone, for tasks that run beside others.
+pub(crate) fn multiply_alone(a: Matrix<'_>, b: Matrix<'_>, c: MatrixMut<'_>, write: Write) {
+    checked_gemm(a, b, c, write, gemm::Parallelism::None);
+}
+
+#[allow(unsafe_code)]
+fn checked_gemm(
+    a: Matrix<'_>,
+    b: Matrix<'_>,
+    c: MatrixMut<'_>,
+    write: Write,
+    parallelism: gemm::Parallelism,
+) {
+    assert_eq!(a.n_columns, b.n_rows, "inner dimensions");
+    assert_eq!((a.n_rows, b.n_columns), (c.n_rows, c.n_columns), "outer dimensions");
+    let stride = |n: usize| isize::try_from(n).expect("slices have at most isize::MAX bytes");
+    // SAFETY: the constructors checked that every (i, j) of the three matrices lies inside their
+    // slices; `c` is borrowed mutably, has distinct rows, and so aliases neither input nor itself.
+    unsafe {
+        gemm::gemm(
+            c.n_rows,
+            c.n_columns,
+            a.n_columns,
+            c.data.as_mut_ptr(),
+            1,
+            stride(c.row_stride),
+            write == Write::Add,
+            a.data.as_ptr(),
+            stride(a.column_stride),
+            stride(a.row_stride),
+            b.data.as_ptr(),
+            stride(b.column_stride),
+            stride(b.row_stride),
+            1.0,
+            1.0,
+            false,
+            false,
+            false,
+            parallelism,
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_product_agrees_with_its_definition_for_strided_and_transposed_matrices() {
+        let a: Vec<f32> = (0..24).map(|i| (i as f32) * 0.5 - 3.0).collect();
+        let b: Vec<f32> = (0..20).map(|i| 1.0 - (i as f32) * 0.25).collect();
+        // `a` is 4 x 3 inside rows of 5, `b` is the transpose of 2 x 3 inside rows of 4.
+        let mut c = vec![1.0; 4 * 6];
+        for write in [Write::Replace, Write::Add] {
+            let before = c.clone();
+            multiply(
+                Matrix::strided(&a, 4, 3, 5),
+                Matrix::strided(&b, 2, 3, 4).t(),
+                MatrixMut::strided(&mut c, 4, 2, 6),
+                write,
+            );
+            for i in 0..4 {
+                for j in 0..6 {
+                    let product: f32 =
+                        if j < 2 { (0..3).map(|k| a[i * 5 + k] * b[j * 4 + k]).sum() } else { 0.0 };
+                    let kept = if j >= 2 || write == Write::Add { before[i * 6 + j] } else { 0.0 };
+                    assert_eq!(c[i * 6 + j], product + kept);
+                }
+            }
+        }
+    }
+}
