@@ -150,11 +150,10 @@ impl Batch {
         Ok(batch)
     }
 
-    /// Continues each sequence by one token; the rows become those of the new tokens.
+    /// Continues each sequence, of which only the last row was kept, by one token.
     pub(crate) fn follow(&mut self, parameters: &Parameters, tokens: &[u32]) {
         for span in &mut self.spans {
-            span.first += span.n_rows;
-            span.n_rows = 1;
+            span.first += 1;
         }
         let sequences: Vec<_> = tokens.chunks(1).collect();
         self.embed(parameters, &sequences);
@@ -172,24 +171,31 @@ impl Batch {
         }
     }
 
-    /// Copies one row of hidden states to another, which may be the same.
-    pub(crate) fn copy_row(&mut self, from: usize, to: usize) {
+    /// Keeps only the last row of each sequence; what it remembers stays.
+    pub(crate) fn keep_last_rows(&mut self) {
         let stride = self.strides.hidden;
-        self.hidden.copy_within(from * stride..(from + 1) * stride, to * stride);
+        let mut end = 0;
+        for (index, span) in self.spans.iter_mut().enumerate() {
+            end += span.n_rows;
+            self.hidden.copy_within((end - 1) * stride..end * stride, index * stride);
+            self.positions[index] = self.positions[end - 1];
+            span.first += span.n_rows - 1;
+            span.n_rows = 1;
+        }
+        self.positions.truncate(self.spans.len());
     }
 
-    /// The first `n_rows` rows in blocks that keep `n_threads` equally busy.
+    /// The rows in blocks that keep `n_threads` equally busy.
     pub(crate) fn row_blocks(
         &mut self,
-        n_rows: usize,
         n_threads: usize,
     ) -> impl Iterator<Item = RowBlock<'_>> + Send {
-        let n = rows_per_block(n_rows, n_threads);
+        let n = rows_per_block(self.n_rows(), n_threads);
         let hidden = self.hidden.chunks_mut(n * self.strides.hidden);
         let inputs = self.inputs.chunks_mut(n * self.strides.inputs);
         hidden
             .zip(inputs)
-            .zip(self.positions[..n_rows].chunks(n))
+            .zip(self.positions.chunks(n))
             .map(|((hidden, inputs), positions)| RowBlock { hidden, inputs, positions })
     }
 

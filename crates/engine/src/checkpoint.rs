@@ -237,3 +237,26 @@ fn read_error(path: &Path, source: io::Error) -> Error {
     }
     Error::Read { path: path.to_owned(), source }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn attack_a_file_that_shrinks_while_it_is_read_is_an_error_and_no_crash() {
+        let dir = tempfile::tempdir().unwrap();
+        let header = br#"{"a":{"dtype":"F32","shape":[1024],"data_offsets":[0,4096]}}"#;
+        let bytes = [&(header.len() as u64).to_le_bytes()[..], header, &[0; 4096]].concat();
+        fs::write(dir.path().join(SINGLE), bytes).unwrap();
+        fs::write(dir.path().join(CONFIG), "{}").unwrap();
+        let checkpoint = Checkpoint::open(dir.path(), u64::MAX).unwrap();
+        let tensor = &checkpoint.tensors["a"];
+        let mut buffer = vec![0; 4096];
+        checkpoint.read(tensor, 0, &mut buffer).unwrap();
+        let file = File::options().write(true).open(dir.path().join(SINGLE)).unwrap();
+        file.set_len(1000).unwrap();
+        let error = checkpoint.read(tensor, 0, &mut buffer).unwrap_err();
+        assert!(matches!(&error, Error::Changed(path) if path.ends_with(SINGLE)), "{error}");
+        assert!(error.is_transient());
+    }
+}

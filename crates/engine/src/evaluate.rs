@@ -21,6 +21,9 @@ use std::{
 
 /// Rows that a batch should have: enough to keep the kernels busy, few enough for the caches.
 const ROWS_PER_BATCH: usize = 512;
+/// Work of one layer, in floating-point operations, from which on threads share a batch: less is
+/// done before another thread has woken up.
+const SHARED_FLOPS_MIN: u64 = 100_000_000;
 /// Shortest sequence that predicts anything.
 const TOKENS_MIN: usize = 2;
 
@@ -129,11 +132,20 @@ impl Model {
             });
         } else {
             for (group, result) in tasks {
-                *result = evaluation.group(group, &mut spaces);
+                let n_rows = sequences[group.clone()].iter().map(Vec::len).sum();
+                let n_busy = self.n_busy(n_rows, n_threads);
+                *result = evaluation.group(group, &mut spaces[..n_busy]);
             }
         }
         // The first fault in the order of the sequences, whoever found one first.
         results.into_iter().flatten().collect()
+    }
+
+    /// How many of `n_threads` should share the layers of a batch.
+    pub(crate) fn n_busy(&self, n_rows: usize, n_threads: usize) -> usize {
+        let flops = (n_rows as u64).saturating_mul(self.inspection().flops_per_token);
+        let per_layer = flops / self.architecture().layers.len().max(1) as u64;
+        if per_layer < SHARED_FLOPS_MIN { 1 } else { n_threads }
     }
 
     /// Refuses the model if it cannot take these tokens in a sequence of `n_positions`.

@@ -17,6 +17,7 @@ use crate::{
         memory::Buffer,
         norm::RmsNorm,
         rotate::{Angles, Rotate},
+        simd::LANES,
     },
     parameters::{Gain, LayerParameters, Parameters},
     pool,
@@ -41,14 +42,14 @@ impl Forward<'_> {
         spaces: &mut [WorkSpace],
         is_cancelled: &dyn Fn() -> bool,
     ) -> Result<(), Error> {
-        let (n_rows, n_threads) = (batch.n_rows(), spaces.len());
+        let n_threads = spaces.len();
         let all = self.architecture.layers.iter().zip(&self.parameters.layers);
         for (index, (layer, parameters)) in all.enumerate() {
             if is_cancelled() {
                 return Err(Error::Cancelled);
             }
             let attention = &layer.attention;
-            pool::each(batch.row_blocks(n_rows, n_threads), spaces, |block, space| {
+            pool::each(batch.row_blocks(n_threads), spaces, |block, space| {
                 self.project_inputs(attention, parameters, block, space);
             });
             pool::each(batch.head_memories(index, attention), spaces, |memory, _| {
@@ -57,7 +58,7 @@ impl Forward<'_> {
             pool::each(batch.query_blocks(index, attention), spaces, |block, space| {
                 self.attend(attention, block, space);
             });
-            pool::each(batch.row_blocks(n_rows, n_threads), spaces, |mut block, space| {
+            pool::each(batch.row_blocks(n_threads), spaces, |mut block, space| {
                 self.project_outputs(parameters, &mut block, space);
             });
         }
@@ -74,7 +75,7 @@ impl Forward<'_> {
         let mut losses = vec![RowLoss::START; targets.len()];
         let n_threads = spaces.len();
         let (mut rest, mut rest_targets) = (&mut losses[..], targets);
-        let blocks = batch.row_blocks(targets.len(), n_threads).map(|block| {
+        let blocks = batch.row_blocks(n_threads).map(|block| {
             let n = block.positions.len();
             let losses = rest.split_off_mut(..n).unwrap_or_default();
             (block, losses, rest_targets.split_off(..n).unwrap_or_default())
@@ -90,18 +91,13 @@ impl Forward<'_> {
         losses
     }
 
-    /// The logits of the first `n_rows` rows, each padded to whole panels.
-    pub(crate) fn logits(
-        &self,
-        batch: &mut Batch,
-        space: &mut WorkSpace,
-        n_rows: usize,
-    ) -> Result<Buffer, Error> {
+    /// The logits of all rows, each padded to whole panels.
+    pub(crate) fn logits(&self, batch: &mut Batch, space: &mut WorkSpace) -> Result<Buffer, Error> {
         let panels = &self.parameters.head;
-        let stride = panels.n_panels * kernel::simd::LANES;
-        let mut logits = Buffer::zeros(n_rows * stride)?;
+        let stride = panels.n_panels * LANES;
+        let mut logits = Buffer::zeros(batch.n_rows() * stride)?;
         let mut rest = &mut logits[..];
-        for block in batch.row_blocks(n_rows, 1) {
+        for block in batch.row_blocks(1) {
             let WorkSpace { normed, product, .. } = &mut *space;
             let rows = self.norm(&self.parameters.final_norm, &block, normed);
             let out = rest.split_off_mut(..rows.n_rows * stride).unwrap_or_default();

@@ -6,63 +6,72 @@ use crate::{
     error::{Error, Stop, judge, refuse},
 };
 use protocol::{Reason, ReasonCode::NonFiniteLoss};
-use std::{slice, sync::atomic::Ordering};
+use std::sync::atomic::Ordering;
 
 impl Model {
-    /// The `n_tokens` tokens that follow `prompt` when the likeliest is always taken.
+    /// The `n_tokens` tokens that follow each prompt when the likeliest is always taken.
     ///
     /// Of equal logits the lowest token wins. Nothing of the model's own, such as a generation
-    /// config, has a say. The model is refused if the result would not
-    /// fit its context, or if a logit is not finite.
+    /// config, has a say. The model is refused if it does not know a token, if a result would not
+    /// fit its context, or if a logit is not finite; an empty prompt is the caller's error.
     pub fn generate(
         &self,
-        prompt: &[u32],
+        prompts: &[&[u32]],
         n_tokens: usize,
         options: &EvaluateOptions<'_>,
-    ) -> Result<Result<Vec<u32>, Reason>, Error> {
-        judge(self.try_generate(prompt, n_tokens, options))
+    ) -> Result<Result<Vec<Vec<u32>>, Reason>, Error> {
+        judge(self.try_generate(prompts, n_tokens, options))
     }
 
     pub(crate) fn try_generate(
         &self,
-        prompt: &[u32],
+        prompts: &[&[u32]],
         n_tokens: usize,
         options: &EvaluateOptions<'_>,
-    ) -> Result<Vec<u32>, Stop> {
-        if prompt.is_empty() {
-            return Err(Error::SequenceTooShort { index: 0, n_tokens: 0, n_tokens_min: 1 }.into());
+    ) -> Result<Vec<Vec<u32>>, Stop> {
+        let mut longest = 0;
+        for (index, prompt) in prompts.iter().enumerate() {
+            if prompt.is_empty() {
+                return Err(Error::SequenceTooShort { index, n_tokens: 0, n_tokens_min: 1 }.into());
+            }
+            let n_positions = prompt.len().saturating_add(n_tokens);
+            self.check_tokens(prompt, n_positions)?;
+            longest = longest.max(n_positions);
         }
-        let n_positions = prompt.len().saturating_add(n_tokens);
-        self.check_tokens(prompt, n_positions)?;
-        let angles = self.angles(n_positions)?;
+        if prompts.is_empty() || n_tokens == 0 {
+            return Ok(vec![Vec::new(); prompts.len()]);
+        }
+        let angles = self.angles(longest)?;
         let forward = self.forward(&angles, options.instructions.check()?);
-        let n_threads = options.threads.max(1);
-        let spaces = (0..n_threads).map(|_| WorkSpace::new(self.architecture(), n_positions));
-        let mut spaces = spaces.collect::<Result<Vec<_>, Error>>()?;
         let is_cancelled = || options.cancelled.is_some_and(|flag| flag.load(Ordering::Relaxed));
+        let (architecture, parameters) = (self.architecture(), self.parameters());
+        let mut batch = Batch::start(architecture, parameters, prompts, n_tokens)?;
+        let n_busy = self.n_busy(batch.n_rows(), options.threads.max(1));
+        let spaces = (0..n_busy).map(|_| WorkSpace::new(architecture, longest));
+        let mut spaces = spaces.collect::<Result<Vec<_>, Error>>()?;
 
-        let parameters = self.parameters();
-        let mut batch = Batch::start(self.architecture(), parameters, &[prompt], n_tokens)?;
-        let mut tokens: Vec<u32> = Vec::with_capacity(n_tokens);
-        while tokens.len() < n_tokens {
-            if let Some(last) = tokens.last() {
-                batch.follow(parameters, slice::from_ref(last));
-            }
-            // One row is too little work to share.
-            let n_busy = if tokens.is_empty() { n_threads } else { 1 };
-            forward.layers(&mut batch, &mut spaces[..n_busy], &is_cancelled)?;
-            batch.copy_row(batch.n_rows() - 1, 0);
-            let logits = forward.logits(&mut batch, &mut spaces[0], 1)?;
-            match likeliest(&logits[..self.vocabulary()]) {
-                Some(token) => tokens.push(token),
-                None => {
-                    let detail =
-                        format!("a logit of generated token {} is not finite", tokens.len());
+        let mut generated = vec![Vec::with_capacity(n_tokens); prompts.len()];
+        for step in 0..n_tokens {
+            forward.layers(&mut batch, &mut spaces, &is_cancelled)?;
+            batch.keep_last_rows();
+            let logits = forward.logits(&mut batch, &mut spaces[0])?;
+            let rows = logits.chunks_exact(logits.len() / prompts.len());
+            let mut tokens = Vec::with_capacity(prompts.len());
+            for logits in rows.take(prompts.len()) {
+                let Some(token) = likeliest(&logits[..self.vocabulary()]) else {
+                    let detail = format!("a logit of generated token {step} is not finite");
                     return refuse(NonFiniteLoss, detail);
-                }
+                };
+                tokens.push(token);
+            }
+            generated.iter_mut().zip(&tokens).for_each(|(all, token)| all.push(*token));
+            if step + 1 < n_tokens {
+                batch.follow(parameters, &tokens);
+                // A row per prompt is too little work to share.
+                spaces.truncate(1);
             }
         }
-        Ok(tokens)
+        Ok(generated)
     }
 }
 

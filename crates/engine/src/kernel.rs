@@ -1,13 +1,28 @@
 //! Arithmetic with a fixed order: the same bits on every instruction set, thread count and batch.
 //!
 //! Everything is written once over [`Simd`], sixteen lanes of `f32` with exactly rounded
-//! operations. The rules that make results independent of how work is cut:
+//! operations. These rules define a loss; how work is cut into blocks, tiles and threads is not
+//! among them:
 //!
-//! - An element of a product is, per block of [`gemm::DEPTH_BLOCK`] terms, one chain of fused
-//!   multiply-adds in ascending order from zero; the chains are added in ascending order.
-//! - A sum over a vector has sixteen partial sums, element `i` in sum `i % 16`, which are added
-//!   pairwise: `s[i] + s[i + 8]`, then 4, 2, 1.
-//! - Exponential, logarithm, sine and cosine are our own polynomials, never the system's.
+//! - **Product.** An element is, per block of [`gemm::DEPTH_BLOCK`] terms, one chain of fused
+//!   multiply-adds in ascending order from zero; the chains are added in ascending order, then the
+//!   bias. Parameters of every type are widened to `f32` exactly.
+//! - **Sum over a vector.** Sixteen partial sums, element `i` in sum `i % 16` in ascending order,
+//!   then added pairwise: `s[i] + s[i + 8]`, then 4, 2, 1.
+//! - **Norm.** Sum of squares by fused multiply-adds; `scale = 1 / sqrt(sum / n + epsilon)`;
+//!   `x * scale * gain`.
+//! - **Rotation.** The angle `position * frequency` is rounded to `f32`, its cosine and sine
+//!   computed in `f64` and rounded; `a cos - b sin` and `b cos + a sin` are a fused multiply-add of
+//!   the first product to the rounded second. Queries are then multiplied by `1 / sqrt(size)`.
+//! - **Attention.** A score is one chain over the head's numbers. A share is
+//!   `exp(score - greatest)`, the shares' sum is a sum over a vector, the result a product of
+//!   shares and values times one over that sum.
+//! - **SwiGLU.** `gate / (1 + exp(-gate)) * up`.
+//! - **Loss.** Per block of 256 tokens of the vocabulary: the greatest logit and the sum over
+//!   `exp(logit - greatest)`; blocks are combined in ascending order in `f64`, and the loss is
+//!   `greatest - target + ln(sum)` in `f64`. Losses of a sequence are added in order in `f64`.
+//! - **Functions.** Exponential, logarithm, sine and cosine are our own polynomials ([`math`]),
+//!   never the system's.
 //!
 //! A new instruction set is one more implementation of [`Simd`] and one more arm in [`run`].
 
@@ -15,6 +30,8 @@ pub(crate) mod activation;
 pub(crate) mod attention;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
 pub(crate) mod gemm;
 pub(crate) mod head;
 pub(crate) mod math;
@@ -35,11 +52,13 @@ pub enum InstructionSet {
     Portable,
     /// 256-bit vectors with fused multiply-add, on x86-64.
     Avx2,
+    /// 512-bit vectors, on newer x86-64.
+    Avx512,
 }
 
 impl InstructionSet {
     /// All of them, slowest first.
-    pub const ALL: [Self; 2] = [Self::Portable, Self::Avx2];
+    pub const ALL: [Self; 3] = [Self::Portable, Self::Avx2, Self::Avx512];
 
     /// The fastest that this processor has.
     pub fn best() -> Self {
@@ -55,8 +74,12 @@ impl InstructionSet {
                 std::arch::is_x86_feature_detected!("avx2")
                     && std::arch::is_x86_feature_detected!("fma")
             }
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => {
+                Self::Avx2.is_available() && std::arch::is_x86_feature_detected!("avx512f")
+            }
             #[cfg(not(target_arch = "x86_64"))]
-            Self::Avx2 => false,
+            Self::Avx2 | Self::Avx512 => false,
         }
     }
 
@@ -71,6 +94,7 @@ impl fmt::Display for InstructionSet {
         f.write_str(match self {
             Self::Portable => "portable",
             Self::Avx2 => "AVX2",
+            Self::Avx512 => "AVX-512",
         })
     }
 }
@@ -85,6 +109,8 @@ pub(crate) fn run(set: InstructionSet, kernel: impl Kernel) {
     match set {
         #[cfg(target_arch = "x86_64")]
         InstructionSet::Avx2 => avx2::run(kernel),
+        #[cfg(target_arch = "x86_64")]
+        InstructionSet::Avx512 => avx512::run(kernel),
         _ => kernel.run(portable::Portable),
     }
 }

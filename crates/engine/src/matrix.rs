@@ -35,7 +35,8 @@ impl Matrix {
     /// order from zero; the chains are added in ascending order.
     pub fn multiply(&self, rows: &[f32], set: InstructionSet) -> Result<Vec<f32>, Error> {
         let set = set.check()?;
-        let (n_in, stride) = (self.panels.n_in, self.panels.n_panels * LANES);
+        // An odd number of cache lines, so that rows spread over the cache's sets.
+        let (n_in, stride) = (self.panels.n_in, (self.panels.n_panels | 1) * LANES);
         let mut scratch = Scratch::new()?;
         let mut out = Buffer::zeros(ROW_BLOCK * stride)?;
         let mut result = Vec::with_capacity(rows.len() / n_in.max(1) * self.n_out);
@@ -44,7 +45,7 @@ impl Matrix {
             let epilogue = Store { out: &mut out, stride, bias: None };
             let product = Product { rows, panels: &self.panels, scratch: &mut scratch, epilogue };
             kernel::run(set, product);
-            for row in out.chunks_exact(stride.max(1)).take(rows.n_rows) {
+            for row in out.chunks_exact(stride).take(rows.n_rows) {
                 result.extend_from_slice(&row[..self.n_out]);
             }
         }

@@ -28,14 +28,12 @@ pub fn verify_output(
     second: &[u32],
     options: &EvaluateOptions<'_>,
 ) -> Result<Option<Reason>, Error> {
-    let outputs = [first, second].map(|tokens| {
-        let n_prompt = (tokens.len() / 2).min(PROMPT_MAX);
-        // A model whose context is just as long as the sequences must not fail for that.
-        let room = model.context().saturating_sub(n_prompt).min(N_GENERATED);
-        model.try_generate(&tokens[..n_prompt], room, options)
-    });
-    let [first, second] = outputs;
-    match judge(first.and_then(|first| compare(&first, &second?)))? {
+    let prompts = [first, second].map(|tokens| &tokens[..(tokens.len() / 2).min(PROMPT_MAX)]);
+    let longest = prompts[0].len().max(prompts[1].len());
+    // A model whose context is just as long as the sequences must not fail for that.
+    let n_tokens = model.context().saturating_sub(longest).min(N_GENERATED);
+    let outputs = model.try_generate(&prompts, n_tokens, options);
+    match judge(outputs.and_then(|outputs| compare(&outputs[0], &outputs[1])))? {
         Ok(()) => Ok(None),
         Err(reason) => Ok(Some(reason)),
     }

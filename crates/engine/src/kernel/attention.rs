@@ -62,7 +62,7 @@ pub(crate) struct Remember<'a> {
 
 impl Kernel for Remember<'_> {
     #[inline(always)]
-    fn run<S: Simd>(self, _simd: S) {
+    fn run<S: Simd>(self, simd: S) {
         let (head_size, padded) = (self.shape.head_size, self.shape.padded());
         let (keys, values) = self.panels.split_at_mut(padded * head_size);
         for index in 0..self.n_rows {
@@ -75,8 +75,11 @@ impl Kernel for Remember<'_> {
             }
             let value = &row[self.value..self.value + head_size];
             for (panel, part) in value.chunks(LANES).enumerate() {
-                let start = (panel * padded + position) * LANES;
-                values[start..start + part.len()].copy_from_slice(part);
+                let place = &mut values[(panel * padded + position) * LANES..];
+                match part.first_chunk() {
+                    Some(whole) => store(simd, simd.load(whole), place),
+                    None => place[..part.len()].copy_from_slice(part),
+                }
             }
         }
     }

@@ -273,7 +273,7 @@ fn attack_parameters_that_overflow_give_no_loss() {
     let options = EvaluateOptions::default();
     let reason = model.evaluate(&[vec![1, 2, 3]], &options).unwrap().unwrap_err();
     assert_eq!(reason.code, NonFiniteLoss);
-    assert_eq!(model.generate(&[1], 1, &options).unwrap().unwrap_err().code, NonFiniteLoss);
+    assert_eq!(model.generate(&[&[1]], 1, &options).unwrap().unwrap_err().code, NonFiniteLoss);
 }
 
 #[test]

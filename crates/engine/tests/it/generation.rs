@@ -14,17 +14,21 @@ fn generation_takes_the_likeliest_token_of_the_reference() {
     let recipe = Recipe { n_kv_heads: 2, ..Recipe::small(24, 2, 50) };
     let model = load(folder(&recipe).path());
     let reference = Reference::new(&recipe);
-    for prompt in [vec![7], Random(5).tokens(21, 50)] {
-        let mut tokens = prompt.clone();
+    let prompts = [vec![7], Random(5).tokens(21, 50)];
+    let continued = prompts.clone().map(|mut tokens| {
+        let n_prompt = tokens.len();
         for _ in 0..30 {
             let logits = reference.logits(&tokens).pop().unwrap();
             let best = (0..logits.len()).max_by(|a, b| logits[*a].total_cmp(&logits[*b]));
             tokens.push(best.unwrap() as u32);
         }
-        for instructions in InstructionSet::ALL {
+        tokens.split_off(n_prompt)
+    });
+    for prompts in [&[&prompts[0][..]][..], &[&prompts[0], &prompts[1]], &[]] {
+        for instructions in InstructionSet::ALL.into_iter().filter(|set| set.is_available()) {
             let options = EvaluateOptions { instructions, ..Default::default() };
-            let found = model.generate(&prompt, 30, &options).unwrap().unwrap();
-            assert_eq!(found, tokens[prompt.len()..]);
+            let found = model.generate(prompts, 30, &options).unwrap().unwrap();
+            assert_eq!(found, continued[..prompts.len()]);
         }
     }
 }
@@ -34,11 +38,12 @@ fn prompts_that_do_not_fit_the_model_refuse_it() {
     let recipe = Recipe { context: 40, ..Recipe::small(16, 1, 20) };
     let model = load(folder(&recipe).path());
     let options = EvaluateOptions::default();
-    let code = |prompt: &[u32], n| model.generate(prompt, n, &options).unwrap().unwrap_err().code;
+    let code =
+        |prompt: &[u32], n| model.generate(&[prompt], n, &options).unwrap().unwrap_err().code;
     assert_eq!(code(&[1, 20], 1), ReasonCode::VocabularyMismatch);
     assert_eq!(code(&[1; 30], 11), ReasonCode::VocabularyMismatch);
-    assert_eq!(model.generate(&[1; 30], 10, &options).unwrap().unwrap().len(), 10);
-    assert!(matches!(model.generate(&[], 1, &options), Err(Error::SequenceTooShort { .. })));
+    assert_eq!(model.generate(&[&[1; 30]], 10, &options).unwrap().unwrap()[0].len(), 10);
+    assert!(matches!(model.generate(&[&[]], 1, &options), Err(Error::SequenceTooShort { .. })));
 }
 
 /// Two first sequences of batches.
@@ -82,7 +87,7 @@ fn a_raised_flag_ends_evaluation_and_generation() {
     let options = EvaluateOptions { cancelled: Some(&stop), threads: 2, ..Default::default() };
     let sequences = [vec![1, 2, 3], vec![4, 5]];
     assert!(matches!(model.evaluate(&sequences, &options), Err(Error::Cancelled)));
-    assert!(matches!(model.generate(&[1], 2, &options), Err(Error::Cancelled)));
+    assert!(matches!(model.generate(&[&[1]], 2, &options), Err(Error::Cancelled)));
     let [first, second] = firsts(20);
     assert!(matches!(verify_output(&model, &first, &second, &options), Err(Error::Cancelled)));
     stop.store(false, Ordering::Relaxed);
