@@ -4,7 +4,10 @@ use crate::{Champion, Event, Published, Publisher, Train, find_champion};
 use anyhow::Context as _;
 use chain::{CallError, CallStatus, Head};
 use protocol::Block;
-use std::path::{Path, PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 /// How a miner gets its model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,8 +36,11 @@ pub struct Plan {
     pub n_steps: u64,
     /// Blocks between two measurements on held-back text.
     pub blocks_per_measure: u64,
-    /// Fraction by which the perplexity must have fallen before the next model is published.
+    /// Fraction by which the perplexity must be lower than that of the champion rebased on.
     pub improvement: f64,
+    /// The same over the model that was last published: more, because the new commitment is junior
+    /// to every copy of the old model, and must beat them all by epsilon.
+    pub improvement_own: f64,
 }
 
 /// A miner at work: one hotkey, one repo, one model in training.
@@ -46,12 +52,11 @@ pub struct Miner {
     home: PathBuf,
     /// Champion whose parameters training went on from.
     base: Option<Champion>,
-    /// Perplexity to improve upon: of what was last published, or of the champion rebased on.
+    /// Perplexity below which the next model is published.
     mark: f64,
     /// A commitment whose fate is not known yet.
     pending: Option<Published>,
     n_steps: u64,
-    n_saved: u64,
 }
 
 impl Miner {
@@ -66,7 +71,6 @@ impl Miner {
             mark: f64::INFINITY,
             pending: None,
             n_steps: 0,
-            n_saved: 0,
         }
     }
 
@@ -94,7 +98,7 @@ impl Miner {
         if is_last || head.block.0.is_multiple_of(self.plan.blocks_per_measure) {
             let loss = self.train.held_out_loss()?;
             watch(Event::Measured(loss));
-            if loss.exp() < self.mark * (1.0 - self.plan.improvement) {
+            if loss.exp() < self.mark {
                 self.publish(loss.exp(), watch)?;
             }
         }
@@ -150,7 +154,7 @@ impl Miner {
             self.train.rebase(&dir)?;
             watch(Event::Rebased(champion.clone()));
         }
-        self.mark = self.mark.min(theirs.exp());
+        self.mark = self.mark.min(theirs.exp() * (1.0 - self.plan.improvement));
         self.base = Some(champion);
         Ok(())
     }
@@ -159,12 +163,18 @@ impl Miner {
         if self.pending.is_some() {
             return Ok(());
         }
-        let dir = self.next_dir()?;
-        self.train.save(&dir)?;
-        match self.publisher.publish(&dir)? {
+        let [next, last] = ["next", "published"].map(|name| self.home.join(name));
+        delete(&next)?;
+        fs::create_dir_all(&self.home)
+            .with_context(|| format!("cannot create `{}`", self.home.display()))?;
+        self.train.save(&next)?;
+        match self.publisher.publish(&next)? {
             Ok(mut published) => {
+                delete(&last)?;
+                fs::rename(&next, &last)
+                    .with_context(|| format!("cannot rename `{}`", next.display()))?;
                 published.perplexity = Some(perplexity);
-                self.mark = perplexity;
+                self.mark = perplexity * (1.0 - self.plan.improvement_own);
                 self.pending = Some(published.clone());
                 watch(Event::Published(published));
             }
@@ -172,18 +182,12 @@ impl Miner {
         }
         Ok(())
     }
+}
 
-    /// The folder for the next model; the one before the last is deleted.
-    fn next_dir(&mut self) -> anyhow::Result<PathBuf> {
-        let folder = |home: &Path, n: u64| home.join(format!("published-{n}"));
-        let old = folder(&self.home, self.n_saved.saturating_sub(1));
-        if old.exists() {
-            std::fs::remove_dir_all(&old)
-                .with_context(|| format!("cannot delete `{}`", old.display()))?;
-        }
-        self.n_saved += 1;
-        std::fs::create_dir_all(&self.home)
-            .with_context(|| format!("cannot create `{}`", self.home.display()))?;
-        Ok(folder(&self.home, self.n_saved))
+/// Deletes a folder if it is there.
+fn delete(dir: &Path) -> anyhow::Result<()> {
+    if dir.exists() {
+        fs::remove_dir_all(dir).with_context(|| format!("cannot delete `{}`", dir.display()))?;
     }
+    Ok(())
 }

@@ -122,6 +122,7 @@ impl Network {
             n_steps: 200,
             blocks_per_measure: 2,
             improvement: 0.03,
+            improvement_own: 0.03,
         };
         let train = Falling { loss: 3.0, n_steps: 0 };
         Miner::new(plan, publisher, Box::new(train), self.home(name))

@@ -275,3 +275,18 @@ fn the_engine_runs_no_code_and_reaches_no_network() {
         assert!(!tree::has_word(&code, "Command"), "`{}` uses Command: {ADVICE}", file.path);
     }
 }
+
+#[test]
+fn the_demo_computes_no_verdict_of_its_own() {
+    const VERDICTS: [&str; 6] =
+        ["score::score", "is_win", "softmax", "MovingAverage", "quantize", "yuma::epoch"];
+    for file in tree::rust_files() {
+        let code = file.product_code();
+        let found = VERDICTS.iter().find(|name| tree::has_word(&code, name));
+        assert!(
+            !file.path.starts_with("crates/cli/src/command/demo") || found.is_none(),
+            "`{}` uses {found:?}: the demo runs the real validator and shows what it says",
+            file.path
+        );
+    }
+}

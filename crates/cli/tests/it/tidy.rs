@@ -84,6 +84,33 @@ fn nothing_unfinished_ignored_or_left_from_debugging() {
 }
 
 #[test]
+fn unsafe_code_says_why_it_is_sound_and_stays_in_the_kernels() {
+    const PLACES: [&str; 3] =
+        ["crates/engine/src/kernel/", "crates/engine/tests/", "crates/trainer/src/kernel/"];
+    /// Lines above an unsafe block in which its reason may stand.
+    const LINES_ABOVE_MAX: usize = 8;
+    let mut found = Vec::new();
+    for file in tree::rust_files() {
+        let code = tree::code(&file.text);
+        let lines: Vec<&str> = file.text.lines().collect();
+        for (number, line) in code.lines().enumerate() {
+            if !tree::has_word(line, "unsafe") {
+                continue;
+            }
+            let place = format!("{}:{}", file.path, number + 1);
+            if !PLACES.iter().any(|place| file.path.starts_with(place)) {
+                found.push(format!("{place}: unsafe outside the kernels"));
+            }
+            let above = &lines[number.saturating_sub(LINES_ABOVE_MAX)..=number];
+            if !above.iter().any(|line| line.to_lowercase().contains("safety")) {
+                found.push(format!("{place}: no `SAFETY:` says why this is sound"));
+            }
+        }
+    }
+    expect_none(&found, "Write it without unsafe, or say above it what makes it sound");
+}
+
+#[test]
 fn modules_are_named_files_at_most_two_folders_deep() {
     let mut found = Vec::new();
     for file in tree::rust_files() {

@@ -7,8 +7,8 @@ use trainer::{ModelConfig, Recipe};
 
 /// Model, recipe and plan of a training miner for a run of `rounds` rounds.
 ///
-/// honest-1 is small and quick and spends its budget of steps early; honest-2 is larger, slower at
-/// first and better later; the rebaser has no model of its own: it goes on from the champion's,
+/// honest-1 is small and quick and spends its budget of steps early; honest-2 is larger, comes
+/// later and better, but its budget ends before its schedule does; the rebaser has no model of its own: it goes on from the champion's,
 /// with a short schedule of its own, and works harder than either.
 pub fn of(role: Role, competition: &Competition, rounds: u64) -> (ModelConfig, Recipe, Plan) {
     let n_blocks = last_seed(competition.evaluation.blocks_per_round, rounds) - N_SET_UP_BLOCKS;
@@ -29,12 +29,12 @@ pub fn of(role: Role, competition: &Competition, rounds: u64) -> (ModelConfig, R
     let rebase = Strategy::Rebase { patience_blocks: 10 };
     let (config, lr, schedule) = match role {
         Role::Honest(1) => (small, 4e-3, share(10, 30)),
-        Role::Honest(_) => (large, 3e-3, share(10, 50)),
+        Role::Honest(_) => (large, 3e-3, share(10, 80)),
         _ => (small, 1.5e-3, 150),
     };
     let (strategy, n_steps_unpublished, n_steps) = match role {
         Role::Honest(1) => (Strategy::Pretrain, 0, schedule),
-        Role::Honest(_) => (Strategy::Pretrain, share(10, 25), schedule),
+        Role::Honest(_) => (Strategy::Pretrain, share(10, 25), share(10, 45)),
         _ => (rebase, 0, u64::MAX),
     };
     let recipe = Recipe {
@@ -52,6 +52,7 @@ pub fn of(role: Role, competition: &Competition, rounds: u64) -> (ModelConfig, R
         n_steps,
         blocks_per_measure: 4,
         improvement: 0.02,
+        improvement_own: 0.05,
     };
     (config, recipe, plan)
 }

@@ -1,0 +1,175 @@
+//! The demo as its users run it: a short one, twice, on other text, interrupted, and badly called.
+
+use serde_json::Value;
+use std::{
+    io::{BufRead as _, BufReader},
+    path::Path,
+    process::{Command, Output, Stdio},
+    time::{Duration, Instant},
+};
+use tempfile::TempDir;
+
+/// Long enough for a champion and for the copycat to copy it.
+const ROUNDS: &str = "3";
+
+fn demo(home: &Path, more: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_agon"))
+        .args(["demo", "--json", "--rounds", ROUNDS, "--home"])
+        .arg(home)
+        .args(more)
+        .output()
+        .unwrap()
+}
+
+fn report(output: &Output) -> Value {
+    let err = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{err}");
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {err}"))
+}
+
+/// The rows of a miner in all rounds.
+fn rows<'a>(report: &'a Value, role: &str) -> Vec<&'a Value> {
+    let rounds = report["rounds"].as_array().unwrap().iter();
+    let models = rounds.flat_map(|round| round["models"].as_array().unwrap());
+    models.filter(|model| model["role"] == role).collect()
+}
+
+fn tao(report: &Value, role: &str) -> f64 {
+    let earnings = report["earnings"].as_array().unwrap();
+    earnings.iter().find(|earning| earning["role"] == role).unwrap()["tao"].as_f64().unwrap()
+}
+
+/// Sentences of made-up words, the same on every machine.
+fn corpus(folder: &TempDir) -> String {
+    let syllables = ["ka", "mo", "ri", "ten", "su", "lar", "pe", "dun", "vi", "go", "shel", "ba"];
+    let mut state = 7_u32;
+    let mut below = |n: usize| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 12) as usize % n
+    };
+    let words: Vec<String> =
+        (0..300).map(|_| (0..1 + below(3)).map(|_| syllables[below(12)]).collect()).collect();
+    let mut text = String::new();
+    for i in 0..12_000 {
+        for _ in 0..4 + below(6) {
+            text.push_str(&words[below(300) * below(300) / 300]);
+            text.push(' ');
+        }
+        text.push_str(if i % 9 == 8 { "end.\n\n" } else { "and " });
+    }
+    let path = folder.path().join("corpus.txt");
+    std::fs::write(&path, text).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_demo_crowns_refuses_pays_and_runs_the_same_way_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let home = folder.path().join("home");
+    let output = demo(&home, &["--seed", "1"]);
+    let first = report(&output);
+
+    let rounds = first["rounds"].as_array().unwrap();
+    assert_eq!(rounds.len(), 3);
+    for round in rounds {
+        let champion = &round["champion_uid"];
+        assert!(champion.is_u64(), "nobody was crowned: {round}");
+        for validator in round["validators"].as_array().unwrap() {
+            assert_eq!(&validator["champion_uid"], champion, "validators must agree");
+        }
+    }
+    let reasons: Vec<&str> =
+        rows(&first, "broken").iter().map(|row| row["reason"].as_str().unwrap()).collect();
+    let codes: Vec<&str> = reasons.iter().map(|reason| reason.split(':').next().unwrap()).collect();
+    assert_eq!(codes, ["non-finite-parameters", "tensor-mismatch", "too-large"]);
+    assert_eq!(tao(&first, "broken"), 0.0);
+    assert_eq!(tao(&first, "copycat"), 0.0);
+    assert!(tao(&first, "validator-1") > tao(&first, "validator-2"));
+    let miners = ["honest-1", "honest-2", "rebaser"].map(|role| tao(&first, role));
+    assert!(miners.iter().sum::<f64>() > 1.0, "{miners:?}");
+    assert!(first["entropy_perplexity"].as_f64().unwrap() > 1.0);
+
+    // The champion that a person is told to check is there and is admitted.
+    let champion = rounds[2]["champion"].as_str().unwrap();
+    let model = home.join(champion).join("published");
+    let rules = home.join("competition.toml");
+    let check = Command::new(env!("CARGO_BIN_EXE_agon"))
+        .args(["check", "--model"])
+        .arg(&model)
+        .arg("--competition")
+        .arg(&rules)
+        .output()
+        .unwrap();
+    assert!(check.status.success(), "{}", String::from_utf8_lossy(&check.stderr));
+
+    let second = report(&demo(&home, &["--seed", "1"]));
+    let fates = |report: &Value| -> Vec<(Value, Value)> {
+        let rounds = report["rounds"].as_array().unwrap().iter();
+        rounds.map(|round| (round["champion_uid"].clone(), round["record"].clone())).collect()
+    };
+    assert_eq!(fates(&first), fates(&second), "one seed, two stories");
+}
+
+#[test]
+fn a_demo_runs_on_text_of_ones_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = corpus(&folder);
+    let output = demo(&folder.path().join("home"), &["--seed", "2", "--corpus", &text]);
+    let report = report(&output);
+    assert_eq!(report["entropy_perplexity"], Value::Null, "nobody knows the entropy of a file");
+    assert!(report["rounds"][2]["champion_uid"].is_u64(), "{}", report["rounds"][2]);
+}
+
+#[test]
+fn an_interrupted_demo_ends_at_once_and_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_agon"))
+        .args(["demo", "--home"])
+        .arg(folder.path().join("home"))
+        .stderr(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    lines.find(|line| line.as_ref().unwrap().contains("publishes")).unwrap().unwrap();
+    let killed = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(killed.success());
+    let started = Instant::now();
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
+    let rest: Vec<String> = lines.map(Result::unwrap).collect();
+    assert!(rest.iter().any(|line| line == "error: interrupted"), "{rest:?}");
+}
+
+#[test]
+fn a_demo_that_cannot_run_says_why_in_one_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    std::fs::write(path("empty.txt"), "").unwrap();
+    std::fs::write(path("latin1.txt"), [b'c', b'a', b'f', 0xe9]).unwrap();
+    std::fs::create_dir(path("mine")).unwrap();
+    std::fs::write(path("mine/thesis.tex"), "years of work").unwrap();
+    let lines: String = (0..400).map(|i| format!("This is line {i} of little.\n\n")).collect();
+    std::fs::write(path("little.txt"), lines).unwrap();
+    let (empty, latin1, missing) = (path("empty.txt"), path("latin1.txt"), path("missing"));
+    let little = path("little.txt");
+    let cases: [(&str, &[&str], &str); 7] = [
+        ("e", &["--corpus", &little], "little.txt"),
+        ("a", &["--corpus", &empty], "empty.txt"),
+        ("b", &["--corpus", &latin1], "latin1.txt"),
+        ("c", &["--corpus", &missing], "missing"),
+        ("mine", &[], "mine"),
+        ("empty.txt/home", &[], "empty.txt"),
+        ("d", &["--rounds", "0"], "rounds"),
+    ];
+    for (home, more, named) in cases {
+        let started = Instant::now();
+        let output = demo(&folder.path().join(home), more);
+        let err = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{more:?}: {err}");
+        assert!(err.starts_with("error: ") && err.contains(named), "{more:?}: {err}");
+        assert!(output.stdout.is_empty());
+        assert!(started.elapsed() < Duration::from_secs(2), "{more:?}: {:?}", started.elapsed());
+    }
+    assert!(folder.path().join("mine/thesis.tex").exists(), "somebody's files are gone");
+}

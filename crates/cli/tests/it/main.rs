@@ -1,0 +1,8 @@
+//! The integration tests of `agon`: one binary, one module for each thing that is tested.
+
+mod architecture;
+mod commands;
+mod demo;
+mod docs;
+mod tidy;
+mod tree;
