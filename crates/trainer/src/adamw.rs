@@ -52,17 +52,20 @@ impl Update {
     ) {
         let keep = if decays { self.keep } else { 1.0 };
         let (beta1, beta2) = self.betas;
-        with_vectors(#[inline(always)] || {
-            let averages = moments.mean.iter_mut().zip(&mut moments.square);
-            let tensors = values.iter_mut().zip(gradient);
-            for ((value, gradient), (mean, square)) in tensors.zip(averages) {
-                let gradient = gradient * self.gradient_scale;
-                *mean = beta1 * *mean + (1.0 - beta1) * gradient;
-                *square = beta2 * *square + (1.0 - beta2) * gradient * gradient;
-                let root = (*square * self.corrections.1).sqrt() + self.epsilon;
-                *value = *value * keep - self.lr * self.corrections.0 * *mean / root;
-            }
-        });
+        with_vectors(
+            #[inline(always)]
+            || {
+                let averages = moments.mean.iter_mut().zip(&mut moments.square);
+                let tensors = values.iter_mut().zip(gradient);
+                for ((value, gradient), (mean, square)) in tensors.zip(averages) {
+                    let gradient = gradient * self.gradient_scale;
+                    *mean = beta1 * *mean + (1.0 - beta1) * gradient;
+                    *square = beta2 * *square + (1.0 - beta2) * gradient * gradient;
+                    let root = (*square * self.corrections.1).sqrt() + self.epsilon;
+                    *value = *value * keep - self.lr * self.corrections.0 * *mean / root;
+                }
+            },
+        );
     }
 }
 

@@ -112,7 +112,8 @@ impl Checkpoint {
     /// Digest of the state and all numbers, so that a changed bit is noticed.
     fn digest(&self, state: &str) -> Digest {
         let bytes = |x: &f32| x.to_le_bytes();
-        let digest = |values: &&[f32]| Digest::of(&values.iter().flat_map(bytes).collect::<Vec<_>>());
+        let digest =
+            |values: &&[f32]| Digest::of(&values.iter().flat_map(bytes).collect::<Vec<_>>());
         let groups = self.groups();
         let digests: Vec<[u8; 32]> =
             groups.iter().flat_map(|(_, slices)| slices).map(|values| digest(values).0).collect();
@@ -132,8 +133,7 @@ pub(crate) fn write(dir: &Path, checkpoint: &Checkpoint) -> Result<()> {
         step: checkpoint.step,
         position: checkpoint.position.clone(),
     };
-    let state =
-        serde_json::to_string(&state).map_err(|error| Error::malformed(&target, error))?;
+    let state = serde_json::to_string(&state).map_err(|error| Error::malformed(&target, error))?;
     let state = format!("{} {state}", checkpoint.digest(&state));
     let slots = parameters::slots(&checkpoint.config);
     let groups = checkpoint.groups();
@@ -153,7 +153,8 @@ pub(crate) fn read(dir: &Path) -> Result<Checkpoint> {
     let header = tensor_file::read_metadata(&path)?;
     let text = header.get(STATE_KEY).ok_or_else(|| malformed("not a checkpoint"))?;
     let (digest, text) = text.split_once(' ').ok_or_else(|| malformed("no digest"))?;
-    let state: State = serde_json::from_str(text).map_err(|error| Error::malformed(&path, error))?;
+    let state: State =
+        serde_json::from_str(text).map_err(|error| Error::malformed(&path, error))?;
     if state.version != VERSION {
         return Err(malformed("written by another version"));
     }

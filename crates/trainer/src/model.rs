@@ -9,9 +9,7 @@ use crate::{
         norm,
     },
     parameters::{self, Block, EMBEDDING},
-    tape::{
-        AddLinear, AddSwigluLinear, Attention, Embed, NormHeadLoss, NormLinear, with_floats,
-    },
+    tape::{AddLinear, AddSwigluLinear, Attention, Embed, NormHeadLoss, NormLinear, with_floats},
 };
 use candle_core::Tensor;
 use std::sync::{Arc, Mutex};
@@ -33,9 +31,8 @@ impl Batch {
         let (mut inputs, mut targets, mut lengths) = (Vec::new(), Vec::new(), Vec::new());
         for sequence in sequences {
             let (n, context, vocabulary) = (sequence.len(), config.context, config.vocabulary);
-            if n < 2 || n > context.saturating_add(1) {
-                let max = context.saturating_add(1);
-                return refuse(format!("a sequence has {n} tokens, not between 2 and {max}"));
+            if n < 2 || n > context {
+                return refuse(format!("a sequence has {n} tokens, not between 2 and {context}"));
             }
             if let Some(token) = sequence.iter().find(|token| **token as usize >= vocabulary) {
                 return refuse(format!("token {token} is not in a vocabulary of {vocabulary}"));
@@ -59,11 +56,7 @@ impl Batch {
 }
 
 /// The residual rows after all blocks.
-fn rows(
-    config: &ModelConfig,
-    slots: &[&Tensor],
-    batch: &Batch,
-) -> candle_core::Result<Tensor> {
+fn rows(config: &ModelConfig, slots: &[&Tensor], batch: &Batch) -> candle_core::Result<Tensor> {
     let eps = config.rms_norm_eps as f32;
     let mut rows = slots[EMBEDDING].apply_op1(Embed { tokens: batch.inputs.clone() })?;
     for Block { attention_norm, query_key_value, output, feed_forward_norm, gate_up, down } in

@@ -61,8 +61,7 @@ mod tests {
 
     #[test]
     fn every_epoch_visits_every_item_once_in_another_order() {
-        let items: Vec<usize> =
-            Order::new(Seed::of_number(1), 100, 0).unwrap().take(200).collect();
+        let items: Vec<usize> = Order::new(Seed::of_number(1), 100, 0).unwrap().take(200).collect();
         let (first, second) = items.split_at(100);
         assert_ne!(first, second);
         for epoch in [first, second] {

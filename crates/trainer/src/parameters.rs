@@ -84,9 +84,7 @@ impl Slot {
             Kind::Gain => return vec![1.0; self.len()],
             Kind::Embedding => EMBEDDING_DEVIATION,
             Kind::Matrix => MATRIX_GAIN / fan_in.sqrt(),
-            Kind::ResidualWriter => {
-                MATRIX_GAIN / (fan_in * 2.0 * config.n_layers as f64).sqrt()
-            }
+            Kind::ResidualWriter => MATRIX_GAIN / (fan_in * 2.0 * config.n_layers as f64).sqrt(),
         };
         let name = self.parts.first().map_or("", |(name, _)| name);
         let mut stream = seed.derive(name).stream();
@@ -99,8 +97,7 @@ pub(crate) fn slots(config: &ModelConfig) -> Vec<Slot> {
     let hidden = config.hidden;
     let keys = config.n_kv_heads * config.head_width();
     let table = |name: &str| vec![(name.to_owned(), config.vocabulary)];
-    let mut slots =
-        vec![Slot::matrix(Kind::Embedding, hidden, table("model.embed_tokens.weight"))];
+    let mut slots = vec![Slot::matrix(Kind::Embedding, hidden, table("model.embed_tokens.weight"))];
     for layer in 0..config.n_layers {
         let name = |part: &str| format!("model.layers.{layer}.{part}.weight");
         slots.extend([

@@ -55,10 +55,7 @@ impl Recipe {
             ("`lr` must be positive", is_positive(self.lr)),
             ("`lr_min` must be from 0 to `lr`", (0.0..=self.lr).contains(&self.lr_min)),
             ("`total_steps` must be positive", self.total_steps > 0),
-            (
-                "`warmup_steps` must be at most `total_steps`",
-                self.warmup_steps <= self.total_steps,
-            ),
+            ("`warmup_steps` must be at most `total_steps`", self.warmup_steps <= self.total_steps),
             ("`weight_decay` must be from 0 to 1", (0.0..=1.0).contains(&self.weight_decay)),
             ("`beta1` must be in [0, 1)", is_fraction(self.beta1)),
             ("`beta2` must be in [0, 1)", is_fraction(self.beta2)),

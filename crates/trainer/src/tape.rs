@@ -223,10 +223,9 @@ impl CustomOp1 for Attention {
     }
 
     fn bwd(&self, packed: &Tensor, result: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
-        let of_packed =
-            with_floats([packed, result, gradient], |[packed, result, gradient]| {
-                attention::backward(&self.plan, packed, result, gradient)
-            })?;
+        let of_packed = with_floats([packed, result, gradient], |[packed, result, gradient]| {
+            attention::backward(&self.plan, packed, result, gradient)
+        })?;
         Ok(Some(tensor(of_packed, packed.shape())?))
     }
 }
@@ -328,8 +327,7 @@ impl CustomOp3 for NormHeadLoss {
         let (rows, gain) = (floats(rows, rows_layout)?, floats(gain, gain_layout)?);
         let weight = floats(weight, weight_layout)?;
         let normed = norm::forward(rows, gain, self.eps);
-        let (loss, mut gradients) =
-            head::loss_and_gradients(&normed, weight, &self.targets, width);
+        let (loss, mut gradients) = head::loss_and_gradients(&normed, weight, &self.targets, width);
         let of_gain = norm::backward(rows, gain, self.eps, &mut gradients.rows);
         let gradients = [
             tensor(gradients.rows, rows_layout.shape())?,

@@ -87,10 +87,7 @@ pub(crate) fn read_metadata(path: &Path) -> Result<HashMap<String, String>> {
     Ok(header.metadata().clone().unwrap_or_default())
 }
 
-fn contents(
-    bytes: &[u8],
-    expected: &BTreeMap<String, Vec<usize>>,
-) -> Result<Contents, String> {
+fn contents(bytes: &[u8], expected: &BTreeMap<String, Vec<usize>>) -> Result<Contents, String> {
     let file = SafeTensors::deserialize(bytes).map_err(|error| error.to_string())?;
     if let Some(name) = file.names().into_iter().find(|name| !expected.contains_key(*name)) {
         return Err(format!("tensor `{name}` does not belong to the model"));
@@ -101,8 +98,9 @@ fn contents(
         if tensor.shape() != shape {
             return Err(format!("tensor `{name}` is {:?}, not {shape:?}", tensor.shape()));
         }
-        let values = widen(tensor.dtype(), tensor.data())
-            .ok_or_else(|| format!("tensor `{name}` is {}, not F32, BF16 or F16", tensor.dtype()))?;
+        let values = widen(tensor.dtype(), tensor.data()).ok_or_else(|| {
+            format!("tensor `{name}` is {}, not F32, BF16 or F16", tensor.dtype())
+        })?;
         if !values.iter().all(|x| x.is_finite()) {
             return Err(format!("tensor `{name}` has values that are not finite"));
         }

@@ -103,8 +103,8 @@ impl Trainer {
         self.step
     }
 
-    /// Makes one step on a batch of the recipe's number of sequences, of any lengths from two
-    /// tokens to one more than the context.
+    /// Makes one step on a batch of the recipe's number of sequences, each from two tokens to the
+    /// context long; every token after the first of each is predicted.
     ///
     /// After an error the model is as before.
     pub fn step(&mut self, batch: &[Vec<u32>]) -> Result<StepReport> {
@@ -170,12 +170,11 @@ impl Trainer {
         let slots: Vec<&Tensor> = self.variables.iter().map(Var::as_tensor).collect();
         let loss = model::loss(&self.config, &slots, batch)?;
         let gradients = loss.backward()?;
-        let of_slots = slots.iter().zip(&self.slots).map(|(tensor, slot)| {
-            match gradients.get(tensor) {
+        let of_slots =
+            slots.iter().zip(&self.slots).map(|(tensor, slot)| match gradients.get(tensor) {
                 Some(gradient) => with_floats([gradient], |[gradient]| gradient.to_vec()),
                 None => Ok(vec![0.0; slot.len()]),
-            }
-        });
+            });
         Ok((loss.to_scalar()?, of_slots.collect::<candle_core::Result<_>>()?))
     }
 

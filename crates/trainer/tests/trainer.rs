@@ -16,7 +16,7 @@ fn config() -> ModelConfig {
         n_layers: 2,
         n_heads: 4,
         n_kv_heads: 2,
-        context: 24,
+        context: 25,
         rope_theta: 10_000.0,
         rms_norm_eps: 1e-5,
         tied: true,
@@ -44,7 +44,8 @@ fn sequence(index: usize) -> Vec<u32> {
     let mut token = uniform_below(&mut stream, 32) as u32;
     let mut next = || {
         let is_random = uniform_below(&mut stream, 8) == 0;
-        token = if is_random { uniform_below(&mut stream, 32) as u32 } else { (token * 5 + 3) % 32 };
+        token =
+            if is_random { uniform_below(&mut stream, 32) as u32 } else { (token * 5 + 3) % 32 };
         token
     };
     (0..25).map(|_| next()).collect()
@@ -125,6 +126,40 @@ fn runs_beside_each_other_and_on_more_threads_give_the_same_bits() {
 fn a_seed_gives_one_model_and_another_seed_another() {
     assert!(parameters(&trainer(1)) == parameters(&trainer(1)));
     assert!(parameters(&trainer(1)) != parameters(&trainer(2)));
+}
+
+/// The engine's loss of a saved model over some sequences of one length.
+fn measured_by_engine(dir: &Path, sequences: &[Vec<u32>]) -> f64 {
+    let model = engine::Model::load(dir, &engine::no_limits()).unwrap().unwrap();
+    let options = engine::EvaluateOptions { threads: 1, ..Default::default() };
+    let losses = model.evaluate(sequences, &options).unwrap().unwrap();
+    losses.iter().map(|loss| loss.cross_entropy.value()).sum::<f64>() / losses.len() as f64
+}
+
+#[test]
+fn the_engine_measures_the_loss_that_the_trainer_reports() {
+    let home = tempfile::tempdir().unwrap();
+    let shapes = [
+        config(),
+        ModelConfig { tied: false, n_kv_heads: 4, ..config() },
+        ModelConfig { n_heads: 2, n_kv_heads: 1, rope_theta: 500_000.0, ..config() },
+        ModelConfig { context: 200, hidden: 48, intermediate: 40, ..config() },
+    ];
+    for (i, config) in shapes.into_iter().enumerate() {
+        let dir = home.path().join(i.to_string());
+        let length = config.context;
+        let longer = |index: usize| -> Vec<u32> {
+            (0..).flat_map(|i| sequence(index * 100 + i)).take(length).collect()
+        };
+        let mut trainer = Trainer::new(config, recipe(), Seed::of_number(i as u64)).unwrap();
+        for step in 0..12 {
+            trainer.step(&[step, 50, step + 100, 7].map(longer)).unwrap();
+        }
+        trainer.save_model(&dir).unwrap();
+        let unseen: Vec<Vec<u32>> = (1000..1010).map(longer).collect();
+        let (ours, engines) = (trainer.loss(&unseen).unwrap(), measured_by_engine(&dir, &unseen));
+        assert!((ours - engines).abs() < 1e-5, "shape {i}: trainer {ours}, engine {engines}");
+    }
 }
 
 #[test]

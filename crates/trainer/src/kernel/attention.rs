@@ -79,9 +79,8 @@ impl Rotation {
     /// The angles of the first `n_positions` positions, rounded as transformers rounds them.
     pub(crate) fn new(width: usize, theta: f64, n_positions: usize) -> Self {
         let half = width / 2;
-        let frequencies: Vec<f32> = (0..half)
-            .map(|i| (1.0 / theta.powf(2.0 * i as f64 / width as f64)) as f32)
-            .collect();
+        let frequencies: Vec<f32> =
+            (0..half).map(|i| (1.0 / theta.powf(2.0 * i as f64 / width as f64)) as f32).collect();
         let angles = (0..n_positions)
             .flat_map(|position| frequencies.iter().map(move |f| f64::from(position as f32 * f)));
         let (cosines, sines) = angles.map(|a| (a.cos() as f32, a.sin() as f32)).unzip();
@@ -91,34 +90,40 @@ impl Rotation {
     /// Rotates head by head: row i of `width` elements is position i. `source` holds the first
     /// row at its start and the others `stride` apart; results are dense and scaled.
     fn gather(&self, source: &[f32], stride: usize, scale: f32, result: &mut [f32]) {
-        with_vectors(#[inline(always)] || {
-            for (i, result) in result.chunks_exact_mut(2 * self.half).enumerate() {
-                let (cosines, sines) = self.position(i);
-                let row = &source[i * stride..i * stride + 2 * self.half];
-                let (low, high) = row.split_at(self.half);
-                let (result_low, result_high) = result.split_at_mut(self.half);
-                for j in 0..self.half {
-                    result_low[j] = (low[j] * cosines[j] - high[j] * sines[j]) * scale;
-                    result_high[j] = (high[j] * cosines[j] + low[j] * sines[j]) * scale;
+        with_vectors(
+            #[inline(always)]
+            || {
+                for (i, result) in result.chunks_exact_mut(2 * self.half).enumerate() {
+                    let (cosines, sines) = self.position(i);
+                    let row = &source[i * stride..i * stride + 2 * self.half];
+                    let (low, high) = row.split_at(self.half);
+                    let (result_low, result_high) = result.split_at_mut(self.half);
+                    for j in 0..self.half {
+                        result_low[j] = (low[j] * cosines[j] - high[j] * sines[j]) * scale;
+                        result_high[j] = (high[j] * cosines[j] + low[j] * sines[j]) * scale;
+                    }
                 }
-            }
-        });
+            },
+        );
     }
 
     /// The transpose of [`Self::gather`]: rotates dense rows back and writes them `stride` apart.
     fn scatter(&self, rows: &[f32], scale: f32, target: &mut [f32], stride: usize) {
-        with_vectors(#[inline(always)] || {
-            for (i, row) in rows.chunks_exact(2 * self.half).enumerate() {
-                let (cosines, sines) = self.position(i);
-                let (low, high) = row.split_at(self.half);
-                let target = &mut target[i * stride..i * stride + 2 * self.half];
-                let (target_low, target_high) = target.split_at_mut(self.half);
-                for j in 0..self.half {
-                    target_low[j] = (low[j] * cosines[j] + high[j] * sines[j]) * scale;
-                    target_high[j] = (high[j] * cosines[j] - low[j] * sines[j]) * scale;
+        with_vectors(
+            #[inline(always)]
+            || {
+                for (i, row) in rows.chunks_exact(2 * self.half).enumerate() {
+                    let (cosines, sines) = self.position(i);
+                    let (low, high) = row.split_at(self.half);
+                    let target = &mut target[i * stride..i * stride + 2 * self.half];
+                    let (target_low, target_high) = target.split_at_mut(self.half);
+                    for j in 0..self.half {
+                        target_low[j] = (low[j] * cosines[j] + high[j] * sines[j]) * scale;
+                        target_high[j] = (high[j] * cosines[j] - low[j] * sines[j]) * scale;
+                    }
                 }
-            }
-        });
+            },
+        );
     }
 
     #[inline(always)]
@@ -216,13 +221,16 @@ impl<'a> Sequence<'a> {
             MatrixMut::new(scores, end - start, end),
             Write::Replace,
         );
-        with_vectors(#[inline(always)] || {
-            for (i, row) in scores.chunks_exact_mut(end).enumerate() {
-                let (seen, unseen) = row.split_at_mut(start + i + 1);
-                softmax(seen);
-                unseen.fill(0.0);
-            }
-        });
+        with_vectors(
+            #[inline(always)]
+            || {
+                for (i, row) in scores.chunks_exact_mut(end).enumerate() {
+                    let (seen, unseen) = row.split_at_mut(start + i + 1);
+                    softmax(seen);
+                    unseen.fill(0.0);
+                }
+            },
+        );
         scores
     }
 
@@ -313,22 +321,20 @@ impl<'a> Sequence<'a> {
             MatrixMut::strided(of_value, end, width, heads.packed_width()),
             Write::Add,
         );
-        multiply_alone(
-            gradient_rows,
-            value.t(),
-            MatrixMut::new(of_scores, n, end),
-            Write::Replace,
-        );
-        with_vectors(#[inline(always)] || {
-            let rows = of_scores.chunks_exact_mut(end).zip(probabilities.chunks_exact(end));
-            for (i, (of_scores, probabilities)) in rows.take(n).enumerate() {
-                let row = i * stride..i * stride + width;
-                let shared = dot(&gradient[row.clone()], &result[row]);
-                for (of_score, probability) in of_scores.iter_mut().zip(probabilities) {
-                    *of_score = probability * (*of_score - shared);
+        multiply_alone(gradient_rows, value.t(), MatrixMut::new(of_scores, n, end), Write::Replace);
+        with_vectors(
+            #[inline(always)]
+            || {
+                let rows = of_scores.chunks_exact_mut(end).zip(probabilities.chunks_exact(end));
+                for (i, (of_scores, probabilities)) in rows.take(n).enumerate() {
+                    let row = i * stride..i * stride + width;
+                    let shared = dot(&gradient[row.clone()], &result[row]);
+                    for (of_score, probability) in of_scores.iter_mut().zip(probabilities) {
+                        *of_score = probability * (*of_score - shared);
+                    }
                 }
-            }
-        });
+            },
+        );
     }
 }
 

@@ -46,8 +46,7 @@ pub(crate) fn loss_and_gradients(
 ) -> (f64, Gradients) {
     let vocabulary = weight.len() / width;
     let mut logits = vec![0.0; ROWS_PER_BLOCK.min(targets.len()) * vocabulary];
-    let mut gradients =
-        Gradients { rows: vec![0.0; rows.len()], weight: vec![0.0; weight.len()] };
+    let mut gradients = Gradients { rows: vec![0.0; rows.len()], weight: vec![0.0; weight.len()] };
     let share = 1.0 / targets.len() as f32;
     let blocks = rows
         .chunks(ROWS_PER_BLOCK * width)
@@ -96,13 +95,16 @@ fn cross_entropy(
         .par_chunks_mut(ROWS_PER_TASK * vocabulary)
         .zip(targets.par_chunks(ROWS_PER_TASK))
         .map(|(logits, targets)| {
-            with_vectors(#[inline(always)] || {
-                let mut loss = 0.0;
-                for (row, target) in logits.chunks_exact_mut(vocabulary).zip(targets) {
-                    loss += cross_entropy_row(row, *target as usize, share);
-                }
-                loss
-            })
+            with_vectors(
+                #[inline(always)]
+                || {
+                    let mut loss = 0.0;
+                    for (row, target) in logits.chunks_exact_mut(vocabulary).zip(targets) {
+                        loss += cross_entropy_row(row, *target as usize, share);
+                    }
+                    loss
+                },
+            )
         })
         .collect();
     losses.iter().sum()

@@ -18,14 +18,17 @@ pub(crate) fn forward(x: &[f32], gain: &[f32], eps: f32) -> Vec<f32> {
     let mut normed = vec![0.0; x.len()];
     let task = ROWS_PER_TASK * width;
     normed.par_chunks_mut(task).zip(x.par_chunks(task)).for_each(|(normed, x)| {
-        with_vectors(#[inline(always)] || {
-            for (normed, x) in normed.chunks_exact_mut(width).zip(x.chunks_exact(width)) {
-                let scale = scale(x, eps);
-                for ((normed, x), gain) in normed.iter_mut().zip(x).zip(gain) {
-                    *normed = x * scale * gain;
+        with_vectors(
+            #[inline(always)]
+            || {
+                for (normed, x) in normed.chunks_exact_mut(width).zip(x.chunks_exact(width)) {
+                    let scale = scale(x, eps);
+                    for ((normed, x), gain) in normed.iter_mut().zip(x).zip(gain) {
+                        *normed = x * scale * gain;
+                    }
                 }
-            }
-        });
+            },
+        );
     });
     normed
 }
@@ -39,11 +42,15 @@ pub(crate) fn backward(x: &[f32], gain: &[f32], eps: f32, gradient: &mut [f32]) 
         .zip(x.par_chunks(task))
         .map(|(gradient, x)| {
             let mut of_gain = vec![0.0; width];
-            with_vectors(#[inline(always)] || {
-                for (gradient, x) in gradient.chunks_exact_mut(width).zip(x.chunks_exact(width)) {
-                    backward_row(x, gain, eps, gradient, &mut of_gain);
-                }
-            });
+            with_vectors(
+                #[inline(always)]
+                || {
+                    for (gradient, x) in gradient.chunks_exact_mut(width).zip(x.chunks_exact(width))
+                    {
+                        backward_row(x, gain, eps, gradient, &mut of_gain);
+                    }
+                },
+            );
             of_gain
         })
         .collect();

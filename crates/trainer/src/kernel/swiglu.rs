@@ -11,15 +11,18 @@ pub(crate) fn forward(gate_up: &[f32], width: usize) -> Vec<f32> {
     let mut result = vec![0.0; gate_up.len() / 2];
     let task = ROWS_PER_TASK * width;
     result.par_chunks_mut(task).zip(gate_up.par_chunks(2 * task)).for_each(|(result, gate_up)| {
-        with_vectors(#[inline(always)] || {
-            let rows = result.chunks_exact_mut(width).zip(gate_up.chunks_exact(2 * width));
-            for (result, gate_up) in rows {
-                let (gate, up) = gate_up.split_at(width);
-                for ((result, gate), up) in result.iter_mut().zip(gate).zip(up) {
-                    *result = gate * sigmoid(*gate) * up;
+        with_vectors(
+            #[inline(always)]
+            || {
+                let rows = result.chunks_exact_mut(width).zip(gate_up.chunks_exact(2 * width));
+                for (result, gate_up) in rows {
+                    let (gate, up) = gate_up.split_at(width);
+                    for ((result, gate), up) in result.iter_mut().zip(gate).zip(up) {
+                        *result = gate * sigmoid(*gate) * up;
+                    }
                 }
-            }
-        });
+            },
+        );
     });
     result
 }
@@ -33,15 +36,18 @@ pub(crate) fn backward(gate_up: &[f32], width: usize, gradient: &[f32]) -> Vec<f
         .zip(gate_up.par_chunks(2 * task))
         .zip(gradient.par_chunks(task))
         .for_each(|((result, gate_up), gradient)| {
-            with_vectors(#[inline(always)] || {
-                let rows = result
-                    .chunks_exact_mut(2 * width)
-                    .zip(gate_up.chunks_exact(2 * width))
-                    .zip(gradient.chunks_exact(width));
-                for ((result, gate_up), gradient) in rows {
-                    backward_row(result, gate_up, gradient);
-                }
-            });
+            with_vectors(
+                #[inline(always)]
+                || {
+                    let rows = result
+                        .chunks_exact_mut(2 * width)
+                        .zip(gate_up.chunks_exact(2 * width))
+                        .zip(gradient.chunks_exact(width));
+                    for ((result, gate_up), gradient) in rows {
+                        backward_row(result, gate_up, gradient);
+                    }
+                },
+            );
         });
     result
 }

@@ -13,7 +13,7 @@ fn config(tied: bool) -> ModelConfig {
         n_layers: 2,
         n_heads: 4,
         n_kv_heads: 2,
-        context: 80,
+        context: 81,
         rope_theta: 100.0,
         rms_norm_eps: 1e-5,
         tied,
