@@ -100,7 +100,8 @@ pub struct EvaluateArgs {
     /// Folder with `config.json` and `model.safetensors`.
     #[arg(long, value_name = "DIR")]
     pub model: PathBuf,
-    /// JSON file `{"sequences": [[ids]]}`; every token after the first of each is predicted.
+    /// JSON file `{"sequences": [[ids]]}`, `-` for standard input; every token after the first
+    /// of each is predicted.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["text", "tokenizer", "sequence_length"], required_unless_present = "text")]
     pub tokens: Option<PathBuf>,
     /// UTF-8 text, packed into sequences.
