@@ -86,7 +86,8 @@ mod tests {
                 let mut found = product.iter();
                 for row in rows.chunks(n_in) {
                     for output in parameters.chunks(n_in) {
-                        prop_assert_eq!(found.next().unwrap().to_bits(), defined(row, output).to_bits());
+                        let found = found.next().unwrap().to_bits();
+                        prop_assert_eq!(found, defined(row, output).to_bits());
                     }
                 }
             }

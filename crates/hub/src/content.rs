@@ -283,7 +283,8 @@ mod tests {
         fn a_plain_path_stays_inside_its_folder(path in "[a./\\\\~:%\u{2024}\u{ff0e} A0_-]{0,12}") {
             if is_plain_path(&path) {
                 prop_assert!(path.is_ascii() && !path.starts_with('/') && !path.contains('\\'));
-                prop_assert!(path.split('/').all(|part| !part.is_empty() && !part.trim_matches('.').is_empty()));
+                let is_name = |part: &str| !part.trim_matches('.').is_empty();
+                prop_assert!(path.split('/').all(is_name));
                 prop_assert_eq!(Path::new("/x").join(&path).components().count(), 2 + path.split('/').count());
             }
             for outside in ["../", "/", "./"] {

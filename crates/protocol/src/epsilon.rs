@@ -54,7 +54,8 @@ mod tests {
         #[test]
         fn linear_epsilon_never_grows_with_age(age in 0u64..60_000, more in 0u64..60_000) {
             let now = Block(200_000);
-            let (young, old) = (LINEAR.at(now, Block(200_000 - age)), LINEAR.at(now, Block(200_000 - age - more)));
+            let young = LINEAR.at(now, Block(200_000 - age));
+            let old = LINEAR.at(now, Block(200_000 - age - more));
             prop_assert!(old <= young && (0.0005..=0.005).contains(&old));
         }
     }

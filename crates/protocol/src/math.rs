@@ -87,7 +87,9 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(1000))]
 
         #[test]
-        fn exp_agrees_with_the_library_to_1e_15(x in prop_oneof![-708.0..709.7, -40.0..40.0, -1.0..1.0]) {
+        fn exp_agrees_with_the_library_to_1e_15(
+            x in prop_oneof![-708.0..709.7, -40.0..40.0, -1.0..1.0],
+        ) {
             let (ours, library) = (exp(x), x.exp());
             prop_assert!((ours - library).abs() <= 1e-15 * library, "{ours:e} {library:e}");
         }

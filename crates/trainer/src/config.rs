@@ -62,15 +62,15 @@ impl ModelConfig {
                 return refuse(format!("`{name}` is {size}, not between 1 and {max}"));
             }
         }
-        if self.hidden % self.n_heads != 0 {
+        if !self.hidden.is_multiple_of(self.n_heads) {
             let (hidden, n_heads) = (self.hidden, self.n_heads);
             return refuse(format!("{n_heads} heads do not divide a hidden size of {hidden}"));
         }
-        if self.head_width() % 2 != 0 {
+        if !self.head_width().is_multiple_of(2) {
             let width = self.head_width();
             return refuse(format!("heads are {width} wide, rotary positions need an even width"));
         }
-        if self.n_heads % self.n_kv_heads != 0 {
+        if !self.n_heads.is_multiple_of(self.n_kv_heads) {
             let (n_heads, n_kv_heads) = (self.n_heads, self.n_kv_heads);
             return refuse(format!("{n_kv_heads} key heads do not divide {n_heads} query heads"));
         }

@@ -102,10 +102,10 @@ mod tests {
         let wrong = |recipe: Recipe| recipe.check().unwrap_err().to_string();
         let recipe = Recipe::default();
         assert!(recipe.check().is_ok());
-        assert!(wrong(Recipe { lr: f64::NAN, ..recipe.clone() }).contains("`lr`"));
-        assert!(wrong(Recipe { lr_min: 1.0, ..recipe.clone() }).contains("`lr_min`"));
-        assert!(wrong(Recipe { warmup_steps: 2000, ..recipe.clone() }).contains("`warmup_steps`"));
-        assert!(wrong(Recipe { beta2: 1.0, ..recipe.clone() }).contains("`beta2`"));
+        assert!(wrong(Recipe { lr: f64::NAN, ..recipe }).contains("`lr`"));
+        assert!(wrong(Recipe { lr_min: 1.0, ..recipe }).contains("`lr_min`"));
+        assert!(wrong(Recipe { warmup_steps: 2000, ..recipe }).contains("`warmup_steps`"));
+        assert!(wrong(Recipe { beta2: 1.0, ..recipe }).contains("`beta2`"));
         assert!(wrong(Recipe { clip_norm: 0.0, ..recipe }).contains("`clip_norm`"));
     }
 }

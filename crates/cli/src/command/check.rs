@@ -69,15 +69,14 @@ impl Report {
     fn new(dir: &Path, competition: &Competition) -> anyhow::Result<Self> {
         // A model that breaks a limit of the competition is described all the same.
         let described = engine::inspect(dir, &engine::no_limits())?.ok();
-        // Hashing what is far too large would take long and could not save it.
-        let too_large = engine::inspect(dir, &competition.model)?
+        // What is far too large takes long to hash, and what is no model has no hash.
+        let hopeless = engine::inspect(dir, &competition.model)?
             .err()
-            .filter(|reason| reason.code == ReasonCode::TooLarge);
-        let (files, judged) = match too_large {
+            .filter(|reason| matches!(reason.code, ReasonCode::TooLarge | ReasonCode::FileRefused));
+        let (files, judged) = match hopeless {
             Some(reason) => (None, Err(reason)),
             None => {
-                let files = list_folder(dir)
-                    .hint("such a folder cannot be published: leave the file out")?;
+                let files = list_folder(dir).hint("a hub takes plain, visible files only")?;
                 let judged = match intake::refusal(&files, &competition.model) {
                     Some(reason) => Err(reason),
                     None => plug::check(dir, competition)?,

@@ -42,9 +42,9 @@ pub fn run(args: &DemoArgs) -> anyhow::Result<ExitCode> {
     let mut report = Report::new(&network, &rounds, args.seed)?;
     report.wall_seconds = started.elapsed().as_secs_f64();
     if args.json {
-        print_json(&report)?
+        print_json(&report)?;
     } else {
-        terminal::print(&summary::text(&report))?
+        terminal::print(&summary::text(&report))?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -102,7 +102,9 @@ fn unsafe_code_says_why_it_is_sound_and_stays_in_the_kernels() {
                 found.push(format!("{place}: unsafe outside the kernels"));
             }
             let above = &lines[number.saturating_sub(LINES_ABOVE_MAX)..=number];
-            if !above.iter().any(|line| line.to_lowercase().contains("safety")) {
+            let is_reason = |line: &&str| line.to_lowercase().contains("safety");
+            let covers_all = |line: &&str| line.contains("SAFETY of every");
+            if !above.iter().any(is_reason) && !lines[..number].iter().any(covers_all) {
                 found.push(format!("{place}: no `SAFETY:` says why this is sound"));
             }
         }

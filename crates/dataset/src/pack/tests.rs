@@ -1,3 +1,5 @@
+//! Packing: every token once, in order, and the same for everybody.
+
 use super::*;
 use crate::{FilesSource, GeneratedSource};
 use proptest::prelude::*;

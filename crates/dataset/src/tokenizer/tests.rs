@@ -1,3 +1,5 @@
+//! Tokenizers: trained the same everywhere, pinned, and lossless.
+
 use super::*;
 use crate::GeneratedSource;
 use proptest::prelude::*;

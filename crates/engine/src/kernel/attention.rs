@@ -34,7 +34,8 @@ impl HeadShape {
         self.head_size.div_ceil(LANES)
     }
 
-    /// Numbers of keys `[capacity / 16][head_size][16]` and values `[head_size / 16][capacity][16]`.
+    /// Numbers of keys `[capacity / 16][head_size][16]` and of values
+    /// `[head_size / 16][capacity][16]`.
     pub(crate) fn n_numbers(self) -> usize {
         self.padded() * (self.head_size + self.n_value_panels() * LANES)
     }

@@ -1,3 +1,5 @@
+//! The door: what gets in, what is refused and why, and what is trouble of our own.
+
 use super::*;
 use crate::{FaultyHub, StoreHub, content::list_folder, faulty::Faults};
 use protocol::{CompetitionId, Repo, Revision, Seed};

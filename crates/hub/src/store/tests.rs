@@ -1,3 +1,5 @@
+//! The hub in a folder: exact bytes or an error, whenever the power fails.
+
 use super::*;
 use std::{
     collections::BTreeMap,

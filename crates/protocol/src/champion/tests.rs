@@ -1,3 +1,5 @@
+//! The line of champions on small examples; `tests/it` has its invariants.
+
 use super::*;
 use crate::{
     Digest, Loss, Seniority,

@@ -1,3 +1,5 @@
+//! Commitments: one text each, and a reason for any other bytes.
+
 use super::*;
 use proptest::prelude::*;
 
@@ -102,7 +104,9 @@ proptest! {
     }
 
     #[test]
-    fn p3_any_bytes_are_a_commitment_or_a_reason(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+    fn p3_any_bytes_are_a_commitment_or_a_reason(
+        bytes in prop::collection::vec(any::<u8>(), 0..200),
+    ) {
         let _ = Commitment::parse(&bytes);
     }
 }

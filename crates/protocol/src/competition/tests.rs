@@ -1,3 +1,5 @@
+//! Competition files: what they hold, and what is refused where.
+
 use super::*;
 
 const TINY: &str = include_str!("../../../../testdata/scoring/competition.toml");

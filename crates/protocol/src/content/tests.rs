@@ -1,3 +1,5 @@
+//! Hashes: frozen, those of the reference, and what changes them.
+
 use super::*;
 use proptest::prelude::*;
 

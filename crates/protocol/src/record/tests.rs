@@ -1,3 +1,5 @@
+//! Records: canonical, frozen, and verified by anyone.
+
 use super::*;
 use crate::{Loss, Reason, ReasonCode};
 

@@ -1,3 +1,5 @@
+//! Scores of whole rounds on small examples; `tests/it` has their invariants.
+
 use super::*;
 use crate::{Digest, Loss, Seniority, competition::LossKind};
 

@@ -1,3 +1,5 @@
+//! Moving averages, merging, rounding, softmax.
+
 use super::*;
 use proptest::prelude::*;
 

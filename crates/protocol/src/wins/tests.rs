@@ -1,3 +1,5 @@
+//! Who wins a batch: equation 3 on small examples.
+
 use super::*;
 
 const FIXED: Epsilon = Epsilon::Fixed { value: 0.005 };

@@ -286,7 +286,8 @@ proptest! {
             // One hotkey per slot and round; a slot changes hands, vanishes and returns.
             let mut slots = BTreeMap::new();
             for ((uid, key), value) in round {
-                slots.insert(Uid(uid), (Miner { uid: Uid(uid), hotkey: AccountId([key; 32]) }, value));
+                let miner = Miner { uid: Uid(uid), hotkey: AccountId([key; 32]) };
+                slots.insert(Uid(uid), (miner, value));
             }
             let (miners, values): (Vec<Miner>, Vec<f64>) = slots.into_values().unzip();
             let step: Vec<(Miner, f64)> = miners.into_iter().zip(softmax(&values, 0.3)).collect();
@@ -316,7 +317,9 @@ proptest! {
         tournament in tournaments(WINS),
     ) {
         let Tournament { rules, now, entries, .. } = &tournament;
-        let side = |e: &Entry, k: usize| Side { uid: e.uid, seniority: e.seniority, loss: e.losses[k] };
+        let side = |entry: &Entry, k: usize| {
+            Side { uid: entry.uid, seniority: entry.seniority, loss: entry.losses[k] }
+        };
         for (verdict, model) in tournament.score().iter().zip(entries) {
             let others = entries.iter().filter(|other| other.uid != model.uid);
             let wins = others.flat_map(|other| {

@@ -100,7 +100,8 @@ pub(crate) fn multiply_alone(a: Matrix<'_>, b: Matrix<'_>, c: MatrixMut<'_>, wri
     checked_gemm(a, b, c, write, gemm::Parallelism::None);
 }
 
-#[allow(unsafe_code)]
+// The view of `c` is given away so that nobody else writes while the product is written.
+#[allow(unsafe_code, clippy::needless_pass_by_value)]
 fn checked_gemm(
     a: Matrix<'_>,
     b: Matrix<'_>,

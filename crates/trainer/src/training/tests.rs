@@ -67,7 +67,7 @@ fn loss(trainer: &Trainer, batch: &Batch) -> f64 {
 /// The derivative of the loss when one slot moves along `direction`.
 fn slope(trainer: &Trainer, batch: &Batch, variable: &Var, direction: &[f32], step: f32) -> f64 {
     let before = value(variable);
-    let mut at = |sign: f32| {
+    let at = |sign: f32| {
         let moved: Vec<f32> =
             before.iter().zip(direction).map(|(x, d)| x + sign * step * d).collect();
         set(variable, &moved);
@@ -94,9 +94,16 @@ fn the_gradient_of_every_parameter_agrees_with_finite_differences() {
             // Along the gradient, and along random signs: every element takes part.
             let along: Vec<f32> = gradient.iter().map(|x| x / norm as f32).collect();
             let root = (slot.len() as f32).sqrt();
-            let signs: Vec<f32> = (0..slot.len())
-                .map(|_| if stream.next_u32() % 2 == 0 { root.recip() } else { -root.recip() })
-                .collect();
+            let signs: Vec<f32> =
+                (0..slot.len())
+                    .map(|_| {
+                        if stream.next_u32().is_multiple_of(2) {
+                            root.recip()
+                        } else {
+                            -root.recip()
+                        }
+                    })
+                    .collect();
             for direction in [along, signs] {
                 let exact: f64 =
                     gradient.iter().zip(&direction).map(|(g, d)| f64::from(g * d)).sum();

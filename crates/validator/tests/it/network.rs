@@ -227,10 +227,12 @@ pub(crate) struct Heard(pub(crate) Vec<Event>);
 
 impl Heard {
     pub(crate) fn rounds(&self) -> Vec<&RoundSummary> {
-        let round = |event| match event {
-            &Event::RoundEnded(ref summary) => Some(summary),
-            _ => None,
-        };
+        fn round(event: &Event) -> Option<&RoundSummary> {
+            match event {
+                Event::RoundEnded(summary) => Some(summary),
+                _ => None,
+            }
+        }
         self.0.iter().filter_map(round).collect()
     }
 

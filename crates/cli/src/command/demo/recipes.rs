@@ -24,7 +24,7 @@ pub fn of(role: Role, competition: &Competition, rounds: u64) -> (ModelConfig, R
         rms_norm_eps: 1e-5,
         tied: true,
     };
-    let large = ModelConfig { hidden: 128, intermediate: 344, n_layers: 3, ..small.clone() };
+    let large = ModelConfig { hidden: 128, intermediate: 344, n_layers: 3, ..small };
     let share = |per_block: u64, percent: u64| per_block * n_blocks * percent / 100;
     let rebase = Strategy::Rebase { patience_blocks: 10 };
     let (config, lr, schedule) = match role {

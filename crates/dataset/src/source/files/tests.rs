@@ -1,3 +1,5 @@
+//! Corpora of files: what is read, how it is cut and split, and every kind of bad corpus.
+
 use super::*;
 use proptest::prelude::*;
 use std::collections::BTreeSet;
