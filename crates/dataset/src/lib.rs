@@ -1,7 +1,7 @@
 //! Seeded random sampling of text into batches of tokens.
 //!
 //! A [`Source`] holds documents; [`sample::sample`] draws some with a seed, a [`Tokenizer`] turns
-//! them //! into tokens, and [`pack::batches`] cuts the tokens into sequences of equal length.
+//! them into tokens, and [`pack::batches`] cuts the tokens into sequences of equal length.
 
 pub mod error;
 pub mod pack;

@@ -42,7 +42,8 @@ const INDEX_BYTES_MAX: u64 = 16 << 20;
 /// Models that passed the door, in a folder of their own.
 ///
 /// Any number of threads and processes may use the folder at once. What one `Intake` has let in is
-/// not thrown away by it for as long as it lives: open one for a round, and the round's models stay.
+/// not thrown away by it for as long as it lives: open one for a round, and the models of the round
+/// stay.
 #[derive(Debug)]
 pub struct Intake {
     shelf: Shelf,

@@ -1,7 +1,7 @@
 //! The miner service: train or take a model, check it, publish it, commit to it; rebase.
 //!
-//! A [`Miner`] is driven by blocks: at each one it trains for some steps, measures itself on text it
-//! holds back, and when it is clearly better than what it last published it goes through the one
+//! A [`Miner`] is driven by blocks: at each one it trains for some steps, measures itself on text
+//! it holds back, and when it is clearly better than what it last published it goes through the one
 //! door that every model takes, [`Publisher::publish`]: check, publish on the hub, commit on the
 //! chain. How training works is not its business: it is given something that can [`Train`].
 

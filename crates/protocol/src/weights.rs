@@ -137,8 +137,8 @@ impl TryFrom<Vec<Average>> for MovingAverage {
 /// Weights of a subnet from its competitions, each with its reward share; they sum to 1, or all
 /// are absent.
 ///
-/// Only miners in `registered` count. A competition in which none of them has weight hands its share
-/// to the others, in proportion to theirs.
+/// Only miners in `registered` count. A competition in which none of them has weight hands its
+/// share to the others, in proportion to theirs.
 pub fn merge(
     competitions: &[(f64, &MovingAverage)],
     registered: &BTreeSet<Miner>,

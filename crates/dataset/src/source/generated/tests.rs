@@ -203,7 +203,7 @@ proptest! {
         let places = &names[world.people.len()..];
         for kind in [people, places] {
             for (i, a) in kind.iter().enumerate() {
-                let is_told_apart = |b: &&str| !a.starts_with(*b) && !b.starts_with(*a);
+                let is_told_apart = |b: &&String| !a.starts_with(*b) && !b.starts_with(*a);
                 prop_assert!(kind[i + 1..].iter().all(is_told_apart));
             }
         }
