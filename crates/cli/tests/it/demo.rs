@@ -50,7 +50,7 @@ fn corpus(folder: &TempDir) -> String {
     let words: Vec<String> =
         (0..300).map(|_| (0..1 + below(3)).map(|_| syllables[below(12)]).collect()).collect();
     let mut text = String::new();
-    for i in 0..12_000 {
+    for i in 0..20_000 {
         for _ in 0..4 + below(6) {
             text.push_str(&words[below(300) * below(300) / 300]);
             text.push(' ');

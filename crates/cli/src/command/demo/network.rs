@@ -107,6 +107,8 @@ fn contest(args: &DemoArgs) -> anyhow::Result<Contest> {
             let source = FilesSource::open(path).hint(
                 "the corpus is UTF-8 text: a file, or a folder of .txt, .md and .jsonl files",
             )?;
+            // Whole, so that the rules hold wherever they are read.
+            let path = path.canonicalize().unwrap_or_else(|_| path.clone());
             competition.dataset = DatasetRules::Files {
                 path: path.display().to_string(),
                 sha256: Some(source.digest()),
