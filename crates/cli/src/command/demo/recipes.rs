@@ -8,8 +8,8 @@ use trainer::{ModelConfig, Recipe};
 /// Model, recipe and plan of a training miner for a run of `rounds` rounds.
 ///
 /// honest-1 is small and quick and spends its budget of steps early; honest-2 is larger, comes
-/// later and better, but its budget ends before its schedule does; the rebaser has no model of its own: it goes on from the champion's,
-/// with a short schedule of its own, and works harder than either.
+/// later and better, but its budget ends before its schedule does; the rebaser has no model of its
+/// own: it goes on from the champion's, with a short schedule, for as long as the run lasts.
 pub fn of(role: Role, competition: &Competition, rounds: u64) -> (ModelConfig, Recipe, Plan) {
     let n_blocks = last_seed(competition.evaluation.blocks_per_round, rounds) - N_SET_UP_BLOCKS;
     let small = ModelConfig {
