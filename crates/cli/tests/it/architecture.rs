@@ -59,10 +59,16 @@ fn manifest(name: &str) -> toml::Table {
     tree::read(&path).parse().unwrap_or_else(|error| panic!("`{path}`: {error}"))
 }
 
-/// The entries of one section of a manifest.
+/// The entries of one section of a manifest, those for some platforms included.
 fn section<'a>(manifest: &'a toml::Table, name: &str) -> Vec<(&'a str, &'a toml::Value)> {
-    let entries = manifest.get(name).and_then(toml::Value::as_table);
-    entries.into_iter().flatten().map(|(name, value)| (name.as_str(), value)).collect()
+    let platforms = manifest.get("target").and_then(toml::Value::as_table);
+    let platforms = platforms.into_iter().flat_map(|platforms| platforms.values());
+    let tables = platforms.filter_map(toml::Value::as_table).chain([manifest]);
+    tables
+        .filter_map(|table| table.get(name).and_then(toml::Value::as_table))
+        .flatten()
+        .map(|(name, value)| (name.as_str(), value))
+        .collect()
 }
 
 /// Why `name` may not use `used`, if it may not.
