@@ -2,7 +2,10 @@
 
 use crate::ledger::GenesisError;
 use protocol::{Block, NetUid, yuma};
-use serde::{Deserialize, Serialize};
+use serde::{
+    Deserialize, Serialize,
+    de::{IntoDeserializer, value::Error as ValueError},
+};
 
 /// The chain could not be read or called.
 #[derive(Debug, thiserror::Error)]
@@ -24,13 +27,57 @@ pub enum Error {
     #[error("the chain refused a call: {0}")]
     Refused(#[from] CallError),
     /// Too many calls wait for a block already.
-    #[error("{0} calls wait for a block already")]
-    PoolFull(usize),
+    #[error("too many calls wait for a block already")]
+    PoolFull,
     /// The chain could not be reached, or its answer got lost on the way.
     #[error("the chain did not answer `{request}`")]
     Unavailable {
         /// What was asked.
         request: &'static str,
+    },
+    /// There is no connection to the endpoint.
+    #[error("cannot connect to `{url}`")]
+    Connect {
+        /// The endpoint.
+        url: String,
+        /// Why the last try failed.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The endpoint answered with an error, or with something that does not read.
+    #[error("the chain answered `{request}` with: {text}")]
+    Answer {
+        /// What was asked.
+        request: &'static str,
+        /// What came back.
+        text: String,
+    },
+    /// The runtime lacks something that this program needs.
+    #[error("the runtime of this chain has no `{what}`")]
+    Incompatible {
+        /// What it lacks.
+        what: String,
+    },
+    /// The endpoint is behind what it called final before.
+    #[error("the endpoint lags: block {newest} was final, now it says {said}")]
+    Lagging {
+        /// The newest final block that it named.
+        newest: Block,
+        /// What it calls the newest now.
+        said: Block,
+    },
+    /// No block has become final for too long.
+    #[error("the endpoint stalls: block {newest} has been the newest for {seconds} s")]
+    Stalled {
+        /// The newest final block.
+        newest: Block,
+        /// How long it has been that.
+        seconds: u64,
+    },
+    /// The endpoint changed a block that it had called final.
+    #[error("the endpoint contradicts itself: final block {block} has another hash than before")]
+    Contradiction {
+        /// The block.
+        block: Block,
     },
     /// A chain cannot start like this.
     #[error("this genesis cannot start a chain")]
@@ -49,15 +96,26 @@ impl Error {
     /// Whether the same request may succeed later.
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::PoolFull(_) | Self::Unavailable { .. } => true,
+            Self::PoolFull
+            | Self::Unavailable { .. }
+            | Self::Connect { .. }
+            | Self::Lagging { .. }
+            | Self::Stalled { .. } => true,
             Self::NoState { at, newest, .. } => at > newest,
-            Self::NoSubnet(_) | Self::Refused(_) | Self::Genesis(_) | Self::Epoch { .. } => false,
+            Self::NoSubnet(_)
+            | Self::Refused(_)
+            | Self::Genesis(_)
+            | Self::Epoch { .. }
+            | Self::Answer { .. }
+            | Self::Incompatible { .. }
+            | Self::Contradiction { .. } => false,
         }
     }
 }
 
-/// Why a call was refused; the names are those of the chain's own errors.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, thiserror::Error)]
+/// Why a call was refused; the names are those of the chain's own errors, the aliases what the
+/// chain of 2024 called the same.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, thiserror::Error)]
 pub enum CallError {
     /// The signature is not one of the signer over this call on this chain.
     #[error("`BadSignature`: not signed by its signer for this chain")]
@@ -65,6 +123,9 @@ pub enum CallError {
     /// The nonce was used already, or leaves a gap.
     #[error("`BadNonce`: used already, or not the signer's next")]
     BadNonce,
+    /// The signer never had money, a hotkey or an owner.
+    #[error("`UnknownSigner`: the signer has no account; send it some TAO first")]
+    UnknownSigner,
     /// The call is larger than a block takes.
     #[error("`ExhaustsResources`: the call is too large")]
     ExhaustsResources,
@@ -91,6 +152,7 @@ pub enum CallError {
     TooManyRegistrationsThisInterval,
     /// The hotkey has a slot already.
     #[error("`HotKeyAlreadyRegisteredInSubNet`: the hotkey has a slot already")]
+    #[serde(alias = "AlreadyRegistered")]
     HotKeyAlreadyRegisteredInSubNet,
     /// The balance does not cover the amount.
     #[error("`NotEnoughBalanceToStake`: the balance does not cover the amount")]
@@ -130,36 +192,112 @@ pub enum CallError {
     UidsLengthExceedUidsInSubNet,
     /// The signer has no slot.
     #[error("`HotKeyNotRegisteredInSubNet`: the signer has no slot on the subnet")]
+    #[serde(alias = "NotRegistered")]
     HotKeyNotRegisteredInSubNet,
     /// The stake is below the threshold.
     #[error("`NotEnoughStakeToSetWeights`: the stake is below the threshold")]
     NotEnoughStakeToSetWeights,
     /// The validator runs older rules than the subnet asks for.
     #[error("`IncorrectWeightVersionKey`: the validator runs an older version")]
+    #[serde(alias = "IncorrectNetworkVersionKey")]
     IncorrectWeightVersionKey,
     /// The last weights are too recent.
     #[error("`SettingWeightsTooFast`: the last weights are too recent")]
     SettingWeightsTooFast,
     /// Only permitted validators weigh others.
     #[error("`NeuronNoValidatorPermit`: the signer holds no validator permit")]
+    #[serde(alias = "NoValidatorPermit")]
     NeuronNoValidatorPermit,
     /// A uid stands twice.
     #[error("`DuplicateUids`: a uid stands twice")]
     DuplicateUids,
     /// A uid has no slot.
     #[error("`UidVecContainInvalidOne`: a uid has no slot")]
+    #[serde(alias = "InvalidUid")]
     UidVecContainInvalidOne,
     /// Fewer weights than the subnet asks for.
     #[error("`WeightVecLengthIsLow`: fewer weights than the subnet asks for")]
+    #[serde(alias = "NotSettingEnoughWeights")]
     WeightVecLengthIsLow,
     /// One weight takes more than its share.
     #[error("`MaxWeightExceeded`: one weight takes more than the subnet allows")]
     MaxWeightExceeded,
+    /// Only the owner of the subnet may do this.
+    #[error("`BadOrigin`: only the owner of the subnet may do this")]
+    BadOrigin,
+    /// The value is outside the range that the chain allows.
+    #[error("`ValueNotInBounds`: the chain does not allow this value")]
+    ValueNotInBounds,
+    /// The subnet takes weights by commit and reveal only.
+    #[error("`CommitRevealEnabled`: commit to the weights first, then reveal them")]
+    CommitRevealEnabled,
+    /// The subnet takes weights openly only.
+    #[error("`CommitRevealDisabled`: the subnet takes weights openly")]
+    CommitRevealDisabled,
+    /// As many commits wait for their reveal as a hotkey may have.
+    #[error("`TooManyUnrevealedCommits`: reveal the earlier ones first")]
+    TooManyUnrevealedCommits,
+    /// The last commit to weights is too recent.
+    #[error("`CommittingWeightsTooFast`: the last commit is too recent")]
+    CommittingWeightsTooFast,
+    /// The signer has no commit that waits.
+    #[error("`NoWeightsCommitFound`: no commit to weights waits for its reveal")]
+    NoWeightsCommitFound,
+    /// The weights are not those that were committed to.
+    #[error("`InvalidRevealCommitHashNotMatch`: no commit has the hash of these weights")]
+    InvalidRevealCommitHashNotMatch,
+    /// The epoch of the reveal has not come.
+    #[error("`RevealTooEarly`: the epoch of the reveal has not come")]
+    RevealTooEarly,
+    /// The epoch of the reveal has passed.
+    #[error("`ExpiredWeightCommit`: the epoch of the reveal has passed")]
+    ExpiredWeightCommit,
+    /// A refusal that only the chain's own name says.
+    #[error("`{0}`")]
+    Other(String),
 }
 
 impl CallError {
+    /// The refusal of this name, as any runtime since 2024 spells it.
+    pub fn from_name(name: &str) -> Self {
+        let known = Self::deserialize(IntoDeserializer::<ValueError>::into_deserializer(name));
+        known.unwrap_or_else(|_| Self::Other(name.to_owned()))
+    }
+
+    /// The name under which the chain knows this refusal.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Other(name) => name.clone(),
+            known => format!("{known:?}"),
+        }
+    }
+
     /// Whether a call refused so never enters a block and uses up no nonce.
-    pub fn leaves_no_trace(self) -> bool {
-        matches!(self, Self::BadSignature | Self::BadNonce | Self::ExhaustsResources)
+    pub fn leaves_no_trace(&self) -> bool {
+        matches!(
+            self,
+            Self::BadSignature | Self::BadNonce | Self::UnknownSigner | Self::ExhaustsResources
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refusals_are_found_by_the_names_of_2024_and_of_today() {
+        for (name, expected) in [
+            ("SettingWeightsTooFast", CallError::SettingWeightsTooFast),
+            ("NoValidatorPermit", CallError::NeuronNoValidatorPermit),
+            ("NeuronNoValidatorPermit", CallError::NeuronNoValidatorPermit),
+            ("NotRegistered", CallError::HotKeyNotRegisteredInSubNet),
+            ("SubtokenDisabled", CallError::Other("SubtokenDisabled".to_owned())),
+            ("Other", CallError::Other("Other".to_owned())),
+        ] {
+            assert_eq!(CallError::from_name(name), expected);
+        }
+        let known = CallError::MaxWeightExceeded;
+        assert_eq!(CallError::from_name(&known.name()), known);
     }
 }

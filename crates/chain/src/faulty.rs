@@ -2,7 +2,7 @@
 
 use crate::{
     Call, CallId, CallStatus, Chain, Error, Head, Keypair, Metagraph, StoredCommitment,
-    payload::Hasher,
+    extrinsic::blake2_256,
 };
 use protocol::{AccountId, Block, BlockHash, NetUid, Seed, seed::uniform_below};
 use rand_chacha::ChaCha20Rng;
@@ -109,9 +109,8 @@ impl<C: Chain> FaultyChain<C> {
     fn hold(&self, call: Call, signer: &Keypair, head: Block) -> CallId {
         let mut state = self.state();
         state.n_held += 1;
-        let mut name = Hasher::new("late call");
-        name.bytes(&signer.public().0).numbers([state.n_held]);
-        let name = CallId(name.finish());
+        let name = [b"late call", &signer.public().0[..], &state.n_held.to_le_bytes()].concat();
+        let name = CallId(blake2_256(&name));
         let wait = 1 + uniform_below(&mut state.random, LATE_BLOCKS_MAX);
         let arrives = Block(head.0.saturating_add(wait));
         state.held.push(Held { name, arrives, call, signer: signer.clone() });

@@ -12,8 +12,12 @@ mod account;
 mod block;
 mod commitment;
 mod emission;
+mod event;
 mod genesis;
+mod hyperparameters;
 mod registration;
+mod reveal;
+mod snapshot;
 mod staking;
 mod subnet;
 mod view;
@@ -22,19 +26,24 @@ mod weights;
 #[cfg(test)]
 mod tests;
 
-pub use block::Produced;
+pub use block::{Applied, Produced};
 pub use commitment::COMMITMENT_BYTES_MAX;
 pub use emission::{EpochSummary, SlotEarnings};
-pub use genesis::{
-    Genesis, GenesisError, Hyperparameters, RAO_PER_TAO, SUPPLY_RAO_MAX, SubnetGenesis,
-};
+pub use event::Event;
+pub use genesis::{Genesis, GenesisError, RAO_PER_TAO, SUPPLY_RAO_MAX, SubnetGenesis};
+pub use hyperparameters::{HyperparameterChange, Hyperparameters};
+pub use reveal::{OPEN_COMMITS_MAX, commit_hash};
+pub use snapshot::SnapshotError;
 pub use view::Supply;
 
-use crate::{Call, CallError, Head, SignedCall, payload::blake2_256};
+use crate::{Call, CallError, Head, SignedCall, extrinsic::blake2_256};
 use account::Account;
 use protocol::{AccountId, Block, BlockHash, NetUid};
+use reveal::Reveal;
+pub(crate) use reveal::WeightCommit;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use subnet::Subnet;
+pub(crate) use subnet::{Slot, Subnet};
 
 /// Most subnets a chain holds.
 pub const SUBNETS_MAX: usize = 1_024;
@@ -43,12 +52,17 @@ pub const SUBNETS_MAX: usize = 1_024;
 const ROOT: NetUid = NetUid(0);
 
 /// All that the chain knows after its newest block.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Ledger {
     network_price_rao: u64,
+    /// Number and hash of the newest block; no part of the state that the hash binds.
+    #[serde(skip, default = "Ledger::no_head")]
     head: Head,
-    /// Hash of every block, from genesis on.
+    /// Hash of every block, from genesis on; likewise.
+    #[serde(skip)]
     hashes: Vec<BlockHash>,
+    /// Binds state and hashes to all of the genesis, its seed included.
+    genesis: [u8; 32],
     accounts: BTreeMap<AccountId, Account>,
     /// Coldkey of every hotkey that was ever registered.
     owners: BTreeMap<AccountId, AccountId>,
@@ -65,7 +79,6 @@ impl Ledger {
     /// The state before the first block.
     pub fn new(genesis: &Genesis) -> Result<Self, GenesisError> {
         genesis.check()?;
-        let hash = genesis_hash(genesis);
         let accounts: BTreeMap<_, _> = genesis
             .accounts
             .iter()
@@ -73,17 +86,26 @@ impl Ledger {
             .collect();
         let open =
             |subnet: &SubnetGenesis| Subnet::new(subnet.owner, subnet.hyperparameters.clone(), 0);
-        Ok(Self {
+        let mut ledger = Self {
             network_price_rao: genesis.network_price_rao,
-            head: Head { block: Block(0), hash },
-            hashes: vec![hash],
+            head: Self::no_head(),
+            hashes: Vec::new(),
+            genesis: digest(genesis),
             issued_rao: accounts.values().map(|account| account.balance_rao).sum(),
             accounts,
             owners: BTreeMap::new(),
             stakes: BTreeMap::new(),
             subnets: (1..).map(NetUid).zip(genesis.subnets.iter().map(open)).collect(),
             burned_rao: 0,
-        })
+        };
+        let hash = BlockHash(ledger.genesis_header().hash());
+        ledger.head = Head { block: Block(0), hash };
+        ledger.hashes = vec![hash];
+        Ok(ledger)
+    }
+
+    fn no_head() -> Head {
+        Head { block: Block(0), hash: BlockHash([0; 32]) }
     }
 
     /// Number of the block being built.
@@ -95,38 +117,61 @@ impl Ledger {
     ///
     /// A call that is not its signer's, not for this chain, or not next in turn leaves no trace.
     /// Any other uses up its nonce, and changes the rest of the state wholly or not at all.
-    fn apply(&mut self, signed: &SignedCall) -> Result<(), CallError> {
+    fn apply(&mut self, signed: &SignedCall) -> Result<Event, CallError> {
+        self.check_signed(signed)?;
+        self.use_nonce(signed.signer, signed.nonce)?;
+        self.dispatch(signed.signer, signed.call.clone().try_into()?)
+    }
+
+    /// Whether the call fits a block, is its signer's, and is for this chain and the next block.
+    ///
+    /// And whether the signer is anybody, so that strangers cannot fill the queue at no cost.
+    pub fn check_signed(&self, signed: &SignedCall) -> Result<(), CallError> {
         if !signed.fits() {
             return Err(CallError::ExhaustsResources);
         }
-        if !signed.is_authentic(self.genesis_hash()) {
+        if !self.knows(signed.signer) {
+            return Err(CallError::UnknownSigner);
+        }
+        let birth = self.block_hash(signed.era.birth(self.now())).ok_or(CallError::BadSignature)?;
+        if !signed.is_authentic(self.genesis_hash(), birth) {
             return Err(CallError::BadSignature);
         }
-        self.use_nonce(signed.signer, signed.nonce)?;
-        self.dispatch(signed.signer, &signed.call)
+        Ok(())
     }
 
-    fn dispatch(&mut self, signer: AccountId, call: &Call) -> Result<(), CallError> {
+    fn dispatch(&mut self, signer: AccountId, call: Call) -> Result<Event, CallError> {
         match call {
-            Call::BurnedRegister { netuid, hotkey } => self.register(signer, *netuid, *hotkey),
-            Call::RegisterNetwork => self.register_network(signer),
-            Call::AddStake { hotkey, amount_rao } => self.add_stake(signer, *hotkey, *amount_rao),
-            Call::RemoveStake { hotkey, amount_rao } => {
-                self.remove_stake(signer, *hotkey, *amount_rao)
+            Call::Remark { .. } => Ok(Event::Remarked { signer }),
+            Call::BurnedRegister { netuid, hotkey } => self.register(signer, netuid, hotkey),
+            Call::RegisterNetwork { hotkey } => self.register_network(signer, hotkey),
+            Call::AddStake { hotkey, netuid, amount_rao } => {
+                self.add_stake(signer, hotkey, netuid, amount_rao)
             }
-            Call::Transfer { to, amount_rao } => self.transfer(signer, *to, *amount_rao),
-            Call::SetCommitment { netuid, data } => self.set_commitment(signer, *netuid, data),
+            Call::RemoveStake { hotkey, netuid, amount_rao } => {
+                self.remove_stake(signer, hotkey, netuid, amount_rao)
+            }
+            Call::Transfer { to, amount_rao } => self.transfer(signer, to, amount_rao),
+            Call::SetCommitment { netuid, data } => self.set_commitment(signer, netuid, data),
             Call::SetWeights { netuid, uids, weights, version_key } => {
-                self.set_weights(signer, *netuid, (uids, weights), *version_key)
+                self.set_weights(signer, netuid, (&uids, &weights), version_key)
+            }
+            Call::CommitWeights { netuid, hash } => self.commit_weights(signer, netuid, hash),
+            Call::RevealWeights { netuid, uids, weights, salt, version_key } => {
+                let reveal = Reveal { uids, weights, salt, version_key };
+                self.reveal_weights(signer, netuid, &reveal)
+            }
+            Call::SetHyperparameter { netuid, change } => {
+                self.set_hyperparameter(signer, netuid, change)
             }
         }
     }
 }
 
-/// The first hash, which every other depends on: all rules and balances, and the seed.
-fn genesis_hash(genesis: &Genesis) -> BlockHash {
+/// All rules and balances of a genesis, and the seed, which every hash depends on.
+fn digest(genesis: &Genesis) -> [u8; 32] {
     let mut bytes = b"agon genesis".to_vec();
     // Plain structs of numbers and texts always serialize.
     bytes.extend(serde_json::to_vec(genesis).unwrap_or_default());
-    BlockHash(blake2_256(&bytes))
+    blake2_256(&bytes)
 }

@@ -3,19 +3,26 @@
 //! [`Chain`] is what services see. Reads name a block and get one consistent state; calls are
 //! signed by a [`Keypair`], enter the next block, and their fate is asked for afterwards.
 
+pub mod client;
+pub mod dev;
 pub mod error;
+pub mod extrinsic;
 pub mod faulty;
 pub mod keys;
 pub mod ledger;
 pub mod memory;
-pub mod payload;
+pub mod wire;
 
+pub use client::{ClientConfig, SubstrateChain};
+pub use dev::DevNode;
 pub use error::{CallError, Error};
+pub use extrinsic::{Era, SignedCall};
 pub use faulty::FaultyChain;
 pub use keys::Keypair;
-pub use ledger::{EpochSummary, Genesis, Hyperparameters, Ledger, SubnetGenesis};
+pub use ledger::{
+    EpochSummary, Genesis, HyperparameterChange, Hyperparameters, Ledger, SubnetGenesis,
+};
 pub use memory::MemoryChain;
-pub use payload::SignedCall;
 
 use protocol::{AccountId, Block, BlockHash, NetUid, Uid};
 use serde::{Deserialize, Serialize};
@@ -32,6 +39,11 @@ pub struct Head {
 /// A call that a key signs; effects and errors are those of the pallets of the same names.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Call {
+    /// Stands in a block and does nothing.
+    Remark {
+        /// Any bytes.
+        data: Vec<u8>,
+    },
     /// Buys a slot on a subnet for `hotkey`; signed by its coldkey, which becomes its owner.
     BurnedRegister {
         /// Subnet.
@@ -43,6 +55,9 @@ pub enum Call {
     AddStake {
         /// Key that gets the stake.
         hotkey: AccountId,
+        /// Subnet whose stake it is; 0, the root network, is plain TAO. The chain of 2024 and the
+        /// ledger here know only stake in TAO, which counts on every subnet.
+        netuid: NetUid,
         /// Amount in rao.
         amount_rao: u64,
     },
@@ -50,6 +65,8 @@ pub enum Call {
     RemoveStake {
         /// Key that loses the stake.
         hotkey: AccountId,
+        /// Subnet whose stake it is, as in `AddStake`.
+        netuid: NetUid,
         /// Amount in rao.
         amount_rao: u64,
     },
@@ -61,7 +78,10 @@ pub enum Call {
         amount_rao: u64,
     },
     /// Opens a subnet owned by the signer.
-    RegisterNetwork,
+    RegisterNetwork {
+        /// Key that gets the first slot; the chain of 2024 gave none.
+        hotkey: AccountId,
+    },
     /// Publishes up to 128 bytes under the signing hotkey, replacing what stood there.
     SetCommitment {
         /// Subnet.
@@ -79,6 +99,33 @@ pub enum Call {
         weights: Vec<u16>,
         /// Version of the rules the validator runs.
         version_key: u64,
+    },
+    /// Commits to weights on a subnet that wants them hidden until the next epoch.
+    CommitWeights {
+        /// Subnet.
+        netuid: NetUid,
+        /// BLAKE2b-256 of the SCALE tuple (hotkey, subnet, uids, weights, salt, version).
+        hash: [u8; 32],
+    },
+    /// Reveals the weights of a commit, `reveal_period` epochs after it.
+    RevealWeights {
+        /// Subnet.
+        netuid: NetUid,
+        /// Miners.
+        uids: Vec<Uid>,
+        /// Their weights, same order.
+        weights: Vec<u16>,
+        /// Random numbers that keep the hash from being guessed.
+        salt: Vec<u16>,
+        /// Version of the rules the validator runs.
+        version_key: u64,
+    },
+    /// Changes one rule of a subnet; signed by its owner.
+    SetHyperparameter {
+        /// Subnet.
+        netuid: NetUid,
+        /// The rule and its new value.
+        change: HyperparameterChange,
     },
 }
 

@@ -93,19 +93,13 @@ impl MemoryChain {
 
 impl Node {
     fn submit(&mut self, call: SignedCall) -> Result<CallId, Error> {
-        if !call.fits() {
-            return Err(CallError::ExhaustsResources.into());
-        }
-        let genesis = self.ledger.genesis_hash();
-        let id = call.id(genesis);
-        if !call.is_authentic(genesis) {
-            return Err(CallError::BadSignature.into());
-        }
+        let id = call.id();
+        self.ledger.check_signed(&call)?;
         if call.nonce < self.ledger.nonce(call.signer) || self.waiting.contains(&id) {
             return Err(CallError::BadNonce.into());
         }
         if self.pool.len() >= POOL_CALLS_MAX {
-            return Err(Error::PoolFull(self.pool.len()));
+            return Err(Error::PoolFull);
         }
         self.waiting.insert(id);
         self.pool.push(call);
@@ -113,7 +107,7 @@ impl Node {
     }
 
     /// The signer's next nonce, past all of its calls that wait.
-    fn next_nonce(&self, signer: AccountId) -> u64 {
+    fn next_nonce(&self, signer: AccountId) -> u32 {
         let waiting = self.pool.iter().filter(|call| call.signer == signer);
         let after = waiting.map(|call| call.nonce.saturating_add(1)).max();
         self.ledger.nonce(signer).max(after.unwrap_or(0))
@@ -124,14 +118,18 @@ impl Node {
         self.waiting.clear();
         let produced = self.ledger.produce_block(calls)?;
         let block = produced.head.block;
-        let ids = produced.results.iter().map(|(id, _)| *id).collect();
-        for (id, result) in produced.results {
-            let fate = match result {
-                Ok(()) => CallStatus::Applied(block),
+        let mut fates: Vec<(CallId, CallStatus)> = Vec::with_capacity(produced.applied.len());
+        for call in produced.applied {
+            let fate = match call.result {
+                Ok(_) => CallStatus::Applied(block),
                 Err(reason) => CallStatus::Refused(block, reason),
             };
-            self.fates.insert(id, fate);
+            fates.push((call.id, fate));
         }
+        let left_out = produced.left_out.into_iter();
+        fates.extend(left_out.map(|(id, reason)| (id, CallStatus::Refused(block, reason))));
+        let ids = fates.iter().map(|(id, _)| *id).collect();
+        self.fates.extend(fates);
         self.epochs.extend(produced.epochs);
         self.remember(ids);
         Ok(produced.head)

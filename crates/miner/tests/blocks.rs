@@ -91,7 +91,8 @@ impl Network {
             let hotkey = hotkey(name).public();
             chain.submit(Call::BurnedRegister { netuid: NETUID, hotkey }, &coldkey(name)).unwrap();
             if name == "val" {
-                let call = Call::AddStake { hotkey, amount_rao: 1_000 * RAO_PER_TAO };
+                let call =
+                    Call::AddStake { hotkey, netuid: NETUID, amount_rao: 1_000 * RAO_PER_TAO };
                 chain.submit(call, &coldkey(name)).unwrap();
             }
             chain.produce_block().unwrap();

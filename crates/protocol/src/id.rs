@@ -189,7 +189,33 @@ macro_rules! as_text {
         }
     )*};
 }
-as_text!(AccountId, BlockHash, Repo, Revision);
+as_text!(Repo, Revision);
+
+/// As text where people read it, as 32 bytes in binary formats.
+macro_rules! as_text_or_bytes {
+    ($($type:ident),*) => {$(
+        impl Serialize for $type {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                if serializer.is_human_readable() {
+                    serializer.collect_str(self)
+                } else {
+                    self.0.serialize(serializer)
+                }
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $type {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                if !deserializer.is_human_readable() {
+                    return <[u8; 32]>::deserialize(deserializer).map(Self);
+                }
+                let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
+                text.parse().map_err(D::Error::custom)
+            }
+        }
+    )*};
+}
+as_text_or_bytes!(AccountId, BlockHash);
 
 macro_rules! display_inner {
     ($($type:ty),*) => {$(

@@ -1,14 +1,15 @@
 //! Accounts: free balances, nonces and transfers.
 
-use super::Ledger;
+use super::{Event, Ledger};
 use crate::CallError;
 use protocol::AccountId;
+use serde::{Deserialize, Serialize};
 
 /// Free money of a key, and how many of its calls stand in blocks.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Account {
-    pub(super) balance_rao: u64,
-    pub(super) nonce: u64,
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Account {
+    pub(crate) balance_rao: u64,
+    pub(crate) nonce: u32,
 }
 
 impl Ledger {
@@ -18,11 +19,16 @@ impl Ledger {
     }
 
     /// Nonce of the account's next call.
-    pub fn nonce(&self, account: AccountId) -> u64 {
+    pub fn nonce(&self, account: AccountId) -> u32 {
         self.accounts.get(&account).map_or(0, |account| account.nonce)
     }
 
-    pub(super) fn use_nonce(&mut self, signer: AccountId, nonce: u64) -> Result<(), CallError> {
+    /// Whether an account has ever had money, a hotkey, or an owner.
+    pub fn knows(&self, account: AccountId) -> bool {
+        self.accounts.contains_key(&account) || self.owners.contains_key(&account)
+    }
+
+    pub(super) fn use_nonce(&mut self, signer: AccountId, nonce: u32) -> Result<(), CallError> {
         if nonce != self.nonce(signer) {
             return Err(CallError::BadNonce);
         }
@@ -57,7 +63,7 @@ impl Ledger {
         from: AccountId,
         to: AccountId,
         rao: u64,
-    ) -> Result<(), CallError> {
+    ) -> Result<Event, CallError> {
         if rao == 0 {
             return Err(CallError::AmountTooLow);
         }
@@ -65,6 +71,6 @@ impl Ledger {
             return Err(CallError::FundsUnavailable);
         }
         self.credit(to, rao);
-        Ok(())
+        Ok(Event::Transferred { from, to, amount_rao: rao })
     }
 }

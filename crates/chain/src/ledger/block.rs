@@ -1,9 +1,13 @@
 //! Blocks: the order of calls, and the hashes that bind them.
 
-use super::{EpochSummary, Ledger};
+use super::{EpochSummary, Event, Ledger};
 use crate::{
     CallError, CallId, Error, Head, SignedCall,
-    payload::{self, blake2_256},
+    extrinsic::blake2_256,
+    wire::{
+        header::{self, Digest, Header},
+        primitives::H256,
+    },
 };
 use protocol::{Block, BlockHash};
 
@@ -12,13 +16,27 @@ use protocol::{Block, BlockHash};
 pub struct Produced {
     /// Number and hash.
     pub head: Head,
-    /// Fate of each call, in the order of application.
+    /// What the hash is made of.
+    pub header: Header,
+    /// Calls that stand in the block, in the order of application, with their effects.
+    pub applied: Vec<Applied>,
+    /// Calls that could not enter it, and why.
     ///
-    /// A call refused with [`CallError::BadSignature`], [`CallError::BadNonce`] or
-    /// [`CallError::ExhaustsResources`] is no part of the block.
-    pub results: Vec<(CallId, Result<(), CallError>)>,
+    /// [`CallError::BadSignature`], [`CallError::BadNonce`] or [`CallError::ExhaustsResources`].
+    pub left_out: Vec<(CallId, CallError)>,
     /// Epochs that ran at the start of the block.
     pub epochs: Vec<EpochSummary>,
+}
+
+/// A call in a block.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Applied {
+    /// Name of the call.
+    pub id: CallId,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+    /// What it did, or why it was refused.
+    pub result: Result<Event, CallError>,
 }
 
 impl Ledger {
@@ -37,63 +55,63 @@ impl Ledger {
         self.hashes.get(usize::try_from(block.0).ok()?).copied()
     }
 
+    /// Hash of every block, in order.
+    pub(crate) fn hashes(&self) -> &[BlockHash] {
+        &self.hashes
+    }
+
+    /// The header of the block before the first, in the state of which the ledger must be.
+    pub(crate) fn genesis_header(&self) -> Header {
+        self.header(header::extrinsics_root(&[]))
+    }
+
     /// Makes the next block of `calls`, in an order that does not depend on theirs.
     ///
     /// Signers take turns in the order of a hash of their key with the parent's hash, so that no
     /// key is always first; the calls of one signer in the order of their nonces.
     pub fn produce_block(&mut self, mut calls: Vec<SignedCall>) -> Result<Produced, Error> {
-        let (genesis, parent) = (self.genesis_hash(), self.head.hash);
+        let parent = self.head.hash;
         let turn = |call: &SignedCall| {
             let hash = blake2_256(&[parent.0, call.signer.0].concat());
-            (hash, call.nonce, call.id(genesis))
+            (hash, call.nonce, call.id())
         };
         calls.sort_by_cached_key(turn);
         let epochs = self.start_block()?;
-        let mut body = Vec::new();
-        let mut results = Vec::with_capacity(calls.len());
+        let (mut applied, mut left_out) = (Vec::with_capacity(calls.len()), Vec::new());
         for call in &calls {
-            let (id, result) = (call.id(genesis), self.apply(call));
-            if !result.is_err_and(CallError::leaves_no_trace) {
-                body.extend(id.0);
+            let (bytes, result) = (call.to_bytes(), self.apply(call));
+            let id = CallId(blake2_256(&bytes));
+            match result {
+                Err(error) if error.leaves_no_trace() => left_out.push((id, error)),
+                result => applied.push(Applied { id, bytes, result }),
             }
-            results.push((id, result));
         }
-        let head = self.seal(blake2_256(&body));
-        Ok(Produced { head, results, epochs })
+        let header = self.seal(&applied);
+        Ok(Produced { head: self.head, header, applied, left_out, epochs })
     }
 
-    /// Ends the block: hashes parent, number, calls (without their signatures, which could be
-    /// made in many ways) and state.
-    fn seal(&mut self, calls_root: [u8; 32]) -> Head {
+    /// Ends the block: its header binds parent, number, calls and state.
+    fn seal(&mut self, applied: &[Applied]) -> Header {
+        let bodies: Vec<&[u8]> = applied.iter().map(|call| call.bytes.as_slice()).collect();
         let block = self.now();
-        let header = [&self.head.hash.0[..], &block.0.to_le_bytes(), &calls_root, &self.digest()];
-        let hash = BlockHash(blake2_256(&header.concat()));
-        self.hashes.push(hash);
-        self.head = Head { block, hash };
-        self.head
+        let parent = self.head.hash;
+        self.head.block = block;
+        let header =
+            Header { parent_hash: parent.into(), ..self.header(header::extrinsics_root(&bodies)) };
+        self.head.hash = BlockHash(header.hash());
+        self.hashes.push(self.head.hash);
+        header
     }
 
-    /// Hash of the whole state, field by field in a fixed order.
-    fn digest(&self) -> [u8; 32] {
-        let mut state = payload::Hasher::new("agon state");
-        state.numbers([self.issued_rao, self.burned_rao, self.network_price_rao]);
-        state.count(self.accounts.len());
-        for (account, entry) in &self.accounts {
-            state.bytes(&account.0).numbers([entry.balance_rao, entry.nonce]);
+    /// The header of the newest block, whose number is set but whose hash is not.
+    pub(super) fn header(&self, extrinsics_root: H256) -> Header {
+        Header {
+            parent_hash: H256::default(),
+            // Blocks are seconds apart: 32 bits last for centuries.
+            number: self.head.block.0 as u32,
+            state_root: H256(blake2_256(&self.state_bytes())),
+            extrinsics_root,
+            digest: Digest::default(),
         }
-        state.count(self.owners.len());
-        for (hotkey, coldkey) in &self.owners {
-            state.bytes(&hotkey.0).bytes(&coldkey.0);
-        }
-        state.count(self.stakes.len());
-        for ((hotkey, coldkey), rao) in &self.stakes {
-            state.bytes(&hotkey.0).bytes(&coldkey.0).numbers([*rao]);
-        }
-        state.count(self.subnets.len());
-        for (netuid, subnet) in &self.subnets {
-            state.numbers([netuid.0.into()]);
-            subnet.absorb(&mut state);
-        }
-        state.finish()
     }
 }

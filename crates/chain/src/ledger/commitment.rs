@@ -1,6 +1,6 @@
 //! Commitments: up to 128 bytes under a hotkey, with the block in which they came.
 
-use super::{Ledger, subnet::Commitment};
+use super::{Event, Ledger, subnet::Commitment};
 use crate::{CallError, StoredCommitment};
 use protocol::{AccountId, NetUid};
 
@@ -13,8 +13,8 @@ impl Ledger {
         &mut self,
         hotkey: AccountId,
         netuid: NetUid,
-        data: &[u8],
-    ) -> Result<(), CallError> {
+        data: Vec<u8>,
+    ) -> Result<Event, CallError> {
         let now = self.now();
         if data.len() > COMMITMENT_BYTES_MAX {
             return Err(CallError::CommitmentTooLong);
@@ -28,8 +28,8 @@ impl Ledger {
         if subnet.commitments.get(&hotkey).is_some_and(|last| now.since(last.block) < limit) {
             return Err(CallError::CommitmentSetRateLimitExceeded);
         }
-        subnet.commitments.insert(hotkey, Commitment { block: now, data: data.to_vec() });
-        Ok(())
+        subnet.commitments.insert(hotkey, Commitment { block: now, data });
+        Ok(Event::Committed { netuid, hotkey })
     }
 
     /// Commitments of all hotkeys that hold a slot, in order of uid; `None` without the subnet.

@@ -131,12 +131,21 @@ impl Ledger {
             stake_threshold_rao: rules.stake_threshold_rao,
             last_epoch: subnet.last_epoch.0,
             liquid_alpha: rules.liquid_alpha,
+            owner_uid: subnet.owner_uid(),
+            commit_blocks: rules
+                .commit_reveal
+                .then(|| slots.iter().map(|slot| subnet.earliest_commit(&slot.hotkey)).collect()),
             ..yuma::Input::default()
         })
     }
 }
 
 impl Subnet {
+    /// Slot of the owner, where the owner has one.
+    fn owner_uid(&self) -> Option<u16> {
+        Some(self.uids.get(self.owner_hotkey.as_ref()?)?.0)
+    }
+
     /// Every `tempo + 1` blocks, shifted by the number of the subnet; never without slots.
     fn is_epoch(&self, netuid: NetUid, now: Block) -> bool {
         let shifted = now.0.saturating_add(u64::from(netuid.0)).saturating_add(1);

@@ -1,7 +1,7 @@
 //! Buying slots and subnets.
 
 use super::{
-    Hyperparameters, Ledger, ROOT, SUBNETS_MAX,
+    Event, Hyperparameters, Ledger, ROOT, SUBNETS_MAX,
     subnet::{Slot, Subnet},
 };
 use crate::CallError;
@@ -14,7 +14,7 @@ impl Ledger {
         coldkey: AccountId,
         netuid: NetUid,
         hotkey: AccountId,
-    ) -> Result<(), CallError> {
+    ) -> Result<Event, CallError> {
         if netuid == ROOT {
             return Err(CallError::RegistrationNotPermittedOnRootSubnet);
         }
@@ -32,16 +32,23 @@ impl Ledger {
         self.burned_rao = self.burned_rao.saturating_add(price);
         self.owners.insert(hotkey, coldkey);
         let now = self.now();
-        if let Some(subnet) = self.subnets.get_mut(&netuid) {
-            subnet.seat(hotkey, now);
-        }
-        Ok(())
+        let subnet = self.subnets.get_mut(&netuid).ok_or(CallError::SubnetNotExists)?;
+        let uid = subnet.seat(hotkey, now);
+        Ok(Event::NeuronRegistered { netuid, uid, hotkey })
     }
 
-    /// `register_network`: locks the price and opens a subnet with default rules.
+    /// `register_network`: locks the price and opens a subnet with default rules, whose first slot
+    /// is the owner's.
     ///
     /// Deviation: the price is fixed; the chain doubles it at each sale and lets it decay.
-    pub(super) fn register_network(&mut self, coldkey: AccountId) -> Result<(), CallError> {
+    pub(super) fn register_network(
+        &mut self,
+        coldkey: AccountId,
+        hotkey: AccountId,
+    ) -> Result<Event, CallError> {
+        if self.owners.get(&hotkey).is_some_and(|owner| *owner != coldkey) {
+            return Err(CallError::NonAssociatedColdKey);
+        }
         let last = self.subnets.keys().next_back().map_or(0, |netuid| netuid.0);
         let netuid = last.checked_add(1).filter(|_| self.subnets.len() < SUBNETS_MAX);
         let netuid = NetUid(netuid.ok_or(CallError::SubnetLimitReached)?);
@@ -49,8 +56,13 @@ impl Ledger {
         if !self.debit(coldkey, price) {
             return Err(CallError::NotEnoughBalanceToLock);
         }
-        self.subnets.insert(netuid, Subnet::new(coldkey, Hyperparameters::default(), price));
-        Ok(())
+        self.owners.insert(hotkey, coldkey);
+        let mut subnet = Subnet::new(coldkey, Hyperparameters::default(), price);
+        subnet.opened_at = self.now();
+        subnet.owner_hotkey = Some(hotkey);
+        subnet.seat(hotkey, self.now());
+        self.subnets.insert(netuid, subnet);
+        Ok(Event::NetworkAdded { netuid })
     }
 }
 
@@ -74,7 +86,7 @@ impl Subnet {
     }
 
     /// Gives `hotkey` a new slot, or the weakest one when all are taken.
-    fn seat(&mut self, hotkey: AccountId, now: Block) {
+    fn seat(&mut self, hotkey: AccountId, now: Block) -> Uid {
         let mut slot = Slot::new(hotkey, now);
         let uid = if self.slots.len() < usize::from(self.hyperparameters.max_uids) {
             self.slots.push(slot);
@@ -90,9 +102,11 @@ impl Subnet {
             self.drop_bonds_on(uid);
             uid
         };
-        self.uids.insert(hotkey, Uid(u16::try_from(uid).unwrap_or(u16::MAX)));
+        let uid = Uid(u16::try_from(uid).unwrap_or(u16::MAX));
+        self.uids.insert(hotkey, uid);
         self.registrations_this_block = self.registrations_this_block.saturating_add(1);
         self.registrations_this_interval = self.registrations_this_interval.saturating_add(1);
+        uid
     }
 
     /// Takes back the bonds on a slot that changes hands.
@@ -105,7 +119,8 @@ impl Subnet {
         }
     }
 
-    /// The slot with the lowest pruning score past its immunity; if none is past, of all.
+    /// The slot with the lowest pruning score past its immunity; if none is past, of all. The
+    /// owner's own is spared as long as there is another.
     ///
     /// Among equals the higher uid, as the chain of 2024 has it.
     fn weakest(&self, now: Block) -> usize {
@@ -114,7 +129,8 @@ impl Subnet {
         };
         let rank = |uid: &usize| {
             let slot = &self.slots[*uid];
-            (is_immune(slot), slot.pruning_score, std::cmp::Reverse(*uid))
+            let is_owner = self.owner_hotkey == Some(slot.hotkey);
+            (is_owner, is_immune(slot), slot.pruning_score, std::cmp::Reverse(*uid))
         };
         (0..self.slots.len()).min_by_key(rank).unwrap_or(0)
     }

@@ -1,8 +1,8 @@
 //! Stake: money behind hotkeys.
 
-use super::Ledger;
+use super::{Event, Ledger, ROOT};
 use crate::CallError;
-use protocol::AccountId;
+use protocol::{AccountId, NetUid};
 
 /// Part of what stakers earn that the owner of the hotkey takes: 18 %, of 65,535.
 const TAKE: u128 = 11_796;
@@ -36,18 +36,31 @@ impl Ledger {
         &mut self,
         coldkey: AccountId,
         hotkey: AccountId,
+        netuid: NetUid,
         rao: u64,
-    ) -> Result<(), CallError> {
-        if rao == 0 {
-            return Err(CallError::AmountTooLow);
-        }
-        if !self.owners.contains_key(&hotkey) {
-            return Err(CallError::HotKeyAccountNotExists);
-        }
+    ) -> Result<Event, CallError> {
+        self.check_stake(hotkey, netuid, rao)?;
         if !self.debit(coldkey, rao) {
             return Err(CallError::NotEnoughBalanceToStake);
         }
         self.credit_stake(hotkey, coldkey, rao);
+        Ok(Event::StakeAdded { coldkey, hotkey, netuid, amount_rao: rao })
+    }
+
+    /// What adding and removing stake have in common.
+    ///
+    /// The subnet must be there, but does not matter: as in 2024, stake is TAO behind a hotkey
+    /// and counts on every subnet.
+    fn check_stake(&self, hotkey: AccountId, netuid: NetUid, rao: u64) -> Result<(), CallError> {
+        if rao == 0 {
+            return Err(CallError::AmountTooLow);
+        }
+        if netuid != ROOT && !self.subnets.contains_key(&netuid) {
+            return Err(CallError::SubnetNotExists);
+        }
+        if !self.owners.contains_key(&hotkey) {
+            return Err(CallError::HotKeyAccountNotExists);
+        }
         Ok(())
     }
 
@@ -55,14 +68,10 @@ impl Ledger {
         &mut self,
         coldkey: AccountId,
         hotkey: AccountId,
+        netuid: NetUid,
         rao: u64,
-    ) -> Result<(), CallError> {
-        if rao == 0 {
-            return Err(CallError::AmountTooLow);
-        }
-        if !self.owners.contains_key(&hotkey) {
-            return Err(CallError::HotKeyAccountNotExists);
-        }
+    ) -> Result<Event, CallError> {
+        self.check_stake(hotkey, netuid, rao)?;
         let rest = self
             .stake(hotkey, coldkey)
             .checked_sub(rao)
@@ -73,7 +82,7 @@ impl Ledger {
             self.stakes.insert((hotkey, coldkey), rest);
         }
         self.credit(coldkey, rao);
-        Ok(())
+        Ok(Event::StakeRemoved { coldkey, hotkey, netuid, amount_rao: rao })
     }
 
     /// Pays what a hotkey earned, as stake: the miner's part to its owner, the validator's part to

@@ -1,83 +1,92 @@
 //! State of a subnet and its slots.
 
-use super::Hyperparameters;
-use crate::payload::Hasher;
+use super::{Hyperparameters, reveal::WeightCommit};
 use protocol::{AccountId, Block, Uid};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// One subnet.
-#[derive(Clone, Debug)]
-pub(super) struct Subnet {
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Subnet {
     /// Coldkey that gets the owner's cut.
-    pub(super) owner: AccountId,
-    pub(super) hyperparameters: Hyperparameters,
+    pub(crate) owner: AccountId,
+    /// The owner's own slot-holder, if the subnet was opened by a call; never pruned.
+    pub(crate) owner_hotkey: Option<AccountId>,
+    pub(crate) hyperparameters: Hyperparameters,
     /// Slots in order of uid.
-    pub(super) slots: Vec<Slot>,
+    pub(crate) slots: Vec<Slot>,
     /// Slot of every registered hotkey.
-    pub(super) uids: BTreeMap<AccountId, Uid>,
+    pub(crate) uids: BTreeMap<AccountId, Uid>,
     /// Last commitment of every hotkey that ever committed here, registered or not.
-    pub(super) commitments: BTreeMap<AccountId, Commitment>,
+    pub(crate) commitments: BTreeMap<AccountId, Commitment>,
+    /// Commits to weights that wait for their reveal, oldest first; never an empty list.
+    pub(crate) weight_commits: BTreeMap<AccountId, Vec<WeightCommit>>,
     /// What a slot costs now.
-    pub(super) burn_rao: u64,
-    pub(super) registrations_this_block: u16,
-    pub(super) registrations_this_interval: u32,
+    pub(crate) burn_rao: u64,
+    pub(crate) registrations_this_block: u16,
+    pub(crate) registrations_this_interval: u32,
     /// Emission that waits for the next epoch.
-    pub(super) pending_rao: u64,
+    pub(crate) pending_rao: u64,
     /// What the owner got since the last epoch.
-    pub(super) owner_rao: u64,
+    pub(crate) owner_rao: u64,
     /// What the owner locked to open the subnet.
-    pub(super) locked_rao: u64,
+    pub(crate) locked_rao: u64,
+    /// Block at which it was opened; zero if it was there from the start.
+    pub(crate) opened_at: Block,
     /// Block of the last epoch; zero before the first.
-    pub(super) last_epoch: Block,
+    pub(crate) last_epoch: Block,
 }
 
 /// One slot with what the last epoch said about it.
-#[derive(Clone, Debug)]
-pub(super) struct Slot {
-    pub(super) hotkey: AccountId,
-    pub(super) block_at_registration: Block,
-    pub(super) last_update: Block,
-    pub(super) validator_permit: bool,
-    pub(super) active: bool,
-    pub(super) consensus: u16,
-    pub(super) incentive: u16,
-    pub(super) dividends: u16,
-    pub(super) validator_trust: u16,
-    pub(super) emission_rao: u64,
-    pub(super) pruning_score: u16,
-    pub(super) weights: Vec<(u16, u16)>,
-    pub(super) bonds: Vec<(u16, u16)>,
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Slot {
+    pub(crate) hotkey: AccountId,
+    pub(crate) block_at_registration: Block,
+    pub(crate) last_update: Block,
+    pub(crate) validator_permit: bool,
+    pub(crate) active: bool,
+    pub(crate) consensus: u16,
+    pub(crate) incentive: u16,
+    pub(crate) dividends: u16,
+    pub(crate) validator_trust: u16,
+    pub(crate) emission_rao: u64,
+    pub(crate) pruning_score: u16,
+    pub(crate) weights: Vec<(u16, u16)>,
+    pub(crate) bonds: Vec<(u16, u16)>,
 }
 
 /// What a hotkey committed, and when: one item, so that nobody can read the content of one
 /// commitment with the block of another.
-#[derive(Clone, Debug)]
-pub(super) struct Commitment {
-    pub(super) block: Block,
-    pub(super) data: Vec<u8>,
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Commitment {
+    pub(crate) block: Block,
+    pub(crate) data: Vec<u8>,
 }
 
 impl Subnet {
-    pub(super) fn new(owner: AccountId, hyperparameters: Hyperparameters, locked_rao: u64) -> Self {
+    pub(crate) fn new(owner: AccountId, hyperparameters: Hyperparameters, locked_rao: u64) -> Self {
         let (low, high) = (hyperparameters.min_burn_rao, hyperparameters.max_burn_rao);
         Self {
             owner,
+            owner_hotkey: None,
             burn_rao: hyperparameters.burn_rao.clamp(low, high),
             hyperparameters,
             slots: Vec::new(),
             uids: BTreeMap::new(),
             commitments: BTreeMap::new(),
+            weight_commits: BTreeMap::new(),
             registrations_this_block: 0,
             registrations_this_interval: 0,
             pending_rao: 0,
             owner_rao: 0,
             locked_rao,
+            opened_at: Block(0),
             last_epoch: Block(0),
         }
     }
 
     /// Slot of a registered hotkey.
-    pub(super) fn slot(&self, hotkey: &AccountId) -> Option<(Uid, &Slot)> {
+    pub(crate) fn slot(&self, hotkey: &AccountId) -> Option<(Uid, &Slot)> {
         let uid = *self.uids.get(hotkey)?;
         Some((uid, self.slots.get(usize::from(uid.0))?))
     }
@@ -85,7 +94,7 @@ impl Subnet {
 
 impl Slot {
     /// A slot just bought: it inherits nothing from whoever held it before.
-    pub(super) fn new(hotkey: AccountId, block: Block) -> Self {
+    pub(crate) fn new(hotkey: AccountId, block: Block) -> Self {
         Self {
             hotkey,
             block_at_registration: block,
@@ -100,54 +109,6 @@ impl Slot {
             pruning_score: 0,
             weights: Vec::new(),
             bonds: Vec::new(),
-        }
-    }
-}
-
-// Into the hash of the state: everything but the hyper-parameters, which the hash of the genesis
-// covers and no call changes.
-impl Subnet {
-    pub(super) fn absorb(&self, state: &mut Hasher) {
-        state.bytes(&self.owner.0).numbers([
-            self.burn_rao,
-            self.registrations_this_block.into(),
-            self.registrations_this_interval.into(),
-            self.pending_rao,
-            self.owner_rao,
-            self.locked_rao,
-            self.last_epoch.0,
-        ]);
-        state.count(self.slots.len());
-        for slot in &self.slots {
-            slot.absorb(state);
-        }
-        state.count(self.commitments.len());
-        for (hotkey, commitment) in &self.commitments {
-            state.bytes(&hotkey.0).numbers([commitment.block.0]);
-            state.count(commitment.data.len()).bytes(&commitment.data);
-        }
-    }
-}
-
-impl Slot {
-    fn absorb(&self, state: &mut Hasher) {
-        state.bytes(&self.hotkey.0).numbers([
-            self.block_at_registration.0,
-            self.last_update.0,
-            self.validator_permit.into(),
-            self.active.into(),
-            self.consensus.into(),
-            self.incentive.into(),
-            self.dividends.into(),
-            self.validator_trust.into(),
-            self.emission_rao,
-            self.pruning_score.into(),
-        ]);
-        for row in [&self.weights, &self.bonds] {
-            state.count(row.len());
-            for (uid, value) in row {
-                state.bytes(&uid.to_le_bytes()).bytes(&value.to_le_bytes());
-            }
         }
     }
 }

@@ -8,7 +8,7 @@ mod registration;
 mod weights;
 
 use super::{Genesis, Hyperparameters, Ledger, Produced, RAO_PER_TAO, SubnetGenesis};
-use crate::{Call, CallError, Keypair, Neuron, SignedCall};
+use crate::{Call, CallError, CallId, Keypair, Neuron, SignedCall};
 use protocol::{AccountId, NetUid, Seed, Uid};
 
 const NETUID: NetUid = NetUid(1);
@@ -57,11 +57,11 @@ fn register(hotkey: u64) -> Call {
 }
 
 fn stake(hotkey: u64, amount_rao: u64) -> Call {
-    Call::AddStake { hotkey: account(hotkey), amount_rao }
+    Call::AddStake { hotkey: account(hotkey), netuid: NETUID, amount_rao }
 }
 
 fn unstake(hotkey: u64, amount_rao: u64) -> Call {
-    Call::RemoveStake { hotkey: account(hotkey), amount_rao }
+    Call::RemoveStake { hotkey: account(hotkey), netuid: NETUID, amount_rao }
 }
 
 fn transfer(to: u64, amount_rao: u64) -> Call {
@@ -77,6 +77,22 @@ fn weigh(weights: &[(u16, u16)]) -> Call {
     Call::SetWeights { netuid: NETUID, uids, weights, version_key: 0 }
 }
 
+impl Produced {
+    /// Fate of the only call.
+    fn result(&self) -> Result<(), CallError> {
+        self.results()[0].1.clone()
+    }
+
+    /// Fates of all calls: those in the block first.
+    fn results(&self) -> Vec<(CallId, Result<(), CallError>)> {
+        let applied = self.applied.iter();
+        let applied =
+            applied.map(|call| (call.id, call.result.as_ref().map(drop).map_err(Clone::clone)));
+        let left_out = self.left_out.iter().map(|(id, error)| (*id, Err(error.clone())));
+        applied.chain(left_out).collect()
+    }
+}
+
 impl Ledger {
     fn sign(&self, signer: u64, call: Call) -> SignedCall {
         let keys = key(signer);
@@ -90,7 +106,7 @@ impl Ledger {
     /// One call in a block of its own.
     fn call(&mut self, signer: u64, call: Call) -> Result<(), CallError> {
         let signed = self.sign(signer, call);
-        self.block(vec![signed]).results[0].1
+        self.block(vec![signed]).result()
     }
 
     fn pass(&mut self, n_blocks: u64) {

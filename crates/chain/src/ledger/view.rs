@@ -2,6 +2,7 @@
 
 use super::{
     Ledger,
+    account::Account,
     subnet::{Slot, Subnet},
 };
 use crate::{Metagraph, Neuron};
@@ -36,6 +37,31 @@ impl Ledger {
             locked_rao: subnets(|subnet| subnet.locked_rao),
             burned_rao: self.burned_rao,
         }
+    }
+
+    /// All accounts, in order.
+    pub(crate) fn accounts(&self) -> impl Iterator<Item = (AccountId, Account)> {
+        self.accounts.iter().map(|(account, entry)| (*account, *entry))
+    }
+
+    /// All hotkeys with their coldkeys, in order.
+    pub(crate) fn owners(&self) -> impl Iterator<Item = (AccountId, AccountId)> {
+        self.owners.iter().map(|(hotkey, coldkey)| (*hotkey, *coldkey))
+    }
+
+    /// All stakes by hotkey and coldkey, in order.
+    pub(crate) fn stakes(&self) -> impl Iterator<Item = ((AccountId, AccountId), u64)> {
+        self.stakes.iter().map(|(keys, rao)| (*keys, *rao))
+    }
+
+    /// All subnets, in order.
+    pub(crate) fn subnets(&self) -> impl Iterator<Item = (NetUid, &Subnet)> {
+        self.subnets.iter().map(|(netuid, subnet)| (*netuid, subnet))
+    }
+
+    /// What opening a subnet costs.
+    pub fn network_price_rao(&self) -> u64 {
+        self.network_price_rao
     }
 
     /// Numbers of all subnets.

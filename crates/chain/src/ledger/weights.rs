@@ -1,7 +1,7 @@
 //! Setting weights.
 
 use super::{
-    Ledger, ROOT,
+    Event, Ledger, ROOT,
     subnet::{Slot, Subnet},
 };
 use crate::CallError;
@@ -16,7 +16,21 @@ impl Ledger {
         netuid: NetUid,
         (uids, weights): (&[Uid], &[u16]),
         version_key: u64,
-    ) -> Result<(), CallError> {
+    ) -> Result<Event, CallError> {
+        if self.subnets.get(&netuid).is_some_and(|subnet| subnet.hyperparameters.commit_reveal) {
+            return Err(CallError::CommitRevealEnabled);
+        }
+        self.store_weights(hotkey, netuid, (uids, weights), version_key)
+    }
+
+    /// Checks weights and stores them, however they came.
+    pub(super) fn store_weights(
+        &mut self,
+        hotkey: AccountId,
+        netuid: NetUid,
+        (uids, weights): (&[Uid], &[u16]),
+        version_key: u64,
+    ) -> Result<Event, CallError> {
         if netuid == ROOT {
             return Err(CallError::CanNotSetRootNetworkWeights);
         }
@@ -40,7 +54,7 @@ impl Ledger {
             slot.weights = row;
             slot.last_update = now;
         }
-        Ok(())
+        Ok(Event::WeightsSet { netuid, uid: own })
     }
 }
 
@@ -57,7 +71,9 @@ impl Subnet {
         if rules.weights_version != 0 && version_key < rules.weights_version {
             return Err(CallError::IncorrectWeightVersionKey);
         }
-        if slot.last_update.0 != 0 && now.since(slot.last_update) < rules.weights_rate_limit {
+        // Where weights are revealed, the commit was what had to wait.
+        let is_limited = !rules.commit_reveal && slot.last_update.0 != 0;
+        if is_limited && now.since(slot.last_update) < rules.weights_rate_limit {
             return Err(CallError::SettingWeightsTooFast);
         }
         if !slot.validator_permit && !is_self_weight {

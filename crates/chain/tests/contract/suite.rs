@@ -153,7 +153,10 @@ pub(crate) fn a_registered_hotkey_appears_with_its_owner_and_stake(make: Make<'_
     let balance = world.chain.balance(key(0).public()).unwrap();
     let hotkey = world.register(0);
     let registered_at = world.head();
-    world.must(&key(0), Call::AddStake { hotkey: hotkey.public(), amount_rao: 5 * TAO });
+    world.must(
+        &key(0),
+        Call::AddStake { hotkey: hotkey.public(), netuid: NETUID, amount_rao: 5 * TAO },
+    );
     let metagraph = world.metagraph();
     let neuron = &metagraph.neurons[0];
     assert_eq!(
@@ -215,6 +218,9 @@ pub(crate) fn states_that_are_not_held_are_named_in_the_error(make: Make<'_>) {
 pub(crate) fn a_refused_call_names_the_rule_and_changes_nothing(make: Make<'_>) {
     let world = make(&genesis());
     let stranger = key(77);
+    let refusal = world.chain.submit(commit(b"x"), &stranger).unwrap_err();
+    assert!(matches!(refusal, Error::Refused(CallError::UnknownSigner)), "{refusal}");
+    world.must(&key(0), Call::Transfer { to: stranger.public(), amount_rao: 1 });
     assert_eq!(world.refused(&stranger, commit(b"x")), CallError::AccountNotAllowedCommit);
     assert_eq!(world.refused(&stranger, weigh(&[(0, 1)])), CallError::UidsLengthExceedUidsInSubNet);
     assert_eq!(world.refused(&stranger, register(&stranger)), CallError::NotEnoughBalanceToStake);
@@ -246,7 +252,10 @@ pub(crate) fn weights_make_incentive_and_pay_at_the_tempo(make: Make<'_>) {
     let validator = world.register(0);
     world.register(1);
     world.register(2);
-    world.must(&key(0), Call::AddStake { hotkey: validator.public(), amount_rao: 500 * TAO });
+    world.must(
+        &key(0),
+        Call::AddStake { hotkey: validator.public(), netuid: NETUID, amount_rao: 500 * TAO },
+    );
     assert_eq!(
         world.refused(&validator, weigh(&[(1, 1)])),
         CallError::NeuronNoValidatorPermit,
@@ -272,8 +281,14 @@ pub(crate) fn calls_of_one_key_apply_in_the_order_of_submission(make: Make<'_>) 
     let hotkey = key(100);
     let ids = [
         world.submit(&key(0), register(&hotkey)),
-        world.submit(&key(0), Call::AddStake { hotkey: hotkey.public(), amount_rao: TAO }),
-        world.submit(&key(0), Call::RemoveStake { hotkey: hotkey.public(), amount_rao: TAO }),
+        world.submit(
+            &key(0),
+            Call::AddStake { hotkey: hotkey.public(), netuid: NETUID, amount_rao: TAO },
+        ),
+        world.submit(
+            &key(0),
+            Call::RemoveStake { hotkey: hotkey.public(), netuid: NETUID, amount_rao: TAO },
+        ),
     ];
     (world.next_block)();
     for id in ids {

@@ -51,9 +51,12 @@ fn corpus(folder: &TempDir) -> String {
         (0..300).map(|_| (0..1 + below(3)).map(|_| syllables[below(12)]).collect()).collect();
     let mut text = String::new();
     for i in 0..20_000 {
+        // Each word has three that may follow it: what comes next depends on what came before.
+        let mut word = below(300);
         for _ in 0..4 + below(6) {
-            text.push_str(&words[below(300) * below(300) / 300]);
+            text.push_str(&words[word]);
             text.push(' ');
+            word = (word * 7 + [1, 90, 200][below(3)]) % 300;
         }
         text.push_str(if i % 9 == 8 { "end.\n\n" } else { "and " });
     }

@@ -17,7 +17,7 @@ fn calls() -> impl Strategy<Value = (u64, Call)> {
         3 => (hotkey(), amount.clone()).prop_map(|(h, a)| stake(h, a)),
         2 => (hotkey(), amount.clone()).prop_map(|(h, a)| unstake(h, a)),
         1 => (0..12_u64, amount).prop_map(|(to, a)| transfer(to, a)),
-        1 => Just(Call::RegisterNetwork),
+        1 => (100_u64..106).prop_map(|hotkey| Call::RegisterNetwork { hotkey: account(hotkey) }),
         1 => "[a-z]{0,140}".prop_map(|text| commit(&text)),
         4 => weights.prop_map(|weights| weigh(&weights)),
     ];
@@ -106,7 +106,7 @@ proptest! {
         }
         let signed = ledger.sign(signer, call);
         let mut without = ledger.clone();
-        let refused = ledger.block(vec![signed]).results[0].1.is_err();
+        let refused = ledger.block(vec![signed]).result().is_err();
         without.block(Vec::new());
         if refused {
             prop_assert_eq!(ledger.neurons(), without.neurons());

@@ -51,11 +51,11 @@ fn a_block_and_an_interval_take_so_many_registrations() {
     };
     let mut ledger = ledger(rules);
     let calls = (0..4).map(|i| ledger.sign(i, register(100 + i))).collect();
-    let results = ledger.block(calls).results;
+    let results = ledger.block(calls).results();
     let n_taken = results.iter().filter(|(_, result)| result.is_ok()).count();
     assert_eq!(n_taken, 2);
-    let refused: Vec<_> = results.iter().filter_map(|(_, result)| result.err()).collect();
-    assert_eq!(refused, [CallError::TooManyRegistrationsThisBlock; 2]);
+    let refused: Vec<_> = results.into_iter().filter_map(|(_, result)| result.err()).collect();
+    assert_eq!(refused, vec![CallError::TooManyRegistrationsThisBlock; 2]);
     assert_eq!(ledger.call(5, register(105)), Ok(()));
     assert_eq!(ledger.call(6, register(106)), Err(CallError::TooManyRegistrationsThisInterval));
     ledger.pass(47);
@@ -167,7 +167,7 @@ fn a_commitment_outlives_the_slot_with_its_block() {
 #[test]
 fn a_new_subnet_locks_its_price_and_gets_its_part_of_the_emission() {
     let mut ledger = ledger(rules());
-    ledger.call(3, Call::RegisterNetwork).unwrap();
+    ledger.call(3, Call::RegisterNetwork { hotkey: account(103) }).unwrap();
     assert_eq!(ledger.netuids(), [NetUid(1), NetUid(2)]);
     assert_eq!(ledger.supply().locked_rao, 100 * TAO);
     assert_eq!(ledger.balance(account(3)), 900 * TAO);

@@ -25,6 +25,7 @@ fn the_checks_stand_in_the_order_of_the_pallet() {
         ..rules()
     };
     let mut ledger = subnet(rules);
+    ledger.call(0, transfer(55, 1)).unwrap();
     let set = |netuid: u16, uids: &[u16], weights: &[u16], version_key| Call::SetWeights {
         netuid: NetUid(netuid),
         uids: uids.iter().copied().map(Uid).collect(),

@@ -164,7 +164,7 @@ fn register(chain: &MemoryChain, seed: Seed) -> anyhow::Result<BTreeMap<Role, Ui
         chain.submit(Call::BurnedRegister { netuid: NETUID, hotkey }, &coldkey)?;
         if role.stake_tao() > 0 {
             let amount_rao = role.stake_tao() * RAO_PER_TAO;
-            chain.submit(Call::AddStake { hotkey, amount_rao }, &coldkey)?;
+            chain.submit(Call::AddStake { hotkey, netuid: NETUID, amount_rao }, &coldkey)?;
         }
         chain.produce_block()?;
     }

@@ -1,0 +1,138 @@
+//! The chain behind an endpoint: the embedded node's, or Bittensor's.
+//!
+//! One implementation for all runtimes since 2024: numbers of pallets and calls, arguments and
+//! names of errors are taken from the metadata that the endpoint gives, never from this program.
+
+mod calls;
+mod finality;
+mod info;
+mod link;
+mod read;
+mod send;
+
+pub use info::ChainInfo;
+pub use link::ClientConfig;
+
+use crate::{Call, CallId, CallStatus, Chain, Error, Head, Keypair, Metagraph, StoredCommitment};
+use finality::Finality;
+use link::{Link, Links};
+use protocol::{AccountId, Block, BlockHash, NetUid};
+use send::Sent;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// A chain that is reached over JSON-RPC; blocking, safe to share between threads.
+///
+/// A request that gets lost is asked again on a new connection, with growing pauses, as long as
+/// the configuration is patient. A call is signed once: whatever gets lost, it is included once.
+pub struct SubstrateChain {
+    links: Links,
+    finality: Mutex<Finality>,
+    sent: Mutex<Sent>,
+    /// Held from the choice of a nonce until the call is taken.
+    turn: Mutex<()>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl SubstrateChain {
+    /// Connects, and fetches the metadata.
+    pub fn connect(config: ClientConfig) -> Result<Self, Error> {
+        let finality = Mutex::new(Finality::new(config.stall_limit));
+        let links = Links::connect(config)?;
+        let (sent, turn) = (Mutex::new(Sent::default()), Mutex::new(()));
+        let chain = Self { links, finality, sent, turn };
+        chain.head()?;
+        Ok(chain)
+    }
+
+    /// Where the chain is reached.
+    pub fn url(&self) -> &str {
+        self.links.url()
+    }
+
+    /// Number and hash of a block that is final and whose hash was asked for.
+    fn named(&self, block: Block) -> Result<Head, Error> {
+        match self.block_hash(block)? {
+            Some(hash) => Ok(Head { block, hash }),
+            None => Err(self.no_state(block)?),
+        }
+    }
+
+    /// What was read after a block, if the endpoint still holds the state.
+    fn held<T>(&self, read: Result<T, Error>, at: Block) -> Result<T, Error> {
+        match read {
+            Err(Error::Answer { text, .. }) if link::is_state_gone(&text) => {
+                Err(self.no_state(at)?)
+            }
+            read => read,
+        }
+    }
+
+    fn no_state(&self, at: Block) -> Result<Error, Error> {
+        let newest = self.head()?.block;
+        let oldest = Block(newest.0.saturating_sub(read::STATE_BLOCKS_LIKELY));
+        Ok(Error::NoState { at, oldest, newest })
+    }
+}
+
+impl Chain for SubstrateChain {
+    fn head(&self) -> Result<Head, Error> {
+        let known = lock(&self.finality).newest();
+        let (head, again) = self.links.ask("head", async |link: &Link| link.head(known).await)?;
+        lock(&self.finality).take(head, again)
+    }
+
+    fn block_hash(&self, block: Block) -> Result<Option<BlockHash>, Error> {
+        if let Some(hash) = lock(&self.finality).hash(block) {
+            return Ok(Some(hash));
+        }
+        if block > self.head()?.block {
+            return Ok(None);
+        }
+        let hash =
+            self.links.ask("block hash", async |link: &Link| link.block_hash(block).await)?;
+        if let Some(hash) = hash {
+            lock(&self.finality).remember(Head { block, hash });
+        }
+        Ok(hash)
+    }
+
+    fn metagraph(&self, netuid: NetUid) -> Result<Metagraph, Error> {
+        let head = self.head()?;
+        let metagraph = self.links.ask("metagraph", async |link: &Link| {
+            read::metagraph(&link.at(head).await?, netuid).await
+        })?;
+        metagraph.ok_or(Error::NoSubnet(netuid))
+    }
+
+    fn commitments(&self, netuid: NetUid, at: Block) -> Result<Vec<StoredCommitment>, Error> {
+        let head = self.named(at)?;
+        let read = self.links.ask("commitments", async |link: &Link| {
+            read::commitments(&link.at(head).await?, netuid).await
+        });
+        let found = self.held(read, at)?.ok_or(Error::NoSubnet(netuid))?;
+        let stored = |(uid, hotkey, block, data)| {
+            let hash = self.block_hash(block)?;
+            // A final commitment stands in a final block.
+            let block_hash = hash.ok_or(Error::Unavailable { request: "block hash" })?;
+            Ok(StoredCommitment { hotkey, uid, block, block_hash, data })
+        };
+        found.into_iter().map(stored).collect()
+    }
+
+    fn balance(&self, coldkey: AccountId) -> Result<u64, Error> {
+        let head = self.head()?;
+        self.links
+            .ask("balance", async |link: &Link| read::balance(&link.at(head).await?, coldkey).await)
+    }
+
+    fn submit(&self, call: Call, signer: &Keypair) -> Result<CallId, Error> {
+        self.send(&call, signer)
+    }
+
+    fn status(&self, id: CallId) -> Result<CallStatus, Error> {
+        self.fate(id)
+    }
+}

@@ -1,0 +1,168 @@
+//! The state after each of the last blocks, as keys and values.
+//!
+//! Each key keeps its values with the block that set them, so a block costs what it changed.
+
+use crate::wire::storage::{Entries, State};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    ops::Bound,
+    sync::Arc,
+};
+
+/// For how many blocks the state can be asked for.
+pub const STATE_BLOCKS: usize = 1_024;
+
+/// A value, or nothing, from a block on.
+type Version = (u32, Option<Arc<[u8]>>);
+
+/// States of the last blocks.
+#[derive(Default)]
+pub(super) struct History {
+    values: BTreeMap<Vec<u8>, Vec<Version>>,
+    /// Keys that each of the blocks changed, oldest first.
+    changes: VecDeque<(u32, Vec<Vec<u8>>)>,
+}
+
+/// The state at one block.
+pub(super) struct StateAt<'a> {
+    history: &'a History,
+    block: u32,
+}
+
+impl History {
+    /// Adds the state after `block`, the one after the newest.
+    pub(super) fn push(&mut self, block: u32, entries: Entries) {
+        let mut changed = Vec::new();
+        for (key, versions) in &mut self.values {
+            let is_there = versions.last().is_some_and(|(_, value)| value.is_some());
+            if is_there && !entries.contains_key(key) {
+                versions.push((block, None));
+                changed.push(key.clone());
+            }
+        }
+        for (key, value) in entries {
+            let versions = self.values.get(&key);
+            let last = versions.and_then(|versions| versions.last()?.1.as_deref());
+            if last != Some(&value[..]) {
+                changed.push(key.clone());
+                self.values.entry(key).or_default().push((block, Some(value.into())));
+            }
+        }
+        self.changes.push_back((block, changed));
+        if self.changes.len() > STATE_BLOCKS {
+            self.changes.pop_front();
+            self.forget();
+        }
+    }
+
+    /// Drops the values that no block still held can see.
+    fn forget(&mut self) {
+        let Some((oldest, changed)) = self.changes.front() else { return };
+        for key in changed {
+            let Some(versions) = self.values.get_mut(key) else { continue };
+            let first = versions.partition_point(|(block, _)| block < oldest);
+            versions.drain(..first);
+            if versions.iter().all(|(_, value)| value.is_none()) {
+                self.values.remove(key);
+            }
+        }
+    }
+
+    /// Number of the oldest block whose state is held.
+    pub(super) fn oldest(&self) -> u32 {
+        self.changes.front().map_or(0, |(block, _)| *block)
+    }
+
+    /// The state after `block`, if it is held.
+    pub(super) fn at(&self, block: u32) -> Option<StateAt<'_>> {
+        let newest = self.changes.back()?.0;
+        (self.oldest()..=newest).contains(&block).then_some(StateAt { history: self, block })
+    }
+}
+
+impl StateAt<'_> {
+    fn value<'a>(&self, versions: &'a [Version]) -> Option<&'a Arc<[u8]>> {
+        let n_known = versions.partition_point(|(block, _)| *block <= self.block);
+        versions.get(n_known.checked_sub(1)?)?.1.as_ref()
+    }
+
+    /// At most `count` keys that begin with `prefix` and come after `start`, in order.
+    pub(super) fn keys_after(
+        &self,
+        prefix: &[u8],
+        start: Option<&[u8]>,
+        count: usize,
+    ) -> Vec<Vec<u8>> {
+        let from = match start {
+            Some(start) if start >= prefix => Bound::Excluded(start),
+            _ => Bound::Included(prefix),
+        };
+        let range = self.history.values.range::<[u8], _>((from, Bound::Unbounded));
+        range
+            .take_while(|(key, _)| key.starts_with(prefix))
+            .filter(|(_, versions)| self.value(versions).is_some())
+            .map(|(key, _)| key.clone())
+            .take(count)
+            .collect()
+    }
+}
+
+impl State for StateAt<'_> {
+    fn get(&self, key: &[u8]) -> Option<Vec<u8>> {
+        self.value(self.history.values.get(key)?).map(|value| value.to_vec())
+    }
+
+    fn keys(&self, prefix: &[u8]) -> Vec<Vec<u8>> {
+        self.keys_after(prefix, None, usize::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entries(pairs: &[(&str, &str)]) -> Entries {
+        pairs.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect()
+    }
+
+    #[test]
+    fn every_block_that_is_held_keeps_its_state() {
+        let mut history = History::default();
+        let state = |block: u32| {
+            let mut state = entries(&[("a", "same")]);
+            state.insert(b"b".to_vec(), block.to_le_bytes().to_vec());
+            if block.is_multiple_of(3) {
+                state.insert(format!("c{}", block % 5).into_bytes(), b"x".to_vec());
+            }
+            state
+        };
+        let n_blocks = STATE_BLOCKS as u32 + 40;
+        for block in 0..n_blocks {
+            history.push(block, state(block));
+        }
+        assert_eq!(history.oldest(), 40);
+        assert!(history.at(39).is_none() && history.at(n_blocks).is_none());
+        for block in 40..n_blocks {
+            let at = history.at(block).unwrap();
+            let expected = state(block);
+            let keys: Vec<Vec<u8>> = expected.keys().cloned().collect();
+            assert_eq!(at.keys(b""), keys, "block {block}");
+            for (key, value) in expected {
+                assert_eq!(at.get(&key), Some(value), "block {block}");
+            }
+        }
+        let n_versions: usize = history.values.values().map(Vec::len).sum();
+        assert!(n_versions < 2 * STATE_BLOCKS + 10, "{n_versions} versions are kept");
+    }
+
+    #[test]
+    fn keys_come_in_pages() {
+        let mut history = History::default();
+        history.push(0, entries(&[("a1", ""), ("a2", ""), ("a3", ""), ("b1", "")]));
+        let at = history.at(0).unwrap();
+        assert_eq!(at.keys_after(b"a", None, 2), [b"a1", b"a2"]);
+        assert_eq!(at.keys_after(b"a", Some(b"a2"), 2), [b"a3"]);
+        assert_eq!(at.keys_after(b"b", Some(b"a2"), 2), [b"b1"], "a start before the prefix");
+        assert!(at.keys_after(b"a", Some(b"zz"), 2).is_empty());
+    }
+}

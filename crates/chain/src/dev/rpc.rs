@@ -1,0 +1,197 @@
+//! JSON-RPC over WebSocket and HTTP: the methods that Substrate's clients use.
+
+mod calls;
+mod chain;
+mod hex;
+mod state;
+mod system;
+
+use super::author::{Notice, Request, Shared, read};
+use crate::wire::header::Header;
+use jsonrpsee::{
+    RpcModule,
+    server::{
+        BatchRequestConfig, PendingSubscriptionSink, ServerBuilder, ServerConfig, ServerHandle,
+        SubscriptionMessage,
+    },
+    types::ErrorObjectOwned,
+};
+use protocol::{Block, BlockHash};
+use serde_json::{Value, json, value::RawValue};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, RwLock, RwLockReadGuard, mpsc::Sender},
+    time::Duration,
+};
+use tokio::sync::{broadcast, oneshot};
+
+/// What a stranger may ask for at most.
+pub mod limits {
+    use std::time::Duration;
+
+    /// Bytes of a request.
+    pub const REQUEST_BYTES_MAX: u32 = 2 << 20;
+    /// Bytes of an answer.
+    pub const ANSWER_BYTES_MAX: u32 = 16 << 20;
+    /// Connections at a time.
+    pub const CONNECTIONS_MAX: u32 = 1_024;
+    /// Subscriptions of a connection.
+    pub const SUBSCRIPTIONS_PER_CONNECTION_MAX: u32 = 1_024;
+    /// Requests sent together.
+    pub const BATCH_REQUESTS_MAX: u32 = 100;
+    /// Messages that wait for a slow reader.
+    pub const MESSAGES_WAITING_MAX: u32 = 1_024;
+    /// How long a subscriber may leave a message unread before it is dropped.
+    pub const SLOW_READER_LIMIT: Duration = Duration::from_secs(30);
+    /// Keys in one request for storage.
+    pub const KEYS_MAX: usize = 1_000;
+    /// Keys in one subscription to storage.
+    pub const KEYS_WATCHED_MAX: usize = 128;
+}
+
+/// What the methods work with.
+pub(super) struct Context {
+    pub(super) shared: Arc<RwLock<Shared>>,
+    pub(super) requests: Sender<Request>,
+    pub(super) notices: broadcast::Sender<Arc<Notice>>,
+}
+
+type Answer<T> = Result<T, ErrorObjectOwned>;
+
+/// An error as Substrate's nodes give it.
+fn error(code: i32, message: impl Into<String>) -> ErrorObjectOwned {
+    ErrorObjectOwned::owned(code, message, None::<()>)
+}
+
+fn bad_parameter(message: impl Into<String>) -> ErrorObjectOwned {
+    error(jsonrpsee::types::error::INVALID_PARAMS_CODE, message)
+}
+
+fn stopped() -> ErrorObjectOwned {
+    error(jsonrpsee::types::error::INTERNAL_ERROR_CODE, "the node is stopping")
+}
+
+impl Context {
+    fn read(&self) -> RwLockReadGuard<'_, Shared> {
+        read(&self.shared)
+    }
+
+    /// Asks the author and waits for the answer.
+    async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<T>) -> Request) -> Answer<T> {
+        let (reply, answer) = oneshot::channel();
+        self.requests.send(request(reply)).map_err(|_| stopped())?;
+        answer.await.map_err(|_| stopped())
+    }
+}
+
+impl Shared {
+    /// Number of a block; the newest without a hash.
+    fn number(&self, hash: Option<BlockHash>) -> Answer<u32> {
+        match hash {
+            None => Ok(self.head.block.0 as u32),
+            Some(hash) => self.numbers.get(&hash).copied().ok_or_else(|| {
+                error(4003, format!("Client error: UnknownBlock: Header was not found: {hash}"))
+            }),
+        }
+    }
+
+    /// The error for a state that is gone.
+    fn discarded(&self, number: u32) -> ErrorObjectOwned {
+        let oldest = Block(self.history.oldest().into());
+        let message = format!(
+            "Client error: UnknownBlock: State already discarded for block {number}: only the \
+             states from block {oldest} on are held"
+        );
+        error(4003, message)
+    }
+}
+
+/// Listens and serves until the handle is dropped or stopped.
+pub(super) async fn serve(
+    listen: SocketAddr,
+    context: Context,
+) -> std::io::Result<(ServerHandle, SocketAddr)> {
+    let config = ServerConfig::builder()
+        .max_request_body_size(limits::REQUEST_BYTES_MAX)
+        .max_response_body_size(limits::ANSWER_BYTES_MAX)
+        .max_connections(limits::CONNECTIONS_MAX)
+        .max_subscriptions_per_connection(limits::SUBSCRIPTIONS_PER_CONNECTION_MAX)
+        .set_batch_request_config(BatchRequestConfig::Limit(limits::BATCH_REQUESTS_MAX))
+        .set_message_buffer_capacity(limits::MESSAGES_WAITING_MAX)
+        .set_tcp_no_delay(true)
+        .build();
+    let server = ServerBuilder::with_config(config).build(listen).await?;
+    let address = server.local_addr()?;
+    // Names are constants, each registered once: this is checked by every test that starts a node.
+    let module = module(context).map_err(std::io::Error::other)?;
+    Ok((server.start(module), address))
+}
+
+type Module = RpcModule<Context>;
+type Registered = Result<(), jsonrpsee::core::RegisterMethodError>;
+
+fn module(context: Context) -> Result<Module, jsonrpsee::core::RegisterMethodError> {
+    let mut module = RpcModule::new(context);
+    system::register(&mut module)?;
+    chain::register(&mut module)?;
+    state::register(&mut module)?;
+    calls::register(&mut module)?;
+    let mut names: Vec<&'static str> = module.method_names().collect();
+    names.push("rpc_methods");
+    names.sort_unstable();
+    module.register_method("rpc_methods", move |_, _, _| json!({ "methods": names }))?;
+    Ok(module)
+}
+
+/// A header as JSON.
+fn header_value(header: &Header) -> Value {
+    json!({
+        "parentHash": hex::show(&header.parent_hash.0),
+        "number": format!("{:#x}", header.number),
+        "stateRoot": hex::show(&header.state_root.0),
+        "extrinsicsRoot": hex::show(&header.extrinsics_root.0),
+        "digest": { "logs": [] },
+    })
+}
+
+/// A header as JSON text, made once for all who get it.
+pub(super) fn header_json(header: &Header) -> Arc<RawValue> {
+    raw(&header_value(header)).into()
+}
+
+/// A value as JSON text; values of texts and numbers always serialize.
+fn raw(value: &Value) -> Box<RawValue> {
+    serde_json::value::to_raw_value(value).unwrap_or_default()
+}
+
+/// Accepts a subscription and sends it what `next` makes of the news, from now on.
+///
+/// Whoever does not read is dropped; whoever comes late to some news does without them.
+async fn forward(
+    pending: PendingSubscriptionSink,
+    first: Option<Box<RawValue>>,
+    mut notices: broadcast::Receiver<Arc<Notice>>,
+    mut next: impl FnMut(&Notice) -> Option<Box<RawValue>>,
+) {
+    let Ok(sink) = pending.accept().await else { return };
+    let mut message = first;
+    loop {
+        if let Some(value) = message.take() {
+            let message = SubscriptionMessage::from(value);
+            if sink.send_timeout(message, limits::SLOW_READER_LIMIT).await.is_err() {
+                return;
+            }
+        }
+        tokio::select! {
+            () = sink.closed() => return,
+            notice = notices.recv() => match notice {
+                Ok(notice) => message = next(&notice),
+                Err(broadcast::error::RecvError::Lagged(_)) => {}
+                Err(broadcast::error::RecvError::Closed) => return,
+            },
+        }
+    }
+}
+
+/// A moment between a block and its being final, for clients that would merge the two.
+const FINALITY_PAUSE: Duration = Duration::from_millis(250);

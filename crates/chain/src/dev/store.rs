@@ -1,0 +1,303 @@
+//! The chain in one SQLite file: blocks, what is in them, what waits, and snapshots of the state.
+//!
+//! Blocks are the truth; the state follows from them. A snapshot only saves time, and is checked
+//! against the root in the header of its block. Everything that belongs together is written in one
+//! transaction, on disk before anybody is told of it.
+
+use super::error::NodeError;
+use crate::{
+    CallId, Genesis, Head, Ledger, SignedCall,
+    extrinsic::blake2_256,
+    ledger::Produced,
+    wire::{SPEC_VERSION, header::Header},
+};
+use parity_scale_codec::{Decode as _, Encode as _};
+use protocol::{Block, BlockHash};
+use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
+use std::path::{Path, PathBuf};
+
+/// Blocks between two snapshots.
+pub(super) const SNAPSHOT_BLOCKS: u64 = 256;
+
+/// Blocks for which snapshots are kept; the first is always there as the genesis.
+const SNAPSHOTS_KEPT_BLOCKS: u64 = 2_048;
+
+const SCHEMA: &str = "
+CREATE TABLE IF NOT EXISTS meta (
+    name TEXT PRIMARY KEY,
+    value TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS blocks (
+    number INTEGER PRIMARY KEY,
+    hash BLOB NOT NULL UNIQUE,
+    header BLOB NOT NULL,
+    time_ms INTEGER NOT NULL
+);
+CREATE TABLE IF NOT EXISTS extrinsics (
+    block INTEGER NOT NULL,
+    position INTEGER NOT NULL,
+    hash BLOB NOT NULL,
+    bytes BLOB NOT NULL,
+    refusal TEXT,
+    PRIMARY KEY (block, position)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS pool (
+    arrival INTEGER PRIMARY KEY,
+    hash BLOB NOT NULL UNIQUE,
+    bytes BLOB NOT NULL
+);
+CREATE TABLE IF NOT EXISTS snapshots (
+    block INTEGER PRIMARY KEY,
+    state BLOB NOT NULL
+);
+";
+
+/// A block as it is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct StoredBlock {
+    pub(super) header: Header,
+    pub(super) time_ms: u64,
+    /// Bytes of the calls, in order.
+    pub(super) extrinsics: Vec<Vec<u8>>,
+}
+
+/// The open file.
+pub(super) struct Store {
+    connection: Connection,
+    path: PathBuf,
+}
+
+type Sql<T> = Result<T, rusqlite::Error>;
+
+impl Store {
+    /// Opens the file, making it if it is not there; without a path, a store that lives in memory.
+    pub(super) fn open(path: Option<&Path>, genesis: &Genesis) -> Result<Self, NodeError> {
+        let shown = path.unwrap_or(Path::new(":memory:")).to_owned();
+        let connection = match path {
+            Some(path) => Connection::open(path),
+            None => Connection::open_in_memory(),
+        };
+        let failed = |source| NodeError::Database { path: shown.clone(), source };
+        let store = Self { connection: connection.map_err(failed)?, path: shown.clone() };
+        store.prepare(genesis)?;
+        Ok(store)
+    }
+
+    fn prepare(&self, genesis: &Genesis) -> Result<(), NodeError> {
+        // One node at a time: the lock is taken with the first write and kept for good.
+        let set_up = "PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL;
+            PRAGMA synchronous = FULL; BEGIN IMMEDIATE; COMMIT;";
+        match self
+            .connection
+            .execute_batch(set_up)
+            .and_then(|()| self.connection.execute_batch(SCHEMA))
+        {
+            Err(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseBusy) => {
+                return Err(NodeError::InUse { path: self.path.clone() });
+            }
+            other => self.named(other)?,
+        }
+        // Plain structs of numbers and texts always serialize.
+        let genesis = serde_json::to_string(genesis).unwrap_or_default();
+        let version: Option<String> = self.meta("rules")?;
+        let found = version.and_then(|version| version.parse().ok()).unwrap_or(SPEC_VERSION);
+        if found != SPEC_VERSION {
+            let expected = SPEC_VERSION;
+            return Err(NodeError::OtherRules { path: self.path.clone(), found, expected });
+        }
+        match self.meta("genesis")? {
+            Some(other) if other != genesis => {
+                Err(NodeError::OtherGenesis { path: self.path.clone() })
+            }
+            Some(_) => Ok(()),
+            None => {
+                let insert = "INSERT INTO meta (name, value) VALUES ('rules', ?1), ('genesis', ?2)";
+                let version = SPEC_VERSION.to_string();
+                self.named(self.connection.execute(insert, [version, genesis]).map(drop))
+            }
+        }
+    }
+
+    fn meta(&self, name: &str) -> Result<Option<String>, NodeError> {
+        let select = "SELECT value FROM meta WHERE name = ?1";
+        let row = self.connection.query_row(select, [name], |row| row.get(0)).optional();
+        self.named(row)
+    }
+
+    /// Says which file an error is about.
+    fn named<T>(&self, result: Sql<T>) -> Result<T, NodeError> {
+        result.map_err(|source| NodeError::Database { path: self.path.clone(), source })
+    }
+
+    /// The state from which the last blocks can be made again, so that at least
+    /// [`SNAPSHOT_BLOCKS`] of them are.
+    pub(super) fn base(&self, genesis: &Genesis) -> Result<Ledger, NodeError> {
+        let newest = self.newest()?;
+        let latest = newest.saturating_sub(SNAPSHOT_BLOCKS);
+        let select = "SELECT block, state FROM snapshots WHERE block <= ?1 ORDER BY block DESC";
+        let row = self.connection.query_row(select, [latest as i64], |row| {
+            Ok((row.get::<_, i64>(0)? as u64, row.get::<_, Vec<u8>>(1)?))
+        });
+        if let Some((block, state)) = self.named(row.optional())?
+            && let Some(ledger) = self.restore(block, &state)?
+        {
+            return Ok(ledger);
+        }
+        Ok(Ledger::new(genesis)?)
+    }
+
+    /// The state of a snapshot, if it has the root that the header of its block names.
+    fn restore(&self, block: u64, state: &[u8]) -> Result<Option<Ledger>, NodeError> {
+        let Some(stored) = self.block(block)? else { return Ok(None) };
+        if stored.header.state_root.0 != blake2_256(state) {
+            return Ok(None);
+        }
+        let select = "SELECT hash FROM blocks WHERE number <= ?1 ORDER BY number";
+        let hashes = self.connection.prepare(select).and_then(|mut statement| {
+            let rows = statement.query_map([block as i64], |row| row.get::<_, [u8; 32]>(0))?;
+            rows.map(|hash| hash.map(BlockHash)).collect::<Sql<Vec<BlockHash>>>()
+        });
+        let hashes = self.named(hashes)?;
+        let head = Head { block: Block(block), hash: BlockHash(stored.header.hash()) };
+        Ok(Ledger::from_state_bytes(state, head, hashes).ok())
+    }
+
+    /// Number of the newest block; 0 in a new file.
+    pub(super) fn newest(&self) -> Result<u64, NodeError> {
+        let select = "SELECT COALESCE(MAX(number), 0) FROM blocks";
+        self.named(self.connection.query_row(select, [], |row| row.get::<_, i64>(0)))
+            .map(|number| number as u64)
+    }
+
+    /// A block with its calls.
+    pub(super) fn block(&self, number: u64) -> Result<Option<StoredBlock>, NodeError> {
+        let number = number as i64;
+        let select = "SELECT header, time_ms FROM blocks WHERE number = ?1";
+        let row = self.connection.query_row(select, [number], |row| {
+            Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, i64>(1)? as u64))
+        });
+        let Some((header, time_ms)) = self.named(row.optional())? else { return Ok(None) };
+        let damaged =
+            || NodeError::Damaged { path: self.path.clone(), block: Block(number as u64) };
+        let header = Header::decode(&mut &header[..]).map_err(|_| damaged())?;
+        let select = "SELECT bytes FROM extrinsics WHERE block = ?1 ORDER BY position";
+        let extrinsics = self.connection.prepare_cached(select).and_then(|mut statement| {
+            let rows = statement.query_map([number], |row| row.get::<_, Vec<u8>>(0))?;
+            rows.collect::<Sql<Vec<Vec<u8>>>>()
+        });
+        Ok(Some(StoredBlock { header, time_ms, extrinsics: self.named(extrinsics)? }))
+    }
+
+    /// Makes a stored block again; its hash must come out.
+    pub(super) fn replay(
+        &self,
+        ledger: &mut Ledger,
+        block: &StoredBlock,
+    ) -> Result<Produced, NodeError> {
+        let number = Block(block.header.number.into());
+        let damaged = || NodeError::Damaged { path: self.path.clone(), block: number };
+        let calls: Result<Vec<_>, _> =
+            block.extrinsics.iter().map(|bytes| SignedCall::from_bytes(bytes)).collect();
+        let produced = ledger.produce_block(calls.map_err(|_| damaged())?);
+        let produced = produced.map_err(|_| damaged())?;
+        if produced.header != block.header { Err(damaged()) } else { Ok(produced) }
+    }
+
+    /// Writes the first block of a new file.
+    pub(super) fn begin(&mut self, header: &Header) -> Result<(), NodeError> {
+        let hash = header.hash();
+        let insert =
+            "INSERT OR IGNORE INTO blocks (number, hash, header, time_ms) VALUES (0, ?1, ?2, 0)";
+        let done = self.connection.execute(insert, params![hash, header.encode()]).map(drop);
+        self.named(done)
+    }
+
+    /// Writes a new block, takes what is settled out of the pool, and now and then a snapshot.
+    pub(super) fn commit_block(
+        &mut self,
+        produced: &Produced,
+        time_ms: u64,
+        gone: &[CallId],
+        snapshot: Option<&[u8]>,
+    ) -> Result<(), NodeError> {
+        let done = self.connection.transaction().and_then(|transaction| {
+            write_block(&transaction, produced, time_ms)?;
+            for id in gone {
+                transaction.execute("DELETE FROM pool WHERE hash = ?1", [id.0])?;
+            }
+            if let Some(state) = snapshot {
+                let block = produced.head.block.0;
+                let insert = "INSERT OR REPLACE INTO snapshots (block, state) VALUES (?1, ?2)";
+                transaction.execute(insert, params![block as i64, state])?;
+                let oldest = block.saturating_sub(SNAPSHOTS_KEPT_BLOCKS);
+                transaction.execute("DELETE FROM snapshots WHERE block < ?1", [oldest as i64])?;
+            }
+            transaction.commit()
+        });
+        self.named(done)
+    }
+
+    /// Writes calls that were taken into the pool; on disk when it returns.
+    pub(super) fn commit_pool(&mut self, calls: &[(CallId, Vec<u8>)]) -> Result<(), NodeError> {
+        let done = self.connection.transaction().and_then(|transaction| {
+            let insert = "INSERT OR IGNORE INTO pool (hash, bytes) VALUES (?1, ?2)";
+            for (id, bytes) in calls {
+                transaction.prepare_cached(insert)?.execute(params![id.0, bytes])?;
+            }
+            transaction.commit()
+        });
+        self.named(done)
+    }
+
+    /// Calls that waited when the node stopped, in the order of arrival.
+    pub(super) fn pool(&self) -> Result<Vec<Vec<u8>>, NodeError> {
+        let select = "SELECT bytes FROM pool ORDER BY arrival";
+        let rows = self.connection.prepare(select).and_then(|mut statement| {
+            let rows = statement.query_map([], |row| row.get::<_, Vec<u8>>(0))?;
+            rows.collect::<Sql<Vec<Vec<u8>>>>()
+        });
+        self.named(rows)
+    }
+}
+
+/// What the chain in the file started with; `None` in a file that no chain has begun in.
+pub(super) fn stored_genesis(path: &Path) -> Result<Option<Genesis>, NodeError> {
+    let failed = |source: rusqlite::Error| match source.sqlite_error_code() {
+        Some(rusqlite::ErrorCode::DatabaseBusy) => NodeError::InUse { path: path.to_owned() },
+        _ => NodeError::Database { path: path.to_owned(), source },
+    };
+    let connection = Connection::open(path).map_err(failed)?;
+    let table = "SELECT COUNT(*) FROM sqlite_master WHERE name = 'meta'";
+    if connection.query_row(table, [], |row| row.get::<_, i64>(0)).map_err(failed)? == 0 {
+        return Ok(None);
+    }
+    let select = "SELECT value FROM meta WHERE name = 'genesis'";
+    let text: Option<String> =
+        connection.query_row(select, [], |row| row.get(0)).optional().map_err(failed)?;
+    let damaged = |_| NodeError::Damaged { path: path.to_owned(), block: Block(0) };
+    text.map(|text| serde_json::from_str(&text).map_err(damaged)).transpose()
+}
+
+fn write_block(transaction: &Transaction<'_>, produced: &Produced, time_ms: u64) -> Sql<()> {
+    let number = produced.head.block.0 as i64;
+    let insert = "INSERT INTO blocks (number, hash, header, time_ms) VALUES (?1, ?2, ?3, ?4)";
+    let header = produced.header.encode();
+    transaction.prepare_cached(insert)?.execute(params![
+        number,
+        produced.head.hash.0,
+        header,
+        time_ms as i64
+    ])?;
+    let insert = "INSERT INTO extrinsics (block, position, hash, bytes, refusal) VALUES (?1, ?2, ?3, ?4, ?5)";
+    for (position, call) in produced.applied.iter().enumerate() {
+        let refusal = call.result.as_ref().err().map(crate::CallError::name);
+        transaction.prepare_cached(insert)?.execute(params![
+            number,
+            position as i64,
+            call.id.0,
+            call.bytes,
+            refusal
+        ])?;
+    }
+    Ok(())
+}

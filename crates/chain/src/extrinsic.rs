@@ -1,0 +1,274 @@
+//! Signed extrinsics: a call with the proof that its signer wants it, once, on this chain.
+//!
+//! The bytes are Substrate's, format version 4: address, sr25519 signature, era, nonce, tip, call.
+//! What is signed are the call, those extras, both versions, the genesis hash and the hash of the
+//! block in which the era began, so a signature is good for one call of one account at one time on
+//! one chain. Every type reads back exactly the bytes it wrote, so an extrinsic has one spelling.
+
+use crate::{
+    CallError, CallId,
+    keys::{self, Keypair, Signature},
+    wire::{
+        SPEC_VERSION, TRANSACTION_VERSION,
+        call::RuntimeCall,
+        primitives::{AccountId32, Address, MultiSignature},
+    },
+};
+use blake2::{Blake2b, Digest as _, digest::consts::U32};
+use parity_scale_codec::{Compact, Decode, Encode, Error as CodecError, Input};
+use protocol::{AccountId, Block, BlockHash};
+
+/// Largest extrinsic that enters a block; weights for 4,096 slots take 16 KiB.
+pub const EXTRINSIC_BYTES_MAX: usize = 32 * 1024;
+
+/// Signed, in format version 4.
+const SIGNED_V4: u8 = 0x84;
+
+/// Payloads longer than this are hashed before they are signed.
+const PLAIN_PAYLOAD_BYTES_MAX: usize = 256;
+
+/// A call with its signer, its place among the signer's calls, and the signature.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SignedCall {
+    /// Who signed, and on whose behalf the call acts.
+    pub signer: AccountId,
+    /// How many calls of the signer stand in blocks before this one.
+    pub nonce: u32,
+    /// Blocks in which the call may be included.
+    pub era: Era,
+    /// Offered to the author of the block. Deviation: nothing is charged here.
+    pub tip: u128,
+    /// What to do.
+    pub call: RuntimeCall,
+    /// Signature over the payload.
+    pub signature: Signature,
+}
+
+/// Blocks in which a call may be included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Era {
+    /// Any.
+    Immortal,
+    /// From the youngest block divisible by `period` with rest `phase`, for `period` blocks.
+    Mortal {
+        /// A power of two from 4 to 65,536.
+        period: u32,
+        /// Less than `period`.
+        phase: u32,
+    },
+}
+
+/// BLAKE2b with 32 bytes of output, the hash of Substrate.
+pub(crate) fn blake2_256(bytes: &[u8]) -> [u8; 32] {
+    Blake2b::<U32>::digest(bytes).into()
+}
+
+impl SignedCall {
+    /// Signs `call` as the `nonce`-th of `keys`, for ever, on the chain that starts with `genesis`.
+    pub fn sign(
+        call: impl Into<RuntimeCall>,
+        nonce: u32,
+        genesis: BlockHash,
+        keys: &Keypair,
+    ) -> Self {
+        Self::sign_in_era(call.into(), nonce, (Era::Immortal, genesis), genesis, keys)
+    }
+
+    /// Signs for the blocks of an era, which is named with the hash of its first block.
+    pub fn sign_in_era(
+        call: RuntimeCall,
+        nonce: u32,
+        (era, birth): (Era, BlockHash),
+        genesis: BlockHash,
+        keys: &Keypair,
+    ) -> Self {
+        let signature = Signature([0; 64]);
+        let mut signed = Self { signer: keys.public(), nonce, era, tip: 0, call, signature };
+        signed.signature = keys.sign(&signed.payload(genesis, birth));
+        signed
+    }
+
+    /// What is signed.
+    fn payload(&self, genesis: BlockHash, birth: BlockHash) -> Vec<u8> {
+        let mut bytes = self.call.encode();
+        self.extras(&mut bytes);
+        (SPEC_VERSION, TRANSACTION_VERSION, genesis.0, birth.0).encode_to(&mut bytes);
+        if bytes.len() > PLAIN_PAYLOAD_BYTES_MAX { blake2_256(&bytes).to_vec() } else { bytes }
+    }
+
+    fn extras(&self, bytes: &mut Vec<u8>) {
+        (self.era, Compact(self.nonce), Compact(self.tip)).encode_to(bytes);
+    }
+
+    /// Name of the call: the hash of its bytes.
+    pub fn id(&self) -> CallId {
+        CallId(blake2_256(&self.to_bytes()))
+    }
+
+    /// Whether the signer signed exactly this for the chain that starts with `genesis`, in the era
+    /// that began with `birth`.
+    pub fn is_authentic(&self, genesis: BlockHash, birth: BlockHash) -> bool {
+        keys::verify(&self.payload(genesis, birth), &self.signature, self.signer)
+    }
+
+    /// Whether the call fits a block; cheap even for giant vectors.
+    pub fn fits(&self) -> bool {
+        self.call.encoded_size().saturating_add(256) <= EXTRINSIC_BYTES_MAX
+    }
+
+    /// The bytes as they travel: length, then version, address, signature, extras and call.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut body = vec![SIGNED_V4];
+        Address::Id(AccountId32(self.signer.0)).encode_to(&mut body);
+        MultiSignature::Sr25519(self.signature.0).encode_to(&mut body);
+        self.extras(&mut body);
+        self.call.encode_to(&mut body);
+        body.encode()
+    }
+
+    /// Reads what [`to_bytes`](Self::to_bytes) writes, and nothing else.
+    ///
+    /// Bytes come from strangers: they are measured before they are read, and nothing larger than
+    /// they are is ever allocated.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, ExtrinsicError> {
+        if bytes.len() > EXTRINSIC_BYTES_MAX {
+            return Err(ExtrinsicError::TooLong(bytes.len()));
+        }
+        let mut input = bytes;
+        let Compact(length) = Compact::<u32>::decode(&mut input)?;
+        if usize::try_from(length).ok() != Some(input.len()) {
+            return Err(ExtrinsicError::Length { said: length, found: input.len() });
+        }
+        let version = input.read_byte()?;
+        if version != SIGNED_V4 {
+            return Err(ExtrinsicError::Version(version));
+        }
+        let Address::Id(signer) = Address::decode(&mut input)? else {
+            return Err(ExtrinsicError::Unsupported("an address that is not an account"));
+        };
+        let MultiSignature::Sr25519(signature) = MultiSignature::decode(&mut input)? else {
+            return Err(ExtrinsicError::Unsupported("a signature that is not sr25519"));
+        };
+        let (era, Compact(nonce), Compact(tip)) =
+            <(Era, Compact<u32>, Compact<u128>)>::decode(&mut input)?;
+        let call = RuntimeCall::decode(&mut input)?;
+        if !input.is_empty() {
+            return Err(ExtrinsicError::TrailingBytes(input.len()));
+        }
+        let (signer, signature) = (AccountId(signer.0), Signature(signature));
+        Ok(Self { signer, nonce, era, tip, call, signature })
+    }
+}
+
+/// Why bytes are no signed call.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ExtrinsicError {
+    /// Too many bytes.
+    #[error("{0} bytes, more than the {EXTRINSIC_BYTES_MAX} that a block takes")]
+    TooLong(usize),
+    /// The length in front is not that of the rest.
+    #[error("the length says {said} bytes, but {found} follow")]
+    Length {
+        /// As written in front.
+        said: u32,
+        /// As found.
+        found: usize,
+    },
+    /// Not signed, or another format.
+    #[error("format byte {0:#04x} is not {SIGNED_V4:#04x}: signed, version 4")]
+    Version(u8),
+    /// Substrate knows it, this chain does not.
+    #[error("{0} is not supported")]
+    Unsupported(&'static str),
+    /// More bytes than the call takes.
+    #[error("{0} bytes follow after the call")]
+    TrailingBytes(usize),
+    /// Some field does not read.
+    #[error("{0}")]
+    Codec(#[from] CodecError),
+}
+
+impl From<ExtrinsicError> for CallError {
+    fn from(error: ExtrinsicError) -> Self {
+        match error {
+            ExtrinsicError::TooLong(_) => Self::ExhaustsResources,
+            _ => Self::BadSignature,
+        }
+    }
+}
+
+impl Era {
+    const PERIOD_MIN: u32 = 4;
+    const PERIOD_MAX: u32 = 1 << 16;
+
+    /// The era of at least `period` blocks that begins with block `current`.
+    pub fn mortal(period: u32, current: Block) -> Self {
+        let period = period.clamp(Self::PERIOD_MIN, Self::PERIOD_MAX).next_power_of_two();
+        let phase = (current.0 % u64::from(period)) as u32;
+        // The phase of long eras is rounded down to the grid on which it travels.
+        Self::Mortal { period, phase: phase - phase % Self::grid(period) }
+    }
+
+    fn grid(period: u32) -> u32 {
+        (period >> 12).max(1)
+    }
+
+    /// The first block of the era that `current` is in.
+    pub fn birth(self, current: Block) -> Block {
+        match self {
+            Self::Immortal => Block(0),
+            Self::Mortal { period, phase } => {
+                let (period, phase) = (u64::from(period.max(1)), u64::from(phase));
+                Block((current.0.max(phase) - phase) / period * period + phase)
+            }
+        }
+    }
+
+    /// The first block after the era that `current` is in; `None` for never.
+    pub fn death(self, current: Block) -> Option<Block> {
+        match self {
+            Self::Immortal => None,
+            Self::Mortal { period, .. } => {
+                Some(Block(self.birth(current).0.saturating_add(u64::from(period))))
+            }
+        }
+    }
+}
+
+// One byte 0, or two bytes: the logarithm of the period less one in the low four bits, the phase
+// in units of its grid above them.
+impl Encode for Era {
+    fn size_hint(&self) -> usize {
+        2
+    }
+
+    fn using_encoded<R, F: FnOnce(&[u8]) -> R>(&self, f: F) -> R {
+        match self {
+            Self::Immortal => f(&[0]),
+            Self::Mortal { period, phase } => {
+                let low = (period.trailing_zeros().saturating_sub(1)).clamp(1, 15) as u16;
+                let high = (phase / Self::grid(*period)) as u16;
+                f(&(low | high << 4).to_le_bytes())
+            }
+        }
+    }
+}
+
+impl Decode for Era {
+    fn decode<I: Input>(input: &mut I) -> Result<Self, CodecError> {
+        let first = input.read_byte()?;
+        if first == 0 {
+            return Ok(Self::Immortal);
+        }
+        let encoded = u16::from_le_bytes([first, input.read_byte()?]);
+        let period = 2_u32 << (encoded & 15);
+        let phase = u32::from(encoded >> 4).checked_mul(Self::grid(period));
+        match phase.filter(|phase| *phase < period && period >= Self::PERIOD_MIN) {
+            Some(phase) => Ok(Self::Mortal { period, phase }),
+            None => Err("period and phase of the era do not belong together".into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,136 @@
+//! Weights that are committed to by hash first and revealed an epoch later, so that nobody can copy
+//! them while they are fresh.
+
+use super::{Event, Ledger, subnet::Subnet};
+use crate::{CallError, extrinsic::blake2_256};
+use parity_scale_codec::Encode as _;
+use protocol::{AccountId, Block, NetUid, Uid};
+use serde::{Deserialize, Serialize};
+
+/// Most commits of one hotkey that wait for their reveal.
+pub const OPEN_COMMITS_MAX: usize = 10;
+
+/// A commit that waits for its reveal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct WeightCommit {
+    /// Hash of the weights and the salt.
+    pub(crate) hash: [u8; 32],
+    /// Block of the commit.
+    pub(crate) block: Block,
+}
+
+/// What a reveal says.
+pub(super) struct Reveal {
+    pub(super) uids: Vec<Uid>,
+    pub(super) weights: Vec<u16>,
+    pub(super) salt: Vec<u16>,
+    pub(super) version_key: u64,
+}
+
+/// What a commit must be to cover these weights: BLAKE2b-256 of the SCALE tuple of hotkey, subnet,
+/// uids, weights, salt and version.
+pub fn commit_hash(
+    (hotkey, netuid): (AccountId, NetUid),
+    (uids, weights): (&[Uid], &[u16]),
+    salt: &[u16],
+    version_key: u64,
+) -> [u8; 32] {
+    let uids: Vec<u16> = uids.iter().map(|uid| uid.0).collect();
+    blake2_256(&(hotkey.0, netuid.0, uids, weights, salt, version_key).encode())
+}
+
+impl Subnet {
+    /// Number of the epoch that a block belongs to.
+    pub(crate) fn epoch_of(&self, netuid: NetUid, block: Block) -> u64 {
+        let shifted = block.0.saturating_add(u64::from(netuid.0)).saturating_add(1);
+        shifted / (u64::from(self.hyperparameters.tempo) + 1)
+    }
+
+    /// Epoch in which a commit must be revealed.
+    fn reveal_epoch(&self, netuid: NetUid, commit: &WeightCommit) -> u64 {
+        self.epoch_of(netuid, commit.block).saturating_add(self.hyperparameters.reveal_period)
+    }
+
+    /// Drops commits whose epoch has passed.
+    fn expire_commits(&mut self, netuid: NetUid, hotkey: &AccountId, now: Block) {
+        let epoch = self.epoch_of(netuid, now);
+        let mut commits = self.weight_commits.remove(hotkey).unwrap_or_default();
+        commits.retain(|commit| self.reveal_epoch(netuid, commit) >= epoch);
+        if !commits.is_empty() {
+            self.weight_commits.insert(*hotkey, commits);
+        }
+    }
+
+    /// Block of the earliest commit of a hotkey that waits: older weights than a slot do not count
+    /// for it, also when they come by reveal.
+    pub(super) fn earliest_commit(&self, hotkey: &AccountId) -> Option<u64> {
+        Some(self.weight_commits.get(hotkey)?.first()?.block.0)
+    }
+}
+
+impl Ledger {
+    /// `commit_weights`: the hash counts as an update of the validator.
+    pub(super) fn commit_weights(
+        &mut self,
+        hotkey: AccountId,
+        netuid: NetUid,
+        hash: [u8; 32],
+    ) -> Result<Event, CallError> {
+        let now = self.now();
+        let subnet = self.subnets.get_mut(&netuid).ok_or(CallError::SubnetNotExists)?;
+        if !subnet.hyperparameters.commit_reveal {
+            return Err(CallError::CommitRevealDisabled);
+        }
+        let (uid, slot) = subnet.slot(&hotkey).ok_or(CallError::HotKeyNotRegisteredInSubNet)?;
+        let limit = subnet.hyperparameters.weights_rate_limit;
+        if slot.last_update.0 != 0 && now.since(slot.last_update) < limit {
+            return Err(CallError::CommittingWeightsTooFast);
+        }
+        subnet.expire_commits(netuid, &hotkey, now);
+        let commits = subnet.weight_commits.entry(hotkey).or_default();
+        if commits.len() >= OPEN_COMMITS_MAX {
+            return Err(CallError::TooManyUnrevealedCommits);
+        }
+        commits.push(WeightCommit { hash, block: now });
+        if let Some(slot) = subnet.slots.get_mut(usize::from(uid.0)) {
+            slot.last_update = now;
+        }
+        Ok(Event::WeightsCommitted { hotkey, netuid, hash })
+    }
+
+    /// `reveal_weights`: the weights of a commit are set in the epoch that is theirs.
+    pub(super) fn reveal_weights(
+        &mut self,
+        hotkey: AccountId,
+        netuid: NetUid,
+        reveal: &Reveal,
+    ) -> Result<Event, CallError> {
+        let now = self.now();
+        let subnet = self.subnets.get(&netuid).ok_or(CallError::SubnetNotExists)?;
+        if !subnet.hyperparameters.commit_reveal {
+            return Err(CallError::CommitRevealDisabled);
+        }
+        let commits = subnet.weight_commits.get(&hotkey).ok_or(CallError::NoWeightsCommitFound)?;
+        let parts = (reveal.uids.as_slice(), reveal.weights.as_slice());
+        let hash = commit_hash((hotkey, netuid), parts, &reveal.salt, reveal.version_key);
+        let found = commits.iter().position(|commit| commit.hash == hash);
+        let position = found.ok_or(CallError::InvalidRevealCommitHashNotMatch)?;
+        let epoch = subnet.epoch_of(netuid, now);
+        match subnet.reveal_epoch(netuid, &commits[position]) {
+            due if due > epoch => return Err(CallError::RevealTooEarly),
+            due if due < epoch => return Err(CallError::ExpiredWeightCommit),
+            _ => {}
+        }
+        self.store_weights(hotkey, netuid, parts, reveal.version_key)?;
+        // Earlier ones were passed over: they cannot be revealed after a later one.
+        if let Some(subnet) = self.subnets.get_mut(&netuid)
+            && let Some(commits) = subnet.weight_commits.get_mut(&hotkey)
+        {
+            commits.drain(..=position);
+            if commits.is_empty() {
+                subnet.weight_commits.remove(&hotkey);
+            }
+        }
+        Ok(Event::WeightsRevealed { hotkey, netuid, hash })
+    }
+}

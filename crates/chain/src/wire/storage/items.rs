@@ -1,0 +1,301 @@
+//! The items, pallet by pallet, under the names of Bittensor's runtime.
+
+use super::{Hasher, Item};
+use crate::wire::{
+    call::CommitmentInfo,
+    event,
+    primitives::{AccountData, AccountId32, AccountInfo, H256},
+};
+use frame_metadata::v14::StorageEntryMetadata;
+use parity_scale_codec::{Decode, Encode};
+use scale_info::TypeInfo;
+
+/// A commitment with its block, in one value.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode, TypeInfo)]
+pub struct Registration {
+    /// Money kept for the place; none here.
+    pub deposit: u64,
+    /// Block of the commitment.
+    pub block: u32,
+    /// What was published.
+    pub info: CommitmentInfo,
+}
+
+/// Hash, epoch and block of a commit to weights, and a number without a meaning any more.
+pub type WeightCommitRow = (H256, u64, u64, u64);
+
+/// Bytes and block of a commitment that was revealed by time.
+pub type RevealedRow = (Vec<u8>, u64);
+
+/// Whether a subnet's epochs run Yuma Consensus; here all do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode, TypeInfo)]
+pub enum ConsensusMode {
+    /// They do.
+    #[default]
+    Yuma,
+    /// Nothing is computed nor paid.
+    Null,
+}
+
+/// The items of a pallet as constants, and a function that describes them all.
+macro_rules! items {
+    ($(
+        $(#[$about:meta])*
+        $all:ident = $pallet:literal {$(
+            #[doc = $doc:literal]
+            $name:ident: $keys:ty => $value:ty =
+                $item:literal [$($hasher:ident),*] $($optional:ident)?;
+        )*}
+    )*) => {$(
+        $(
+            #[doc = $doc]
+            pub const $name: Item<$keys, $value> =
+                Item::new(($pallet, $item), &[$(Hasher::$hasher),*], $doc)$(.$optional())?;
+        )*
+
+        $(#[$about])*
+        pub fn $all() -> Vec<StorageEntryMetadata> {
+            vec![$($name.metadata()),*]
+        }
+    )*};
+}
+
+items! {
+    /// Items of the pallet System.
+    system = "System" {
+        /// Nonce and money of an account.
+        ACCOUNT: (AccountId32,) => AccountInfo<u32, AccountData<u64>> = "Account" [Blake2];
+
+        /// Number of the newest block.
+        NUMBER: () => u32 = "Number" [];
+
+        /// Events of the newest block.
+        EVENTS: () => Vec<event::Record> = "Events" [];
+
+        /// Calls in the newest block.
+        EXTRINSIC_COUNT: () => u32 = "ExtrinsicCount" [] optional;
+    }
+
+    /// Items of the pallet Timestamp.
+    timestamp = "Timestamp" {
+        /// When the newest block was made, in milliseconds; zero where blocks are made by hand.
+        NOW: () => u64 = "Now" [];
+    }
+
+    /// Items of the pallet Balances.
+    balances = "Balances" {
+        /// All that came into being and is not gone, in rao.
+        BALANCES_TOTAL_ISSUANCE: () => u64 = "TotalIssuance" [];
+    }
+
+    /// Items of the pallet SubtensorModule.
+    subtensor = "SubtensorModule" {
+        /// Symbol of the token of a subnet; here all have the chain's.
+        TOKEN_SYMBOL: (u16,) => Vec<u8> = "TokenSymbol" [Identity];
+
+        /// Whether the subnet is there.
+        NETWORKS_ADDED: (u16,) => bool = "NetworksAdded" [Identity];
+
+        /// Slots taken.
+        SUBNETWORK_N: (u16,) => u16 = "SubnetworkN" [Identity];
+
+        /// Blocks between two epochs, less one.
+        TEMPO: (u16,) => u16 = "Tempo" [Identity];
+
+        /// Who set weights recently enough, by uid.
+        ACTIVE: (u16,) => Vec<bool> = "Active" [Identity];
+
+        /// Consensus of the last epoch, by uid.
+        CONSENSUS: (u16,) => Vec<u16> = "Consensus" [Identity];
+
+        /// Incentive of the last epoch, by uid.
+        INCENTIVE: (u16,) => Vec<u16> = "Incentive" [Identity];
+
+        /// Dividends of the last epoch, by uid.
+        DIVIDENDS: (u16,) => Vec<u16> = "Dividends" [Identity];
+
+        /// Validator trust of the last epoch, by uid.
+        VALIDATOR_TRUST: (u16,) => Vec<u16> = "ValidatorTrust" [Identity];
+
+        /// Rao paid by the last epoch, by uid.
+        EMISSION: (u16,) => Vec<u64> = "Emission" [Identity];
+
+        /// Block of the last weights, by uid.
+        LAST_UPDATE: (u16,) => Vec<u64> = "LastUpdate" [Identity];
+
+        /// Who may set weights, by uid.
+        VALIDATOR_PERMIT: (u16,) => Vec<bool> = "ValidatorPermit" [Identity];
+
+        /// Who loses its slot first: the smallest, by uid.
+        PRUNING_SCORES: (u16,) => Vec<u16> = "PruningScores" [Identity];
+
+        /// What a slot costs now, in rao.
+        BURN: (u16,) => u64 = "Burn" [Identity];
+
+        /// Lowest price of a slot, in rao.
+        MIN_BURN: (u16,) => u64 = "MinBurn" [Identity];
+
+        /// Highest price of a slot, in rao.
+        MAX_BURN: (u16,) => u64 = "MaxBurn" [Identity];
+
+        /// Most slots.
+        MAX_ALLOWED_UIDS: (u16,) => u16 = "MaxAllowedUids" [Identity];
+
+        /// Most permits.
+        MAX_ALLOWED_VALIDATORS: (u16,) => u16 = "MaxAllowedValidators" [Identity];
+
+        /// Blocks for which a new slot is not pruned.
+        IMMUNITY_PERIOD: (u16,) => u16 = "ImmunityPeriod" [Identity];
+
+        /// Blocks between two adjustments of the price.
+        ADJUSTMENT_INTERVAL: (u16,) => u16 = "AdjustmentInterval" [Identity];
+
+        /// Share of the old price in the adjusted one, of 2^64 - 1.
+        ADJUSTMENT_ALPHA: (u16,) => u64 = "AdjustmentAlpha" [Identity];
+
+        /// Registrations at which the price stays.
+        TARGET_REGISTRATIONS_PER_INTERVAL: (u16,) => u16 =
+            "TargetRegistrationsPerInterval" [Identity];
+
+        /// Most registrations in one block.
+        MAX_REGISTRATIONS_PER_BLOCK: (u16,) => u16 = "MaxRegistrationsPerBlock" [Identity];
+
+        /// Registrations since the last adjustment.
+        REGISTRATIONS_THIS_INTERVAL: (u16,) => u16 = "RegistrationsThisInterval" [Identity];
+
+        /// Registrations in the newest block.
+        REGISTRATIONS_THIS_BLOCK: (u16,) => u16 = "RegistrationsThisBlock" [Identity];
+
+        /// Blocks between two settings of weights.
+        WEIGHTS_SET_RATE_LIMIT: (u16,) => u64 = "WeightsSetRateLimit" [Identity];
+
+        /// Fewest weights in one call.
+        MIN_ALLOWED_WEIGHTS: (u16,) => u16 = "MinAllowedWeights" [Identity];
+
+        /// Largest share of one weight.
+        MAX_WEIGHTS_LIMIT: (u16,) => u16 = "MaxWeightsLimit" [Identity];
+
+        /// Version that validators must run at least.
+        WEIGHTS_VERSION_KEY: (u16,) => u64 = "WeightsVersionKey" [Identity];
+
+        /// Share of stake that consensus needs.
+        KAPPA: (u16,) => u16 = "Kappa" [Identity];
+
+        /// Share of the old bonds, in millionths.
+        BONDS_MOVING_AVERAGE: (u16,) => u64 = "BondsMovingAverage" [Identity];
+
+        /// How far clipping cuts the weights that make bonds.
+        BONDS_PENALTY: (u16,) => u16 = "BondsPenalty" [Identity];
+
+        /// Whether bonds follow Yuma3.
+        YUMA3_ON: (u16,) => bool = "Yuma3On" [Identity];
+
+        /// Whether bond rates depend on weight and consensus.
+        LIQUID_ALPHA_ON: (u16,) => bool = "LiquidAlphaOn" [Identity];
+
+        /// Blocks after which a silent validator has no say.
+        ACTIVITY_CUTOFF: (u16,) => u16 = "ActivityCutoff" [Identity];
+
+        /// Whether slots can be bought.
+        NETWORK_REGISTRATION_ALLOWED: (u16,) => bool = "NetworkRegistrationAllowed" [Identity];
+
+        /// Whether weights are committed to first.
+        COMMIT_REVEAL_WEIGHTS_ENABLED: (u16,) => bool = "CommitRevealWeightsEnabled" [Identity];
+
+        /// Epochs between commit and reveal.
+        REVEAL_PERIOD_EPOCHS: (u16,) => u64 = "RevealPeriodEpochs" [Identity];
+
+        /// Whether epochs run Yuma Consensus.
+        SUBNET_EPOCH_CONSENSUS: (u16,) => ConsensusMode = "SubnetEpochConsensus" [Identity];
+
+        /// Block at which the subnet was opened.
+        NETWORK_REGISTERED_AT: (u16,) => u64 = "NetworkRegisteredAt" [Identity];
+
+        /// What the owner locked, in rao.
+        SUBNET_LOCKED: (u16,) => u64 = "SubnetLocked" [Identity];
+
+        /// Rao that wait for the next epoch.
+        PENDING_EMISSION: (u16,) => u64 = "PendingEmission" [Identity];
+
+        /// Block of the last epoch; the spelling is the chain's.
+        LAST_MECHANSIM_STEP_BLOCK: (u16,) => u64 = "LastMechansimStepBlock" [Identity];
+
+        /// Blocks since the last epoch.
+        BLOCKS_SINCE_LAST_STEP: (u16,) => u64 = "BlocksSinceLastStep" [Identity];
+
+        /// Coldkey of the owner.
+        SUBNET_OWNER: (u16,) => AccountId32 = "SubnetOwner" [Identity];
+
+        /// Hotkey of the owner, where the owner has a slot.
+        SUBNET_OWNER_HOTKEY: (u16,) => AccountId32 = "SubnetOwnerHotkey" [Identity] optional;
+
+        /// Hotkey in a slot.
+        KEYS: (u16, u16) => AccountId32 = "Keys" [Identity, Identity];
+
+        /// Slot of a hotkey.
+        UIDS: (u16, AccountId32) => u16 = "Uids" [Identity, Blake2] optional;
+
+        /// Block at which a slot was taken.
+        BLOCK_AT_REGISTRATION: (u16, u16) => u64 = "BlockAtRegistration" [Identity, Identity];
+
+        /// Weights that a validator set.
+        WEIGHTS: (u16, u16) => Vec<(u16, u16)> = "Weights" [Identity, Identity];
+
+        /// Bonds that a validator holds.
+        BONDS: (u16, u16) => Vec<(u16, u16)> = "Bonds" [Identity, Identity];
+
+        /// Whether a hotkey has a slot.
+        IS_NETWORK_MEMBER: (AccountId32, u16) => bool = "IsNetworkMember" [Blake2, Identity];
+
+        /// Commits that wait for their reveal: hash, epoch, block, nothing.
+        WEIGHT_COMMITS: (u16, AccountId32) => Vec<WeightCommitRow> =
+            "WeightCommits" [Twox64, Twox64] optional;
+
+        /// Coldkey of a hotkey.
+        OWNER: (AccountId32,) => AccountId32 = "Owner" [Blake2];
+
+        /// Hotkeys of a coldkey.
+        OWNED_HOTKEYS: (AccountId32,) => Vec<AccountId32> = "OwnedHotkeys" [Blake2];
+
+        /// Rao that a coldkey staked behind a hotkey.
+        STAKE: (AccountId32, AccountId32) => u64 = "Stake" [Blake2, Identity];
+
+        /// Rao staked behind a hotkey.
+        TOTAL_HOTKEY_STAKE: (AccountId32,) => u64 = "TotalHotkeyStake" [Identity];
+
+        /// Number of subnets, the root network included.
+        TOTAL_NETWORKS: () => u16 = "TotalNetworks" [];
+
+        /// All stake, in rao.
+        TOTAL_STAKE: () => u64 = "TotalStake" [];
+
+        /// All that came into being and is not gone, in rao.
+        TOTAL_ISSUANCE: () => u64 = "TotalIssuance" [];
+
+        /// What opening a subnet costs, in rao.
+        NETWORK_MIN_LOCK_COST: () => u64 = "NetworkMinLockCost" [];
+
+        /// Stake below which nobody sets weights: the lowest of all subnets.
+        STAKE_THRESHOLD: () => u64 = "StakeThreshold" [];
+    }
+
+    /// Items of the pallet Commitments.
+    commitments = "Commitments" {
+        /// What a hotkey published, with the block in which it did.
+        COMMITMENT_OF: (u16, AccountId32) => Registration =
+            "CommitmentOf" [Identity, Twox64] optional;
+
+        /// Block of the last commitment of a hotkey.
+        LAST_COMMITMENT: (u16, AccountId32) => u32 = "LastCommitment" [Identity, Twox64] optional;
+
+        /// Commitments revealed by time; none here.
+        REVEALED_COMMITMENTS: (u16, AccountId32) => Vec<RevealedRow> =
+            "RevealedCommitments" [Identity, Twox64] optional;
+    }
+
+    /// Items of the pallet MevShield.
+    mev_shield = "MevShield" {
+        /// Key for calls that are sent encrypted; never given here, so clients send them openly.
+        NEXT_KEY: () => Vec<u8> = "NextKey" [] optional;
+    }
+}
