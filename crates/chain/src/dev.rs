@@ -16,10 +16,9 @@ pub use history::STATE_BLOCKS;
 pub use pool::{BLOCK_CALLS_MAX, POOL_CALLS_MAX, POOL_CALLS_PER_SIGNER_MAX};
 pub use rpc::limits;
 
-use crate::{EpochSummary, Genesis, Head, Ledger};
+use crate::{CallId, EpochSummary, Genesis, Head, Ledger};
 use author::{Author, Request, Shared};
-use jsonrpsee::server::ServerHandle;
-use protocol::{BlockHash, NetUid};
+use protocol::{Block, BlockHash, NetUid};
 use std::{
     net::SocketAddr,
     path::PathBuf,
@@ -47,11 +46,10 @@ pub struct Config {
 
 /// A running node; it stops when it is dropped.
 pub struct DevNode {
-    address: SocketAddr,
     shared: Arc<RwLock<Shared>>,
     requests: Sender<Request>,
     author: Mutex<Option<JoinHandle<Result<(), NodeError>>>>,
-    server: ServerHandle,
+    server: rpc::Server,
     runtime: Option<Runtime>,
 }
 
@@ -70,7 +68,7 @@ impl DevNode {
             .map_err(NodeError::System)?;
         let context =
             rpc::Context { shared: Arc::clone(&shared), requests: requests.clone(), notices };
-        let (server, address) = runtime
+        let server = runtime
             .block_on(rpc::serve(config.listen, context))
             .map_err(|source| NodeError::Listen { address: config.listen, source })?;
         let author = std::thread::Builder::new()
@@ -78,17 +76,26 @@ impl DevNode {
             .spawn(move || author.run(&inbox))
             .map_err(NodeError::System)?;
         let author = Mutex::new(Some(author));
-        Ok(Self { address, shared, requests, author, server, runtime: Some(runtime) })
+        Ok(Self { shared, requests, author, server, runtime: Some(runtime) })
     }
 
     /// Where the node listens.
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.server.address
     }
 
     /// The address as clients take it.
     pub fn url(&self) -> String {
-        format!("ws://{}", self.address)
+        format!("ws://{}", self.server.address)
+    }
+
+    /// The answer to one JSON-RPC request, as a connection would get it; nothing if it is no JSON.
+    ///
+    /// For embedding and for tests: it is what the server does behind its limits on sizes.
+    pub fn answer(&self, request: &str) -> Option<String> {
+        let answer = self.server.methods.raw_json_request(request, 1);
+        let runtime = self.runtime.as_ref()?;
+        runtime.block_on(answer).ok().map(|(answer, _)| answer.get().to_owned())
     }
 
     /// Makes a block of the calls that wait; when it returns, the block is on disk and served.
@@ -138,7 +145,7 @@ impl DevNode {
 impl Drop for DevNode {
     fn drop(&mut self) {
         // Whoever has stopped already needs no telling.
-        let _ = self.server.stop();
+        let _ = self.server.handle.stop();
         let _ = self.requests.send(Request::Stop);
         if let Some(author) = self.author.lock().unwrap_or_else(PoisonError::into_inner).take() {
             let _ = author.join();
@@ -154,20 +161,50 @@ pub fn stored_genesis(database: &std::path::Path) -> Result<Option<Genesis>, Nod
     if database.exists() { store::stored_genesis(database) } else { Ok(None) }
 }
 
-/// Makes every block of a database again, from its genesis on, and compares all hashes.
+/// The blocks of a database, made again one after the other with all hashes compared.
 ///
-/// Gives the ledger at the end. This is what [`DevNode::start`] trusts snapshots to save.
-pub fn replay(database: &std::path::Path, genesis: &Genesis) -> Result<Ledger, NodeError> {
-    let store = store::Store::open(Some(database), genesis)?;
-    let mut ledger = Ledger::new(genesis)?;
-    for number in 1..=store.newest()? {
-        match store.block(number)? {
-            Some(block) => store.replay(&mut ledger, &block)?,
-            None => {
-                let (path, block) = (database.to_owned(), protocol::Block(number));
-                return Err(NodeError::Damaged { path, block });
-            }
-        };
+/// This is what [`DevNode::start`] trusts snapshots to save. It needs the file for itself.
+pub struct Replay {
+    database: PathBuf,
+    genesis: Genesis,
+    ledger: Ledger,
+}
+
+/// What a replay found in the blocks that were new to it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Replayed {
+    /// Calls in the blocks, in order.
+    pub included: Vec<CallId>,
+    /// Calls that were acknowledged and wait for a block.
+    pub waiting: Vec<CallId>,
+}
+
+impl Replay {
+    /// A replay that stands before the first block.
+    pub fn new(database: PathBuf, genesis: Genesis) -> Result<Self, NodeError> {
+        let ledger = Ledger::new(&genesis)?;
+        Ok(Self { database, genesis, ledger })
     }
-    Ok(ledger)
+
+    /// Makes all blocks that have come since again.
+    pub fn advance(&mut self) -> Result<Replayed, NodeError> {
+        let store = store::Store::open(Some(&self.database), &self.genesis)?;
+        let mut found = Replayed::default();
+        for number in self.ledger.head().block.0 + 1..=store.newest()? {
+            let Some(block) = store.block(number)? else {
+                let (path, block) = (self.database.clone(), Block(number));
+                return Err(NodeError::Damaged { path, block });
+            };
+            let produced = store.replay(&mut self.ledger, &block)?;
+            found.included.extend(produced.applied.iter().map(|call| call.id));
+        }
+        let name = |bytes: &Vec<u8>| CallId(crate::extrinsic::blake2_256(bytes));
+        found.waiting = store.pool()?.iter().map(name).collect();
+        Ok(found)
+    }
+
+    /// The state after the newest block that was made again.
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
 }

@@ -1,11 +1,18 @@
 //! Key pairs that sign calls: sr25519, as Substrate has it.
+//!
+//! A key comes from a seed, from a [`Phrase`] of words, or from a secret URI such as `//Alice`.
+
+mod derive;
+
+pub(crate) use derive::parse_seed;
+pub use derive::{KeyError, Phrase};
 
 use blake2::{Blake2b, Digest as _, digest::consts::U32};
 use protocol::{AccountId, Seed};
 use rand_core_06::{CryptoRng, RngCore};
 use schnorrkel::{ExpansionMode, MiniSecretKey, PublicKey, context::attach_rng, signing_context};
 use std::fmt;
-use zeroize::Zeroize as _;
+use zeroize::{Zeroize as _, Zeroizing};
 
 /// Context under which Substrate signs.
 const CONTEXT: &[u8] = b"substrate";
@@ -21,7 +28,8 @@ pub struct Signature(pub [u8; 64]);
 impl Keypair {
     /// The key pair of a mini secret, expanded as Substrate's wallets do.
     pub fn from_mini_secret(secret: [u8; 32]) -> Self {
-        let mini = MiniSecretKey::from_bytes(&secret).expect("any 32 bytes are a mini secret");
+        let secret = Zeroizing::new(secret);
+        let mini = MiniSecretKey::from_bytes(&*secret).expect("any 32 bytes are a mini secret");
         Self(mini.expand_to_keypair(ExpansionMode::Ed25519))
     }
 
@@ -30,6 +38,31 @@ impl Keypair {
     /// Whoever knows the seed owns the key: never use it where anything is worth something.
     pub fn from_seed(seed: Seed) -> Self {
         Self::from_mini_secret(seed.derive("keypair").0)
+    }
+
+    /// The key pair of a phrase and its password, which is empty unless one was chosen.
+    pub fn from_phrase(phrase: &Phrase, password: &str) -> Self {
+        Self::from_mini_secret(*phrase.mini_secret(password))
+    }
+
+    /// The key pair of a secret URI, `phrase//hard/soft///password`; every part may be left out.
+    ///
+    /// Without a phrase it is the public one of development, so that `//Alice` is everybody's.
+    /// Instead of the phrase a seed may stand, `0x` and 64 hexadecimal digits; a password changes
+    /// nothing then, as in Substrate.
+    pub fn from_uri(uri: &str) -> Result<Self, KeyError> {
+        derive::keypair(uri)
+    }
+
+    /// The key pair of a scalar and a nonce key of 32 bytes each, which is what wallets store.
+    pub(crate) fn from_secret_bytes(secret: &[u8; 64]) -> Result<Self, KeyError> {
+        let secret = schnorrkel::SecretKey::from_bytes(secret).map_err(|_| KeyError::Secret)?;
+        Ok(Self(secret.to_keypair()))
+    }
+
+    /// The secret, as [`Self::from_secret_bytes`] takes it.
+    pub(crate) fn secret_bytes(&self) -> Zeroizing<[u8; 64]> {
+        Zeroizing::new(self.0.secret.to_bytes())
     }
 
     /// The account that this key signs for.

@@ -11,6 +11,7 @@ pub mod faulty;
 pub mod keys;
 pub mod ledger;
 pub mod memory;
+pub mod wallet;
 pub mod wire;
 
 pub use client::{ClientConfig, SubstrateChain};
@@ -23,6 +24,7 @@ pub use ledger::{
     EpochSummary, Genesis, HyperparameterChange, Hyperparameters, Ledger, SubnetGenesis,
 };
 pub use memory::MemoryChain;
+pub use wallet::Wallet;
 
 use protocol::{AccountId, Block, BlockHash, NetUid, Uid};
 use serde::{Deserialize, Serialize};

@@ -1,5 +1,20 @@
 //! The command line: one struct per command, every option with its meaning.
 
+mod chain;
+mod node;
+mod wallet;
+
+pub use chain::{
+    BalanceArgs, ChainArgs, ChainCommand, CommitArgs, CreateArgs, EndpointArgs, InfoArgs, Network,
+    RegisterArgs, SetArgs, SetWeightsArgs, SignArgs, StakeArgs, StateArgs, SubnetCommand,
+    TransferArgs,
+};
+pub use node::NodeArgs;
+pub use wallet::{
+    CreateWalletArgs, ImportWalletArgs, ListWalletsArgs, WalletArgs, WalletCommand,
+    WalletCommandArgs,
+};
+
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 
@@ -22,7 +37,10 @@ const EXAMPLES: &str = "Examples:
   agon check --model DIR --competition tiny    what a validator would say of a model
   agon evaluate --model DIR --text FILE --tokenizer tokenizer.json --sequence-length 128
   agon sample --competition tiny --block-hash 0x…   the documents of a round, by anyone
-  agon score round.json                        losses to wins, win rates and weights";
+  agon score round.json                        losses to wins, win rates and weights
+  agon node --block-time 250ms                 a chain of your own, for Bittensor's clients too
+  agon wallet create --wallet miner            keys, in the files of Bittensor's wallets
+  agon chain metagraph --netuid 1              who has which slot, stake and incentive";
 
 /// One command each.
 #[derive(Debug, Subcommand)]
@@ -39,6 +57,12 @@ pub enum Command {
     Check(CheckArgs),
     /// Show the documents and batches that a block hash selects.
     Sample(SampleArgs),
+    /// Run a chain on this machine, for several processes or machines to share.
+    Node(NodeArgs),
+    /// Read and call a chain: this machine's, or Bittensor's.
+    Chain(ChainArgs),
+    /// Make, import and list keys.
+    Wallet(WalletCommandArgs),
 }
 
 /// Options of `agon demo`.
@@ -153,4 +177,47 @@ pub struct SampleArgs {
     /// Print JSON on stdout.
     #[arg(long)]
     pub json: bool,
+}
+
+/// An amount of TAO as a person writes it, in rao.
+fn tao(text: &str) -> Result<u64, String> {
+    let wrong = || format!("`{text}` is not an amount of TAO, such as 100 or 0.5");
+    let (whole, part) = text.split_once('.').unwrap_or((text, ""));
+    let is_number = |digits: &str| digits.bytes().all(|byte| byte.is_ascii_digit());
+    if whole.is_empty() || !is_number(whole) || !is_number(part) {
+        return Err(wrong());
+    }
+    if part.len() > 9 {
+        return Err(format!("`{text}` has more than nine decimals; a rao is 0.000000001 TAO"));
+    }
+    let rao = format!("{whole}{part:0<9}").parse().map_err(|_| wrong())?;
+    if rao == 0 { Err("the amount is zero".to_owned()) } else { Ok(rao) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        use clap::CommandFactory as _;
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn amounts_are_exact_to_the_rao() {
+        for (text, rao) in [
+            ("1", 1_000_000_000),
+            ("0.5", 500_000_000),
+            ("0.000000001", 1),
+            ("18446744073.709551615", u64::MAX),
+        ] {
+            assert_eq!(tao(text), Ok(rao));
+        }
+        for wrong in
+            ["", ".", ".5", "-1", "1e3", "1.0000000001", "0", "0.0", "18446744073.709551616"]
+        {
+            assert!(tao(wrong).is_err(), "{wrong}");
+        }
+    }
 }

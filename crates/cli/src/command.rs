@@ -1,10 +1,13 @@
 //! The commands, one file each.
 
+mod chain;
 mod check;
 mod demo;
 mod evaluate;
+mod node;
 mod sample;
 mod score;
+mod wallet;
 mod yuma;
 
 use crate::args::Command;
@@ -19,5 +22,8 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Evaluate(args) => evaluate::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Sample(args) => sample::run(&args),
+        Command::Node(args) => node::run(&args),
+        Command::Chain(args) => chain::run(&args),
+        Command::Wallet(args) => wallet::run(&args),
     }
 }

@@ -9,7 +9,7 @@ mod system;
 use super::author::{Notice, Request, Shared, read};
 use crate::wire::header::Header;
 use jsonrpsee::{
-    RpcModule,
+    Methods, RpcModule,
     server::{
         BatchRequestConfig, PendingSubscriptionSink, ServerBuilder, ServerConfig, ServerHandle,
         SubscriptionMessage,
@@ -106,11 +106,15 @@ impl Shared {
     }
 }
 
+/// A server that listens, and what it answers with.
+pub(super) struct Server {
+    pub(super) handle: ServerHandle,
+    pub(super) address: SocketAddr,
+    pub(super) methods: Methods,
+}
+
 /// Listens and serves until the handle is dropped or stopped.
-pub(super) async fn serve(
-    listen: SocketAddr,
-    context: Context,
-) -> std::io::Result<(ServerHandle, SocketAddr)> {
+pub(super) async fn serve(listen: SocketAddr, context: Context) -> std::io::Result<Server> {
     let config = ServerConfig::builder()
         .max_request_body_size(limits::REQUEST_BYTES_MAX)
         .max_response_body_size(limits::ANSWER_BYTES_MAX)
@@ -123,8 +127,8 @@ pub(super) async fn serve(
     let server = ServerBuilder::with_config(config).build(listen).await?;
     let address = server.local_addr()?;
     // Names are constants, each registered once: this is checked by every test that starts a node.
-    let module = module(context).map_err(std::io::Error::other)?;
-    Ok((server.start(module), address))
+    let methods = Methods::from(module(context).map_err(std::io::Error::other)?);
+    Ok(Server { handle: server.start(methods.clone()), address, methods })
 }
 
 type Module = RpcModule<Context>;

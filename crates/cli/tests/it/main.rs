@@ -4,5 +4,6 @@ mod architecture;
 mod commands;
 mod demo;
 mod docs;
+mod node;
 mod tidy;
 mod tree;

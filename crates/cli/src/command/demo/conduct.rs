@@ -49,7 +49,7 @@ pub fn conduct(
         if stop.load(Ordering::Relaxed) {
             return Err(Interrupted.into());
         }
-        let head = network.chain.produce_block()?;
+        let head = network.node.produce_block()?;
         let last =
             lock(&results).iter().rev().find(|(role, _)| *role == Role::VALIDATORS[0]).cloned();
         view.block(head.block.0, done, last.as_ref().map(|(_, summary)| summary));

@@ -12,7 +12,7 @@ use crate::{
 };
 use anyhow::Context as _;
 use chain::{
-    Call, Chain, MemoryChain,
+    Call, CallStatus, Chain, ClientConfig, DevNode, SubstrateChain, dev,
     ledger::{Genesis, Hyperparameters, RAO_PER_TAO, SubnetGenesis},
 };
 use dataset::{
@@ -49,8 +49,8 @@ const N_HELD_OUT: usize = 48;
 
 /// A network that is ready to run.
 pub struct Network {
-    /// The chain that everybody shares.
-    pub chain: Arc<MemoryChain>,
+    /// The chain that everybody shares, each over a connection of its own.
+    pub node: DevNode,
     /// The contest with its text.
     pub contest: Contest,
     /// Everybody, in the order of [`Role::all`].
@@ -86,15 +86,15 @@ impl Network {
     pub fn set_up(args: &DemoArgs, stop: &Arc<AtomicBool>) -> anyhow::Result<Self> {
         let seed = Seed::of_number(args.seed);
         let contest = contest(args)?;
-        let chain = Arc::new(MemoryChain::new(&genesis(args, &contest.competition))?);
-        let uids = register(&chain, seed)?;
+        let node = node(args, &contest.competition)?;
+        let uids = register(&node, seed)?;
         let hub: Arc<dyn Hub> = Arc::new(StoreHub::open(&args.home.join("hub"))?);
-        let build = Build { seed, contest: &contest, chain: &chain, hub: &hub, stop, args };
+        let build = Build { seed, contest: &contest, node: &node, hub: &hub, stop, args };
         let actors = Role::all()
             .into_iter()
             .map(|role| Ok(Actor { role, service: build.service(role)? }))
             .collect::<anyhow::Result<_>>()?;
-        Ok(Self { chain, contest, actors, uids, home: args.home.clone() })
+        Ok(Self { node, contest, actors, uids, home: args.home.clone() })
     }
 }
 
@@ -157,19 +157,45 @@ fn genesis(args: &DemoArgs, competition: &Competition) -> Genesis {
     }
 }
 
+/// A node on a port of its own that makes a block when it is told to.
+fn node(args: &DemoArgs, competition: &Competition) -> anyhow::Result<DevNode> {
+    let config = dev::Config {
+        listen: ([127, 0, 0, 1], 0).into(),
+        database: Some(args.home.join("chain.db")),
+        genesis: genesis(args, competition),
+        block_time: None,
+    };
+    DevNode::start(&config).context("cannot start the chain")
+}
+
+/// A connection to the node, which may take its time between two blocks.
+fn connect(node: &DevNode) -> anyhow::Result<SubstrateChain> {
+    let config = ClientConfig { stall_limit: None, ..ClientConfig::new(node.url()) };
+    SubstrateChain::connect(config).context("cannot reach the chain")
+}
+
 /// Registers everybody by real calls, one a block, and stakes for the validators.
-fn register(chain: &MemoryChain, seed: Seed) -> anyhow::Result<BTreeMap<Role, Uid>> {
+fn register(node: &DevNode, seed: Seed) -> anyhow::Result<BTreeMap<Role, Uid>> {
+    let chain = connect(node)?;
     for role in Role::all() {
         let (hotkey, coldkey) = (role.hotkey(seed).public(), role.coldkey(seed));
-        chain.submit(Call::BurnedRegister { netuid: NETUID, hotkey }, &coldkey)?;
+        let mut calls =
+            vec![chain.submit(Call::BurnedRegister { netuid: NETUID, hotkey }, &coldkey)?];
         if role.stake_tao() > 0 {
             let amount_rao = role.stake_tao() * RAO_PER_TAO;
-            chain.submit(Call::AddStake { hotkey, netuid: NETUID, amount_rao }, &coldkey)?;
+            calls.push(
+                chain.submit(Call::AddStake { hotkey, netuid: NETUID, amount_rao }, &coldkey)?,
+            );
         }
-        chain.produce_block()?;
+        node.produce_block()?;
+        for call in calls {
+            let fate = chain.status(call)?;
+            let is_done = matches!(fate, CallStatus::Applied(_));
+            anyhow::ensure!(is_done, "{} cannot be set up: {fate:?}", role.name());
+        }
     }
-    while chain.head()?.block.0 < N_SET_UP_BLOCKS {
-        chain.produce_block()?;
+    while node.head().block.0 < N_SET_UP_BLOCKS {
+        node.produce_block()?;
     }
     let metagraph = chain.metagraph(NETUID)?;
     Role::all()
@@ -187,7 +213,7 @@ fn register(chain: &MemoryChain, seed: Seed) -> anyhow::Result<BTreeMap<Role, Ui
 struct Build<'a> {
     seed: Seed,
     contest: &'a Contest,
-    chain: &'a Arc<MemoryChain>,
+    node: &'a DevNode,
     hub: &'a Arc<dyn Hub>,
     stop: &'a Arc<AtomicBool>,
     args: &'a DemoArgs,
@@ -217,7 +243,7 @@ impl Build<'_> {
         let config = validator::Config { netuid: NETUID, home: self.home(role), version_key: 0 };
         let evaluate = EngineEvaluate { n_threads: 1, stop: Arc::clone(self.stop) };
         let ports = Ports {
-            chain: self.shared_chain(),
+            chain: Arc::new(connect(self.node)?),
             hub: Arc::clone(self.hub),
             evaluate: Arc::new(evaluate),
         };
@@ -252,7 +278,7 @@ impl Build<'_> {
             Arc::new(move |dir: &Path| Ok(plug::check(dir, &competition)?.err()))
         };
         Ok(Publisher {
-            chain: self.shared_chain(),
+            chain: Arc::new(connect(self.node)?),
             hub: Arc::clone(self.hub),
             keypair: role.hotkey(self.seed),
             netuid: NETUID,
@@ -260,9 +286,5 @@ impl Build<'_> {
             repo: format!("{}/tiny", role.name()).parse()?,
             check: checks.then_some(check),
         })
-    }
-
-    fn shared_chain(&self) -> Arc<dyn Chain> {
-        Arc::clone(self.chain) as Arc<dyn Chain>
     }
 }

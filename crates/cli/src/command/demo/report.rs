@@ -193,7 +193,7 @@ fn model_row(roles: &BTreeMap<Uid, Role>, row: &validator::round::Row) -> ModelR
 
 /// Epochs after the first round, each with the champion of the round before it.
 fn tempos(network: &Network, rounds: &[Round]) -> Vec<Tempo> {
-    let epochs = network.chain.epochs(NETUID);
+    let epochs = network.node.epochs(NETUID);
     let paid = epochs.iter().filter_map(|epoch| {
         let round = rounds.iter().rev().find(|round| round.block < epoch.block.0)?;
         let total: u64 = epoch.slots.iter().map(|slot| slot.server_rao).sum();
@@ -210,7 +210,7 @@ fn tempos(network: &Network, rounds: &[Round]) -> Vec<Tempo> {
 
 fn earnings(network: &Network, roles: &BTreeMap<Uid, Role>) -> Vec<Earning> {
     let mut totals: BTreeMap<Uid, (u64, u64)> = roles.keys().map(|uid| (*uid, (0, 0))).collect();
-    for slot in network.chain.epochs(NETUID).into_iter().flat_map(|epoch| epoch.slots) {
+    for slot in network.node.epochs(NETUID).into_iter().flat_map(|epoch| epoch.slots) {
         let (server, validator) = totals.entry(slot.uid).or_default();
         *server += slot.server_rao;
         *validator += slot.validator_rao;

@@ -1,0 +1,269 @@
+//! Options of `agon chain`.
+
+use super::WalletArgs;
+use chain::HyperparameterChange;
+use clap::{Args, Subcommand, ValueEnum};
+use protocol::{AccountId, Repo, Revision, Uid};
+use std::path::PathBuf;
+
+/// Options of `agon chain`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples, against `agon node` on this machine:
+  agon chain info
+  agon chain transfer --wallet //Alice --to 5F… 1500
+  agon chain subnet create --wallet owner
+  agon chain register --wallet miner --netuid 1
+  agon chain stake --wallet validator --netuid 1 100
+  agon chain commit --wallet miner --netuid 1 'me:my-model:…'
+  agon chain set-weights --wallet validator --netuid 1 3=0.7 5=0.3
+  agon chain metagraph --netuid 1
+
+and against Bittensor:
+  agon chain info --network finney
+  agon chain metagraph --network test --netuid 1 --json")]
+pub struct ChainArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: ChainCommand,
+}
+
+/// One command of `agon chain` each.
+#[derive(Debug, Subcommand)]
+pub enum ChainCommand {
+    /// Say which chain this is, how far it is, and which subnets it has.
+    Info(InfoArgs),
+    /// Show the slots of a subnet: stake, permits, incentive, dividends.
+    Metagraph(StateArgs),
+    /// Show what the miners of a subnet have committed.
+    Commitments(StateArgs),
+    /// Show the free balance of a wallet or an account.
+    Balance(BalanceArgs),
+    /// Move balance to another account.
+    Transfer(TransferArgs),
+    /// Buy a slot on a subnet for the wallet's hotkey.
+    Register(RegisterArgs),
+    /// Put balance behind a hotkey.
+    Stake(StakeArgs),
+    /// Take stake back into balance.
+    Unstake(StakeArgs),
+    /// Publish a commitment under the wallet's hotkey.
+    Commit(CommitArgs),
+    /// Set the weights of the wallet's hotkey, a validator with a permit.
+    SetWeights(SetWeightsArgs),
+    /// Open a subnet, or change its rules.
+    Subnet(SubnetArgs),
+}
+
+/// Where the chain is.
+#[derive(Debug, Args)]
+pub struct EndpointArgs {
+    /// A chain by its name.
+    #[arg(long, value_enum, default_value_t = Network::Local)]
+    pub network: Network,
+    /// A chain by its address, `ws://…` or `wss://…`.
+    #[arg(long, value_name = "URL", conflicts_with = "network")]
+    pub chain: Option<String>,
+    /// Print JSON on stdout.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Chains that have names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Network {
+    /// `agon node` on this machine.
+    Local,
+    /// Bittensor's test network.
+    Test,
+    /// Bittensor's main network.
+    Finney,
+}
+
+/// Who signs, and how.
+#[derive(Debug, Args)]
+pub struct SignArgs {
+    #[command(flatten)]
+    pub endpoint: EndpointArgs,
+    #[command(flatten)]
+    pub wallet: WalletArgs,
+    /// Do not ask before spending on a public network.
+    #[arg(long, short)]
+    pub yes: bool,
+}
+
+/// Options of `agon chain info`.
+#[derive(Debug, Args)]
+pub struct InfoArgs {
+    #[command(flatten)]
+    pub endpoint: EndpointArgs,
+}
+
+/// Options of `agon chain metagraph` and `agon chain commitments`.
+#[derive(Debug, Args)]
+pub struct StateArgs {
+    #[command(flatten)]
+    pub endpoint: EndpointArgs,
+    /// Subnet.
+    #[arg(long)]
+    pub netuid: u16,
+    /// State after this block; without it, after the newest.
+    #[arg(long, value_name = "NUMBER")]
+    pub block: Option<u64>,
+}
+
+/// Options of `agon chain balance`.
+#[derive(Debug, Args)]
+pub struct BalanceArgs {
+    #[command(flatten)]
+    pub endpoint: EndpointArgs,
+    #[command(flatten)]
+    pub wallet: WalletArgs,
+    /// An account, instead of the wallet's coldkey.
+    #[arg(long, value_name = "ADDRESS")]
+    pub account: Option<AccountId>,
+}
+
+/// Options of `agon chain transfer`.
+#[derive(Debug, Args)]
+pub struct TransferArgs {
+    #[command(flatten)]
+    pub sign: SignArgs,
+    /// Who gets it.
+    #[arg(long, value_name = "ADDRESS")]
+    pub to: AccountId,
+    /// How much, in TAO, with up to nine decimals.
+    #[arg(value_name = "TAO", value_parser = super::tao)]
+    pub amount_rao: u64,
+}
+
+/// Options of `agon chain register`.
+#[derive(Debug, Args)]
+pub struct RegisterArgs {
+    #[command(flatten)]
+    pub sign: SignArgs,
+    /// Subnet.
+    #[arg(long)]
+    pub netuid: u16,
+    /// Pay no more than this for the slot, in TAO.
+    #[arg(long, value_name = "TAO", value_parser = super::tao)]
+    pub limit: Option<u64>,
+}
+
+/// Options of `agon chain stake` and `agon chain unstake`.
+#[derive(Debug, Args)]
+pub struct StakeArgs {
+    #[command(flatten)]
+    pub sign: SignArgs,
+    /// Subnet; on a chain where all stake is TAO it counts everywhere.
+    #[arg(long)]
+    pub netuid: u16,
+    /// Another hotkey than the wallet's own.
+    #[arg(long, value_name = "ADDRESS")]
+    pub hotkey_address: Option<AccountId>,
+    /// How much, in TAO, with up to nine decimals.
+    #[arg(value_name = "TAO", value_parser = super::tao)]
+    pub amount_rao: u64,
+}
+
+/// Options of `agon chain commit`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  agon chain commit --netuid 1 'any text of at most 128 bytes'
+  agon chain commit --netuid 1 --model DIR --repo me/my-model --revision 1f3a… --competition tiny
+
+With --model the text names the model as validators read it: where it is, which revision, and the
+hash of its files bound to your hotkey, so that nobody else can commit to the same files first.")]
+pub struct CommitArgs {
+    #[command(flatten)]
+    pub sign: SignArgs,
+    /// Subnet.
+    #[arg(long)]
+    pub netuid: u16,
+    /// The text, if it is not made from a model.
+    #[arg(value_name = "TEXT", required_unless_present = "model", conflicts_with = "model")]
+    pub text: Option<String>,
+    /// Folder with the model that is published.
+    #[arg(long, value_name = "DIR", requires_all = ["repo", "revision", "competition"])]
+    pub model: Option<PathBuf>,
+    /// Where it is published.
+    #[arg(long, value_name = "OWNER/NAME", requires = "model")]
+    pub repo: Option<Repo>,
+    /// Which revision of it.
+    #[arg(long, value_name = "HEX", requires = "model")]
+    pub revision: Option<Revision>,
+    /// The competition that it enters: its name, or a competition file.
+    #[arg(long, value_name = "NAME", requires = "model")]
+    pub competition: Option<String>,
+}
+
+/// Options of `agon chain set-weights`.
+#[derive(Debug, Args)]
+pub struct SetWeightsArgs {
+    #[command(flatten)]
+    pub sign: SignArgs,
+    /// Subnet.
+    #[arg(long)]
+    pub netuid: u16,
+    /// Version of the rules that the validator runs.
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub version_key: u64,
+    /// Weights as UID=WEIGHT; only their ratios count.
+    #[arg(value_name = "UID=WEIGHT", required = true, value_parser = weight)]
+    pub weights: Vec<(Uid, f64)>,
+}
+
+/// Options of `agon chain subnet`.
+#[derive(Debug, Args)]
+pub struct SubnetArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: SubnetCommand,
+}
+
+/// One command of `agon chain subnet` each.
+#[derive(Debug, Subcommand)]
+pub enum SubnetCommand {
+    /// Open a subnet; its price is locked, and the wallet's hotkey gets the first slot.
+    Create(CreateArgs),
+    /// Change a rule of a subnet; for its owner alone.
+    Set(SetArgs),
+}
+
+/// Options of `agon chain subnet create`.
+#[derive(Debug, Args)]
+pub struct CreateArgs {
+    #[command(flatten)]
+    pub sign: SignArgs,
+}
+
+/// Options of `agon chain subnet set`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:
+  agon chain subnet set --wallet owner --netuid 1 tempo=20 weights_rate_limit=10")]
+pub struct SetArgs {
+    #[command(flatten)]
+    pub sign: SignArgs,
+    /// Subnet.
+    #[arg(long)]
+    pub netuid: u16,
+    /// Rules with their new values, under the names of the hyper-parameters.
+    #[arg(value_name = "RULE=VALUE", required = true, value_parser = change)]
+    pub changes: Vec<HyperparameterChange>,
+}
+
+fn weight(text: &str) -> Result<(Uid, f64), String> {
+    let (uid, weight) = text.split_once('=').ok_or("expected UID=WEIGHT, such as 3=0.7")?;
+    let uid = uid.parse().map_err(|_| format!("`{uid}` is not a uid"))?;
+    let number: f64 = weight.parse().map_err(|_| format!("`{weight}` is not a number"))?;
+    if !number.is_finite() || number < 0.0 {
+        return Err(format!("a weight is a number from 0 on, not {weight}"));
+    }
+    Ok((Uid(uid), number))
+}
+
+fn change(text: &str) -> Result<HyperparameterChange, String> {
+    let (rule, value) = text.split_once('=').ok_or("expected RULE=VALUE, such as tempo=20")?;
+    let value: serde_json::Value = serde_json::from_str(value)
+        .map_err(|_| format!("`{value}` is neither a number nor true or false"))?;
+    serde_json::from_value(serde_json::json!({ rule: value })).map_err(|error| error.to_string())
+}

@@ -1,0 +1,30 @@
+//! `agon chain`: reads and calls a chain, this machine's or Bittensor's.
+
+mod calls;
+mod read;
+mod session;
+mod table;
+
+use crate::args::{ChainArgs, ChainCommand, SubnetCommand};
+use std::process::ExitCode;
+
+/// Runs one command against the chain that it names.
+pub fn run(args: &ChainArgs) -> anyhow::Result<ExitCode> {
+    match &args.command {
+        ChainCommand::Info(args) => read::info(args),
+        ChainCommand::Metagraph(args) => read::metagraph(args),
+        ChainCommand::Commitments(args) => read::commitments(args),
+        ChainCommand::Balance(args) => read::balance(args),
+        ChainCommand::Transfer(args) => calls::transfer(args),
+        ChainCommand::Register(args) => calls::register(args),
+        ChainCommand::Stake(args) => calls::stake(args),
+        ChainCommand::Unstake(args) => calls::unstake(args),
+        ChainCommand::Commit(args) => calls::commit(args),
+        ChainCommand::SetWeights(args) => calls::set_weights(args),
+        ChainCommand::Subnet(args) => match &args.command {
+            SubnetCommand::Create(args) => calls::create_subnet(args),
+            SubnetCommand::Set(args) => calls::set_rules(args),
+        },
+    }?;
+    Ok(ExitCode::SUCCESS)
+}

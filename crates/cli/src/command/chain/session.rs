@@ -1,0 +1,188 @@
+//! A connection to a chain, with the keys that sign on it.
+
+use crate::{
+    args::{EndpointArgs, Network, SignArgs},
+    command::wallet::Keys,
+    failure::{HintExt as _, Interrupted},
+    terminal::{self, print, print_json},
+};
+use chain::{Call, CallId, CallStatus, Chain as _, ClientConfig, Keypair, SubstrateChain};
+use indicatif::{ProgressBar, ProgressStyle};
+use protocol::Block;
+use serde::Serialize;
+use std::{
+    io::{BufRead as _, IsTerminal as _, Write as _},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+/// How often the fate of a call is asked for.
+const TICK: Duration = Duration::from_millis(200);
+
+/// How long a command tries to reach an endpoint.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Names and endpoints of the chains that have names.
+fn endpoint(network: Network) -> &'static str {
+    match network {
+        Network::Local => "ws://127.0.0.1:9944",
+        Network::Test => "wss://test.finney.opentensor.ai:443",
+        Network::Finney => "wss://entrypoint-finney.opentensor.ai:443",
+    }
+}
+
+/// Connects to the chain of the options.
+pub fn connect(args: &EndpointArgs) -> anyhow::Result<SubstrateChain> {
+    let url = args.chain.as_deref().unwrap_or_else(|| endpoint(args.network));
+    anyhow::ensure!(
+        url.starts_with("ws://") || url.starts_with("wss://"),
+        "`{url}` is not the address of a chain: it begins with ws:// or wss://"
+    );
+    let config = ClientConfig { patience: PATIENCE, ..ClientConfig::new(url) };
+    let bar = spinner(&format!("connecting to {url}"));
+    let connected = SubstrateChain::connect(config);
+    bar.finish_and_clear();
+    connected.hint(if args.chain.is_none() && args.network == Network::Local {
+        "is a node up? `agon node` starts one; --network and --chain name others"
+    } else {
+        "look at the address, and at whether the endpoint is up"
+    })
+}
+
+/// A line that shows that something is going on; nothing where nobody looks.
+fn spinner(message: &str) -> ProgressBar {
+    if !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::new_spinner().with_message(message.to_owned());
+    if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} {elapsed}") {
+        bar.set_style(style);
+    }
+    bar.enable_steady_tick(Duration::from_millis(100));
+    bar
+}
+
+/// A connection with keys.
+pub struct Session<'a> {
+    args: &'a SignArgs,
+    /// The chain.
+    pub chain: SubstrateChain,
+    /// The keys of the wallet.
+    pub keys: Keys<'a>,
+    stop: Arc<AtomicBool>,
+}
+
+/// What became of a call, as `--json` tells it.
+#[derive(Serialize)]
+struct Done<'a> {
+    call: String,
+    block: Block,
+    signer: String,
+    did: &'a str,
+}
+
+impl<'a> Session<'a> {
+    /// Connects; the keys are opened when they are needed.
+    pub fn open(args: &'a SignArgs) -> anyhow::Result<Self> {
+        let stop = terminal::stop_on_signal()?;
+        let keys = Keys::new(&args.wallet);
+        anyhow::ensure!(
+            !keys.are_for_development() || !is_public(&args.endpoint),
+            "`{}` is a key that everybody knows; it is for chains on this machine",
+            args.wallet.wallet
+        );
+        Ok(Self { args, chain: connect(&args.endpoint)?, keys, stop })
+    }
+
+    /// Asks whether to go on before money is spent on a public network.
+    pub fn confirm(&self, what: &str) -> anyhow::Result<()> {
+        if !is_public(&self.args.endpoint) || self.args.yes {
+            return Ok(());
+        }
+        let question = format!("{what} on {}, for good?", self.chain.url());
+        if !std::io::stdin().is_terminal() {
+            return Err(anyhow::anyhow!("{question} There is nobody to ask"))
+                .hint("--yes answers before the question");
+        }
+        eprint!("{question} [y/N] ");
+        std::io::stderr().flush()?;
+        let mut answer = String::new();
+        std::io::stdin().lock().read_line(&mut answer)?;
+        anyhow::ensure!(matches!(answer.trim(), "y" | "Y" | "yes"), "nothing was done");
+        Ok(())
+    }
+
+    /// Submits a call, waits until it stands in a final block, and says so.
+    pub fn make(&self, call: Call, signer: &Keypair, did: &str) -> anyhow::Result<()> {
+        let (id, block) = self.include(call, signer)?;
+        if self.args.endpoint.json {
+            let call = hex_of(&id);
+            return print_json(&Done { call, block, signer: signer.to_string(), did });
+        }
+        print(&format!("{did}; in block {block}\n"))
+    }
+
+    fn include(&self, call: Call, signer: &Keypair) -> anyhow::Result<(CallId, Block)> {
+        let id = self.chain.submit(call, signer)?;
+        let bar = spinner("waiting for the call to be in a final block");
+        let fate = loop {
+            match self.chain.status(id)? {
+                CallStatus::Pending => {}
+                fate => break fate,
+            }
+            if self.stop.load(Ordering::Relaxed) {
+                bar.finish_and_clear();
+                eprintln!("call {} was sent and may still be included", hex_of(&id));
+                return Err(Interrupted.into());
+            }
+            std::thread::sleep(TICK);
+        };
+        bar.finish_and_clear();
+        match fate {
+            CallStatus::Applied(block) => Ok((id, block)),
+            CallStatus::Refused(block, reason) => {
+                Err(anyhow::anyhow!("the chain refused the call in block {block}: {reason}"))
+            }
+            CallStatus::Pending | CallStatus::Unknown => {
+                Err(anyhow::anyhow!("the call was not included in time, and never will be"))
+                    .hint("the chain is busy; try again")
+            }
+        }
+    }
+}
+
+fn hex_of(id: &CallId) -> String {
+    id.0.iter().fold("0x".to_owned(), |text, byte| format!("{text}{byte:02x}"))
+}
+
+/// Whether what is spent there is worth something: everywhere but on this machine.
+fn is_public(args: &EndpointArgs) -> bool {
+    let url = args.chain.as_deref().unwrap_or_else(|| endpoint(args.network));
+    let host = url.split("://").nth(1).unwrap_or(url);
+    !["127.0.0.1", "localhost", "[::1]"].iter().any(|local| {
+        host.strip_prefix(local).is_some_and(|rest| rest.is_empty() || rest.starts_with([':', '/']))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_this_machine_is_not_public() {
+        let at = |url: &str| EndpointArgs {
+            network: Network::Local,
+            chain: Some(url.to_owned()),
+            json: false,
+        };
+        for local in ["ws://127.0.0.1:9944", "ws://localhost", "ws://localhost/x", "ws://[::1]:1"] {
+            assert!(!is_public(&at(local)), "{local}");
+        }
+        for public in ["ws://localhost.example.com", "ws://127.0.0.10:1", "wss://example.com"] {
+            assert!(is_public(&at(public)), "{public}");
+        }
+    }
+}

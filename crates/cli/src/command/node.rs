@@ -1,0 +1,127 @@
+//! `agon node`: the embedded chain as a standing server.
+
+mod spec;
+
+use crate::{
+    args::NodeArgs,
+    failure::{HintExt as _, hinted},
+    terminal::{self, print, print_json_line},
+};
+use anyhow::Context as _;
+use chain::{DevNode, Genesis, dev, dev::NodeError};
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
+use std::{
+    fs,
+    io::IsTerminal as _,
+    path::Path,
+    process::ExitCode,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
+
+/// How often the node is looked at.
+const TICK: Duration = Duration::from_millis(100);
+
+/// What `--json` prints when the node listens.
+#[derive(Serialize)]
+struct Listening {
+    url: String,
+    genesis: protocol::BlockHash,
+    block: protocol::Block,
+    block_time_ms: u128,
+    database: String,
+}
+
+/// Runs the node until it is told to stop.
+pub fn run(args: &NodeArgs) -> anyhow::Result<ExitCode> {
+    let stop = terminal::stop_on_signal()?;
+    fs::create_dir_all(&args.home)
+        .with_context(|| format!("cannot make the folder `{}`", args.home.display()))
+        .hint("name a folder that can be written with --home")?;
+    let database = args.home.join("chain.db");
+    let config = dev::Config {
+        listen: args.listen,
+        genesis: genesis(args, &database)?,
+        database: Some(database.clone()),
+        block_time: Some(args.block_time),
+    };
+    let node = start(&config, args)?;
+    let listening = Listening {
+        url: node.url(),
+        genesis: node.genesis_hash(),
+        block: node.head().block,
+        block_time_ms: args.block_time.as_millis(),
+        database: database.display().to_string(),
+    };
+    if args.json {
+        print_json_line(&listening)?;
+    } else {
+        print(&opening(&listening, args))?;
+    }
+    watch(&node, &stop, args.json)?;
+    let head = node.head();
+    drop(node);
+    if !args.json {
+        print(&format!(
+            "stopped after block {}; all of it is in {}\n",
+            head.block, listening.database
+        ))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What the chain starts with: the spec's, what the database started with, or the usual accounts.
+fn genesis(args: &NodeArgs, database: &Path) -> anyhow::Result<Genesis> {
+    match &args.spec {
+        Some(path) => spec::read(path),
+        None => Ok(dev::stored_genesis(database)?.map_or_else(spec::usual, Ok)?),
+    }
+}
+
+fn start(config: &dev::Config, args: &NodeArgs) -> anyhow::Result<DevNode> {
+    let home = args.home.display();
+    DevNode::start(config).map_err(|error| {
+        let hint = match &error {
+            NodeError::Listen { .. } => "name another address with --listen".to_owned(),
+            NodeError::InUse { .. } => format!("stop the node that has `{home}`, or name another folder with --home"),
+            NodeError::OtherGenesis { .. } => {
+                format!("name another folder with --home, or leave out --spec to go on with the chain in `{home}`")
+            }
+            NodeError::OtherRules { .. } | NodeError::Damaged { .. } => {
+                "name another folder with --home to start a new chain".to_owned()
+            }
+            NodeError::Genesis(_) => "`agon node --help` shows what a spec holds".to_owned(),
+            _ => return anyhow::Error::from(error),
+        };
+        hinted(error, hint)
+    })
+}
+
+fn opening(listening: &Listening, args: &NodeArgs) -> String {
+    let Listening { url, genesis, block, database, .. } = listening;
+    format!(
+        "agon node at {url}\n  genesis   {genesis}\n  block     {block}, then one every {:?}\n  \
+         state     {database}\nReach it with `agon chain info --chain {url}`; Ctrl-C stops it.\n",
+        args.block_time
+    )
+}
+
+/// Shows how far the chain is until somebody stops it, or it fails.
+fn watch(node: &DevNode, stop: &AtomicBool, is_quiet: bool) -> anyhow::Result<()> {
+    let bar = if is_quiet || !std::io::stderr().is_terminal() {
+        ProgressBar::hidden()
+    } else {
+        ProgressBar::new_spinner()
+    };
+    bar.set_style(ProgressStyle::with_template("{spinner} {msg}")?);
+    while !stop.load(Ordering::Relaxed) {
+        node.check().context("the node broke down")?;
+        let head = node.head();
+        bar.set_message(format!("block {}  {}", head.block, head.hash));
+        bar.tick();
+        std::thread::sleep(TICK);
+    }
+    bar.finish_and_clear();
+    Ok(())
+}

@@ -1,0 +1,199 @@
+//! `agon wallet`: keys on this machine, in the files of Bittensor's wallets.
+
+mod keys;
+
+pub use keys::Keys;
+
+use crate::{
+    args::{CreateWalletArgs, ImportWalletArgs, ListWalletsArgs, WalletCommand, WalletCommandArgs},
+    failure::HintExt as _,
+    terminal::{print, print_json},
+};
+use anyhow::Context as _;
+use chain::{
+    Wallet,
+    keys::Phrase,
+    wallet::{self, Existing, WalletError},
+};
+use protocol::AccountId;
+use serde::Serialize;
+use std::{
+    io::{BufRead as _, IsTerminal as _},
+    process::ExitCode,
+};
+use zeroize::Zeroizing;
+
+/// Longest line of words that is read.
+const WORDS_BYTES_MAX: u64 = 1_024;
+
+/// Runs one command on the wallets of this machine.
+pub fn run(args: &WalletCommandArgs) -> anyhow::Result<ExitCode> {
+    match &args.command {
+        WalletCommand::Create(args) => create(args),
+        WalletCommand::Import(args) => import(args),
+        WalletCommand::List(args) => list(args),
+    }?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What was written, as `--json` tells it; no secrets.
+#[derive(Serialize)]
+struct Written<'a> {
+    wallet: &'a str,
+    hotkey_name: &'a str,
+    coldkey: Option<AccountId>,
+    hotkey: Option<AccountId>,
+}
+
+fn create(args: &CreateWalletArgs) -> anyhow::Result<()> {
+    let wallet = keys::wallet(&args.wallet)?;
+    let has_coldkey = match wallet.coldkey_address() {
+        Ok(_) => true,
+        Err(WalletError::Missing { .. }) => false,
+        Err(other) => return Err(other.into()),
+    };
+    anyhow::ensure!(
+        !wallet.hotkey_path().exists(),
+        "the hotkey `{}` of wallet `{}` is there already: name another one with --hotkey",
+        args.wallet.hotkey,
+        args.wallet.wallet
+    );
+    let coldkey = if has_coldkey {
+        wallet.coldkey_address()?
+    } else {
+        let phrase = Phrase::generate()?;
+        let password = keys::new_password(args.no_password)?;
+        let coldkey = seal(&wallet, &phrase, password.as_ref())?;
+        tell("coldkey", &phrase);
+        coldkey
+    };
+    let phrase = Phrase::generate()?;
+    let hotkey = wallet.create_hotkey(&phrase, None, Existing::Keep)?;
+    tell("hotkey", &phrase);
+    written(args.json, &args.wallet.wallet, &args.wallet.hotkey, (Some(coldkey), Some(hotkey)))
+}
+
+/// Writes the coldkey, which takes seconds if it is encrypted.
+fn seal(
+    wallet: &Wallet,
+    phrase: &Phrase,
+    password: Option<&Zeroizing<String>>,
+) -> anyhow::Result<AccountId> {
+    let bar = keys::spinner("encrypting the coldkey");
+    let password = password.map(|password| password.as_str());
+    let account = wallet.create_coldkey(phrase, password, Existing::Keep);
+    bar.finish_and_clear();
+    Ok(account?)
+}
+
+/// Shows the words once, where a person sees them and no file keeps them.
+fn tell(what: &str, phrase: &Phrase) {
+    let words = phrase.words();
+    eprintln!(
+        "Words of the new {what}; whoever has them has the key, and nobody can get them back for you:"
+    );
+    eprintln!("  {}", words.as_str());
+}
+
+fn written(
+    json: bool,
+    wallet: &str,
+    hotkey_name: &str,
+    (coldkey, hotkey): (Option<AccountId>, Option<AccountId>),
+) -> anyhow::Result<()> {
+    if json {
+        return print_json(&Written { wallet, hotkey_name, coldkey, hotkey });
+    }
+    let mut text = format!("wallet `{wallet}`\n");
+    if let Some(coldkey) = coldkey {
+        text += &format!("  coldkey  {coldkey}\n");
+    }
+    if let Some(hotkey) = hotkey {
+        text += &format!("  hotkey   {hotkey}  ({hotkey_name})\n");
+    }
+    print(&text)
+}
+
+fn import(args: &ImportWalletArgs) -> anyhow::Result<()> {
+    let wallet = keys::wallet(&args.wallet)?;
+    let phrase = read_words()?;
+    let (name, hotkey_name) = (&args.wallet.wallet, &args.wallet.hotkey);
+    if args.as_hotkey {
+        let hotkey = wallet.create_hotkey(&phrase, None, Existing::Keep)?;
+        return written(args.json, name, hotkey_name, (None, Some(hotkey)));
+    }
+    let password = keys::new_password(args.no_password)?;
+    let coldkey = seal(&wallet, &phrase, password.as_ref())?;
+    written(args.json, name, hotkey_name, (Some(coldkey), None))
+}
+
+/// The words of a key, from a person without an echo, or from standard input.
+fn read_words() -> anyhow::Result<Phrase> {
+    let mut words = Zeroizing::new(String::new());
+    if std::io::stdin().is_terminal() {
+        words = Zeroizing::new(
+            rpassword::prompt_password("Words: ").context("cannot ask for the words")?,
+        );
+    } else {
+        use std::io::Read as _;
+        let mut input = std::io::stdin().lock().take(WORDS_BYTES_MAX);
+        input.read_line(&mut words).context("cannot read the words")?;
+    }
+    words.trim().parse().hint("the words stand in one line, with a space between them")
+}
+
+/// A wallet as `--json` tells it.
+#[derive(Serialize)]
+struct ListedWallet {
+    wallet: String,
+    coldkey: Option<AccountId>,
+    hotkeys: Vec<ListedHotkey>,
+    /// Why something cannot be read.
+    trouble: Option<String>,
+}
+
+#[derive(Serialize)]
+struct ListedHotkey {
+    name: String,
+    address: Option<AccountId>,
+    trouble: Option<String>,
+}
+
+fn list(args: &ListWalletsArgs) -> anyhow::Result<()> {
+    let root = keys::root(args.wallet_path.as_deref())?;
+    let wallets = wallet::list(&root).hint("`agon wallet create` makes a wallet")?;
+    let wallets: Vec<ListedWallet> = wallets.into_iter().map(listed).collect();
+    if args.json {
+        return print_json(&wallets);
+    }
+    let mut text = format!("wallets in {}\n", root.display());
+    let shown = |address: Option<AccountId>, trouble: &Option<String>| match (address, trouble) {
+        (Some(address), _) => address.to_string(),
+        (None, trouble) => trouble.clone().unwrap_or_default(),
+    };
+    for wallet in wallets {
+        text += &format!("{}  {}\n", wallet.wallet, shown(wallet.coldkey, &wallet.trouble));
+        for hotkey in wallet.hotkeys {
+            text += &format!("  {}  {}\n", hotkey.name, shown(hotkey.address, &hotkey.trouble));
+        }
+    }
+    print(&text)
+}
+
+fn listed(wallet: wallet::Listed) -> ListedWallet {
+    let (coldkey, mut trouble) = split(wallet.coldkey);
+    let (hotkeys, more) = split(wallet.hotkeys);
+    trouble = trouble.or(more);
+    let hotkeys = hotkeys.unwrap_or_default().into_iter().map(|hotkey| {
+        let (address, trouble) = split(hotkey.address);
+        ListedHotkey { name: hotkey.name, address, trouble }
+    });
+    ListedWallet { wallet: wallet.name, coldkey, hotkeys: hotkeys.collect(), trouble }
+}
+
+fn split<T>(result: Result<T, WalletError>) -> (Option<T>, Option<String>) {
+    match result {
+        Ok(value) => (Some(value), None),
+        Err(error) => (None, Some(error.to_string())),
+    }
+}
