@@ -3,8 +3,10 @@
 mod blocks;
 mod emission;
 mod hostile;
+mod owners;
 mod properties;
 mod registration;
+mod reveal;
 mod weights;
 
 use super::{Genesis, Hyperparameters, Ledger, Produced, RAO_PER_TAO, SubnetGenesis};
