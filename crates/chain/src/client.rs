@@ -136,3 +136,81 @@ impl Chain for SubstrateChain {
         self.fate(id)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{DevNode, Genesis, SubnetGenesis, dev};
+    use protocol::Seed;
+    use std::net::SocketAddr;
+
+    const NETUID: NetUid = NetUid(1);
+
+    fn key(number: u64) -> Keypair {
+        Keypair::from_seed(Seed::of_number(number))
+    }
+
+    /// A subnet with one slot and some stake behind it.
+    fn node() -> (DevNode, SubstrateChain) {
+        let genesis = Genesis {
+            accounts: vec![(key(0).public(), 1_000_000_000_000)],
+            subnets: vec![SubnetGenesis {
+                owner: key(0).public(),
+                hyperparameters: crate::Hyperparameters::default(),
+            }],
+            ..Genesis::default()
+        };
+        let listen = SocketAddr::from(([127, 0, 0, 1], 0));
+        let config = dev::Config { listen, database: None, genesis, block_time: None };
+        let node = DevNode::start(&config).unwrap();
+        let chain = SubstrateChain::connect(ClientConfig::new(node.url())).unwrap();
+        let hotkey = key(1).public();
+        chain.submit(Call::BurnedRegister { netuid: NETUID, hotkey }, &key(0)).unwrap();
+        let stake = Call::AddStake { hotkey, netuid: NETUID, amount_rao: 77 };
+        chain.submit(stake, &key(0)).unwrap();
+        node.produce_block().unwrap();
+        (node, chain)
+    }
+
+    #[test]
+    fn stakes_are_the_same_by_storage_and_by_the_metagraph_of_the_runtime() {
+        let (_node, chain) = node();
+        let head = chain.head().unwrap();
+        let by_runtime = chain
+            .links
+            .ask("stakes", async |link: &Link| {
+                read::total_stakes(&link.at(head).await?, NETUID).await
+            })
+            .unwrap();
+        let metagraph = chain.metagraph(NETUID).unwrap();
+        let by_storage: Vec<u64> =
+            metagraph.neurons.iter().map(|neuron| neuron.stake_rao).collect();
+        assert_eq!((by_storage, by_runtime), (vec![77], vec![77]));
+    }
+
+    #[test]
+    fn prices_and_subnets_are_what_the_node_says() {
+        let (node, chain) = node();
+        let info = chain.info().unwrap();
+        assert_eq!((info.subnets, info.head), (vec![NETUID], node.head()));
+        assert_eq!(info.genesis, node.genesis_hash());
+        assert_eq!(chain.slot_price_rao(NETUID).unwrap(), 1_000_000_000);
+        assert_eq!(chain.network_price_rao().unwrap(), 1_000 * 1_000_000_000);
+        let nowhere = chain.slot_price_rao(NetUid(9)).unwrap_err();
+        assert!(matches!(nowhere, Error::NoSubnet(NetUid(9))), "{nowhere}");
+        let before = chain.metagraph_at(NETUID, Block(0)).unwrap();
+        assert_eq!(before.neurons, []);
+    }
+
+    #[test]
+    fn an_endpoint_that_became_another_chain_is_not_believed() {
+        let (node, chain) = node();
+        let listen = node.address();
+        drop(node);
+        let genesis = Genesis { seed: 9, ..Genesis::default() };
+        let config = dev::Config { listen, database: None, genesis, block_time: None };
+        let _other = DevNode::start(&config).unwrap();
+        let error = chain.head().unwrap_err();
+        assert!(matches!(error, Error::Contradiction { block: Block(0) }), "{error}");
+    }
+}

@@ -24,7 +24,7 @@ pub enum Error {
         newest: Block,
     },
     /// The chain refused a call before it was queued.
-    #[error("the chain refused a call: {0}")]
+    #[error("the chain refused a call")]
     Refused(#[from] CallError),
     /// Too many calls wait for a block already.
     #[error("too many calls wait for a block already")]

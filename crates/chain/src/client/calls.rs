@@ -122,3 +122,44 @@ impl NamedCall {
         Ok(taken)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::HyperparameterChange;
+    use protocol::NetUid;
+
+    fn fields(call: &Call, of_runtime: &[&str]) -> Result<Vec<String>, String> {
+        let names: Vec<String> = of_runtime.iter().map(|name| (*name).to_owned()).collect();
+        let taken = NamedCall::of(call).arguments_for(&names)?;
+        Ok(taken.into_iter().map(|(name, _)| name).collect())
+    }
+
+    #[test]
+    fn a_call_takes_the_shape_that_the_runtime_has() {
+        let (hotkey, netuid) = (AccountId([1; 32]), NetUid(1));
+        let stake = Call::AddStake { hotkey, netuid, amount_rao: 5 };
+        let open = Call::RegisterNetwork { hotkey };
+        for (call, of_runtime) in [
+            // 2024: stake in TAO, for all subnets at once; a subnet without a first hotkey.
+            (&stake, &["hotkey", "amount_staked"][..]),
+            (&open, &[]),
+            // Today.
+            (&stake, &["hotkey", "netuid", "amount_staked"]),
+            (&open, &["hotkey"]),
+            // In whatever order.
+            (&stake, &["amount_staked", "netuid", "hotkey"]),
+        ] {
+            assert_eq!(fields(call, of_runtime).unwrap(), of_runtime);
+        }
+        let missing = fields(&stake, &["hotkey", "amount_staked", "limit_price"]);
+        assert_eq!(missing.unwrap_err(), "limit_price", "never made up");
+    }
+
+    #[test]
+    fn rules_are_set_by_the_calls_of_the_runtime() {
+        let change = HyperparameterChange::Tempo(5);
+        let call = NamedCall::of(&Call::SetHyperparameter { netuid: NetUid(1), change });
+        assert_eq!((call.pallet, call.name), ("AdminUtils", "sudo_set_tempo"));
+    }
+}

@@ -46,7 +46,7 @@ pub fn run(args: &NodeArgs) -> anyhow::Result<ExitCode> {
         database: Some(database.clone()),
         block_time: Some(args.block_time),
     };
-    let node = start(&config, args)?;
+    let node = DevNode::start(&config).map_err(|error| told(error, args))?;
     let listening = Listening {
         url: node.url(),
         genesis: node.genesis_hash(),
@@ -75,27 +75,34 @@ pub fn run(args: &NodeArgs) -> anyhow::Result<ExitCode> {
 fn genesis(args: &NodeArgs, database: &Path) -> anyhow::Result<Genesis> {
     match &args.spec {
         Some(path) => spec::read(path),
-        None => Ok(dev::stored_genesis(database)?.map_or_else(spec::usual, Ok)?),
+        None => {
+            let stored = dev::stored_genesis(database).map_err(|error| told(error, args))?;
+            stored.map_or_else(spec::usual, Ok)
+        }
     }
 }
 
-fn start(config: &dev::Config, args: &NodeArgs) -> anyhow::Result<DevNode> {
+/// A failure of the node with what a person can do about it.
+fn told(error: NodeError, args: &NodeArgs) -> anyhow::Error {
     let home = args.home.display();
-    DevNode::start(config).map_err(|error| {
-        let hint = match &error {
-            NodeError::Listen { .. } => "name another address with --listen".to_owned(),
-            NodeError::InUse { .. } => format!("stop the node that has `{home}`, or name another folder with --home"),
-            NodeError::OtherGenesis { .. } => {
-                format!("name another folder with --home, or leave out --spec to go on with the chain in `{home}`")
-            }
-            NodeError::OtherRules { .. } | NodeError::Damaged { .. } => {
-                "name another folder with --home to start a new chain".to_owned()
-            }
-            NodeError::Genesis(_) => "`agon node --help` shows what a spec holds".to_owned(),
-            _ => return anyhow::Error::from(error),
-        };
-        hinted(error, hint)
-    })
+    let hint = match &error {
+        NodeError::Listen { .. } => "name another address with --listen".to_owned(),
+        NodeError::InUse { .. } => {
+            format!("stop the node that has `{home}`, or name another folder with --home")
+        }
+        NodeError::OtherGenesis { .. } => {
+            format!(
+                "name another folder with --home, or leave out --spec to go on with the chain \
+                 in `{home}`"
+            )
+        }
+        NodeError::OtherRules { .. } | NodeError::Damaged { .. } => {
+            "name another folder with --home to start a new chain".to_owned()
+        }
+        NodeError::Genesis(_) => "`agon node --help` shows what a spec holds".to_owned(),
+        _ => return error.into(),
+    };
+    hinted(error, hint)
 }
 
 fn opening(listening: &Listening, args: &NodeArgs) -> String {

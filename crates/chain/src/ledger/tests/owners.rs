@@ -3,6 +3,9 @@
 use super::*;
 use crate::HyperparameterChange as Change;
 
+/// A change, and what it does to the rules.
+type Step = (Change, fn(&mut Hyperparameters));
+
 fn set(change: Change) -> Call {
     Call::SetHyperparameter { netuid: NETUID, change }
 }
@@ -15,7 +18,7 @@ fn rules_of(ledger: &Ledger) -> Hyperparameters {
 fn the_owner_changes_each_rule_and_no_other() {
     let mut ledger = ledger(rules());
     let mut expected = rules();
-    let changes: [(Change, fn(&mut Hyperparameters)); 20] = [
+    let changes: [Step; 20] = [
         (Change::WeightsVersion(7), |rules| rules.weights_version = 7),
         (Change::WeightsRateLimit(8), |rules| rules.weights_rate_limit = 8),
         (Change::AdjustmentInterval(9), |rules| rules.adjustment_interval = 9),

@@ -79,8 +79,7 @@ pub fn commit(args: &CommitArgs) -> anyhow::Result<()> {
         None => args.text.clone().unwrap_or_default(),
     };
     let call = Call::SetCommitment { netuid: NetUid(args.netuid), data: text.clone().into_bytes() };
-    let made = session.make(call, &hotkey, &format!("committed to `{text}`"));
-    made.hint("a commitment holds 128 bytes, one hotkey commits now and then, and needs a slot")
+    session.make(call, &hotkey, &format!("committed to `{text}`"))
 }
 
 /// The text that names the model in a folder.

@@ -3,10 +3,12 @@
 use crate::{
     args::{EndpointArgs, Network, SignArgs},
     command::wallet::Keys,
-    failure::{HintExt as _, Interrupted},
+    failure::{HintExt as _, Interrupted, hinted},
     terminal::{self, print, print_json},
 };
-use chain::{Call, CallId, CallStatus, Chain as _, ClientConfig, Keypair, SubstrateChain};
+use chain::{
+    Call, CallError, CallId, CallStatus, Chain as _, ClientConfig, Keypair, SubstrateChain,
+};
 use indicatif::{ProgressBar, ProgressStyle};
 use protocol::Block;
 use serde::Serialize;
@@ -23,7 +25,7 @@ use std::{
 const TICK: Duration = Duration::from_millis(200);
 
 /// How long a command tries to reach an endpoint.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(4);
 
 /// Names and endpoints of the chains that have names.
 fn endpoint(network: Network) -> &'static str {
@@ -144,13 +146,39 @@ impl<'a> Session<'a> {
         match fate {
             CallStatus::Applied(block) => Ok((id, block)),
             CallStatus::Refused(block, reason) => {
-                Err(anyhow::anyhow!("the chain refused the call in block {block}: {reason}"))
+                let refused =
+                    anyhow::anyhow!("the chain refused the call in block {block}: {reason}");
+                Err(match hint_on(&reason) {
+                    Some(hint) => hinted(refused, hint),
+                    None => refused,
+                })
             }
             CallStatus::Pending | CallStatus::Unknown => {
                 Err(anyhow::anyhow!("the call was not included in time, and never will be"))
                     .hint("the chain is busy; try again")
             }
         }
+    }
+}
+
+/// What a person can do about a refusal, where its text does not say so.
+fn hint_on(reason: &CallError) -> Option<&'static str> {
+    match reason {
+        CallError::NeuronNoValidatorPermit => Some(
+            "permits come with an epoch, to the hotkeys with the most stake: stake, then wait for one",
+        ),
+        CallError::CommitRevealEnabled => Some(
+            "`agon chain subnet set commit_reveal=false` lets weights be set at once, if the subnet is yours",
+        ),
+        CallError::SettingWeightsTooFast | CallError::CommitmentSetRateLimitExceeded => {
+            Some("wait some blocks; a registration counts as an update, too")
+        }
+        CallError::HotKeyNotRegisteredInSubNet | CallError::AccountNotAllowedCommit => {
+            Some("`agon chain register` buys a slot")
+        }
+        CallError::HotKeyAccountNotExists => Some("register the hotkey first"),
+        CallError::BadOrigin => Some("sign with the wallet that opened the subnet"),
+        _ => None,
     }
 }
 
