@@ -5,6 +5,8 @@
 
 mod economy;
 mod metagraph;
+mod neurons;
+mod stakes;
 mod system;
 
 pub use metagraph::Metagraph;
@@ -49,6 +51,8 @@ fn methods() -> Vec<Method> {
     let mut methods = system::methods();
     methods.extend(metagraph::methods());
     methods.extend(economy::methods());
+    methods.extend(neurons::methods());
+    methods.extend(stakes::methods());
     methods
 }
 

@@ -130,6 +130,20 @@ pub enum SubtensorCall {
         /// Whether a part may be staked where all is not to be had at this price.
         allow_partial: bool,
     },
+    /// The same as `remove_stake`, at no worse a price than named; there is one price here.
+    #[codec(index = 89)]
+    remove_stake_limit {
+        /// Key that loses the stake.
+        hotkey: AccountId32,
+        /// Subnet, as in `add_stake`.
+        netuid: u16,
+        /// Amount in rao.
+        amount_unstaked: u64,
+        /// Lowest price, in rao.
+        limit_price: u64,
+        /// Whether a part may be taken where all is not to be had at this price.
+        allow_partial: bool,
+    },
     /// Commits to weights by their hash.
     #[codec(index = 96)]
     commit_weights {
@@ -439,11 +453,14 @@ impl TryFrom<SubtensorCall> for Call {
                     amount_rao: amount_staked,
                 }
             }
-            SubtensorCall::remove_stake { hotkey, netuid, amount_unstaked } => Self::RemoveStake {
-                hotkey: hotkey.into(),
-                netuid: NetUid(netuid),
-                amount_rao: amount_unstaked,
-            },
+            SubtensorCall::remove_stake { hotkey, netuid, amount_unstaked }
+            | SubtensorCall::remove_stake_limit { hotkey, netuid, amount_unstaked, .. } => {
+                Self::RemoveStake {
+                    hotkey: hotkey.into(),
+                    netuid: NetUid(netuid),
+                    amount_rao: amount_unstaked,
+                }
+            }
             SubtensorCall::burned_register { netuid, hotkey } => {
                 Self::BurnedRegister { netuid: NetUid(netuid), hotkey: hotkey.into() }
             }

@@ -260,8 +260,8 @@ mod tests {
     const FROZEN: (u32, [&str; 2]) = (
         1,
         [
-            "80a51cdcade284180ce4ea41182e284c6c2ec66b7f9c141d78d5c730a70ac81b",
-            "7322ff72e746c3ac830c5514fcd97f810d84118fc9f4ce407f28ce41fedc5f5f",
+            "b9a3ff29bf959733d9c94112abdfe09eaa12b6f931aadc09608f1c0ce953573c",
+            "7991ffccd11fae3f60ea277be21e5055075e82b4c1e5f81ee81a2b3369151120",
         ],
     );
 

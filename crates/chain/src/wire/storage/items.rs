@@ -37,6 +37,20 @@ pub enum ConsensusMode {
     Null,
 }
 
+/// What the owner says of a subnet; nobody does here.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode, TypeInfo)]
+#[expect(missing_docs, reason = "the fields are Bittensor's, one by one")]
+pub struct SubnetIdentityV3 {
+    pub subnet_name: Vec<u8>,
+    pub github_repo: Vec<u8>,
+    pub subnet_contact: Vec<u8>,
+    pub subnet_url: Vec<u8>,
+    pub discord: Vec<u8>,
+    pub description: Vec<u8>,
+    pub logo_url: Vec<u8>,
+    pub additional: Vec<u8>,
+}
+
 /// The items of a pallet as constants, and a function that describes them all.
 macro_rules! items {
     ($(
@@ -210,6 +224,21 @@ items! {
 
         /// Block at which the subnet was opened.
         NETWORK_REGISTERED_AT: (u16,) => u64 = "NetworkRegisteredAt" [Identity];
+
+        /// Block of the last epoch.
+        LAST_EPOCH_BLOCK: (u16,) => u64 = "LastEpochBlock" [Identity];
+
+        /// Block at which the owner wants an epoch; owners do not ask for one here.
+        PENDING_EPOCH_AT: (u16,) => u64 = "PendingEpochAt" [Identity];
+
+        /// Number of the epoch now.
+        SUBNET_EPOCH_INDEX: (u16,) => u64 = "SubnetEpochIndex" [Identity];
+
+        /// Share of the price of a slot that is locked, not burned; none here.
+        COLLATERAL_LOCK_SHARE: (u16,) => u16 = "CollateralLockShare" [Identity];
+
+        /// What the owner says of the subnet.
+        SUBNET_IDENTITIES: (u16,) => SubnetIdentityV3 = "SubnetIdentitiesV3" [Blake2] optional;
 
         /// What the owner locked, in rao.
         SUBNET_LOCKED: (u16,) => u64 = "SubnetLocked" [Identity];

@@ -50,6 +50,8 @@ pub fn project(ledger: &Ledger) -> Entries {
         out.put(&items::NETWORKS_ADDED, &key, &true);
         put_rules(&mut out, key, subnet);
         put_epoch(&mut out, key, subnet, ledger.head().block.0);
+        let epoch = subnet.epoch_of(netuid, ledger.head().block);
+        out.put(&items::SUBNET_EPOCH_INDEX, &key, &epoch);
         put_slots(&mut out, netuid, subnet);
         put_commitments(&mut out, netuid, subnet);
     }
@@ -139,6 +141,7 @@ fn put_epoch(out: &mut Out, key: (u16,), subnet: &Subnet, now: u64) {
     out.put(&items::SUBNET_LOCKED, &key, &subnet.locked_rao);
     out.put(&items::PENDING_EMISSION, &key, &subnet.pending_rao);
     out.put(&items::LAST_MECHANSIM_STEP_BLOCK, &key, &subnet.last_epoch.0);
+    out.put(&items::LAST_EPOCH_BLOCK, &key, &subnet.last_epoch.0);
     out.put(&items::BLOCKS_SINCE_LAST_STEP, &key, &now.saturating_sub(subnet.last_epoch.0));
     out.put(&items::SUBNET_OWNER, &key, &subnet.owner.into());
     out.put(&items::NETWORK_REGISTERED_AT, &key, &subnet.opened_at.0);

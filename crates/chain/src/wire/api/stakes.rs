@@ -1,0 +1,111 @@
+//! Who staked what behind whom.
+
+use super::Method;
+use crate::wire::{
+    primitives::AccountId32,
+    storage::{State, items},
+};
+use parity_scale_codec::{Compact, Decode, Encode};
+use scale_info::{TypeInfo, meta_type};
+
+/// Number of the root network: stake is plain TAO here and counts on every subnet.
+const ROOT: u16 = 0;
+
+/// Stake of a coldkey behind a hotkey, in rao.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, TypeInfo)]
+struct StakeInfo {
+    hotkey: AccountId32,
+    coldkey: AccountId32,
+    netuid: Compact<u16>,
+    stake: Compact<u64>,
+    locked: Compact<u64>,
+    emission: Compact<u64>,
+    tao_emission: Compact<u64>,
+    drain: Compact<u64>,
+    is_registered: bool,
+}
+
+pub(super) fn methods() -> Vec<Method> {
+    let account = meta_type::<AccountId32>;
+    vec![
+        Method {
+            api: "StakeInfoRuntimeApi",
+            name: "get_stake_info_for_coldkey",
+            doc: "All stake of a coldkey.",
+            inputs: vec![("coldkey_account", account())],
+            output: meta_type::<Vec<StakeInfo>>(),
+            answer: |arguments, state| {
+                let coldkey = AccountId32::decode(arguments)?;
+                Ok(of_coldkey(coldkey, &staked_rows(state), state).encode())
+            },
+        },
+        Method {
+            api: "StakeInfoRuntimeApi",
+            name: "get_stake_info_for_coldkeys",
+            doc: "All stake of some coldkeys.",
+            inputs: vec![("coldkey_accounts", meta_type::<Vec<AccountId32>>())],
+            output: meta_type::<Vec<(AccountId32, Vec<StakeInfo>)>>(),
+            answer: |arguments, state| {
+                let (coldkeys, rows) = (Vec::<AccountId32>::decode(arguments)?, staked_rows(state));
+                let stakes = |coldkey: AccountId32| (coldkey, of_coldkey(coldkey, &rows, state));
+                Ok(coldkeys.into_iter().take(COLDKEYS_MAX).map(stakes).collect::<Vec<_>>().encode())
+            },
+        },
+        Method {
+            api: "StakeInfoRuntimeApi",
+            name: "get_stake_info_for_hotkey_coldkey_netuid",
+            doc: "Stake of a coldkey behind a hotkey; all of it is the root network's.",
+            inputs: vec![
+                ("hotkey_account", account()),
+                ("coldkey_account", account()),
+                ("netuid", meta_type::<u16>()),
+            ],
+            output: meta_type::<Option<StakeInfo>>(),
+            answer: |arguments, state| {
+                let (hotkey, coldkey, netuid) =
+                    <(AccountId32, AccountId32, u16)>::decode(arguments)?;
+                let info = (netuid == ROOT).then(|| stake_info(hotkey, coldkey, state));
+                Ok(info.encode())
+            },
+        },
+    ]
+}
+
+/// Most coldkeys that are answered for at once.
+const COLDKEYS_MAX: usize = 256;
+
+/// Hotkey and coldkey of each entry of `Stake`, whose keys end with them: hash of 16 bytes and
+/// hotkey, then the coldkey as it is.
+fn staked_rows(state: &dyn State) -> Vec<(AccountId32, AccountId32)> {
+    let prefix = items::STAKE.prefix();
+    let row = |key: Vec<u8>| {
+        let mut rest = key.get(prefix.len() + 16..)?;
+        <(AccountId32, AccountId32)>::decode(&mut rest).ok()
+    };
+    state.keys(&prefix).into_iter().filter_map(row).collect()
+}
+
+fn of_coldkey(
+    coldkey: AccountId32,
+    rows: &[(AccountId32, AccountId32)],
+    state: &dyn State,
+) -> Vec<StakeInfo> {
+    let own = rows.iter().filter(|(_, owner)| *owner == coldkey);
+    own.map(|(hotkey, _)| stake_info(*hotkey, coldkey, state)).collect()
+}
+
+fn stake_info(hotkey: AccountId32, coldkey: AccountId32, state: &dyn State) -> StakeInfo {
+    let is_registered = (1..items::TOTAL_NETWORKS.read(state, &()))
+        .any(|netuid| items::IS_NETWORK_MEMBER.read(state, &(hotkey, netuid)));
+    StakeInfo {
+        hotkey,
+        coldkey,
+        netuid: Compact(ROOT),
+        stake: Compact(items::STAKE.read(state, &(hotkey, coldkey))),
+        locked: Compact(0),
+        emission: Compact(0),
+        tao_emission: Compact(0),
+        drain: Compact(0),
+        is_registered,
+    }
+}
