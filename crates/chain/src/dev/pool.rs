@@ -142,3 +142,96 @@ impl Pool {
         self.waiting.values().map(|waiting| waiting.call.to_bytes()).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Call, Era, Genesis, Keypair};
+    use protocol::Seed;
+
+    fn key(number: u64) -> Keypair {
+        Keypair::from_seed(Seed::of_number(number))
+    }
+
+    fn ledger() -> Ledger {
+        let accounts = (0..40).map(|i| (key(i).public(), 1_000_000)).collect();
+        Ledger::new(&Genesis { accounts, ..Genesis::default() }).unwrap()
+    }
+
+    fn call(ledger: &Ledger, signer: u64, nonce: u32) -> SignedCall {
+        let call = Call::Remark { data: vec![signer as u8] };
+        SignedCall::sign(call, nonce, ledger.genesis_hash(), &key(signer))
+    }
+
+    fn order(pool: &Pool, ledger: &Ledger) -> Vec<(AccountId, u32)> {
+        pool.ready(ledger).into_iter().map(|call| (call.signer, call.nonce)).collect()
+    }
+
+    #[test]
+    fn calls_leave_in_the_order_of_arrival_but_each_signers_by_nonce() {
+        let (ledger, mut pool) = (ledger(), Pool::default());
+        for (signer, nonce) in [(1, 1), (2, 0), (1, 0), (3, 2), (2, 1)] {
+            pool.admit(call(&ledger, signer, nonce), &ledger).unwrap();
+        }
+        let named = |signer: u64, nonce| (key(signer).public(), nonce);
+        let expected = [named(2, 0), named(1, 0), named(1, 1), named(2, 1)];
+        assert_eq!(order(&pool, &ledger), expected, "the gap of signer 3 waits");
+        assert_eq!(pool.nonces(&ledger)[&key(3).public()], 0);
+        assert_eq!(pool.nonces(&ledger)[&key(1).public()], 2);
+    }
+
+    #[test]
+    fn what_a_block_took_or_made_impossible_leaves() {
+        let (mut ledger, mut pool) = (ledger(), Pool::default());
+        let first = pool.admit(call(&ledger, 1, 0), &ledger).unwrap();
+        let gap = pool.admit(call(&ledger, 1, 2), &ledger).unwrap();
+        let era = (Era::mortal(4, Block(0)), ledger.genesis_hash());
+        let remark = Call::Remark { data: Vec::new() };
+        let genesis = ledger.genesis_hash();
+        let mortal = SignedCall::sign_in_era(remark.into(), 7, era, genesis, &key(2));
+        let mortal = pool.admit(mortal, &ledger).unwrap();
+        ledger.produce_block(pool.ready(&ledger)).unwrap();
+        assert_eq!(pool.settle(&ledger, &[]), [first]);
+        assert_eq!(pool.admit(call(&ledger, 1, 0), &ledger), Err(Turned::Stale));
+        for _ in 0..2 {
+            ledger.produce_block(Vec::new()).unwrap();
+        }
+        assert_eq!(pool.settle(&ledger, &[]), [mortal], "block 4 is beyond its era");
+        assert_eq!(pool.settle(&ledger, &[gap]), [gap], "left out by the block");
+        assert!(pool.pending().is_empty());
+    }
+
+    #[test]
+    fn attack_one_signer_fills_its_own_share_and_no_more() {
+        let (ledger, mut pool) = (ledger(), Pool::default());
+        let known = pool.admit(call(&ledger, 1, 0), &ledger).unwrap();
+        assert_eq!(pool.admit(call(&ledger, 1, 0), &ledger), Err(Turned::Known));
+        let other = Call::Transfer { to: key(2).public(), amount_rao: 1 };
+        let other = SignedCall::sign(other, 0, ledger.genesis_hash(), &key(1));
+        assert_eq!(pool.admit(other, &ledger), Err(Turned::Taken), "first come, first served");
+        for nonce in 1..POOL_CALLS_PER_SIGNER_MAX {
+            pool.admit(call(&ledger, 1, nonce), &ledger).unwrap();
+        }
+        let beyond = call(&ledger, 1, POOL_CALLS_PER_SIGNER_MAX);
+        assert_eq!(pool.admit(beyond, &ledger), Err(Turned::Full));
+        assert_eq!(pool.admit(call(&ledger, 1, u32::MAX), &ledger), Err(Turned::Full));
+        let stranger = Turned::Refused(CallError::UnknownSigner);
+        assert_eq!(pool.admit(call(&ledger, 77, 0), &ledger), Err(stranger));
+        pool.admit(call(&ledger, 2, 0), &ledger).unwrap();
+        assert!(pool.ids.contains_key(&known));
+    }
+
+    #[test]
+    fn attack_many_signers_fill_the_pool_and_no_more() {
+        let (ledger, mut pool) = (ledger(), Pool::default());
+        let n_signers = POOL_CALLS_MAX as u64 / u64::from(POOL_CALLS_PER_SIGNER_MAX);
+        for signer in 0..n_signers {
+            for nonce in 0..POOL_CALLS_PER_SIGNER_MAX {
+                pool.admit(call(&ledger, signer, nonce), &ledger).unwrap();
+            }
+        }
+        assert_eq!(pool.waiting.len(), POOL_CALLS_MAX);
+        assert_eq!(pool.admit(call(&ledger, 39, 0), &ledger), Err(Turned::Full));
+        assert_eq!(pool.ready(&ledger).len(), BLOCK_CALLS_MAX);
+    }
+}

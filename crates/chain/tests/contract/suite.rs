@@ -1,8 +1,8 @@
 //! What every [`Chain`] promises, as functions over a [`World`].
 
 use chain::{
-    Call, CallError, CallId, CallStatus, Chain, Error, Genesis, Hyperparameters, Keypair,
-    Metagraph, SubnetGenesis,
+    Call, CallError, CallId, CallStatus, Chain, Error, Genesis, HyperparameterChange,
+    Hyperparameters, Keypair, Metagraph, SubnetGenesis, ledger::commit_hash,
 };
 use protocol::{Block, NetUid, Seed, Uid};
 use std::sync::Arc;
@@ -32,6 +32,8 @@ macro_rules! contract {
                 an_unknown_subnet_and_an_unknown_call_are_said_to_be_so,
                 weights_make_incentive_and_pay_at_the_tempo,
                 calls_of_one_key_apply_in_the_order_of_submission,
+                weights_are_committed_to_first_where_the_owner_wants_it,
+                every_other_call_does_what_its_name_says,
             );
         }
     };
@@ -294,4 +296,48 @@ pub(crate) fn calls_of_one_key_apply_in_the_order_of_submission(make: Make<'_>) 
     for id in ids {
         assert!(matches!(world.chain.status(id).unwrap(), CallStatus::Applied(_)));
     }
+}
+
+pub(crate) fn weights_are_committed_to_first_where_the_owner_wants_it(make: Make<'_>) {
+    let world = make(&genesis());
+    let validator = world.register(0);
+    world.register(1);
+    world.must(
+        &key(0),
+        Call::AddStake { hotkey: validator.public(), netuid: NETUID, amount_rao: 500 * TAO },
+    );
+    let change = HyperparameterChange::CommitReveal(true);
+    let rule = Call::SetHyperparameter { netuid: NETUID, change };
+    assert_eq!(world.refused(&key(0), rule.clone()), CallError::BadOrigin);
+    world.must(&key(9), rule);
+    world.pass_epoch();
+    assert_eq!(world.refused(&validator, weigh(&[(1, 1)])), CallError::CommitRevealEnabled);
+    let (uids, weights, salt) = (vec![Uid(1)], vec![9], vec![1, 2, 3]);
+    let hash = commit_hash((validator.public(), NETUID), (&uids, &weights), &salt, 0);
+    world.must(&validator, Call::CommitWeights { netuid: NETUID, hash });
+    let reveal = Call::RevealWeights { netuid: NETUID, uids, weights, salt, version_key: 0 };
+    assert_eq!(world.refused(&validator, reveal.clone()), CallError::RevealTooEarly);
+    world.pass_epoch();
+    world.must(&validator, reveal);
+    assert_eq!(world.metagraph().neurons[0].weights, [(Uid(1), 65_535)]);
+}
+
+pub(crate) fn every_other_call_does_what_its_name_says(make: Make<'_>) {
+    let world = make(&genesis());
+    let balance = |i| world.chain.balance(key(i).public()).unwrap();
+    world.must(&key(0), Call::Remark { data: b"only a remark".to_vec() });
+    world.must(&key(0), Call::Transfer { to: key(1).public(), amount_rao: 5 });
+    assert_eq!((balance(0), balance(1)), (1_000 * TAO - 5, 1_000 * TAO + 5));
+    let hotkey = world.register(2);
+    let (netuid, stake) = (NETUID, 7 * TAO);
+    world.must(&key(2), Call::AddStake { hotkey: hotkey.public(), netuid, amount_rao: stake });
+    world.must(&key(2), Call::RemoveStake { hotkey: hotkey.public(), netuid, amount_rao: TAO });
+    assert_eq!((world.metagraph().neurons[0].stake_rao, balance(2)), (6 * TAO, 993 * TAO));
+    let opened = NetUid(2);
+    let owner = key(103);
+    world.must(&key(3), Call::RegisterNetwork { hotkey: owner.public() });
+    assert_eq!(world.chain.metagraph(opened).unwrap().neurons[0].hotkey, owner.public());
+    let change = HyperparameterChange::Tempo(5);
+    world.must(&key(3), Call::SetHyperparameter { netuid: opened, change });
+    assert_eq!(world.chain.metagraph(opened).unwrap().tempo, 5);
 }

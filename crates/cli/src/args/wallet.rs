@@ -52,7 +52,7 @@ pub struct CreateWalletArgs {
     /// Keep the coldkey without a password.
     #[arg(long)]
     pub no_password: bool,
-    /// Print JSON on stdout: the addresses; the words go to stderr.
+    /// Print JSON on stdout: the addresses; words are shown on a terminal alone.
     #[arg(long)]
     pub json: bool,
 }

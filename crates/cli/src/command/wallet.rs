@@ -86,11 +86,18 @@ fn seal(
     Ok(account?)
 }
 
-/// Shows the words once, where a person sees them and no file keeps them.
+/// Shows the words once, to a person at a terminal: a file or a log would keep them.
 fn tell(what: &str, phrase: &Phrase) {
+    if !std::io::stderr().is_terminal() {
+        eprintln!(
+            "The words of the new {what} are not shown, because this is no terminal; the key holds them."
+        );
+        return;
+    }
     let words = phrase.words();
     eprintln!(
-        "Words of the new {what}; whoever has them has the key, and nobody can get them back for you:"
+        "Words of the new {what}; whoever has them has the key, and without them and the file \
+         nobody can get it back:"
     );
     eprintln!("  {}", words.as_str());
 }
