@@ -4,7 +4,10 @@
 //! description follow the tensors that a checkpoint must hold, the number of parameters, the work
 //! per token and the forward pass; no architecture has a forward pass of its own.
 
+mod gated;
 mod llama;
+mod mistral;
+mod qwen;
 mod rope;
 
 use crate::{
@@ -20,7 +23,7 @@ use protocol::{
 pub(crate) use rope::Rope;
 
 /// Architectures that the engine can run, by the `model_type` of their config.
-pub const ARCHITECTURES: &[&str] = &["llama"];
+pub const ARCHITECTURES: &[&str] = &["llama", "mistral", "qwen2", "qwen3"];
 
 /// A whole model: embedding, layers, final norm, head.
 #[derive(Clone, Debug)]
@@ -73,6 +76,16 @@ pub(crate) struct Attention {
     pub(crate) n_heads: usize,
     pub(crate) n_kv_heads: usize,
     pub(crate) head_size: usize,
+    pub(crate) head_norms: Option<HeadNorms>,
+    /// How many positions a query looks back at, its own included; without a number, at all.
+    pub(crate) window: Option<usize>,
+}
+
+/// Norms of each head of the queries and keys, before they are turned.
+#[derive(Clone, Debug)]
+pub(crate) struct HeadNorms {
+    pub(crate) query: Norm,
+    pub(crate) key: Norm,
 }
 
 /// `down(silu(gate(x)) * up(x))`.
@@ -112,6 +125,9 @@ impl Architecture {
         }
         let architecture = match name.as_str() {
             "llama" => llama::describe(&mut fields)?,
+            "mistral" => mistral::describe(&mut fields)?,
+            "qwen2" => qwen::describe_2(&mut fields)?,
+            "qwen3" => qwen::describe_3(&mut fields)?,
             _ => {
                 let detail = format!("this engine cannot run `{}`", shorten(&name));
                 return refuse(ArchitectureRefused, detail);
@@ -128,6 +144,9 @@ impl Architecture {
         for layer in &self.layers {
             all.push(layer.attention_norm.parameter());
             all.push(layer.mlp_norm.parameter());
+            if let Some(HeadNorms { query, key }) = &layer.attention.head_norms {
+                all.extend([query.parameter(), key.parameter()]);
+            }
             for linear in layer.linears() {
                 all.extend(linear.parameters());
             }
@@ -156,10 +175,13 @@ impl Architecture {
         2 * (weights + self.vocabulary as u64 * self.hidden as u64)
     }
 
-    /// Floating-point operations of attention for a token that looks at `n_keys` positions.
+    /// Floating-point operations of attention for a token that has `n_keys` positions to look at.
     pub(crate) fn attention_flops(&self, n_keys: u64) -> u64 {
-        let widths = self.layers.iter().map(|layer| layer.attention.query.n_out as u64);
-        4 * n_keys * widths.sum::<u64>()
+        let flops = |attention: &Attention| {
+            let n_seen = attention.window.map_or(n_keys, |window| n_keys.min(window as u64));
+            4 * n_seen * attention.query.n_out as u64
+        };
+        self.layers.iter().map(|layer| flops(&layer.attention)).sum()
     }
 }
 

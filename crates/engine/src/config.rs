@@ -8,7 +8,11 @@ use crate::{
     json::{Value, shorten},
 };
 use protocol::{Reason, ReasonCode::ConfigRefused};
-use std::{collections::BTreeMap, fmt, ops::RangeInclusive};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    ops::RangeInclusive,
+};
 
 /// Keys that describe how a model was made, saved or sampled from; no loss depends on them.
 const HARMLESS: &[&str] = &[
@@ -88,12 +92,14 @@ const NEUTRAL: &[(&str, &str)] = &[
 #[derive(Debug)]
 pub(crate) struct Fields {
     members: BTreeMap<String, Value>,
+    /// Keys that were there with a null.
+    nulls: BTreeSet<String>,
     /// Where the object stands, for messages: empty or `key.`.
     place: String,
 }
 
 impl Fields {
-    /// Reads `config.json`; a null stands for an absent key, as in transformers.
+    /// Reads `config.json`; a null stands for an absent key, unless somebody asks for nulls.
     pub(crate) fn parse(config: &[u8]) -> Result<Self, Reason> {
         match Value::parse(config) {
             Ok(Value::Object(members)) => Ok(Self::of(members, String::new())),
@@ -103,8 +109,15 @@ impl Fields {
     }
 
     fn of(mut members: BTreeMap<String, Value>, place: String) -> Self {
+        let nulls = members.iter().filter(|(_, value)| **value == Value::Null);
+        let nulls = nulls.map(|(key, _)| key.clone()).collect();
         members.retain(|_, value| *value != Value::Null);
-        Self { members, place }
+        Self { members, nulls, place }
+    }
+
+    /// Whether a key was there with a null.
+    pub(crate) fn is_null(&self, key: &str) -> bool {
+        self.nulls.contains(key)
     }
 
     /// Takes a whole number within a range.
@@ -168,6 +181,22 @@ impl Fields {
             None => Ok(None),
             Some(Value::Text(text)) => Ok(Some(text)),
             Some(value) => self.refuse_value(key, &value, "a string"),
+        }
+    }
+
+    /// Takes a list of strings.
+    pub(crate) fn texts(&mut self, key: &str) -> Result<Option<Vec<String>>, Reason> {
+        let Some(value) = self.members.remove(key) else { return Ok(None) };
+        let Value::Array(values) = &value else {
+            return self.refuse_value(key, &value, "a list of strings");
+        };
+        let text = |value: &Value| match value {
+            Value::Text(text) => Some(text.clone()),
+            _ => None,
+        };
+        match values.iter().map(text).collect() {
+            Some(texts) => Ok(Some(texts)),
+            None => self.refuse_value(key, &value, "a list of strings"),
         }
     }
 

@@ -15,7 +15,7 @@ use crate::{
         gemm::{Add, Product, Rows, Store},
         head::{CrossEntropy, RowLoss},
         memory::Buffer,
-        norm::RmsNorm,
+        norm::{HeadNorm, RmsNorm},
         rotate::{Angles, Rotate},
         simd::LANES,
     },
@@ -121,6 +121,14 @@ impl Forward<'_> {
         let (panels, bias) = parameters.inputs.parts();
         let epilogue = Store { out: inputs, stride, bias };
         kernel::run(self.set, Product { rows, panels, scratch: &mut space.product, epilogue });
+        if let Some([query, key]) = &parameters.head_norms {
+            let (n_heads, n_kv_heads) = (attention.n_heads, attention.n_kv_heads);
+            for (gain, first, n_heads) in [(query, 0, n_heads), (key, n_heads, n_kv_heads)] {
+                let heads = first * attention.head_size..(first + n_heads) * attention.head_size;
+                let (gain, epsilon) = (&gain.gain[..attention.head_size], gain.epsilon);
+                kernel::run(self.set, HeadNorm { rows: inputs, stride, heads, gain, epsilon });
+            }
+        }
         let rotate = Rotate {
             rows: inputs,
             stride,
@@ -159,6 +167,7 @@ impl Forward<'_> {
             first,
             n_heads: attention.n_heads,
             n_sharing: attention.n_heads / attention.n_kv_heads,
+            window: attention.window.unwrap_or(usize::MAX),
             panels,
             scratch: &mut space.attention,
         };

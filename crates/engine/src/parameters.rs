@@ -1,7 +1,7 @@
 //! Parameters in the layout that kernels want, read from a checkpoint piece by piece.
 
 use crate::{
-    arch::{Architecture, GatedMlp, Head, Layer, Linear, Norm},
+    arch::{Architecture, GatedMlp, Head, HeadNorms, Layer, Linear, Norm},
     checkpoint::{Checkpoint, Dtype, Tensor},
     error::{Error, Stop, refuse},
     health::{check_finite, untied},
@@ -29,6 +29,8 @@ pub(crate) struct LayerParameters {
     pub(crate) attention_norm: Gain,
     /// Queries, keys and values, one after the other.
     pub(crate) inputs: Projection,
+    /// Gains of each head of the queries and keys.
+    pub(crate) head_norms: Option<[Gain; 2]>,
     pub(crate) output: Projection,
     pub(crate) mlp_norm: Gain,
     /// Gates and ups: sixteen of the one, sixteen of the other.
@@ -124,7 +126,12 @@ impl<'a> Reader<'a> {
     fn layer(&mut self, layer: &Layer) -> Result<LayerParameters, Stop> {
         let [query, key, value, output, ..] = layer.linears();
         let GatedMlp { gate, up, down } = &layer.mlp;
+        let head_norms = match &layer.attention.head_norms {
+            Some(HeadNorms { query, key }) => Some([self.gain(query)?, self.gain(key)?]),
+            None => None,
+        };
         Ok(LayerParameters {
+            head_norms,
             attention_norm: self.gain(&layer.attention_norm)?,
             inputs: self.projection(&[query, key, value], one_after_the_other)?,
             output: self.projection(&[output], one_after_the_other)?,

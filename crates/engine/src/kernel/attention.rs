@@ -121,6 +121,8 @@ pub(crate) struct Attend<'a> {
     pub(crate) n_heads: usize,
     /// Query heads that share a key-value head.
     pub(crate) n_sharing: usize,
+    /// Positions that a query looks back at, its own included.
+    pub(crate) window: usize,
     /// Panels of all key-value heads.
     pub(crate) panels: &'a [f32],
     pub(crate) scratch: &'a mut Scratch,
@@ -151,6 +153,11 @@ impl Attend<'_> {
         self.first + (row + TILE_ROWS).min(self.n_rows)
     }
 
+    /// First position that some row of the tile at `row`, or of a later one, may look at.
+    fn first_visible(&self, row: usize) -> usize {
+        (self.first + row + 1).saturating_sub(self.window)
+    }
+
     fn tiles(&self) -> impl Iterator<Item = usize> + use<> {
         (0..self.n_rows).step_by(TILE_ROWS)
     }
@@ -163,7 +170,8 @@ impl Attend<'_> {
         for (panel, keys) in panels.chunks_exact(head_size).enumerate() {
             let keys = keys.as_flattened();
             for row in self.tiles() {
-                if panel * LANES >= self.n_visible(row) {
+                let is_ahead = panel * LANES >= self.n_visible(row);
+                if is_ahead || (panel + 1) * LANES <= self.first_visible(row) {
                     continue;
                 }
                 let queries = &self.rows[row * self.stride + head * head_size..];
@@ -186,6 +194,7 @@ impl Attend<'_> {
         let n_read = self.n_visible(row / TILE_ROWS * TILE_ROWS).next_multiple_of(LANES);
         let scores = &mut self.scratch.scores[row * padded..row * padded + n_read];
         scores[n_keys..].fill(f32::NEG_INFINITY);
+        scores[..n_keys.saturating_sub(self.window)].fill(f32::NEG_INFINITY);
         let (scores, _) = scores.as_chunks_mut::<LANES>();
         let top = scores
             .iter()
@@ -209,7 +218,9 @@ impl Attend<'_> {
         for start in (0..self.first + self.n_rows).step_by(DEPTH_BLOCK) {
             for row in self.tiles() {
                 let n_visible = self.n_visible(row);
-                if start >= n_visible {
+                // A block of positions that all rows have left behind adds nothing but zeros.
+                let first = self.first_visible(row) / DEPTH_BLOCK * DEPTH_BLOCK;
+                if start >= n_visible || start < first {
                     continue;
                 }
                 let end = n_visible.min(start + DEPTH_BLOCK);
@@ -221,8 +232,11 @@ impl Attend<'_> {
                     let sums = chain::<S, M>(simd, (shares, padded), values);
                     for (index, mut sum) in sums.into_iter().enumerate() {
                         let before = &mut partial[index * LANES..];
-                        if start > 0 {
+                        if start > first {
                             sum = simd.add(load(simd, before), sum);
+                        } else if start > 0 {
+                            // What the blocks left behind would have come to.
+                            sum = simd.add(simd.splat(0.0), sum);
                         }
                         if end < n_visible {
                             store(simd, sum, before);

@@ -5,6 +5,7 @@ use super::{
     gemm::Rows,
     simd::{LANES, Simd},
 };
+use std::ops::Range;
 
 /// `x / sqrt(mean(x^2) + epsilon) * gain` for each row; rows are padded with zeros to vectors.
 pub(crate) struct RmsNorm<'a> {
@@ -34,6 +35,37 @@ impl Kernel for RmsNorm<'_> {
             let scale = simd.splat(1.0 / (mean + self.epsilon).sqrt());
             for ((x, gain), out) in x.iter().zip(gain).zip(out[..padded].as_chunks_mut().0) {
                 simd.store(simd.mul(simd.mul(simd.load(x), scale), simd.load(gain)), out);
+            }
+        }
+    }
+}
+
+/// The same norm for each head in a range of columns, in place: heads need not be whole vectors.
+pub(crate) struct HeadNorm<'a> {
+    pub(crate) rows: &'a mut [f32],
+    pub(crate) stride: usize,
+    /// Columns of the heads.
+    pub(crate) heads: Range<usize>,
+    /// One number per number of a head.
+    pub(crate) gain: &'a [f32],
+    pub(crate) epsilon: f32,
+}
+
+impl Kernel for HeadNorm<'_> {
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let width = self.gain.len();
+        for row in self.rows.chunks_mut(self.stride) {
+            for head in row[self.heads.clone()].chunks_exact_mut(width) {
+                let squares = head.chunks(LANES).fold(simd.splat(0.0), |sum, part| {
+                    let mut lanes = [0.0; LANES];
+                    lanes[..part.len()].copy_from_slice(part);
+                    let x = simd.load(&lanes);
+                    simd.fma(x, x, sum)
+                });
+                let mean = simd.sum(squares) / width as f32;
+                let scale = 1.0 / (mean + self.epsilon).sqrt();
+                head.iter_mut().zip(self.gain).for_each(|(x, gain)| *x = *x * scale * gain);
             }
         }
     }

@@ -8,6 +8,7 @@ use engine::{EvaluateOptions, InstructionSet, Model, SequenceLoss};
 use protocol::Digest;
 use serde_json::json;
 use std::fs;
+use tempfile::TempDir;
 
 /// One hash over the bits of all losses.
 fn hash(losses: &[SequenceLoss]) -> Digest {
@@ -159,5 +160,79 @@ fn attack_later_tokens_never_reach_earlier_losses() {
             assert_eq!(bits(&nats(changed)), bits(&whole), "changed from {cut} on");
             assert_eq!(bits(&nats(tokens[..cut].to_vec())), bits(&whole), "cut at {cut}");
         }
+    }
+}
+
+/// The same parameters under a config of another member of the family.
+fn as_family(recipe: &Recipe, family: &str, more: &[(&str, serde_json::Value)]) -> TempDir {
+    let mut config = recipe.config();
+    config.as_object_mut().unwrap().remove("architectures");
+    config["model_type"] = json!(family);
+    for key in ["attention_bias", "mlp_bias"] {
+        config.as_object_mut().unwrap().remove(key);
+    }
+    for (key, value) in more {
+        config[*key] = value.clone();
+    }
+    let mut tensors = recipe.tensors();
+    if family == "qwen3" {
+        for layer in 0..recipe.n_layers {
+            for name in ["q_norm", "k_norm"] {
+                let numbers = (0..recipe.head_dim).map(|i| 1.0 + 0.1 * i as f32).collect();
+                let name = format!("model.layers.{layer}.self_attn.{name}.weight");
+                let shape = vec![recipe.head_dim];
+                tensors.push(writer::Tensor { name, dtype: recipe.dtype, shape, numbers });
+            }
+        }
+        tensors.sort_by(|a, b| a.name.cmp(&b.name));
+    }
+    let dir = tempfile::tempdir().unwrap();
+    writer::write(dir.path(), &config, &tensors);
+    dir
+}
+
+#[test]
+fn losses_of_windows_and_normed_heads_have_one_hash_too() {
+    let recipe = Recipe { has_biases: false, ..odd() };
+    let window = [("sliding_window", json!(40))];
+    let windows = [
+        ("sliding_window", json!(100)),
+        ("use_sliding_window", json!(true)),
+        ("max_window_layers", json!(1)),
+    ];
+    for (family, more, frozen) in [
+        (
+            "mistral",
+            &window[..],
+            "2d2d8a81812ff8da172742b22dbde511fe82dee717b0d9b86744e3db9a773fe3",
+        ),
+        ("qwen3", &windows[..], "dd0351a5b61059cbecc6238beab12f7d925ffb23708b0cdc1223ba50d8a03e8a"),
+    ] {
+        let model = load(as_family(&recipe, family, more).path());
+        let found = only_hash(&model, &sequences(recipe.vocabulary, &LENGTHS));
+        assert_eq!(found.hex(), frozen, "{family}");
+    }
+}
+
+#[test]
+fn tokens_that_all_windows_have_left_behind_never_reach_a_loss() {
+    let recipe = Recipe { has_biases: false, ..odd() };
+    let dir = as_family(&recipe, "mistral", &[("sliding_window", json!(30))]);
+    let model = load(dir.path());
+    let tokens = sequences(recipe.vocabulary, &[700]).remove(0);
+    let nats = |tokens: Vec<u32>| {
+        evaluate(&model, &[tokens], &EvaluateOptions::default()).remove(0).token_nll.unwrap()
+    };
+    let bits = |nats: &[f32]| nats.iter().map(|n| n.to_bits()).collect::<Vec<_>>();
+    let whole = nats(tokens.clone());
+    for cut in [1, 16, 100, 255, 256, 257, 500] {
+        let mut changed = tokens.clone();
+        changed[..cut].iter_mut().for_each(|token| *token = (*token + 1) % 333);
+        let found = nats(changed);
+        // Two layers look back 29 positions each; a loss belongs to the position before its token.
+        let reach = cut + 2 * 29;
+        assert_eq!(bits(&found[reach..]), bits(&whole[reach..]), "changed up to {cut}");
+        let middle = cut + 29;
+        assert_ne!(bits(&found[middle..reach]), bits(&whole[middle..reach]), "over both layers");
     }
 }

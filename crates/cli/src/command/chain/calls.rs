@@ -9,7 +9,7 @@ use crate::{
     failure::HintExt as _,
 };
 use anyhow::Context as _;
-use chain::Call;
+use chain::{Call, HyperparameterChange};
 use hub::content::{file_root, list_folder};
 use protocol::{AccountId, Commitment, NetUid, Uid, content, weights};
 use std::{collections::BTreeMap, path::Path};
@@ -139,7 +139,14 @@ pub fn set_rules(args: &SetArgs) -> anyhow::Result<()> {
     let netuid = NetUid(args.netuid);
     for change in &args.changes {
         let call = Call::SetHyperparameter { netuid, change: *change };
-        session.make(call, &coldkey, &format!("subnet {netuid}: {change:?}"))?;
+        session.make(call, &coldkey, &format!("subnet {netuid}: {}", shown(*change)?))?;
     }
     Ok(())
+}
+
+/// A change as it is written on the command line.
+fn shown(change: HyperparameterChange) -> anyhow::Result<String> {
+    let value = serde_json::to_value(change)?;
+    let rules = value.as_object().into_iter().flatten();
+    Ok(rules.map(|(rule, value)| format!("{rule}={value}")).collect())
 }
