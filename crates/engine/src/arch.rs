@@ -5,6 +5,7 @@
 //! per token and the forward pass; no architecture has a forward pass of its own.
 
 mod gated;
+mod gpt2;
 mod llama;
 mod mistral;
 mod qwen;
@@ -23,7 +24,25 @@ use protocol::{
 pub(crate) use rope::Rope;
 
 /// Architectures that the engine can run, by the `model_type` of their config.
-pub const ARCHITECTURES: &[&str] = &["llama", "mistral", "qwen2", "qwen3"];
+pub const ARCHITECTURES: &[&str] = &["gpt2", "llama", "mistral", "qwen2", "qwen3"];
+
+/// The largest sizes that are read; whatever is larger is refused before anything is allocated.
+mod limits {
+    /// Widest hidden state.
+    pub(super) const HIDDEN_MAX: u64 = 1 << 16;
+    /// Widest perceptron.
+    pub(super) const INTERMEDIATE_MAX: u64 = 1 << 20;
+    /// Most layers.
+    pub(super) const LAYERS_MAX: u64 = 512;
+    /// Most heads.
+    pub(super) const HEADS_MAX: u64 = 1 << 10;
+    /// Widest head.
+    pub(super) const HEAD_SIZE_MAX: u64 = 512;
+    /// Largest vocabulary.
+    pub(super) const VOCABULARY_MAX: u64 = 1 << 22;
+    /// Longest context.
+    pub(super) const CONTEXT_MAX: u64 = 1 << 24;
+}
 
 /// A whole model: embedding, layers, final norm, head.
 #[derive(Clone, Debug)]
@@ -34,10 +53,22 @@ pub(crate) struct Architecture {
     pub(crate) hidden: usize,
     /// Name of the table with one row per token.
     pub(crate) embedding: String,
-    pub(crate) rope: Rope,
+    pub(crate) positions: Positions,
     pub(crate) layers: Vec<Layer>,
     pub(crate) final_norm: Norm,
     pub(crate) head: Head,
+}
+
+/// How a model knows where a token stands.
+#[derive(Clone, Debug)]
+pub(crate) enum Positions {
+    /// Queries and keys are turned.
+    Rotary(Rope),
+    /// A row for each position of the context is added to the embedding.
+    Learned {
+        /// Name of the table.
+        table: String,
+    },
 }
 
 /// Norm, attention, residual; norm, perceptron, residual.
@@ -46,32 +77,34 @@ pub(crate) struct Layer {
     pub(crate) attention_norm: Norm,
     pub(crate) attention: Attention,
     pub(crate) mlp_norm: Norm,
-    pub(crate) mlp: GatedMlp,
+    pub(crate) mlp: Mlp,
 }
 
-/// Root-mean-square norm with a gain.
+/// A norm with a gain: of the mean square, or with a bias of the deviations from the mean.
 #[derive(Clone, Debug)]
 pub(crate) struct Norm {
     pub(crate) gain: String,
+    /// There where deviations are normed.
+    pub(crate) bias: Option<String>,
     pub(crate) width: usize,
     pub(crate) epsilon: f32,
 }
 
-/// `x W' + b`; the weight is `[n_out, n_in]`.
+/// `x W' + b`; the weight is `[n_out, n_in]`, or published the other way round.
 #[derive(Clone, Debug)]
 pub(crate) struct Linear {
     pub(crate) weight: String,
     pub(crate) bias: Option<String>,
     pub(crate) n_in: usize,
     pub(crate) n_out: usize,
+    pub(crate) is_transposed: bool,
 }
 
-/// Causal attention with rotary positions; groups of query heads share a key-value head.
+/// Causal attention; groups of query heads share a key-value head.
 #[derive(Clone, Debug)]
 pub(crate) struct Attention {
-    pub(crate) query: Linear,
-    pub(crate) key: Linear,
-    pub(crate) value: Linear,
+    /// Queries, keys and values one after the other, in as many matrices as are published.
+    pub(crate) inputs: Vec<Linear>,
     pub(crate) output: Linear,
     pub(crate) n_heads: usize,
     pub(crate) n_kv_heads: usize,
@@ -86,6 +119,20 @@ pub(crate) struct Attention {
 pub(crate) struct HeadNorms {
     pub(crate) query: Norm,
     pub(crate) key: Norm,
+}
+
+/// What follows attention in a layer.
+#[derive(Clone, Debug)]
+pub(crate) enum Mlp {
+    /// `down(silu(gate(x)) * up(x))`.
+    Gated(GatedMlp),
+    /// `down(gelu(up(x)))`, GELU by its approximation with the hyperbolic tangent.
+    Plain {
+        /// To the wider state.
+        up: Linear,
+        /// Back from it.
+        down: Linear,
+    },
 }
 
 /// `down(silu(gate(x)) * up(x))`.
@@ -124,6 +171,7 @@ impl Architecture {
             return refuse(ArchitectureRefused, detail);
         }
         let architecture = match name.as_str() {
+            "gpt2" => gpt2::describe(&mut fields)?,
             "llama" => llama::describe(&mut fields)?,
             "mistral" => mistral::describe(&mut fields)?,
             "qwen2" => qwen::describe_2(&mut fields)?,
@@ -141,17 +189,21 @@ impl Architecture {
     pub(crate) fn parameters(&self) -> Vec<Parameter<'_>> {
         let table = vec![self.vocabulary as u64, self.hidden as u64];
         let mut all = vec![Parameter { name: &self.embedding, shape: table }];
+        if let Positions::Learned { table } = &self.positions {
+            let shape = vec![self.context as u64, self.hidden as u64];
+            all.push(Parameter { name: table, shape });
+        }
         for layer in &self.layers {
-            all.push(layer.attention_norm.parameter());
-            all.push(layer.mlp_norm.parameter());
+            all.extend(layer.attention_norm.parameters());
+            all.extend(layer.mlp_norm.parameters());
             if let Some(HeadNorms { query, key }) = &layer.attention.head_norms {
-                all.extend([query.parameter(), key.parameter()]);
+                all.extend(query.parameters().chain(key.parameters()));
             }
             for linear in layer.linears() {
                 all.extend(linear.parameters());
             }
         }
-        all.push(self.final_norm.parameter());
+        all.extend(self.final_norm.parameters());
         if let Head::Own(linear) = &self.head {
             all.extend(linear.parameters());
         }
@@ -179,7 +231,7 @@ impl Architecture {
     pub(crate) fn attention_flops(&self, n_keys: u64) -> u64 {
         let flops = |attention: &Attention| {
             let n_seen = attention.window.map_or(n_keys, |window| n_keys.min(window as u64));
-            4 * n_seen * attention.query.n_out as u64
+            4 * n_seen * attention.queries_width() as u64
         };
         self.layers.iter().map(|layer| flops(&layer.attention)).sum()
     }
@@ -187,23 +239,47 @@ impl Architecture {
 
 impl Layer {
     /// All matrices of the layer.
-    pub(crate) fn linears(&self) -> [&Linear; 7] {
-        let Attention { query, key, value, output, .. } = &self.attention;
-        let GatedMlp { gate, up, down } = &self.mlp;
-        [query, key, value, output, gate, up, down]
+    pub(crate) fn linears(&self) -> impl Iterator<Item = &Linear> {
+        let Attention { inputs, output, .. } = &self.attention;
+        let mlp = match &self.mlp {
+            Mlp::Gated(GatedMlp { gate, up, down }) => vec![gate, up, down],
+            Mlp::Plain { up, down } => vec![up, down],
+        };
+        inputs.iter().chain([output]).chain(mlp)
+    }
+}
+
+impl Mlp {
+    /// Numbers between the two products of one row.
+    pub(crate) fn width(&self) -> usize {
+        match self {
+            Self::Gated(mlp) => mlp.gate.n_out,
+            Self::Plain { up, .. } => up.n_out,
+        }
     }
 }
 
 impl Attention {
     /// Numbers of the queries, keys and values of one row.
     pub(crate) fn inputs_width(&self) -> usize {
-        self.query.n_out + self.key.n_out + self.value.n_out
+        self.queries_width() + 2 * self.keys_width()
+    }
+
+    /// Numbers of the queries of one row.
+    pub(crate) fn queries_width(&self) -> usize {
+        self.n_heads * self.head_size
+    }
+
+    /// Numbers of the keys of one row, and of its values.
+    pub(crate) fn keys_width(&self) -> usize {
+        self.n_kv_heads * self.head_size
     }
 }
 
 impl Norm {
-    fn parameter(&self) -> Parameter<'_> {
-        Parameter { name: &self.gain, shape: vec![self.width as u64] }
+    fn parameters(&self) -> impl Iterator<Item = Parameter<'_>> {
+        let names = std::iter::once(&self.gain).chain(&self.bias);
+        names.map(|name| Parameter { name, shape: vec![self.width as u64] })
     }
 }
 
@@ -211,11 +287,19 @@ impl Linear {
     /// The matrix `<module>.weight`, with `<module>.bias` beside it or not.
     pub(crate) fn new(module: &str, (n_in, n_out): (usize, usize), has_bias: bool) -> Self {
         let bias = has_bias.then(|| format!("{module}.bias"));
-        Self { weight: format!("{module}.weight"), bias, n_in, n_out }
+        Self { weight: format!("{module}.weight"), bias, n_in, n_out, is_transposed: false }
+    }
+
+    /// The same, published the other way round.
+    pub(crate) fn transposed(self) -> Self {
+        Self { is_transposed: true, ..self }
     }
 
     fn parameters(&self) -> impl Iterator<Item = Parameter<'_>> {
-        let shape = vec![self.n_out as u64, self.n_in as u64];
+        let mut shape = vec![self.n_out as u64, self.n_in as u64];
+        if self.is_transposed {
+            shape.reverse();
+        }
         let bias = self.bias.iter().map(|name| Parameter { name, shape: vec![self.n_out as u64] });
         std::iter::once(Parameter { name: &self.weight, shape }).chain(bias)
     }

@@ -28,7 +28,7 @@ impl Strides {
         let padded = |width: usize| (width.div_ceil(LANES) | 1) * LANES;
         let layers = &architecture.layers;
         let inputs = layers.iter().map(|layer| layer.attention.inputs_width());
-        let intermediate = layers.iter().map(|layer| layer.mlp.gate.n_out);
+        let intermediate = layers.iter().map(|layer| layer.mlp.width());
         Self {
             hidden: padded(architecture.hidden),
             inputs: padded(inputs.max().unwrap_or(0)),
@@ -166,8 +166,9 @@ impl Batch {
             self.positions.extend(positions.map(|position| position as u32));
         }
         let rows = self.hidden.chunks_mut(self.strides.hidden);
-        for (row, &token) in rows.zip(sequences.iter().copied().flatten()) {
-            parameters.embed(token, row);
+        let tokens = sequences.iter().copied().flatten();
+        for ((row, &token), &position) in rows.zip(tokens).zip(&self.positions) {
+            parameters.embed((token, position), row);
         }
     }
 

@@ -109,7 +109,7 @@ impl Model {
         let Some(longest) = sequences.iter().map(Vec::len).max() else { return Ok(Vec::new()) };
         let angles = self.angles(longest)?;
         let evaluation = Evaluation {
-            forward: self.forward(&angles, options.instructions.check()?),
+            forward: self.forward(angles.as_deref(), options.instructions.check()?),
             options,
             sequences,
             done: Mutex::new(Progress {

@@ -5,17 +5,17 @@
 //! the rows, so that layers may be resident or read one by one.
 
 use crate::{
-    arch::{Architecture, Attention},
+    arch::{Architecture, Attention, Mlp},
     batch::{Batch, HeadMemory, QueryBlock, RowBlock, Strides, WorkSpace},
     error::Error,
     kernel::{
         self, InstructionSet,
-        activation::SwiGlu,
+        activation::{Gelu, SwiGlu},
         attention::{Attend, Remember},
         gemm::{Add, Product, Rows, Store},
         head::{CrossEntropy, RowLoss},
         memory::Buffer,
-        norm::{HeadNorm, RmsNorm},
+        norm::{HeadNorm, LayerNorm, RmsNorm},
         rotate::{Angles, Rotate},
         simd::LANES,
     },
@@ -27,7 +27,8 @@ use crate::{
 pub(crate) struct Forward<'a> {
     pub(crate) architecture: &'a Architecture,
     pub(crate) parameters: &'a Parameters,
-    pub(crate) angles: &'a Angles,
+    /// There where positions are rotary.
+    pub(crate) angles: Option<&'a Angles>,
     pub(crate) set: InstructionSet,
     pub(crate) strides: Strides,
 }
@@ -59,7 +60,7 @@ impl Forward<'_> {
                 self.attend(attention, block, space);
             });
             pool::each(batch.row_blocks(n_threads), spaces, |mut block, space| {
-                self.project_outputs(parameters, &mut block, space);
+                self.project_outputs(&layer.mlp, parameters, &mut block, space);
             });
         }
         Ok(())
@@ -134,6 +135,7 @@ impl Forward<'_> {
             stride,
             positions,
             angles: self.angles,
+            head_size: attention.head_size,
             n_heads: attention.n_heads,
             n_kv_heads: attention.n_kv_heads,
             scale: 1.0 / (attention.head_size as f32).sqrt(),
@@ -144,13 +146,13 @@ impl Forward<'_> {
     /// Keys and values into panels.
     fn remember(&self, attention: &Attention, memory: HeadMemory<'_>) {
         let HeadMemory { shape, head, panels, rows, first, n_rows } = memory;
-        let key = attention.query.n_out + head * attention.head_size;
+        let key = attention.queries_width() + head * attention.head_size;
         let remember = Remember {
             shape,
             panels,
             rows: &rows[key..],
             stride: self.strides.inputs,
-            value: attention.key.n_out,
+            value: attention.keys_width(),
             first,
             n_rows,
         };
@@ -177,6 +179,7 @@ impl Forward<'_> {
     /// Output projection and residual; norm, perceptron and residual.
     fn project_outputs(
         &self,
+        mlp: &Mlp,
         parameters: &LayerParameters,
         block: &mut RowBlock<'_>,
         space: &mut WorkSpace,
@@ -191,9 +194,17 @@ impl Forward<'_> {
         kernel::run(self.set, Product { rows, panels, scratch, epilogue });
 
         let rows = self.norm(&parameters.mlp_norm, block, normed);
-        let (panels, bias) = parameters.gate_up.parts();
-        let epilogue = SwiGlu { out: wide, stride: intermediate, bias, gates };
-        kernel::run(self.set, Product { rows, panels, scratch, epilogue });
+        let (panels, bias) = parameters.up.parts();
+        match mlp {
+            Mlp::Gated(_) => {
+                let epilogue = SwiGlu { out: wide, stride: intermediate, bias, gates };
+                kernel::run(self.set, Product { rows, panels, scratch: &mut *scratch, epilogue });
+            }
+            Mlp::Plain { .. } => {
+                let epilogue = Gelu(Store { out: wide, stride: intermediate, bias });
+                kernel::run(self.set, Product { rows, panels, scratch: &mut *scratch, epilogue });
+            }
+        }
 
         let rows = Rows { data: wide, stride: intermediate, n_rows };
         let (panels, bias) = parameters.down.parts();
@@ -204,15 +215,20 @@ impl Forward<'_> {
     /// Writes the normed rows of a block to `out`.
     fn norm<'o>(&self, gain: &Gain, block: &RowBlock<'_>, out: &'o mut Buffer) -> Rows<'o> {
         let (stride, n_rows) = (self.strides.hidden, block.positions.len());
-        let norm = RmsNorm {
-            rows: Rows { data: block.hidden, stride, n_rows },
-            gain: &gain.gain,
-            width: gain.width,
-            epsilon: gain.epsilon,
-            out,
-            out_stride: stride,
-        };
-        kernel::run(self.set, norm);
+        let rows = Rows { data: block.hidden, stride, n_rows };
+        let Gain { gain, bias, width, epsilon } = gain;
+        let (width, epsilon, out_stride) = (*width, *epsilon, stride);
+        let to = &mut *out;
+        match bias {
+            None => {
+                let norm = RmsNorm { rows, gain, width, epsilon, out: to, out_stride };
+                kernel::run(self.set, norm);
+            }
+            Some(bias) => {
+                let norm = LayerNorm { rows, gain, bias, width, epsilon, out: to, out_stride };
+                kernel::run(self.set, norm);
+            }
+        }
         Rows { data: out, stride, n_rows }
     }
 }

@@ -42,7 +42,7 @@ impl Model {
             return Ok(vec![Vec::new(); prompts.len()]);
         }
         let angles = self.angles(longest)?;
-        let forward = self.forward(&angles, options.instructions.check()?);
+        let forward = self.forward(angles.as_deref(), options.instructions.check()?);
         let is_cancelled = || options.cancelled.is_some_and(|flag| flag.load(Ordering::Relaxed));
         let (architecture, parameters) = (self.architecture(), self.parameters());
         let mut batch = Batch::start(architecture, parameters, prompts, n_tokens)?;

@@ -1,7 +1,7 @@
 //! A published model: what it says about itself, and its parameters ready to run.
 
 use crate::{
-    arch::{ARCHITECTURES, Architecture, Head},
+    arch::{ARCHITECTURES, Architecture, Head, Positions},
     batch::Strides,
     checkpoint::{Checkpoint, Dtype},
     error::{Error, Stop, judge, refuse},
@@ -115,21 +115,26 @@ impl Model {
         &self.parameters
     }
 
-    /// The angles of at least `n_positions`.
-    pub(crate) fn angles(&self, n_positions: usize) -> Result<Arc<Angles>, Error> {
+    /// The angles of at least `n_positions`, where positions are rotary.
+    pub(crate) fn angles(&self, n_positions: usize) -> Result<Option<Arc<Angles>>, Error> {
+        let Positions::Rotary(rope) = &self.architecture.positions else { return Ok(None) };
         let mut kept = self.angles.lock().unwrap_or_else(PoisonError::into_inner);
         match &*kept {
-            Some(angles) if angles.n_positions >= n_positions => Ok(Arc::clone(angles)),
+            Some(angles) if angles.n_positions >= n_positions => Ok(Some(Arc::clone(angles))),
             _ => {
                 let n_positions = n_positions.next_power_of_two().max(ANGLES_MIN);
-                let angles = Arc::new(Angles::new(&self.architecture.rope, n_positions)?);
+                let angles = Arc::new(Angles::new(rope, n_positions)?);
                 *kept = Some(Arc::clone(&angles));
-                Ok(angles)
+                Ok(Some(angles))
             }
         }
     }
 
-    pub(crate) fn forward<'a>(&'a self, angles: &'a Angles, set: InstructionSet) -> Forward<'a> {
+    pub(crate) fn forward<'a>(
+        &'a self,
+        angles: Option<&'a Angles>,
+        set: InstructionSet,
+    ) -> Forward<'a> {
         Forward {
             architecture: &self.architecture,
             parameters: &self.parameters,

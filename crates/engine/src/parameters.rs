@@ -1,7 +1,7 @@
 //! Parameters in the layout that kernels want, read from a checkpoint piece by piece.
 
 use crate::{
-    arch::{Architecture, GatedMlp, Head, HeadNorms, Layer, Linear, Norm},
+    arch::{Architecture, GatedMlp, Head, HeadNorms, Layer, Linear, Mlp, Norm, Positions},
     checkpoint::{Checkpoint, Dtype, Tensor},
     error::{Error, Stop, refuse},
     health::{check_finite, untied},
@@ -19,6 +19,8 @@ const READ_BYTES: usize = 4 << 20;
 /// All parameters of a model.
 pub(crate) struct Parameters {
     pub(crate) embedding: Embedding,
+    /// A row for each position, where positions are learned.
+    pub(crate) positions: Option<Table>,
     pub(crate) layers: Vec<LayerParameters>,
     pub(crate) final_norm: Gain,
     pub(crate) head: Panels,
@@ -33,8 +35,8 @@ pub(crate) struct LayerParameters {
     pub(crate) head_norms: Option<[Gain; 2]>,
     pub(crate) output: Projection,
     pub(crate) mlp_norm: Gain,
-    /// Gates and ups: sixteen of the one, sixteen of the other.
-    pub(crate) gate_up: Projection,
+    /// Where there are gates: sixteen of them, sixteen ups, and so on.
+    pub(crate) up: Projection,
     pub(crate) down: Projection,
 }
 
@@ -54,6 +56,8 @@ impl Projection {
 /// Gains of a norm, padded with zeros to whole vectors.
 pub(crate) struct Gain {
     pub(crate) gain: Buffer,
+    /// There where deviations from the mean are normed.
+    pub(crate) bias: Option<Buffer>,
     pub(crate) width: usize,
     pub(crate) epsilon: f32,
 }
@@ -62,20 +66,39 @@ pub(crate) struct Gain {
 pub(crate) enum Embedding {
     /// The outputs of the head.
     Tied,
-    /// Rows as published.
-    Own { bytes: Vec<u8>, dtype: Dtype, width: usize },
+    /// Rows of their own.
+    Own(Table),
+}
+
+/// Rows as published.
+pub(crate) struct Table {
+    bytes: Vec<u8>,
+    dtype: Dtype,
+    width: usize,
+}
+
+impl Table {
+    /// The bytes of a row.
+    fn row(&self, index: usize) -> &[u8] {
+        let n_bytes = self.width * self.dtype.n_bytes() as usize;
+        &self.bytes[index * n_bytes..(index + 1) * n_bytes]
+    }
 }
 
 impl Parameters {
-    /// Writes the embedding of a token, which must be in the vocabulary.
-    pub(crate) fn embed(&self, token: u32, to: &mut [f32]) {
+    /// Writes the embedding of a token, which must be in the vocabulary, at a position, which must
+    /// be in the context.
+    pub(crate) fn embed(&self, (token, position): (u32, u32), to: &mut [f32]) {
         match &self.embedding {
             Embedding::Tied => self.head.output(token as usize, to),
-            Embedding::Own { bytes, dtype, width } => {
-                let n_bytes = width * dtype.n_bytes() as usize;
-                let start = token as usize * n_bytes;
-                widen(&bytes[start..start + n_bytes], *dtype, to.iter_mut());
+            Embedding::Own(table) => {
+                widen(table.row(token as usize), table.dtype, to.iter_mut());
             }
+        }
+        if let Some(table) = &self.positions {
+            let mut row = vec![0.0; table.width];
+            widen(table.row(position as usize), table.dtype, row.iter_mut());
+            to.iter_mut().zip(row).for_each(|(to, x)| *to += x);
         }
     }
 
@@ -87,6 +110,11 @@ impl Parameters {
             bias: None,
             n_in: architecture.hidden,
             n_out: architecture.vocabulary,
+            is_transposed: false,
+        };
+        let positions = match &architecture.positions {
+            Positions::Learned { table } => Some(reader.table(table, architecture.hidden)?),
+            Positions::Rotary(_) => None,
         };
         let (embedding, head) = match &architecture.head {
             Head::Tied { copy } => {
@@ -95,14 +123,14 @@ impl Parameters {
                 (Embedding::Tied, head)
             }
             Head::Own(head) => {
-                let embedding = reader.embedding(&table)?;
-                (embedding, reader.projection(&[head], one_after_the_other)?.panels)
+                let embedding = reader.table(&table.weight, table.n_in)?;
+                (Embedding::Own(embedding), reader.projection(&[head], one_after_the_other)?.panels)
             }
         };
         let layers = architecture.layers.iter().map(|layer| reader.layer(layer));
         let layers = layers.collect::<Result<_, Stop>>()?;
         let final_norm = reader.gain(&architecture.final_norm)?;
-        Ok(Self { embedding, layers, final_norm, head })
+        Ok(Self { embedding, positions, layers, final_norm, head })
     }
 }
 
@@ -124,8 +152,13 @@ struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     fn layer(&mut self, layer: &Layer) -> Result<LayerParameters, Stop> {
-        let [query, key, value, output, ..] = layer.linears();
-        let GatedMlp { gate, up, down } = &layer.mlp;
+        let inputs: Vec<&Linear> = layer.attention.inputs.iter().collect();
+        let (up, down) = match &layer.mlp {
+            Mlp::Gated(GatedMlp { gate, up, down }) => {
+                (self.projection(&[gate, up], panel_by_panel)?, down)
+            }
+            Mlp::Plain { up, down } => (self.projection(&[up], one_after_the_other)?, down),
+        };
         let head_norms = match &layer.attention.head_norms {
             Some(HeadNorms { query, key }) => Some([self.gain(query)?, self.gain(key)?]),
             None => None,
@@ -133,10 +166,10 @@ impl<'a> Reader<'a> {
         Ok(LayerParameters {
             head_norms,
             attention_norm: self.gain(&layer.attention_norm)?,
-            inputs: self.projection(&[query, key, value], one_after_the_other)?,
-            output: self.projection(&[output], one_after_the_other)?,
+            inputs: self.projection(&inputs, one_after_the_other)?,
+            output: self.projection(&[&layer.attention.output], one_after_the_other)?,
             mlp_norm: self.gain(&layer.mlp_norm)?,
-            gate_up: self.projection(&[gate, up], panel_by_panel)?,
+            up,
             down: self.projection(&[down], one_after_the_other)?,
         })
     }
@@ -160,9 +193,16 @@ impl<'a> Reader<'a> {
         let mut panels = Panels::zeros(n_in, n_columns, is_brain)?;
         let mut bias = None;
         for (index, (part, start)) in parts {
-            self.rows(&part.weight, n_in, |output, bytes, dtype| {
-                panels.set_output(place(index, start, output), bytes, dtype);
-            })?;
+            if part.is_transposed {
+                self.rows(&part.weight, part.n_out, |input, bytes, dtype| {
+                    let places = (0..part.n_out).map(|output| place(index, start, output));
+                    panels.set_input(input, places, bytes, dtype);
+                })?;
+            } else {
+                self.rows(&part.weight, n_in, |output, bytes, dtype| {
+                    panels.set_output(place(index, start, output), bytes, dtype);
+                })?;
+            }
             let Some(name) = &part.bias else { continue };
             let bias = match &mut bias {
                 Some(bias) => bias,
@@ -176,20 +216,26 @@ impl<'a> Reader<'a> {
     }
 
     fn gain(&mut self, norm: &Norm) -> Result<Gain, Stop> {
-        let mut gain = Buffer::zeros(norm.width)?;
-        self.rows(&norm.gain, norm.width, |_, bytes, dtype| widen(bytes, dtype, gain.iter_mut()))?;
-        Ok(Gain { gain, width: norm.width, epsilon: norm.epsilon })
+        let gain = self.vector(&norm.gain, norm.width)?;
+        let bias = norm.bias.as_ref().map(|bias| self.vector(bias, norm.width)).transpose()?;
+        Ok(Gain { gain, bias, width: norm.width, epsilon: norm.epsilon })
     }
 
-    fn embedding(&mut self, table: &Linear) -> Result<Embedding, Stop> {
-        let tensor = self.tensor(&table.weight)?;
+    fn vector(&mut self, name: &str, width: usize) -> Result<Buffer, Stop> {
+        let mut vector = Buffer::zeros(width)?;
+        self.rows(name, width, |_, bytes, dtype| widen(bytes, dtype, vector.iter_mut()))?;
+        Ok(vector)
+    }
+
+    fn table(&mut self, name: &str, width: usize) -> Result<Table, Stop> {
+        let tensor = self.tensor(name)?;
         let (dtype, n_bytes) = (tensor.dtype, tensor.n_bytes);
         let mut bytes = Vec::new();
         let out_of_memory = || Error::OutOfMemory { n_bytes };
         let capacity = usize::try_from(n_bytes).map_err(|_| out_of_memory())?;
         bytes.try_reserve_exact(capacity).map_err(|_| out_of_memory())?;
-        self.rows(&table.weight, table.n_in, |_, row, _| bytes.extend_from_slice(row))?;
-        Ok(Embedding::Own { bytes, dtype, width: table.n_in })
+        self.rows(name, width, |_, row, _| bytes.extend_from_slice(row))?;
+        Ok(Table { bytes, dtype, width })
     }
 
     /// A tensor that repeats a tied table must repeat it bit for bit.

@@ -2,25 +2,11 @@
 //! heads may share keys and values, a gated perceptron. They differ in little but defaults.
 
 use super::{
-    Architecture, Attention, GatedMlp, Head, HeadNorms, Layer, Linear, Norm, Rope, inconsistent,
+    Architecture, Attention, GatedMlp, Head, HeadNorms, Layer, Linear, Mlp, Norm, Positions, Rope,
+    inconsistent, limits,
 };
 use crate::config::Fields;
 use protocol::Reason;
-
-/// Widest hidden state.
-const HIDDEN_MAX: u64 = 1 << 16;
-/// Widest perceptron.
-const INTERMEDIATE_MAX: u64 = 1 << 20;
-/// Most layers.
-const LAYERS_MAX: u64 = 512;
-/// Most heads.
-const HEADS_MAX: u64 = 1 << 10;
-/// Widest head.
-const HEAD_SIZE_MAX: u64 = 512;
-/// Largest vocabulary.
-const VOCABULARY_MAX: u64 = 1 << 22;
-/// Longest context.
-const CONTEXT_MAX: u64 = 1 << 24;
 
 /// One of the family, with what it takes where a config says nothing.
 pub(super) struct Family {
@@ -68,12 +54,12 @@ impl Windows {
 
 /// Number of layers.
 pub(super) fn n_layers(fields: &mut Fields) -> Result<usize, Reason> {
-    fields.required("num_hidden_layers", 1..=LAYERS_MAX)
+    fields.required("num_hidden_layers", 1..=limits::LAYERS_MAX)
 }
 
 /// Size of a window, if the config names one.
 pub(super) fn window(fields: &mut Fields) -> Result<Option<usize>, Reason> {
-    fields.unsigned("sliding_window", 1..=CONTEXT_MAX)
+    fields.unsigned("sliding_window", 1..=limits::CONTEXT_MAX)
 }
 
 /// Reads what the whole family spells alike; `n_layers` has been read.
@@ -88,13 +74,14 @@ pub(super) fn describe(
     if fields.text("hidden_act")?.is_some_and(|name| name != "silu" && name != "swish") {
         return inconsistent("`hidden_act` is not `silu`");
     }
-    let hidden = fields.required("hidden_size", 1..=HIDDEN_MAX)?;
-    let vocabulary = fields.required("vocab_size", 1..=VOCABULARY_MAX)?;
-    let context = fields.unsigned("max_position_embeddings", 1..=CONTEXT_MAX)?;
+    let hidden = fields.required("hidden_size", 1..=limits::HIDDEN_MAX)?;
+    let vocabulary = fields.required("vocab_size", 1..=limits::VOCABULARY_MAX)?;
+    let context = fields.unsigned("max_position_embeddings", 1..=limits::CONTEXT_MAX)?;
     let epsilon = fields.real("rms_norm_eps", 1e-12..=1.0)?.unwrap_or(1e-6) as f32;
     let shape = Shape::read(fields, family, (hidden, epsilon), biases)?;
     let rope = Rope::read(fields, shape.head_size)?;
-    let norm = |module: String| Norm { gain: module + ".weight", width: hidden, epsilon };
+    let norm =
+        |module: String| Norm { gain: module + ".weight", bias: None, width: hidden, epsilon };
     let head = if fields.boolean("tie_word_embeddings")?.unwrap_or(false) {
         Head::Tied { copy: "lm_head.weight".into() }
     } else {
@@ -104,7 +91,7 @@ pub(super) fn describe(
         attention_norm: norm(format!("model.layers.{index}.input_layernorm")),
         attention: shape.attention(index, windows.of(index)),
         mlp_norm: norm(format!("model.layers.{index}.post_attention_layernorm")),
-        mlp: shape.mlp(index),
+        mlp: Mlp::Gated(shape.mlp(index)),
     };
     Ok(Architecture {
         name: family.name,
@@ -112,7 +99,7 @@ pub(super) fn describe(
         context: context.unwrap_or(family.context),
         hidden,
         embedding: "model.embed_tokens.weight".into(),
-        rope,
+        positions: Positions::Rotary(rope),
         layers: (0..n_layers).map(layer).collect(),
         final_norm: norm("model.norm".into()),
         head,
@@ -138,9 +125,9 @@ impl Shape {
         (hidden, epsilon): (usize, f32),
         biases: Biases,
     ) -> Result<Self, Reason> {
-        let intermediate = fields.required("intermediate_size", 1..=INTERMEDIATE_MAX)?;
-        let n_heads = fields.required("num_attention_heads", 1..=HEADS_MAX)?;
-        let n_kv_heads = fields.unsigned("num_key_value_heads", 1..=HEADS_MAX)?;
+        let intermediate = fields.required("intermediate_size", 1..=limits::INTERMEDIATE_MAX)?;
+        let n_heads = fields.required("num_attention_heads", 1..=limits::HEADS_MAX)?;
+        let n_kv_heads = fields.unsigned("num_key_value_heads", 1..=limits::HEADS_MAX)?;
         let n_kv_heads = match n_kv_heads {
             Some(n_kv_heads) => n_kv_heads,
             // A null is an answer here: as many as heads.
@@ -150,13 +137,14 @@ impl Shape {
         if !n_heads.is_multiple_of(n_kv_heads) {
             return inconsistent(format!("{n_heads} heads share {n_kv_heads} key-value heads"));
         }
-        let head_size = fields.unsigned("head_dim", 2..=HEAD_SIZE_MAX)?.or(family.head_size);
+        let head_size =
+            fields.unsigned("head_dim", 2..=limits::HEAD_SIZE_MAX)?.or(family.head_size);
         let head_size = match head_size {
             Some(head_size) => head_size,
             None if hidden.is_multiple_of(n_heads) => hidden / n_heads,
             None => return inconsistent(format!("{n_heads} heads in a hidden size of {hidden}")),
         };
-        if !head_size.is_multiple_of(2) || head_size as u64 > HEAD_SIZE_MAX {
+        if !head_size.is_multiple_of(2) || head_size as u64 > limits::HEAD_SIZE_MAX {
             return inconsistent(format!("heads of size {head_size}"));
         }
         let head_norms = family.has_head_norms.then_some(epsilon);
@@ -171,15 +159,18 @@ impl Shape {
         };
         let norm = |name: &str, epsilon| Norm {
             gain: module(name) + ".weight",
+            bias: None,
             width: head_size,
             epsilon,
         };
         let norms =
             |epsilon| HeadNorms { query: norm("q_norm", epsilon), key: norm("k_norm", epsilon) };
         Attention {
-            query: input("q_proj", n_heads),
-            key: input("k_proj", n_kv_heads),
-            value: input("v_proj", n_kv_heads),
+            inputs: vec![
+                input("q_proj", n_heads),
+                input("k_proj", n_kv_heads),
+                input("v_proj", n_kv_heads),
+            ],
             output: Linear::new(&module("o_proj"), (n_heads * head_size, hidden), biases.output),
             n_heads,
             n_kv_heads,

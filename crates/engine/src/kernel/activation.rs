@@ -1,12 +1,13 @@
 //! Activations of the perceptron.
 
 use super::{
-    gemm::{Epilogue, ROW_BLOCK, with_bias},
+    gemm::{Epilogue, ROW_BLOCK, Store, with_bias},
     math::exp_lanes,
     memory::Buffer,
     simd::{LANES, Simd, load, store},
 };
 use crate::error::Error;
+use std::f64::consts::{FRAC_2_SQRT_PI, SQRT_2};
 
 /// Combines a gate panel and the up panel after it to `silu(gate) * up`.
 pub(crate) struct SwiGlu<'a> {
@@ -14,6 +15,25 @@ pub(crate) struct SwiGlu<'a> {
     pub(crate) stride: usize,
     pub(crate) bias: Option<&'a [f32]>,
     pub(crate) gates: &'a mut Gates,
+}
+
+/// Writes `gelu` of a product, by the approximation with the hyperbolic tangent.
+pub(crate) struct Gelu<'a>(pub(crate) Store<'a>);
+
+impl Epilogue for Gelu<'_> {
+    #[inline(always)]
+    fn tile<S: Simd, const M: usize>(
+        &mut self,
+        simd: S,
+        (row, panel): (usize, usize),
+        sums: [S::V; M],
+    ) {
+        let sums = with_bias(simd, self.0.bias, panel, sums);
+        for (index, sum) in sums.into_iter().enumerate() {
+            let out = &mut self.0.out[(row + index) * self.0.stride + panel * LANES..];
+            store(simd, gelu_tanh(simd, sum), out);
+        }
+    }
 }
 
 /// Gates of one panel that wait for their up panel.
@@ -47,6 +67,17 @@ impl Epilogue for SwiGlu<'_> {
             }
         }
     }
+}
+
+/// `x (1 + tanh(u)) / 2`, which is `x / (1 + exp(-2 u))`, for `u = sqrt(2 / pi) (x + 0.044715 x^3)`.
+#[inline(always)]
+fn gelu_tanh<S: Simd>(simd: S, x: S::V) -> S::V {
+    /// -2 sqrt(2 / pi).
+    const SLOPE: f32 = -(FRAC_2_SQRT_PI * SQRT_2) as f32;
+    let cube = simd.mul(simd.mul(x, x), x);
+    let u = simd.fma(cube, simd.splat(0.044_715), x);
+    let exp = exp_lanes(simd, simd.mul(u, simd.splat(SLOPE)));
+    simd.div(x, simd.add(simd.splat(1.0), exp))
 }
 
 /// `x / (1 + exp(-x))`.

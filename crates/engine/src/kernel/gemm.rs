@@ -77,6 +77,32 @@ impl Panels {
         }
     }
 
+    /// Writes the parameters of one input, in little-endian bytes, to the outputs named.
+    pub(crate) fn set_input(
+        &mut self,
+        input: usize,
+        outputs: impl Iterator<Item = usize>,
+        bytes: &[u8],
+        dtype: Dtype,
+    ) {
+        let n_in = self.n_in;
+        let places = outputs.map(|output| (output / LANES * n_in + input) * LANES + output % LANES);
+        match (&mut self.numbers, dtype) {
+            (Numbers::Brain(bits), Dtype::Bf16) => {
+                places.zip(bytes.as_chunks().0).for_each(|(place, pair)| {
+                    bits[place] = u16::from_le_bytes(*pair);
+                });
+            }
+            (Numbers::Brain(_), _) => unreachable!("only BF16 parameters are stored as BF16"),
+            (Numbers::Single(numbers), _) => {
+                let n_bytes = dtype.n_bytes() as usize;
+                places.zip(bytes.chunks_exact(n_bytes)).for_each(|(place, bytes)| {
+                    widen(bytes, dtype, numbers[place..].iter_mut().take(1));
+                });
+            }
+        }
+    }
+
     /// Copies the parameters of one output, widened.
     pub(crate) fn output(&self, output: usize, to: &mut [f32]) {
         let start = output / LANES * self.n_in * LANES + output % LANES;

@@ -40,7 +40,9 @@ pub(crate) struct Rotate<'a> {
     pub(crate) stride: usize,
     /// Position of each row in its sequence.
     pub(crate) positions: &'a [u32],
-    pub(crate) angles: &'a Angles,
+    /// Without angles, heads stay as they are.
+    pub(crate) angles: Option<&'a Angles>,
+    pub(crate) head_size: usize,
     pub(crate) n_heads: usize,
     pub(crate) n_kv_heads: usize,
     /// What queries are multiplied with after turning.
@@ -50,17 +52,14 @@ pub(crate) struct Rotate<'a> {
 impl Kernel for Rotate<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, _simd: S) {
-        let half = self.angles.n_pairs;
+        let width = self.head_size;
         for (row, &position) in self.rows.chunks_mut(self.stride).zip(self.positions) {
-            let (cosines, sines) = self.angles.at(position as usize);
-            let (queries, rest) = row.split_at_mut(self.n_heads * 2 * half);
-            for head in queries.chunks_exact_mut(2 * half) {
-                turn(head, cosines, sines);
-                head.iter_mut().for_each(|x| *x *= self.scale);
+            if let Some(angles) = self.angles {
+                let (cosines, sines) = angles.at(position as usize);
+                let heads = &mut row[..(self.n_heads + self.n_kv_heads) * width];
+                heads.chunks_exact_mut(width).for_each(|head| turn(head, cosines, sines));
             }
-            for head in rest[..self.n_kv_heads * 2 * half].chunks_exact_mut(2 * half) {
-                turn(head, cosines, sines);
-            }
+            row[..self.n_heads * width].iter_mut().for_each(|x| *x *= self.scale);
         }
     }
 }

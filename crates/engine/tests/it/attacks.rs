@@ -167,7 +167,7 @@ fn keys_that_cannot_change_a_loss_are_passed_over() {
 
 #[test]
 fn attack_other_architectures_are_refused() {
-    for model_type in ["gpt2", "gemma2", "../llama", ""] {
+    for model_type in ["gptj", "gemma2", "../llama", ""] {
         let dir = with_config(&json!({"model_type": model_type}));
         assert_refused_cheaply(dir.path(), ArchitectureRefused, "");
     }

@@ -1,4 +1,4 @@
-//! Losses against Hugging Face transformers, from `testdata/llama` and `testdata/gated`.
+//! Losses against Hugging Face transformers, from `testdata/llama` and `testdata/models`.
 
 use engine::{EvaluateOptions, InstructionSet, Model, no_limits};
 use std::{fs, path::PathBuf};
@@ -6,9 +6,9 @@ use std::{fs, path::PathBuf};
 /// Largest difference of a token's loss in nats that `testdata/llama/README.md` allows.
 const TOLERANCE: f64 = 1e-4;
 
-fn folders() -> Vec<PathBuf> {
+pub(crate) fn folders() -> Vec<PathBuf> {
     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../../testdata/");
-    let entries = ["llama", "gated"].map(|part| fs::read_dir(format!("{root}{part}")).unwrap());
+    let entries = ["llama", "models"].map(|part| fs::read_dir(format!("{root}{part}")).unwrap());
     let entries = entries.into_iter().flatten().map(|entry| entry.unwrap().path());
     let mut folders: Vec<_> = entries.filter(|path| path.join("golden.json").exists()).collect();
     folders.sort();
@@ -18,7 +18,7 @@ fn folders() -> Vec<PathBuf> {
 #[test]
 fn losses_agree_with_transformers() {
     let folders = folders();
-    assert!(folders.len() >= 21, "golden files are missing");
+    assert!(folders.len() >= 24, "golden files are missing");
     for folder in folders {
         let name = folder.file_name().unwrap().to_string_lossy().into_owned();
         let golden: serde_json::Value =

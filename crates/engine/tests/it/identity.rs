@@ -215,6 +215,15 @@ fn losses_of_windows_and_normed_heads_have_one_hash_too() {
 }
 
 #[test]
+fn every_golden_model_has_one_hash() {
+    for folder in crate::golden::folders() {
+        let model = Model::load(&folder, &engine::no_limits()).unwrap().unwrap();
+        let lengths = [2, 33, 128, 17, 100];
+        only_hash(&model, &sequences(model.vocabulary(), &lengths));
+    }
+}
+
+#[test]
 fn tokens_that_all_windows_have_left_behind_never_reach_a_loss() {
     let recipe = Recipe { has_biases: false, ..odd() };
     let dir = as_family(&recipe, "mistral", &[("sliding_window", json!(30))]);

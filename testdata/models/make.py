@@ -1,4 +1,4 @@
-"""Makes the golden files of this folder: tiny Mistral and Qwen checkpoints and their losses in transformers.
+"""Makes the golden files of this folder: tiny checkpoints other than Llama's and their losses in transformers.
 
     pip install -r ../llama/requirements.txt
     python make.py --out .
@@ -17,12 +17,29 @@ from pathlib import Path
 import numpy as np
 import torch
 import transformers
-from transformers import AutoModelForCausalLM, MistralConfig, Qwen2Config, Qwen3Config
+from transformers import AutoModelForCausalLM, GPT2Config, MistralConfig, Qwen2Config, Qwen3Config
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "llama"))
 import make as llama  # noqa: E402
 
-CLASSES = {"mistral": MistralConfig, "qwen2": Qwen2Config, "qwen3": Qwen3Config}
+CLASSES = {"gpt2": GPT2Config, "mistral": MistralConfig, "qwen2": Qwen2Config, "qwen3": Qwen3Config}
+
+
+
+def gpt2_sizes(**rest):
+    return {"vocab_size": 64, "n_embd": 32, "n_head": 4, "n_layer": 2, "n_positions": 128,
+            "bos_token_id": None, "eos_token_id": None, **rest}
+
+
+def make_parameters(model, rng):
+    """As `llama.make_parameters`, and GPT-2's norms, whose biases are drawn like all others."""
+    names = {name for name, _ in model.named_parameters() if ".ln_" in name and name.endswith(".weight")}
+    llama.make_parameters(model, rng)
+    with torch.no_grad():
+        for name, tensor in model.named_parameters():
+            if name in names:
+                tensor.add_(1.0)
+
 
 # name, what it exercises, family, arguments of the config, and how it is written.
 CASES = [
@@ -41,13 +58,25 @@ CASES = [
                  tie_word_embeddings=True, rms_norm_eps=1e-5, use_sliding_window=True, sliding_window=17,
                  layer_types=["sliding_attention", "full_attention", "sliding_attention"]),
      {"dtype": torch.bfloat16, "sharded": True}),
+    ("gpt2-plain", "learned positions, norms of deviations, tied", "gpt2",
+     gpt2_sizes(), {}),
+    ("gpt2-old", "every default that can be left out, old spelling", "gpt2",
+     gpt2_sizes(n_embd=24, n_head=3, n_layer=1), {"old": True}),
+    ("gpt2-everything", "sizes that fill no block, inner size of its own, untied, norm epsilon, BF16, two files", "gpt2",
+     gpt2_sizes(n_embd=36, n_head=3, n_layer=3, n_inner=70, vocab_size=91, tie_word_embeddings=False,
+                layer_norm_epsilon=1e-3), {"dtype": torch.bfloat16, "sharded": True}),
 ]
 
 
 def old_spelling(config):
     """The spelling of transformers 4: rope and type of the parameters at the top level."""
     config["torch_dtype"] = config.pop("dtype")
-    config["rope_theta"] = config.pop("rope_parameters")["rope_theta"]
+    if "rope_parameters" in config:
+        config["rope_theta"] = config.pop("rope_parameters")["rope_theta"]
+    if config["model_type"] == "gpt2":
+        config["n_ctx"] = config["n_positions"]
+        for key in ("activation_function", "layer_norm_epsilon", "n_inner", "tie_word_embeddings"):
+            config.pop(key, None)
     config.pop("layer_types", None)
     config["transformers_version"] = "4.45.0"
     return dict(sorted(config.items()))
@@ -64,7 +93,7 @@ def make(name, family, arguments, written, folder):
     dtype = written.get("dtype", torch.float32)
     config = CLASSES[family](**arguments, dtype=dtype)
     model = AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()
-    llama.make_parameters(model, rng)
+    make_parameters(model, rng)
     shutil.rmtree(folder, ignore_errors=True)
     shard_size = llama.SHARD_SIZE_BYTES_MAX if written.get("sharded") else "1GB"
     model.to(dtype).save_pretrained(folder, max_shard_size=shard_size)
