@@ -18,7 +18,10 @@ use finality::Finality;
 use link::{Link, Links};
 use protocol::{AccountId, Block, BlockHash, NetUid};
 use send::Sent;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 /// A chain that is reached over JSON-RPC; blocking, safe to share between threads.
 ///
@@ -28,8 +31,8 @@ pub struct SubstrateChain {
     links: Links,
     finality: Mutex<Finality>,
     sent: Mutex<Sent>,
-    /// Held from the choice of a nonce until the call is taken.
-    turn: Mutex<()>,
+    /// Held by each signer from the choice of a nonce until the call is taken.
+    turns: Mutex<BTreeMap<AccountId, Arc<Mutex<()>>>>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -41,8 +44,8 @@ impl SubstrateChain {
     pub fn connect(config: ClientConfig) -> Result<Self, Error> {
         let finality = Mutex::new(Finality::new(config.stall_limit));
         let links = Links::connect(config)?;
-        let (sent, turn) = (Mutex::new(Sent::default()), Mutex::new(()));
-        let chain = Self { links, finality, sent, turn };
+        let (sent, turns) = (Mutex::new(Sent::default()), Mutex::default());
+        let chain = Self { links, finality, sent, turns };
         chain.head()?;
         Ok(chain)
     }
@@ -80,8 +83,8 @@ impl SubstrateChain {
 impl Chain for SubstrateChain {
     fn head(&self) -> Result<Head, Error> {
         let known = lock(&self.finality).newest();
-        let (head, again) = self.links.ask("head", async |link: &Link| link.head(known).await)?;
-        lock(&self.finality).take(head, again)
+        let answer = self.links.ask("head", async |link: &Link| link.head(known).await)?;
+        lock(&self.finality).take(known, answer)
     }
 
     fn block_hash(&self, block: Block) -> Result<Option<BlockHash>, Error> {
@@ -200,6 +203,55 @@ mod tests {
         assert!(matches!(nowhere, Error::NoSubnet(NetUid(9))), "{nowhere}");
         let before = chain.metagraph_at(NETUID, Block(0)).unwrap();
         assert_eq!(before.neurons, []);
+    }
+
+    #[test]
+    fn attack_a_strangers_call_that_does_not_decode_hides_no_fate() {
+        let (node, chain) = node();
+        let nobody = crate::wire::primitives::Address::Index(parity_scale_codec::Compact(()));
+        let strange =
+            crate::wire::call::BalancesCall::transfer_keep_alive { dest: nobody, value: 1 };
+        let strange = crate::wire::call::RuntimeCall::Balances(strange);
+        let nonce = node.next_nonce(key(0).public());
+        let strange = crate::SignedCall::sign(strange, nonce, node.genesis_hash(), &key(0));
+        let request = format!(
+            "{{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"author_submitExtrinsic\",\
+             \"params\":[\"0x{}\"]}}",
+            hex::encode(strange.to_bytes())
+        );
+        let answer = node.answer(&request).unwrap();
+        assert!(answer.contains("result"), "{answer}");
+        let ours = chain.submit(Call::Remark { data: vec![1] }, &key(0)).unwrap();
+        node.produce_block().unwrap();
+        assert_eq!(chain.status(ours).unwrap(), CallStatus::Applied(node.head().block));
+    }
+
+    #[test]
+    fn attack_giant_calls_keep_no_fate_from_being_read() {
+        let (node, chain) = node();
+        let calls: Vec<CallId> = (0..200)
+            .map(|i| chain.submit(Call::Remark { data: vec![i; 31_000] }, &key(0)).unwrap())
+            .collect();
+        for _ in 0..4 {
+            node.produce_block().unwrap();
+        }
+        for call in calls {
+            assert!(matches!(chain.status(call).unwrap(), CallStatus::Applied(_)));
+        }
+    }
+
+    #[test]
+    fn a_call_that_nobody_asked_for_stops_nobody_from_asking_later() {
+        let (node, chain) = node();
+        for _ in 0..2 {
+            chain.submit(Call::Remark { data: vec![1] }, &key(0)).unwrap();
+            for _ in 0..dev::STATE_BLOCKS + 10 {
+                node.produce_block().unwrap();
+            }
+        }
+        let call = chain.submit(Call::Remark { data: vec![2] }, &key(0)).unwrap();
+        node.produce_block().unwrap();
+        assert_eq!(chain.status(call).unwrap(), CallStatus::Applied(node.head().block));
     }
 
     #[test]

@@ -13,12 +13,14 @@ mod store;
 
 pub use error::NodeError;
 pub use history::STATE_BLOCKS;
-pub use pool::{BLOCK_CALLS_MAX, POOL_CALLS_MAX, POOL_CALLS_PER_SIGNER_MAX};
+pub use pool::{
+    BLOCK_BYTES_MAX, BLOCK_CALLS_MAX, POOL_BYTES_MAX, POOL_CALLS_MAX, POOL_CALLS_PER_SIGNER_MAX,
+};
 pub use rpc::limits;
 
 use crate::{CallId, EpochSummary, Genesis, Head, Ledger};
 use author::{Author, Request, Shared};
-use protocol::{Block, BlockHash, NetUid};
+use protocol::{AccountId, Block, BlockHash, NetUid};
 use std::{
     net::SocketAddr,
     path::PathBuf,
@@ -66,8 +68,7 @@ impl DevNode {
             .enable_all()
             .build()
             .map_err(NodeError::System)?;
-        let context =
-            rpc::Context { shared: Arc::clone(&shared), requests: requests.clone(), notices };
+        let context = rpc::Context::new(Arc::clone(&shared), requests.clone(), notices);
         let server = runtime
             .block_on(rpc::serve(config.listen, context))
             .map_err(|source| NodeError::Listen { address: config.listen, source })?;
@@ -105,12 +106,18 @@ impl DevNode {
         answer.blocking_recv().map_err(|_| self.failure())
     }
 
+    /// Nonce of the account's next call, past those that wait.
+    pub fn next_nonce(&self, account: AccountId) -> u32 {
+        author::read(&self.shared).next_nonce(account)
+    }
+
     /// The newest block.
     pub fn head(&self) -> Head {
         author::read(&self.shared).head
     }
 
-    /// Every epoch of the subnet since the node started: who earned what.
+    /// The last epochs of the subnet since the node started, at most 1,024 of all subnets: who
+    /// earned what.
     pub fn epochs(&self, netuid: NetUid) -> Vec<EpochSummary> {
         let shared = author::read(&self.shared);
         shared.epochs.iter().filter(|epoch| epoch.netuid == netuid).cloned().collect()

@@ -58,6 +58,9 @@ impl ClientConfig {
     }
 }
 
+/// Longest era whose first block can be any: in longer ones only some can.
+const ERA_BLOCKS_MAX: u32 = 4_096;
+
 /// A connection with all that hangs on it.
 pub(super) struct Link {
     line: Arc<Line>,
@@ -183,8 +186,9 @@ impl Links {
             .enable_all()
             .build()
             .map_err(|source| Error::Connect { url: config.url.clone(), source: source.into() })?;
+        let era_blocks = config.era_blocks.min(ERA_BLOCKS_MAX);
         let links = Self {
-            config,
+            config: ClientConfig { era_blocks, ..config },
             substrate: SubstrateConfig::new(),
             runtime,
             link: Mutex::new(None),
@@ -237,9 +241,10 @@ impl Links {
     #[expect(clippy::needless_pass_by_value, reason = "a closure, called again and again")]
     pub(super) fn ask_once<T>(
         &self,
+        until: Instant,
         question: impl AsyncFn(&Link) -> Result<T, rpcs::Error>,
     ) -> Result<Result<T, rpcs::Error>, Error> {
-        let link = self.link(Instant::now() + self.config.patience)?;
+        let link = self.link(until)?;
         let answer = self.runtime.block_on(async {
             tokio::time::timeout(self.config.request_timeout, question(&link)).await
         });
@@ -262,12 +267,12 @@ impl Links {
 
     /// The connection of now, or a new one to the same chain.
     fn link(&self, until: Instant) -> Result<Arc<Link>, Error> {
-        let mut current = lock(&self.link);
-        if let Some(link) = current.as_ref().filter(|link| !link.is_lost()) {
-            return Ok(Arc::clone(link));
-        }
         let mut pause = PAUSE_MIN;
         loop {
+            if let Some(link) = lock(&self.link).as_ref().filter(|link| !link.is_lost()) {
+                return Ok(Arc::clone(link));
+            }
+            // Not under the lock: threads that wait may each be patient for as long as they like.
             let connecting = async {
                 let connecting = Link::connect(&self.config.url, &self.substrate);
                 tokio::time::timeout(self.config.request_timeout, connecting).await
@@ -276,7 +281,7 @@ impl Links {
                 Ok(Ok(link)) => {
                     self.check_genesis(link.client.genesis_hash())?;
                     let link = Arc::new(link);
-                    *current = Some(Arc::clone(&link));
+                    *lock(&self.link) = Some(Arc::clone(&link));
                     return Ok(link);
                 }
                 Ok(Err(failure)) => failure,

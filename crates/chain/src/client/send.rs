@@ -3,17 +3,18 @@
 use super::{
     SubstrateChain,
     calls::NamedCall,
-    link::{At, Failure, Link},
+    link::{At, Failure, Link, is_state_gone, told},
     lock,
 };
 use crate::{Call, CallError, CallId, CallStatus, Chain as _, Error, Head, Keypair};
 use protocol::{AccountId, Block};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
 use subxt::{
     SubstrateConfig,
     config::substrate::SubstrateExtrinsicParamsBuilder,
     dynamic::Value,
     error::DispatchError,
+    events::Phase,
     ext::scale_value::Composite,
     rpcs,
     tx::Signer,
@@ -44,6 +45,15 @@ impl Sent {
             self.looked_at = Some(sent_at);
         }
         self.waiting.insert(id, last);
+    }
+
+    /// Gives up the calls that no block after `block` can include.
+    fn expire(&mut self, block: Block) {
+        let is_over = |(id, last): (&CallId, &Block)| (*last <= block).then_some(*id);
+        let over: Vec<CallId> = self.waiting.iter().filter_map(is_over).collect();
+        for id in over {
+            self.settle(id, CallStatus::Unknown);
+        }
     }
 
     fn settle(&mut self, id: CallId, fate: CallStatus) {
@@ -77,7 +87,8 @@ impl SubstrateChain {
         if matches!(call, Call::SetCommitment { data, .. } if data.len() > 128) {
             return Err(CallError::CommitmentTooLong.into());
         }
-        let _turn = lock(&self.turn);
+        let turn = Arc::clone(lock(&self.turns).entry(signer.public()).or_default());
+        let _turn = lock(&turn);
         let head = self.head()?;
         let nonce = self.next_nonce(signer.public())?;
         let era_blocks = self.links.config().era_blocks;
@@ -94,20 +105,23 @@ impl SubstrateChain {
 
     /// Sends the same bytes until there is an answer: they are one call, however often they arrive.
     fn deliver(&self, id: CallId, bytes: &[u8]) -> Result<(), Error> {
-        let mut sendings = 0;
-        loop {
-            sendings += 1;
-            let answer = self
-                .links
-                .ask_once(async |link: &Link| link.rpc.author_submit_extrinsic(bytes).await);
-            match answer {
+        let until = Instant::now() + self.links.config().patience;
+        let mut may_have_arrived = false;
+        for _ in 0..SENDINGS_MAX {
+            let sending = async |link: &Link| link.rpc.author_submit_extrinsic(bytes).await;
+            match self.links.ask_once(until, sending) {
                 Ok(Ok(_)) => return Ok(()),
-                Ok(Err(refusal)) => return self.refused(id, refusal, sendings > 1),
-                // It may have arrived: the fate of the call will tell.
-                Err(error) if sendings >= SENDINGS_MAX => return Err(error),
-                Err(_) => {}
+                Ok(Err(refusal)) => return self.refused(id, refusal, may_have_arrived),
+                Err(Error::Unavailable { .. }) => may_have_arrived = true,
+                Err(_) if may_have_arrived => break,
+                Err(error) => {
+                    lock(&self.sent).waiting.remove(&id);
+                    return Err(error);
+                }
             }
         }
+        // It may have arrived: its fate will tell.
+        Ok(())
     }
 
     /// What a refusal means: perhaps that an earlier sending arrived.
@@ -115,13 +129,17 @@ impl SubstrateChain {
         let rpcs::Error::User(said) = refusal else {
             return Err(Error::Answer { request: "submit", text: refusal.to_string() });
         };
+        const BANNED: i32 = 1012;
         const ALREADY_IMPORTED: i32 = 1013;
+        const NONCE_TAKEN: i32 = 1014;
         if said.code == ALREADY_IMPORTED {
             return Ok(());
         }
         let data = said.data.as_ref().map(|data| data.get().to_owned()).unwrap_or_default();
         let text = format!("{} {data}", said.message);
-        if again && text.contains("outdated") && self.fate(id)? != CallStatus::Pending {
+        // What an endpoint says of a call that it has, or has put into a block, already.
+        let is_known = [BANNED, NONCE_TAKEN].contains(&said.code) || text.contains("outdated");
+        if again && is_known {
             return Ok(());
         }
         lock(&self.sent).waiting.remove(&id);
@@ -162,17 +180,14 @@ impl SubstrateChain {
     fn look_through(&self, block: Block) -> Result<(), Error> {
         let hash = self.block_hash(block)?.ok_or(Error::Unavailable { request: "block" })?;
         let waiting: Vec<CallId> = lock(&self.sent).waiting.keys().copied().collect();
-        let found = self.links.ask("block", async |link: &Link| {
-            fates(&link.at(Head { block, hash }).await?, &waiting).await
-        })?;
+        let found = self
+            .links
+            .ask("block", async |link: &Link| fates(link, Head { block, hash }, &waiting).await)?;
         let mut sent = lock(&self.sent);
-        for (id, refusal) in found {
-            let fate = match refusal {
-                None => CallStatus::Applied(block),
-                Some(error) => CallStatus::Refused(block, error),
-            };
+        for (id, fate) in found {
             sent.settle(id, fate);
         }
+        sent.expire(block);
         // Another thread may have looked further meanwhile.
         sent.looked_at = sent.looked_at.max(Some(block));
         Ok(())
@@ -210,27 +225,49 @@ async fn sign(
     Ok(Ok(signable.sign(&Pen(signer))?.into_encoded()))
 }
 
-/// Those of `ids` that stand in the block, with the refusal where there is one.
-async fn fates(at: &At, ids: &[CallId]) -> Result<Vec<(CallId, Option<CallError>)>, Failure> {
-    let extrinsics = at.extrinsics().fetch().await?;
-    let mut found = Vec::new();
-    for extrinsic in extrinsics.iter() {
-        let extrinsic = extrinsic?;
-        let id = CallId(extrinsic.hash().0);
-        if !ids.contains(&id) {
-            continue;
-        }
-        let mut refusal = None;
-        for event in extrinsic.events().await?.iter() {
-            let event = event?;
-            if (event.pallet_name(), event.event_name()) == ("System", "ExtrinsicFailed") {
-                let error = DispatchError::decode_from(event.field_bytes(), at.metadata())?;
-                refusal = Some(call_error(&error));
-            }
-        }
-        found.push((id, refusal));
+/// What became of those of `ids` that stand in the block; unknown if that was too long ago.
+///
+/// Calls are found by the hash of their bytes: what strangers put into a block is never decoded.
+async fn fates(
+    link: &Link,
+    head: Head,
+    ids: &[CallId],
+) -> Result<Vec<(CallId, CallStatus)>, Failure> {
+    let block = link.rpc.chain_get_block(Some(H256(head.hash.0))).await?;
+    let block = block.ok_or("a final block is not there")?.block;
+    let name = |bytes: &[u8]| CallId(crate::extrinsic::blake2_256(bytes));
+    let names = (0..).zip(block.extrinsics.iter().map(|extrinsic| name(&extrinsic.0)));
+    let found: BTreeMap<u32, CallId> = names.filter(|(_, id)| ids.contains(id)).collect();
+    if found.is_empty() {
+        return Ok(Vec::new());
     }
-    Ok(found)
+    let refusals = match refusals(link, head).await {
+        Err(failure) if is_state_gone(&told(&*failure)) => {
+            return Ok(found.into_values().map(|id| (id, CallStatus::Unknown)).collect());
+        }
+        refusals => refusals?,
+    };
+    let fate = |(index, id): (u32, CallId)| match refusals.get(&index) {
+        None => (id, CallStatus::Applied(head.block)),
+        Some(error) => (id, CallStatus::Refused(head.block, error.clone())),
+    };
+    Ok(found.into_iter().map(fate).collect())
+}
+
+/// Why calls of a block were refused, by their places in it.
+async fn refusals(link: &Link, head: Head) -> Result<BTreeMap<u32, CallError>, Failure> {
+    let at = link.at(head).await?;
+    let mut refusals = BTreeMap::new();
+    for event in at.events().fetch().await?.iter() {
+        let event = event?;
+        if let Phase::ApplyExtrinsic(index) = event.phase()
+            && (event.pallet_name(), event.event_name()) == ("System", "ExtrinsicFailed")
+        {
+            let error = DispatchError::decode_from(event.field_bytes(), at.metadata())?;
+            refusals.insert(index, call_error(&error));
+        }
+    }
+    Ok(refusals)
 }
 
 fn call_error(error: &DispatchError) -> CallError {

@@ -31,8 +31,12 @@ use tokio::sync::{broadcast, oneshot};
 /// Most calls that are written to disk together.
 const CALLS_TOGETHER_MAX: usize = 512;
 
-/// Newest blocks kept in memory.
+/// Newest blocks kept in memory, and most bytes of their calls.
 const BLOCKS_KEPT: usize = STATE_BLOCKS;
+const BLOCKS_KEPT_BYTES: usize = 64 << 20;
+
+/// Newest epochs that are remembered.
+const EPOCHS_KEPT: usize = 1_024;
 
 /// What the thread is asked to do.
 pub(super) enum Request {
@@ -60,8 +64,20 @@ pub(super) struct Shared {
     pub(super) blocks: VecDeque<Arc<StoredBlock>>,
     /// Next nonces of signers whose calls wait.
     pub(super) nonces: HashMap<AccountId, u32>,
-    /// Every epoch since the node was started.
-    pub(super) epochs: Vec<EpochSummary>,
+    /// The last epochs since the node was started, oldest first.
+    pub(super) epochs: VecDeque<EpochSummary>,
+}
+
+impl Shared {
+    /// Nonce of the account's next call, past those that wait.
+    pub(super) fn next_nonce(&self, account: AccountId) -> u32 {
+        if let Some(nonce) = self.nonces.get(&account) {
+            return *nonce;
+        }
+        let state = self.history.at(self.head.block.0 as u32);
+        let info = state.map(|state| items::ACCOUNT.read(&state, &(account.into(),)));
+        info.unwrap_or_default().nonce
+    }
 }
 
 /// News for whoever watches.
@@ -115,7 +131,7 @@ impl Author {
             numbers,
             blocks: VecDeque::new(),
             nonces: HashMap::new(),
-            epochs: Vec::new(),
+            epochs: VecDeque::new(),
         };
         let shared = Arc::new(RwLock::new(shared));
         let (notices, _) = broadcast::channel(64);
@@ -136,23 +152,28 @@ impl Author {
     fn catch_up(&mut self) -> Result<(), NodeError> {
         let first = self.ledger.head().block.0;
         for number in first..=self.store.newest()? {
-            let Some(block) = self.store.block(number)? else { break };
+            let block = self.store.block(number)?.ok_or_else(|| self.store.damaged(number))?;
             if number == first {
                 let entries = entries(&self.ledger, &[], block.time_ms);
                 let mut shared = write(&self.shared);
-                shared.history.push(number as u32, entries);
+                let changes = shared.history.difference(entries);
+                shared.history.push(number as u32, changes);
                 shared.blocks.push_back(Arc::new(block));
                 continue;
             }
             let produced = self.store.replay(&mut self.ledger, &block)?;
             self.publish(&produced, block, Vec::new());
         }
+        let mut gone = Vec::new();
         for bytes in self.store.pool()? {
-            if let Ok(call) = SignedCall::from_bytes(&bytes) {
-                // What the last blocks made impossible stays out.
-                let _ = self.pool.admit(call, &self.ledger);
+            let call = SignedCall::from_bytes(&bytes);
+            // What the last blocks made impossible stays out.
+            if call.is_ok_and(|call| self.pool.admit(call, &self.ledger).is_ok()) {
+                continue;
             }
+            gone.push(CallId(crate::extrinsic::blake2_256(&bytes)));
         }
+        self.store.drop_from_pool(&gone)?;
         self.publish_pool();
         Ok(())
     }
@@ -263,16 +284,25 @@ impl Author {
         let calls: Vec<CallId> = produced.applied.iter().map(|call| call.id).collect();
         let included: HashSet<&CallId> = calls.iter().collect();
         let dropped = gone.into_iter().filter(|id| !included.contains(id)).collect();
+        // What costs as much as the state is large is done while others may read.
+        let changes = read(&self.shared).history.difference(entries);
         let mut shared = write(&self.shared);
         shared.head = head;
-        shared.history.push(number, entries);
+        shared.history.push(number, changes);
         shared.hashes.push(head.hash);
         shared.numbers.insert(head.hash, number);
         shared.blocks.push_back(Arc::new(block));
-        if shared.blocks.len() > BLOCKS_KEPT {
-            shared.blocks.pop_front();
+        let n_bytes =
+            |block: &Arc<StoredBlock>| block.extrinsics.iter().map(Vec::len).sum::<usize>();
+        let mut n_kept_bytes: usize = shared.blocks.iter().map(n_bytes).sum();
+        while shared.blocks.len() > BLOCKS_KEPT
+            || (n_kept_bytes > BLOCKS_KEPT_BYTES && shared.blocks.len() > 1)
+        {
+            n_kept_bytes -= shared.blocks.pop_front().as_ref().map_or(0, n_bytes);
         }
         shared.epochs.extend(produced.epochs.iter().cloned());
+        let n_too_many = shared.epochs.len().saturating_sub(EPOCHS_KEPT);
+        shared.epochs.drain(..n_too_many);
         drop(shared);
         // Nobody may be listening.
         let _ = self.notices.send(Arc::new(Notice { head, header, calls, dropped }));

@@ -29,24 +29,34 @@ pub(super) struct StateAt<'a> {
     block: u32,
 }
 
+/// Keys whose values differ from those of the newest state, with the new ones.
+pub(super) type Changes = Vec<(Vec<u8>, Option<Arc<[u8]>>)>;
+
 impl History {
-    /// Adds the state after `block`, the one after the newest.
-    pub(super) fn push(&mut self, block: u32, entries: Entries) {
-        let mut changed = Vec::new();
-        for (key, versions) in &mut self.values {
+    /// How a state differs from the newest.
+    pub(super) fn difference(&self, entries: Entries) -> Changes {
+        let mut changes = Changes::new();
+        for (key, versions) in &self.values {
             let is_there = versions.last().is_some_and(|(_, value)| value.is_some());
             if is_there && !entries.contains_key(key) {
-                versions.push((block, None));
-                changed.push(key.clone());
+                changes.push((key.clone(), None));
             }
         }
         for (key, value) in entries {
             let versions = self.values.get(&key);
             let last = versions.and_then(|versions| versions.last()?.1.as_deref());
             if last != Some(&value[..]) {
-                changed.push(key.clone());
-                self.values.entry(key).or_default().push((block, Some(value.into())));
+                changes.push((key, Some(value.into())));
             }
+        }
+        changes
+    }
+
+    /// Adds the state after `block`, the one after the newest.
+    pub(super) fn push(&mut self, block: u32, changes: Changes) {
+        let changed = changes.iter().map(|(key, _)| key.clone()).collect();
+        for (key, value) in changes {
+            self.values.entry(key).or_default().push((block, value));
         }
         self.changes.push_back((block, changed));
         if self.changes.len() > STATE_BLOCKS {
@@ -138,7 +148,8 @@ mod tests {
         };
         let n_blocks = STATE_BLOCKS as u32 + 40;
         for block in 0..n_blocks {
-            history.push(block, state(block));
+            let changes = history.difference(state(block));
+            history.push(block, changes);
         }
         assert_eq!(history.oldest(), 40);
         assert!(history.at(39).is_none() && history.at(n_blocks).is_none());
@@ -158,7 +169,9 @@ mod tests {
     #[test]
     fn keys_come_in_pages() {
         let mut history = History::default();
-        history.push(0, entries(&[("a1", ""), ("a2", ""), ("a3", ""), ("b1", "")]));
+        let changes =
+            history.difference(entries(&[("a1", ""), ("a2", ""), ("a3", ""), ("b1", "")]));
+        history.push(0, changes);
         let at = history.at(0).unwrap();
         assert_eq!(at.keys_after(b"a", None, 2), [b"a1", b"a2"]);
         assert_eq!(at.keys_after(b"a", Some(b"a2"), 2), [b"a3"]);

@@ -10,13 +10,20 @@ pub const POOL_CALLS_MAX: usize = 8_192;
 /// Most calls of one signer that wait.
 pub const POOL_CALLS_PER_SIGNER_MAX: u32 = 256;
 
+/// Most bytes of calls that wait.
+pub const POOL_BYTES_MAX: usize = 64 << 20;
+
 /// Most calls in a block.
 pub const BLOCK_CALLS_MAX: usize = 1_024;
+
+/// Most bytes of calls in a block: in hexadecimal digits they must fit an answer that clients take.
+pub const BLOCK_BYTES_MAX: usize = 3 << 20;
 
 /// A call that waits.
 struct Waiting {
     id: CallId,
     call: SignedCall,
+    n_bytes: usize,
     /// Place in the order of arrival.
     arrival: u64,
     /// First block that cannot take it any more.
@@ -28,6 +35,7 @@ struct Waiting {
 pub(super) struct Pool {
     waiting: BTreeMap<(AccountId, u32), Waiting>,
     ids: HashMap<CallId, (AccountId, u32)>,
+    n_bytes: usize,
     arrivals: u64,
 }
 
@@ -68,7 +76,9 @@ impl Pool {
             return Err(Turned::Stale);
         }
         let is_far = call.nonce - next >= POOL_CALLS_PER_SIGNER_MAX;
-        if is_far || self.waiting.len() >= POOL_CALLS_MAX {
+        let n_bytes = call.to_bytes().len();
+        let is_full = self.n_bytes + n_bytes > POOL_BYTES_MAX;
+        if is_far || is_full || self.waiting.len() >= POOL_CALLS_MAX {
             return Err(Turned::Full);
         }
         let place = (call.signer, call.nonce);
@@ -80,13 +90,15 @@ impl Pool {
         let death = call.era.death(Block(ledger.head().block.0 + 1));
         self.arrivals += 1;
         self.ids.insert(id, place);
-        self.waiting.insert(place, Waiting { id, call, arrival: self.arrivals, death });
+        self.n_bytes += n_bytes;
+        let arrival = self.arrivals;
+        self.waiting.insert(place, Waiting { id, call, n_bytes, arrival, death });
         Ok(id)
     }
 
     /// Calls for the next block: those whose turn it is, the first to arrive first.
     pub(super) fn ready(&self, ledger: &Ledger) -> Vec<SignedCall> {
-        let mut in_turn: Vec<(u64, &SignedCall)> = Vec::new();
+        let mut in_turn: Vec<(u64, &Waiting)> = Vec::new();
         let mut last: Option<(AccountId, u32, u64)> = None;
         for (&(signer, nonce), waiting) in &self.waiting {
             let (turn, earliest) = match last {
@@ -98,12 +110,18 @@ impl Pool {
             if nonce == turn {
                 // A call goes no earlier than those of its signer before it.
                 let arrival = waiting.arrival.max(earliest);
-                in_turn.push((arrival, &waiting.call));
+                in_turn.push((arrival, waiting));
                 last = Some((signer, nonce, arrival));
             }
         }
-        in_turn.sort_by_key(|(arrival, call)| (*arrival, call.nonce));
-        in_turn.into_iter().take(BLOCK_CALLS_MAX).map(|(_, call)| call.clone()).collect()
+        in_turn.sort_by_key(|(arrival, waiting)| (*arrival, waiting.call.nonce));
+        let mut n_bytes = 0;
+        let fits = |(_, waiting): &(u64, &Waiting)| {
+            n_bytes += waiting.n_bytes;
+            n_bytes <= BLOCK_BYTES_MAX
+        };
+        let calls = in_turn.into_iter().take(BLOCK_CALLS_MAX).take_while(fits);
+        calls.map(|(_, waiting)| waiting.call.clone()).collect()
     }
 
     /// Drops what a new block took or made impossible; gives the names of the latter.
@@ -115,14 +133,15 @@ impl Pool {
             let is_dead = waiting.death.is_some_and(|death| death <= next);
             let stays = !is_used && !is_dead && !left_out.contains(&waiting.id);
             if !stays {
-                gone.push(waiting.id);
+                gone.push((waiting.id, waiting.n_bytes));
             }
             stays
         });
-        for id in &gone {
+        for (id, n_bytes) in &gone {
             self.ids.remove(id);
+            self.n_bytes -= n_bytes;
         }
-        gone
+        gone.into_iter().map(|(id, _)| id).collect()
     }
 
     /// Next nonces of all signers whose calls wait, past those that wait in a row.
@@ -137,9 +156,15 @@ impl Pool {
         nonces
     }
 
-    /// Bytes of all calls that wait.
+    /// Bytes of calls that wait: of as many as fit a block.
     pub(super) fn pending(&self) -> Vec<Vec<u8>> {
-        self.waiting.values().map(|waiting| waiting.call.to_bytes()).collect()
+        let mut n_bytes = 0;
+        let fits = |waiting: &&Waiting| {
+            n_bytes += waiting.n_bytes;
+            n_bytes <= BLOCK_BYTES_MAX
+        };
+        let waiting = self.waiting.values().take(BLOCK_CALLS_MAX).take_while(fits);
+        waiting.map(|waiting| waiting.call.to_bytes()).collect()
     }
 }
 
@@ -219,6 +244,24 @@ mod tests {
         assert_eq!(pool.admit(call(&ledger, 77, 0), &ledger), Err(stranger));
         pool.admit(call(&ledger, 2, 0), &ledger).unwrap();
         assert!(pool.ids.contains_key(&known));
+    }
+
+    #[test]
+    fn attack_giant_calls_fill_a_block_by_their_bytes() {
+        let (ledger, mut pool) = (ledger(), Pool::default());
+        let n_bytes = 30_000;
+        let fill = |signer: u64, nonce| {
+            let call = Call::Remark { data: vec![0; n_bytes] };
+            SignedCall::sign(call, nonce, ledger.genesis_hash(), &key(signer))
+        };
+        for nonce in 0..200 {
+            pool.admit(fill(1, nonce), &ledger).unwrap();
+        }
+        let n_taken = pool.ready(&ledger).len();
+        assert_eq!(n_taken, BLOCK_BYTES_MAX / (n_bytes + 110), "{n_taken}");
+        assert!(pool.pending().len() <= n_taken);
+        pool.n_bytes = POOL_BYTES_MAX - n_bytes;
+        assert_eq!(pool.admit(fill(2, 0), &ledger), Err(Turned::Full));
     }
 
     #[test]

@@ -11,8 +11,8 @@ use crate::wire::header::Header;
 use jsonrpsee::{
     Methods, RpcModule,
     server::{
-        BatchRequestConfig, PendingSubscriptionSink, ServerBuilder, ServerConfig, ServerHandle,
-        SubscriptionMessage,
+        BatchRequestConfig, PendingSubscriptionSink, PingConfig, ServerBuilder, ServerConfig,
+        ServerHandle, SubscriptionMessage,
     },
     types::ErrorObjectOwned,
 };
@@ -23,7 +23,7 @@ use std::{
     sync::{Arc, RwLock, RwLockReadGuard, mpsc::Sender},
     time::Duration,
 };
-use tokio::sync::{broadcast, oneshot};
+use tokio::sync::{Semaphore, broadcast, oneshot};
 
 /// What a stranger may ask for at most.
 pub mod limits {
@@ -36,13 +36,21 @@ pub mod limits {
     /// Connections at a time.
     pub const CONNECTIONS_MAX: u32 = 1_024;
     /// Subscriptions of a connection.
-    pub const SUBSCRIPTIONS_PER_CONNECTION_MAX: u32 = 1_024;
+    pub const SUBSCRIPTIONS_PER_CONNECTION_MAX: u32 = 64;
     /// Requests sent together.
     pub const BATCH_REQUESTS_MAX: u32 = 100;
     /// Messages that wait for a slow reader.
     pub const MESSAGES_WAITING_MAX: u32 = 1_024;
     /// How long a subscriber may leave a message unread before it is dropped.
     pub const SLOW_READER_LIMIT: Duration = Duration::from_secs(30);
+    /// How often a connection is asked whether it is still there.
+    pub const PING_INTERVAL: Duration = Duration::from_secs(30);
+    /// How long it may be silent.
+    pub const SILENCE_LIMIT: Duration = Duration::from_secs(90);
+    /// Requests that the author answers besides making blocks, at a time.
+    pub const AUTHOR_REQUESTS_MAX: usize = 16;
+    /// Bytes of values that one request may ask for.
+    pub const VALUES_BYTES_MAX: usize = 4 << 20;
     /// Keys in one request for storage.
     pub const KEYS_MAX: usize = 1_000;
     /// Keys in one subscription to storage.
@@ -54,6 +62,8 @@ pub(super) struct Context {
     pub(super) shared: Arc<RwLock<Shared>>,
     pub(super) requests: Sender<Request>,
     pub(super) notices: broadcast::Sender<Arc<Notice>>,
+    /// For requests that the author answers besides making blocks.
+    pub(super) permits: Semaphore,
 }
 
 type Answer<T> = Result<T, ErrorObjectOwned>;
@@ -72,8 +82,24 @@ fn stopped() -> ErrorObjectOwned {
 }
 
 impl Context {
+    pub(super) fn new(
+        shared: Arc<RwLock<Shared>>,
+        requests: Sender<Request>,
+        notices: broadcast::Sender<Arc<Notice>>,
+    ) -> Self {
+        let permits = Semaphore::new(limits::AUTHOR_REQUESTS_MAX);
+        Self { shared, requests, notices, permits }
+    }
+
     fn read(&self) -> RwLockReadGuard<'_, Shared> {
         read(&self.shared)
+    }
+
+    /// Asks the author for something that can wait; an error if many others wait already.
+    async fn ask_aside<T>(&self, request: impl FnOnce(oneshot::Sender<T>) -> Request) -> Answer<T> {
+        let busy = |_| error(-32_005, "the node is busy: ask again later");
+        let _permit = self.permits.try_acquire().map_err(busy)?;
+        self.ask(request).await
     }
 
     /// Asks the author and waits for the answer.
@@ -123,6 +149,11 @@ pub(super) async fn serve(listen: SocketAddr, context: Context) -> std::io::Resu
         .set_batch_request_config(BatchRequestConfig::Limit(limits::BATCH_REQUESTS_MAX))
         .set_message_buffer_capacity(limits::MESSAGES_WAITING_MAX)
         .set_tcp_no_delay(true)
+        .enable_ws_ping(
+            PingConfig::new()
+                .ping_interval(limits::PING_INTERVAL)
+                .inactive_limit(limits::SILENCE_LIMIT),
+        )
         .build();
     let server = ServerBuilder::with_config(config).build(listen).await?;
     let address = server.local_addr()?;

@@ -169,6 +169,11 @@ impl Store {
             .map(|number| number as u64)
     }
 
+    /// The error for a block that is not what it should be.
+    pub(super) fn damaged(&self, number: u64) -> NodeError {
+        NodeError::Damaged { path: self.path.clone(), block: Block(number) }
+    }
+
     /// A block with its calls.
     pub(super) fn block(&self, number: u64) -> Result<Option<StoredBlock>, NodeError> {
         let number = number as i64;
@@ -243,6 +248,17 @@ impl Store {
             let insert = "INSERT OR IGNORE INTO pool (hash, bytes) VALUES (?1, ?2)";
             for (id, bytes) in calls {
                 transaction.prepare_cached(insert)?.execute(params![id.0, bytes])?;
+            }
+            transaction.commit()
+        });
+        self.named(done)
+    }
+
+    /// Takes calls out of the pool.
+    pub(super) fn drop_from_pool(&mut self, gone: &[CallId]) -> Result<(), NodeError> {
+        let done = self.connection.transaction().and_then(|transaction| {
+            for id in gone {
+                transaction.execute("DELETE FROM pool WHERE hash = ?1", [id.0])?;
             }
             transaction.commit()
         });

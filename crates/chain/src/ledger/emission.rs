@@ -107,12 +107,13 @@ impl Ledger {
 
     /// What an epoch of the subnet would be computed from in the block being built.
     pub fn yuma_input(&self, netuid: NetUid) -> Option<yuma::Input> {
-        let subnet = self.subnets.get(&netuid)?;
+        let (subnet, now) = (self.subnets.get(&netuid)?, self.now());
         let rules = &subnet.hyperparameters;
         let slots = &subnet.slots;
+        let earliest = |slot: &Slot| subnet.earliest_commit(netuid, &slot.hotkey, now);
         Some(yuma::Input {
             n: slots.len(),
-            block: self.now().0,
+            block: now.0,
             tempo: rules.tempo,
             activity_cutoff: rules.activity_cutoff,
             kappa: rules.kappa,
@@ -132,9 +133,7 @@ impl Ledger {
             last_epoch: subnet.last_epoch.0,
             liquid_alpha: rules.liquid_alpha,
             owner_uid: subnet.owner_uid(),
-            commit_blocks: rules
-                .commit_reveal
-                .then(|| slots.iter().map(|slot| subnet.earliest_commit(&slot.hotkey)).collect()),
+            commit_blocks: rules.commit_reveal.then(|| slots.iter().map(earliest).collect()),
             ..yuma::Input::default()
         })
     }

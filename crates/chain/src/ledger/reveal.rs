@@ -61,10 +61,17 @@ impl Subnet {
         }
     }
 
-    /// Block of the earliest commit of a hotkey that waits: older weights than a slot do not count
-    /// for it, also when they come by reveal.
-    pub(super) fn earliest_commit(&self, hotkey: &AccountId) -> Option<u64> {
-        Some(self.weight_commits.get(hotkey)?.first()?.block.0)
+    /// Block of the earliest commit of a hotkey that can still be revealed: older weights than a
+    /// slot do not count for it, also when they come by reveal.
+    pub(super) fn earliest_commit(
+        &self,
+        netuid: NetUid,
+        hotkey: &AccountId,
+        now: Block,
+    ) -> Option<u64> {
+        let epoch = self.epoch_of(netuid, now);
+        let mut commits = self.weight_commits.get(hotkey)?.iter();
+        commits.find(|commit| self.reveal_epoch(netuid, commit) >= epoch).map(|c| c.block.0)
     }
 }
 

@@ -49,10 +49,14 @@ impl Ledger {
         subnet.check_sender(slot, uids == [own], version_key, now)?;
         let is_self_weight = uids == [own];
         let row = subnet.row(uids, weights, is_self_weight)?;
+        // Revealed weights are as old as their commit, which was the update.
+        let is_update = !subnet.hyperparameters.commit_reveal;
         let slot = self.subnets.get_mut(&netuid).and_then(|s| s.slots.get_mut(usize::from(own.0)));
         if let Some(slot) = slot {
             slot.weights = row;
-            slot.last_update = now;
+            if is_update {
+                slot.last_update = now;
+            }
         }
         Ok(Event::WeightsSet { netuid, uid: own })
     }

@@ -6,7 +6,7 @@ pub use admin::AdminUtilsCall;
 
 use super::primitives::{AccountId32, Address, H256};
 use crate::{Call, CallError};
-use parity_scale_codec::{Decode, Encode, Error as CodecError, Input, Output};
+use parity_scale_codec::{Compact, Decode, Encode, Error as CodecError, Input, Output};
 use protocol::{NetUid, Uid};
 use scale_info::{Path, Type, TypeInfo, build::Fields, build::Variants};
 
@@ -197,10 +197,25 @@ pub enum CommitmentsCall {
 }
 
 /// What a hotkey publishes.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode, TypeInfo)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, TypeInfo)]
 pub struct CommitmentInfo {
     /// One field of bytes; more are refused.
     pub fields: Vec<Data>,
+}
+
+/// Most fields that are read; Bittensor's runtime takes as many.
+const FIELDS_MAX: u32 = 3;
+
+impl Decode for CommitmentInfo {
+    fn decode<I: Input>(input: &mut I) -> Result<Self, CodecError> {
+        // A field can be a single byte on the wire and is much more in memory.
+        let n_fields = Compact::<u32>::decode(input)?.0;
+        if n_fields > FIELDS_MAX {
+            return Err("more than three fields in a commitment".into());
+        }
+        let fields = (0..n_fields).map(|_| Data::decode(input)).collect::<Result<_, _>>()?;
+        Ok(Self { fields })
+    }
 }
 
 /// A field of a commitment.

@@ -54,7 +54,18 @@ enum RuntimeError {
 }
 
 /// The encoded metadata, prefix included, of version 15.
-pub fn version_15() -> Vec<u8> {
+pub fn version_15() -> &'static [u8] {
+    static ENCODED: LazyLock<Vec<u8>> = LazyLock::new(encode_15);
+    &ENCODED
+}
+
+/// The same as version 14, for old clients: without APIs.
+pub fn version_14() -> &'static [u8] {
+    static ENCODED: LazyLock<Vec<u8>> = LazyLock::new(encode_14);
+    &ENCODED
+}
+
+fn encode_15() -> Vec<u8> {
     let metadata = RuntimeMetadataV15::new(
         pallets(),
         extrinsic(),
@@ -71,8 +82,7 @@ pub fn version_15() -> Vec<u8> {
     RuntimeMetadataPrefixed(META_RESERVED, RuntimeMetadata::V15(metadata)).encode()
 }
 
-/// The same as version 14, for old clients: without APIs.
-pub fn version_14() -> Vec<u8> {
+fn encode_14() -> Vec<u8> {
     let pallets = pallets().into_iter().map(|pallet| v14::PalletMetadata {
         name: pallet.name,
         storage: pallet.storage,
@@ -267,7 +277,7 @@ mod tests {
 
     #[test]
     fn the_metadata_of_a_spec_version_is_frozen() {
-        let hashes = [version_14(), version_15()].map(|bytes| hex::encode(blake2_256(&bytes)));
+        let hashes = [version_14(), version_15()].map(|bytes| hex::encode(blake2_256(bytes)));
         assert_eq!((SPEC_VERSION, hashes), (FROZEN.0, FROZEN.1.map(str::to_owned)));
     }
 

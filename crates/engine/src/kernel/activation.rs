@@ -69,7 +69,7 @@ impl Epilogue for SwiGlu<'_> {
     }
 }
 
-/// `x (1 + tanh(u)) / 2`, which is `x / (1 + exp(-2 u))`, for `u = sqrt(2 / pi) (x + 0.044715 x^3)`.
+/// `x (1 + tanh(u)) / 2`, which is `x / (1 + exp(-2 u))`; `u = sqrt(2 / pi) (x + 0.044715 x^3)`.
 #[inline(always)]
 fn gelu_tanh<S: Simd>(simd: S, x: S::V) -> S::V {
     /// -2 sqrt(2 / pi).

@@ -23,7 +23,7 @@ pub(super) fn register(module: &mut Module) -> Registered {
         Answer::Ok(hex::show(&id.0))
     })?;
     module.register_async_method("author_pendingExtrinsics", |_, context, _| async move {
-        let pending = context.ask(Request::Pending).await?;
+        let pending = context.ask_aside(Request::Pending).await?;
         Answer::Ok(pending.iter().map(|bytes| hex::show(bytes)).collect::<Vec<String>>())
     })?;
     module.register_subscription(

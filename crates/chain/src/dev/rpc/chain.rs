@@ -98,7 +98,7 @@ async fn block(params: &Params<'_>, context: &Context) -> Answer<Option<(Arc<Sto
         }
         number
     };
-    let block = context.ask(|reply| Request::Block(number.into(), reply)).await?;
+    let block = context.ask_aside(|reply| Request::Block(number.into(), reply)).await?;
     Ok(block.map(|block| (Arc::new(block), number)))
 }
 

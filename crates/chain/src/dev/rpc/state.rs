@@ -9,13 +9,16 @@ use crate::wire::{
 };
 use jsonrpsee::{Extensions, server::PendingSubscriptionSink, types::Params};
 use serde_json::{Value, json};
-use std::sync::{Arc, LazyLock};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, LazyLock},
+};
 
 pub(super) fn register(module: &mut Module) -> Registered {
     module.register_method("state_getRuntimeVersion", |_, _, _| runtime_version())?;
     module.register_alias("chain_getRuntimeVersion", "state_getRuntimeVersion")?;
     module.register_method("state_getMetadata", |_, _, _| {
-        static METADATA: LazyLock<String> = LazyLock::new(|| hex::show(&metadata::version_14()));
+        static METADATA: LazyLock<String> = LazyLock::new(|| hex::show(metadata::version_14()));
         METADATA.as_str()
     })?;
     module.register_method("state_call", |params, context, _| call(&params, context))?;
@@ -124,7 +127,11 @@ fn key_list(keys: &[String]) -> Answer<Vec<Vec<u8>>> {
     if keys.len() > limits::KEYS_MAX {
         return Err(bad_parameter(format!("Invalid params: more than {} keys", limits::KEYS_MAX)));
     }
-    keys.iter().map(|key| hex::read(key)).collect()
+    let mut seen = BTreeSet::new();
+    let mut read = keys.iter().map(|key| hex::read(key)).collect::<Answer<Vec<Vec<u8>>>>()?;
+    // A key twice would be a value twice.
+    read.retain(|key| seen.insert(key.clone()));
+    Ok(read)
 }
 
 /// `state_queryStorageAt(keys, at)`.
@@ -136,10 +143,17 @@ fn query(params: &Params<'_>, context: &Context) -> Answer<Value> {
     let number = shared.number(at)?;
     let state = shared.history.at(number).ok_or_else(|| shared.discarded(number))?;
     let hash = shared.hashes.get(number as usize).map(|hash| hash.0).unwrap_or_default();
-    let changes: Vec<(String, Option<String>)> = keys
-        .iter()
-        .map(|key| (hex::show(key), state.get(key).map(|value| hex::show(&value))))
-        .collect();
+    let mut n_bytes = 0;
+    let mut changes: Vec<(String, Option<String>)> = Vec::with_capacity(keys.len());
+    for key in &keys {
+        let value = state.get(key);
+        n_bytes += value.as_ref().map_or(0, Vec::len);
+        if n_bytes > limits::VALUES_BYTES_MAX {
+            let most = limits::VALUES_BYTES_MAX;
+            return Err(error(4002, format!("the values have more than {most} bytes")));
+        }
+        changes.push((hex::show(key), value.map(|value| hex::show(&value))));
+    }
     Ok(json!([{ "block": hex::show(&hash), "changes": changes }]))
 }
 

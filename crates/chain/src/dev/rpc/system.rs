@@ -37,11 +37,5 @@ fn next_index(params: &Params<'_>, context: &Context) -> Answer<u32> {
     let account: AccountId =
         account.parse().map_err(|_| bad_parameter("Invalid params: not an SS58 address"))?;
     let shared = context.read();
-    if let Some(nonce) = shared.nonces.get(&account) {
-        return Ok(*nonce);
-    }
-    let state = shared.history.at(shared.head.block.0 as u32);
-    let info =
-        state.map(|state| crate::wire::storage::items::ACCOUNT.read(&state, &(account.into(),)));
-    Ok(info.unwrap_or_default().nonce)
+    Ok(shared.next_nonce(account))
 }

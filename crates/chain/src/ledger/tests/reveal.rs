@@ -56,13 +56,30 @@ fn weights_are_revealed_in_the_epoch_after_their_commit_and_in_no_other() {
     ledger.pass_epoch();
     assert_eq!(ledger.call(101, reveal(5)), Err(CallError::NoWeightsCommitFound));
     assert_eq!(ledger.call(100, reveal(6)), Err(CallError::InvalidRevealCommitHashNotMatch));
+    let updated = ledger.neurons()[0].last_update;
     ledger.call(100, reveal(5)).unwrap();
     assert_eq!(ledger.neurons()[0].weights, [(Uid(1), 65_535), (Uid(0), 13_107)]);
+    assert_eq!(ledger.neurons()[0].last_update, updated, "weights are as old as their commit");
     assert_eq!(ledger.call(100, reveal(5)), Err(CallError::NoWeightsCommitFound), "used up");
     ledger.call(100, commit_to(7)).unwrap();
     ledger.pass_epoch();
     ledger.pass_epoch();
     assert_eq!(ledger.call(100, reveal(7)), Err(CallError::ExpiredWeightCommit));
+}
+
+#[test]
+fn attack_a_newcomer_gets_nothing_of_weights_that_were_committed_before_it_came() {
+    let mut ledger = subnet(0);
+    ledger.call(100, commit_to(5)).unwrap();
+    // The owner makes no room: somebody new takes the slot of uid 1.
+    let change = crate::HyperparameterChange::MaxUids(2);
+    ledger.call(OWNER, Call::SetHyperparameter { netuid: NETUID, change }).unwrap();
+    ledger.call(0, register(102)).unwrap();
+    assert_eq!(ledger.hotkeys()[1], account(102));
+    ledger.pass_epoch();
+    ledger.call(100, reveal(5)).unwrap();
+    ledger.pass_epoch();
+    assert_eq!(ledger.neurons()[1].incentive, 0, "the weights were meant for another");
 }
 
 #[test]

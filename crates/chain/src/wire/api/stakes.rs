@@ -7,6 +7,7 @@ use crate::wire::{
 };
 use parity_scale_codec::{Compact, Decode, Encode};
 use scale_info::{TypeInfo, meta_type};
+use std::collections::BTreeSet;
 
 /// Number of the root network: stake is plain TAO here and counts on every subnet.
 const ROOT: u16 = 0;
@@ -48,6 +49,9 @@ pub(super) fn methods() -> Vec<Method> {
             answer: |arguments, state| {
                 let (coldkeys, rows) = (Vec::<AccountId32>::decode(arguments)?, staked_rows(state));
                 let stakes = |coldkey: AccountId32| (coldkey, of_coldkey(coldkey, &rows, state));
+                // Each once, however often it is named.
+                let mut seen = BTreeSet::new();
+                let coldkeys = coldkeys.into_iter().filter(|coldkey| seen.insert(coldkey.0));
                 Ok(coldkeys.into_iter().take(COLDKEYS_MAX).map(stakes).collect::<Vec<_>>().encode())
             },
         },
@@ -95,8 +99,10 @@ fn of_coldkey(
 }
 
 fn stake_info(hotkey: AccountId32, coldkey: AccountId32, state: &dyn State) -> StakeInfo {
-    let is_registered = (1..items::TOTAL_NETWORKS.read(state, &()))
-        .any(|netuid| items::IS_NETWORK_MEMBER.read(state, &(hotkey, netuid)));
+    // Without the number of the subnet, a key is what those of all subnets begin with.
+    let mut member = items::IS_NETWORK_MEMBER.key(&(hotkey, 0));
+    member.truncate(member.len() - 2);
+    let is_registered = !state.keys(&member).is_empty();
     StakeInfo {
         hotkey,
         coldkey,

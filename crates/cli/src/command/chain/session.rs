@@ -131,9 +131,16 @@ impl<'a> Session<'a> {
         let id = self.chain.submit(call, signer)?;
         let bar = spinner("waiting for the call to be in a final block");
         let fate = loop {
-            match self.chain.status(id)? {
-                CallStatus::Pending => {}
-                fate => break fate,
+            match self.chain.status(id) {
+                Ok(CallStatus::Pending) => {}
+                Ok(fate) => break fate,
+                // Whoever gives up now may make the same call again, and it may count twice.
+                Err(error) if error.is_transient() => {}
+                Err(error) => {
+                    bar.finish_and_clear();
+                    let sent = format!("call {} was sent and may still be included", hex_of(&id));
+                    return Err(error).hint(sent);
+                }
             }
             if self.stop.load(Ordering::Relaxed) {
                 bar.finish_and_clear();
