@@ -206,6 +206,11 @@ impl Links {
         &self.config
     }
 
+    /// When the patience with something that begins now is over.
+    pub(super) fn deadline(&self) -> Instant {
+        Instant::now() + self.config.patience
+    }
+
     /// Asks over the connection of now; over new ones while the answer gets lost.
     #[expect(clippy::needless_pass_by_value, reason = "a closure, called again and again")]
     pub(super) fn ask<T>(
@@ -213,7 +218,7 @@ impl Links {
         request: &'static str,
         question: impl AsyncFn(&Link) -> Result<T, Failure>,
     ) -> Result<T, Error> {
-        let until = Instant::now() + self.config.patience;
+        let until = self.deadline();
         let mut pause = PAUSE_MIN;
         loop {
             let link = self.link(until)?;

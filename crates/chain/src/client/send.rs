@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{Call, CallError, CallId, CallStatus, Chain as _, Error, Head, Keypair};
 use protocol::{AccountId, Block};
-use std::{collections::BTreeMap, sync::Arc, time::Instant};
+use std::{collections::BTreeMap, sync::Arc};
 use subxt::{
     SubstrateConfig,
     config::substrate::SubstrateExtrinsicParamsBuilder,
@@ -105,7 +105,7 @@ impl SubstrateChain {
 
     /// Sends the same bytes until there is an answer: they are one call, however often they arrive.
     fn deliver(&self, id: CallId, bytes: &[u8]) -> Result<(), Error> {
-        let until = Instant::now() + self.links.config().patience;
+        let until = self.links.deadline();
         let mut may_have_arrived = false;
         for _ in 0..SENDINGS_MAX {
             let sending = async |link: &Link| link.rpc.author_submit_extrinsic(bytes).await;
