@@ -17,18 +17,23 @@ from pathlib import Path
 import numpy as np
 import torch
 import transformers
-from transformers import AutoModelForCausalLM, GPT2Config, MistralConfig, Qwen2Config, Qwen3Config
+from transformers import AutoModelForCausalLM, GPT2Config, GPTNeoXConfig, MistralConfig, Qwen2Config, Qwen3Config
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "llama"))
 import make as llama  # noqa: E402
 
-CLASSES = {"gpt2": GPT2Config, "mistral": MistralConfig, "qwen2": Qwen2Config, "qwen3": Qwen3Config}
+CLASSES = {"gpt2": GPT2Config, "gpt_neox": GPTNeoXConfig, "mistral": MistralConfig, "qwen2": Qwen2Config, "qwen3": Qwen3Config}
 
 
 
 def gpt2_sizes(**rest):
     return {"vocab_size": 64, "n_embd": 32, "n_head": 4, "n_layer": 2, "n_positions": 128,
             "bos_token_id": None, "eos_token_id": None, **rest}
+
+
+def neox_sizes(**rest):
+    return {"vocab_size": 64, "hidden_size": 32, "num_attention_heads": 4, "num_hidden_layers": 2,
+            "intermediate_size": 48, "max_position_embeddings": 128, "bos_token_id": None, "eos_token_id": None, **rest}
 
 
 def make_parameters(model, rng):
@@ -65,12 +70,26 @@ CASES = [
     ("gpt2-everything", "sizes that fill no block, inner size of its own, untied, norm epsilon, BF16, two files", "gpt2",
      gpt2_sizes(n_embd=36, n_head=3, n_layer=3, n_inner=70, vocab_size=91, tie_word_embeddings=False,
                 layer_norm_epsilon=1e-3), {"dtype": torch.bfloat16, "sharded": True}),
+    ("neox-parallel", "a quarter of each head turned, perceptron beside attention, exact GELU", "gpt_neox",
+     neox_sizes(), {}),
+    ("neox-serial", "perceptron after attention, all of each head turned, old spelling", "gpt_neox",
+     neox_sizes(use_parallel_residual=False, rope_parameters=llama.rope(50_000.0, partial_rotary_factor=1.0)),
+     {"old": True}),
+    ("neox-everything", "no biases in attention, GELU by tanh, tied, odd sizes, BF16, two files", "gpt_neox",
+     neox_sizes(hidden_size=36, num_attention_heads=3, num_hidden_layers=3, intermediate_size=70, vocab_size=91,
+                attention_bias=False, hidden_act="gelu_new", tie_word_embeddings=True, layer_norm_eps=1e-3,
+                rope_parameters=llama.rope(10_000.0, partial_rotary_factor=0.5)),
+     {"dtype": torch.bfloat16, "sharded": True}),
 ]
 
 
 def old_spelling(config):
     """The spelling of transformers 4: rope and type of the parameters at the top level."""
     config["torch_dtype"] = config.pop("dtype")
+    if config["model_type"] == "gpt_neox":
+        parameters = config.pop("rope_parameters")
+        config["rotary_emb_base"] = parameters["rope_theta"]
+        config["rotary_pct"] = parameters["partial_rotary_factor"]
     if "rope_parameters" in config:
         config["rope_theta"] = config.pop("rope_parameters")["rope_theta"]
     if config["model_type"] == "gpt2":

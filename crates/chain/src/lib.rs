@@ -237,6 +237,9 @@ pub trait Chain: Send + Sync {
     fn balance(&self, coldkey: AccountId) -> Result<u64, Error>;
 
     /// Signs `call` and queues it for a coming block; the rules decide when it is included.
+    ///
+    /// A call that may have arrived although the answer got lost counts as queued: its status
+    /// tells. It is never signed a second time, so it is included at most once.
     fn submit(&self, call: Call, signer: &Keypair) -> Result<CallId, Error>;
 
     /// What became of a submitted call.

@@ -6,6 +6,7 @@
 
 mod gated;
 mod gpt2;
+mod gpt_neox;
 mod llama;
 mod mistral;
 mod qwen;
@@ -24,7 +25,7 @@ use protocol::{
 pub(crate) use rope::Rope;
 
 /// Architectures that the engine can run, by the `model_type` of their config.
-pub const ARCHITECTURES: &[&str] = &["gpt2", "llama", "mistral", "qwen2", "qwen3"];
+pub const ARCHITECTURES: &[&str] = &["gpt2", "gpt_neox", "llama", "mistral", "qwen2", "qwen3"];
 
 /// The largest sizes that are read; whatever is larger is refused before anything is allocated.
 mod limits {
@@ -74,6 +75,8 @@ pub(crate) enum Positions {
 /// Norm, attention, residual; norm, perceptron, residual.
 #[derive(Clone, Debug)]
 pub(crate) struct Layer {
+    /// Whether the perceptron sees what attention saw, not what attention made of it.
+    pub(crate) is_parallel: bool,
     pub(crate) attention_norm: Norm,
     pub(crate) attention: Attention,
     pub(crate) mlp_norm: Norm,
@@ -98,6 +101,31 @@ pub(crate) struct Linear {
     pub(crate) n_in: usize,
     pub(crate) n_out: usize,
     pub(crate) is_transposed: bool,
+    pub(crate) order: Order,
+}
+
+/// In which order the outputs of a matrix are published.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Order {
+    /// In that in which they are used.
+    AsUsed,
+    /// Query, key and value of the first head, then those of the next; used are all queries first,
+    /// then all keys, then all values.
+    HeadByHead { head_size: usize, n_heads: usize },
+}
+
+impl Order {
+    /// Where the output published as number `output` is used.
+    pub(crate) fn place(self, output: usize) -> usize {
+        match self {
+            Self::AsUsed => output,
+            Self::HeadByHead { head_size, n_heads } => {
+                let (head, rest) = (output / (3 * head_size), output % (3 * head_size));
+                let (part, number) = (rest / head_size, rest % head_size);
+                (part * n_heads + head) * head_size + number
+            }
+        }
+    }
 }
 
 /// Causal attention; groups of query heads share a key-value head.
@@ -126,13 +154,24 @@ pub(crate) struct HeadNorms {
 pub(crate) enum Mlp {
     /// `down(silu(gate(x)) * up(x))`.
     Gated(GatedMlp),
-    /// `down(gelu(up(x)))`, GELU by its approximation with the hyperbolic tangent.
+    /// `down(gelu(up(x)))`.
     Plain {
         /// To the wider state.
         up: Linear,
         /// Back from it.
         down: Linear,
+        /// Which GELU.
+        activation: Activation,
     },
+}
+
+/// The bend of a plain perceptron.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Activation {
+    /// `x (1 + erf(x / sqrt 2)) / 2`.
+    Gelu,
+    /// Its approximation with the hyperbolic tangent.
+    GeluTanh,
 }
 
 /// `down(silu(gate(x)) * up(x))`.
@@ -172,6 +211,7 @@ impl Architecture {
         }
         let architecture = match name.as_str() {
             "gpt2" => gpt2::describe(&mut fields)?,
+            "gpt_neox" => gpt_neox::describe(&mut fields)?,
             "llama" => llama::describe(&mut fields)?,
             "mistral" => mistral::describe(&mut fields)?,
             "qwen2" => qwen::describe_2(&mut fields)?,
@@ -243,7 +283,7 @@ impl Layer {
         let Attention { inputs, output, .. } = &self.attention;
         let mlp = match &self.mlp {
             Mlp::Gated(GatedMlp { gate, up, down }) => vec![gate, up, down],
-            Mlp::Plain { up, down } => vec![up, down],
+            Mlp::Plain { up, down, .. } => vec![up, down],
         };
         inputs.iter().chain([output]).chain(mlp)
     }
@@ -287,12 +327,24 @@ impl Linear {
     /// The matrix `<module>.weight`, with `<module>.bias` beside it or not.
     pub(crate) fn new(module: &str, (n_in, n_out): (usize, usize), has_bias: bool) -> Self {
         let bias = has_bias.then(|| format!("{module}.bias"));
-        Self { weight: format!("{module}.weight"), bias, n_in, n_out, is_transposed: false }
+        Self {
+            weight: format!("{module}.weight"),
+            bias,
+            n_in,
+            n_out,
+            is_transposed: false,
+            order: Order::AsUsed,
+        }
     }
 
     /// The same, published the other way round.
     pub(crate) fn transposed(self) -> Self {
         Self { is_transposed: true, ..self }
+    }
+
+    /// The same, its outputs published in another order.
+    pub(crate) fn ordered(self, order: Order) -> Self {
+        Self { order, ..self }
     }
 
     fn parameters(&self) -> impl Iterator<Item = Parameter<'_>> {

@@ -5,7 +5,7 @@
 //! the rows, so that layers may be resident or read one by one.
 
 use crate::{
-    arch::{Architecture, Attention, Mlp},
+    arch::{Activation, Architecture, Attention, Layer, Mlp},
     batch::{Batch, HeadMemory, QueryBlock, RowBlock, Strides, WorkSpace},
     error::Error,
     kernel::{
@@ -60,7 +60,7 @@ impl Forward<'_> {
                 self.attend(attention, block, space);
             });
             pool::each(batch.row_blocks(n_threads), spaces, |mut block, space| {
-                self.project_outputs(&layer.mlp, parameters, &mut block, space);
+                self.project_outputs(layer, parameters, &mut block, space);
             });
         }
         Ok(())
@@ -179,7 +179,7 @@ impl Forward<'_> {
     /// Output projection and residual; norm, perceptron and residual.
     fn project_outputs(
         &self,
-        mlp: &Mlp,
+        layer: &Layer,
         parameters: &LayerParameters,
         block: &mut RowBlock<'_>,
         space: &mut WorkSpace,
@@ -188,20 +188,31 @@ impl Forward<'_> {
         let n_rows = block.positions.len();
         let WorkSpace { normed, intermediate: wide, product: scratch, gates, .. } = space;
 
+        if layer.is_parallel {
+            // Before attention is added.
+            self.norm(&parameters.mlp_norm, block, normed);
+        }
         let rows = Rows { data: &*block.inputs, stride: inputs, n_rows };
         let (panels, bias) = parameters.output.parts();
         let epilogue = Add(Store { out: &mut *block.hidden, stride: hidden, bias });
         kernel::run(self.set, Product { rows, panels, scratch, epilogue });
 
-        let rows = self.norm(&parameters.mlp_norm, block, normed);
+        if !layer.is_parallel {
+            self.norm(&parameters.mlp_norm, block, normed);
+        }
+        let rows = Rows { data: &*normed, stride: hidden, n_rows };
         let (panels, bias) = parameters.up.parts();
-        match mlp {
+        match &layer.mlp {
             Mlp::Gated(_) => {
                 let epilogue = SwiGlu { out: wide, stride: intermediate, bias, gates };
                 kernel::run(self.set, Product { rows, panels, scratch: &mut *scratch, epilogue });
             }
-            Mlp::Plain { .. } => {
-                let epilogue = Gelu(Store { out: wide, stride: intermediate, bias });
+            Mlp::Plain { activation: Activation::GeluTanh, .. } => {
+                let epilogue = Gelu::<true>(Store { out: wide, stride: intermediate, bias });
+                kernel::run(self.set, Product { rows, panels, scratch: &mut *scratch, epilogue });
+            }
+            Mlp::Plain { activation: Activation::Gelu, .. } => {
+                let epilogue = Gelu::<false>(Store { out: wide, stride: intermediate, bias });
                 kernel::run(self.set, Product { rows, panels, scratch: &mut *scratch, epilogue });
             }
         }

@@ -1,7 +1,7 @@
 //! Parameters in the layout that kernels want, read from a checkpoint piece by piece.
 
 use crate::{
-    arch::{Architecture, GatedMlp, Head, HeadNorms, Layer, Linear, Mlp, Norm, Positions},
+    arch::{Architecture, GatedMlp, Head, HeadNorms, Layer, Linear, Mlp, Norm, Order, Positions},
     checkpoint::{Checkpoint, Dtype, Tensor},
     error::{Error, Stop, refuse},
     health::{check_finite, untied},
@@ -111,6 +111,7 @@ impl Parameters {
             n_in: architecture.hidden,
             n_out: architecture.vocabulary,
             is_transposed: false,
+            order: Order::AsUsed,
         };
         let positions = match &architecture.positions {
             Positions::Learned { table } => Some(reader.table(table, architecture.hidden)?),
@@ -157,7 +158,7 @@ impl<'a> Reader<'a> {
             Mlp::Gated(GatedMlp { gate, up, down }) => {
                 (self.projection(&[gate, up], panel_by_panel)?, down)
             }
-            Mlp::Plain { up, down } => (self.projection(&[up], one_after_the_other)?, down),
+            Mlp::Plain { up, down, .. } => (self.projection(&[up], one_after_the_other)?, down),
         };
         let head_norms = match &layer.attention.head_norms {
             Some(HeadNorms { query, key }) => Some([self.gain(query)?, self.gain(key)?]),
@@ -195,12 +196,14 @@ impl<'a> Reader<'a> {
         for (index, (part, start)) in parts {
             if part.is_transposed {
                 self.rows(&part.weight, part.n_out, |input, bytes, dtype| {
-                    let places = (0..part.n_out).map(|output| place(index, start, output));
+                    let used = |output| place(index, start, part.order.place(output));
+                    let places = (0..part.n_out).map(used);
                     panels.set_input(input, places, bytes, dtype);
                 })?;
             } else {
                 self.rows(&part.weight, n_in, |output, bytes, dtype| {
-                    panels.set_output(place(index, start, output), bytes, dtype);
+                    let used = place(index, start, part.order.place(output));
+                    panels.set_output(used, bytes, dtype);
                 })?;
             }
             let Some(name) = &part.bias else { continue };
@@ -209,7 +212,8 @@ impl<'a> Reader<'a> {
                 none => none.insert(Buffer::zeros(panels.n_panels * LANES)?),
             };
             self.rows(name, 1, |output, bytes, dtype| {
-                widen(bytes, dtype, bias[place(index, start, output)..].iter_mut().take(1));
+                let used = place(index, start, part.order.place(output));
+                widen(bytes, dtype, bias[used..].iter_mut().take(1));
             })?;
         }
         Ok(Projection { panels, bias })

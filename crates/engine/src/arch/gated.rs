@@ -92,6 +92,7 @@ pub(super) fn describe(
         attention: shape.attention(index, windows.of(index)),
         mlp_norm: norm(format!("model.layers.{index}.post_attention_layernorm")),
         mlp: Mlp::Gated(shape.mlp(index)),
+        is_parallel: false,
     };
     Ok(Architecture {
         name: family.name,

@@ -1,7 +1,8 @@
 //! GPT-2: learned positions, norms of deviations, a plain perceptron; transposed matrices.
 
 use super::{
-    Architecture, Attention, Head, Layer, Linear, Mlp, Norm, Positions, inconsistent, limits,
+    Activation, Architecture, Attention, Head, Layer, Linear, Mlp, Norm, Positions, inconsistent,
+    limits,
 };
 use crate::config::Fields;
 use protocol::Reason;
@@ -57,7 +58,9 @@ pub(super) fn describe(fields: &mut Fields) -> Result<Architecture, Reason> {
             mlp: Mlp::Plain {
                 up: linear("mlp.c_fc", (hidden, intermediate)),
                 down: linear("mlp.c_proj", (intermediate, hidden)),
+                activation: Activation::GeluTanh,
             },
+            is_parallel: false,
         }
     };
     Ok(Architecture {

@@ -27,6 +27,41 @@ impl Rope {
     /// Reads `rope_parameters`, or `rope_theta` and `rope_scaling` as older files spell it.
     pub(crate) fn read(fields: &mut Fields, head_size: usize) -> Result<Self, Reason> {
         let outer = fields.real("rope_theta", 1.0..=THETA_MAX)?;
+        Self::read_rest(fields, outer, head_size)
+    }
+
+    /// The same for models that turn a share of each head, in GPT-NeoX's spelling.
+    ///
+    /// `partial_rotary_factor` stands among the parameters, `rotary_pct` where older files have it.
+    pub(crate) fn read_partial(
+        fields: &mut Fields,
+        head_size: usize,
+        usual: f64,
+    ) -> Result<Self, Reason> {
+        let outer = fields.real("rotary_emb_base", 1.0..=THETA_MAX)?;
+        let old = fields.real("rotary_pct", 0.0..=1.0)?;
+        let new = match fields.peek_object("rope_parameters") {
+            Some(inner) => inner.real("partial_rotary_factor", 0.0..=1.0)?,
+            None => None,
+        };
+        if let (Some(new), Some(old)) = (new, old)
+            && new != old
+        {
+            return inconsistent(format!("`rotary_pct` is {old} in one place, {new} in another"));
+        }
+        let share = new.or(old).unwrap_or(usual);
+        let width = (head_size as f64 * share) as usize;
+        if width < 2 || !width.is_multiple_of(2) {
+            return inconsistent(format!("{width} of {head_size} numbers of a head are turned"));
+        }
+        Self::read_rest(fields, outer, width)
+    }
+
+    fn read_rest(
+        fields: &mut Fields,
+        outer: Option<f64>,
+        head_size: usize,
+    ) -> Result<Self, Reason> {
         let new = fields.object("rope_parameters")?;
         let old = fields.object("rope_scaling")?;
         if new.is_some() && old.is_some() {

@@ -2,12 +2,15 @@
 
 use super::{
     gemm::{Epilogue, ROW_BLOCK, Store, with_bias},
-    math::exp_lanes,
+    math::{erf_lanes, exp_lanes},
     memory::Buffer,
     simd::{LANES, Simd, load, store},
 };
 use crate::error::Error;
-use std::f64::consts::{FRAC_2_SQRT_PI, SQRT_2};
+use std::{
+    f32::consts::FRAC_1_SQRT_2,
+    f64::consts::{FRAC_2_SQRT_PI, SQRT_2},
+};
 
 /// Combines a gate panel and the up panel after it to `silu(gate) * up`.
 pub(crate) struct SwiGlu<'a> {
@@ -17,10 +20,10 @@ pub(crate) struct SwiGlu<'a> {
     pub(crate) gates: &'a mut Gates,
 }
 
-/// Writes `gelu` of a product, by the approximation with the hyperbolic tangent.
-pub(crate) struct Gelu<'a>(pub(crate) Store<'a>);
+/// Writes GELU of a product: exact, or by the approximation with the hyperbolic tangent.
+pub(crate) struct Gelu<'a, const BY_TANH: bool>(pub(crate) Store<'a>);
 
-impl Epilogue for Gelu<'_> {
+impl<const BY_TANH: bool> Epilogue for Gelu<'_, BY_TANH> {
     #[inline(always)]
     fn tile<S: Simd, const M: usize>(
         &mut self,
@@ -31,7 +34,8 @@ impl Epilogue for Gelu<'_> {
         let sums = with_bias(simd, self.0.bias, panel, sums);
         for (index, sum) in sums.into_iter().enumerate() {
             let out = &mut self.0.out[(row + index) * self.0.stride + panel * LANES..];
-            store(simd, gelu_tanh(simd, sum), out);
+            let bent = if BY_TANH { gelu_tanh(simd, sum) } else { gelu(simd, sum) };
+            store(simd, bent, out);
         }
     }
 }
@@ -67,6 +71,14 @@ impl Epilogue for SwiGlu<'_> {
             }
         }
     }
+}
+
+/// `x (1 + erf(x / sqrt 2)) / 2`.
+#[inline(always)]
+fn gelu<S: Simd>(simd: S, x: S::V) -> S::V {
+    let erf = erf_lanes(simd, simd.mul(x, simd.splat(FRAC_1_SQRT_2)));
+    let half = simd.mul(x, simd.splat(0.5));
+    simd.fma(half, erf, half)
 }
 
 /// `x (1 + tanh(u)) / 2`, which is `x / (1 + exp(-2 u))`; `u = sqrt(2 / pi) (x + 0.044715 x^3)`.

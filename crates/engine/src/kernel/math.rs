@@ -32,6 +32,39 @@ pub(crate) fn exp_lanes<S: Simd>(simd: S, x: S::V) -> S::V {
     simd.zero_below(x, simd.splat(EXP_MIN), simd.mul(p, simd.power_of_two(biased)))
 }
 
+/// The error function, within 2e-7: a ratio of polynomials, one beyond 4.
+///
+/// The coefficients are those of the approximation that Eigen and XLA use.
+#[inline(always)]
+#[expect(clippy::excessive_precision, reason = "as published; each rounds to single precision")]
+pub(crate) fn erf_lanes<S: Simd>(simd: S, x: S::V) -> S::V {
+    const ABOVE: [f32; 7] = [
+        -2.726_142_258_013_06e-10,
+        2.770_681_424_959_02e-8,
+        -2.101_024_020_825_08e-6,
+        -5.692_506_394_623_46e-5,
+        -7.349_906_303_268_55e-4,
+        -2.954_599_808_540_25e-3,
+        -1.609_603_332_624_15e-2,
+    ];
+    const BELOW: [f32; 5] = [
+        -1.456_607_184_649_96e-5,
+        -2.133_740_552_789_05e-4,
+        -1.682_826_974_382_03e-3,
+        -7.373_329_167_204_68e-3,
+        -1.426_473_905_141_89e-2,
+    ];
+    // A NaN stays one: it stands second in both.
+    let x = simd.max(simd.splat(-4.0), simd.min(simd.splat(4.0), x));
+    let square = simd.mul(x, x);
+    let polynomial = |coefficients: &[f32]| {
+        coefficients[1..]
+            .iter()
+            .fold(simd.splat(coefficients[0]), |sum, c| simd.fma(sum, square, simd.splat(*c)))
+    };
+    simd.div(simd.mul(x, polynomial(&ABOVE)), polynomial(&BELOW))
+}
+
 /// Natural logarithm of a positive normal number, within a few units in the last place.
 ///
 /// Infinity stays infinite, NaN stays NaN; zero and negative numbers give NaN.
@@ -110,7 +143,50 @@ mod tests {
         assert_eq!((sin_cos(0.0), ln(f64::INFINITY)), ((0.0, 1.0), f64::INFINITY));
     }
 
+    struct Erf<'a>(&'a mut [f32; LANES]);
+
+    impl Kernel for Erf<'_> {
+        #[inline(always)]
+        fn run<S: Simd>(self, simd: S) {
+            simd.store(erf_lanes(simd, simd.load(self.0)), self.0);
+        }
+    }
+
+    fn erf_on(set: InstructionSet, x: f32) -> f32 {
+        let mut lanes = [x; LANES];
+        run(set, Erf(&mut lanes));
+        lanes[0]
+    }
+
+    #[test]
+    fn erf_agrees_with_its_tables() {
+        for (x, truth) in [
+            (0.0, 0.0),
+            (0.1, 0.112_462_9),
+            (0.5, 0.520_499_9),
+            (1.0, 0.842_700_8),
+            (2.0, 0.995_322_3),
+            (3.0, 0.999_977_9),
+            (9.0, 1.0),
+        ] {
+            for set in InstructionSet::ALL.into_iter().filter(|set| set.is_available()) {
+                assert!((erf_on(set, x) - truth).abs() < 2e-7, "{set} {x}");
+                assert_eq!(erf_on(set, -x), -erf_on(set, x));
+            }
+        }
+        assert!(erf_on(InstructionSet::Portable, f32::NAN).is_nan());
+    }
+
     proptest! {
+        #[test]
+        fn every_instruction_set_has_the_same_erf(bits in any::<u32>()) {
+            let x = f32::from_bits(bits);
+            for set in InstructionSet::ALL.into_iter().filter(|set| set.is_available()) {
+                let (a, b) = (erf_on(InstructionSet::Portable, x), erf_on(set, x));
+                prop_assert!(a.to_bits() == b.to_bits() || a.is_nan() && b.is_nan(), "{x} {a} {b}");
+            }
+        }
+
         #[test]
         fn exp_is_within_two_units_in_the_last_place(x in -87.3_f32..88.3) {
             let (y, truth) = (exp_on(InstructionSet::Portable, x), f64::from(x).exp());

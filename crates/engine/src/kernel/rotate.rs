@@ -66,7 +66,8 @@ impl Kernel for Rotate<'_> {
 
 #[inline(always)]
 fn turn(head: &mut [f32], cosines: &[f32], sines: &[f32]) {
-    let (low, high) = head.split_at_mut(cosines.len());
+    // What is not turned follows what is.
+    let (low, high) = head[..2 * cosines.len()].split_at_mut(cosines.len());
     for ((low, high), (cosine, sine)) in low.iter_mut().zip(high).zip(cosines.iter().zip(sines)) {
         let (a, b) = (*low, *high);
         *low = a.mul_add(*cosine, -(b * sine));
