@@ -20,7 +20,7 @@ pub use rpc::limits;
 
 use crate::{CallId, EpochSummary, Genesis, Head, Ledger};
 use author::{Author, Request, Shared};
-use protocol::{AccountId, Block, BlockHash, NetUid};
+use protocol::{AccountId, BlockHash, NetUid};
 use std::{
     net::SocketAddr,
     path::PathBuf,
@@ -198,10 +198,7 @@ impl Replay {
         let store = store::Store::open(Some(&self.database), &self.genesis)?;
         let mut found = Replayed::default();
         for number in self.ledger.head().block.0 + 1..=store.newest()? {
-            let Some(block) = store.block(number)? else {
-                let (path, block) = (self.database.clone(), Block(number));
-                return Err(NodeError::Damaged { path, block });
-            };
+            let block = store.block(number)?.ok_or_else(|| store.damaged(number))?;
             let produced = store.replay(&mut self.ledger, &block)?;
             found.included.extend(produced.applied.iter().map(|call| call.id));
         }

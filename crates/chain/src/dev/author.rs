@@ -62,6 +62,8 @@ pub(super) struct Shared {
     pub(super) numbers: HashMap<BlockHash, u32>,
     /// The newest blocks, oldest first.
     pub(super) blocks: VecDeque<Arc<StoredBlock>>,
+    /// Bytes of the calls in them.
+    pub(super) n_block_bytes: usize,
     /// Next nonces of signers whose calls wait.
     pub(super) nonces: HashMap<AccountId, u32>,
     /// The last epochs since the node was started, oldest first.
@@ -69,6 +71,17 @@ pub(super) struct Shared {
 }
 
 impl Shared {
+    /// Adds the newest block, and drops the oldest beyond what is kept in memory.
+    fn keep(&mut self, block: StoredBlock) {
+        self.n_block_bytes += block.n_bytes();
+        self.blocks.push_back(Arc::new(block));
+        while self.blocks.len() > BLOCKS_KEPT
+            || (self.n_block_bytes > BLOCKS_KEPT_BYTES && self.blocks.len() > 1)
+        {
+            self.n_block_bytes -= self.blocks.pop_front().map_or(0, |block| block.n_bytes());
+        }
+    }
+
     /// Nonce of the account's next call, past those that wait.
     pub(super) fn next_nonce(&self, account: AccountId) -> u32 {
         if let Some(nonce) = self.nonces.get(&account) {
@@ -130,6 +143,7 @@ impl Author {
             hashes,
             numbers,
             blocks: VecDeque::new(),
+            n_block_bytes: 0,
             nonces: HashMap::new(),
             epochs: VecDeque::new(),
         };
@@ -158,7 +172,7 @@ impl Author {
                 let mut shared = write(&self.shared);
                 let changes = shared.history.difference(entries);
                 shared.history.push(number as u32, changes);
-                shared.blocks.push_back(Arc::new(block));
+                shared.keep(block);
                 continue;
             }
             let produced = self.store.replay(&mut self.ledger, &block)?;
@@ -291,15 +305,7 @@ impl Author {
         shared.history.push(number, changes);
         shared.hashes.push(head.hash);
         shared.numbers.insert(head.hash, number);
-        shared.blocks.push_back(Arc::new(block));
-        let n_bytes =
-            |block: &Arc<StoredBlock>| block.extrinsics.iter().map(Vec::len).sum::<usize>();
-        let mut n_kept_bytes: usize = shared.blocks.iter().map(n_bytes).sum();
-        while shared.blocks.len() > BLOCKS_KEPT
-            || (n_kept_bytes > BLOCKS_KEPT_BYTES && shared.blocks.len() > 1)
-        {
-            n_kept_bytes -= shared.blocks.pop_front().as_ref().map_or(0, n_bytes);
-        }
+        shared.keep(block);
         shared.epochs.extend(produced.epochs.iter().cloned());
         let n_too_many = shared.epochs.len().saturating_sub(EPOCHS_KEPT);
         shared.epochs.drain(..n_too_many);

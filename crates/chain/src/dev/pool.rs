@@ -1,6 +1,6 @@
 //! Calls that wait for a block.
 
-use crate::{CallError, CallId, Ledger, SignedCall};
+use crate::{CallError, CallId, Ledger, SignedCall, extrinsic::blake2_256};
 use protocol::{AccountId, Block};
 use std::collections::{BTreeMap, HashMap};
 
@@ -67,7 +67,8 @@ pub(super) enum Turned {
 impl Pool {
     /// Takes a call in, unless it could never enter a block.
     pub(super) fn admit(&mut self, call: SignedCall, ledger: &Ledger) -> Result<CallId, Turned> {
-        let id = call.id();
+        let bytes = call.to_bytes();
+        let id = CallId(blake2_256(&bytes));
         if self.ids.contains_key(&id) {
             return Err(Turned::Known);
         }
@@ -76,7 +77,7 @@ impl Pool {
             return Err(Turned::Stale);
         }
         let is_far = call.nonce - next >= POOL_CALLS_PER_SIGNER_MAX;
-        let n_bytes = call.to_bytes().len();
+        let n_bytes = bytes.len();
         let is_full = self.n_bytes + n_bytes > POOL_BYTES_MAX;
         if is_far || is_full || self.waiting.len() >= POOL_CALLS_MAX {
             return Err(Turned::Full);

@@ -61,6 +61,13 @@ pub(super) struct StoredBlock {
     pub(super) extrinsics: Vec<Vec<u8>>,
 }
 
+impl StoredBlock {
+    /// Bytes of the calls.
+    pub(super) fn n_bytes(&self) -> usize {
+        self.extrinsics.iter().map(Vec::len).sum()
+    }
+}
+
 /// The open file.
 pub(super) struct Store {
     connection: Connection,
@@ -182,9 +189,7 @@ impl Store {
             Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, i64>(1)? as u64))
         });
         let Some((header, time_ms)) = self.named(row.optional())? else { return Ok(None) };
-        let damaged =
-            || NodeError::Damaged { path: self.path.clone(), block: Block(number as u64) };
-        let header = Header::decode(&mut &header[..]).map_err(|_| damaged())?;
+        let header = Header::decode(&mut &header[..]).map_err(|_| self.damaged(number as u64))?;
         let select = "SELECT bytes FROM extrinsics WHERE block = ?1 ORDER BY position";
         let extrinsics = self.connection.prepare_cached(select).and_then(|mut statement| {
             let rows = statement.query_map([number], |row| row.get::<_, Vec<u8>>(0))?;
@@ -199,8 +204,7 @@ impl Store {
         ledger: &mut Ledger,
         block: &StoredBlock,
     ) -> Result<Produced, NodeError> {
-        let number = Block(block.header.number.into());
-        let damaged = || NodeError::Damaged { path: self.path.clone(), block: number };
+        let damaged = || self.damaged(block.header.number.into());
         let calls: Result<Vec<_>, _> =
             block.extrinsics.iter().map(|bytes| SignedCall::from_bytes(bytes)).collect();
         let produced = ledger.produce_block(calls.map_err(|_| damaged())?);
@@ -227,9 +231,7 @@ impl Store {
     ) -> Result<(), NodeError> {
         let done = self.connection.transaction().and_then(|transaction| {
             write_block(&transaction, produced, time_ms)?;
-            for id in gone {
-                transaction.execute("DELETE FROM pool WHERE hash = ?1", [id.0])?;
-            }
+            delete_from_pool(&transaction, gone)?;
             if let Some(state) = snapshot {
                 let block = produced.head.block.0;
                 let insert = "INSERT OR REPLACE INTO snapshots (block, state) VALUES (?1, ?2)";
@@ -257,9 +259,7 @@ impl Store {
     /// Takes calls out of the pool.
     pub(super) fn drop_from_pool(&mut self, gone: &[CallId]) -> Result<(), NodeError> {
         let done = self.connection.transaction().and_then(|transaction| {
-            for id in gone {
-                transaction.execute("DELETE FROM pool WHERE hash = ?1", [id.0])?;
-            }
+            delete_from_pool(&transaction, gone)?;
             transaction.commit()
         });
         self.named(done)
@@ -292,6 +292,11 @@ pub(super) fn stored_genesis(path: &Path) -> Result<Option<Genesis>, NodeError> 
         connection.query_row(select, [], |row| row.get(0)).optional().map_err(failed)?;
     let damaged = |_| NodeError::Damaged { path: path.to_owned(), block: Block(0) };
     text.map(|text| serde_json::from_str(&text).map_err(damaged)).transpose()
+}
+
+fn delete_from_pool(transaction: &Transaction<'_>, gone: &[CallId]) -> Sql<()> {
+    let mut delete = transaction.prepare_cached("DELETE FROM pool WHERE hash = ?1")?;
+    gone.iter().try_for_each(|id| delete.execute([id.0]).map(drop))
 }
 
 fn write_block(transaction: &Transaction<'_>, produced: &Produced, time_ms: u64) -> Sql<()> {

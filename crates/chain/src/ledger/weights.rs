@@ -46,8 +46,8 @@ impl Ledger {
         if self.total_stake(hotkey) < subnet.hyperparameters.stake_threshold_rao {
             return Err(CallError::NotEnoughStakeToSetWeights);
         }
-        subnet.check_sender(slot, uids == [own], version_key, now)?;
         let is_self_weight = uids == [own];
+        subnet.check_sender(slot, is_self_weight, version_key, now)?;
         let row = subnet.row(uids, weights, is_self_weight)?;
         // Revealed weights are as old as their commit, which was the update.
         let is_update = !subnet.hyperparameters.commit_reveal;
