@@ -218,15 +218,6 @@ impl Fields {
         }
     }
 
-    /// An object that stays, to take single members out of it.
-    pub(crate) fn peek_object(&mut self, key: &str) -> Option<Peek<'_>> {
-        let place = format!("{}{key}.", self.place);
-        match self.members.get_mut(key) {
-            Some(Value::Object(members)) => Some(Peek { members, place }),
-            _ => None,
-        }
-    }
-
     /// Checks the keys that say which class of transformers a model is.
     pub(crate) fn check_class(&mut self, class: &str) -> Result<(), Reason> {
         match self.members.remove("architectures") {
@@ -278,20 +269,6 @@ impl Fields {
     fn refuse_value<T>(&self, key: &str, value: &Value, expected: &str) -> Result<T, Reason> {
         let place = &self.place;
         refuse(ConfigRefused, format!("`{place}{key}` is {}, not {expected}", Shown(value)))
-    }
-}
-
-/// A part of a config that somebody else will read whole.
-pub(crate) struct Peek<'a> {
-    members: &'a mut BTreeMap<String, Value>,
-    place: String,
-}
-
-impl Peek<'_> {
-    /// Takes a number within a range.
-    pub(crate) fn real(self, key: &str, range: RangeInclusive<f64>) -> Result<Option<f64>, Reason> {
-        let taken = self.members.remove(key).map(|value| (key.to_owned(), value));
-        Fields::of(taken.into_iter().collect(), self.place).real(key, range)
     }
 }
 

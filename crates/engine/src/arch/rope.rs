@@ -26,8 +26,9 @@ enum Scaling {
 impl Rope {
     /// Reads `rope_parameters`, or `rope_theta` and `rope_scaling` as older files spell it.
     pub(crate) fn read(fields: &mut Fields, head_size: usize) -> Result<Self, Reason> {
-        let outer = fields.real("rope_theta", 1.0..=THETA_MAX)?;
-        Self::read_rest(fields, outer, head_size)
+        let theta = fields.real("rope_theta", 1.0..=THETA_MAX)?;
+        let parameters = Parameters::read(fields, theta, false)?;
+        Ok(Self::new(parameters.theta, head_size, &parameters.scaling))
     }
 
     /// The same for models that turn a share of each head, in GPT-NeoX's spelling.
@@ -38,47 +39,15 @@ impl Rope {
         head_size: usize,
         usual: f64,
     ) -> Result<Self, Reason> {
-        let outer = fields.real("rotary_emb_base", 1.0..=THETA_MAX)?;
-        let old = fields.real("rotary_pct", 0.0..=1.0)?;
-        let new = match fields.peek_object("rope_parameters") {
-            Some(inner) => inner.real("partial_rotary_factor", 0.0..=1.0)?,
-            None => None,
-        };
-        if let (Some(new), Some(old)) = (new, old)
-            && new != old
-        {
-            return inconsistent(format!("`rotary_pct` is {old} in one place, {new} in another"));
-        }
-        let share = new.or(old).unwrap_or(usual);
+        let theta = fields.real("rotary_emb_base", 1.0..=THETA_MAX)?;
+        let outer = fields.real("rotary_pct", 0.0..=1.0)?;
+        let parameters = Parameters::read(fields, theta, true)?;
+        let share = agreed("rotary_pct", outer, parameters.share)?.unwrap_or(usual);
         let width = (head_size as f64 * share) as usize;
         if width < 2 || !width.is_multiple_of(2) {
             return inconsistent(format!("{width} of {head_size} numbers of a head are turned"));
         }
-        Self::read_rest(fields, outer, width)
-    }
-
-    fn read_rest(
-        fields: &mut Fields,
-        outer: Option<f64>,
-        head_size: usize,
-    ) -> Result<Self, Reason> {
-        let new = fields.object("rope_parameters")?;
-        let old = fields.object("rope_scaling")?;
-        if new.is_some() && old.is_some() {
-            return inconsistent("`rope_parameters` and `rope_scaling` are both there");
-        }
-        let (inner, scaling) = match new.or(old) {
-            Some(fields) => read_scaling(fields)?,
-            None => (None, Scaling::None),
-        };
-        if let (Some(outer), Some(inner)) = (outer, inner)
-            && outer != inner
-        {
-            return inconsistent(format!(
-                "`rope_theta` is {outer} in one place, {inner} in another"
-            ));
-        }
-        Ok(Self::new(inner.or(outer).unwrap_or(10_000.0), head_size, &scaling))
+        Ok(Self::new(parameters.theta, width, &parameters.scaling))
     }
 
     /// The definition is transformers': each step below rounds to `f32` once.
@@ -92,8 +61,46 @@ impl Rope {
     }
 }
 
-fn read_scaling(mut fields: Fields) -> Result<(Option<f64>, Scaling), Reason> {
-    let theta = fields.real("rope_theta", 1.0..=THETA_MAX)?;
+/// What a config says of the rotation.
+struct Parameters {
+    theta: f64,
+    /// Share of a head that is turned, where the parameters themselves name one.
+    share: Option<f64>,
+    scaling: Scaling,
+}
+
+impl Parameters {
+    /// Reads the object of parameters in either spelling; `theta` is what stands outside of it.
+    fn read(fields: &mut Fields, theta: Option<f64>, is_partial: bool) -> Result<Self, Reason> {
+        let new = fields.object("rope_parameters")?;
+        let old = fields.object("rope_scaling")?;
+        if new.is_some() && old.is_some() {
+            return inconsistent("`rope_parameters` and `rope_scaling` are both there");
+        }
+        let (mut inner, mut share, mut scaling) = (None, None, Scaling::None);
+        if let Some(mut fields) = new.or(old) {
+            inner = fields.real("rope_theta", 1.0..=THETA_MAX)?;
+            if is_partial {
+                share = fields.real("partial_rotary_factor", 0.0..=1.0)?;
+            }
+            scaling = read_scaling(fields)?;
+        }
+        let theta = agreed("rope_theta", theta, inner)?.unwrap_or(10_000.0);
+        Ok(Self { theta, share, scaling })
+    }
+}
+
+/// A number that may stand in two places, which must then agree.
+fn agreed(key: &str, outer: Option<f64>, inner: Option<f64>) -> Result<Option<f64>, Reason> {
+    if let (Some(outer), Some(inner)) = (outer, inner)
+        && outer != inner
+    {
+        return inconsistent(format!("`{key}` is {outer} in one place, {inner} in another"));
+    }
+    Ok(inner.or(outer))
+}
+
+fn read_scaling(mut fields: Fields) -> Result<Scaling, Reason> {
     let kind = match (fields.text("rope_type")?, fields.text("type")?) {
         (Some(new), Some(old)) if new != old => {
             return inconsistent("`rope_type` and `type` contradict each other");
@@ -107,7 +114,7 @@ fn read_scaling(mut fields: Fields) -> Result<(Option<f64>, Scaling), Reason> {
         _ => return inconsistent(format!("the rope type `{}` is not supported", shorten(&kind))),
     };
     fields.finish()?;
-    Ok((theta, scaling))
+    Ok(scaling)
 }
 
 fn read_llama3(fields: &mut Fields) -> Result<Scaling, Reason> {
@@ -156,6 +163,22 @@ mod tests {
     fn plain_frequencies_are_powers_of_the_base() {
         let rope = Rope::new(10_000.0, 8, &Scaling::None);
         assert_eq!(rope.frequencies, [1.0, 0.1, 0.01, 0.001]);
+    }
+
+    #[test]
+    fn the_share_that_is_turned_counts_wherever_a_config_names_it() {
+        let n_pairs = |config: &str| {
+            let mut fields = Fields::parse(config.as_bytes()).unwrap();
+            Rope::read_partial(&mut fields, 16, 0.25).map(|rope| rope.frequencies.len())
+        };
+        assert_eq!(n_pairs("{}").unwrap(), 2, "as usual");
+        assert_eq!(n_pairs(r#"{"rotary_pct": 0.5}"#).unwrap(), 4);
+        for key in ["rope_parameters", "rope_scaling"] {
+            let config = format!(r#"{{"{key}": {{"partial_rotary_factor": 1.0}}}}"#);
+            assert_eq!(n_pairs(&config).unwrap(), 8, "{key}");
+        }
+        let torn = r#"{"rotary_pct": 0.5, "rope_parameters": {"partial_rotary_factor": 1.0}}"#;
+        assert!(n_pairs(torn).unwrap_err().detail.contains("rotary_pct"));
     }
 
     #[test]
