@@ -1,8 +1,13 @@
 //! What goes to the terminal besides data: log lines on stderr, and the end on Ctrl-C.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use indicatif::{ProgressBar, ProgressStyle};
+use std::{
+    io::IsTerminal as _,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 use tracing_subscriber::EnvFilter;
 
@@ -49,4 +54,17 @@ pub fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
 /// Prints one JSON document on a line of its own, for whoever reads along.
 pub fn print_json_line(value: &impl serde::Serialize) -> anyhow::Result<()> {
     print(&(serde_json::to_string(value)? + "\n"))
+}
+
+/// A line that shows that something is going on; nothing where nobody looks.
+pub fn spinner(message: &str) -> ProgressBar {
+    if !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::new_spinner().with_message(message.to_owned());
+    if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} {elapsed}") {
+        bar.set_style(style);
+    }
+    bar.enable_steady_tick(Duration::from_millis(100));
+    bar
 }

@@ -7,7 +7,7 @@ pub use keys::Keys;
 use crate::{
     args::{CreateWalletArgs, ImportWalletArgs, ListWalletsArgs, WalletCommand, WalletCommandArgs},
     failure::HintExt as _,
-    terminal::{print, print_json},
+    terminal::{print, print_json, spinner},
 };
 use anyhow::Context as _;
 use chain::{
@@ -79,7 +79,7 @@ fn seal(
     phrase: &Phrase,
     password: Option<&Zeroizing<String>>,
 ) -> anyhow::Result<AccountId> {
-    let bar = keys::spinner("encrypting the coldkey");
+    let bar = spinner("encrypting the coldkey");
     let password = password.map(|password| password.as_str());
     let account = wallet.create_coldkey(phrase, password, Existing::Keep);
     bar.finish_and_clear();

@@ -4,12 +4,11 @@ use crate::{
     args::{EndpointArgs, Network, SignArgs},
     command::wallet::Keys,
     failure::{HintExt as _, Interrupted, hinted},
-    terminal::{self, print, print_json},
+    terminal::{self, print, print_json, spinner},
 };
 use chain::{
     Call, CallError, CallId, CallStatus, Chain as _, ClientConfig, Keypair, SubstrateChain,
 };
-use indicatif::{ProgressBar, ProgressStyle};
 use protocol::Block;
 use serde::Serialize;
 use std::{
@@ -27,9 +26,12 @@ const TICK: Duration = Duration::from_millis(200);
 /// How long a command tries to reach an endpoint.
 const PATIENCE: Duration = Duration::from_secs(4);
 
-/// Names and endpoints of the chains that have names.
-fn endpoint(network: Network) -> &'static str {
-    match network {
+/// Where the chain of the options is.
+fn url(args: &EndpointArgs) -> &str {
+    if let Some(url) = &args.chain {
+        return url;
+    }
+    match args.network {
         Network::Local => "ws://127.0.0.1:9944",
         Network::Test => "wss://test.finney.opentensor.ai:443",
         Network::Finney => "wss://entrypoint-finney.opentensor.ai:443",
@@ -38,7 +40,7 @@ fn endpoint(network: Network) -> &'static str {
 
 /// Connects to the chain of the options.
 pub fn connect(args: &EndpointArgs) -> anyhow::Result<SubstrateChain> {
-    let url = args.chain.as_deref().unwrap_or_else(|| endpoint(args.network));
+    let url = url(args);
     anyhow::ensure!(
         url.starts_with("ws://") || url.starts_with("wss://"),
         "`{url}` is not the address of a chain: it begins with ws:// or wss://"
@@ -52,19 +54,6 @@ pub fn connect(args: &EndpointArgs) -> anyhow::Result<SubstrateChain> {
     } else {
         "look at the address, and at whether the endpoint is up"
     })
-}
-
-/// A line that shows that something is going on; nothing where nobody looks.
-fn spinner(message: &str) -> ProgressBar {
-    if !std::io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let bar = ProgressBar::new_spinner().with_message(message.to_owned());
-    if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} {elapsed}") {
-        bar.set_style(style);
-    }
-    bar.enable_steady_tick(Duration::from_millis(100));
-    bar
 }
 
 /// A connection with keys.
@@ -195,7 +184,7 @@ fn hex_of(id: &CallId) -> String {
 
 /// Whether what is spent there is worth something: everywhere but on this machine.
 fn is_public(args: &EndpointArgs) -> bool {
-    let url = args.chain.as_deref().unwrap_or_else(|| endpoint(args.network));
+    let url = url(args);
     let host = url.split("://").nth(1).unwrap_or(url);
     !["127.0.0.1", "localhost", "[::1]"].iter().any(|local| {
         host.strip_prefix(local).is_some_and(|rest| rest.is_empty() || rest.starts_with([':', '/']))

@@ -1,15 +1,13 @@
 //! The keys that a command line names.
 
-use crate::{args::WalletArgs, failure::HintExt as _};
+use crate::{args::WalletArgs, failure::HintExt as _, terminal::spinner};
 use anyhow::Context as _;
 use chain::{Keypair, Wallet, wallet::Password};
-use indicatif::ProgressBar;
 use protocol::AccountId;
 use std::{
     env,
     io::IsTerminal as _,
     path::{Path, PathBuf},
-    time::Duration,
 };
 use zeroize::Zeroizing;
 
@@ -124,14 +122,4 @@ pub fn new_password(no_password: bool) -> anyhow::Result<Option<Zeroizing<String
     let again = ask("The same again: ").context("cannot ask for a password")?;
     anyhow::ensure!(*password == *again, "the two passwords differ; nothing was written");
     Ok(Some(password))
-}
-
-/// A line that shows that something is going on; nothing where nobody looks.
-pub fn spinner(message: &'static str) -> ProgressBar {
-    if !std::io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let bar = ProgressBar::new_spinner().with_message(message);
-    bar.enable_steady_tick(Duration::from_millis(100));
-    bar
 }
