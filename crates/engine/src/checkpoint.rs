@@ -8,7 +8,7 @@ mod header;
 mod index;
 
 use crate::error::{Error, Stop, refuse};
-use header::{Entry, TENSORS_MAX, header_length};
+use header::{Entry, HEADER_BYTES_MAX, TENSORS_MAX, header_length};
 use protocol::ReasonCode::{FileRefused, HeaderRefused, TensorMismatch, TooLarge};
 use std::{
     collections::BTreeMap,
@@ -21,8 +21,9 @@ use std::{
 
 /// Longest `config.json`.
 const CONFIG_BYTES_MAX: u64 = 256 << 10;
-/// Most files that the parameters are spread over.
-const SHARDS_MAX: usize = 1_000;
+/// Most files that the parameters are spread over: all are open at once, and a process may have
+/// no more than 1,024.
+const SHARDS_MAX: usize = 256;
 /// Tensor to file.
 type Index = BTreeMap<String, String>;
 
@@ -87,6 +88,8 @@ pub(crate) struct Checkpoint {
     pub(crate) config: Vec<u8>,
     pub(crate) tensors: BTreeMap<String, Tensor>,
     pub(crate) size_bytes: u64,
+    /// Bytes of the headers of all files so far.
+    header_bytes: u64,
     files: Vec<(PathBuf, File)>,
 }
 
@@ -116,8 +119,8 @@ impl Checkpoint {
             return refuse(FileRefused, format!("`{CONFIG}` has {config_bytes} bytes"));
         }
         let config = read_start(&config, &dir.join(CONFIG), config_bytes)?;
-        let mut checkpoint =
-            Self { config, tensors: BTreeMap::new(), size_bytes, files: Vec::new() };
+        let (tensors, files) = (BTreeMap::new(), Vec::new());
+        let mut checkpoint = Self { config, tensors, size_bytes, header_bytes: 0, files };
         for (name, (file, n_bytes)) in names.iter().zip(opened) {
             checkpoint.add_file(dir.join(name), file, n_bytes)?;
         }
@@ -144,6 +147,11 @@ impl Checkpoint {
             Ok(header_bytes) => header_bytes,
             Err(detail) => return refuse_header(detail),
         };
+        // Together no longer than one may be: many files must not make many long headers.
+        self.header_bytes += header_bytes;
+        if self.header_bytes > HEADER_BYTES_MAX {
+            return refuse_header(format!("the headers of all files exceed {HEADER_BYTES_MAX}"));
+        }
         let data_start = 8 + header_bytes;
         let header = read_start(&file, &path, data_start)?;
         let entries = match header::scan(&header[8..], n_bytes - data_start) {
@@ -182,7 +190,7 @@ impl Checkpoint {
 
 /// Names of the files with parameters in order, and the index if there is one.
 fn parameter_files(dir: &Path) -> Result<(Vec<String>, Option<Index>), Stop> {
-    match (dir.join(SINGLE).exists(), dir.join(INDEX).exists()) {
+    match (is_there(dir, SINGLE)?, is_there(dir, INDEX)?) {
         (true, false) => Ok((vec![SINGLE.to_owned()], None)),
         (false, true) => {
             let (file, n_bytes) = open_file(dir, INDEX)?;
@@ -208,14 +216,31 @@ fn parameter_files(dir: &Path) -> Result<(Vec<String>, Option<Index>), Stop> {
     }
 }
 
+/// Whether the folder has an entry of this name, be it a link that leads nowhere.
+fn is_there(dir: &Path, name: &str) -> Result<bool, Error> {
+    let path = dir.join(name);
+    match fs::symlink_metadata(&path) {
+        Ok(_) => Ok(true),
+        Err(source) if source.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(source) => Err(read_error(&path, source)),
+    }
+}
+
+/// Opens a regular file, also through links: the cache of a hub is made of them.
+///
+/// A stranger has no say in where a link leads: what takes models in makes none. Links are
+/// found only in folders of the operator's own, and what they lead to is judged like any file.
 fn open_file(dir: &Path, name: &str) -> Result<(File, u64), Stop> {
+    if !is_there(dir, name)? {
+        return refuse(FileRefused, format!("`{name}` is missing"));
+    }
     let path = dir.join(name);
     // Asked before opening: opening a pipe would wait for its writer.
     match fs::metadata(&path) {
         Ok(metadata) if metadata.is_file() => (),
         Ok(_) => return refuse(FileRefused, format!("`{name}` is not a regular file")),
-        Err(source) if source.kind() == io::ErrorKind::NotFound => {
-            return refuse(FileRefused, format!("`{name}` is missing"));
+        Err(_) if path.is_symlink() => {
+            return refuse(FileRefused, format!("`{name}` is a link that leads nowhere"));
         }
         Err(source) => return Err(read_error(&path, source).into()),
     }

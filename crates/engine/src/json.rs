@@ -323,10 +323,20 @@ impl<'a> Scanner<'a> {
     }
 }
 
-/// At most 60 characters of a stranger's text.
+/// At most 60 characters of a stranger's text, the invisible ones spelled out.
+///
+/// Names end up in terminals and on pages, where one that turns the direction of writing would
+/// make the rest of a line read as something else.
 pub(crate) fn shorten(text: &str) -> String {
-    let mut short: String = text.chars().take(60).collect();
-    if short.len() < text.len() {
+    let mut characters = text.chars();
+    let mut short = String::new();
+    for character in characters.by_ref().take(60) {
+        match character {
+            '"' | '\'' | '\\' => short.push(character),
+            other => short.extend(other.escape_debug()),
+        }
+    }
+    if characters.next().is_some() {
         short.push('…');
     }
     short
@@ -401,6 +411,14 @@ mod tests {
             assert!(Value::parse(text.as_bytes()).is_err(), "{}", shorten(text));
         }
         assert!(Value::parse(b"\"\xff\"").is_err());
+    }
+
+    #[test]
+    fn attack_invisible_characters_of_a_stranger_are_spelled_out() {
+        assert_eq!(shorten("wé \"q\" \\ 'x'"), "wé \"q\" \\ 'x'");
+        assert_eq!(shorten("a\u{202e}b\0\u{200b}\n"), r"a\u{202e}b\0\u{200b}\n");
+        assert_eq!(shorten(&"é".repeat(60)), "é".repeat(60));
+        assert_eq!(shorten(&"é".repeat(61)), "é".repeat(60) + "…");
     }
 
     proptest! {

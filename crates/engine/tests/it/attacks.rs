@@ -20,16 +20,16 @@ use std::{
 use tempfile::TempDir;
 
 /// Most bytes that a verdict on a small folder may take.
-const BYTES_MAX: usize = 1 << 20;
+pub(crate) const BYTES_MAX: usize = 1 << 20;
 /// Longest time that a verdict may take.
-const TIME_MAX: Duration = Duration::from_secs(2);
+pub(crate) const TIME_MAX: Duration = Duration::from_secs(2);
 
-fn tiny() -> Recipe {
+pub(crate) fn tiny() -> Recipe {
     Recipe::small(16, 2, 20)
 }
 
 /// A good folder whose config has other values; null removes a key.
-fn with_config(changes: &Value) -> TempDir {
+pub(crate) fn with_config(changes: &Value) -> TempDir {
     let dir = folder(&tiny());
     let mut config = tiny().config();
     for (key, value) in changes.as_object().unwrap() {
@@ -40,7 +40,7 @@ fn with_config(changes: &Value) -> TempDir {
 }
 
 /// A folder whose tensors were changed after the fact.
-fn with_tensors(recipe: &Recipe, change: impl FnOnce(&mut Vec<Tensor>)) -> TempDir {
+pub(crate) fn with_tensors(recipe: &Recipe, change: impl FnOnce(&mut Vec<Tensor>)) -> TempDir {
     let dir = tempfile::tempdir().unwrap();
     let mut tensors = recipe.tensors();
     change(&mut tensors);
@@ -49,7 +49,7 @@ fn with_tensors(recipe: &Recipe, change: impl FnOnce(&mut Vec<Tensor>)) -> TempD
 }
 
 /// Refused within the bounds of time and memory.
-fn assert_refused_cheaply(dir: &Path, code: ReasonCode, because: &str) {
+pub(crate) fn assert_refused_cheaply(dir: &Path, code: ReasonCode, because: &str) {
     let start = Instant::now();
     let (verdict, n_bytes) = peak_bytes(|| inspect(dir, &no_limits()).unwrap());
     assert!(start.elapsed() < TIME_MAX, "{:?} took {:?}", verdict, start.elapsed());

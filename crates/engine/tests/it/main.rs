@@ -1,11 +1,17 @@
 //! The engine from outside: published files in, losses or refusals out.
 
+mod attack_configs;
+mod attack_files;
+mod attack_json;
+mod attack_names;
+mod attack_shapes;
 mod attacks;
 mod fuzz;
 mod generation;
 mod golden;
 mod identity;
 mod memory;
+mod published;
 mod reference;
 mod writer;
 

@@ -15,6 +15,7 @@ static TALLY: Tally = Tally;
 thread_local! {
     static HELD: Cell<isize> = const { Cell::new(0) };
     static PEAK: Cell<isize> = const { Cell::new(0) };
+    static LARGEST: Cell<isize> = const { Cell::new(0) };
 }
 
 fn note(n_bytes: isize) {
@@ -22,6 +23,7 @@ fn note(n_bytes: isize) {
     let _ = HELD.try_with(|held| {
         held.set(held.get() + n_bytes);
         let _ = PEAK.try_with(|peak| peak.set(peak.get().max(held.get())));
+        let _ = LARGEST.try_with(|largest| largest.set(largest.get().max(n_bytes)));
     });
 }
 
@@ -46,4 +48,11 @@ pub(crate) fn peak_bytes<T>(work: impl FnOnce() -> T) -> (T, usize) {
     PEAK.set(before);
     let result = work();
     (result, usize::try_from(PEAK.get() - before).unwrap())
+}
+
+/// The largest single piece that `work` asked for on this thread.
+pub(crate) fn largest_bytes<T>(work: impl FnOnce() -> T) -> (T, usize) {
+    LARGEST.set(0);
+    let result = work();
+    (result, usize::try_from(LARGEST.get()).unwrap())
 }
