@@ -4,8 +4,8 @@
 //! Parameters are read on demand with bounded buffers, never mapped: a file that shrinks under
 //! the reader gives an [`Error`], not a crash.
 
-mod header;
-mod index;
+pub(crate) mod header;
+pub(crate) mod index;
 
 use crate::error::{Error, Stop, refuse};
 use header::{Entry, HEADER_BYTES_MAX, TENSORS_MAX, header_length};

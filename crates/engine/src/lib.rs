@@ -23,6 +23,8 @@ mod config;
 pub mod error;
 mod evaluate;
 mod forward;
+#[doc(hidden)]
+pub mod fuzzing;
 mod generate;
 mod health;
 mod json;

@@ -11,6 +11,7 @@ mod generation;
 mod golden;
 mod identity;
 mod memory;
+mod mutate;
 mod published;
 mod reference;
 mod writer;
