@@ -206,8 +206,10 @@ fn parameter_files(dir: &Path) -> Result<(Vec<String>, Option<Index>), Stop> {
             let mut names: Vec<String> = index.values().cloned().collect();
             names.sort();
             names.dedup();
-            if names.is_empty() || names.len() > SHARDS_MAX {
-                return refuse(FileRefused, format!("`{INDEX}` names {} files", names.len()));
+            let n_files = names.len();
+            if !(1..=SHARDS_MAX).contains(&n_files) {
+                let detail = format!("`{INDEX}` names {n_files} files, not 1 to {SHARDS_MAX}");
+                return refuse(FileRefused, detail);
             }
             Ok((names, Some(index)))
         }

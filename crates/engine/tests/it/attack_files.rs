@@ -5,7 +5,7 @@ use crate::{
     attacks::{TIME_MAX, assert_refused_cheaply, tiny},
     folder, load,
     memory::peak_bytes,
-    published::{INDEX, Published, file, one_each, shard_name},
+    published::{INDEX, Published, RawTensor, file, one_each, shard_name},
 };
 use engine::{inspect, no_limits, scan};
 use protocol::ReasonCode::{FileRefused, HeaderRefused, TensorMismatch, TooLarge};
@@ -157,7 +157,9 @@ fn attack_long_headers_of_any_kind_are_judged_in_little_memory() {
         sparse(&dir.path().join("model.safetensors"), &bytes, 900 << 20);
         let start = Instant::now();
         let (verdict, n_bytes) = peak_bytes(|| inspect(dir.path(), &no_limits()).unwrap());
-        assert!(start.elapsed() < TIME_MAX, "{because}: {:?}", start.elapsed());
+        let elapsed = start.elapsed();
+        eprintln!("{because}: {elapsed:?}, {n_bytes} bytes");
+        assert!(elapsed < TIME_MAX, "{because}: {elapsed:?}");
         assert!(n_bytes < 64 << 20, "{because}: {n_bytes} bytes");
         let reason = verdict.unwrap_err();
         assert_eq!(reason.code, HeaderRefused);
@@ -210,6 +212,27 @@ fn attack_more_files_than_may_be_open_at_once_are_refused_before_any_is_opened()
         assert_eq!(verdict.unwrap_err().code, FileRefused);
         assert_refused(dir.path(), FileRefused, because);
     }
+}
+
+/// As many tensors in as many files with names as long as all limits together allow.
+#[test]
+fn attack_the_most_that_files_may_hold_is_judged_in_little_memory() {
+    let tensor =
+        RawTensor { name: String::new(), dtype: "F32".into(), shape: vec![1], bytes: vec![0; 4] };
+    let name = |i: usize| format!("{i:0200}");
+    let named = |i: usize| RawTensor { name: name(i), ..tensor.clone() };
+    let tensors = (0..20_000).map(named).collect();
+    let dir = Published { tensors, ..one_each().remove(0) }.write_shards(256);
+    let start = Instant::now();
+    let (verdict, n_bytes) = peak_bytes(|| inspect(dir.path(), &no_limits()).unwrap());
+    let elapsed = start.elapsed();
+    eprintln!("{elapsed:?}, {n_bytes} bytes");
+    assert!(elapsed < TIME_MAX && n_bytes < 64 << 20, "{elapsed:?}, {n_bytes} bytes");
+    assert_eq!(verdict.unwrap_err().code, TensorMismatch);
+    // One more is too many, in the index already.
+    let tensors = (0..20_001).map(named).collect();
+    let dir = Published { tensors, ..one_each().remove(0) }.write_shards(256);
+    assert_refused(dir.path(), FileRefused, "more than 20000 tensors");
 }
 
 #[test]
