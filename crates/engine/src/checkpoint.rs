@@ -127,6 +127,21 @@ impl Checkpoint {
         Ok(checkpoint)
     }
 
+    /// Gives names their prefix where a model is published without it; `example` has it.
+    ///
+    /// The head stands beside the body and has none.
+    pub(crate) fn complete_names(&mut self, prefix: &str, example: &str) {
+        let short = example.strip_prefix(prefix).unwrap_or(example);
+        if self.tensors.contains_key(example) || !self.tensors.contains_key(short) {
+            return;
+        }
+        let complete = |(name, tensor): (String, Tensor)| {
+            let is_head = name.starts_with("lm_head.");
+            (if is_head { name } else { format!("{prefix}{name}") }, tensor)
+        };
+        self.tensors = std::mem::take(&mut self.tensors).into_iter().map(complete).collect();
+    }
+
     /// Reads bytes `from..from + buffer.len()` of a tensor.
     pub(crate) fn read(&self, tensor: &Tensor, from: u64, buffer: &mut [u8]) -> Result<(), Error> {
         let (path, file) = &self.files[tensor.file];

@@ -2,9 +2,11 @@
 
 use crate::{
     InstructionSet, Model,
-    batch::{Batch, WorkSpace},
+    batch::{Batch, Memory, WorkSpace},
     error::{Error, Stop, judge, refuse},
     forward::Forward,
+    kernel::head::RowLoss,
+    parameters::Parameters,
     pool,
 };
 use protocol::{
@@ -42,6 +44,14 @@ pub struct EvaluateOptions<'a> {
     pub progress: Option<&'a (dyn Fn(Progress) + Sync)>,
     /// Set from elsewhere to stop: the call ends with [`Error::Cancelled`] at the next layer.
     pub cancelled: Option<&'a AtomicBool>,
+}
+
+impl<'a> EvaluateOptions<'a> {
+    /// Whether the call was cancelled.
+    pub(crate) fn is_cancelled(&self) -> impl Fn() -> bool + use<'a> {
+        let cancelled = self.cancelled;
+        move || cancelled.is_some_and(|flag| flag.load(Ordering::Relaxed))
+    }
 }
 
 impl Default for EvaluateOptions<'_> {
@@ -108,8 +118,10 @@ impl Model {
         }
         let Some(longest) = sequences.iter().map(Vec::len).max() else { return Ok(Vec::new()) };
         let angles = self.angles(longest)?;
+        let is_cancelled = options.is_cancelled();
         let evaluation = Evaluation {
-            forward: self.forward(angles.as_deref(), options.instructions.check()?),
+            forward: self.forward(angles.as_deref(), options.instructions.check()?, &is_cancelled),
+            parameters: self.parameters(),
             options,
             sequences,
             done: Mutex::new(Progress {
@@ -192,6 +204,7 @@ fn group(sequences: &[Vec<u32>], options: &EvaluateOptions<'_>) -> Vec<Range<usi
 /// One call, shared by its threads.
 struct Evaluation<'a> {
     forward: Forward<'a>,
+    parameters: &'a Parameters,
     options: &'a EvaluateOptions<'a>,
     sequences: &'a [Vec<u32>],
     done: Mutex<Progress>,
@@ -232,16 +245,21 @@ impl Evaluation<'_> {
 
     /// The loss of every row; that of a sequence's last row means nothing.
     fn nats(&self, sequences: &[Vec<u32>], spaces: &mut [WorkSpace]) -> Result<Vec<f64>, Error> {
-        let Forward { architecture, parameters, .. } = self.forward;
+        let Self { parameters, forward, .. } = self;
         let tokens: Vec<&[u32]> = sequences.iter().map(Vec::as_slice).collect();
-        let mut batch = Batch::start(architecture, parameters, &tokens, 0)?;
-        let is_cancelled =
-            || self.options.cancelled.is_some_and(|flag| flag.load(Ordering::Relaxed));
-        self.forward.layers(&mut batch, spaces, &is_cancelled)?;
+        let mut batch = Batch::start(forward.architecture, parameters, &tokens, 0)?;
+        let mut memory = Memory::new(forward.architecture, &batch, false)?;
+        forward.norm_rows(parameters.rows.norm.as_ref(), &mut batch, spaces)?;
+        for layer in parameters.layers.iter().enumerate() {
+            forward.layer(layer, (&mut batch, &mut memory), spaces)?;
+        }
+        forward.norm_rows(parameters.final_norm.as_ref(), &mut batch, spaces)?;
         let successors = tokens.iter().flat_map(|tokens| tokens[1..].iter().chain([&0]));
         let targets: Vec<u32> = successors.copied().collect();
-        let losses = self.forward.losses(&mut batch, spaces, &targets);
-        Ok(losses.into_iter().map(|loss| loss.nats()).collect())
+        let mut losses = vec![RowLoss::START; targets.len()];
+        let head = (&parameters.head, &(0..forward.architecture.vocabulary));
+        forward.losses(head, &mut batch, spaces, (&targets, &mut losses))?;
+        Ok(losses.into_iter().map(RowLoss::nats).collect())
     }
 
     fn report(&self, sequences: &[Vec<u32>]) {

@@ -2,11 +2,10 @@
 
 use crate::{
     EvaluateOptions, Model,
-    batch::{Batch, WorkSpace},
+    batch::{Batch, Memory, WorkSpace},
     error::{Error, Stop, judge, refuse},
 };
 use protocol::{Reason, ReasonCode::NonFiniteLoss};
-use std::sync::atomic::Ordering;
 
 impl Model {
     /// The `n_tokens` tokens that follow each prompt when the likeliest is always taken.
@@ -42,19 +41,24 @@ impl Model {
             return Ok(vec![Vec::new(); prompts.len()]);
         }
         let angles = self.angles(longest)?;
-        let forward = self.forward(angles.as_deref(), options.instructions.check()?);
-        let is_cancelled = || options.cancelled.is_some_and(|flag| flag.load(Ordering::Relaxed));
+        let is_cancelled = options.is_cancelled();
+        let forward = self.forward(angles.as_deref(), options.instructions.check()?, &is_cancelled);
         let (architecture, parameters) = (self.architecture(), self.parameters());
         let mut batch = Batch::start(architecture, parameters, prompts, n_tokens)?;
+        let mut memory = Memory::new(architecture, &batch, true)?;
         let n_busy = self.n_busy(batch.n_rows(), options.threads.max(1));
         let spaces = (0..n_busy).map(|_| WorkSpace::new(architecture, longest));
         let mut spaces = spaces.collect::<Result<Vec<_>, Error>>()?;
 
         let mut generated = vec![Vec::with_capacity(n_tokens); prompts.len()];
         for step in 0..n_tokens {
-            forward.layers(&mut batch, &mut spaces, &is_cancelled)?;
+            forward.norm_rows(parameters.rows.norm.as_ref(), &mut batch, &mut spaces)?;
+            for layer in parameters.layers.iter().enumerate() {
+                forward.layer(layer, (&mut batch, &mut memory), &mut spaces)?;
+            }
             batch.keep_last_rows();
-            let logits = forward.logits(&mut batch, &mut spaces[0])?;
+            forward.norm_rows(parameters.final_norm.as_ref(), &mut batch, &mut spaces)?;
+            let logits = forward.logits(&parameters.head, &mut batch, &mut spaces[0])?;
             let rows = logits.chunks_exact(logits.len() / prompts.len());
             let mut tokens = Vec::with_capacity(prompts.len());
             for logits in rows.take(prompts.len()) {

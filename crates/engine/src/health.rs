@@ -45,13 +45,13 @@ fn try_scan(dir: &Path, limits: &ModelLimits) -> Result<Scan, Stop> {
             sha256: digest(&checkpoint, name, tensor, &mut buffer)?,
         });
     }
-    if let Head::Tied { copy } = &architecture.head {
+    if let Head::Tied { copy, .. } = &architecture.head {
         let content = |name: &str| {
             let found = digests.iter().find(|digest| digest.name == name);
             found.map(|digest| (&digest.dtype, digest.sha256))
         };
-        if content(copy).is_some_and(|copy| Some(copy) != content(&architecture.embedding)) {
-            return Err(untied(&architecture.embedding, copy).into());
+        if content(copy).is_some_and(|copy| Some(copy) != content(&architecture.embedding.table)) {
+            return Err(untied(&architecture.embedding.table, copy).into());
         }
     }
     Ok(Scan { tensor_root: tensor_root(&Digest::of(&checkpoint.config), &digests) })

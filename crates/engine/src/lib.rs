@@ -33,7 +33,7 @@ mod parameters;
 mod pool;
 mod sanity;
 
-pub use arch::ARCHITECTURES;
+pub use arch::architectures;
 pub use checkpoint::Dtype;
 pub use error::Error;
 pub use evaluate::{EvaluateOptions, Progress, SequenceLoss};

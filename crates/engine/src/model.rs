@@ -1,7 +1,7 @@
 //! A published model: what it says about itself, and its parameters ready to run.
 
 use crate::{
-    arch::{ARCHITECTURES, Architecture, Head, Positions},
+    arch::{Architecture, Parameter, Positions, architectures},
     batch::Strides,
     checkpoint::{Checkpoint, Dtype},
     error::{Error, Stop, judge, refuse},
@@ -61,7 +61,7 @@ pub fn no_limits() -> ModelLimits {
         n_parameters_min: 0,
         n_parameters_max: u64::MAX,
         size_bytes_max: u64::MAX,
-        architectures: ARCHITECTURES.iter().map(ToString::to_string).collect(),
+        architectures: architectures().map(ToString::to_string).collect(),
     }
 }
 
@@ -134,12 +134,13 @@ impl Model {
         &'a self,
         angles: Option<&'a Angles>,
         set: InstructionSet,
+        is_cancelled: &'a (dyn Fn() -> bool + Sync),
     ) -> Forward<'a> {
         Forward {
             architecture: &self.architecture,
-            parameters: &self.parameters,
             angles,
             set,
+            is_cancelled,
             strides: Strides::of(&self.architecture),
         }
     }
@@ -153,8 +154,11 @@ impl std::fmt::Debug for Model {
 
 /// Everything that can be judged without parameters.
 pub(crate) fn open(dir: &Path, limits: &ModelLimits) -> Result<(Checkpoint, Architecture), Stop> {
-    let checkpoint = Checkpoint::open(dir, limits.size_bytes_max)?;
+    let mut checkpoint = Checkpoint::open(dir, limits.size_bytes_max)?;
     let architecture = Architecture::read(&checkpoint.config, &limits.architectures)?;
+    if let Some(prefix) = architecture.prefix {
+        checkpoint.complete_names(prefix, &architecture.embedding.table);
+    }
     check_tensors(&checkpoint, &architecture)?;
     let n_parameters = architecture.n_parameters();
     if !(limits.n_parameters_min..=limits.n_parameters_max).contains(&n_parameters) {
@@ -168,11 +172,8 @@ pub(crate) fn open(dir: &Path, limits: &ModelLimits) -> Result<(Checkpoint, Arch
 /// The checkpoint holds exactly the tensors that the config demands.
 fn check_tensors(checkpoint: &Checkpoint, architecture: &Architecture) -> Result<(), Stop> {
     let mut demanded = architecture.parameters();
-    if let Head::Tied { copy } = &architecture.head
-        && checkpoint.tensors.contains_key(copy)
-    {
-        demanded.push(architecture.tied_copy(copy));
-    }
+    let is_there = |parameter: &Parameter<'_>| checkpoint.tensors.contains_key(parameter.name);
+    demanded.extend(architecture.optional().filter(is_there));
     for parameter in &demanded {
         let name = parameter.name;
         match checkpoint.tensors.get(name) {

@@ -6,7 +6,7 @@
 use super::{
     Kernel,
     gemm::{DEPTH_BLOCK, TILE_ROWS, chain, with_tile_rows},
-    math::exp_lanes,
+    math::{cap_lanes, exp_lanes},
     memory::Buffer,
     simd::{LANES, Simd, load, store},
 };
@@ -123,6 +123,8 @@ pub(crate) struct Attend<'a> {
     pub(crate) n_sharing: usize,
     /// Positions that a query looks back at, its own included.
     pub(crate) window: usize,
+    /// Scores become `cap tanh(score / cap)`.
+    pub(crate) score_cap: Option<f32>,
     /// Panels of all key-value heads.
     pub(crate) panels: &'a [f32],
     pub(crate) scratch: &'a mut Scratch,
@@ -193,6 +195,11 @@ impl Attend<'_> {
         let n_keys = self.first + row + 1;
         let n_read = self.n_visible(row / TILE_ROWS * TILE_ROWS).next_multiple_of(LANES);
         let scores = &mut self.scratch.scores[row * padded..row * padded + n_read];
+        if let Some(cap) = self.score_cap {
+            for scores in scores.as_chunks_mut::<LANES>().0 {
+                simd.store(cap_lanes(simd, simd.load(scores), cap), scores);
+            }
+        }
         scores[n_keys..].fill(f32::NEG_INFINITY);
         scores[..n_keys.saturating_sub(self.window)].fill(f32::NEG_INFINITY);
         let (scores, _) = scores.as_chunks_mut::<LANES>();

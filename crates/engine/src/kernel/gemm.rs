@@ -3,6 +3,7 @@
 
 use super::{
     Kernel,
+    math::cap_lanes,
     memory::Buffer,
     simd::{LANES, Simd, load, store},
 };
@@ -342,6 +343,21 @@ impl Epilogue for Add<'_> {
             let out = &mut self.0.out[(row + index) * self.0.stride + panel * LANES..];
             store(simd, simd.add(load(simd, out), sum), out);
         }
+    }
+}
+
+/// Writes a product, plus a bias per column, cut softly: `cap tanh(x / cap)`.
+pub(crate) struct Capped<'a> {
+    pub(crate) to: Store<'a>,
+    pub(crate) cap: f32,
+}
+
+impl Epilogue for Capped<'_> {
+    #[inline(always)]
+    fn tile<S: Simd, const M: usize>(&mut self, simd: S, place: (usize, usize), sums: [S::V; M]) {
+        let sums = with_bias(simd, self.to.bias, place.1, sums);
+        let capped = sums.map(|sum| cap_lanes(simd, sum, self.cap));
+        Store { bias: None, out: &mut *self.to.out, ..self.to }.tile(simd, place, capped);
     }
 }
 
