@@ -15,6 +15,7 @@ pub use wallet::{
     WalletCommandArgs,
 };
 
+use bytesize::ByteSize;
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 
@@ -119,7 +120,8 @@ pub struct YumaArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   agon evaluate --model DIR --tokens tokens.json --json
-  agon evaluate --model DIR --text book.txt --tokenizer tokenizer.json --sequence-length 1024")]
+  agon evaluate --model DIR --text book.txt --tokenizer tokenizer.json --sequence-length 1024
+  agon evaluate --model DIR --tokens tokens.json --memory-limit 4GiB")]
 pub struct EvaluateArgs {
     /// Folder with `config.json` and `model.safetensors`.
     #[arg(long, value_name = "DIR")]
@@ -146,6 +148,10 @@ pub struct EvaluateArgs {
     /// Give the loss of every token.
     #[arg(long)]
     pub per_token: bool,
+    /// Most memory to take, such as `2GiB`: a model that would fill more than half of it is read
+    /// layer by layer while it is computed. The losses are the same.
+    #[arg(long, value_name = "SIZE")]
+    pub memory_limit: Option<ByteSize>,
     /// Print JSON on stdout.
     #[arg(long)]
     pub json: bool,

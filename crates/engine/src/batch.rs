@@ -2,7 +2,7 @@
 
 use crate::{
     arch::{Architecture, Attention},
-    error::Error,
+    error::{Error, Stop},
     kernel::{
         activation::Gates,
         attention::{self, HeadShape},
@@ -13,6 +13,9 @@ use crate::{
     },
     parameters::Parameters,
 };
+
+/// What products, gates and the head write to on the way, rounded up.
+const SCRATCH_BYTES: u64 = 2 << 20;
 
 /// Distances between rows: odd numbers of cache lines, so that rows spread over the cache's sets.
 #[derive(Clone, Copy)]
@@ -47,6 +50,8 @@ pub(crate) struct WorkSpace {
     pub(crate) gates: Gates,
     pub(crate) attention: attention::Scratch,
     pub(crate) head: head::Scratch,
+    /// Of the batch that this thread works on.
+    pub(crate) memory: Memory,
 }
 
 impl WorkSpace {
@@ -69,7 +74,30 @@ impl WorkSpace {
             gates: Gates::new()?,
             attention,
             head: head::Scratch::new()?,
+            memory: Memory::default(),
         })
+    }
+}
+
+impl WorkSpace {
+    /// Bytes of a work space with the memory for a batch of `n_rows`, of which sequences have up to
+    /// `n_positions`; a little more than it takes.
+    pub(crate) fn n_bytes(
+        architecture: &Architecture,
+        (n_rows, n_positions): (usize, usize),
+    ) -> u64 {
+        let strides = Strides::of(architecture);
+        let attention = architecture.layers.iter().map(|layer| {
+            let shape = head_shape(&layer.attention, n_positions);
+            let per_head = head_shape(&layer.attention, n_rows).n_numbers();
+            let scores = shape.n_queries() * n_positions.next_multiple_of(LANES);
+            // Each sequence's panels are padded on their own.
+            2 * per_head * layer.attention.heads.n_kv_heads + scores
+        });
+        let rows = ROW_BLOCK * (2 * strides.hidden + strides.intermediate);
+        let inputs = n_rows * strides.inputs;
+        let numbers = rows + inputs + attention.max().unwrap_or(0);
+        4 * numbers as u64 + SCRATCH_BYTES
     }
 }
 
@@ -95,6 +123,7 @@ pub(crate) struct Batch {
 }
 
 /// What the rows of a batch become in a layer, and the keys and values that they look back at.
+#[derive(Default)]
 pub(crate) struct Memory {
     /// Queries, keys and values of each row; attention replaces the queries.
     inputs: Buffer,
@@ -103,22 +132,22 @@ pub(crate) struct Memory {
 }
 
 impl Memory {
-    /// Enough for the rows of a batch; with `is_kept`, each layer has its own.
-    pub(crate) fn new(
+    /// Makes room for the rows of a batch; with `is_kept`, each layer has its own.
+    pub(crate) fn reserve(
+        &mut self,
         architecture: &Architecture,
         batch: &Batch,
         is_kept: bool,
-    ) -> Result<Self, Error> {
+    ) -> Result<(), Error> {
         let n_numbers = architecture.layers.iter().map(|layer| {
             let per_head = |span: &Span| head_shape(&layer.attention, span.capacity).n_numbers();
             batch.spans.iter().map(per_head).sum::<usize>() * layer.attention.heads.n_kv_heads
         });
         let n_numbers = n_numbers.max().unwrap_or(0);
         let n_panels = if is_kept { architecture.layers.len() } else { 1 };
-        Ok(Self {
-            inputs: Buffer::zeros(batch.n_rows() * batch.strides.inputs)?,
-            panels: (0..n_panels).map(|_| Buffer::zeros(n_numbers)).collect::<Result<_, _>>()?,
-        })
+        self.inputs.reserve(batch.n_rows() * batch.strides.inputs)?;
+        self.panels.resize_with(n_panels, Buffer::default);
+        self.panels.iter_mut().try_for_each(|panels| panels.reserve(n_numbers))
     }
 }
 
@@ -155,7 +184,7 @@ impl Batch {
         parameters: &Parameters,
         sequences: &[&[u32]],
         n_more: usize,
-    ) -> Result<Self, Error> {
+    ) -> Result<Self, Stop> {
         let strides = Strides::of(architecture);
         let spans: Vec<_> = sequences
             .iter()
@@ -168,20 +197,20 @@ impl Batch {
             positions: Vec::with_capacity(n_rows),
             hidden: Buffer::zeros(n_rows * strides.hidden)?,
         };
-        batch.embed(parameters, sequences);
+        batch.embed(parameters, sequences)?;
         Ok(batch)
     }
 
     /// Continues each sequence, of which only the last row was kept, by one token.
-    pub(crate) fn follow(&mut self, parameters: &Parameters, tokens: &[u32]) {
+    pub(crate) fn follow(&mut self, parameters: &Parameters, tokens: &[u32]) -> Result<(), Stop> {
         for span in &mut self.spans {
             span.first += 1;
         }
         let sequences: Vec<_> = tokens.chunks(1).collect();
-        self.embed(parameters, &sequences);
+        self.embed(parameters, &sequences)
     }
 
-    fn embed(&mut self, parameters: &Parameters, sequences: &[&[u32]]) {
+    fn embed(&mut self, parameters: &Parameters, sequences: &[&[u32]]) -> Result<(), Stop> {
         self.positions.clear();
         for span in &self.spans {
             let positions = span.first..span.first + span.n_rows;
@@ -191,8 +220,9 @@ impl Batch {
         let tokens = sequences.iter().copied().flatten();
         let mut space = vec![0.0; self.strides.hidden];
         for ((row, &token), &position) in rows.zip(tokens).zip(&self.positions) {
-            parameters.embed((token, position), row, &mut space);
+            parameters.embed((token, position), row, &mut space)?;
         }
+        Ok(())
     }
 
     /// Keeps only the last row of each sequence; what it remembers stays.
@@ -234,6 +264,11 @@ impl Batch {
         // Fewer than at the start where only the last rows were kept.
         let hidden = &mut self.hidden[..self.positions.len() * self.strides.hidden];
         hidden.chunks_mut(n * self.strides.hidden).zip(self.positions.chunks(n))
+    }
+
+    /// Number of sequences.
+    pub(crate) fn n_sequences(&self) -> usize {
+        self.spans.len()
     }
 
     /// Number of rows.

@@ -61,7 +61,7 @@ impl Forward<'_> {
         })
     }
 
-    /// Norms the rows of a batch where they are: those of the embedding, or those of the last layer.
+    /// Norms the rows of a batch where they are: those of the embedding, or of the last layer.
     pub(crate) fn norm_rows(
         &self,
         gain: Option<&Gain>,

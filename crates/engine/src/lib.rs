@@ -30,6 +30,7 @@ mod kernel;
 mod matrix;
 mod model;
 mod parameters;
+mod plan;
 mod pool;
 mod sanity;
 
@@ -40,5 +41,5 @@ pub use evaluate::{EvaluateOptions, Progress, SequenceLoss};
 pub use health::{Scan, scan};
 pub use kernel::InstructionSet;
 pub use matrix::Matrix;
-pub use model::{Inspection, Model, inspect, no_limits};
+pub use model::{Inspection, LoadOptions, Model, inspect, no_limits};
 pub use sanity::verify_output;

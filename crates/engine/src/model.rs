@@ -16,7 +16,10 @@ use protocol::{
 };
 use std::{
     path::Path,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 /// Fewest positions whose angles are computed: they are kept, so that most models do it once.
@@ -73,22 +76,64 @@ pub fn inspect(dir: &Path, limits: &ModelLimits) -> Result<Result<Inspection, Re
     judge(open(dir, limits).map(|(checkpoint, architecture)| describe(&checkpoint, &architecture)))
 }
 
-/// A model whose parameters are in memory and finite.
+/// A model whose parameters are in memory and finite, or read and checked whenever they are used.
 pub struct Model {
     architecture: Architecture,
     parameters: Parameters,
     inspection: Inspection,
+    memory_limit: Option<u64>,
     /// Angles of the longest sequence so far.
     angles: Mutex<Option<Arc<Angles>>>,
+}
+
+/// How to load a model. Nothing here changes a loss.
+#[derive(Clone, Copy, Default)]
+pub struct LoadOptions<'a> {
+    /// Most bytes that loading and evaluating together should take.
+    ///
+    /// A model that would fill more than half of it stays in its files, from which layers are read
+    /// one after the other whenever they are needed.
+    pub memory_limit: Option<u64>,
+    /// Whether to leave the parameters in the files even if they would fit.
+    pub streamed: bool,
+    /// Told before every layer that is loaded how many have been, and of how many.
+    pub progress: Option<&'a dyn Fn(usize, usize)>,
+    /// Set from elsewhere to stop: the call ends with [`Error::Cancelled`] at the next layer.
+    pub cancelled: Option<&'a AtomicBool>,
 }
 
 impl Model {
     /// Checks the files, the config, the tensors' names and shapes and every parameter; loads.
     pub fn load(dir: &Path, limits: &ModelLimits) -> Result<Result<Self, Reason>, Error> {
+        Self::load_with(dir, limits, &LoadOptions::default())
+    }
+
+    /// The same, within bounds; parameters that stay in the files are checked when they are used.
+    pub fn load_with(
+        dir: &Path,
+        limits: &ModelLimits,
+        options: &LoadOptions<'_>,
+    ) -> Result<Result<Self, Reason>, Error> {
         judge(open(dir, limits).and_then(|(checkpoint, architecture)| {
-            let parameters = Parameters::read(&checkpoint, &architecture)?;
             let inspection = describe(&checkpoint, &architecture);
-            Ok(Self { architecture, parameters, inspection, angles: Mutex::new(None) })
+            let memory_limit = options.memory_limit;
+            let is_too_large = memory_limit.is_some_and(|m| inspection.resident_bytes > m / 2);
+            let parameters = if options.streamed || is_too_large {
+                Parameters::stream(checkpoint, &architecture)?
+            } else {
+                let n_layers = architecture.layers.len();
+                Parameters::read(&checkpoint, &architecture, &|n_done| {
+                    if let Some(progress) = options.progress {
+                        progress(n_done, n_layers);
+                    }
+                    match options.cancelled {
+                        Some(flag) if flag.load(Ordering::Relaxed) => Err(Error::Cancelled),
+                        _ => Ok(()),
+                    }
+                })?
+            };
+            let angles = Mutex::new(None);
+            Ok(Self { architecture, parameters, inspection, memory_limit, angles })
         }))
     }
 
@@ -109,6 +154,16 @@ impl Model {
 
     pub(crate) fn architecture(&self) -> &Architecture {
         &self.architecture
+    }
+
+    /// Most bytes that the model and work on it should take.
+    pub(crate) fn memory_limit(&self) -> u64 {
+        self.memory_limit.unwrap_or(u64::MAX)
+    }
+
+    /// Whether the parameters stay in the files and are read layer by layer.
+    pub fn is_streamed(&self) -> bool {
+        self.parameters.is_streamed()
     }
 
     pub(crate) fn parameters(&self) -> &Parameters {

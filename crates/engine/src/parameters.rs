@@ -1,34 +1,68 @@
-//! Parameters in the layout that kernels want.
+//! Parameters in the layout that kernels want, in memory or read while they are used.
 
+mod ahead;
 mod reader;
 
 use crate::{
-    arch::{Architecture, Head},
-    checkpoint::{Checkpoint, Dtype},
-    error::Stop,
+    arch::{Architecture, Head, Layer},
+    checkpoint::{Checkpoint, Dtype, Tensor},
+    error::{Error, Stop},
+    health::check_finite,
     kernel::{
         gemm::{Panels, widen},
+        head::BLOCK,
         memory::Buffer,
     },
 };
 use reader::Reader;
+use std::ops::Range;
 
 /// All parameters of a model.
 pub(crate) struct Parameters {
     pub(crate) rows: Rows,
-    pub(crate) layers: Vec<LayerParameters>,
-    pub(crate) head: Projection,
     pub(crate) final_norm: Option<Gain>,
+    store: Store,
+}
+
+/// Where layers and head are.
+enum Store {
+    /// In memory.
+    Resident { layers: Vec<LayerParameters>, head: Projection },
+    /// In the files: each is read when its turn comes.
+    Streamed(Checkpoint),
+}
+
+/// What the rows of a model go through, one after the other.
+pub(crate) enum Piece<'a> {
+    /// A layer with its number.
+    Layer(usize, &'a LayerParameters),
+    /// The outputs of the head for some tokens, in the order of the vocabulary.
+    Head(Range<usize>, &'a Projection),
+}
+
+/// The same, read from the files.
+enum OwnPiece {
+    Layer(usize, Box<LayerParameters>),
+    Head(Range<usize>, Projection),
 }
 
 /// How tokens become rows.
 pub(crate) struct Rows {
-    /// Rows of their own; without a table they are the outputs of the head.
-    table: Option<Table>,
+    table: TokenTable,
     scale: Option<f32>,
     /// A row for each position, where positions are learned.
     positions: Option<Table>,
     pub(crate) norm: Option<Gain>,
+}
+
+/// Where the rows of tokens are.
+enum TokenTable {
+    /// In memory.
+    Own(Table),
+    /// They are the outputs of the head, in memory.
+    Head,
+    /// In the files.
+    Streamed(Tensor),
 }
 
 /// The parameters of one layer.
@@ -96,36 +130,135 @@ impl Table {
 }
 
 impl Parameters {
+    /// Reads all parameters; the checkpoint must hold what the architecture demands.
+    pub(crate) fn read(
+        checkpoint: &Checkpoint,
+        architecture: &Architecture,
+        between: &dyn Fn(usize) -> Result<(), Error>,
+    ) -> Result<Self, Stop> {
+        let mut reader = Reader::new(checkpoint);
+        reader.check_unused(architecture)?;
+        let table = match &architecture.head {
+            Head::Tied { .. } => TokenTable::Head,
+            Head::Own(_) => TokenTable::Own(reader.table(&architecture.embedding.table, 0)?),
+        };
+        let mut layers = Vec::with_capacity(architecture.layers.len());
+        for (index, layer) in architecture.layers.iter().enumerate() {
+            between(index)?;
+            layers.push(reader.layer(layer)?);
+        }
+        between(layers.len())?;
+        let head = reader.head(architecture, 0..architecture.vocabulary)?;
+        Ok(Self {
+            store: Store::Resident { layers, head },
+            rows: reader.rows_of_tokens(architecture, table)?,
+            final_norm: architecture.final_norm.as_ref().map(|n| reader.gain(n)).transpose()?,
+        })
+    }
+
+    /// Reads only what every row needs; the rest stays in the files.
+    ///
+    /// Whether the parameters that stay there are finite shows when they are used.
+    pub(crate) fn stream(
+        checkpoint: Checkpoint,
+        architecture: &Architecture,
+    ) -> Result<Self, Stop> {
+        let mut reader = Reader::new(&checkpoint);
+        reader.check_unused(architecture)?;
+        let table = reader.tensor(&architecture.embedding.table)?.clone();
+        let rows = reader.rows_of_tokens(architecture, TokenTable::Streamed(table))?;
+        let final_norm = architecture.final_norm.as_ref().map(|n| reader.gain(n)).transpose()?;
+        Ok(Self { rows, final_norm, store: Store::Streamed(checkpoint) })
+    }
+
+    /// Whether layers and head are read while they are used.
+    pub(crate) fn is_streamed(&self) -> bool {
+        matches!(self.store, Store::Streamed(_))
+    }
+
+    /// Hands out each layer in order, then the head in one or more parts.
+    ///
+    /// What is streamed is read while the piece before it is used: two exist at a time.
+    pub(crate) fn each(
+        &self,
+        architecture: &Architecture,
+        mut run: impl FnMut(Piece<'_>) -> Result<(), Stop>,
+    ) -> Result<(), Stop> {
+        let checkpoint = match &self.store {
+            Store::Streamed(checkpoint) => checkpoint,
+            Store::Resident { layers, head } => {
+                for (index, layer) in layers.iter().enumerate() {
+                    run(Piece::Layer(index, layer))?;
+                }
+                return run(Piece::Head(0..architecture.vocabulary, head));
+            }
+        };
+        let mut reader = Reader::new(checkpoint);
+        let n_layers = architecture.layers.len();
+        let vocabulary = architecture.vocabulary;
+        let n_tokens = head_part(architecture);
+        let n_pieces = n_layers + vocabulary.div_ceil(n_tokens);
+        let read = |piece: usize| match architecture.layers.get(piece) {
+            Some(layer) => Ok(OwnPiece::Layer(piece, Box::new(reader.layer(layer)?))),
+            None => {
+                let first = (piece - n_layers) * n_tokens;
+                let tokens = first..vocabulary.min(first + n_tokens);
+                Ok(OwnPiece::Head(tokens.clone(), reader.head(architecture, tokens)?))
+            }
+        };
+        ahead::each(n_pieces, read, |piece| match piece {
+            OwnPiece::Layer(index, layer) => run(Piece::Layer(index, &layer)),
+            OwnPiece::Head(tokens, head) => run(Piece::Head(tokens, &head)),
+        })
+    }
+
     /// Writes the row of a token, which must be in the vocabulary, at a position, which must be in
-    /// the context; `row` is work space for one row.
-    pub(crate) fn embed(&self, (token, position): (u32, u32), to: &mut [f32], row: &mut [f32]) {
-        match &self.rows.table {
-            None => self.head.panels.output(token as usize, to),
-            Some(table) => table.write(token as usize, to),
+    /// the context; `space` is work space for one row.
+    pub(crate) fn embed(
+        &self,
+        (token, position): (u32, u32),
+        to: &mut [f32],
+        space: &mut [f32],
+    ) -> Result<(), Stop> {
+        match (&self.rows.table, &self.store) {
+            (TokenTable::Own(table), _) => table.write(token as usize, to),
+            (TokenTable::Head, Store::Resident { head, .. }) => {
+                head.panels.output(token as usize, to);
+            }
+            (TokenTable::Streamed(tensor), Store::Streamed(checkpoint)) => {
+                read_row(checkpoint, tensor, token, to)?;
+            }
+            _ => unreachable!("a table is where layers and head are"),
         }
         if let Some(scale) = self.rows.scale {
             to.iter_mut().for_each(|x| *x *= scale);
         }
         if let Some(table) = &self.rows.positions {
-            table.write(position as usize, row);
-            to.iter_mut().zip(&*row).take(table.width).for_each(|(to, x)| *to += *x);
+            table.write(position as usize, space);
+            to.iter_mut().zip(&*space).take(table.width).for_each(|(to, x)| *to += *x);
         }
+        Ok(())
     }
+}
 
-    /// Reads all parameters; the checkpoint must hold what the architecture demands.
-    pub(crate) fn read(checkpoint: &Checkpoint, architecture: &Architecture) -> Result<Self, Stop> {
-        let mut reader = Reader::new(checkpoint);
-        reader.check_unused(architecture)?;
-        let table = match &architecture.head {
-            Head::Tied { .. } => None,
-            Head::Own(_) => Some(reader.table(&architecture.embedding.table, 0)?),
-        };
-        let layers = architecture.layers.iter().map(|layer| reader.layer(layer));
-        Ok(Self {
-            layers: layers.collect::<Result<_, Stop>>()?,
-            head: reader.head(architecture, 0..architecture.vocabulary)?,
-            rows: reader.rows_of_tokens(architecture, table)?,
-            final_norm: architecture.final_norm.as_ref().map(|n| reader.gain(n)).transpose()?,
-        })
-    }
+/// Tokens of a part of the head that takes about as much memory as a layer: whole blocks of 256.
+pub(crate) fn head_part(architecture: &Architecture) -> usize {
+    let weights = |layer: &Layer| layer.linears().map(|m| m.n_in * m.n_out).sum::<usize>();
+    let layer = architecture.layers.iter().map(weights).max().unwrap_or(0);
+    (layer / architecture.hidden).next_multiple_of(BLOCK).max(BLOCK)
+}
+
+fn read_row(
+    checkpoint: &Checkpoint,
+    tensor: &Tensor,
+    token: u32,
+    to: &mut [f32],
+) -> Result<(), Stop> {
+    let width = tensor.shape.get(1).map_or(0, |width| *width as usize);
+    let mut bytes = vec![0; width * tensor.dtype.n_bytes() as usize];
+    let at = u64::from(token) * bytes.len() as u64;
+    checkpoint.read(tensor, at, &mut bytes)?;
+    check_finite("the table of tokens", tensor.dtype, at, &bytes)?;
+    widen(&bytes, tensor.dtype, to.iter_mut());
+    Ok(())
 }

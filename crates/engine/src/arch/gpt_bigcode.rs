@@ -3,7 +3,7 @@
 use super::{
     Architecture, Attention, Head, Heads, Layer, Linear, Order, Positions,
     gpt::{Gpt, Usual, check_switches},
-    limits,
+    inconsistent, limits,
 };
 use crate::config::Fields;
 use protocol::Reason;
@@ -33,6 +33,10 @@ pub(super) fn describe(fields: &mut Fields) -> Result<Architecture, Reason> {
     let gpt = Gpt::read(fields, &USUAL, limits::LEARNED_CONTEXT_MAX)?;
     let is_shared = fields.boolean("multi_query")?.unwrap_or(true);
     let heads = Heads { n_kv_heads: if is_shared { 1 } else { gpt.heads.n_heads }, ..gpt.heads };
+    let written = fields.unsigned("num_key_value_heads", 1..=limits::HEADS_MAX)?;
+    if written.is_some_and(|written| written != heads.n_kv_heads) {
+        return inconsistent("`num_key_value_heads` and `multi_query` contradict each other");
+    }
     let (hidden, vocabulary) = (gpt.sizes.hidden, gpt.sizes.vocabulary);
     let head = Head::read(fields, true, ("lm_head", (hidden, vocabulary)), false)?;
     let layer = |index: usize| {

@@ -235,8 +235,8 @@ impl Scales {
         Ok(Rope { factor: given.unwrap_or(usual) as f32, ..plain })
     }
 
-    /// `LongRoPE` has other frequencies for longer sequences, so that a token's loss would depend on
-    /// what follows it: only sequences of the original length are measured.
+    /// `LongRoPE` has other frequencies for longer sequences, so that a token's loss would depend
+    /// on what follows it: only sequences of the original length are measured.
     fn longrope(&self, fields: &mut Fields) -> Result<Rope, Reason> {
         let original = self.original(fields)?;
         let mut factors = |key: &str| match fields.reals(key, 1e-3..=FACTOR_MAX)? {

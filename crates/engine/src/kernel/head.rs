@@ -14,7 +14,7 @@ use crate::error::Error;
 use std::ops::Range;
 
 /// Columns of one block.
-const BLOCK: usize = PANEL_BLOCK * LANES;
+pub(crate) const BLOCK: usize = PANEL_BLOCK * LANES;
 
 /// The logarithm of a softmax, as far as the vocabulary has been seen.
 #[derive(Clone, Copy, Debug)]

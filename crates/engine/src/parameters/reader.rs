@@ -1,6 +1,6 @@
 //! Parameters from a checkpoint, read piece by piece and packed.
 
-use super::{Gain, Gains, LayerParameters, Projection, Rows, Table};
+use super::{Gain, Gains, LayerParameters, Projection, Rows, Table, TokenTable};
 use crate::{
     arch::{Architecture, Head, HeadNorms, Layer, Linear, Norm, Norms, Positions},
     checkpoint::{Checkpoint, Dtype, Tensor},
@@ -90,11 +90,11 @@ impl<'a> Reader<'a> {
         Ok(Projection { panels, bias })
     }
 
-    /// What turns tokens into rows, around a table of their own if they have one.
+    /// What turns tokens into rows, around their table.
     pub(super) fn rows_of_tokens(
         &mut self,
         architecture: &Architecture,
-        table: Option<Table>,
+        table: TokenTable,
     ) -> Result<Rows, Stop> {
         if let Head::Tied { copy, .. } = &architecture.head {
             self.check_copy(&architecture.embedding.table, copy)?;
@@ -272,7 +272,7 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    fn tensor(&self, name: &str) -> Result<&'a Tensor, Stop> {
+    pub(super) fn tensor(&self, name: &str) -> Result<&'a Tensor, Stop> {
         match self.checkpoint.tensors.get(name) {
             Some(tensor) => Ok(tensor),
             None => refuse(TensorMismatch, format!("`{name}` is missing")),

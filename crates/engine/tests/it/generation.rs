@@ -99,7 +99,7 @@ fn progress_reaches_the_whole_and_never_goes_back() {
     let recipe = Recipe::small(16, 1, 20);
     let model = load(folder(&recipe).path());
     let seen = std::sync::Mutex::new(Vec::new());
-    let progress = |at: engine::Progress| seen.lock().unwrap().push(at.n_tokens_done);
+    let progress = |at: engine::Progress| seen.lock().unwrap().push(at);
     let options = EvaluateOptions {
         threads: 3,
         sequences_per_batch: 2,
@@ -108,6 +108,9 @@ fn progress_reaches_the_whole_and_never_goes_back() {
     };
     evaluate(&model, &vec![vec![1, 2, 3]; 7], &options);
     let seen = seen.into_inner().unwrap();
-    assert!(seen.is_sorted());
-    assert_eq!((seen.len(), seen.last()), (4, Some(&21)));
+    assert!(seen.is_sorted_by_key(|at| (at.n_tokens_done, at.n_steps_done)));
+    // Four batches, each of which goes through a layer and the head.
+    let last = seen.last().unwrap();
+    assert_eq!((seen.len(), last.n_tokens_done, last.n_steps_done), (8, 21, 42));
+    assert_eq!((last.n_tokens, last.n_steps, last.n_sequences_done), (21, 42, 7));
 }
