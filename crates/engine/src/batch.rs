@@ -70,7 +70,9 @@ impl WorkSpace {
             normed: Buffer::zeros(ROW_BLOCK * strides.hidden)?,
             given: Buffer::zeros(given)?,
             intermediate: Buffer::zeros(ROW_BLOCK * strides.intermediate)?,
-            product: gemm::Scratch::new()?,
+            product: gemm::Scratch::new(
+                strides.hidden.max(strides.inputs).max(strides.intermediate),
+            )?,
             gates: Gates::new()?,
             attention,
             head: head::Scratch::new()?,
@@ -94,7 +96,8 @@ impl WorkSpace {
             // Each sequence's panels are padded on their own.
             2 * per_head * layer.attention.heads.n_kv_heads + scores
         });
-        let rows = ROW_BLOCK * (2 * strides.hidden + strides.intermediate);
+        let widest = strides.hidden.max(strides.inputs).max(strides.intermediate);
+        let rows = ROW_BLOCK * (2 * strides.hidden + strides.intermediate + widest);
         let inputs = n_rows * strides.inputs;
         let numbers = rows + inputs + attention.max().unwrap_or(0);
         4 * numbers as u64 + SCRATCH_BYTES
@@ -333,10 +336,10 @@ mod tests {
 
     #[test]
     fn blocks_of_rows_are_whole_tiles_and_spread_over_the_threads() {
-        assert_eq!(rows_per_block(1024, 2), 174);
-        assert_eq!(rows_per_block(512, 1), 174);
-        assert_eq!(rows_per_block(10, 8), 6);
-        assert_eq!(rows_per_block(1, 1), 6);
+        assert_eq!(rows_per_block(1024, 2), 180);
+        assert_eq!(rows_per_block(512, 1), 180);
+        assert_eq!(rows_per_block(10, 8), 12);
+        assert_eq!(rows_per_block(1, 1), 12);
         assert_eq!(rows_per_block(192, 1), 192);
     }
 }

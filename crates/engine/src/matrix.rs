@@ -37,7 +37,7 @@ impl Matrix {
         let set = set.check()?;
         // An odd number of cache lines, so that rows spread over the cache's sets.
         let (n_in, stride) = (self.panels.n_in, (self.panels.n_panels | 1) * LANES);
-        let mut scratch = Scratch::new()?;
+        let mut scratch = Scratch::new(n_in)?;
         let mut out = Buffer::zeros(ROW_BLOCK * stride)?;
         let mut result = Vec::with_capacity(rows.len() / n_in.max(1) * self.n_out);
         for data in rows.chunks(ROW_BLOCK * n_in.max(1)) {

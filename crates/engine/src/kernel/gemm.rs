@@ -9,16 +9,19 @@ use super::{
 };
 use crate::{checkpoint::Dtype, error::Error};
 use half::{bf16, f16};
-use std::ops::Range;
+use std::{ops::Range, ptr};
 
 /// Terms that one chain of multiply-adds covers; part of the definition of a product.
 pub(crate) const DEPTH_BLOCK: usize = 256;
-/// Rows of a register tile.
-pub(crate) const TILE_ROWS: usize = 6;
+/// Rows that are cut off together: a multiple of every register tile.
+pub(crate) const TILE_ROWS: usize = 12;
 /// Most rows of one call, so that a depth block of them stays in the L2 cache.
 pub(crate) const ROW_BLOCK: usize = 192;
 /// Panels that share one pass over the rows: 256 columns.
 pub(crate) const PANEL_BLOCK: usize = 16;
+
+/// Bytes of a cache line.
+const LINE_BYTES: usize = 64;
 
 /// Row-major activations: row `r` starts at `r * stride`.
 #[derive(Clone, Copy)]
@@ -137,6 +140,25 @@ impl Panels {
     }
 }
 
+impl Panels {
+    /// The bytes of a panel for a range of inputs, as they lie in memory.
+    fn bytes(&self, panel: usize, depth: &Range<usize>) -> Range<*const u8> {
+        let start = panel * self.n_in;
+        let range = (start + depth.start) * LANES..(start + depth.end) * LANES;
+        let (from, to) = match &self.numbers {
+            Numbers::Single(numbers) => {
+                let range = numbers[range].as_ptr_range();
+                (range.start.cast(), range.end.cast())
+            }
+            Numbers::Brain(bits) => {
+                let range = bits[range].as_ptr_range();
+                (range.start.cast(), range.end.cast())
+            }
+        };
+        from..to
+    }
+}
+
 /// Widens little-endian numbers exactly.
 pub(crate) fn widen<'a>(bytes: &[u8], dtype: Dtype, to: impl Iterator<Item = &'a mut f32>) {
     match dtype {
@@ -152,25 +174,36 @@ pub(crate) fn widen<'a>(bytes: &[u8], dtype: Dtype, to: impl Iterator<Item = &'a
     }
 }
 
-/// Evaluates an expression with `M` as a constant from 1 to 6; does nothing for zero rows.
-macro_rules! with_tile_rows {
-    ($n_rows:expr, $m:ident => $do:expr) => {
-        match $n_rows {
-            0 => (),
-            1 => with_tile_rows!(@ 1, $m, $do),
-            2 => with_tile_rows!(@ 2, $m, $do),
-            3 => with_tile_rows!(@ 3, $m, $do),
-            4 => with_tile_rows!(@ 4, $m, $do),
-            5 => with_tile_rows!(@ 5, $m, $do),
-            _ => with_tile_rows!(@ 6, $m, $do),
-        }
-    };
-    (@ $value:literal, $m:ident, $do:expr) => {{
-        const $m: usize = $value;
-        $do
-    }};
+/// Work on `M` neighbouring rows and `P` neighbouring panels at a time.
+pub(crate) trait Tiles<const P: usize> {
+    /// Takes the rows from `row` on.
+    fn tile<S: Simd, const M: usize>(&mut self, simd: S, row: usize);
 }
-pub(super) use with_tile_rows;
+
+/// Cuts rows into the largest tiles first; the result must not depend on it.
+#[inline(always)]
+pub(crate) fn each_tile<S: Simd, const P: usize>(simd: S, n_rows: usize, work: &mut impl Tiles<P>) {
+    let mut row = 0;
+    while S::TILE.0 >= 12 && n_rows - row >= 12 {
+        work.tile::<S, 12>(simd, row);
+        row += 12;
+    }
+    while n_rows - row >= 6 {
+        work.tile::<S, 6>(simd, row);
+        row += 6;
+    }
+    if n_rows - row >= 4 {
+        work.tile::<S, 4>(simd, row);
+        row += 4;
+    }
+    if n_rows - row >= 2 {
+        work.tile::<S, 2>(simd, row);
+        row += 2;
+    }
+    if n_rows - row >= 1 {
+        work.tile::<S, 1>(simd, row);
+    }
+}
 
 /// What happens to a finished tile of a product while it is in registers.
 pub(crate) trait Epilogue {
@@ -186,13 +219,17 @@ pub(crate) trait Epilogue {
 pub(crate) struct Scratch {
     partial: Buffer,
     widened: Buffer,
+    /// Whole tiles of rows, term by term.
+    packed: Buffer,
 }
 
 impl Scratch {
-    pub(crate) fn new() -> Result<Self, Error> {
+    /// Enough for products of rows of up to `n_in` numbers.
+    pub(crate) fn new(n_in: usize) -> Result<Self, Error> {
         Ok(Self {
+            packed: Buffer::zeros(ROW_BLOCK * n_in)?,
             partial: Buffer::zeros(ROW_BLOCK * PANEL_BLOCK * LANES)?,
-            widened: Buffer::zeros(DEPTH_BLOCK * LANES)?,
+            widened: Buffer::zeros(2 * DEPTH_BLOCK * LANES)?,
         })
     }
 }
@@ -212,12 +249,28 @@ impl<E: Epilogue> Kernel for Product<'_, E> {
         assert!(n_rows <= ROW_BLOCK && n_in <= stride, "rows of a product out of bounds");
         assert!(n_rows == 0 || data.len() >= (n_rows - 1) * stride + n_in, "rows are cut");
         let n_panels = self.panels.n_panels;
+        let n_tiles = if S::TILE.0 == TILE_ROWS { n_rows / TILE_ROWS } else { 0 };
+        let packed = n_tiles * TILE_ROWS * n_in;
+        if self.scratch.packed.len() < packed {
+            unreachable!("the scratch is made for the widest rows");
+        }
+        for (tile, packed) in
+            self.scratch.packed[..packed].chunks_exact_mut(TILE_ROWS * n_in).enumerate()
+        {
+            pack((&data[tile * TILE_ROWS * stride..], stride), packed);
+        }
         for first in (0..n_panels).step_by(PANEL_BLOCK) {
             let panels = first..n_panels.min(first + PANEL_BLOCK);
             for start in (0..n_in).step_by(DEPTH_BLOCK) {
                 let depth = start..n_in.min(start + DEPTH_BLOCK);
-                for panel in panels.clone() {
-                    self.panel(simd, first, panel, depth.clone());
+                let mut panel = panels.start;
+                while S::TILE.1 >= 2 && panel + 2 <= panels.end {
+                    self.panels::<S, 2>(simd, (&panels, panel), depth.clone());
+                    panel += 2;
+                }
+                while panel < panels.end {
+                    self.panels::<S, 1>(simd, (&panels, panel), depth.clone());
+                    panel += 1;
                 }
             }
             self.epilogue.end_block(simd, panels);
@@ -226,13 +279,50 @@ impl<E: Epilogue> Kernel for Product<'_, E> {
 }
 
 impl<E: Epilogue> Product<'_, E> {
-    /// One panel and depth block for all rows.
+    /// What will be needed after a panel of a block of panels: the next panel, or the first of the
+    /// next depth or block.
+    fn next(
+        &self,
+        panels: &Range<usize>,
+        panel: usize,
+        depth: &Range<usize>,
+    ) -> Option<Range<*const u8>> {
+        let n_in = self.panels.n_in;
+        let block = |start: usize| start..n_in.min(start + DEPTH_BLOCK);
+        if panel < panels.end {
+            Some(self.panels.bytes(panel, depth))
+        } else if depth.end < n_in {
+            Some(self.panels.bytes(panels.start + panel - panels.end, &block(depth.end)))
+        } else if panel < self.panels.n_panels {
+            Some(self.panels.bytes(panel, &block(0)))
+        } else {
+            None
+        }
+    }
+
+    /// Some panels and one depth block for all rows.
     #[inline(always)]
-    fn panel<S: Simd>(&mut self, simd: S, first: usize, panel: usize, depth: Range<usize>) {
-        let b = self.panels.block(panel, depth.clone(), &mut self.scratch.widened);
+    fn panels<S: Simd, const P: usize>(
+        &mut self,
+        simd: S,
+        (panels, panel): (&Range<usize>, usize),
+        depth: Range<usize>,
+    ) {
+        let next = std::array::from_fn(|index| {
+            self.next(panels, panel + P + index, &depth).unwrap_or(ptr::null()..ptr::null())
+        });
+        let first = panels.start;
+        let mut widened = self.scratch.widened.chunks_exact_mut(DEPTH_BLOCK * LANES);
+        let b = std::array::from_fn(|index| {
+            let scratch = widened.next().unwrap_or_default();
+            self.panels.block(panel + index, depth.clone(), scratch)
+        });
         let partial = &mut self.scratch.partial[(panel - first) * ROW_BLOCK * LANES..];
-        let mut step = Step {
+        let mut step = Step::<E, P> {
             rows: self.rows,
+            packed: &self.scratch.packed,
+            n_in: self.panels.n_in,
+            next,
             b,
             partial,
             is_last: depth.end == self.panels.n_in,
@@ -240,18 +330,17 @@ impl<E: Epilogue> Product<'_, E> {
             panel,
             epilogue: &mut self.epilogue,
         };
-        let n_rows = self.rows.n_rows;
-        let whole = n_rows / TILE_ROWS * TILE_ROWS;
-        for row in (0..whole).step_by(TILE_ROWS) {
-            step.tile::<S, TILE_ROWS>(simd, row);
-        }
-        with_tile_rows!(n_rows - whole, M => step.tile::<S, M>(simd, whole));
+        each_tile(simd, self.rows.n_rows, &mut step);
     }
 }
 
-struct Step<'a, E> {
+struct Step<'a, E, const P: usize> {
     rows: Rows<'a>,
-    b: &'a [f32],
+    packed: &'a [f32],
+    n_in: usize,
+    /// What should be in the cache after this.
+    next: [Range<*const u8>; P],
+    b: [&'a [f32]; P],
     partial: &'a mut [f32],
     is_last: bool,
     depth: Range<usize>,
@@ -259,47 +348,110 @@ struct Step<'a, E> {
     epilogue: &'a mut E,
 }
 
-impl<E: Epilogue> Step<'_, E> {
+impl<E: Epilogue, const P: usize> Tiles<P> for Step<'_, E, P> {
     #[inline(always)]
     fn tile<S: Simd, const M: usize>(&mut self, simd: S, row: usize) {
         let Rows { data, stride, .. } = self.rows;
-        let mut sums =
-            chain::<S, M>(simd, (&data[row * stride + self.depth.start..], stride), self.b);
-        let partial = &mut self.partial[row * LANES..(row + M) * LANES];
-        if self.depth.start > 0 {
-            for (sum, before) in sums.iter_mut().zip(partial.as_chunks().0) {
-                *sum = simd.add(simd.load(before), *sum);
-            }
-        }
-        if self.is_last {
-            self.epilogue.tile(simd, (row, self.panel), sums);
+        let sums = if M == TILE_ROWS {
+            let start = row * self.n_in + self.depth.start * M;
+            let ahead = self.ahead(row / M);
+            packed_chain::<S, M, P>(simd, &self.packed[start..], self.b, ahead)
         } else {
-            for (sum, place) in sums.iter().zip(partial.as_chunks_mut().0) {
-                simd.store(*sum, place);
+            let rows = (&data[row * stride + self.depth.start..], stride);
+            chain::<S, M, P>(simd, rows, self.b)
+        };
+        for (index, mut sums) in sums.into_iter().enumerate() {
+            let start = (index * ROW_BLOCK + row) * LANES;
+            let partial = &mut self.partial[start..start + M * LANES];
+            if self.depth.start > 0 {
+                for (sum, before) in sums.iter_mut().zip(partial.as_chunks().0) {
+                    *sum = simd.add(simd.load(before), *sum);
+                }
+            }
+            if self.is_last {
+                self.epilogue.tile(simd, (row, self.panel + index), sums);
+            } else {
+                for (sum, place) in sums.iter().zip(partial.as_chunks_mut().0) {
+                    simd.store(*sum, place);
+                }
             }
         }
     }
 }
 
-/// `M` rows times one panel: each lane is one chain of multiply-adds in ascending order.
-///
-/// `rows` is the first number of the first row, and the distance between rows; `b` holds sixteen
-/// numbers per term.
+impl<E, const P: usize> Step<'_, E, P> {
+    /// Where the share of the next panels starts that a tile should have fetched, and lines of it.
+    fn ahead(&self, tile: usize) -> ([*const u8; P], usize) {
+        let n_tiles = self.rows.n_rows / TILE_ROWS;
+        let n_bytes = self.next[0].end.addr() - self.next[0].start.addr();
+        let n_lines = n_bytes.div_ceil(LINE_BYTES).div_ceil(n_tiles);
+        let start = |next: &Range<*const u8>| next.start.wrapping_add(tile * n_lines * LINE_BYTES);
+        (std::array::from_fn(|index| start(&self.next[index])), n_lines)
+    }
+}
+
+/// Brings the rows of one tile into the order in which [`packed_chain`] wants them.
 #[inline(always)]
-pub(crate) fn chain<S: Simd, const M: usize>(
+fn pack((rows, stride): (&[f32], usize), packed: &mut [f32]) {
+    let n_in = packed.len() / TILE_ROWS;
+    for row in 0..TILE_ROWS {
+        let numbers = &rows[row * stride..row * stride + n_in];
+        let places = packed[row..].iter_mut().step_by(TILE_ROWS);
+        places.zip(numbers).for_each(|(place, number)| *place = *number);
+    }
+}
+
+/// The same as [`chain`] for rows that lie term by term: nothing but multiply-adds and their loads.
+#[inline(always)]
+fn packed_chain<S: Simd, const M: usize, const P: usize>(
+    simd: S,
+    rows: &[f32],
+    b: [&[f32]; P],
+    (ahead, n_lines): ([*const u8; P], usize),
+) -> [[S::V; M]; P] {
+    let n_terms = b[0].len() / LANES;
+    let b = b.map(|b| &b[..n_terms * LANES]);
+    let (rows, _) = rows[..n_terms * M].as_chunks::<M>();
+    let mut sums = [[simd.splat(0.0); M]; P];
+    for (k, factors) in rows.iter().enumerate() {
+        if k < n_lines {
+            ahead.iter().for_each(|ahead| simd.prefetch(ahead.wrapping_add(k * LINE_BYTES)));
+        }
+        // SAFETY: every panel has sixteen numbers for each term.
+        let terms = b.map(|b| unsafe { simd.load(&*b.as_ptr().add(k * LANES).cast()) });
+        for (row, factor) in factors.iter().enumerate() {
+            let factor = simd.splat(*factor);
+            for (sums, term) in sums.iter_mut().zip(terms) {
+                sums[row] = simd.fma(factor, term, sums[row]);
+            }
+        }
+    }
+    sums
+}
+
+/// `M` rows times `P` panels: each lane is one chain of multiply-adds in ascending order.
+///
+/// `rows` is the first number of the first row, and the distance between rows; each panel holds
+/// sixteen numbers per term, and all have as many terms as the first.
+#[inline(always)]
+pub(crate) fn chain<S: Simd, const M: usize, const P: usize>(
     simd: S,
     (rows, stride): (&[f32], usize),
-    b: &[f32],
-) -> [S::V; M] {
-    let (terms, _) = b.as_chunks::<LANES>();
-    assert!(rows.len() >= (M - 1) * stride + terms.len(), "rows shorter than the panel is deep");
-    let mut sums = [simd.splat(0.0); M];
-    for (k, term) in terms.iter().enumerate() {
-        let term = simd.load(term);
-        for (row, sum) in sums.iter_mut().enumerate() {
-            // SAFETY: `row * stride + k` is at most `(M - 1) * stride + terms.len() - 1`.
-            let factor = unsafe { *rows.get_unchecked(row * stride + k) };
-            *sum = simd.fma(simd.splat(factor), term, *sum);
+    b: [&[f32]; P],
+) -> [[S::V; M]; P] {
+    let n_terms = b[0].len() / LANES;
+    let b = b.map(|b| &b[..n_terms * LANES]);
+    assert!(rows.len() >= (M - 1) * stride + n_terms, "rows shorter than the panel is deep");
+    let mut sums = [[simd.splat(0.0); M]; P];
+    for k in 0..n_terms {
+        // SAFETY: every panel has sixteen numbers for each term.
+        let terms = b.map(|b| unsafe { simd.load(&*b.as_ptr().add(k * LANES).cast()) });
+        for row in 0..M {
+            // SAFETY: `row * stride + k` is at most `(M - 1) * stride + n_terms - 1`.
+            let factor = simd.splat(unsafe { *rows.get_unchecked(row * stride + k) });
+            for (sums, term) in sums.iter_mut().zip(terms) {
+                sums[row] = simd.fma(factor, term, sums[row]);
+            }
         }
     }
     sums

@@ -9,6 +9,8 @@ pub(crate) const LANES: usize = 16;
 pub(crate) trait Simd: Copy {
     /// Sixteen numbers.
     type V: Copy;
+    /// Rows and panels of the tile whose sums fill the registers.
+    const TILE: (usize, usize);
 
     fn splat(self, value: f32) -> Self::V;
     fn load(self, from: &[f32; LANES]) -> Self::V;
@@ -27,6 +29,10 @@ pub(crate) trait Simd: Copy {
     fn zero_below(self, x: Self::V, limit: Self::V, y: Self::V) -> Self::V;
     /// 2 to the power `n` in [-126, 127], given the float `n + 1.5 * 2^23`.
     fn power_of_two(self, biased: Self::V) -> Self::V;
+
+    /// Has the cache line at a place fetched into the L2 cache; changes no result.
+    #[inline(always)]
+    fn prefetch(self, _place: *const u8) {}
 
     /// The sixteen numbers.
     #[inline(always)]
