@@ -159,6 +159,11 @@ pub struct EvaluateArgs {
 
 /// Options of `agon check`.
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  agon check --model DIR --competition tiny
+  agon check --model DIR --competition tiny --tensors
+  agon check --model DIR --competition tiny --probe
+The exit code is 0, or 1 if the model is refused.")]
 pub struct CheckArgs {
     /// Folder with `config.json` and `model.safetensors`.
     #[arg(long, value_name = "DIR")]
@@ -166,6 +171,12 @@ pub struct CheckArgs {
     /// Name of a competition, or a competition file.
     #[arg(long, value_name = "NAME")]
     pub competition: String,
+    /// Show how large the numbers of every tensor are.
+    #[arg(long)]
+    pub tensors: bool,
+    /// Train a few steps on text of the competition: the loss must not rise. Llamas only.
+    #[arg(long)]
+    pub probe: bool,
     /// Print JSON on stdout.
     #[arg(long)]
     pub json: bool,

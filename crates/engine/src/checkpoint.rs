@@ -7,7 +7,10 @@
 mod header;
 mod index;
 
-use crate::error::{Error, Stop, refuse};
+use crate::{
+    error::{Error, Stop, refuse},
+    fuzzing,
+};
 use header::{Entry, TENSORS_MAX, header_length};
 use protocol::ReasonCode::{FileRefused, HeaderRefused, TensorMismatch, TooLarge};
 use std::{
@@ -29,6 +32,18 @@ type Index = BTreeMap<String, String>;
 const CONFIG: &str = "config.json";
 const SINGLE: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
+
+/// The entries of a header, for fuzzing.
+pub(crate) fn scan_header(header: &[u8], data_bytes: u64) -> Result<Vec<fuzzing::Entry>, String> {
+    let entries = header::scan(header, data_bytes)?;
+    let flat = |(name, Entry { dtype, shape, begin, end })| (name, dtype, shape, begin, end);
+    Ok(entries.into_iter().map(flat).collect())
+}
+
+/// The entries of an index, for fuzzing.
+pub(crate) fn scan_index(text: &[u8]) -> Result<Vec<(String, String)>, String> {
+    Ok(index::scan(text)?.into_iter().collect())
+}
 
 /// How a parameter is stored; every kind widens to `f32` exactly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

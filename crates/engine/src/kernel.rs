@@ -37,6 +37,7 @@ pub(crate) mod head;
 pub(crate) mod math;
 pub(crate) mod memory;
 pub(crate) mod norm;
+pub(crate) mod panels;
 mod portable;
 pub(crate) mod rotate;
 pub(crate) mod simd;

@@ -23,6 +23,8 @@ mod config;
 pub mod error;
 mod evaluate;
 mod forward;
+#[doc(hidden)]
+pub mod fuzzing;
 mod generate;
 mod health;
 mod json;
@@ -38,7 +40,7 @@ pub use arch::architectures;
 pub use checkpoint::Dtype;
 pub use error::Error;
 pub use evaluate::{EvaluateOptions, Progress, SequenceLoss};
-pub use health::{Scan, scan};
+pub use health::{Finding, Role, Sabotage, Scan, TensorHealth, scan};
 pub use kernel::InstructionSet;
 pub use matrix::Matrix;
 pub use model::{Inspection, LoadOptions, Model, inspect, no_limits};

@@ -5,8 +5,9 @@ use crate::{
     checkpoint::Dtype,
     kernel::{
         self,
-        gemm::{Panels, Product, ROW_BLOCK, Rows, Scratch, Store},
+        gemm::{Product, ROW_BLOCK, Rows, Scratch, Store},
         memory::Buffer,
+        panels::Panels,
         simd::LANES,
     },
 };

@@ -65,6 +65,7 @@ pub fn no_limits() -> ModelLimits {
         n_parameters_max: u64::MAX,
         size_bytes_max: u64::MAX,
         architectures: architectures().map(ToString::to_string).collect(),
+        health: None,
     }
 }
 

@@ -9,9 +9,9 @@ use crate::{
     error::{Error, Stop},
     health::check_finite,
     kernel::{
-        gemm::{Panels, widen},
         head::BLOCK,
         memory::Buffer,
+        panels::{Panels, widen},
     },
 };
 use reader::Reader;

@@ -3,6 +3,7 @@
 use super::{
     Activation, Architecture, Attention, HeadNorms, Layer, Norm, Norms,
     gated::{Biases, Body, Family},
+    inconsistent,
     rope::Spelling,
 };
 use crate::config::Fields;
@@ -16,6 +17,9 @@ const FAMILY: Family = Family {
     ..Family::new("stablelm", "StableLmForCausalLM", 4096)
 };
 
+/// Most norms of heads: each is a tensor of its own.
+const HEAD_NORMS_MAX: usize = 16_384;
+
 /// Reads the config of a StableLM; absent keys have the defaults of transformers.
 pub(super) fn describe(fields: &mut Fields) -> Result<Architecture, Reason> {
     let inputs = fields.boolean("use_qkv_bias")?.unwrap_or(false);
@@ -23,6 +27,10 @@ pub(super) fn describe(fields: &mut Fields) -> Result<Architecture, Reason> {
     let is_parallel = fields.boolean("use_parallel_residual")?.unwrap_or(false);
     let biases = Biases { inputs, ..Biases::default() };
     let body = Body::read(fields, &FAMILY, &[Activation::Silu])?;
+    let n_norms = body.sizes.n_layers * (body.heads.n_heads + body.heads.n_kv_heads);
+    if has_head_norms && n_norms > HEAD_NORMS_MAX {
+        return inconsistent(format!("{n_norms} norms of heads"));
+    }
     let layer = |body: &Body, index| {
         let norm = |name| Norms::before(body.layer_norm(index, name));
         let head_norms = has_head_norms.then(|| head_norms(body, index));

@@ -57,7 +57,14 @@ pub(crate) trait Simd: Copy {
     /// The greatest lane; NaN may or may not be noticed.
     #[inline(always)]
     fn greatest(self, vector: Self::V) -> f32 {
-        self.array(vector).into_iter().fold(f32::NEG_INFINITY, |a, b| if a > b { a } else { b })
+        let mut lanes = self.array(vector);
+        for width in [8, 4, 2, 1] {
+            for lane in 0..width {
+                let other = lanes[lane + width];
+                lanes[lane] = if lanes[lane] > other { lanes[lane] } else { other };
+            }
+        }
+        lanes[0]
     }
 }
 

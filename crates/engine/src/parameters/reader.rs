@@ -7,8 +7,8 @@ use crate::{
     error::{Error, Stop, refuse},
     health::{check_finite, untied},
     kernel::{
-        gemm::{Panels, widen},
         memory::Buffer,
+        panels::{Panels, widen},
         simd::LANES,
     },
 };
