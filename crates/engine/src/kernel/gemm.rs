@@ -274,8 +274,11 @@ fn packed_chain<S: Simd, const M: usize, const P: usize>(
         if k < n_lines {
             ahead.iter().for_each(|ahead| simd.prefetch(ahead.wrapping_add(k * LINE_BYTES)));
         }
-        // SAFETY: every panel has sixteen numbers for each term.
-        let terms = b.map(|b| unsafe { simd.load(&*b.as_ptr().add(k * LANES).cast()) });
+        let mut terms = [simd.splat(0.0); P];
+        for (term, b) in terms.iter_mut().zip(b) {
+            // SAFETY: every panel has sixteen numbers for each term.
+            *term = simd.load(unsafe { &*b.as_ptr().add(k * LANES).cast() });
+        }
         for (row, factor) in factors.iter().enumerate() {
             let factor = simd.splat(*factor);
             for (sums, term) in sums.iter_mut().zip(terms) {
@@ -301,8 +304,11 @@ pub(crate) fn chain<S: Simd, const M: usize, const P: usize>(
     assert!(rows.len() >= (M - 1) * stride + n_terms, "rows shorter than the panel is deep");
     let mut sums = [[simd.splat(0.0); M]; P];
     for k in 0..n_terms {
-        // SAFETY: every panel has sixteen numbers for each term.
-        let terms = b.map(|b| unsafe { simd.load(&*b.as_ptr().add(k * LANES).cast()) });
+        let mut terms = [simd.splat(0.0); P];
+        for (term, b) in terms.iter_mut().zip(b) {
+            // SAFETY: every panel has sixteen numbers for each term.
+            *term = simd.load(unsafe { &*b.as_ptr().add(k * LANES).cast() });
+        }
         for row in 0..M {
             // SAFETY: `row * stride + k` is at most `(M - 1) * stride + n_terms - 1`.
             let factor = simd.splat(unsafe { *rows.get_unchecked(row * stride + k) });
@@ -365,7 +371,10 @@ impl Epilogue for Capped<'_> {
     #[inline(always)]
     fn tile<S: Simd, const M: usize>(&mut self, simd: S, place: (usize, usize), sums: [S::V; M]) {
         let sums = with_bias(simd, self.to.bias, place.1, sums);
-        let capped = sums.map(|sum| cap_lanes(simd, sum, self.cap));
+        let mut capped = sums;
+        for sum in &mut capped {
+            *sum = cap_lanes(simd, *sum, self.cap);
+        }
         Store { bias: None, out: &mut *self.to.out, ..self.to }.tile(simd, place, capped);
     }
 }
@@ -378,11 +387,13 @@ pub(crate) fn with_bias<S: Simd, const M: usize>(
     panel: usize,
     sums: [S::V; M],
 ) -> [S::V; M] {
-    match bias {
-        None => sums,
-        Some(bias) => {
-            let bias = load(simd, &bias[panel * LANES..]);
-            sums.map(|sum| simd.add(sum, bias))
+    let mut sums = sums;
+    if let Some(bias) = bias {
+        let bias = load(simd, &bias[panel * LANES..]);
+        // A loop: the closure of a map would be a call that knows nothing of the instructions.
+        for sum in &mut sums {
+            *sum = simd.add(*sum, bias);
         }
     }
+    sums
 }
