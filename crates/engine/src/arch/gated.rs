@@ -23,6 +23,7 @@ pub(super) struct Family {
     /// Key of the epsilon.
     pub(super) epsilon_key: &'static str,
     pub(super) is_tied: bool,
+    pub(super) has_head_bias: bool,
     pub(super) rope: Spelling,
 }
 
@@ -38,6 +39,7 @@ impl Family {
             epsilon: 1e-6,
             epsilon_key: "rms_norm_eps",
             is_tied: false,
+            has_head_bias: false,
             rope: Spelling::WHOLE,
         }
     }
@@ -58,7 +60,7 @@ pub(super) struct Body {
     family: Family,
     pub(super) sizes: Sizes,
     context: usize,
-    intermediate: usize,
+    pub(super) intermediate: usize,
     pub(super) heads: Heads,
     pub(super) epsilon: f32,
     pub(super) activation: Activation,
@@ -67,7 +69,7 @@ pub(super) struct Body {
 }
 
 impl Body {
-    /// Reads what the whole family spells alike; a config may name one of two activations.
+    /// Reads what the whole family spells alike; the first activation is the usual one.
     pub(super) fn read(
         fields: &mut Fields,
         family: &Family,
@@ -91,7 +93,7 @@ impl Body {
         let shape = (hidden, sizes.vocabulary);
         Ok(Self {
             family: *family,
-            head: Head::read(fields, family.is_tied, ("lm_head", shape), false)?,
+            head: Head::read(fields, family.is_tied, ("lm_head", shape), family.has_head_bias)?,
             context: rope.context_max.map_or(context, |most| context.min(most)),
             sizes,
             intermediate,
@@ -113,14 +115,23 @@ impl Body {
         }
     }
 
-    /// The whole model, a norm of whose rows is called `model.norm`.
+    /// The whole model, the norm of whose rows is called `model.norm`.
     pub(super) fn finish(
         self,
         layer: impl Fn(&Self, usize) -> Layer,
-        final_norm: fn(&str, usize, f32) -> Norm,
+        norm: fn(&str, usize, f32) -> Norm,
+    ) -> Architecture {
+        let norm = norm("model.norm", self.sizes.hidden, self.epsilon);
+        self.finish_with(layer, norm)
+    }
+
+    /// The whole model.
+    pub(super) fn finish_with(
+        self,
+        layer: impl Fn(&Self, usize) -> Layer,
+        final_norm: Norm,
     ) -> Architecture {
         let layers = (0..self.sizes.n_layers).map(|index| layer(&self, index)).collect();
-        let final_norm = final_norm("model.norm", self.sizes.hidden, self.epsilon);
         Architecture::new(
             self.family.name,
             (&self.sizes, self.context),
