@@ -7,7 +7,7 @@ use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 
 fuzz_target!(|text: &[u8]| {
-    let Ok(map) = fuzzing::shard_index(text) else { return };
+    let Ok(map) = fuzzing::index(text) else { return };
     for (tensor, file) in &map {
         let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
         assert!(tensor.chars().all(is_plain) && file.chars().all(is_plain), "{tensor}: {file}");

@@ -15,6 +15,7 @@ pub use wallet::{
     WalletCommandArgs,
 };
 
+use bytesize::ByteSize;
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 
@@ -119,7 +120,8 @@ pub struct YumaArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   agon evaluate --model DIR --tokens tokens.json --json
-  agon evaluate --model DIR --text book.txt --tokenizer tokenizer.json --sequence-length 1024")]
+  agon evaluate --model DIR --text book.txt --tokenizer tokenizer.json --sequence-length 1024
+  agon evaluate --model DIR --tokens tokens.json --memory-limit 4GiB")]
 pub struct EvaluateArgs {
     /// Folder with `config.json` and `model.safetensors`.
     #[arg(long, value_name = "DIR")]
@@ -146,6 +148,10 @@ pub struct EvaluateArgs {
     /// Give the loss of every token.
     #[arg(long)]
     pub per_token: bool,
+    /// Most memory to take, such as `2GiB`: a model that would fill more than half of it is read
+    /// layer by layer while it is computed. The losses are the same.
+    #[arg(long, value_name = "SIZE")]
+    pub memory_limit: Option<ByteSize>,
     /// Print JSON on stdout.
     #[arg(long)]
     pub json: bool,
@@ -153,6 +159,11 @@ pub struct EvaluateArgs {
 
 /// Options of `agon check`.
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  agon check --model DIR --competition tiny
+  agon check --model DIR --competition tiny --tensors
+  agon check --model DIR --competition tiny --probe
+The exit code is 0, or 1 if the model is refused.")]
 pub struct CheckArgs {
     /// Folder with `config.json` and `model.safetensors`.
     #[arg(long, value_name = "DIR")]
@@ -160,6 +171,12 @@ pub struct CheckArgs {
     /// Name of a competition, or a competition file.
     #[arg(long, value_name = "NAME")]
     pub competition: String,
+    /// Show how large the numbers of every tensor are.
+    #[arg(long)]
+    pub tensors: bool,
+    /// Train a few steps on text of the competition: the loss must not rise. Llamas only.
+    #[arg(long)]
+    pub probe: bool,
     /// Print JSON on stdout.
     #[arg(long)]
     pub json: bool,

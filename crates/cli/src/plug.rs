@@ -3,7 +3,7 @@
 use crate::failure::Interrupted;
 use anyhow::Context as _;
 use dataset::{Batch, pack::TrainingStream};
-use engine::{EvaluateOptions, Model};
+use engine::{EvaluateOptions, Model, Scan};
 use miner::{StepReport, Train};
 use protocol::{Competition, Loss, Outcome, Reason, ReasonCode};
 use std::{
@@ -78,9 +78,23 @@ impl Evaluate for EngineEvaluate {
 
 /// What a validator says of a model before evaluating it: files, header, config, every parameter.
 pub fn check(dir: &Path, competition: &Competition) -> anyhow::Result<Result<Inspected, Reason>> {
+    Ok(examine(dir, competition)?.verdict)
+}
+
+/// What a model is like before it is evaluated.
+pub struct Examined {
+    /// What a validator says of it.
+    pub verdict: Result<Inspected, Reason>,
+    /// What its parameters are like, if they were read.
+    pub scan: Option<Scan>,
+}
+
+/// [`check`], and what it saw.
+pub fn examine(dir: &Path, competition: &Competition) -> anyhow::Result<Examined> {
+    let refused = |reason| Ok(Examined { verdict: Err(reason), scan: None });
     let inspection = match engine::inspect(dir, &competition.model)? {
         Ok(inspection) => inspection,
-        Err(reason) => return Ok(Err(reason)),
+        Err(reason) => return refused(reason),
     };
     let (needed, length) = (competition.text.vocabulary(), competition.text.sequence_length);
     if inspection.vocabulary < needed || inspection.context < length {
@@ -88,13 +102,19 @@ pub fn check(dir: &Path, competition: &Competition) -> anyhow::Result<Result<Ins
             "the model has {} tokens and a context of {}; the competition needs {needed} and {length}",
             inspection.vocabulary, inspection.context
         );
-        return Ok(Err(Reason::new(ReasonCode::VocabularyMismatch, detail)));
+        return refused(Reason::new(ReasonCode::VocabularyMismatch, detail));
     }
-    let scanned = engine::scan(dir, &competition.model)?;
-    Ok(scanned.map(|scan| Inspected {
-        n_parameters: inspection.n_parameters,
-        tensor_root: scan.tensor_root,
-    }))
+    let scan = match engine::scan(dir, &competition.model)? {
+        Ok(scan) => scan,
+        Err(reason) => return refused(reason),
+    };
+    let verdict = match scan.untrainable(&competition.model) {
+        Some(reason) => Err(reason),
+        None => {
+            Ok(Inspected { n_parameters: inspection.n_parameters, tensor_root: scan.tensor_root })
+        }
+    };
+    Ok(Examined { verdict, scan: Some(scan) })
 }
 
 /// Equation 1 over several sequences: the mean over all predicted tokens, summed in order.

@@ -1,13 +1,13 @@
 //! What goes to the terminal besides data: log lines on stderr, and the end on Ctrl-C.
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::{
     io::IsTerminal as _,
     sync::{
-        Arc,
+        Arc, Once,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 use tracing_subscriber::EnvFilter;
 
@@ -67,4 +67,40 @@ pub fn spinner(message: &str) -> ProgressBar {
     }
     bar.enable_steady_tick(Duration::from_millis(100));
     bar
+}
+
+/// A bar that shows itself to whoever has waited for two seconds.
+pub struct PatientBar {
+    bar: ProgressBar,
+    started: Instant,
+    shown: Once,
+}
+
+impl PatientBar {
+    /// Whoever waits longer sees the bar.
+    const PATIENCE: Duration = Duration::from_secs(2);
+
+    /// A bar of this look; nothing is drawn where nobody looks.
+    pub fn new(template: &str) -> anyhow::Result<Self> {
+        let style = ProgressStyle::with_template(template)?;
+        let bar = ProgressBar::hidden().with_style(style);
+        Ok(Self { bar, started: Instant::now(), shown: Once::new() })
+    }
+
+    /// So much of the whole is done.
+    pub fn set(&self, done: u64, all: u64, message: impl FnOnce() -> String) {
+        if self.started.elapsed() < Self::PATIENCE {
+            return;
+        }
+        self.bar.set_length(all);
+        self.bar.set_position(done);
+        self.bar.set_message(message());
+        // Stays hidden where stderr is no terminal.
+        self.shown.call_once(|| self.bar.set_draw_target(ProgressDrawTarget::stderr()));
+    }
+
+    /// Takes the bar away.
+    pub fn finish(&self) {
+        self.bar.finish_and_clear();
+    }
 }

@@ -2,7 +2,7 @@
 
 use crate::{
     arch::{Architecture, Attention},
-    error::Error,
+    error::{Error, Stop},
     kernel::{
         activation::Gates,
         attention::{self, HeadShape},
@@ -13,6 +13,9 @@ use crate::{
     },
     parameters::Parameters,
 };
+
+/// What products, gates and the head write to on the way, rounded up.
+const SCRATCH_BYTES: u64 = 2 << 20;
 
 /// Distances between rows: odd numbers of cache lines, so that rows spread over the cache's sets.
 #[derive(Clone, Copy)]
@@ -27,7 +30,7 @@ impl Strides {
     pub(crate) fn of(architecture: &Architecture) -> Self {
         let padded = |width: usize| (width.div_ceil(LANES) | 1) * LANES;
         let layers = &architecture.layers;
-        let inputs = layers.iter().map(|layer| layer.attention.inputs_width());
+        let inputs = layers.iter().map(|layer| layer.attention.heads.inputs_width());
         let intermediate = layers.iter().map(|layer| layer.mlp.width());
         Self {
             hidden: padded(architecture.hidden),
@@ -40,11 +43,15 @@ impl Strides {
 /// Work space of one thread.
 pub(crate) struct WorkSpace {
     pub(crate) normed: Buffer,
+    /// What attention or a perceptron gave, where it is normed before it is added.
+    pub(crate) given: Buffer,
     pub(crate) intermediate: Buffer,
     pub(crate) product: gemm::Scratch,
     pub(crate) gates: Gates,
     pub(crate) attention: attention::Scratch,
     pub(crate) head: head::Scratch,
+    /// Of the batch that this thread works on.
+    pub(crate) memory: Memory,
 }
 
 impl WorkSpace {
@@ -55,19 +62,50 @@ impl WorkSpace {
         for layer in &architecture.layers {
             attention.reserve(head_shape(&layer.attention, n_positions))?;
         }
+        let has_output_norms = architecture.layers.iter().any(|layer| {
+            layer.attention_norms.output.is_some() || layer.mlp_norms.output.is_some()
+        });
+        let given = if has_output_norms { ROW_BLOCK * strides.hidden } else { 0 };
         Ok(Self {
             normed: Buffer::zeros(ROW_BLOCK * strides.hidden)?,
+            given: Buffer::zeros(given)?,
             intermediate: Buffer::zeros(ROW_BLOCK * strides.intermediate)?,
-            product: gemm::Scratch::new()?,
+            product: gemm::Scratch::new(
+                strides.hidden.max(strides.inputs).max(strides.intermediate),
+            )?,
             gates: Gates::new()?,
             attention,
             head: head::Scratch::new()?,
+            memory: Memory::default(),
         })
     }
 }
 
+impl WorkSpace {
+    /// Bytes of a work space with the memory for a batch of `n_rows`, of which sequences have up to
+    /// `n_positions`; a little more than it takes.
+    pub(crate) fn n_bytes(
+        architecture: &Architecture,
+        (n_rows, n_positions): (usize, usize),
+    ) -> u64 {
+        let strides = Strides::of(architecture);
+        let attention = architecture.layers.iter().map(|layer| {
+            let shape = head_shape(&layer.attention, n_positions);
+            let per_head = head_shape(&layer.attention, n_rows).n_numbers();
+            let scores = shape.n_queries() * n_positions.next_multiple_of(LANES);
+            // Each sequence's panels are padded on their own.
+            2 * per_head * layer.attention.heads.n_kv_heads + scores
+        });
+        let widest = strides.hidden.max(strides.inputs).max(strides.intermediate);
+        let rows = ROW_BLOCK * (2 * strides.hidden + strides.intermediate + widest);
+        let inputs = n_rows * strides.inputs;
+        let numbers = rows + inputs + attention.max().unwrap_or(0);
+        4 * numbers as u64 + SCRATCH_BYTES
+    }
+}
+
 fn head_shape(attention: &Attention, capacity: usize) -> HeadShape {
-    HeadShape { head_size: attention.head_size, capacity }
+    HeadShape { head_size: attention.heads.head_size, capacity }
 }
 
 /// A sequence among the rows of a batch.
@@ -79,16 +117,41 @@ struct Span {
     capacity: usize,
 }
 
-/// Hidden states of some sequences, and the keys and values that they look back at.
+/// Hidden states of some sequences between two layers.
 pub(crate) struct Batch {
     strides: Strides,
     spans: Vec<Span>,
     positions: Vec<u32>,
     hidden: Buffer,
+}
+
+/// What the rows of a batch become in a layer, and the keys and values that they look back at.
+#[derive(Default)]
+pub(crate) struct Memory {
     /// Queries, keys and values of each row; attention replaces the queries.
     inputs: Buffer,
     /// One for all layers, or one for each where positions follow later.
     panels: Vec<Buffer>,
+}
+
+impl Memory {
+    /// Makes room for the rows of a batch; with `is_kept`, each layer has its own.
+    pub(crate) fn reserve(
+        &mut self,
+        architecture: &Architecture,
+        batch: &Batch,
+        is_kept: bool,
+    ) -> Result<(), Error> {
+        let n_numbers = architecture.layers.iter().map(|layer| {
+            let per_head = |span: &Span| head_shape(&layer.attention, span.capacity).n_numbers();
+            batch.spans.iter().map(per_head).sum::<usize>() * layer.attention.heads.n_kv_heads
+        });
+        let n_numbers = n_numbers.max().unwrap_or(0);
+        let n_panels = if is_kept { architecture.layers.len() } else { 1 };
+        self.inputs.reserve(batch.n_rows() * batch.strides.inputs)?;
+        self.panels.resize_with(n_panels, Buffer::default);
+        self.panels.iter_mut().try_for_each(|panels| panels.reserve(n_numbers))
+    }
 }
 
 /// Rows that go through the products together.
@@ -124,42 +187,33 @@ impl Batch {
         parameters: &Parameters,
         sequences: &[&[u32]],
         n_more: usize,
-    ) -> Result<Self, Error> {
+    ) -> Result<Self, Stop> {
         let strides = Strides::of(architecture);
         let spans: Vec<_> = sequences
             .iter()
             .map(|tokens| Span { first: 0, n_rows: tokens.len(), capacity: tokens.len() + n_more })
             .collect();
         let n_rows = spans.iter().map(|span| span.n_rows).sum::<usize>();
-        let n_numbers = architecture.layers.iter().map(|layer| {
-            let per_head = |span: &Span| head_shape(&layer.attention, span.capacity).n_numbers();
-            spans.iter().map(per_head).sum::<usize>() * layer.attention.n_kv_heads
-        });
-        let n_numbers = n_numbers.max().unwrap_or(0);
-        let n_panels = if n_more == 0 { 1 } else { architecture.layers.len() };
-        let panels = (0..n_panels).map(|_| Buffer::zeros(n_numbers)).collect::<Result<_, _>>()?;
         let mut batch = Self {
             strides,
             spans,
             positions: Vec::with_capacity(n_rows),
             hidden: Buffer::zeros(n_rows * strides.hidden)?,
-            inputs: Buffer::zeros(n_rows * strides.inputs)?,
-            panels,
         };
-        batch.embed(parameters, sequences);
+        batch.embed(parameters, sequences)?;
         Ok(batch)
     }
 
     /// Continues each sequence, of which only the last row was kept, by one token.
-    pub(crate) fn follow(&mut self, parameters: &Parameters, tokens: &[u32]) {
+    pub(crate) fn follow(&mut self, parameters: &Parameters, tokens: &[u32]) -> Result<(), Stop> {
         for span in &mut self.spans {
             span.first += 1;
         }
         let sequences: Vec<_> = tokens.chunks(1).collect();
-        self.embed(parameters, &sequences);
+        self.embed(parameters, &sequences)
     }
 
-    fn embed(&mut self, parameters: &Parameters, sequences: &[&[u32]]) {
+    fn embed(&mut self, parameters: &Parameters, sequences: &[&[u32]]) -> Result<(), Stop> {
         self.positions.clear();
         for span in &self.spans {
             let positions = span.first..span.first + span.n_rows;
@@ -167,9 +221,11 @@ impl Batch {
         }
         let rows = self.hidden.chunks_mut(self.strides.hidden);
         let tokens = sequences.iter().copied().flatten();
+        let mut space = vec![0.0; self.strides.hidden];
         for ((row, &token), &position) in rows.zip(tokens).zip(&self.positions) {
-            parameters.embed((token, position), row);
+            parameters.embed((token, position), row, &mut space)?;
         }
+        Ok(())
     }
 
     /// Keeps only the last row of each sequence; what it remembers stays.
@@ -187,17 +243,35 @@ impl Batch {
     }
 
     /// The rows in blocks that keep `n_threads` equally busy.
-    pub(crate) fn row_blocks(
+    pub(crate) fn row_blocks<'a>(
+        &'a mut self,
+        memory: &'a mut Memory,
+        n_threads: usize,
+    ) -> impl Iterator<Item = RowBlock<'a>> + Send {
+        let n = rows_per_block(self.n_rows(), n_threads);
+        let n_numbers = self.n_rows() * self.strides.inputs;
+        let inputs = memory.inputs[..n_numbers].chunks_mut(n * self.strides.inputs);
+        self.hidden_blocks(n_threads).zip(inputs).map(|((hidden, positions), inputs)| RowBlock {
+            hidden,
+            inputs,
+            positions,
+        })
+    }
+
+    /// The same of the hidden states alone, with their positions.
+    pub(crate) fn hidden_blocks(
         &mut self,
         n_threads: usize,
-    ) -> impl Iterator<Item = RowBlock<'_>> + Send {
+    ) -> impl Iterator<Item = (&mut [f32], &[u32])> + Send {
         let n = rows_per_block(self.n_rows(), n_threads);
-        let hidden = self.hidden.chunks_mut(n * self.strides.hidden);
-        let inputs = self.inputs.chunks_mut(n * self.strides.inputs);
-        hidden
-            .zip(inputs)
-            .zip(self.positions.chunks(n))
-            .map(|((hidden, inputs), positions)| RowBlock { hidden, inputs, positions })
+        // Fewer than at the start where only the last rows were kept.
+        let hidden = &mut self.hidden[..self.positions.len() * self.strides.hidden];
+        hidden.chunks_mut(n * self.strides.hidden).zip(self.positions.chunks(n))
+    }
+
+    /// Number of sequences.
+    pub(crate) fn n_sequences(&self) -> usize {
+        self.spans.len()
     }
 
     /// Number of rows.
@@ -206,17 +280,17 @@ impl Batch {
     }
 
     /// Every key-value head of every sequence.
-    pub(crate) fn head_memories(
-        &mut self,
-        layer: usize,
-        attention: &Attention,
-    ) -> impl Iterator<Item = HeadMemory<'_>> + Send {
-        let index = layer % self.panels.len();
-        let (mut panels, mut rows) = (&mut self.panels[index][..], &self.inputs[..]);
+    pub(crate) fn head_memories<'a>(
+        &'a self,
+        memory: &'a mut Memory,
+        (layer, attention): (usize, &'a Attention),
+    ) -> impl Iterator<Item = HeadMemory<'a>> + Send {
+        let index = layer % memory.panels.len();
+        let (mut panels, mut rows) = (&mut memory.panels[index][..], &memory.inputs[..]);
         let stride = self.strides.inputs;
         self.spans.iter().flat_map(move |span| {
             let shape = head_shape(attention, span.capacity);
-            let n = shape.n_numbers() * attention.n_kv_heads;
+            let n = shape.n_numbers() * attention.heads.n_kv_heads;
             let own = panels.split_off_mut(..n).unwrap_or_default();
             let own_rows = rows.split_off(..span.n_rows * stride).unwrap_or_default();
             own.chunks_mut(shape.n_numbers()).enumerate().map(move |(head, panels)| {
@@ -227,17 +301,17 @@ impl Batch {
     }
 
     /// Every block of queries.
-    pub(crate) fn query_blocks(
-        &mut self,
-        layer: usize,
-        attention: &Attention,
-    ) -> impl Iterator<Item = QueryBlock<'_>> + Send {
-        let index = layer % self.panels.len();
-        let (mut panels, mut rows) = (&self.panels[index][..], &mut self.inputs[..]);
+    pub(crate) fn query_blocks<'a>(
+        &'a self,
+        memory: &'a mut Memory,
+        (layer, attention): (usize, &'a Attention),
+    ) -> impl Iterator<Item = QueryBlock<'a>> + Send {
+        let index = layer % memory.panels.len();
+        let (mut panels, mut rows) = (&memory.panels[index][..], &mut memory.inputs[..]);
         let stride = self.strides.inputs;
         self.spans.iter().flat_map(move |span| {
             let shape = head_shape(attention, span.capacity);
-            let n = shape.n_numbers() * attention.n_kv_heads;
+            let n = shape.n_numbers() * attention.heads.n_kv_heads;
             let panels = panels.split_off(..n).unwrap_or_default();
             let rows = rows.split_off_mut(..span.n_rows * stride).unwrap_or_default();
             let blocks = rows.chunks_mut(shape.n_queries() * stride).enumerate();
@@ -262,10 +336,10 @@ mod tests {
 
     #[test]
     fn blocks_of_rows_are_whole_tiles_and_spread_over_the_threads() {
-        assert_eq!(rows_per_block(1024, 2), 174);
-        assert_eq!(rows_per_block(512, 1), 174);
-        assert_eq!(rows_per_block(10, 8), 6);
-        assert_eq!(rows_per_block(1, 1), 6);
+        assert_eq!(rows_per_block(1024, 2), 180);
+        assert_eq!(rows_per_block(512, 1), 180);
+        assert_eq!(rows_per_block(10, 8), 12);
+        assert_eq!(rows_per_block(1, 1), 12);
         assert_eq!(rows_per_block(192, 1), 192);
     }
 }

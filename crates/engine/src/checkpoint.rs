@@ -4,10 +4,13 @@
 //! Parameters are read on demand with bounded buffers, never mapped: a file that shrinks under
 //! the reader gives an [`Error`], not a crash.
 
-pub(crate) mod header;
-pub(crate) mod index;
+mod header;
+mod index;
 
-use crate::error::{Error, Stop, refuse};
+use crate::{
+    error::{Error, Stop, refuse},
+    fuzzing,
+};
 use header::{Entry, HEADER_BYTES_MAX, TENSORS_MAX, header_length};
 use protocol::ReasonCode::{FileRefused, HeaderRefused, TensorMismatch, TooLarge};
 use std::{
@@ -30,6 +33,18 @@ type Index = BTreeMap<String, String>;
 const CONFIG: &str = "config.json";
 const SINGLE: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
+
+/// The entries of a header, for fuzzing.
+pub(crate) fn scan_header(header: &[u8], data_bytes: u64) -> Result<Vec<fuzzing::Entry>, String> {
+    let entries = header::scan(header, data_bytes)?;
+    let flat = |(name, Entry { dtype, shape, begin, end })| (name, dtype, shape, begin, end);
+    Ok(entries.into_iter().map(flat).collect())
+}
+
+/// The entries of an index, for fuzzing.
+pub(crate) fn scan_index(text: &[u8]) -> Result<Vec<(String, String)>, String> {
+    Ok(index::scan(text)?.into_iter().collect())
+}
 
 /// How a parameter is stored; every kind widens to `f32` exactly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -128,6 +143,21 @@ impl Checkpoint {
             checkpoint.check_index(&index, &names)?;
         }
         Ok(checkpoint)
+    }
+
+    /// Gives names their prefix where a model is published without it; `example` has it.
+    ///
+    /// The head stands beside the body and has none.
+    pub(crate) fn complete_names(&mut self, prefix: &str, example: &str) {
+        let short = example.strip_prefix(prefix).unwrap_or(example);
+        if self.tensors.contains_key(example) || !self.tensors.contains_key(short) {
+            return;
+        }
+        let complete = |(name, tensor): (String, Tensor)| {
+            let is_head = name.starts_with("lm_head.");
+            (if is_head { name } else { format!("{prefix}{name}") }, tensor)
+        };
+        self.tensors = std::mem::take(&mut self.tensors).into_iter().map(complete).collect();
     }
 
     /// Reads bytes `from..from + buffer.len()` of a tensor.

@@ -17,6 +17,7 @@ use std::{
 /// Keys that describe how a model was made, saved or sampled from; no loss depends on them.
 const HARMLESS: &[&str] = &[
     "_name_or_path",
+    "activation_dropout",
     "attention_dropout",
     "attn_pdrop",
     "attn_implementation",
@@ -26,12 +27,16 @@ const HARMLESS: &[&str] = &[
     "begin_suppress_tokens",
     "bos_token_id",
     "chunk_size_feed_forward",
+    "classif_dropout",
     "classifier_dropout",
+    "decoder_layerdrop",
     "decoder_start_token_id",
     "diversity_penalty",
     "do_sample",
+    "dropout",
     "early_stopping",
     "embd_pdrop",
+    "encoder_layerdrop",
     "encoder_no_repeat_ngram_size",
     "eos_token_id",
     "exponential_decay_length_penalty",
@@ -39,7 +44,9 @@ const HARMLESS: &[&str] = &[
     "forced_bos_token_id",
     "forced_eos_token_id",
     "hidden_dropout",
+    "gradient_checkpointing",
     "id2label",
+    "init_std",
     "initializer_range",
     "is_decoder",
     "label2id",
@@ -49,6 +56,7 @@ const HARMLESS: &[&str] = &[
     "no_repeat_ngram_size",
     "num_beam_groups",
     "num_beams",
+    "num_labels",
     "num_return_sequences",
     "output_attentions",
     "output_hidden_states",
@@ -93,6 +101,7 @@ const NEUTRAL: &[(&str, &str)] = &[
     ("rope_interleaved", "false"),
     ("tie_encoder_decoder", "false"),
     ("use_bfloat16", "false"),
+    ("use_bidirectional_attention", "false"),
 ];
 
 /// The members of a JSON object that nobody has taken yet.
@@ -170,6 +179,27 @@ impl Fields {
         match number {
             Some(number) => Ok(Some(number)),
             None => self.refuse_value(key, &value, &format!("a number {}", Shown(&range))),
+        }
+    }
+
+    /// Takes a list of numbers within a range.
+    pub(crate) fn reals(
+        &mut self,
+        key: &str,
+        range: RangeInclusive<f64>,
+    ) -> Result<Option<Vec<f64>>, Reason> {
+        let Some(value) = self.members.remove(key) else { return Ok(None) };
+        let number = |value: &Value| match value {
+            Value::Number(text) => text.parse().ok().filter(|n| range.contains(n)),
+            _ => None,
+        };
+        let numbers = match &value {
+            Value::Array(values) => values.iter().map(number).collect(),
+            _ => None,
+        };
+        match numbers {
+            Some(numbers) => Ok(Some(numbers)),
+            None => self.refuse_value(key, &value, &format!("numbers {}", Shown(&range))),
         }
     }
 

@@ -27,6 +27,14 @@ pub enum Error {
         /// Size of the buffer that could not be had.
         n_bytes: u64,
     },
+    /// The limit on memory is too low even for one sequence at a time.
+    #[error("{needed} bytes of memory are needed, more than the limit of {limit}")]
+    MemoryLimit {
+        /// The limit.
+        limit: u64,
+        /// What would do.
+        needed: u64,
+    },
     /// A sequence is too short to predict anything.
     #[error("sequence {index} has {n_tokens} tokens: at least {n_tokens_min} are needed")]
     SequenceTooShort {

@@ -5,6 +5,8 @@ use crate::{
     batch::{Batch, WorkSpace},
     error::{Error, Stop, judge, refuse},
     forward::Forward,
+    kernel::head::RowLoss,
+    parameters::{Parameters, Piece},
     pool,
 };
 use protocol::{
@@ -38,10 +40,18 @@ pub struct EvaluateOptions<'a> {
     pub per_token: bool,
     /// Instructions to use.
     pub instructions: InstructionSet,
-    /// Told after every batch how far it is, from any thread.
+    /// Told after every layer of a batch how far it is, from any thread.
     pub progress: Option<&'a (dyn Fn(Progress) + Sync)>,
-    /// Set from elsewhere to stop: the call ends with [`Error::Cancelled`] at the next layer.
+    /// Set from elsewhere to stop: the call ends with [`Error::Cancelled`] within a layer.
     pub cancelled: Option<&'a AtomicBool>,
+}
+
+impl<'a> EvaluateOptions<'a> {
+    /// Whether the call was cancelled.
+    pub(crate) fn is_cancelled(&self) -> impl Fn() -> bool + use<'a> {
+        let cancelled = self.cancelled;
+        move || cancelled.is_some_and(|flag| flag.load(Ordering::Relaxed))
+    }
 }
 
 impl Default for EvaluateOptions<'_> {
@@ -68,6 +78,10 @@ pub struct Progress {
     pub n_tokens_done: usize,
     /// Tokens of the call.
     pub n_tokens: usize,
+    /// Layers that tokens have gone through, over all tokens; the head counts as a layer.
+    pub n_steps_done: u64,
+    /// The same of the whole call.
+    pub n_steps: u64,
 }
 
 /// The loss of one sequence.
@@ -108,33 +122,46 @@ impl Model {
         }
         let Some(longest) = sequences.iter().map(Vec::len).max() else { return Ok(Vec::new()) };
         let angles = self.angles(longest)?;
+        let is_cancelled = options.is_cancelled();
+        let n_tokens = sequences.iter().map(Vec::len).sum();
         let evaluation = Evaluation {
-            forward: self.forward(angles.as_deref(), options.instructions.check()?),
+            forward: self.forward(angles.as_deref(), options.instructions.check()?, &is_cancelled),
+            parameters: self.parameters(),
             options,
             sequences,
             done: Mutex::new(Progress {
                 n_sequences_done: 0,
                 n_sequences: sequences.len(),
                 n_tokens_done: 0,
-                n_tokens: sequences.iter().map(Vec::len).sum(),
+                n_tokens,
+                n_steps_done: 0,
+                n_steps: n_tokens as u64 * (self.architecture().layers.len() as u64 + 1),
             }),
         };
         let groups = group(sequences, options);
         let n_threads = options.threads.max(1);
         let spaces = (0..n_threads).map(|_| WorkSpace::new(self.architecture(), longest));
         let mut spaces = spaces.collect::<Result<Vec<_>, Error>>()?;
+        let n_rows = |group: &Range<usize>| sequences[group.clone()].iter().map(Vec::len).sum();
+        if self.parameters().is_streamed() {
+            let mut results = Vec::with_capacity(sequences.len());
+            let rows: Vec<usize> = groups.iter().map(n_rows).collect();
+            for wave in self.waves((&rows, longest), n_threads)? {
+                results.extend(evaluation.wave(&groups[wave], &mut spaces));
+            }
+            return results.into_iter().collect();
+        }
         let mut results: Vec<Vec<_>> = groups.iter().map(|_| Vec::new()).collect();
-        let tasks = groups.into_iter().zip(&mut results);
+        let tasks = groups.chunks(1).zip(&mut results);
         if tasks.len() >= n_threads {
             // Each thread takes whole batches, so that nobody waits for anybody.
             pool::each(tasks, &mut spaces, |(group, result), space| {
-                *result = evaluation.group(group, std::slice::from_mut(space));
+                *result = evaluation.wave(group, std::slice::from_mut(space));
             });
         } else {
             for (group, result) in tasks {
-                let n_rows = sequences[group.clone()].iter().map(Vec::len).sum();
-                let n_busy = self.n_busy(n_rows, n_threads);
-                *result = evaluation.group(group, &mut spaces[..n_busy]);
+                let n_busy = self.n_busy(n_rows(&group[0]), n_threads);
+                *result = evaluation.wave(group, &mut spaces[..n_busy]);
             }
         }
         // The first fault in the order of the sequences, whoever found one first.
@@ -192,64 +219,141 @@ fn group(sequences: &[Vec<u32>], options: &EvaluateOptions<'_>) -> Vec<Range<usi
 /// One call, shared by its threads.
 struct Evaluation<'a> {
     forward: Forward<'a>,
+    parameters: &'a Parameters,
     options: &'a EvaluateOptions<'a>,
     sequences: &'a [Vec<u32>],
     done: Mutex<Progress>,
 }
 
+/// Sequences on their way, and what is known of their losses.
+struct State {
+    batch: Batch,
+    targets: Vec<u32>,
+    losses: Vec<RowLoss>,
+}
+
 impl Evaluation<'_> {
-    fn group(
+    /// The losses of some groups, each of which goes through a layer before any goes through the
+    /// next.
+    fn wave(
         &self,
-        group: Range<usize>,
+        groups: &[Range<usize>],
         spaces: &mut [WorkSpace],
     ) -> Vec<Result<SequenceLoss, Stop>> {
-        let sequences = &self.sequences[group.clone()];
-        let losses = match self.nats(sequences, spaces) {
-            Ok(losses) => losses,
-            Err(error) => return vec![Err(error.into())],
+        let states = match self.states(groups, spaces) {
+            Ok(states) => states,
+            Err(stop) => return vec![Err(stop)],
         };
-        let mut rest = &losses[..];
-        let results = sequences.iter().zip(group).map(|(tokens, index)| {
-            let nats = rest.split_off(..tokens.len()).unwrap_or_default();
-            let nats = &nats[..tokens.len() - 1];
-            let mean = nats.iter().sum::<f64>() / nats.len() as f64;
-            let cross_entropy = match Loss::new(mean) {
-                Ok(loss) if loss.is_finite() => loss,
-                _ => {
-                    let token = nats.iter().position(|nats| !nats.is_finite()).unwrap_or(0) + 1;
-                    let detail = format!("the loss of token {token} of sequence {index}");
-                    return refuse(NonFiniteLoss, detail);
-                }
-            };
-            let per_token = || nats.iter().map(|&nats| nats as f32).collect();
-            let token_nll = self.options.per_token.then(per_token);
-            Ok(SequenceLoss { n_tokens: nats.len(), cross_entropy, token_nll })
-        });
-        let results = results.collect();
-        self.report(sequences);
+        let mut results = Vec::new();
+        for (group, state) in groups.iter().zip(states) {
+            let nats: Vec<f64> = state.losses.into_iter().map(RowLoss::nats).collect();
+            let mut rest = &nats[..];
+            results.extend(group.clone().map(|index| {
+                let n = self.sequences[index].len();
+                let nats = rest.split_off(..n).unwrap_or_default();
+                self.sequence_loss(index, &nats[..n - 1])
+            }));
+        }
         results
     }
 
-    /// The loss of every row; that of a sequence's last row means nothing.
-    fn nats(&self, sequences: &[Vec<u32>], spaces: &mut [WorkSpace]) -> Result<Vec<f64>, Error> {
-        let Forward { architecture, parameters, .. } = self.forward;
-        let tokens: Vec<&[u32]> = sequences.iter().map(Vec::as_slice).collect();
-        let mut batch = Batch::start(architecture, parameters, &tokens, 0)?;
-        let is_cancelled =
-            || self.options.cancelled.is_some_and(|flag| flag.load(Ordering::Relaxed));
-        self.forward.layers(&mut batch, spaces, &is_cancelled)?;
-        let successors = tokens.iter().flat_map(|tokens| tokens[1..].iter().chain([&0]));
-        let targets: Vec<u32> = successors.copied().collect();
-        let losses = self.forward.losses(&mut batch, spaces, &targets);
-        Ok(losses.into_iter().map(|loss| loss.nats()).collect())
+    /// The loss of a sequence from those of its predicted tokens.
+    fn sequence_loss(&self, index: usize, nats: &[f64]) -> Result<SequenceLoss, Stop> {
+        let mean = nats.iter().sum::<f64>() / nats.len() as f64;
+        let cross_entropy = match Loss::new(mean) {
+            Ok(loss) if loss.is_finite() => loss,
+            _ => {
+                let token = nats.iter().position(|nats| !nats.is_finite()).unwrap_or(0) + 1;
+                let detail = format!("the loss of token {token} of sequence {index}");
+                return refuse(NonFiniteLoss, detail);
+            }
+        };
+        let per_token = || nats.iter().map(|&nats| nats as f32).collect();
+        let token_nll = self.options.per_token.then(per_token);
+        Ok(SequenceLoss { n_tokens: nats.len(), cross_entropy, token_nll })
     }
 
-    fn report(&self, sequences: &[Vec<u32>]) {
+    /// Takes groups through the whole model; the loss of a sequence's last row means nothing.
+    fn states(
+        &self,
+        groups: &[Range<usize>],
+        spaces: &mut [WorkSpace],
+    ) -> Result<Vec<State>, Stop> {
+        let Self { parameters, forward, sequences, .. } = self;
+        let architecture = forward.architecture;
+        let start = |group: &Range<usize>| {
+            let tokens: Vec<_> = sequences[group.clone()].iter().map(Vec::as_slice).collect();
+            let successors = tokens.iter().flat_map(|tokens| tokens[1..].iter().chain([&0]));
+            let targets: Vec<u32> = successors.copied().collect();
+            let batch = Batch::start(architecture, parameters, &tokens, 0)?;
+            Ok(State { losses: vec![RowLoss::START; targets.len()], batch, targets })
+        };
+        let mut states = groups.iter().map(start).collect::<Result<Vec<_>, Stop>>()?;
+        let norm = parameters.rows.norm.as_ref();
+        share(&mut states, spaces, |state, spaces| {
+            forward.norm_rows(norm, &mut state.batch, spaces)
+        })?;
+        parameters.each(architecture, |piece| {
+            share(&mut states, spaces, |state, spaces| {
+                let n_rows = state.targets.len();
+                match &piece {
+                    Piece::Layer(index, layer) => {
+                        let mut memory = std::mem::take(&mut spaces[0].memory);
+                        memory.reserve(architecture, &state.batch, false)?;
+                        let at = (&mut state.batch, &mut memory);
+                        forward.layer((*index, layer), at, spaces)?;
+                        spaces[0].memory = memory;
+                        self.report(n_rows, 0);
+                    }
+                    Piece::Head(tokens, head) => {
+                        let State { batch, targets, losses } = state;
+                        if tokens.start == 0 {
+                            forward.norm_rows(parameters.final_norm.as_ref(), batch, spaces)?;
+                        }
+                        forward.losses((head, tokens), batch, spaces, (targets, losses))?;
+                        if tokens.end == architecture.vocabulary {
+                            self.report(n_rows, batch.n_sequences());
+                        }
+                    }
+                }
+                Ok(())
+            })
+        })?;
+        Ok(states)
+    }
+
+    /// So many rows are through another layer, or, with their sequences, through the head.
+    fn report(&self, n_rows: usize, n_sequences: usize) {
         let Some(progress) = self.options.progress else { return };
         let mut done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
-        done.n_sequences_done += sequences.len();
-        done.n_tokens_done += sequences.iter().map(Vec::len).sum::<usize>();
+        done.n_steps_done += n_rows as u64;
+        if n_sequences > 0 {
+            done.n_sequences_done += n_sequences;
+            done.n_tokens_done += n_rows;
+        }
         // Reported under the lock, so that reports never go backwards.
         progress(*done);
+    }
+}
+
+/// Works on each state: a thread for each if there are as many, else all threads on one.
+fn share(
+    states: &mut [State],
+    spaces: &mut [WorkSpace],
+    run: impl Fn(&mut State, &mut [WorkSpace]) -> Result<(), Error> + Sync,
+) -> Result<(), Stop> {
+    if states.len() < spaces.len() || spaces.len() == 1 {
+        states.iter_mut().try_for_each(|state| run(state, spaces))?;
+        return Ok(());
+    }
+    let fault = Mutex::new(None);
+    pool::each(states.iter_mut(), spaces, |state, space| {
+        if let Err(error) = run(state, std::slice::from_mut(space)) {
+            *fault.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+        }
+    });
+    match fault.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        Some(error) => Err(error.into()),
+        None => Ok(()),
     }
 }

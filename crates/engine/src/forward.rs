@@ -5,129 +5,174 @@
 //! the rows, so that layers may be resident or read one by one.
 
 use crate::{
-    arch::{Activation, Architecture, Attention, Layer, Mlp},
-    batch::{Batch, HeadMemory, QueryBlock, RowBlock, Strides, WorkSpace},
+    arch::{Activation, Architecture, Attention, Layer},
+    batch::{Batch, HeadMemory, Memory, QueryBlock, RowBlock, Strides, WorkSpace},
     error::Error,
     kernel::{
         self, InstructionSet,
-        activation::{Gelu, SwiGlu},
+        activation::{Bend, Bent, Gated, Gates, Gelu, GeluTanh, Relu, Silu},
         attention::{Attend, Remember},
-        gemm::{Add, Product, Rows, Store},
+        gemm::{self, Add, Capped, Product, Rows, Store},
         head::{CrossEntropy, RowLoss},
         memory::Buffer,
         norm::{HeadNorm, LayerNorm, RmsNorm},
         rotate::{Angles, Rotate},
         simd::LANES,
     },
-    parameters::{Gain, LayerParameters, Parameters},
+    parameters::{Gain, LayerParameters, Projection},
     pool,
 };
+use std::ops::Range;
 
 /// What is the same for all rows of one call.
 pub(crate) struct Forward<'a> {
     pub(crate) architecture: &'a Architecture,
-    pub(crate) parameters: &'a Parameters,
     /// There where positions are rotary.
     pub(crate) angles: Option<&'a Angles>,
     pub(crate) set: InstructionSet,
     pub(crate) strides: Strides,
+    /// Asked before every piece of work; once true, what is computed means nothing.
+    pub(crate) is_cancelled: &'a (dyn Fn() -> bool + Sync),
 }
 
 impl Forward<'_> {
-    /// Runs all layers on as many threads as there are work spaces.
-    ///
-    /// Between layers, `is_cancelled` may stop it.
-    pub(crate) fn layers(
+    /// Runs one layer on as many threads as there are work spaces.
+    pub(crate) fn layer(
         &self,
-        batch: &mut Batch,
+        (index, parameters): (usize, &LayerParameters),
+        (batch, memory): (&mut Batch, &mut Memory),
         spaces: &mut [WorkSpace],
-        is_cancelled: &dyn Fn() -> bool,
     ) -> Result<(), Error> {
         let n_threads = spaces.len();
-        let all = self.architecture.layers.iter().zip(&self.parameters.layers);
-        for (index, (layer, parameters)) in all.enumerate() {
-            if is_cancelled() {
-                return Err(Error::Cancelled);
-            }
-            let attention = &layer.attention;
-            pool::each(batch.row_blocks(n_threads), spaces, |block, space| {
-                self.project_inputs(attention, parameters, block, space);
-            });
-            pool::each(batch.head_memories(index, attention), spaces, |memory, _| {
-                self.remember(attention, memory);
-            });
-            pool::each(batch.query_blocks(index, attention), spaces, |block, space| {
-                self.attend(attention, block, space);
-            });
-            pool::each(batch.row_blocks(n_threads), spaces, |mut block, space| {
-                self.project_outputs(layer, parameters, &mut block, space);
-            });
-        }
-        Ok(())
+        let layer = &self.architecture.layers[index];
+        let of = (index, &layer.attention);
+        self.each(batch.row_blocks(memory, n_threads), spaces, |block, space| {
+            self.project_inputs(layer, parameters, block, space);
+        })?;
+        self.each(batch.head_memories(memory, of), spaces, |memory, _| {
+            self.remember(&layer.attention, memory);
+        })?;
+        self.each(batch.query_blocks(memory, of), spaces, |block, space| {
+            self.attend(&layer.attention, block, space);
+        })?;
+        self.each(batch.row_blocks(memory, n_threads), spaces, |mut block, space| {
+            self.add_attention(layer, parameters, &mut block, space);
+            self.add_mlp(layer, parameters, &mut block, space);
+        })
     }
 
-    /// The loss of each row against its target; a row without successor has an arbitrary target.
-    pub(crate) fn losses(
+    /// Norms the rows of a batch where they are: those of the embedding, or of the last layer.
+    pub(crate) fn norm_rows(
         &self,
+        gain: Option<&Gain>,
         batch: &mut Batch,
         spaces: &mut [WorkSpace],
-        targets: &[u32],
-    ) -> Vec<RowLoss> {
-        let mut losses = vec![RowLoss::START; targets.len()];
-        let n_threads = spaces.len();
-        let (mut rest, mut rest_targets) = (&mut losses[..], targets);
-        let blocks = batch.row_blocks(n_threads).map(|block| {
-            let n = block.positions.len();
-            let losses = rest.split_off_mut(..n).unwrap_or_default();
-            (block, losses, rest_targets.split_off(..n).unwrap_or_default())
-        });
-        pool::each(blocks, spaces, |(block, losses, targets), space| {
-            let WorkSpace { normed, product, head, .. } = space;
-            let rows = self.norm(&self.parameters.final_norm, &block, normed);
-            let vocabulary = self.architecture.vocabulary;
-            let epilogue = CrossEntropy { targets, losses, vocabulary, scratch: head };
-            let panels = &self.parameters.head;
-            kernel::run(self.set, Product { rows, panels, scratch: product, epilogue });
-        });
-        losses
+    ) -> Result<(), Error> {
+        let Some(gain) = gain else { return Ok(()) };
+        self.each(batch.hidden_blocks(spaces.len()), spaces, |(hidden, _), space| {
+            self.norm_in_place(gain, hidden, space);
+        })
     }
 
-    /// The logits of all rows, each padded to whole panels.
-    pub(crate) fn logits(&self, batch: &mut Batch, space: &mut WorkSpace) -> Result<Buffer, Error> {
-        let panels = &self.parameters.head;
+    /// Goes on with the loss of each row, whose target stands in `targets`, over some tokens.
+    ///
+    /// The rows have been normed. A row without successor has an arbitrary target.
+    pub(crate) fn losses(
+        &self,
+        (head, tokens): (&Projection, &Range<usize>),
+        batch: &mut Batch,
+        spaces: &mut [WorkSpace],
+        (targets, losses): (&[u32], &mut [RowLoss]),
+    ) -> Result<(), Error> {
+        let (mut rest, mut rest_targets) = (losses, targets);
+        let blocks = batch.hidden_blocks(spaces.len()).map(|(hidden, positions)| {
+            let n = positions.len();
+            let losses = rest.split_off_mut(..n).unwrap_or_default();
+            (self.rows(hidden), losses, rest_targets.split_off(..n).unwrap_or_default())
+        });
+        self.each(blocks, spaces, |(rows, losses, targets), space| {
+            let (panels, bias) = head.parts();
+            let epilogue = CrossEntropy {
+                targets,
+                losses,
+                tokens: tokens.clone(),
+                bias,
+                cap: self.architecture.logit_cap,
+                scratch: &mut space.head,
+            };
+            let scratch = &mut space.product;
+            kernel::run(self.set, Product { rows, panels, scratch, epilogue });
+        })
+    }
+
+    /// The logits of all rows, which have been normed, each padded to whole panels.
+    pub(crate) fn logits(
+        &self,
+        head: &Projection,
+        batch: &mut Batch,
+        space: &mut WorkSpace,
+    ) -> Result<Buffer, Error> {
+        let (panels, bias) = head.parts();
         let stride = panels.n_panels * LANES;
         let mut logits = Buffer::zeros(batch.n_rows() * stride)?;
         let mut rest = &mut logits[..];
-        for block in batch.row_blocks(1) {
-            let WorkSpace { normed, product, .. } = &mut *space;
-            let rows = self.norm(&self.parameters.final_norm, &block, normed);
+        for (hidden, _) in batch.hidden_blocks(1) {
+            let rows = self.rows(hidden);
             let out = rest.split_off_mut(..rows.n_rows * stride).unwrap_or_default();
-            let epilogue = Store { out, stride, bias: None };
-            kernel::run(self.set, Product { rows, panels, scratch: product, epilogue });
+            let (to, scratch) = (Store { out, stride, bias }, &mut space.product);
+            match self.architecture.logit_cap {
+                None => {
+                    kernel::run(self.set, Product { rows, panels, scratch, epilogue: to });
+                }
+                Some(cap) => {
+                    let epilogue = Capped { to, cap };
+                    kernel::run(self.set, Product { rows, panels, scratch, epilogue });
+                }
+            }
         }
         Ok(logits)
     }
 
-    /// Norm; queries, keys and values; rotation.
+    /// Shares tasks among the threads; an error if the call was cancelled meanwhile.
+    fn each<T: Send>(
+        &self,
+        tasks: impl Iterator<Item = T> + Send,
+        spaces: &mut [WorkSpace],
+        run: impl Fn(T, &mut WorkSpace) + Sync,
+    ) -> Result<(), Error> {
+        pool::each(tasks, spaces, |task, space| {
+            if !(self.is_cancelled)() {
+                run(task, space);
+            }
+        });
+        if (self.is_cancelled)() { Err(Error::Cancelled) } else { Ok(()) }
+    }
+
+    /// Norm; queries, keys and values; their norms; rotation.
     fn project_inputs(
         &self,
-        attention: &Attention,
+        layer: &Layer,
         parameters: &LayerParameters,
         block: RowBlock<'_>,
         space: &mut WorkSpace,
     ) {
-        let stride = self.strides.inputs;
-        let rows = self.norm(&parameters.attention_norm, &block, &mut space.normed);
-        let RowBlock { inputs, positions, .. } = block;
+        let (attention, stride) = (&layer.attention, self.strides.inputs);
+        let heads = attention.heads;
+        let RowBlock { hidden, inputs, positions } = block;
+        let gain = parameters.attention_norms.input.as_ref();
+        let rows = self.normed(gain, hidden, &mut space.normed);
         let (panels, bias) = parameters.inputs.parts();
         let epilogue = Store { out: inputs, stride, bias };
         kernel::run(self.set, Product { rows, panels, scratch: &mut space.product, epilogue });
         if let Some([query, key]) = &parameters.head_norms {
-            let (n_heads, n_kv_heads) = (attention.n_heads, attention.n_kv_heads);
-            for (gain, first, n_heads) in [(query, 0, n_heads), (key, n_heads, n_kv_heads)] {
-                let heads = first * attention.head_size..(first + n_heads) * attention.head_size;
-                let (gain, epsilon) = (&gain.gain[..attention.head_size], gain.epsilon);
-                kernel::run(self.set, HeadNorm { rows: inputs, stride, heads, gain, epsilon });
+            let columns = [heads.queries_width(), heads.keys_width()];
+            for (gain, first, n) in [(query, 0, columns[0]), (key, columns[0], columns[1])] {
+                let Gain { width, epsilon, .. } = *gain;
+                let (bias, gain) = (gain.bias.as_deref().map(|bias| &bias[..n]), &gain.gain[..n]);
+                kernel::run(
+                    self.set,
+                    HeadNorm { rows: inputs, stride, first, gain, bias, width, epsilon },
+                );
             }
         }
         let rotate = Rotate {
@@ -135,10 +180,10 @@ impl Forward<'_> {
             stride,
             positions,
             angles: self.angles,
-            head_size: attention.head_size,
-            n_heads: attention.n_heads,
-            n_kv_heads: attention.n_kv_heads,
-            scale: 1.0 / (attention.head_size as f32).sqrt(),
+            head_size: heads.head_size,
+            n_heads: heads.n_heads,
+            n_kv_heads: heads.n_kv_heads,
+            scale: attention.scale,
         };
         kernel::run(self.set, rotate);
     }
@@ -146,13 +191,14 @@ impl Forward<'_> {
     /// Keys and values into panels.
     fn remember(&self, attention: &Attention, memory: HeadMemory<'_>) {
         let HeadMemory { shape, head, panels, rows, first, n_rows } = memory;
-        let key = attention.queries_width() + head * attention.head_size;
+        let heads = attention.heads;
+        let key = heads.queries_width() + head * heads.head_size;
         let remember = Remember {
             shape,
             panels,
             rows: &rows[key..],
             stride: self.strides.inputs,
-            value: attention.keys_width(),
+            value: heads.keys_width(),
             first,
             n_rows,
         };
@@ -167,79 +213,157 @@ impl Forward<'_> {
             stride: self.strides.inputs,
             n_rows,
             first,
-            n_heads: attention.n_heads,
-            n_sharing: attention.n_heads / attention.n_kv_heads,
+            n_heads: attention.heads.n_heads,
+            n_sharing: attention.heads.n_heads / attention.heads.n_kv_heads,
             window: attention.window.unwrap_or(usize::MAX),
+            score_cap: attention.score_cap,
             panels,
             scratch: &mut space.attention,
         };
         kernel::run(self.set, attend);
     }
 
-    /// Output projection and residual; norm, perceptron and residual.
-    fn project_outputs(
+    /// What attention gathered, projected, normed if need be, and added.
+    fn add_attention(
         &self,
         layer: &Layer,
         parameters: &LayerParameters,
         block: &mut RowBlock<'_>,
         space: &mut WorkSpace,
     ) {
-        let Strides { hidden, inputs, intermediate } = self.strides;
-        let n_rows = block.positions.len();
-        let WorkSpace { normed, intermediate: wide, product: scratch, gates, .. } = space;
-
         if layer.is_parallel {
-            // Before attention is added.
-            self.norm(&parameters.mlp_norm, block, normed);
+            // What the perceptron will work on, before attention is added.
+            let norms = [&parameters.mlp_norms.input, &parameters.attention_norms.input];
+            let gain = norms.into_iter().find_map(Option::as_ref);
+            self.normed(gain, block.hidden, &mut space.normed);
         }
-        let rows = Rows { data: &*block.inputs, stride: inputs, n_rows };
-        let (panels, bias) = parameters.output.parts();
-        let epilogue = Add(Store { out: &mut *block.hidden, stride: hidden, bias });
-        kernel::run(self.set, Product { rows, panels, scratch, epilogue });
-
-        if !layer.is_parallel {
-            self.norm(&parameters.mlp_norm, block, normed);
+        let n_rows = block.positions.len();
+        let rows = Rows { data: &*block.inputs, stride: self.strides.inputs, n_rows };
+        let gain = parameters.attention_norms.output.as_ref();
+        self.add(rows, (&parameters.output, gain), block.hidden, space);
+        if let Some(gain) = &parameters.attention_norms.sum {
+            self.norm_in_place(gain, block.hidden, space);
         }
-        let rows = Rows { data: &*normed, stride: hidden, n_rows };
-        let (panels, bias) = parameters.up.parts();
-        match &layer.mlp {
-            Mlp::Gated(_) => {
-                let epilogue = SwiGlu { out: wide, stride: intermediate, bias, gates };
-                kernel::run(self.set, Product { rows, panels, scratch: &mut *scratch, epilogue });
-            }
-            Mlp::Plain { activation: Activation::GeluTanh, .. } => {
-                let epilogue = Gelu::<true>(Store { out: wide, stride: intermediate, bias });
-                kernel::run(self.set, Product { rows, panels, scratch: &mut *scratch, epilogue });
-            }
-            Mlp::Plain { activation: Activation::Gelu, .. } => {
-                let epilogue = Gelu::<false>(Store { out: wide, stride: intermediate, bias });
-                kernel::run(self.set, Product { rows, panels, scratch: &mut *scratch, epilogue });
-            }
-        }
-
-        let rows = Rows { data: wide, stride: intermediate, n_rows };
-        let (panels, bias) = parameters.down.parts();
-        let epilogue = Add(Store { out: &mut *block.hidden, stride: hidden, bias });
-        kernel::run(self.set, Product { rows, panels, scratch, epilogue });
     }
 
-    /// Writes the normed rows of a block to `out`.
-    fn norm<'o>(&self, gain: &Gain, block: &RowBlock<'_>, out: &'o mut Buffer) -> Rows<'o> {
-        let (stride, n_rows) = (self.strides.hidden, block.positions.len());
-        let rows = Rows { data: block.hidden, stride, n_rows };
+    /// The perceptron's result, normed if need be, and added.
+    fn add_mlp(
+        &self,
+        layer: &Layer,
+        parameters: &LayerParameters,
+        block: &mut RowBlock<'_>,
+        space: &mut WorkSpace,
+    ) {
+        let (n_rows, stride) = (block.positions.len(), self.strides.intermediate);
+        let mut wide = std::mem::take(&mut space.intermediate);
+        let WorkSpace { normed, product, gates, .. } = &mut *space;
+        let rows = if layer.is_parallel {
+            Rows { data: &*normed, stride: self.strides.hidden, n_rows }
+        } else {
+            self.normed(parameters.mlp_norms.input.as_ref(), block.hidden, normed)
+        };
+        let up = Up { set: self.set, rows, up: &parameters.up, layer };
+        up.run(&mut wide, stride, (product, gates));
+
+        let rows = Rows { data: &wide, stride, n_rows };
+        let gain = parameters.mlp_norms.output.as_ref();
+        self.add(rows, (&parameters.down, gain), block.hidden, space);
+        space.intermediate = wide;
+        if let Some(gain) = &parameters.mlp_norms.sum {
+            self.norm_in_place(gain, block.hidden, space);
+        }
+    }
+
+    /// Adds a product to hidden states, itself normed if there is a norm for it.
+    fn add(
+        &self,
+        rows: Rows<'_>,
+        (projection, gain): (&Projection, Option<&Gain>),
+        hidden: &mut [f32],
+        space: &mut WorkSpace,
+    ) {
+        let (stride, scratch) = (self.strides.hidden, &mut space.product);
+        let (panels, bias) = projection.parts();
+        let Some(gain) = gain else {
+            let epilogue = Add(Store { out: hidden, stride, bias });
+            kernel::run(self.set, Product { rows, panels, scratch, epilogue });
+            return;
+        };
+        let n_rows = rows.n_rows;
+        let epilogue = Store { out: &mut space.given, stride, bias };
+        kernel::run(self.set, Product { rows, panels, scratch, epilogue });
+        let given = Rows { data: &space.given, stride, n_rows };
+        self.norm(gain, given, &mut space.normed);
+        hidden.iter_mut().zip(&*space.normed).for_each(|(x, given)| *x += given);
+    }
+
+    /// Normed rows, written to work space; without a norm the rows as they are.
+    fn normed<'a>(&self, gain: Option<&Gain>, hidden: &'a [f32], to: &'a mut Buffer) -> Rows<'a> {
+        let rows = self.rows(hidden);
+        let Some(gain) = gain else { return rows };
+        self.norm(gain, rows, to);
+        Rows { data: to, ..rows }
+    }
+
+    fn norm_in_place(&self, gain: &Gain, hidden: &mut [f32], space: &mut WorkSpace) {
+        self.norm(gain, self.rows(hidden), &mut space.normed);
+        hidden.copy_from_slice(&space.normed[..hidden.len()]);
+    }
+
+    fn rows<'a>(&self, hidden: &'a [f32]) -> Rows<'a> {
+        let stride = self.strides.hidden;
+        Rows { data: hidden, stride, n_rows: hidden.len() / stride }
+    }
+
+    /// Writes normed rows to `out`.
+    fn norm(&self, gain: &Gain, rows: Rows<'_>, out: &mut [f32]) {
+        let out_stride = self.strides.hidden;
         let Gain { gain, bias, width, epsilon } = gain;
-        let (width, epsilon, out_stride) = (*width, *epsilon, stride);
-        let to = &mut *out;
+        let (width, epsilon) = (*width, *epsilon);
         match bias {
             None => {
-                let norm = RmsNorm { rows, gain, width, epsilon, out: to, out_stride };
-                kernel::run(self.set, norm);
+                kernel::run(self.set, RmsNorm { rows, gain, width, epsilon, out, out_stride });
             }
             Some(bias) => {
-                let norm = LayerNorm { rows, gain, bias, width, epsilon, out: to, out_stride };
+                let norm = LayerNorm { rows, gain, bias, width, epsilon, out, out_stride };
                 kernel::run(self.set, norm);
             }
         }
-        Rows { data: out, stride, n_rows }
+    }
+}
+
+/// The first product of a perceptron and its bend.
+struct Up<'a> {
+    set: InstructionSet,
+    rows: Rows<'a>,
+    up: &'a Projection,
+    layer: &'a Layer,
+}
+
+impl Up<'_> {
+    fn run(&self, out: &mut [f32], stride: usize, scratch: (&mut gemm::Scratch, &mut Gates)) {
+        let to = Store { out, stride, bias: self.up.bias.as_deref() };
+        match self.layer.mlp.activation {
+            Activation::Silu => self.bend(Silu, to, scratch),
+            Activation::Gelu => self.bend(Gelu, to, scratch),
+            Activation::GeluTanh => self.bend(GeluTanh, to, scratch),
+            Activation::Relu => self.bend(Relu, to, scratch),
+        }
+    }
+
+    fn bend(
+        &self,
+        bend: impl Bend,
+        to: Store<'_>,
+        (scratch, gates): (&mut gemm::Scratch, &mut Gates),
+    ) {
+        let (rows, panels) = (self.rows, &self.up.panels);
+        if self.layer.mlp.is_gated {
+            let epilogue = Gated { to, gates, bend };
+            kernel::run(self.set, Product { rows, panels, scratch, epilogue });
+        } else {
+            let epilogue = Bent { to, bend };
+            kernel::run(self.set, Product { rows, panels, scratch, epilogue });
+        }
     }
 }

@@ -2,11 +2,12 @@
 
 use crate::{
     EvaluateOptions, Model,
-    batch::{Batch, WorkSpace},
+    batch::{Batch, Memory, WorkSpace},
     error::{Error, Stop, judge, refuse},
+    forward::Forward,
+    parameters::{Parameters, Piece},
 };
 use protocol::{Reason, ReasonCode::NonFiniteLoss};
-use std::sync::atomic::Ordering;
 
 impl Model {
     /// The `n_tokens` tokens that follow each prompt when the likeliest is always taken.
@@ -42,23 +43,23 @@ impl Model {
             return Ok(vec![Vec::new(); prompts.len()]);
         }
         let angles = self.angles(longest)?;
-        let forward = self.forward(angles.as_deref(), options.instructions.check()?);
-        let is_cancelled = || options.cancelled.is_some_and(|flag| flag.load(Ordering::Relaxed));
+        let is_cancelled = options.is_cancelled();
+        let forward = self.forward(angles.as_deref(), options.instructions.check()?, &is_cancelled);
         let (architecture, parameters) = (self.architecture(), self.parameters());
         let mut batch = Batch::start(architecture, parameters, prompts, n_tokens)?;
+        let mut memory = Memory::default();
+        memory.reserve(architecture, &batch, true)?;
         let n_busy = self.n_busy(batch.n_rows(), options.threads.max(1));
         let spaces = (0..n_busy).map(|_| WorkSpace::new(architecture, longest));
         let mut spaces = spaces.collect::<Result<Vec<_>, Error>>()?;
 
         let mut generated = vec![Vec::with_capacity(n_tokens); prompts.len()];
         for step in 0..n_tokens {
-            forward.layers(&mut batch, &mut spaces, &is_cancelled)?;
-            batch.keep_last_rows();
-            let logits = forward.logits(&mut batch, &mut spaces[0])?;
-            let rows = logits.chunks_exact(logits.len() / prompts.len());
+            let state = (&mut batch, &mut memory);
+            let greatest = greatest(&forward, parameters, state, &mut spaces)?;
             let mut tokens = Vec::with_capacity(prompts.len());
-            for logits in rows.take(prompts.len()) {
-                let Some(token) = likeliest(&logits[..self.vocabulary()]) else {
+            for greatest in &greatest {
+                let Some(token) = greatest.token() else {
                     let detail = format!("a logit of generated token {step} is not finite");
                     return refuse(NonFiniteLoss, detail);
                 };
@@ -66,7 +67,7 @@ impl Model {
             }
             generated.iter_mut().zip(&tokens).for_each(|(all, token)| all.push(*token));
             if step + 1 < n_tokens {
-                batch.follow(parameters, &tokens);
+                batch.follow(parameters, &tokens)?;
                 // A row per prompt is too little work to share.
                 spaces.truncate(1);
             }
@@ -75,28 +76,79 @@ impl Model {
     }
 }
 
-/// The lowest index of the greatest number; nothing if one is not finite.
-fn likeliest(logits: &[f32]) -> Option<u32> {
-    let mut best = 0;
-    for (index, logit) in logits.iter().enumerate() {
-        if !logit.is_finite() {
-            return None;
+/// Takes the rows of a batch through the model: the greatest logit after each sequence.
+fn greatest(
+    forward: &Forward<'_>,
+    parameters: &Parameters,
+    (batch, memory): (&mut Batch, &mut Memory),
+    spaces: &mut [WorkSpace],
+) -> Result<Vec<Greatest>, Stop> {
+    let mut greatest = Vec::new();
+    forward.norm_rows(parameters.rows.norm.as_ref(), batch, spaces)?;
+    parameters.each(forward.architecture, |piece| match piece {
+        Piece::Layer(index, layer) => {
+            Ok(forward.layer((index, layer), (&mut *batch, &mut *memory), spaces)?)
         }
-        if *logit > logits[best] {
-            best = index;
+        Piece::Head(tokens, head) => {
+            if tokens.start == 0 {
+                batch.keep_last_rows();
+                forward.norm_rows(parameters.final_norm.as_ref(), batch, spaces)?;
+                greatest.resize_with(batch.n_rows(), Greatest::default);
+            }
+            let logits = forward.logits(head, batch, &mut spaces[0])?;
+            let rows = logits.chunks_exact(logits.len() / batch.n_rows());
+            for (logits, greatest) in rows.zip(&mut greatest) {
+                greatest.take(tokens.start, &logits[..tokens.len()]);
+            }
+            Ok(())
+        }
+    })?;
+    Ok(greatest)
+}
+
+/// The greatest logit so far.
+#[derive(Clone, Copy, Default)]
+struct Greatest {
+    best: Option<(usize, f32)>,
+    is_spoilt: bool,
+}
+
+impl Greatest {
+    /// Looks at the logits of the tokens from `first` on.
+    fn take(&mut self, first: usize, logits: &[f32]) {
+        for (index, &logit) in logits.iter().enumerate() {
+            self.is_spoilt |= !logit.is_finite();
+            if self.best.is_none_or(|(_, best)| logit > best) {
+                self.best = Some((first + index, logit));
+            }
         }
     }
-    u32::try_from(best).ok()
+
+    /// The lowest token whose logit is the greatest; nothing if one was not finite.
+    fn token(&self) -> Option<u32> {
+        let (token, _) = self.best.filter(|_| !self.is_spoilt)?;
+        u32::try_from(token).ok()
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn likeliest(parts: &[&[f32]]) -> Option<u32> {
+        let (mut greatest, mut first) = (Greatest::default(), 0);
+        for part in parts {
+            greatest.take(first, part);
+            first += part.len();
+        }
+        greatest.token()
+    }
+
     #[test]
     fn the_lowest_of_equal_logits_is_taken_and_none_may_be_infinite() {
-        assert_eq!(likeliest(&[-1.0, 2.0, 2.0]), Some(1));
-        assert_eq!(likeliest(&[1.0, f32::NEG_INFINITY]), None);
-        assert_eq!(likeliest(&[1.0, f32::NAN]), None);
+        assert_eq!(likeliest(&[&[-1.0, 2.0, 2.0]]), Some(1));
+        assert_eq!(likeliest(&[&[-1.0], &[2.0, 1.0], &[2.0]]), Some(1));
+        assert_eq!(likeliest(&[&[1.0, f32::NEG_INFINITY]]), None);
+        assert_eq!(likeliest(&[&[1.0], &[f32::NAN]]), None);
     }
 }

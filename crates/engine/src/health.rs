@@ -1,28 +1,49 @@
-//! Whether parameters are fit to be measured, and what they are as one hash.
+//! Whether parameters are fit to be measured and trained, and what they are as one hash.
+
+mod tensors;
+mod verdict;
 
 use crate::{
-    arch::Head,
+    arch::{Architecture, Head},
     checkpoint::{Checkpoint, Dtype, Tensor},
     error::{Error, Stop, judge, refuse},
     model,
 };
 use protocol::{
     Digest, Reason,
-    ReasonCode::{NonFiniteParameters, TensorMismatch},
-    competition::ModelLimits,
+    ReasonCode::{NonFiniteParameters, TensorMismatch, UntrainableParameters},
+    competition::{HealthLimits, ModelLimits},
     content::{TensorDigest, tensor_root},
 };
 use sha2::{Digest as _, Sha256};
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
+
+use tensors::Sums;
+pub use tensors::{Role, TensorHealth};
+use verdict::Part;
+pub use verdict::{Finding, Sabotage};
 
 /// Bytes that are read at a time.
 const READ_BYTES: usize = 1 << 20;
 
 /// What one pass over all parameters tells.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Scan {
     /// Root over the config and every tensor, the same however the tensors are spread over files.
     pub tensor_root: Digest,
+    /// How large the numbers of each tensor are, in the order of the names.
+    pub tensors: Vec<TensorHealth>,
+    /// Rules for parameters that can be trained further which tensors break: those of the
+    /// competition, or else the usual ones.
+    pub findings: Vec<Finding>,
+}
+
+impl Scan {
+    /// Why the model is refused if the competition says what parameters must be like.
+    pub fn untrainable(&self, limits: &ModelLimits) -> Option<Reason> {
+        let finding = self.findings.first().filter(|_| limits.health.is_some())?;
+        Some(Reason::new(UntrainableParameters, finding))
+    }
 }
 
 /// Everything [`inspect`](crate::inspect) refuses, and parameters that are not finite.
@@ -35,33 +56,78 @@ pub fn scan(dir: &Path, limits: &ModelLimits) -> Result<Result<Scan, Reason>, Er
 
 fn try_scan(dir: &Path, limits: &ModelLimits) -> Result<Scan, Stop> {
     let (checkpoint, architecture) = model::open(dir, limits)?;
+    let parts = verdict::parts(&architecture);
     let mut buffer = vec![0; READ_BYTES];
     let mut digests = Vec::with_capacity(checkpoint.tensors.len());
+    let mut tensors = Vec::with_capacity(checkpoint.tensors.len());
+    // Sums of squares over the inputs of matrices behind a norm, and of the gains of norms.
+    let mut squares = BTreeMap::new();
     for (name, tensor) in &checkpoint.tensors {
+        let part = parts.get(name.as_str());
+        let n_columns = match tensor.shape[..] {
+            [_, ref rest @ ..] if !rest.is_empty() => rest.iter().product(),
+            _ => tensor.shape.iter().product::<u64>(),
+        };
+        let n_columns = usize::try_from(n_columns).unwrap_or(usize::MAX).max(1);
+        let mut sums = Sums::new(tensor.dtype, n_columns, part.map_or(0.0, |part| part.offset));
         digests.push(TensorDigest {
             name: name.clone(),
             dtype: tensor.dtype.to_string(),
             shape: tensor.shape.clone(),
-            sha256: digest(&checkpoint, name, tensor, &mut buffer)?,
+            sha256: digest((&checkpoint, name, tensor), &mut buffer, &mut sums)?,
         });
-    }
-    if let Head::Tied { copy } = &architecture.head {
-        let content = |name: &str| {
-            let found = digests.iter().find(|digest| digest.name == name);
-            found.map(|digest| (&digest.dtype, digest.sha256))
-        };
-        if content(copy).is_some_and(|copy| Some(copy) != content(&architecture.embedding)) {
-            return Err(untied(&architecture.embedding, copy).into());
+        let role = part.map_or((Role::Unused, false), |part| (part.role, part.inputs_are_rows));
+        let (health, inputs) = sums.finish(name, &tensor.shape, role);
+        if part.is_some_and(|part| part.gains.is_some() || part.role == Role::Gain) {
+            squares.insert(name.as_str(), inputs);
         }
+        tensors.push(health);
     }
-    Ok(Scan { tensor_root: tensor_root(&Digest::of(&checkpoint.config), &digests) })
+    check_copy(&digests, &architecture)?;
+    with_gains(&mut tensors, &parts, &squares);
+    let usual = HealthLimits::default();
+    let findings = verdict::findings(&tensors, &parts, limits.health.as_ref().unwrap_or(&usual));
+    let tensor_root = tensor_root(&Digest::of(&checkpoint.config), &digests);
+    Ok(Scan { tensor_root, tensors, findings })
+}
+
+/// A tied head that is written out must be what it is tied to.
+fn check_copy(digests: &[TensorDigest], architecture: &Architecture) -> Result<(), Stop> {
+    let Head::Tied { copy, .. } = &architecture.head else { return Ok(()) };
+    let content = |name: &str| {
+        let found = digests.iter().find(|digest| digest.name == name);
+        found.map(|digest| (&digest.dtype, digest.sha256))
+    };
+    let table = &architecture.embedding.table;
+    match content(copy) {
+        Some(copied) if Some(copied) != content(table) => Err(untied(table, copy).into()),
+        _ => Ok(()),
+    }
+}
+
+/// Sizes of matrices after the gains of the norm before them.
+fn with_gains(
+    tensors: &mut [TensorHealth],
+    parts: &BTreeMap<&str, Part<'_>>,
+    squares: &BTreeMap<&str, Vec<f64>>,
+) {
+    for tensor in tensors {
+        let gains = parts.get(tensor.name.as_str()).and_then(|part| part.gains);
+        let (Some(gains), Some(inputs)) =
+            (gains.and_then(|name| squares.get(name)), squares.get(tensor.name.as_str()))
+        else {
+            continue;
+        };
+        let sum: f64 = inputs.iter().zip(gains).map(|(input, gain)| input * gain).sum();
+        let n: u64 = tensor.shape.iter().product();
+        tensor.rms_with_gains = Some((sum / n.max(1) as f64).sqrt());
+    }
 }
 
 fn digest(
-    checkpoint: &Checkpoint,
-    name: &str,
-    tensor: &Tensor,
+    (checkpoint, name, tensor): (&Checkpoint, &str, &Tensor),
     buffer: &mut [u8],
+    sums: &mut Sums,
 ) -> Result<Digest, Stop> {
     let mut hasher = Sha256::new();
     let mut at = 0;
@@ -70,7 +136,8 @@ fn digest(
         let bytes = &mut buffer[..n];
         checkpoint.read(tensor, at, bytes)?;
         check_finite(name, tensor.dtype, at, bytes)?;
-        hasher.update(bytes);
+        hasher.update(&*bytes);
+        sums.take(bytes);
         at += n as u64;
     }
     Ok(Digest(hasher.finalize().into()))

@@ -17,12 +17,12 @@
 //! - **Attention.** A score is one chain over the head's numbers. A share is
 //!   `exp(score - greatest)`, the shares' sum is a sum over a vector, the result a product of
 //!   shares and values times one over that sum.
-//! - **SwiGLU.** `gate / (1 + exp(-gate)) * up`.
+//! - **Activations.** SiLU is `x / (1 + exp(-x))`; the others stand in [`activation`].
 //! - **Loss.** Per block of 256 tokens of the vocabulary: the greatest logit and the sum over
 //!   `exp(logit - greatest)`; blocks are combined in ascending order in `f64`, and the loss is
 //!   `greatest - target + ln(sum)` in `f64`. Losses of a sequence are added in order in `f64`.
-//! - **Functions.** Exponential, logarithm, sine and cosine are our own polynomials ([`math`]),
-//!   never the system's.
+//! - **Functions.** Exponential, logarithm, sine, cosine, error function and hyperbolic tangent are
+//!   our own polynomials ([`math`]), never the system's.
 //!
 //! A new instruction set is one more implementation of [`Simd`] and one more arm in [`run`].
 
@@ -37,6 +37,7 @@ pub(crate) mod head;
 pub(crate) mod math;
 pub(crate) mod memory;
 pub(crate) mod norm;
+pub(crate) mod panels;
 mod portable;
 pub(crate) mod rotate;
 pub(crate) mod simd;

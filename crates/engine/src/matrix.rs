@@ -5,8 +5,9 @@ use crate::{
     checkpoint::Dtype,
     kernel::{
         self,
-        gemm::{Panels, Product, ROW_BLOCK, Rows, Scratch, Store},
+        gemm::{Product, ROW_BLOCK, Rows, Scratch, Store},
         memory::Buffer,
+        panels::Panels,
         simd::LANES,
     },
 };
@@ -37,7 +38,7 @@ impl Matrix {
         let set = set.check()?;
         // An odd number of cache lines, so that rows spread over the cache's sets.
         let (n_in, stride) = (self.panels.n_in, (self.panels.n_panels | 1) * LANES);
-        let mut scratch = Scratch::new()?;
+        let mut scratch = Scratch::new(n_in)?;
         let mut out = Buffer::zeros(ROW_BLOCK * stride)?;
         let mut result = Vec::with_capacity(rows.len() / n_in.max(1) * self.n_out);
         for data in rows.chunks(ROW_BLOCK * n_in.max(1)) {

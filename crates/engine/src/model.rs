@@ -1,7 +1,7 @@
 //! A published model: what it says about itself, and its parameters ready to run.
 
 use crate::{
-    arch::{ARCHITECTURES, Architecture, Head, Positions},
+    arch::{Architecture, Parameter, Positions, architectures},
     batch::Strides,
     checkpoint::{Checkpoint, Dtype},
     error::{Error, Stop, judge, refuse},
@@ -16,7 +16,10 @@ use protocol::{
 };
 use std::{
     path::Path,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 /// Fewest positions whose angles are computed: they are kept, so that most models do it once.
@@ -61,7 +64,8 @@ pub fn no_limits() -> ModelLimits {
         n_parameters_min: 0,
         n_parameters_max: u64::MAX,
         size_bytes_max: u64::MAX,
-        architectures: ARCHITECTURES.iter().map(ToString::to_string).collect(),
+        architectures: architectures().map(ToString::to_string).collect(),
+        health: None,
     }
 }
 
@@ -73,22 +77,64 @@ pub fn inspect(dir: &Path, limits: &ModelLimits) -> Result<Result<Inspection, Re
     judge(open(dir, limits).map(|(checkpoint, architecture)| describe(&checkpoint, &architecture)))
 }
 
-/// A model whose parameters are in memory and finite.
+/// A model whose parameters are in memory and finite, or read and checked whenever they are used.
 pub struct Model {
     architecture: Architecture,
     parameters: Parameters,
     inspection: Inspection,
+    memory_limit: Option<u64>,
     /// Angles of the longest sequence so far.
     angles: Mutex<Option<Arc<Angles>>>,
+}
+
+/// How to load a model. Nothing here changes a loss.
+#[derive(Clone, Copy, Default)]
+pub struct LoadOptions<'a> {
+    /// Most bytes that loading and evaluating together should take.
+    ///
+    /// A model that would fill more than half of it stays in its files, from which layers are read
+    /// one after the other whenever they are needed.
+    pub memory_limit: Option<u64>,
+    /// Whether to leave the parameters in the files even if they would fit.
+    pub streamed: bool,
+    /// Told before every layer that is loaded how many have been, and of how many.
+    pub progress: Option<&'a dyn Fn(usize, usize)>,
+    /// Set from elsewhere to stop: the call ends with [`Error::Cancelled`] at the next layer.
+    pub cancelled: Option<&'a AtomicBool>,
 }
 
 impl Model {
     /// Checks the files, the config, the tensors' names and shapes and every parameter; loads.
     pub fn load(dir: &Path, limits: &ModelLimits) -> Result<Result<Self, Reason>, Error> {
+        Self::load_with(dir, limits, &LoadOptions::default())
+    }
+
+    /// The same, within bounds; parameters that stay in the files are checked when they are used.
+    pub fn load_with(
+        dir: &Path,
+        limits: &ModelLimits,
+        options: &LoadOptions<'_>,
+    ) -> Result<Result<Self, Reason>, Error> {
         judge(open(dir, limits).and_then(|(checkpoint, architecture)| {
-            let parameters = Parameters::read(&checkpoint, &architecture)?;
             let inspection = describe(&checkpoint, &architecture);
-            Ok(Self { architecture, parameters, inspection, angles: Mutex::new(None) })
+            let memory_limit = options.memory_limit;
+            let is_too_large = memory_limit.is_some_and(|m| inspection.resident_bytes > m / 2);
+            let parameters = if options.streamed || is_too_large {
+                Parameters::stream(checkpoint, &architecture)?
+            } else {
+                let n_layers = architecture.layers.len();
+                Parameters::read(&checkpoint, &architecture, &|n_done| {
+                    if let Some(progress) = options.progress {
+                        progress(n_done, n_layers);
+                    }
+                    match options.cancelled {
+                        Some(flag) if flag.load(Ordering::Relaxed) => Err(Error::Cancelled),
+                        _ => Ok(()),
+                    }
+                })?
+            };
+            let angles = Mutex::new(None);
+            Ok(Self { architecture, parameters, inspection, memory_limit, angles })
         }))
     }
 
@@ -109,6 +155,16 @@ impl Model {
 
     pub(crate) fn architecture(&self) -> &Architecture {
         &self.architecture
+    }
+
+    /// Most bytes that the model and work on it should take.
+    pub(crate) fn memory_limit(&self) -> u64 {
+        self.memory_limit.unwrap_or(u64::MAX)
+    }
+
+    /// Whether the parameters stay in the files and are read layer by layer.
+    pub fn is_streamed(&self) -> bool {
+        self.parameters.is_streamed()
     }
 
     pub(crate) fn parameters(&self) -> &Parameters {
@@ -134,12 +190,13 @@ impl Model {
         &'a self,
         angles: Option<&'a Angles>,
         set: InstructionSet,
+        is_cancelled: &'a (dyn Fn() -> bool + Sync),
     ) -> Forward<'a> {
         Forward {
             architecture: &self.architecture,
-            parameters: &self.parameters,
             angles,
             set,
+            is_cancelled,
             strides: Strides::of(&self.architecture),
         }
     }
@@ -153,8 +210,11 @@ impl std::fmt::Debug for Model {
 
 /// Everything that can be judged without parameters.
 pub(crate) fn open(dir: &Path, limits: &ModelLimits) -> Result<(Checkpoint, Architecture), Stop> {
-    let checkpoint = Checkpoint::open(dir, limits.size_bytes_max)?;
+    let mut checkpoint = Checkpoint::open(dir, limits.size_bytes_max)?;
     let architecture = Architecture::read(&checkpoint.config, &limits.architectures)?;
+    if let Some(prefix) = architecture.prefix {
+        checkpoint.complete_names(prefix, &architecture.embedding.table);
+    }
     check_tensors(&checkpoint, &architecture)?;
     let n_parameters = architecture.n_parameters();
     if !(limits.n_parameters_min..=limits.n_parameters_max).contains(&n_parameters) {
@@ -168,11 +228,8 @@ pub(crate) fn open(dir: &Path, limits: &ModelLimits) -> Result<(Checkpoint, Arch
 /// The checkpoint holds exactly the tensors that the config demands.
 fn check_tensors(checkpoint: &Checkpoint, architecture: &Architecture) -> Result<(), Stop> {
     let mut demanded = architecture.parameters();
-    if let Head::Tied { copy } = &architecture.head
-        && checkpoint.tensors.contains_key(copy)
-    {
-        demanded.push(architecture.tied_copy(copy));
-    }
+    let is_there = |parameter: &Parameter<'_>| checkpoint.tensors.contains_key(parameter.name);
+    demanded.extend(architecture.optional().filter(is_there));
     for parameter in &demanded {
         let name = parameter.name;
         match checkpoint.tensors.get(name) {

@@ -1,43 +1,89 @@
-//! Parameters in the layout that kernels want, read from a checkpoint piece by piece.
+//! Parameters in the layout that kernels want, in memory or read while they are used.
+
+mod ahead;
+mod reader;
 
 use crate::{
-    arch::{Architecture, GatedMlp, Head, HeadNorms, Layer, Linear, Mlp, Norm, Order, Positions},
+    arch::{Architecture, Head, Layer},
     checkpoint::{Checkpoint, Dtype, Tensor},
-    error::{Error, Stop, refuse},
-    health::{check_finite, untied},
+    error::{Error, Stop},
+    health::check_finite,
     kernel::{
-        gemm::{Panels, widen},
+        head::BLOCK,
         memory::Buffer,
-        simd::LANES,
+        panels::{Panels, widen},
     },
 };
-use protocol::ReasonCode::TensorMismatch;
-
-/// Bytes that are read at a time, unless one row is longer.
-const READ_BYTES: usize = 4 << 20;
+use reader::Reader;
+use std::ops::Range;
 
 /// All parameters of a model.
 pub(crate) struct Parameters {
-    pub(crate) embedding: Embedding,
+    pub(crate) rows: Rows,
+    pub(crate) final_norm: Option<Gain>,
+    store: Store,
+}
+
+/// Where layers and head are.
+enum Store {
+    /// In memory.
+    Resident { layers: Vec<LayerParameters>, head: Projection },
+    /// In the files: each is read when its turn comes.
+    Streamed(Checkpoint),
+}
+
+/// What the rows of a model go through, one after the other.
+pub(crate) enum Piece<'a> {
+    /// A layer with its number.
+    Layer(usize, &'a LayerParameters),
+    /// The outputs of the head for some tokens, in the order of the vocabulary.
+    Head(Range<usize>, &'a Projection),
+}
+
+/// The same, read from the files.
+enum OwnPiece {
+    Layer(usize, Box<LayerParameters>),
+    Head(Range<usize>, Projection),
+}
+
+/// How tokens become rows.
+pub(crate) struct Rows {
+    table: TokenTable,
+    scale: Option<f32>,
     /// A row for each position, where positions are learned.
-    pub(crate) positions: Option<Table>,
-    pub(crate) layers: Vec<LayerParameters>,
-    pub(crate) final_norm: Gain,
-    pub(crate) head: Panels,
+    positions: Option<Table>,
+    pub(crate) norm: Option<Gain>,
+}
+
+/// Where the rows of tokens are.
+enum TokenTable {
+    /// In memory.
+    Own(Table),
+    /// They are the outputs of the head, in memory.
+    Head,
+    /// In the files.
+    Streamed(Tensor),
 }
 
 /// The parameters of one layer.
 pub(crate) struct LayerParameters {
-    pub(crate) attention_norm: Gain,
+    pub(crate) attention_norms: Gains,
     /// Queries, keys and values, one after the other.
     pub(crate) inputs: Projection,
-    /// Gains of each head of the queries and keys.
+    /// Gains of all heads of the queries, and of the keys.
     pub(crate) head_norms: Option<[Gain; 2]>,
     pub(crate) output: Projection,
-    pub(crate) mlp_norm: Gain,
+    pub(crate) mlp_norms: Gains,
     /// Where there are gates: sixteen of them, sixteen ups, and so on.
     pub(crate) up: Projection,
     pub(crate) down: Projection,
+}
+
+/// The gains of the norms around attention or a perceptron.
+pub(crate) struct Gains {
+    pub(crate) input: Option<Gain>,
+    pub(crate) output: Option<Gain>,
+    pub(crate) sum: Option<Gain>,
 }
 
 /// A matrix and what is added to its product.
@@ -56,18 +102,11 @@ impl Projection {
 /// Gains of a norm, padded with zeros to whole vectors.
 pub(crate) struct Gain {
     pub(crate) gain: Buffer,
-    /// There where deviations from the mean are normed.
+    /// There where deviations from the mean are normed; zeros if none are published.
     pub(crate) bias: Option<Buffer>,
+    /// Numbers that are normed together.
     pub(crate) width: usize,
     pub(crate) epsilon: f32,
-}
-
-/// The row of each token.
-pub(crate) enum Embedding {
-    /// The outputs of the head.
-    Tied,
-    /// Rows of their own.
-    Own(Table),
 }
 
 /// Rows as published.
@@ -83,219 +122,143 @@ impl Table {
         let n_bytes = self.width * self.dtype.n_bytes() as usize;
         &self.bytes[index * n_bytes..(index + 1) * n_bytes]
     }
+
+    /// Writes a row, widened.
+    fn write(&self, index: usize, to: &mut [f32]) {
+        widen(self.row(index), self.dtype, to.iter_mut());
+    }
 }
 
 impl Parameters {
-    /// Writes the embedding of a token, which must be in the vocabulary, at a position, which must
-    /// be in the context.
-    pub(crate) fn embed(&self, (token, position): (u32, u32), to: &mut [f32]) {
-        match &self.embedding {
-            Embedding::Tied => self.head.output(token as usize, to),
-            Embedding::Own(table) => {
-                widen(table.row(token as usize), table.dtype, to.iter_mut());
-            }
-        }
-        if let Some(table) = &self.positions {
-            let mut row = vec![0.0; table.width];
-            widen(table.row(position as usize), table.dtype, row.iter_mut());
-            to.iter_mut().zip(row).for_each(|(to, x)| *to += x);
-        }
-    }
-
     /// Reads all parameters; the checkpoint must hold what the architecture demands.
-    pub(crate) fn read(checkpoint: &Checkpoint, architecture: &Architecture) -> Result<Self, Stop> {
-        let mut reader = Reader { checkpoint, buffer: Vec::new() };
-        let table = Linear {
-            weight: architecture.embedding.clone(),
-            bias: None,
-            n_in: architecture.hidden,
-            n_out: architecture.vocabulary,
-            is_transposed: false,
-            order: Order::AsUsed,
+    pub(crate) fn read(
+        checkpoint: &Checkpoint,
+        architecture: &Architecture,
+        between: &dyn Fn(usize) -> Result<(), Error>,
+    ) -> Result<Self, Stop> {
+        let mut reader = Reader::new(checkpoint);
+        reader.check_unused(architecture)?;
+        let table = match &architecture.head {
+            Head::Tied { .. } => TokenTable::Head,
+            Head::Own(_) => TokenTable::Own(reader.table(&architecture.embedding.table, 0)?),
         };
-        let positions = match &architecture.positions {
-            Positions::Learned { table } => Some(reader.table(table, architecture.hidden)?),
-            Positions::Rotary(_) => None,
-        };
-        let (embedding, head) = match &architecture.head {
-            Head::Tied { copy } => {
-                let head = reader.projection(&[&table], one_after_the_other)?.panels;
-                reader.check_copy(&architecture.embedding, copy)?;
-                (Embedding::Tied, head)
-            }
-            Head::Own(head) => {
-                let embedding = reader.table(&table.weight, table.n_in)?;
-                (Embedding::Own(embedding), reader.projection(&[head], one_after_the_other)?.panels)
-            }
-        };
-        let layers = architecture.layers.iter().map(|layer| reader.layer(layer));
-        let layers = layers.collect::<Result<_, Stop>>()?;
-        let final_norm = reader.gain(&architecture.final_norm)?;
-        Ok(Self { embedding, positions, layers, final_norm, head })
-    }
-}
-
-/// Which column of a packed matrix holds output `output` of part `part` that starts at `start`.
-type Placement = fn(part: usize, start: usize, output: usize) -> usize;
-
-fn one_after_the_other(_part: usize, start: usize, output: usize) -> usize {
-    start + output
-}
-
-fn panel_by_panel(part: usize, _start: usize, output: usize) -> usize {
-    (output / LANES * 2 + part) * LANES + output % LANES
-}
-
-struct Reader<'a> {
-    checkpoint: &'a Checkpoint,
-    buffer: Vec<u8>,
-}
-
-impl<'a> Reader<'a> {
-    fn layer(&mut self, layer: &Layer) -> Result<LayerParameters, Stop> {
-        let inputs: Vec<&Linear> = layer.attention.inputs.iter().collect();
-        let (up, down) = match &layer.mlp {
-            Mlp::Gated(GatedMlp { gate, up, down }) => {
-                (self.projection(&[gate, up], panel_by_panel)?, down)
-            }
-            Mlp::Plain { up, down, .. } => (self.projection(&[up], one_after_the_other)?, down),
-        };
-        let head_norms = match &layer.attention.head_norms {
-            Some(HeadNorms { query, key }) => Some([self.gain(query)?, self.gain(key)?]),
-            None => None,
-        };
-        Ok(LayerParameters {
-            head_norms,
-            attention_norm: self.gain(&layer.attention_norm)?,
-            inputs: self.projection(&inputs, one_after_the_other)?,
-            output: self.projection(&[&layer.attention.output], one_after_the_other)?,
-            mlp_norm: self.gain(&layer.mlp_norm)?,
-            up,
-            down: self.projection(&[down], one_after_the_other)?,
+        let mut layers = Vec::with_capacity(architecture.layers.len());
+        for (index, layer) in architecture.layers.iter().enumerate() {
+            between(index)?;
+            layers.push(reader.layer(layer)?);
+        }
+        between(layers.len())?;
+        let head = reader.head(architecture, 0..architecture.vocabulary)?;
+        Ok(Self {
+            store: Store::Resident { layers, head },
+            rows: reader.rows_of_tokens(architecture, table)?,
+            final_norm: architecture.final_norm.as_ref().map(|n| reader.gain(n)).transpose()?,
         })
     }
 
-    /// Packs matrices that share their input into one.
-    fn projection(&mut self, parts: &[&Linear], place: Placement) -> Result<Projection, Stop> {
-        let n_in = parts[0].n_in;
-        let starts = parts.iter().scan(0, |end, part| {
-            let start = *end;
-            *end += part.n_out;
-            Some(start)
-        });
-        let parts: Vec<_> = parts.iter().zip(starts).enumerate().collect();
-        let columns =
-            parts.iter().map(|(index, (part, start))| place(*index, *start, part.n_out - 1) + 1);
-        let n_columns = columns.max().unwrap_or(0);
-        let mut is_brain = true;
-        for (_, (part, _)) in &parts {
-            is_brain &= self.tensor(&part.weight)?.dtype == Dtype::Bf16;
-        }
-        let mut panels = Panels::zeros(n_in, n_columns, is_brain)?;
-        let mut bias = None;
-        for (index, (part, start)) in parts {
-            if part.is_transposed {
-                self.rows(&part.weight, part.n_out, |input, bytes, dtype| {
-                    let used = |output| place(index, start, part.order.place(output));
-                    let places = (0..part.n_out).map(used);
-                    panels.set_input(input, places, bytes, dtype);
-                })?;
-            } else {
-                self.rows(&part.weight, n_in, |output, bytes, dtype| {
-                    let used = place(index, start, part.order.place(output));
-                    panels.set_output(used, bytes, dtype);
-                })?;
-            }
-            let Some(name) = &part.bias else { continue };
-            let bias = match &mut bias {
-                Some(bias) => bias,
-                none => none.insert(Buffer::zeros(panels.n_panels * LANES)?),
-            };
-            self.rows(name, 1, |output, bytes, dtype| {
-                let used = place(index, start, part.order.place(output));
-                widen(bytes, dtype, bias[used..].iter_mut().take(1));
-            })?;
-        }
-        Ok(Projection { panels, bias })
+    /// Reads only what every row needs; the rest stays in the files.
+    ///
+    /// Whether the parameters that stay there are finite shows when they are used.
+    pub(crate) fn stream(
+        checkpoint: Checkpoint,
+        architecture: &Architecture,
+    ) -> Result<Self, Stop> {
+        let mut reader = Reader::new(&checkpoint);
+        reader.check_unused(architecture)?;
+        let table = reader.tensor(&architecture.embedding.table)?.clone();
+        let rows = reader.rows_of_tokens(architecture, TokenTable::Streamed(table))?;
+        let final_norm = architecture.final_norm.as_ref().map(|n| reader.gain(n)).transpose()?;
+        Ok(Self { rows, final_norm, store: Store::Streamed(checkpoint) })
     }
 
-    fn gain(&mut self, norm: &Norm) -> Result<Gain, Stop> {
-        let gain = self.vector(&norm.gain, norm.width)?;
-        let bias = norm.bias.as_ref().map(|bias| self.vector(bias, norm.width)).transpose()?;
-        Ok(Gain { gain, bias, width: norm.width, epsilon: norm.epsilon })
+    /// Whether layers and head are read while they are used.
+    pub(crate) fn is_streamed(&self) -> bool {
+        matches!(self.store, Store::Streamed(_))
     }
 
-    fn vector(&mut self, name: &str, width: usize) -> Result<Buffer, Stop> {
-        let mut vector = Buffer::zeros(width)?;
-        self.rows(name, width, |_, bytes, dtype| widen(bytes, dtype, vector.iter_mut()))?;
-        Ok(vector)
-    }
-
-    fn table(&mut self, name: &str, width: usize) -> Result<Table, Stop> {
-        let tensor = self.tensor(name)?;
-        let (dtype, n_bytes) = (tensor.dtype, tensor.n_bytes);
-        let mut bytes = Vec::new();
-        let out_of_memory = || Error::OutOfMemory { n_bytes };
-        let capacity = usize::try_from(n_bytes).map_err(|_| out_of_memory())?;
-        bytes.try_reserve_exact(capacity).map_err(|_| out_of_memory())?;
-        self.rows(name, width, |_, row, _| bytes.extend_from_slice(row))?;
-        Ok(Table { bytes, dtype, width })
-    }
-
-    /// A tensor that repeats a tied table must repeat it bit for bit.
-    fn check_copy(&mut self, original: &str, copy: &str) -> Result<(), Stop> {
-        if !self.checkpoint.tensors.contains_key(copy) {
-            return Ok(());
-        }
-        let (first, second) = (self.tensor(original)?, self.tensor(copy)?);
-        let mut is_equal = first.dtype == second.dtype && first.n_bytes == second.n_bytes;
-        let mut buffers = [vec![0; READ_BYTES], vec![0; READ_BYTES]];
-        let mut at = 0;
-        while is_equal && at < first.n_bytes {
-            let n = READ_BYTES.min(usize::try_from(first.n_bytes - at).unwrap_or(READ_BYTES));
-            let [a, b] = &mut buffers;
-            self.checkpoint.read(first, at, &mut a[..n])?;
-            self.checkpoint.read(second, at, &mut b[..n])?;
-            is_equal = a[..n] == b[..n];
-            at += n as u64;
-        }
-        if is_equal { Ok(()) } else { Err(untied(original, copy).into()) }
-    }
-
-    /// Reads a tensor row by row and checks that its numbers are finite.
-    fn rows(
-        &mut self,
-        name: &str,
-        n_in: usize,
-        mut row: impl FnMut(usize, &[u8], Dtype),
+    /// Hands out each layer in order, then the head in one or more parts.
+    ///
+    /// What is streamed is read while the piece before it is used: two exist at a time.
+    pub(crate) fn each(
+        &self,
+        architecture: &Architecture,
+        mut run: impl FnMut(Piece<'_>) -> Result<(), Stop>,
     ) -> Result<(), Stop> {
-        let checkpoint = self.checkpoint;
-        let tensor = self.tensor(name)?;
-        let row_bytes = n_in * tensor.dtype.n_bytes() as usize;
-        let piece = (READ_BYTES / row_bytes).max(1) * row_bytes;
-        let mut at = 0;
-        let mut index = 0;
-        while at < tensor.n_bytes {
-            let n = piece.min(usize::try_from(tensor.n_bytes - at).unwrap_or(piece));
-            if self.buffer.len() < n {
-                self.buffer.resize(n, 0);
+        let checkpoint = match &self.store {
+            Store::Streamed(checkpoint) => checkpoint,
+            Store::Resident { layers, head } => {
+                for (index, layer) in layers.iter().enumerate() {
+                    run(Piece::Layer(index, layer))?;
+                }
+                return run(Piece::Head(0..architecture.vocabulary, head));
             }
-            let bytes = &mut self.buffer[..n];
-            checkpoint.read(tensor, at, bytes)?;
-            check_finite(name, tensor.dtype, at, bytes)?;
-            for bytes in bytes.chunks_exact(row_bytes) {
-                row(index, bytes, tensor.dtype);
-                index += 1;
+        };
+        let mut reader = Reader::new(checkpoint);
+        let n_layers = architecture.layers.len();
+        let vocabulary = architecture.vocabulary;
+        let n_tokens = head_part(architecture);
+        let n_pieces = n_layers + vocabulary.div_ceil(n_tokens);
+        let read = |piece: usize| match architecture.layers.get(piece) {
+            Some(layer) => Ok(OwnPiece::Layer(piece, Box::new(reader.layer(layer)?))),
+            None => {
+                let first = (piece - n_layers) * n_tokens;
+                let tokens = first..vocabulary.min(first + n_tokens);
+                Ok(OwnPiece::Head(tokens.clone(), reader.head(architecture, tokens)?))
             }
-            at += n as u64;
+        };
+        ahead::each(n_pieces, read, |piece| match piece {
+            OwnPiece::Layer(index, layer) => run(Piece::Layer(index, &layer)),
+            OwnPiece::Head(tokens, head) => run(Piece::Head(tokens, &head)),
+        })
+    }
+
+    /// Writes the row of a token, which must be in the vocabulary, at a position, which must be in
+    /// the context; `space` is work space for one row.
+    pub(crate) fn embed(
+        &self,
+        (token, position): (u32, u32),
+        to: &mut [f32],
+        space: &mut [f32],
+    ) -> Result<(), Stop> {
+        match (&self.rows.table, &self.store) {
+            (TokenTable::Own(table), _) => table.write(token as usize, to),
+            (TokenTable::Head, Store::Resident { head, .. }) => {
+                head.panels.output(token as usize, to);
+            }
+            (TokenTable::Streamed(tensor), Store::Streamed(checkpoint)) => {
+                read_row(checkpoint, tensor, token, to)?;
+            }
+            _ => unreachable!("a table is where layers and head are"),
+        }
+        if let Some(scale) = self.rows.scale {
+            to.iter_mut().for_each(|x| *x *= scale);
+        }
+        if let Some(table) = &self.rows.positions {
+            table.write(position as usize, space);
+            to.iter_mut().zip(&*space).take(table.width).for_each(|(to, x)| *to += *x);
         }
         Ok(())
     }
+}
 
-    fn tensor(&self, name: &str) -> Result<&'a Tensor, Stop> {
-        match self.checkpoint.tensors.get(name) {
-            Some(tensor) => Ok(tensor),
-            None => refuse(TensorMismatch, format!("`{name}` is missing")),
-        }
-    }
+/// Tokens of a part of the head that takes about as much memory as a layer: whole blocks of 256.
+pub(crate) fn head_part(architecture: &Architecture) -> usize {
+    let weights = |layer: &Layer| layer.linears().map(|m| m.n_in * m.n_out).sum::<usize>();
+    let layer = architecture.layers.iter().map(weights).max().unwrap_or(0);
+    (layer / architecture.hidden).next_multiple_of(BLOCK).max(BLOCK)
+}
+
+fn read_row(
+    checkpoint: &Checkpoint,
+    tensor: &Tensor,
+    token: u32,
+    to: &mut [f32],
+) -> Result<(), Stop> {
+    let width = tensor.shape.get(1).map_or(0, |width| *width as usize);
+    let mut bytes = vec![0; width * tensor.dtype.n_bytes() as usize];
+    let at = u64::from(token) * bytes.len() as u64;
+    checkpoint.read(tensor, at, &mut bytes)?;
+    check_finite("the table of tokens", tensor.dtype, at, &bytes)?;
+    widen(&bytes, tensor.dtype, to.iter_mut());
+    Ok(())
 }

@@ -76,6 +76,49 @@ pub struct ModelLimits {
     pub size_bytes_max: u64,
     /// Admitted architectures by the `model_type` of their config, such as `llama`.
     pub architectures: Vec<String>,
+    /// What parameters must be like for others to train on (section 3.4.3 of the paper).
+    ///
+    /// Without these, nothing is refused on that ground.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<HealthLimits>,
+}
+
+/// Bounds within which parameters can be trained further.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct HealthLimits {
+    /// Largest share of subnormal numbers in a tensor.
+    pub subnormal_share_max: f64,
+    /// Most decades that the size of a matrix, and its size against the gains before it, may be
+    /// away from what trained models have.
+    pub decades_max: f64,
+    /// Smallest root mean square of the gains of a norm.
+    pub gain_min: f64,
+    /// Greatest root mean square of the gains of a norm.
+    pub gain_max: f64,
+    /// Greatest size of a row or column of a matrix, over the median of its rows or columns.
+    pub row_ratio_max: f64,
+    /// Learning rate of the training probe.
+    pub probe_lr: f64,
+    /// Steps of the training probe.
+    pub probe_steps: u32,
+    /// Most nats per token that the steps of the probe may add to the loss on held-out text.
+    pub probe_increase_max: f64,
+}
+
+impl Default for HealthLimits {
+    fn default() -> Self {
+        Self {
+            subnormal_share_max: 0.001,
+            decades_max: 2.0,
+            gain_min: 0.01,
+            gain_max: 100.0,
+            row_ratio_max: 15.0,
+            probe_lr: 3e-4,
+            probe_steps: 12,
+            probe_increase_max: 0.1,
+        }
+    }
 }
 
 /// How text becomes sequences of tokens.

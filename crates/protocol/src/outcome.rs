@@ -51,6 +51,8 @@ pub enum ReasonCode {
     TensorMismatch,
     /// A parameter is NaN or infinite.
     NonFiniteParameters,
+    /// Parameters are sized so that nobody could train the model further.
+    UntrainableParameters,
     /// Vocabulary or context does not fit the competition's tokenizer or sequence length.
     VocabularyMismatch,
     /// The model's generated text is repetitive or the same for different prompts.

@@ -24,6 +24,9 @@ pub enum Error {
         /// Global norm of its gradient.
         gradient_norm: f64,
     },
+    /// The caller said stop.
+    #[error("stopped")]
+    Stopped,
     /// A file is not what it should be: cut, changed, of another kind, or of another model.
     #[error("`{}`: {reason}", path.display())]
     Malformed {

@@ -1,21 +1,31 @@
 //! `agon check`: what a validator would say of a model before evaluating it.
 
+mod probe;
+mod tensors;
+
 use crate::{
     args::CheckArgs,
     competition_file,
     failure::HintExt as _,
-    plug,
+    plug::{self, Examined},
     terminal::{self, print_json},
 };
+use engine::Inspection;
 use hub::{
     FileEntry,
     content::{Hashes, list_folder},
     intake,
 };
-use indicatif::HumanCount;
+use indicatif::{HumanBytes, HumanCount};
+use probe::ProbeReport;
 use protocol::{Competition, ContentHash, Digest, Reason, ReasonCode, competition::ModelLimits};
 use serde::Serialize;
-use std::{fmt::Write as _, path::Path, process::ExitCode};
+use std::{
+    fmt::{Error, Write as _},
+    path::Path,
+    process::ExitCode,
+};
+use tensors::{FindingRow, TensorRow};
 
 /// Exit code of a refusal.
 const REFUSED: u8 = 1;
@@ -41,7 +51,38 @@ struct Report {
     file_root: Option<Digest>,
     /// Root over config and tensors, however they are spread over files.
     tensor_root: Option<Digest>,
+    /// Work and memory that an evaluation takes.
+    estimate: Option<Estimate>,
+    /// How large the numbers of each tensor are.
+    tensors: Vec<TensorRow>,
+    /// Rules for parameters that others can train on which tensors break. They refuse a model if
+    /// the competition has such rules, else they are a warning.
+    findings: Vec<FindingRow>,
+    probe: Option<ProbeReport>,
     files: Vec<FileEntry>,
+}
+
+/// What an evaluation in this competition takes, from the config alone.
+#[derive(Serialize)]
+struct Estimate {
+    /// Floating-point operations of a round.
+    flops_per_round: u64,
+    tokens_per_round: u64,
+    /// Bytes of the parameters in memory; streamed, a model takes about two layers.
+    resident_bytes: u64,
+}
+
+impl Estimate {
+    fn new(model: &Inspection, competition: &Competition) -> Self {
+        let rules = &competition.evaluation;
+        let n_sequences = (rules.n_batches * rules.sequences_per_batch) as u64;
+        let length = competition.text.sequence_length as u64;
+        Self {
+            flops_per_round: model.flops_per_sequence(length).saturating_mul(n_sequences),
+            tokens_per_round: n_sequences.saturating_mul(length),
+            resident_bytes: model.resident_bytes,
+        }
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Serialize)]
@@ -55,11 +96,16 @@ enum Verdict {
 pub fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     let competition = competition_file::rules(&args.competition)?;
     anyhow::ensure!(args.model.is_dir(), "`{}` is not a folder with a model", args.model.display());
-    let report = Report::new(&args.model, &competition)?;
+    let mut report = Report::new(&args.model, &competition)?;
+    if let (true, Some(root)) = (args.probe && report.reasons.is_empty(), report.file_root) {
+        let limits = competition.model.health.unwrap_or_default();
+        let probe = ProbeReport::run(&args.model, &args.competition, &limits, root)?;
+        report.take_probe(probe, &competition);
+    }
     if args.json {
         print_json(&report)?;
     } else {
-        terminal::print(&report.for_people(&competition.model)?)?;
+        terminal::print(&report.for_people(&competition, args.tensors)?)?;
     }
     let is_refused = report.verdict == Verdict::Refused;
     Ok(if is_refused { ExitCode::from(REFUSED) } else { ExitCode::SUCCESS })
@@ -73,21 +119,27 @@ impl Report {
         let hopeless = engine::inspect(dir, &competition.model)?
             .err()
             .filter(|reason| matches!(reason.code, ReasonCode::TooLarge | ReasonCode::FileRefused));
-        let (files, judged) = match hopeless {
-            Some(reason) => (None, Err(reason)),
+        let refused = |reason| Examined { verdict: Err(reason), scan: None };
+        let (files, examined) = match hopeless {
+            Some(reason) => (None, refused(reason)),
             None => {
+                let spinner = terminal::spinner("reading the model");
                 let files = list_folder(dir).hint("a hub takes plain, visible files only")?;
-                let judged = match intake::refusal(&files, &competition.model) {
-                    Some(reason) => Err(reason),
-                    None => plug::check(dir, competition)?,
+                let examined = match intake::refusal(&files, &competition.model) {
+                    Some(reason) => refused(reason),
+                    None => plug::examine(dir, competition)?,
                 };
-                (Some(files), judged)
+                spinner.finish_and_clear();
+                (Some(files), examined)
             }
         };
         let hashes = files.as_deref().map(Hashes::of);
+        let Examined { verdict: judged, scan } = examined;
+        let (tensors, findings) = scan.map_or_else(Default::default, tensors::rows);
         Ok(Self {
             competition: competition.name.clone(),
             verdict: if judged.is_ok() { Verdict::Admitted } else { Verdict::Refused },
+            estimate: described.as_ref().map(|model| Estimate::new(model, competition)),
             architecture: described.as_ref().map(|model| model.architecture.clone()),
             n_parameters: described.as_ref().map(|model| model.n_parameters),
             vocabulary: described.as_ref().map(|model| model.vocabulary),
@@ -100,12 +152,50 @@ impl Report {
             file_root: hashes.map(|hashes| hashes.file_root),
             tensor_root: judged.as_ref().ok().map(|inspected| inspected.tensor_root),
             reasons: judged.err().into_iter().collect(),
+            tensors,
+            findings,
+            probe: None,
             files: files.unwrap_or_default(),
         })
     }
 
-    fn for_people(&self, limits: &ModelLimits) -> Result<String, std::fmt::Error> {
+    /// A model that the probe fails is refused where the competition has rules for it.
+    fn take_probe(&mut self, probe: ProbeReport, competition: &Competition) {
+        if !probe.is_passed && competition.model.health.is_some() {
+            self.verdict = Verdict::Refused;
+            let reason = Reason::new(ReasonCode::UntrainableParameters, probe.for_people());
+            self.reasons.push(reason);
+        }
+        self.probe = Some(probe);
+    }
+
+    fn for_people(&self, competition: &Competition, with_tensors: bool) -> Result<String, Error> {
         let mut text = String::new();
+        self.describe(&mut text, &competition.model)?;
+        if let Some(Estimate { flops_per_round, tokens_per_round, resident_bytes }) = &self.estimate
+        {
+            let [tokens, memory] = [*tokens_per_round, *resident_bytes];
+            let (tokens, memory) = (HumanCount(tokens), HumanBytes(memory));
+            let flops = *flops_per_round as f64 / 1e12;
+            writeln!(text, "work            {flops:.3} TFLOP for the {tokens} tokens of a round")?;
+            writeln!(text, "memory          {memory} of parameters")?;
+        }
+        if with_tensors {
+            tensors::table(&mut text, &self.tensors)?;
+        }
+        let is_rule = competition.model.health.is_some();
+        tensors::summary(&mut text, &self.tensors, &self.findings, is_rule)?;
+        if let Some(probe) = &self.probe {
+            writeln!(text, "probe           {}", probe.for_people())?;
+        }
+        match self.reasons.first() {
+            None => writeln!(text, "verdict         admitted: validators will evaluate it")?,
+            Some(reason) => writeln!(text, "verdict         refused: {reason}")?,
+        }
+        Ok(text)
+    }
+
+    fn describe(&self, text: &mut String, limits: &ModelLimits) -> Result<(), Error> {
         writeln!(text, "competition     {}", self.competition)?;
         if let Some(architecture) = &self.architecture {
             let dtypes = self.dtypes.as_deref().unwrap_or_default().join(", ");
@@ -133,10 +223,6 @@ impl Report {
         if let Some(root) = &self.tensor_root {
             writeln!(text, "tensor root     {root}")?;
         }
-        match self.reasons.first() {
-            None => writeln!(text, "verdict         admitted: validators will evaluate it")?,
-            Some(reason) => writeln!(text, "verdict         refused: {reason}")?,
-        }
-        Ok(text)
+        Ok(())
     }
 }

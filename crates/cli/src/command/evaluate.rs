@@ -3,25 +3,21 @@
 use crate::{
     args::EvaluateArgs,
     competition_file::with_own_hint,
-    failure::{HintExt as _, Interrupted},
+    failure::{HintExt as _, Interrupted, hinted},
     input, plug,
-    terminal::{self, peak_memory_bytes, print_json},
+    terminal::{self, PatientBar, peak_memory_bytes, print_json},
 };
-use anyhow::{Context as _, ensure};
+use anyhow::ensure;
 use dataset::{Document, Tokenizer, pack};
-use engine::{EvaluateOptions, Inspection, Model, Progress, SequenceLoss};
-use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use engine::{EvaluateOptions, Inspection, LoadOptions, Model, Progress, SequenceLoss};
+use indicatif::HumanCount;
 use protocol::{Loss, loss::perplexity};
 use serde::{Deserialize, Serialize};
 use std::{
     fmt::Write as _,
-    path::Path,
     process::ExitCode,
-    sync::{
-        Once,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::{Duration, Instant},
+    sync::atomic::{AtomicBool, Ordering},
+    time::Instant,
 };
 
 /// Longest file of tokens: 40 million of them.
@@ -30,8 +26,6 @@ const TOKENS_BYTES_MAX: u64 = 256 << 20;
 const TEXT_BYTES_MAX: u64 = 64 << 20;
 /// Most threads; more than any machine has.
 const THREADS_MAX: usize = 1024;
-/// Whoever waits longer sees a progress bar.
-const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What `--tokens` holds; other fields are ignored.
 #[derive(Deserialize)]
@@ -51,6 +45,8 @@ struct Report {
     n_parameters: u64,
     architecture: String,
     threads: usize,
+    /// Whether the parameters were read layer by layer.
+    streamed: bool,
 }
 
 #[derive(Serialize)]
@@ -68,10 +64,10 @@ pub fn run(args: &EvaluateArgs) -> anyhow::Result<ExitCode> {
     ensure!(args.batch > 0, "`--batch` is 0: at least one sequence is computed at a time");
     let stop = terminal::stop_on_signal()?;
     let sequences = sequences(args)?;
-    let model = load(&args.model)?;
+    let model = load(args, &stop)?;
     check_tokens(&sequences, model.inspection())?;
     let (losses, seconds) = measure(&model, &sequences, (args, n_threads), &stop)?;
-    let report = Report::new(losses, seconds, model.inspection(), n_threads);
+    let report = Report::new(losses, seconds, &model, n_threads);
     if args.json {
         print_json(&report)?;
     } else {
@@ -123,9 +119,32 @@ fn sequences(args: &EvaluateArgs) -> anyhow::Result<Vec<Vec<u32>>> {
 }
 
 /// The model in a folder; one that is refused is an error with the code of its reason.
-fn load(dir: &Path) -> anyhow::Result<Model> {
-    let model = Model::load(dir, &engine::no_limits())?;
-    model.map_err(|reason| anyhow::anyhow!("model `{}` is refused: {reason}", dir.display()))
+fn load(args: &EvaluateArgs, stop: &AtomicBool) -> anyhow::Result<Model> {
+    let bar = PatientBar::new("{bar:40} {percent} %  {msg}  {eta} left")?;
+    let progress = |n_done: usize, n_layers: usize| {
+        bar.set(n_done as u64, n_layers as u64, || format!("{n_done} of {n_layers} layers loaded"));
+    };
+    let options = LoadOptions {
+        memory_limit: args.memory_limit.map(|limit| limit.as_u64()),
+        progress: Some(&progress),
+        cancelled: Some(stop),
+        ..LoadOptions::default()
+    };
+    let model = Model::load_with(&args.model, &engine::no_limits(), &options);
+    bar.finish();
+    let model = model.map_err(own_fault)?;
+    model.map_err(|reason| anyhow::anyhow!("model `{}` is refused: {reason}", args.model.display()))
+}
+
+/// A cancelled call is no failure, and too low a limit has a mend.
+fn own_fault(error: engine::Error) -> anyhow::Error {
+    match error {
+        engine::Error::Cancelled => Interrupted.into(),
+        engine::Error::MemoryLimit { .. } => {
+            hinted(error, "give a larger --memory-limit, fewer threads or shorter sequences")
+        }
+        error => error.into(),
+    }
 }
 
 /// Tokens that a model does not know are a mistake of whoever asks, not of the model.
@@ -158,18 +177,17 @@ fn measure(
         return Err(Interrupted.into());
     }
     let started = Instant::now();
-    let bar = ProgressBar::hidden().with_style(
-        ProgressStyle::with_template("{bar:40} {percent} %  {human_pos} tokens  {eta} left")
-            .context("the progress bar has a wrong template")?,
-    );
-    let shown = Once::new();
+    let bar = PatientBar::new("{bar:40} {percent} %  {msg}  {eta} left")?;
     let progress = |done: Progress| {
-        bar.set_length(done.n_tokens as u64);
-        bar.set_position(done.n_tokens_done as u64);
-        if started.elapsed() > PATIENCE {
-            // Stays hidden where stderr is no terminal.
-            shown.call_once(|| bar.set_draw_target(ProgressDrawTarget::stderr()));
-        }
+        bar.set(done.n_steps_done, done.n_steps, || {
+            if !model.is_streamed() {
+                let [done, all] = [done.n_tokens_done, done.n_tokens].map(|n| HumanCount(n as u64));
+                return format!("{done} of {all} tokens");
+            }
+            let n_pieces = done.n_steps / (done.n_tokens as u64).max(1);
+            let n_done = done.n_steps_done / (done.n_tokens as u64).max(1);
+            format!("{n_done} of {n_pieces} layers, read one by one")
+        });
     };
     let options = EvaluateOptions {
         threads,
@@ -180,11 +198,8 @@ fn measure(
         ..EvaluateOptions::default()
     };
     let losses = model.evaluate(sequences, &options);
-    bar.finish_and_clear();
-    let losses = losses.map_err(|error| match error {
-        engine::Error::Cancelled => Interrupted.into(),
-        error => anyhow::Error::from(error),
-    })?;
+    bar.finish();
+    let losses = losses.map_err(own_fault)?;
     let losses = losses.map_err(|reason| {
         anyhow::anyhow!("model `{}` is refused: {reason}", args.model.display())
     })?;
@@ -192,7 +207,9 @@ fn measure(
 }
 
 impl Report {
-    fn new(losses: Vec<SequenceLoss>, seconds: f64, model: &Inspection, threads: usize) -> Self {
+    fn new(losses: Vec<SequenceLoss>, seconds: f64, model: &Model, threads: usize) -> Self {
+        let streamed = model.is_streamed();
+        let model = model.inspection();
         let n_tokens: usize = losses.iter().map(|loss| loss.n_tokens).sum();
         let mean_cross_entropy = plug::mean_cross_entropy(&losses);
         Self {
@@ -203,6 +220,7 @@ impl Report {
             n_parameters: model.n_parameters,
             architecture: model.architecture.clone(),
             threads,
+            streamed,
             sequences: losses.into_iter().map(Sequence::from).collect(),
         }
     }

@@ -1,14 +1,15 @@
-//! What Llama, Mistral and Qwen have in common: root-mean-square norms, rotary attention whose
-//! heads may share keys and values, a gated perceptron. They differ in little but defaults.
+//! What Llama and its many relatives have in common: rotary attention whose heads may share keys
+//! and values, a gated perceptron, and the names of the tensors.
 
 use super::{
-    Architecture, Attention, GatedMlp, Head, HeadNorms, Layer, Linear, Mlp, Norm, Positions, Rope,
-    inconsistent, limits,
+    Activation, Architecture, Attention, Head, HeadNorms, Heads, Layer, Linear, Mlp, Norm, Norms,
+    Positions, Rope, Sizes, inconsistent, limits, rope::Spelling,
 };
-use crate::config::Fields;
+use crate::{config::Fields, json::shorten};
 use protocol::Reason;
 
-/// One of the family, with what it takes where a config says nothing.
+/// A member of the family, with what it takes where a config says nothing.
+#[derive(Clone, Copy)]
 pub(super) struct Family {
     pub(super) name: &'static str,
     /// Its class in transformers.
@@ -18,12 +19,34 @@ pub(super) struct Family {
     pub(super) n_kv_heads: Option<usize>,
     /// Without a number, the hidden size over the heads.
     pub(super) head_size: Option<usize>,
-    /// Whether queries and keys are normed head by head.
-    pub(super) has_head_norms: bool,
+    pub(super) epsilon: f64,
+    /// Key of the epsilon.
+    pub(super) epsilon_key: &'static str,
+    pub(super) is_tied: bool,
+    pub(super) has_head_bias: bool,
+    pub(super) rope: Spelling,
+}
+
+impl Family {
+    /// What most members take.
+    pub(super) const fn new(name: &'static str, class: &'static str, context: usize) -> Self {
+        Self {
+            name,
+            class,
+            context,
+            n_kv_heads: None,
+            head_size: None,
+            epsilon: 1e-6,
+            epsilon_key: "rms_norm_eps",
+            is_tied: false,
+            has_head_bias: false,
+            rope: Spelling::WHOLE,
+        }
+    }
 }
 
 /// Which projections have biases.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 pub(super) struct Biases {
     /// Queries, keys and values.
     pub(super) inputs: bool,
@@ -32,29 +55,167 @@ pub(super) struct Biases {
     pub(super) mlp: bool,
 }
 
-/// Which layers look back no further than some positions.
-pub(super) enum Windows {
-    /// None.
-    None,
-    /// All.
-    All(usize),
-    /// Those of the list that say so.
-    Some(usize, Vec<bool>),
+/// What all layers of a model have in common.
+pub(super) struct Body {
+    family: Family,
+    pub(super) sizes: Sizes,
+    context: usize,
+    pub(super) intermediate: usize,
+    pub(super) heads: Heads,
+    pub(super) epsilon: f32,
+    pub(super) activation: Activation,
+    rope: Rope,
+    head: Head,
 }
 
-impl Windows {
-    fn of(&self, layer: usize) -> Option<usize> {
-        match self {
-            Self::None => None,
-            Self::All(size) => Some(*size),
-            Self::Some(size, layers) => layers.get(layer).copied()?.then_some(*size),
+impl Body {
+    /// Reads what the whole family spells alike; the first activation is the usual one.
+    pub(super) fn read(
+        fields: &mut Fields,
+        family: &Family,
+        activations: &[Activation],
+    ) -> Result<Self, Reason> {
+        fields.check_class(family.class)?;
+        fields.check_dtype()?;
+        let activation = Activation::read(fields, "hidden_act")?;
+        let activation = activation.unwrap_or(activations[0]);
+        if !activations.contains(&activation) {
+            return inconsistent("`hidden_act` is not that of the published models");
         }
+        let sizes = Sizes::read(fields)?;
+        let hidden = sizes.hidden;
+        let intermediate = fields.required("intermediate_size", 1..=limits::INTERMEDIATE_MAX)?;
+        let context = fields.unsigned("max_position_embeddings", 1..=limits::CONTEXT_MAX)?;
+        let context = context.unwrap_or(family.context);
+        let epsilon = fields.real(family.epsilon_key, 1e-12..=1.0)?.unwrap_or(family.epsilon);
+        let heads = heads(fields, family, hidden)?;
+        let rope = Rope::read(fields, (heads.head_size, context), family.rope)?;
+        let shape = (hidden, sizes.vocabulary);
+        Ok(Self {
+            family: *family,
+            head: Head::read(fields, family.is_tied, ("lm_head", shape), family.has_head_bias)?,
+            context: rope.context_max.map_or(context, |most| context.min(most)),
+            sizes,
+            intermediate,
+            heads,
+            epsilon: epsilon as f32,
+            activation,
+            rope,
+        })
+    }
+
+    /// A layer with a root-mean-square norm before attention and one before the perceptron.
+    pub(super) fn layer(&self, index: usize, biases: Biases) -> Layer {
+        Layer {
+            attention: self.attention(index, biases),
+            attention_norms: Norms::before(self.rms(index, "input_layernorm")),
+            mlp: self.mlp(index, biases.mlp),
+            mlp_norms: Norms::before(self.rms(index, "post_attention_layernorm")),
+            is_parallel: false,
+        }
+    }
+
+    /// The whole model, the norm of whose rows is called `model.norm`.
+    pub(super) fn finish(
+        self,
+        layer: impl Fn(&Self, usize) -> Layer,
+        norm: fn(&str, usize, f32) -> Norm,
+    ) -> Architecture {
+        let norm = norm("model.norm", self.sizes.hidden, self.epsilon);
+        self.finish_with(layer, norm)
+    }
+
+    /// The whole model.
+    pub(super) fn finish_with(
+        self,
+        layer: impl Fn(&Self, usize) -> Layer,
+        final_norm: Norm,
+    ) -> Architecture {
+        let layers = (0..self.sizes.n_layers).map(|index| layer(&self, index)).collect();
+        Architecture::new(
+            self.family.name,
+            (&self.sizes, self.context),
+            ("model.embed_tokens.weight", Positions::Rotary(self.rope)),
+            layers,
+            (final_norm, self.head),
+        )
+    }
+
+    /// The root-mean-square norm of this name in a layer.
+    pub(super) fn rms(&self, index: usize, name: &str) -> Norm {
+        Norm::rms(&format!("model.layers.{index}.{name}"), self.sizes.hidden, self.epsilon)
+    }
+
+    /// The layer norm of this name in a layer.
+    pub(super) fn layer_norm(&self, index: usize, name: &str) -> Norm {
+        Norm::layer(&format!("model.layers.{index}.{name}"), self.sizes.hidden, self.epsilon)
+    }
+
+    pub(super) fn attention(&self, index: usize, biases: Biases) -> Attention {
+        let (hidden, heads) = (self.sizes.hidden, self.heads);
+        let module = |name: &str| format!("model.layers.{index}.self_attn.{name}");
+        let input = |name, width| Linear::new(&module(name), (hidden, width), biases.inputs);
+        let inputs = vec![
+            input("q_proj", heads.queries_width()),
+            input("k_proj", heads.keys_width()),
+            input("v_proj", heads.keys_width()),
+        ];
+        let shape = (heads.queries_width(), hidden);
+        Attention::new(heads, inputs, Linear::new(&module("o_proj"), shape, biases.output))
+    }
+
+    /// Root-mean-square norms `q_norm` and `k_norm` of these widths.
+    pub(super) fn head_norms(&self, index: usize, (query, key): (usize, usize)) -> HeadNorms {
+        let norm = |name: &str, width| {
+            let module = format!("model.layers.{index}.self_attn.{name}");
+            vec![Norm::rms(&module, width, self.epsilon)]
+        };
+        HeadNorms { query: norm("q_norm", query), key: norm("k_norm", key) }
+    }
+
+    pub(super) fn mlp(&self, index: usize, has_biases: bool) -> Mlp {
+        let (hidden, intermediate) = (self.sizes.hidden, self.intermediate);
+        let linear = |name: &str, shape| {
+            Linear::new(&format!("model.layers.{index}.mlp.{name}"), shape, has_biases)
+        };
+        let input = |name| linear(name, (hidden, intermediate));
+        Mlp {
+            is_gated: true,
+            inputs: vec![input("gate_proj"), input("up_proj")],
+            down: linear("down_proj", (intermediate, hidden)),
+            activation: self.activation,
+        }
+    }
+
+    /// The same with gates and ups in one matrix, and queries, keys and values in another.
+    pub(super) fn fused(&self, index: usize) -> (Attention, Mlp) {
+        let hidden = self.sizes.hidden;
+        let linear = |name: &str, width| {
+            Linear::new(&format!("model.layers.{index}.{name}"), (hidden, width), false)
+        };
+        let biases = Biases::default();
+        let inputs = vec![linear("self_attn.qkv_proj", self.heads.inputs_width())];
+        let attention = Attention { inputs, ..self.attention(index, biases) };
+        let inputs = vec![linear("mlp.gate_up_proj", 2 * self.intermediate)];
+        (attention, Mlp { inputs, ..self.mlp(index, false) })
     }
 }
 
-/// Number of layers.
-pub(super) fn n_layers(fields: &mut Fields) -> Result<usize, Reason> {
-    fields.required("num_hidden_layers", 1..=limits::LAYERS_MAX)
+/// Reads how many heads there are, and how wide they are.
+fn heads(fields: &mut Fields, family: &Family, hidden: usize) -> Result<Heads, Reason> {
+    let n_heads = fields.required("num_attention_heads", 1..=limits::HEADS_MAX)?;
+    let n_kv_heads = fields.unsigned("num_key_value_heads", 1..=limits::HEADS_MAX)?;
+    let n_kv_heads = match n_kv_heads {
+        Some(n_kv_heads) => n_kv_heads,
+        // A null is an answer here: as many as heads.
+        None if fields.is_null("num_key_value_heads") => n_heads,
+        None => family.n_kv_heads.unwrap_or(n_heads),
+    };
+    let head_size = fields.unsigned("head_dim", 2..=limits::HEAD_SIZE_MAX)?.or(family.head_size);
+    match head_size {
+        Some(head_size) => Heads { n_heads, n_kv_heads, head_size }.check(),
+        None => Heads::of(hidden, n_heads, n_kv_heads),
+    }
 }
 
 /// Size of a window, if the config names one.
@@ -62,134 +223,19 @@ pub(super) fn window(fields: &mut Fields) -> Result<Option<usize>, Reason> {
     fields.unsigned("sliding_window", 1..=limits::CONTEXT_MAX)
 }
 
-/// Reads what the whole family spells alike; `n_layers` has been read.
-pub(super) fn describe(
+/// For each layer, whether it looks back over a window, as `layer_types` lists it.
+pub(super) fn layer_types(
     fields: &mut Fields,
-    family: &Family,
     n_layers: usize,
-    (biases, windows): (Biases, &Windows),
-) -> Result<Architecture, Reason> {
-    fields.check_class(family.class)?;
-    fields.check_dtype()?;
-    if fields.text("hidden_act")?.is_some_and(|name| name != "silu" && name != "swish") {
-        return inconsistent("`hidden_act` is not `silu`");
+) -> Result<Option<Vec<bool>>, Reason> {
+    let Some(kinds) = fields.texts("layer_types")? else { return Ok(None) };
+    if kinds.len() != n_layers {
+        return inconsistent(format!("{} `layer_types` for {n_layers} layers", kinds.len()));
     }
-    let hidden = fields.required("hidden_size", 1..=limits::HIDDEN_MAX)?;
-    let vocabulary = fields.required("vocab_size", 1..=limits::VOCABULARY_MAX)?;
-    let context = fields.unsigned("max_position_embeddings", 1..=limits::CONTEXT_MAX)?;
-    let epsilon = fields.real("rms_norm_eps", 1e-12..=1.0)?.unwrap_or(1e-6) as f32;
-    let shape = Shape::read(fields, family, (hidden, epsilon), biases)?;
-    let rope = Rope::read(fields, shape.head_size)?;
-    let norm =
-        |module: String| Norm { gain: module + ".weight", bias: None, width: hidden, epsilon };
-    let head = if fields.boolean("tie_word_embeddings")?.unwrap_or(false) {
-        Head::Tied { copy: "lm_head.weight".into() }
-    } else {
-        Head::Own(Linear::new("lm_head", (hidden, vocabulary), false))
+    let is_window = |kind: &String| match kind.as_str() {
+        "full_attention" => Ok(false),
+        "sliding_attention" => Ok(true),
+        other => inconsistent(format!("the layer type `{}` is not supported", shorten(other))),
     };
-    let layer = |index: usize| Layer {
-        attention_norm: norm(format!("model.layers.{index}.input_layernorm")),
-        attention: shape.attention(index, windows.of(index)),
-        mlp_norm: norm(format!("model.layers.{index}.post_attention_layernorm")),
-        mlp: Mlp::Gated(shape.mlp(index)),
-        is_parallel: false,
-    };
-    Ok(Architecture {
-        name: family.name,
-        vocabulary,
-        context: context.unwrap_or(family.context),
-        hidden,
-        embedding: "model.embed_tokens.weight".into(),
-        positions: Positions::Rotary(rope),
-        layers: (0..n_layers).map(layer).collect(),
-        final_norm: norm("model.norm".into()),
-        head,
-    })
-}
-
-/// What all layers have in common.
-struct Shape {
-    hidden: usize,
-    intermediate: usize,
-    n_heads: usize,
-    n_kv_heads: usize,
-    head_size: usize,
-    biases: Biases,
-    /// Epsilon of the norms of heads, where there are any.
-    head_norms: Option<f32>,
-}
-
-impl Shape {
-    fn read(
-        fields: &mut Fields,
-        family: &Family,
-        (hidden, epsilon): (usize, f32),
-        biases: Biases,
-    ) -> Result<Self, Reason> {
-        let intermediate = fields.required("intermediate_size", 1..=limits::INTERMEDIATE_MAX)?;
-        let n_heads = fields.required("num_attention_heads", 1..=limits::HEADS_MAX)?;
-        let n_kv_heads = fields.unsigned("num_key_value_heads", 1..=limits::HEADS_MAX)?;
-        let n_kv_heads = match n_kv_heads {
-            Some(n_kv_heads) => n_kv_heads,
-            // A null is an answer here: as many as heads.
-            None if fields.is_null("num_key_value_heads") => n_heads,
-            None => family.n_kv_heads.unwrap_or(n_heads),
-        };
-        if !n_heads.is_multiple_of(n_kv_heads) {
-            return inconsistent(format!("{n_heads} heads share {n_kv_heads} key-value heads"));
-        }
-        let head_size =
-            fields.unsigned("head_dim", 2..=limits::HEAD_SIZE_MAX)?.or(family.head_size);
-        let head_size = match head_size {
-            Some(head_size) => head_size,
-            None if hidden.is_multiple_of(n_heads) => hidden / n_heads,
-            None => return inconsistent(format!("{n_heads} heads in a hidden size of {hidden}")),
-        };
-        if !head_size.is_multiple_of(2) || head_size as u64 > limits::HEAD_SIZE_MAX {
-            return inconsistent(format!("heads of size {head_size}"));
-        }
-        let head_norms = family.has_head_norms.then_some(epsilon);
-        Ok(Self { hidden, intermediate, n_heads, n_kv_heads, head_size, biases, head_norms })
-    }
-
-    fn attention(&self, index: usize, window: Option<usize>) -> Attention {
-        let Self { hidden, n_heads, n_kv_heads, head_size, biases, .. } = *self;
-        let module = |name: &str| format!("model.layers.{index}.self_attn.{name}");
-        let input = |name: &str, n_heads: usize| {
-            Linear::new(&module(name), (hidden, n_heads * head_size), biases.inputs)
-        };
-        let norm = |name: &str, epsilon| Norm {
-            gain: module(name) + ".weight",
-            bias: None,
-            width: head_size,
-            epsilon,
-        };
-        let norms =
-            |epsilon| HeadNorms { query: norm("q_norm", epsilon), key: norm("k_norm", epsilon) };
-        Attention {
-            inputs: vec![
-                input("q_proj", n_heads),
-                input("k_proj", n_kv_heads),
-                input("v_proj", n_kv_heads),
-            ],
-            output: Linear::new(&module("o_proj"), (n_heads * head_size, hidden), biases.output),
-            n_heads,
-            n_kv_heads,
-            head_size,
-            head_norms: self.head_norms.map(norms),
-            window,
-        }
-    }
-
-    fn mlp(&self, index: usize) -> GatedMlp {
-        let Self { hidden, intermediate, biases, .. } = *self;
-        let linear = |name: &str, shape| {
-            Linear::new(&format!("model.layers.{index}.mlp.{name}"), shape, biases.mlp)
-        };
-        GatedMlp {
-            gate: linear("gate_proj", (hidden, intermediate)),
-            up: linear("up_proj", (hidden, intermediate)),
-            down: linear("down_proj", (intermediate, hidden)),
-        }
-    }
+    kinds.iter().map(is_window).collect::<Result<_, _>>().map(Some)
 }

@@ -1,29 +1,19 @@
 //! Qwen2 (and 2.5) and Qwen3: biases or norms on queries and keys, windows where they are wanted.
 
 use super::{
-    Architecture,
-    gated::{self, Biases, Family, Windows},
-    inconsistent,
+    Activation, Architecture, Attention, Layer, Norm,
+    gated::{self, Biases, Body, Family},
 };
-use crate::{config::Fields, json::shorten};
+use crate::config::Fields;
 use protocol::Reason;
 
-const QWEN2: Family = Family {
-    name: "qwen2",
-    class: "Qwen2ForCausalLM",
-    context: 32_768,
-    n_kv_heads: Some(32),
-    head_size: None,
-    has_head_norms: false,
-};
+const QWEN2: Family =
+    Family { n_kv_heads: Some(32), ..Family::new("qwen2", "Qwen2ForCausalLM", 32_768) };
 
 const QWEN3: Family = Family {
-    name: "qwen3",
-    class: "Qwen3ForCausalLM",
-    context: 32_768,
     n_kv_heads: Some(32),
     head_size: Some(128),
-    has_head_norms: true,
+    ..Family::new("qwen3", "Qwen3ForCausalLM", 32_768)
 };
 
 /// Size of a window, and the first layer that has one, where a config does not say.
@@ -32,42 +22,40 @@ const WINDOWS_FROM_LAYER: usize = 28;
 
 /// Reads the config of a Qwen2; absent keys have the defaults of transformers.
 pub(super) fn describe_2(fields: &mut Fields) -> Result<Architecture, Reason> {
-    let n_layers = gated::n_layers(fields)?;
-    let windows = windows(fields, n_layers)?;
-    let biases = Biases { inputs: true, output: false, mlp: false };
-    gated::describe(fields, &QWEN2, n_layers, (biases, &windows))
+    let body = Body::read(fields, &QWEN2, &[Activation::Silu])?;
+    let windows = windows(fields, body.sizes.n_layers)?;
+    let biases = Biases { inputs: true, ..Biases::default() };
+    let layer = |body: &Body, index| {
+        let layer = body.layer(index, biases);
+        Layer { attention: Attention { window: windows[index], ..layer.attention }, ..layer }
+    };
+    Ok(body.finish(layer, Norm::rms))
 }
 
 /// Reads the config of a Qwen3.
 pub(super) fn describe_3(fields: &mut Fields) -> Result<Architecture, Reason> {
-    let n_layers = gated::n_layers(fields)?;
-    let windows = windows(fields, n_layers)?;
     let attention = fields.boolean("attention_bias")?.unwrap_or(false);
     let biases = Biases { inputs: attention, output: attention, mlp: false };
-    gated::describe(fields, &QWEN3, n_layers, (biases, &windows))
+    let body = Body::read(fields, &QWEN3, &[Activation::Silu])?;
+    let windows = windows(fields, body.sizes.n_layers)?;
+    let layer = |body: &Body, index| {
+        let layer = body.layer(index, biases);
+        let head_size = body.heads.head_size;
+        let head_norms = Some(body.head_norms(index, (head_size, head_size)));
+        let attention = Attention { head_norms, window: windows[index], ..layer.attention };
+        Layer { attention, ..layer }
+    };
+    Ok(body.finish(layer, Norm::rms))
 }
 
 /// Windows need the switch; then a list of the layers' kinds counts, or else the first layer.
-fn windows(fields: &mut Fields, n_layers: usize) -> Result<Windows, Reason> {
+fn windows(fields: &mut Fields, n_layers: usize) -> Result<Vec<Option<usize>>, Reason> {
     let is_wanted = fields.boolean("use_sliding_window")?.unwrap_or(false);
     let has_none = fields.is_null("sliding_window");
     let size = gated::window(fields)?.unwrap_or(WINDOW);
     let first = fields.unsigned("max_window_layers", 0..=1 << 16)?.unwrap_or(WINDOWS_FROM_LAYER);
-    let kinds = fields.texts("layer_types")?;
-    let layers = match kinds {
-        None => (0..n_layers).map(|layer| layer >= first).collect(),
-        Some(kinds) if kinds.len() != n_layers => {
-            return inconsistent(format!("{} `layer_types` for {n_layers} layers", kinds.len()));
-        }
-        Some(kinds) => kinds.iter().map(|kind| is_window(kind)).collect::<Result<Vec<_>, _>>()?,
-    };
-    Ok(if is_wanted && !has_none { Windows::Some(size, layers) } else { Windows::None })
-}
-
-fn is_window(kind: &str) -> Result<bool, Reason> {
-    match kind {
-        "full_attention" => Ok(false),
-        "sliding_attention" => Ok(true),
-        other => inconsistent(format!("the layer type `{}` is not supported", shorten(other))),
-    }
+    let listed = gated::layer_types(fields, n_layers)?;
+    let listed = listed.unwrap_or_else(|| (0..n_layers).map(|layer| layer >= first).collect());
+    let has_window = |listed: bool| listed && is_wanted && !has_none;
+    Ok(listed.into_iter().map(|listed| has_window(listed).then_some(size)).collect())
 }

@@ -1,6 +1,6 @@
 //! Rotary positions: the angle by which each pair of a head turns from one position to the next.
 
-use super::inconsistent;
+use super::{inconsistent, limits};
 use crate::{config::Fields, json::shorten, kernel::math};
 use protocol::Reason;
 use std::f64::consts::TAU;
@@ -9,11 +9,38 @@ use std::f64::consts::TAU;
 const THETA_MAX: f64 = 1e12;
 /// Largest stretch of the context.
 const FACTOR_MAX: f64 = 1e5;
+/// Base of the frequencies where a config does not say.
+const THETA: f64 = 10_000.0;
 
 /// Turns per position of the pairs (i, i + half) of a head, in radians.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Rope {
     pub(crate) frequencies: Vec<f32>,
+    /// What turned numbers are multiplied with.
+    pub(crate) factor: f32,
+    /// Longest sequence that these frequencies are meant for.
+    pub(crate) context_max: Option<usize>,
+}
+
+/// How a family spells what its heads turn by.
+#[derive(Clone, Copy)]
+pub(super) struct Spelling {
+    /// Key of the base where it does not stand among the parameters.
+    pub(super) theta: &'static str,
+    /// Key of the share of a head that is turned, and the share where a config does not say.
+    pub(super) share: Option<(&'static str, f64)>,
+    /// Longest sequence in pretraining where a config does not say; without a number, the context.
+    pub(super) original: Option<f64>,
+}
+
+impl Spelling {
+    /// All of a head turns.
+    pub(super) const WHOLE: Self = Self { theta: "rope_theta", share: None, original: None };
+
+    /// A share of each head turns.
+    pub(super) const fn partial(share: f64) -> Self {
+        Self { share: Some(("partial_rotary_factor", share)), ..Self::WHOLE }
+    }
 }
 
 /// How frequencies are stretched for a longer context.
@@ -21,73 +48,86 @@ enum Scaling {
     None,
     Linear { factor: f64 },
     Llama3 { factor: f64, low: f64, high: f64, context: f64 },
+    Yarn(Yarn),
+    Long(Vec<f64>),
+}
+
+/// YaRN: slow pairs are stretched, fast ones are not, those between in part.
+struct Yarn {
+    factor: f64,
+    /// Number of pairs between which the stretch grows.
+    range: (f64, f64),
 }
 
 impl Rope {
     /// Reads `rope_parameters`, or `rope_theta` and `rope_scaling` as older files spell it.
-    pub(crate) fn read(fields: &mut Fields, head_size: usize) -> Result<Self, Reason> {
-        let theta = fields.real("rope_theta", 1.0..=THETA_MAX)?;
-        let parameters = Parameters::read(fields, theta, false)?;
-        Ok(Self::new(parameters.theta, head_size, &parameters.scaling))
-    }
-
-    /// The same for models that turn a share of each head, in GPT-NeoX's spelling.
-    ///
-    /// `partial_rotary_factor` stands among the parameters, `rotary_pct` where older files have it.
-    pub(crate) fn read_partial(
+    pub(super) fn read(
         fields: &mut Fields,
-        head_size: usize,
-        usual: f64,
+        (head_size, context): (usize, usize),
+        spelling: Spelling,
     ) -> Result<Self, Reason> {
-        let theta = fields.real("rotary_emb_base", 1.0..=THETA_MAX)?;
-        let outer = fields.real("rotary_pct", 0.0..=1.0)?;
-        let parameters = Parameters::read(fields, theta, true)?;
-        let share = agreed("rotary_pct", outer, parameters.share)?.unwrap_or(usual);
-        let width = (head_size as f64 * share) as usize;
-        if width < 2 || !width.is_multiple_of(2) {
-            return inconsistent(format!("{width} of {head_size} numbers of a head are turned"));
-        }
-        Ok(Self::new(parameters.theta, width, &parameters.scaling))
-    }
-
-    /// The definition is transformers': each step below rounds to `f32` once.
-    fn new(theta: f64, head_size: usize, scaling: &Scaling) -> Self {
-        let base = math::ln(theta);
-        let frequency = |pair: usize| {
-            let plain = math::exp(-base * (2 * pair) as f64 / head_size as f64) as f32;
-            scaling.apply(f64::from(plain)) as f32
-        };
-        Self { frequencies: (0..head_size / 2).map(frequency).collect() }
-    }
-}
-
-/// What a config says of the rotation.
-struct Parameters {
-    theta: f64,
-    /// Share of a head that is turned, where the parameters themselves name one.
-    share: Option<f64>,
-    scaling: Scaling,
-}
-
-impl Parameters {
-    /// Reads the object of parameters in either spelling; `theta` is what stands outside of it.
-    fn read(fields: &mut Fields, theta: Option<f64>, is_partial: bool) -> Result<Self, Reason> {
+        let theta = fields.real(spelling.theta, 1.0..=THETA_MAX)?;
+        let original = fields
+            .unsigned("original_max_position_embeddings", 1..=limits::CONTEXT_MAX)?
+            .map(|original| original as f64)
+            .or(spelling.original);
         let new = fields.object("rope_parameters")?;
         let old = fields.object("rope_scaling")?;
         if new.is_some() && old.is_some() {
             return inconsistent("`rope_parameters` and `rope_scaling` are both there");
         }
-        let (mut inner, mut share, mut scaling) = (None, None, Scaling::None);
-        if let Some(mut fields) = new.or(old) {
-            inner = fields.real("rope_theta", 1.0..=THETA_MAX)?;
-            if is_partial {
-                share = fields.real("partial_rotary_factor", 0.0..=1.0)?;
-            }
-            scaling = read_scaling(fields)?;
-        }
-        let theta = agreed("rope_theta", theta, inner)?.unwrap_or(10_000.0);
-        Ok(Self { theta, share, scaling })
+        let mut inner = new.or(old);
+        let inner_theta = match &mut inner {
+            Some(inner) => inner.real("rope_theta", 1.0..=THETA_MAX)?,
+            None => None,
+        };
+        let theta = agreed(spelling.theta, theta, inner_theta)?.unwrap_or(THETA);
+        let width = turned_width(fields, inner.as_mut(), head_size, spelling)?;
+        let plain = Self::new(theta, width, &Scaling::None);
+        let Some(inner) = inner else { return Ok(plain) };
+        Scales { theta, width, context: context as f64, original }.read(inner, plain)
     }
+
+    /// The definition is transformers': each step below rounds to `f32` once.
+    fn new(theta: f64, width: usize, scaling: &Scaling) -> Self {
+        let base = math::ln(theta);
+        let frequency = |pair: usize| {
+            let plain = math::exp(-base * (2 * pair) as f64 / width as f64) as f32;
+            scaling.apply(pair, f64::from(plain)) as f32
+        };
+        let frequencies = (0..width / 2).map(frequency).collect();
+        Self { frequencies, factor: 1.0, context_max: None }
+    }
+
+    /// Plain frequencies for a number of each head's numbers.
+    pub(super) fn plain(width: usize) -> Self {
+        Self::new(THETA, width, &Scaling::None)
+    }
+}
+
+/// How many numbers of a head are turned.
+fn turned_width(
+    fields: &mut Fields,
+    inner: Option<&mut Fields>,
+    head_size: usize,
+    spelling: Spelling,
+) -> Result<usize, Reason> {
+    let Some((key, usual)) = spelling.share else { return even(head_size, head_size) };
+    let outer = fields.real(key, 0.0..=1.0)?;
+    let inner = match inner {
+        Some(inner) => inner.real("partial_rotary_factor", 0.0..=1.0)?,
+        None => None,
+    };
+    let share = agreed(key, outer, inner)?.unwrap_or(usual);
+    even((head_size as f64 * share) as usize, head_size)
+}
+
+/// A number of a head's numbers that can be turned.
+pub(super) fn even(width: usize, head_size: usize) -> Result<usize, Reason> {
+    if width < 2 || !width.is_multiple_of(2) || width > head_size {
+        return inconsistent(format!("{width} of {head_size} numbers of a head are turned"));
+    }
+    Ok(width)
 }
 
 /// A number that may stand in two places, which must then agree.
@@ -100,35 +140,127 @@ fn agreed(key: &str, outer: Option<f64>, inner: Option<f64>) -> Result<Option<f6
     Ok(inner.or(outer))
 }
 
-fn read_scaling(mut fields: Fields) -> Result<Scaling, Reason> {
-    let kind = match (fields.text("rope_type")?, fields.text("type")?) {
-        (Some(new), Some(old)) if new != old => {
-            return inconsistent("`rope_type` and `type` contradict each other");
-        }
-        (new, old) => new.or(old).unwrap_or_else(|| "default".into()),
-    };
-    let scaling = match kind.as_str() {
-        "default" => Scaling::None,
-        "linear" => Scaling::Linear { factor: real(&mut fields, "factor", FACTOR_MAX)? },
-        "llama3" => read_llama3(&mut fields)?,
-        _ => return inconsistent(format!("the rope type `{}` is not supported", shorten(&kind))),
-    };
-    fields.finish()?;
-    Ok(scaling)
+/// What a stretch is computed from.
+struct Scales {
+    theta: f64,
+    width: usize,
+    /// The longest sequence now.
+    context: f64,
+    /// The longest sequence in pretraining, where it stands outside of the parameters.
+    original: Option<f64>,
 }
 
-fn read_llama3(fields: &mut Fields) -> Result<Scaling, Reason> {
-    let factor = real(fields, "factor", FACTOR_MAX)?;
-    let low = real(fields, "low_freq_factor", FACTOR_MAX)?;
-    let high = real(fields, "high_freq_factor", FACTOR_MAX)?;
-    let context = fields.required("original_max_position_embeddings", 1..=1 << 24)? as f64;
-    if high <= low {
-        return inconsistent("`high_freq_factor` is not above `low_freq_factor`");
+impl Scales {
+    /// Reads what remains of the parameters of the rotation.
+    fn read(&self, mut fields: Fields, plain: Rope) -> Result<Rope, Reason> {
+        let kind = match (fields.text("rope_type")?, fields.text("type")?) {
+            (Some(new), Some(old)) if new != old => {
+                return inconsistent("`rope_type` and `type` contradict each other");
+            }
+            (new, old) => new.or(old).unwrap_or_else(|| "default".into()),
+        };
+        let rope = match kind.as_str() {
+            "default" => plain,
+            "linear" => {
+                let factor = required(&mut fields, "factor", FACTOR_MAX)?;
+                Rope::new(self.theta, self.width, &Scaling::Linear { factor })
+            }
+            // Stretches what is longer than the context, and nothing is.
+            "dynamic" => {
+                required(&mut fields, "factor", FACTOR_MAX)?;
+                plain
+            }
+            "llama3" => Rope::new(self.theta, self.width, &self.llama3(&mut fields)?),
+            "yarn" => self.yarn(&mut fields)?,
+            "longrope" | "su" => self.longrope(&mut fields)?,
+            _ => {
+                let kind = shorten(&kind);
+                return inconsistent(format!("the rope type `{kind}` is not supported"));
+            }
+        };
+        fields.finish()?;
+        Ok(rope)
     }
-    Ok(Scaling::Llama3 { factor, low, high, context })
+
+    /// The longest sequence in pretraining.
+    fn original(&self, fields: &mut Fields) -> Result<f64, Reason> {
+        let key = "original_max_position_embeddings";
+        let inner = fields.unsigned(key, 1..=limits::CONTEXT_MAX)?.map(|inner| inner as f64);
+        Ok(agreed(key, self.original, inner)?.unwrap_or(self.context))
+    }
+
+    fn llama3(&self, fields: &mut Fields) -> Result<Scaling, Reason> {
+        let factor = required(fields, "factor", FACTOR_MAX)?;
+        let low = required(fields, "low_freq_factor", FACTOR_MAX)?;
+        let high = required(fields, "high_freq_factor", FACTOR_MAX)?;
+        let context = self.original(fields)?;
+        if high <= low {
+            return inconsistent("`high_freq_factor` is not above `low_freq_factor`");
+        }
+        Ok(Scaling::Llama3 { factor, low, high, context })
+    }
+
+    fn yarn(&self, fields: &mut Fields) -> Result<Rope, Reason> {
+        let original = self.original(fields)?;
+        let factor = fields.real("factor", 1.0..=FACTOR_MAX)?;
+        let factor = factor.unwrap_or(self.context / original);
+        let mut positive = |key| fields.real(key, 1e-6..=FACTOR_MAX);
+        let (fast, slow) = (positive("beta_fast")?.unwrap_or(32.0), positive("beta_slow")?);
+        let (own, all) = (positive("mscale")?, positive("mscale_all_dim")?);
+        let given = positive("attention_factor")?;
+        let is_whole = fields.boolean("truncate")?.unwrap_or(true);
+
+        let width = self.width as f64;
+        let pair = |n_turns: f64| {
+            let ratio = original / (n_turns * TAU);
+            width * math::ln(ratio) / (2.0 * math::ln(self.theta))
+        };
+        let (mut low, mut high) = (pair(fast), pair(slow.unwrap_or(1.0)));
+        if is_whole {
+            (low, high) = (low.floor(), high.ceil());
+        }
+        let (low, mut high) = (low.max(0.0), high.min(width - 1.0));
+        if low == high {
+            high += 0.001;
+        }
+        let grown = |scale: f64| {
+            if factor <= 1.0 { 1.0 } else { 0.1 * scale * math::ln(factor) + 1.0 }
+        };
+        let usual = match (own, all) {
+            (Some(own), Some(all)) => grown(own) / grown(all),
+            _ => grown(1.0),
+        };
+        let scaling = Scaling::Yarn(Yarn { factor, range: (low, high) });
+        let plain = Rope::new(self.theta, self.width, &scaling);
+        Ok(Rope { factor: given.unwrap_or(usual) as f32, ..plain })
+    }
+
+    /// `LongRoPE` has other frequencies for longer sequences, so that a token's loss would depend
+    /// on what follows it: only sequences of the original length are measured.
+    fn longrope(&self, fields: &mut Fields) -> Result<Rope, Reason> {
+        let original = self.original(fields)?;
+        let mut factors = |key: &str| match fields.reals(key, 1e-3..=FACTOR_MAX)? {
+            Some(factors) if factors.len() == self.width / 2 => Ok(factors),
+            Some(factors) => {
+                let (n, n_pairs) = (factors.len(), self.width / 2);
+                inconsistent(format!("`{key}` has {n} numbers for {n_pairs} pairs"))
+            }
+            None => inconsistent(format!("the rope scaling lacks `{key}`")),
+        };
+        let short = factors("short_factor")?;
+        factors("long_factor")?;
+        let factor = fields.real("factor", 1.0..=FACTOR_MAX)?;
+        let factor = factor.unwrap_or(self.context / original);
+        let usual =
+            if factor <= 1.0 { 1.0 } else { (1.0 + math::ln(factor) / math::ln(original)).sqrt() };
+        let given = fields.real("attention_factor", 1e-6..=FACTOR_MAX)?;
+        let plain = Rope::new(self.theta, self.width, &Scaling::Long(short));
+        let factor = given.unwrap_or(usual) as f32;
+        Ok(Rope { factor, context_max: Some(original as usize), ..plain })
+    }
 }
 
-fn real(fields: &mut Fields, key: &str, most: f64) -> Result<f64, Reason> {
+fn required(fields: &mut Fields, key: &str, most: f64) -> Result<f64, Reason> {
     match fields.real(key, 1.0..=most)? {
         Some(number) => Ok(number),
         None => inconsistent(format!("the rope scaling lacks `{key}`")),
@@ -136,21 +268,26 @@ fn real(fields: &mut Fields, key: &str, most: f64) -> Result<f64, Reason> {
 }
 
 impl Scaling {
-    fn apply(&self, frequency: f64) -> f64 {
-        match *self {
+    fn apply(&self, pair: usize, frequency: f64) -> f64 {
+        match self {
             Self::None => frequency,
             Self::Linear { factor } => frequency / factor,
             Self::Llama3 { factor, low, high, context } => {
                 let turns = context * frequency / TAU;
-                if turns > high {
+                if turns > *high {
                     frequency
-                } else if turns < low {
+                } else if turns < *low {
                     frequency / factor
                 } else {
                     let share = (turns - low) / (high - low);
                     (1.0 - share) * frequency / factor + share * frequency
                 }
             }
+            Self::Yarn(Yarn { factor, range: (low, high) }) => {
+                let share = ((pair as f64 - low) / (high - low)).clamp(0.0, 1.0);
+                share * frequency / factor + (1.0 - share) * frequency
+            }
+            Self::Long(factors) => factors.get(pair).map_or(frequency, |factor| frequency / factor),
         }
     }
 }
@@ -158,6 +295,11 @@ impl Scaling {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn read(config: &str, spelling: Spelling) -> Result<Rope, Reason> {
+        let mut fields = Fields::parse(config.as_bytes()).unwrap();
+        Rope::read(&mut fields, (16, 64), spelling)
+    }
 
     #[test]
     fn plain_frequencies_are_powers_of_the_base() {
@@ -167,10 +309,12 @@ mod tests {
 
     #[test]
     fn the_share_that_is_turned_counts_wherever_a_config_names_it() {
-        let n_pairs = |config: &str| {
-            let mut fields = Fields::parse(config.as_bytes()).unwrap();
-            Rope::read_partial(&mut fields, 16, 0.25).map(|rope| rope.frequencies.len())
+        let spelling = Spelling {
+            theta: "rotary_emb_base",
+            share: Some(("rotary_pct", 0.25)),
+            original: None,
         };
+        let n_pairs = |config: &str| read(config, spelling).map(|rope| rope.frequencies.len());
         assert_eq!(n_pairs("{}").unwrap(), 2, "as usual");
         assert_eq!(n_pairs(r#"{"rotary_pct": 0.5}"#).unwrap(), 4);
         for key in ["rope_parameters", "rope_scaling"] {
@@ -190,5 +334,25 @@ mod tests {
         assert_eq!(scaled[63], plain[63] / 8.0);
         let blended = scaled.iter().zip(&plain).filter(|(s, p)| s != p && **s != **p / 8.0);
         assert_eq!(blended.count(), 6);
+    }
+
+    #[test]
+    fn dynamic_scaling_changes_nothing_within_the_context() {
+        let config = r#"{"rope_scaling": {"type": "dynamic", "factor": 4.0}}"#;
+        let (scaled, plain) = (read(config, Spelling::WHOLE), read("{}", Spelling::WHOLE));
+        assert_eq!(scaled.unwrap(), plain.unwrap());
+    }
+
+    #[test]
+    fn longrope_holds_for_sequences_of_the_original_length() {
+        let config = r#"{"original_max_position_embeddings": 16, "rope_scaling": {"type": "su",
+            "short_factor": [1, 2, 1, 1, 1, 1, 1, 1], "long_factor": [9, 9, 9, 9, 9, 9, 9, 9]}}"#;
+        let (long, plain) = (read(config, Spelling::WHOLE).unwrap(), Rope::plain(16));
+        assert_eq!(long.context_max, Some(16));
+        assert_eq!(long.frequencies[1], plain.frequencies[1] / 2.0);
+        assert_eq!(long.frequencies[2..], plain.frequencies[2..]);
+        assert_eq!(long.factor, 1.5_f32.sqrt());
+        let short = config.replace("[1, 2, 1, 1, 1, 1, 1, 1]", "[1]");
+        assert!(read(&short, Spelling::WHOLE).unwrap_err().detail.contains("short_factor"));
     }
 }

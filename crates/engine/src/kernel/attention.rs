@@ -5,8 +5,8 @@
 
 use super::{
     Kernel,
-    gemm::{DEPTH_BLOCK, TILE_ROWS, chain, with_tile_rows},
-    math::exp_lanes,
+    gemm::{DEPTH_BLOCK, TILE_ROWS, Tiles, chain, each_tile},
+    math::{cap_lanes, exp_lanes},
     memory::Buffer,
     simd::{LANES, Simd, load, store},
 };
@@ -98,7 +98,7 @@ impl Scratch {
     pub(crate) fn new() -> Result<Self, Error> {
         Ok(Self {
             scores: Buffer::default(),
-            partial: Buffer::zeros(QUERIES_MAX * LANES)?,
+            partial: Buffer::zeros(2 * QUERIES_MAX * LANES)?,
             scales: Buffer::zeros(QUERIES_MAX)?,
         })
     }
@@ -123,6 +123,8 @@ pub(crate) struct Attend<'a> {
     pub(crate) n_sharing: usize,
     /// Positions that a query looks back at, its own included.
     pub(crate) window: usize,
+    /// Scores become `cap tanh(score / cap)`.
+    pub(crate) score_cap: Option<f32>,
     /// Panels of all key-value heads.
     pub(crate) panels: &'a [f32],
     pub(crate) scratch: &'a mut Scratch,
@@ -139,51 +141,50 @@ impl Kernel for Attend<'_> {
             for row in 0..self.n_rows {
                 self.share(simd, row);
             }
-            for panel in 0..self.shape.n_value_panels() {
-                let n = self.shape.padded() * LANES;
-                self.gather(simd, (head, panel), &values[panel * n..(panel + 1) * n]);
-            }
+            self.gather(simd, head, values);
         }
     }
 }
 
 impl Attend<'_> {
-    /// Positions that some row of the tile at `row` may look at.
-    fn n_visible(&self, row: usize) -> usize {
-        self.first + (row + TILE_ROWS).min(self.n_rows)
+    /// Positions that some of `n_rows` rows from `row` on may look at.
+    fn n_visible(&self, row: usize, n_rows: usize) -> usize {
+        self.first + row + n_rows
     }
 
-    /// First position that some row of the tile at `row`, or of a later one, may look at.
+    /// First position that the row at `row`, or a later one, may look at.
     fn first_visible(&self, row: usize) -> usize {
         (self.first + row + 1).saturating_sub(self.window)
-    }
-
-    fn tiles(&self) -> impl Iterator<Item = usize> + use<> {
-        (0..self.n_rows).step_by(TILE_ROWS)
     }
 
     /// Scores of all rows up to the diagonal's panel: one chain over the head's numbers.
     #[inline(always)]
     fn score<S: Simd>(&mut self, simd: S, head: usize, keys: &[f32]) {
-        let (head_size, padded) = (self.shape.head_size, self.shape.padded());
-        let (panels, _) = keys.as_chunks::<LANES>();
-        for (panel, keys) in panels.chunks_exact(head_size).enumerate() {
-            let keys = keys.as_flattened();
-            for row in self.tiles() {
-                let is_ahead = panel * LANES >= self.n_visible(row);
-                if is_ahead || (panel + 1) * LANES <= self.first_visible(row) {
-                    continue;
-                }
-                let queries = &self.rows[row * self.stride + head * head_size..];
-                let out = &mut self.scratch.scores[row * padded + panel * LANES..];
-                with_tile_rows!((self.n_rows - row).min(TILE_ROWS), M => {
-                    let scores = chain::<S, M>(simd, (queries, self.stride), keys);
-                    for (index, scores) in scores.into_iter().enumerate() {
-                        store(simd, scores, &mut out[index * padded..]);
-                    }
-                });
-            }
+        let n_panels = self.n_visible(0, self.n_rows).div_ceil(LANES);
+        let mut panel = self.first_visible(0) / LANES;
+        while S::TILE.1 >= 2 && panel + 2 <= n_panels {
+            self.score_panels::<S, 2>(simd, (head, panel), keys);
+            panel += 2;
         }
+        while panel < n_panels {
+            self.score_panels::<S, 1>(simd, (head, panel), keys);
+            panel += 1;
+        }
+    }
+
+    #[inline(always)]
+    fn score_panels<S: Simd, const P: usize>(
+        &mut self,
+        simd: S,
+        (head, panel): (usize, usize),
+        keys: &[f32],
+    ) {
+        let n = self.shape.head_size * LANES;
+        let keys = std::array::from_fn(|index| {
+            let start = (panel + index) * n;
+            &keys[start..start + n]
+        });
+        each_tile(simd, self.n_rows, &mut Scores::<P> { attend: self, head, panel, keys });
     }
 
     /// Turns the scores of one row into shares that are yet to be divided by their sum.
@@ -191,8 +192,16 @@ impl Attend<'_> {
     fn share<S: Simd>(&mut self, simd: S, row: usize) {
         let padded = self.shape.padded();
         let n_keys = self.first + row + 1;
-        let n_read = self.n_visible(row / TILE_ROWS * TILE_ROWS).next_multiple_of(LANES);
+        // As far as any row of its tile will read: tiles do not cross multiples of the largest.
+        let tile = row / TILE_ROWS * TILE_ROWS;
+        let n_rows = TILE_ROWS.min(self.n_rows - tile);
+        let n_read = self.n_visible(tile, n_rows).next_multiple_of(LANES);
         let scores = &mut self.scratch.scores[row * padded..row * padded + n_read];
+        if let Some(cap) = self.score_cap {
+            for scores in scores.as_chunks_mut::<LANES>().0 {
+                simd.store(cap_lanes(simd, simd.load(scores), cap), scores);
+            }
+        }
         scores[n_keys..].fill(f32::NEG_INFINITY);
         scores[..n_keys.saturating_sub(self.window)].fill(f32::NEG_INFINITY);
         let (scores, _) = scores.as_chunks_mut::<LANES>();
@@ -209,48 +218,119 @@ impl Attend<'_> {
         self.scratch.scales[row] = 1.0 / simd.sum(sum);
     }
 
-    /// Sixteen numbers of each row's result: a product over positions, in blocks of depth.
+    /// What each row gathers: a product over positions, in blocks of depth.
     #[inline(always)]
-    fn gather<S: Simd>(&mut self, simd: S, (head, panel): (usize, usize), values: &[f32]) {
-        let padded = self.shape.padded();
-        let column = head * self.shape.head_size + panel * LANES;
-        let width = LANES.min(self.shape.head_size - panel * LANES);
+    fn gather<S: Simd>(&mut self, simd: S, head: usize, values: &[f32]) {
+        let n_panels = self.shape.n_value_panels();
+        let mut panel = 0;
+        while S::TILE.1 >= 2 && panel + 2 <= n_panels {
+            self.gather_panels::<S, 2>(simd, (head, panel), values);
+            panel += 2;
+        }
+        while panel < n_panels {
+            self.gather_panels::<S, 1>(simd, (head, panel), values);
+            panel += 1;
+        }
+    }
+
+    #[inline(always)]
+    fn gather_panels<S: Simd, const P: usize>(
+        &mut self,
+        simd: S,
+        (head, panel): (usize, usize),
+        values: &[f32],
+    ) {
+        let n = self.shape.padded() * LANES;
         for start in (0..self.first + self.n_rows).step_by(DEPTH_BLOCK) {
-            for row in self.tiles() {
-                let n_visible = self.n_visible(row);
-                // A block of positions that all rows have left behind adds nothing but zeros.
-                let first = self.first_visible(row) / DEPTH_BLOCK * DEPTH_BLOCK;
-                if start >= n_visible || start < first {
+            let values = std::array::from_fn(|index| {
+                let values = &values[(panel + index) * n..(panel + index + 1) * n];
+                &values[start * LANES..]
+            });
+            let n_rows = self.n_rows;
+            let mut gathered = Gathered::<P> { attend: self, head, panel, start, values };
+            each_tile(simd, n_rows, &mut gathered);
+        }
+    }
+}
+
+/// Scores of some panels of keys.
+struct Scores<'a, 'b, const P: usize> {
+    attend: &'a mut Attend<'b>,
+    head: usize,
+    panel: usize,
+    keys: [&'a [f32]; P],
+}
+
+impl<const P: usize> Tiles<P> for Scores<'_, '_, P> {
+    #[inline(always)]
+    fn tile<S: Simd, const M: usize>(&mut self, simd: S, row: usize) {
+        let Self { attend, head, panel, keys } = self;
+        let is_ahead = *panel * LANES >= attend.n_visible(row, M);
+        if is_ahead || (*panel + P) * LANES <= attend.first_visible(row) {
+            return;
+        }
+        let padded = attend.shape.padded();
+        let queries = &attend.rows[row * attend.stride + *head * attend.shape.head_size..];
+        let scores = chain::<S, M, P>(simd, (queries, attend.stride), *keys);
+        for (index, scores) in scores.into_iter().enumerate() {
+            let out = &mut attend.scratch.scores[row * padded + (*panel + index) * LANES..];
+            for (index, scores) in scores.into_iter().enumerate() {
+                store(simd, scores, &mut out[index * padded..]);
+            }
+        }
+    }
+}
+
+/// What rows gather from one block of positions.
+struct Gathered<'a, 'b, const P: usize> {
+    attend: &'a mut Attend<'b>,
+    head: usize,
+    panel: usize,
+    /// First position of the block.
+    start: usize,
+    values: [&'a [f32]; P],
+}
+
+impl<const P: usize> Tiles<P> for Gathered<'_, '_, P> {
+    #[inline(always)]
+    fn tile<S: Simd, const M: usize>(&mut self, simd: S, row: usize) {
+        let Attend { shape, ref mut rows, stride, ref mut scratch, .. } = *self.attend;
+        let start = self.start;
+        let n_visible = self.attend.first + row + M;
+        // A block of positions that all rows have left behind adds nothing but zeros.
+        let first = (self.attend.first + row + 1).saturating_sub(self.attend.window);
+        let first = first / DEPTH_BLOCK * DEPTH_BLOCK;
+        if start >= n_visible || start < first {
+            return;
+        }
+        let (padded, end) = (shape.padded(), n_visible.min(start + DEPTH_BLOCK));
+        let values = self.values.map(|values| &values[..(end - start) * LANES]);
+        let Scratch { scores, partial, scales } = &mut **scratch;
+        let sums = chain::<S, M, P>(simd, (&scores[row * padded + start..], padded), values);
+        for (place, sums) in sums.into_iter().enumerate() {
+            let number = (self.panel + place) * LANES;
+            let column = self.head * shape.head_size + number;
+            let width = LANES.min(shape.head_size - number);
+            let partial = &mut partial[(place * QUERIES_MAX + row) * LANES..];
+            for (index, mut sum) in sums.into_iter().enumerate() {
+                let before = &mut partial[index * LANES..];
+                if start > first {
+                    sum = simd.add(load(simd, before), sum);
+                } else if start > 0 {
+                    // What the blocks left behind would have come to.
+                    sum = simd.add(simd.splat(0.0), sum);
+                }
+                if end < n_visible {
+                    store(simd, sum, before);
                     continue;
                 }
-                let end = n_visible.min(start + DEPTH_BLOCK);
-                let values = &values[start * LANES..end * LANES];
-                let Scratch { scores, partial, scales } = &mut *self.scratch;
-                let shares = &scores[row * padded + start..];
-                let partial = &mut partial[row * LANES..];
-                with_tile_rows!((self.n_rows - row).min(TILE_ROWS), M => {
-                    let sums = chain::<S, M>(simd, (shares, padded), values);
-                    for (index, mut sum) in sums.into_iter().enumerate() {
-                        let before = &mut partial[index * LANES..];
-                        if start > first {
-                            sum = simd.add(load(simd, before), sum);
-                        } else if start > 0 {
-                            // What the blocks left behind would have come to.
-                            sum = simd.add(simd.splat(0.0), sum);
-                        }
-                        if end < n_visible {
-                            store(simd, sum, before);
-                            continue;
-                        }
-                        let result = simd.mul(sum, simd.splat(scales[row + index]));
-                        let out = &mut self.rows[(row + index) * self.stride + column..];
-                        if width == LANES {
-                            store(simd, result, out);
-                        } else {
-                            out[..width].copy_from_slice(&simd.array(result)[..width]);
-                        }
-                    }
-                });
+                let result = simd.mul(sum, simd.splat(scales[row + index]));
+                let out = &mut rows[(row + index) * stride + column..];
+                if width == LANES {
+                    store(simd, result, out);
+                } else {
+                    out[..width].copy_from_slice(&simd.array(result)[..width]);
+                }
             }
         }
     }

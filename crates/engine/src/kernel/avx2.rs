@@ -38,6 +38,13 @@ macro_rules! both {
 
 impl Simd for Avx2 {
     type V = (__m256, __m256);
+    const TILE: (usize, usize) = (6, 1);
+
+    #[inline(always)]
+    fn prefetch(self, place: *const u8) {
+        // SAFETY: a hint that never faults, wherever the place is.
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(place.cast()) }
+    }
 
     #[inline(always)]
     fn splat(self, value: f32) -> Self::V {

@@ -3,21 +3,25 @@
 
 use super::{
     Kernel,
+    math::cap_lanes,
     memory::Buffer,
+    panels::Panels,
     simd::{LANES, Simd, load, store},
 };
-use crate::{checkpoint::Dtype, error::Error};
-use half::{bf16, f16};
-use std::ops::Range;
+use crate::error::Error;
+use std::{ops::Range, ptr};
 
 /// Terms that one chain of multiply-adds covers; part of the definition of a product.
 pub(crate) const DEPTH_BLOCK: usize = 256;
-/// Rows of a register tile.
-pub(crate) const TILE_ROWS: usize = 6;
+/// Rows that are cut off together: a multiple of every register tile.
+pub(crate) const TILE_ROWS: usize = 12;
 /// Most rows of one call, so that a depth block of them stays in the L2 cache.
 pub(crate) const ROW_BLOCK: usize = 192;
 /// Panels that share one pass over the rows: 256 columns.
 pub(crate) const PANEL_BLOCK: usize = 16;
+
+/// Bytes of a cache line.
+const LINE_BYTES: usize = 64;
 
 /// Row-major activations: row `r` starts at `r * stride`.
 #[derive(Clone, Copy)]
@@ -27,149 +31,36 @@ pub(crate) struct Rows<'a> {
     pub(crate) n_rows: usize,
 }
 
-/// A parameter matrix `[n_out, n_in]` in panels of sixteen outputs: `[n_out / 16][n_in][16]`.
-///
-/// Outputs beyond the last are zero.
-pub(crate) struct Panels {
-    pub(crate) n_in: usize,
-    pub(crate) n_panels: usize,
-    numbers: Numbers,
+/// Work on `M` neighbouring rows and `P` neighbouring panels at a time.
+pub(crate) trait Tiles<const P: usize> {
+    /// Takes the rows from `row` on.
+    fn tile<S: Simd, const M: usize>(&mut self, simd: S, row: usize);
 }
 
-/// Parameters as published: BF16 is widened block by block while it is used.
-enum Numbers {
-    Single(Buffer),
-    Brain(Vec<u16>),
-}
-
-impl Panels {
-    /// Zeros; stored as BF16 if `is_brain`.
-    pub(crate) fn zeros(n_in: usize, n_out: usize, is_brain: bool) -> Result<Self, Error> {
-        let n_panels = n_out.div_ceil(LANES);
-        let n = n_panels * n_in * LANES;
-        let numbers = if is_brain {
-            let mut bits = Vec::new();
-            let n_bytes = 2 * n as u64;
-            bits.try_reserve_exact(n).map_err(|_| Error::OutOfMemory { n_bytes })?;
-            bits.resize(n, 0);
-            Numbers::Brain(bits)
-        } else {
-            Numbers::Single(Buffer::zeros(n)?)
-        };
-        Ok(Self { n_in, n_panels, numbers })
+/// Cuts rows into the largest tiles first; the result must not depend on it.
+#[inline(always)]
+pub(crate) fn each_tile<S: Simd, const P: usize>(simd: S, n_rows: usize, work: &mut impl Tiles<P>) {
+    let mut row = 0;
+    while S::TILE.0 >= 12 && n_rows - row >= 12 {
+        work.tile::<S, 12>(simd, row);
+        row += 12;
     }
-
-    /// Writes the parameters of one output, `n_in` numbers in little-endian bytes.
-    pub(crate) fn set_output(&mut self, output: usize, bytes: &[u8], dtype: Dtype) {
-        let start = output / LANES * self.n_in * LANES + output % LANES;
-        match (&mut self.numbers, dtype) {
-            (Numbers::Brain(bits), Dtype::Bf16) => {
-                let places = bits[start..].iter_mut().step_by(LANES);
-                for (place, pair) in places.zip(bytes.as_chunks().0).take(self.n_in) {
-                    *place = u16::from_le_bytes(*pair);
-                }
-            }
-            (Numbers::Brain(_), _) => unreachable!("only BF16 parameters are stored as BF16"),
-            (Numbers::Single(numbers), _) => {
-                let places = numbers[start..].iter_mut().step_by(LANES);
-                widen(bytes, dtype, places.take(self.n_in));
-            }
-        }
+    while n_rows - row >= 6 {
+        work.tile::<S, 6>(simd, row);
+        row += 6;
     }
-
-    /// Writes the parameters of one input, in little-endian bytes, to the outputs named.
-    pub(crate) fn set_input(
-        &mut self,
-        input: usize,
-        outputs: impl Iterator<Item = usize>,
-        bytes: &[u8],
-        dtype: Dtype,
-    ) {
-        let n_in = self.n_in;
-        let places = outputs.map(|output| (output / LANES * n_in + input) * LANES + output % LANES);
-        match (&mut self.numbers, dtype) {
-            (Numbers::Brain(bits), Dtype::Bf16) => {
-                places.zip(bytes.as_chunks().0).for_each(|(place, pair)| {
-                    bits[place] = u16::from_le_bytes(*pair);
-                });
-            }
-            (Numbers::Brain(_), _) => unreachable!("only BF16 parameters are stored as BF16"),
-            (Numbers::Single(numbers), _) => {
-                let n_bytes = dtype.n_bytes() as usize;
-                places.zip(bytes.chunks_exact(n_bytes)).for_each(|(place, bytes)| {
-                    widen(bytes, dtype, numbers[place..].iter_mut().take(1));
-                });
-            }
-        }
+    if n_rows - row >= 4 {
+        work.tile::<S, 4>(simd, row);
+        row += 4;
     }
-
-    /// Copies the parameters of one output, widened.
-    pub(crate) fn output(&self, output: usize, to: &mut [f32]) {
-        let start = output / LANES * self.n_in * LANES + output % LANES;
-        let to = to.iter_mut().take(self.n_in);
-        match &self.numbers {
-            Numbers::Single(numbers) => {
-                to.zip(numbers[start..].iter().step_by(LANES)).for_each(|(to, n)| *to = *n);
-            }
-            Numbers::Brain(bits) => to
-                .zip(bits[start..].iter().step_by(LANES))
-                .for_each(|(to, bits)| *to = bf16::from_bits(*bits).to_f32()),
-        }
+    if n_rows - row >= 2 {
+        work.tile::<S, 2>(simd, row);
+        row += 2;
     }
-
-    /// The numbers of a panel for a range of inputs, widened into `scratch` if need be.
-    #[inline(always)]
-    fn block<'a>(&'a self, panel: usize, depth: Range<usize>, scratch: &'a mut [f32]) -> &'a [f32] {
-        let start = panel * self.n_in;
-        let range = (start + depth.start) * LANES..(start + depth.end) * LANES;
-        match &self.numbers {
-            Numbers::Single(numbers) => &numbers[range],
-            Numbers::Brain(bits) => {
-                let bits = &bits[range];
-                let wide = &mut scratch[..bits.len()];
-                for (wide, &bits) in wide.iter_mut().zip(bits) {
-                    *wide = f32::from_bits(u32::from(bits) << 16);
-                }
-                wide
-            }
-        }
+    if n_rows - row >= 1 {
+        work.tile::<S, 1>(simd, row);
     }
 }
-
-/// Widens little-endian numbers exactly.
-pub(crate) fn widen<'a>(bytes: &[u8], dtype: Dtype, to: impl Iterator<Item = &'a mut f32>) {
-    match dtype {
-        Dtype::F32 => {
-            to.zip(bytes.as_chunks().0).for_each(|(to, b)| *to = f32::from_le_bytes(*b));
-        }
-        Dtype::F16 => {
-            to.zip(bytes.as_chunks().0).for_each(|(to, b)| *to = f16::from_le_bytes(*b).to_f32());
-        }
-        Dtype::Bf16 => {
-            to.zip(bytes.as_chunks().0).for_each(|(to, b)| *to = bf16::from_le_bytes(*b).to_f32());
-        }
-    }
-}
-
-/// Evaluates an expression with `M` as a constant from 1 to 6; does nothing for zero rows.
-macro_rules! with_tile_rows {
-    ($n_rows:expr, $m:ident => $do:expr) => {
-        match $n_rows {
-            0 => (),
-            1 => with_tile_rows!(@ 1, $m, $do),
-            2 => with_tile_rows!(@ 2, $m, $do),
-            3 => with_tile_rows!(@ 3, $m, $do),
-            4 => with_tile_rows!(@ 4, $m, $do),
-            5 => with_tile_rows!(@ 5, $m, $do),
-            _ => with_tile_rows!(@ 6, $m, $do),
-        }
-    };
-    (@ $value:literal, $m:ident, $do:expr) => {{
-        const $m: usize = $value;
-        $do
-    }};
-}
-pub(super) use with_tile_rows;
 
 /// What happens to a finished tile of a product while it is in registers.
 pub(crate) trait Epilogue {
@@ -185,13 +76,17 @@ pub(crate) trait Epilogue {
 pub(crate) struct Scratch {
     partial: Buffer,
     widened: Buffer,
+    /// Whole tiles of rows, term by term.
+    packed: Buffer,
 }
 
 impl Scratch {
-    pub(crate) fn new() -> Result<Self, Error> {
+    /// Enough for products of rows of up to `n_in` numbers.
+    pub(crate) fn new(n_in: usize) -> Result<Self, Error> {
         Ok(Self {
+            packed: Buffer::zeros(ROW_BLOCK * n_in)?,
             partial: Buffer::zeros(ROW_BLOCK * PANEL_BLOCK * LANES)?,
-            widened: Buffer::zeros(DEPTH_BLOCK * LANES)?,
+            widened: Buffer::zeros(2 * DEPTH_BLOCK * LANES)?,
         })
     }
 }
@@ -211,12 +106,28 @@ impl<E: Epilogue> Kernel for Product<'_, E> {
         assert!(n_rows <= ROW_BLOCK && n_in <= stride, "rows of a product out of bounds");
         assert!(n_rows == 0 || data.len() >= (n_rows - 1) * stride + n_in, "rows are cut");
         let n_panels = self.panels.n_panels;
+        let n_tiles = if S::TILE.0 == TILE_ROWS { n_rows / TILE_ROWS } else { 0 };
+        let packed = n_tiles * TILE_ROWS * n_in;
+        if self.scratch.packed.len() < packed {
+            unreachable!("the scratch is made for the widest rows");
+        }
+        for (tile, packed) in
+            self.scratch.packed[..packed].chunks_exact_mut(TILE_ROWS * n_in).enumerate()
+        {
+            pack((&data[tile * TILE_ROWS * stride..], stride), packed);
+        }
         for first in (0..n_panels).step_by(PANEL_BLOCK) {
             let panels = first..n_panels.min(first + PANEL_BLOCK);
             for start in (0..n_in).step_by(DEPTH_BLOCK) {
                 let depth = start..n_in.min(start + DEPTH_BLOCK);
-                for panel in panels.clone() {
-                    self.panel(simd, first, panel, depth.clone());
+                let mut panel = panels.start;
+                while S::TILE.1 >= 2 && panel + 2 <= panels.end {
+                    self.panels::<S, 2>(simd, (&panels, panel), depth.clone());
+                    panel += 2;
+                }
+                while panel < panels.end {
+                    self.panels::<S, 1>(simd, (&panels, panel), depth.clone());
+                    panel += 1;
                 }
             }
             self.epilogue.end_block(simd, panels);
@@ -225,13 +136,50 @@ impl<E: Epilogue> Kernel for Product<'_, E> {
 }
 
 impl<E: Epilogue> Product<'_, E> {
-    /// One panel and depth block for all rows.
+    /// What will be needed after a panel of a block of panels: the next panel, or the first of the
+    /// next depth or block.
+    fn next(
+        &self,
+        panels: &Range<usize>,
+        panel: usize,
+        depth: &Range<usize>,
+    ) -> Option<Range<*const u8>> {
+        let n_in = self.panels.n_in;
+        let block = |start: usize| start..n_in.min(start + DEPTH_BLOCK);
+        if panel < panels.end {
+            Some(self.panels.bytes(panel, depth))
+        } else if depth.end < n_in {
+            Some(self.panels.bytes(panels.start + panel - panels.end, &block(depth.end)))
+        } else if panel < self.panels.n_panels {
+            Some(self.panels.bytes(panel, &block(0)))
+        } else {
+            None
+        }
+    }
+
+    /// Some panels and one depth block for all rows.
     #[inline(always)]
-    fn panel<S: Simd>(&mut self, simd: S, first: usize, panel: usize, depth: Range<usize>) {
-        let b = self.panels.block(panel, depth.clone(), &mut self.scratch.widened);
+    fn panels<S: Simd, const P: usize>(
+        &mut self,
+        simd: S,
+        (panels, panel): (&Range<usize>, usize),
+        depth: Range<usize>,
+    ) {
+        let next = std::array::from_fn(|index| {
+            self.next(panels, panel + P + index, &depth).unwrap_or(ptr::null()..ptr::null())
+        });
+        let first = panels.start;
+        let mut widened = self.scratch.widened.chunks_exact_mut(DEPTH_BLOCK * LANES);
+        let b = std::array::from_fn(|index| {
+            let scratch = widened.next().unwrap_or_default();
+            self.panels.block(panel + index, depth.clone(), scratch)
+        });
         let partial = &mut self.scratch.partial[(panel - first) * ROW_BLOCK * LANES..];
-        let mut step = Step {
+        let mut step = Step::<E, P> {
             rows: self.rows,
+            packed: &self.scratch.packed,
+            n_in: self.panels.n_in,
+            next,
             b,
             partial,
             is_last: depth.end == self.panels.n_in,
@@ -239,18 +187,17 @@ impl<E: Epilogue> Product<'_, E> {
             panel,
             epilogue: &mut self.epilogue,
         };
-        let n_rows = self.rows.n_rows;
-        let whole = n_rows / TILE_ROWS * TILE_ROWS;
-        for row in (0..whole).step_by(TILE_ROWS) {
-            step.tile::<S, TILE_ROWS>(simd, row);
-        }
-        with_tile_rows!(n_rows - whole, M => step.tile::<S, M>(simd, whole));
+        each_tile(simd, self.rows.n_rows, &mut step);
     }
 }
 
-struct Step<'a, E> {
+struct Step<'a, E, const P: usize> {
     rows: Rows<'a>,
-    b: &'a [f32],
+    packed: &'a [f32],
+    n_in: usize,
+    /// What should be in the cache after this.
+    next: [Range<*const u8>; P],
+    b: [&'a [f32]; P],
     partial: &'a mut [f32],
     is_last: bool,
     depth: Range<usize>,
@@ -258,47 +205,116 @@ struct Step<'a, E> {
     epilogue: &'a mut E,
 }
 
-impl<E: Epilogue> Step<'_, E> {
+impl<E: Epilogue, const P: usize> Tiles<P> for Step<'_, E, P> {
     #[inline(always)]
     fn tile<S: Simd, const M: usize>(&mut self, simd: S, row: usize) {
         let Rows { data, stride, .. } = self.rows;
-        let mut sums =
-            chain::<S, M>(simd, (&data[row * stride + self.depth.start..], stride), self.b);
-        let partial = &mut self.partial[row * LANES..(row + M) * LANES];
-        if self.depth.start > 0 {
-            for (sum, before) in sums.iter_mut().zip(partial.as_chunks().0) {
-                *sum = simd.add(simd.load(before), *sum);
-            }
-        }
-        if self.is_last {
-            self.epilogue.tile(simd, (row, self.panel), sums);
+        let sums = if M == TILE_ROWS {
+            let start = row * self.n_in + self.depth.start * M;
+            let ahead = self.ahead(row / M);
+            packed_chain::<S, M, P>(simd, &self.packed[start..], self.b, ahead)
         } else {
-            for (sum, place) in sums.iter().zip(partial.as_chunks_mut().0) {
-                simd.store(*sum, place);
+            let rows = (&data[row * stride + self.depth.start..], stride);
+            chain::<S, M, P>(simd, rows, self.b)
+        };
+        for (index, mut sums) in sums.into_iter().enumerate() {
+            let start = (index * ROW_BLOCK + row) * LANES;
+            let partial = &mut self.partial[start..start + M * LANES];
+            if self.depth.start > 0 {
+                for (sum, before) in sums.iter_mut().zip(partial.as_chunks().0) {
+                    *sum = simd.add(simd.load(before), *sum);
+                }
+            }
+            if self.is_last {
+                self.epilogue.tile(simd, (row, self.panel + index), sums);
+            } else {
+                for (sum, place) in sums.iter().zip(partial.as_chunks_mut().0) {
+                    simd.store(*sum, place);
+                }
             }
         }
     }
 }
 
-/// `M` rows times one panel: each lane is one chain of multiply-adds in ascending order.
-///
-/// `rows` is the first number of the first row, and the distance between rows; `b` holds sixteen
-/// numbers per term.
+impl<E, const P: usize> Step<'_, E, P> {
+    /// Where the share of the next panels starts that a tile should have fetched, and lines of it.
+    fn ahead(&self, tile: usize) -> ([*const u8; P], usize) {
+        let n_tiles = self.rows.n_rows / TILE_ROWS;
+        let n_bytes = self.next[0].end.addr() - self.next[0].start.addr();
+        let n_lines = n_bytes.div_ceil(LINE_BYTES).div_ceil(n_tiles);
+        let start = |next: &Range<*const u8>| next.start.wrapping_add(tile * n_lines * LINE_BYTES);
+        (std::array::from_fn(|index| start(&self.next[index])), n_lines)
+    }
+}
+
+/// Brings the rows of one tile into the order in which [`packed_chain`] wants them.
 #[inline(always)]
-pub(crate) fn chain<S: Simd, const M: usize>(
+fn pack((rows, stride): (&[f32], usize), packed: &mut [f32]) {
+    let n_in = packed.len() / TILE_ROWS;
+    for row in 0..TILE_ROWS {
+        let numbers = &rows[row * stride..row * stride + n_in];
+        let places = packed[row..].iter_mut().step_by(TILE_ROWS);
+        places.zip(numbers).for_each(|(place, number)| *place = *number);
+    }
+}
+
+/// The same as [`chain`] for rows that lie term by term: nothing but multiply-adds and their loads.
+#[inline(always)]
+fn packed_chain<S: Simd, const M: usize, const P: usize>(
+    simd: S,
+    rows: &[f32],
+    b: [&[f32]; P],
+    (ahead, n_lines): ([*const u8; P], usize),
+) -> [[S::V; M]; P] {
+    let n_terms = b[0].len() / LANES;
+    let b = b.map(|b| &b[..n_terms * LANES]);
+    let (rows, _) = rows[..n_terms * M].as_chunks::<M>();
+    let mut sums = [[simd.splat(0.0); M]; P];
+    for (k, factors) in rows.iter().enumerate() {
+        if k < n_lines {
+            ahead.iter().for_each(|ahead| simd.prefetch(ahead.wrapping_add(k * LINE_BYTES)));
+        }
+        let mut terms = [simd.splat(0.0); P];
+        for (term, b) in terms.iter_mut().zip(b) {
+            // SAFETY: every panel has sixteen numbers for each term.
+            *term = simd.load(unsafe { &*b.as_ptr().add(k * LANES).cast() });
+        }
+        for (row, factor) in factors.iter().enumerate() {
+            let factor = simd.splat(*factor);
+            for (sums, term) in sums.iter_mut().zip(terms) {
+                sums[row] = simd.fma(factor, term, sums[row]);
+            }
+        }
+    }
+    sums
+}
+
+/// `M` rows times `P` panels: each lane is one chain of multiply-adds in ascending order.
+///
+/// `rows` is the first number of the first row, and the distance between rows; each panel holds
+/// sixteen numbers per term, and all have as many terms as the first.
+#[inline(always)]
+pub(crate) fn chain<S: Simd, const M: usize, const P: usize>(
     simd: S,
     (rows, stride): (&[f32], usize),
-    b: &[f32],
-) -> [S::V; M] {
-    let (terms, _) = b.as_chunks::<LANES>();
-    assert!(rows.len() >= (M - 1) * stride + terms.len(), "rows shorter than the panel is deep");
-    let mut sums = [simd.splat(0.0); M];
-    for (k, term) in terms.iter().enumerate() {
-        let term = simd.load(term);
-        for (row, sum) in sums.iter_mut().enumerate() {
-            // SAFETY: `row * stride + k` is at most `(M - 1) * stride + terms.len() - 1`.
-            let factor = unsafe { *rows.get_unchecked(row * stride + k) };
-            *sum = simd.fma(simd.splat(factor), term, *sum);
+    b: [&[f32]; P],
+) -> [[S::V; M]; P] {
+    let n_terms = b[0].len() / LANES;
+    let b = b.map(|b| &b[..n_terms * LANES]);
+    assert!(rows.len() >= (M - 1) * stride + n_terms, "rows shorter than the panel is deep");
+    let mut sums = [[simd.splat(0.0); M]; P];
+    for k in 0..n_terms {
+        let mut terms = [simd.splat(0.0); P];
+        for (term, b) in terms.iter_mut().zip(b) {
+            // SAFETY: every panel has sixteen numbers for each term.
+            *term = simd.load(unsafe { &*b.as_ptr().add(k * LANES).cast() });
+        }
+        for row in 0..M {
+            // SAFETY: `row * stride + k` is at most `(M - 1) * stride + n_terms - 1`.
+            let factor = simd.splat(unsafe { *rows.get_unchecked(row * stride + k) });
+            for (sums, term) in sums.iter_mut().zip(terms) {
+                sums[row] = simd.fma(factor, term, sums[row]);
+            }
         }
     }
     sums
@@ -345,6 +361,24 @@ impl Epilogue for Add<'_> {
     }
 }
 
+/// Writes a product, plus a bias per column, cut softly: `cap tanh(x / cap)`.
+pub(crate) struct Capped<'a> {
+    pub(crate) to: Store<'a>,
+    pub(crate) cap: f32,
+}
+
+impl Epilogue for Capped<'_> {
+    #[inline(always)]
+    fn tile<S: Simd, const M: usize>(&mut self, simd: S, place: (usize, usize), sums: [S::V; M]) {
+        let sums = with_bias(simd, self.to.bias, place.1, sums);
+        let mut capped = sums;
+        for sum in &mut capped {
+            *sum = cap_lanes(simd, *sum, self.cap);
+        }
+        Store { bias: None, out: &mut *self.to.out, ..self.to }.tile(simd, place, capped);
+    }
+}
+
 /// Adds the bias of a panel's columns, if there is one.
 #[inline(always)]
 pub(crate) fn with_bias<S: Simd, const M: usize>(
@@ -353,11 +387,13 @@ pub(crate) fn with_bias<S: Simd, const M: usize>(
     panel: usize,
     sums: [S::V; M],
 ) -> [S::V; M] {
-    match bias {
-        None => sums,
-        Some(bias) => {
-            let bias = load(simd, &bias[panel * LANES..]);
-            sums.map(|sum| simd.add(sum, bias))
+    let mut sums = sums;
+    if let Some(bias) = bias {
+        let bias = load(simd, &bias[panel * LANES..]);
+        // A loop: the closure of a map would be a call that knows nothing of the instructions.
+        for sum in &mut sums {
+            *sum = simd.add(*sum, bias);
         }
     }
+    sums
 }

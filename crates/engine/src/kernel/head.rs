@@ -5,8 +5,8 @@
 //! the vocabulary.
 
 use super::{
-    gemm::{Epilogue, PANEL_BLOCK, ROW_BLOCK},
-    math::{self, exp_lanes},
+    gemm::{Epilogue, PANEL_BLOCK, ROW_BLOCK, with_bias},
+    math::{self, cap_lanes, exp_lanes},
     memory::Buffer,
     simd::{LANES, Simd, store},
 };
@@ -14,7 +14,7 @@ use crate::error::Error;
 use std::ops::Range;
 
 /// Columns of one block.
-const BLOCK: usize = PANEL_BLOCK * LANES;
+pub(crate) const BLOCK: usize = PANEL_BLOCK * LANES;
 
 /// The logarithm of a softmax, as far as the vocabulary has been seen.
 #[derive(Clone, Copy, Debug)]
@@ -59,7 +59,12 @@ pub(crate) struct CrossEntropy<'a> {
     /// The token that each row should predict.
     pub(crate) targets: &'a [u32],
     pub(crate) losses: &'a mut [RowLoss],
-    pub(crate) vocabulary: usize,
+    /// The tokens whose logits are computed.
+    pub(crate) tokens: Range<usize>,
+    /// One number per logit, padded with zeros to whole panels.
+    pub(crate) bias: Option<&'a [f32]>,
+    /// Logits become `cap tanh(logit / cap)`.
+    pub(crate) cap: Option<f32>,
     pub(crate) scratch: &'a mut Scratch,
 }
 
@@ -72,14 +77,20 @@ impl Epilogue for CrossEntropy<'_> {
         sums: [S::V; M],
     ) {
         let column = panel % PANEL_BLOCK * LANES;
-        for (index, sum) in sums.into_iter().enumerate() {
+        let sums = with_bias(simd, self.bias, panel, sums);
+        for (index, mut sum) in sums.into_iter().enumerate() {
+            if let Some(cap) = self.cap {
+                sum = cap_lanes(simd, sum, cap);
+            }
             store(simd, sum, &mut self.scratch.0[(row + index) * BLOCK + column..]);
         }
     }
 
     #[inline(always)]
     fn end_block<S: Simd>(&mut self, simd: S, panels: Range<usize>) {
-        let columns = panels.start * LANES..(panels.end * LANES).min(self.vocabulary);
+        let first = self.tokens.start;
+        let end = (first + panels.end * LANES).min(self.tokens.end);
+        let columns = first + panels.start * LANES..end;
         let n = columns.len();
         let rows = self.scratch.0.chunks_exact_mut(BLOCK);
         for ((logits, loss), &target) in rows.zip(self.losses.iter_mut()).zip(self.targets) {

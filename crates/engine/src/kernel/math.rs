@@ -54,15 +54,52 @@ pub(crate) fn erf_lanes<S: Simd>(simd: S, x: S::V) -> S::V {
         -7.373_329_167_204_68e-3,
         -1.426_473_905_141_89e-2,
     ];
-    // A NaN stays one: it stands second in both.
-    let x = simd.max(simd.splat(-4.0), simd.min(simd.splat(4.0), x));
+    ratio(simd, simd.splat(4.0), x, &ABOVE, &BELOW)
+}
+
+/// The hyperbolic tangent, within 3e-7 of its size: a ratio of polynomials, one beyond 7.9.
+///
+/// The coefficients are those of the approximation that Eigen and XLA use.
+#[inline(always)]
+#[expect(clippy::excessive_precision, reason = "as published; each rounds to single precision")]
+pub(crate) fn tanh_lanes<S: Simd>(simd: S, x: S::V) -> S::V {
+    const ABOVE: [f32; 7] = [
+        -2.760_768_477_423_55e-16,
+        2.000_187_904_824_77e-13,
+        -8.604_671_522_137_35e-11,
+        5.122_297_090_371_14e-8,
+        1.485_722_357_179_79e-5,
+        6.372_619_288_754_36e-4,
+        4.893_524_558_917_86e-3,
+    ];
+    const BELOW: [f32; 4] = [
+        1.198_258_394_667_02e-6,
+        1.185_347_056_866_54e-4,
+        2.268_434_632_439_00e-3,
+        4.893_525_185_543_85e-3,
+    ];
+    ratio(simd, simd.splat(7.905_311), x, &ABOVE, &BELOW)
+}
+
+/// `cap tanh(x / cap)`.
+#[inline(always)]
+pub(crate) fn cap_lanes<S: Simd>(simd: S, x: S::V, cap: f32) -> S::V {
+    let cap = simd.splat(cap);
+    simd.mul(cap, tanh_lanes(simd, simd.div(x, cap)))
+}
+
+/// `x P(x^2) / Q(x^2)` for x cut to an interval around zero; a NaN stays one.
+#[inline(always)]
+fn ratio<S: Simd>(simd: S, most: S::V, x: S::V, above: &[f32], below: &[f32]) -> S::V {
+    // What may be NaN stands second in both.
+    let x = simd.max(simd.sub(simd.splat(0.0), most), simd.min(most, x));
     let square = simd.mul(x, x);
     let polynomial = |coefficients: &[f32]| {
         coefficients[1..]
             .iter()
             .fold(simd.splat(coefficients[0]), |sum, c| simd.fma(sum, square, simd.splat(*c)))
     };
-    simd.div(simd.mul(x, polynomial(&ABOVE)), polynomial(&BELOW))
+    simd.div(simd.mul(x, polynomial(above)), polynomial(below))
 }
 
 /// Natural logarithm of a positive normal number, within a few units in the last place.
@@ -158,6 +195,30 @@ mod tests {
         lanes[0]
     }
 
+    struct Tanh<'a>(&'a mut [f32; LANES]);
+
+    impl Kernel for Tanh<'_> {
+        #[inline(always)]
+        fn run<S: Simd>(self, simd: S) {
+            simd.store(tanh_lanes(simd, simd.load(self.0)), self.0);
+        }
+    }
+
+    fn tanh_on(set: InstructionSet, x: f32) -> f32 {
+        let mut lanes = [x; LANES];
+        run(set, Tanh(&mut lanes));
+        lanes[0]
+    }
+
+    #[test]
+    fn tanh_of_special_numbers_is_what_it_should_be() {
+        assert_eq!(tanh_on(InstructionSet::Portable, 0.0), 0.0);
+        for x in [8.0, 100.0, f32::INFINITY] {
+            assert!((tanh_on(InstructionSet::Portable, x) - 1.0).abs() < 4e-7, "{x}");
+        }
+        assert!(tanh_on(InstructionSet::Portable, f32::NAN).is_nan());
+    }
+
     #[test]
     fn erf_agrees_with_its_tables() {
         for (x, truth) in [
@@ -184,6 +245,15 @@ mod tests {
             for set in InstructionSet::ALL.into_iter().filter(|set| set.is_available()) {
                 let (a, b) = (erf_on(InstructionSet::Portable, x), erf_on(set, x));
                 prop_assert!(a.to_bits() == b.to_bits() || a.is_nan() && b.is_nan(), "{x} {a} {b}");
+            }
+        }
+
+        #[test]
+        fn tanh_agrees_with_the_system_and_on_every_instruction_set(x in -12.0_f32..12.0) {
+            let (y, truth) = (tanh_on(InstructionSet::Portable, x), f64::from(x).tanh());
+            prop_assert!((f64::from(y) - truth).abs() <= 3e-7 * truth.abs(), "{x} {y} {truth}");
+            for set in InstructionSet::ALL.into_iter().filter(|set| set.is_available()) {
+                prop_assert_eq!(tanh_on(set, x).to_bits(), y.to_bits());
             }
         }
 

@@ -5,7 +5,6 @@ use super::{
     gemm::Rows,
     simd::{LANES, Simd},
 };
-use std::ops::Range;
 
 /// `x / sqrt(mean(x^2) + epsilon) * gain` for each row; rows are padded with zeros to vectors.
 pub(crate) struct RmsNorm<'a> {
@@ -85,35 +84,73 @@ impl Kernel for LayerNorm<'_> {
     }
 }
 
-/// The root-mean-square norm for each head in a range of columns, in place.
+/// The norm of each head in a range of columns, in place.
 ///
 /// Heads need not be whole vectors.
 pub(crate) struct HeadNorm<'a> {
     pub(crate) rows: &'a mut [f32],
     pub(crate) stride: usize,
-    /// Columns of the heads.
-    pub(crate) heads: Range<usize>,
-    /// One number per number of a head.
+    /// First column of the heads.
+    pub(crate) first: usize,
+    /// One number per column.
     pub(crate) gain: &'a [f32],
+    /// The same, there where deviations from the mean are normed.
+    pub(crate) bias: Option<&'a [f32]>,
+    /// Columns that are normed together.
+    pub(crate) width: usize,
     pub(crate) epsilon: f32,
 }
 
 impl Kernel for HeadNorm<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let width = self.gain.len();
         for row in self.rows.chunks_mut(self.stride) {
-            for head in row[self.heads.clone()].chunks_exact_mut(width) {
-                let squares = head.chunks(LANES).fold(simd.splat(0.0), |sum, part| {
-                    let mut lanes = [0.0; LANES];
-                    lanes[..part.len()].copy_from_slice(part);
-                    let x = simd.load(&lanes);
-                    simd.fma(x, x, sum)
-                });
-                let mean = simd.sum(squares) / width as f32;
-                let scale = 1.0 / (mean + self.epsilon).sqrt();
-                head.iter_mut().zip(self.gain).for_each(|(x, gain)| *x = *x * scale * gain);
+            let columns = &mut row[self.first..self.first + self.gain.len()];
+            for (index, head) in columns.chunks_exact_mut(self.width).enumerate() {
+                let own = index * self.width..(index + 1) * self.width;
+                let gain = &self.gain[own.clone()];
+                match self.bias {
+                    None => rms(simd, head, gain, self.epsilon),
+                    Some(bias) => deviations(simd, head, (gain, &bias[own]), self.epsilon),
+                }
             }
         }
     }
+}
+
+#[inline(always)]
+fn rms<S: Simd>(simd: S, head: &mut [f32], gain: &[f32], epsilon: f32) {
+    let scale = scale(simd, head, epsilon);
+    head.iter_mut().zip(gain).for_each(|(x, gain)| *x = *x * scale * gain);
+}
+
+#[inline(always)]
+fn deviations<S: Simd>(simd: S, head: &mut [f32], (gain, bias): (&[f32], &[f32]), epsilon: f32) {
+    let sums = head
+        .chunks(LANES)
+        .fold(simd.splat(0.0), |sum, part| simd.add(sum, simd.load(&padded(part))));
+    let mean = simd.sum(sums) / head.len() as f32;
+    head.iter_mut().for_each(|x| *x -= mean);
+    let scale = scale(simd, head, epsilon);
+    for (x, (gain, bias)) in head.iter_mut().zip(gain.iter().zip(bias)) {
+        *x = (*x * scale).mul_add(*gain, *bias);
+    }
+}
+
+/// One over the root of the mean square.
+#[inline(always)]
+fn scale<S: Simd>(simd: S, head: &[f32], epsilon: f32) -> f32 {
+    let squares = head.chunks(LANES).fold(simd.splat(0.0), |sum, part| {
+        let x = simd.load(&padded(part));
+        simd.fma(x, x, sum)
+    });
+    let mean = simd.sum(squares) / head.len() as f32;
+    1.0 / (mean + epsilon).sqrt()
+}
+
+#[inline(always)]
+fn padded(part: &[f32]) -> [f32; LANES] {
+    let mut lanes = [0.0; LANES];
+    lanes[..part.len()].copy_from_slice(part);
+    lanes
 }

@@ -13,6 +13,7 @@ fn zip(a: [f32; LANES], b: [f32; LANES], f: impl Fn(f32, f32) -> f32) -> [f32; L
 
 impl Simd for Portable {
     type V = [f32; LANES];
+    const TILE: (usize, usize) = (6, 1);
 
     #[inline(always)]
     fn splat(self, value: f32) -> Self::V {

@@ -3,7 +3,7 @@
 use super::{Kernel, math, simd::Simd};
 use crate::{arch::Rope, error::Error, kernel::memory::Buffer};
 
-/// Cosine and sine of every angle that a sequence needs.
+/// Cosine and sine of every angle that a sequence needs, times the rotation's factor.
 pub(crate) struct Angles {
     n_pairs: usize,
     pub(crate) n_positions: usize,
@@ -21,7 +21,7 @@ impl Angles {
             for ((cosine, sine), frequency) in cosines.iter_mut().zip(sines).zip(&rope.frequencies)
             {
                 let (sin, cos) = math::sin_cos(f64::from(position as f32 * frequency));
-                (*cosine, *sine) = (cos as f32, sin as f32);
+                (*cosine, *sine) = (cos as f32 * rope.factor, sin as f32 * rope.factor);
             }
         }
         Ok(Self { n_pairs, n_positions, table })

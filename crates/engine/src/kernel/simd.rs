@@ -9,6 +9,8 @@ pub(crate) const LANES: usize = 16;
 pub(crate) trait Simd: Copy {
     /// Sixteen numbers.
     type V: Copy;
+    /// Rows and panels of the tile whose sums fill the registers.
+    const TILE: (usize, usize);
 
     fn splat(self, value: f32) -> Self::V;
     fn load(self, from: &[f32; LANES]) -> Self::V;
@@ -27,6 +29,10 @@ pub(crate) trait Simd: Copy {
     fn zero_below(self, x: Self::V, limit: Self::V, y: Self::V) -> Self::V;
     /// 2 to the power `n` in [-126, 127], given the float `n + 1.5 * 2^23`.
     fn power_of_two(self, biased: Self::V) -> Self::V;
+
+    /// Has the cache line at a place fetched into the L2 cache; changes no result.
+    #[inline(always)]
+    fn prefetch(self, _place: *const u8) {}
 
     /// The sixteen numbers.
     #[inline(always)]
@@ -51,7 +57,14 @@ pub(crate) trait Simd: Copy {
     /// The greatest lane; NaN may or may not be noticed.
     #[inline(always)]
     fn greatest(self, vector: Self::V) -> f32 {
-        self.array(vector).into_iter().fold(f32::NEG_INFINITY, |a, b| if a > b { a } else { b })
+        let mut lanes = self.array(vector);
+        for width in [8, 4, 2, 1] {
+            for lane in 0..width {
+                let other = lanes[lane + width];
+                lanes[lane] = if lanes[lane] > other { lanes[lane] } else { other };
+            }
+        }
+        lanes[0]
     }
 }
 

@@ -5,9 +5,12 @@ use crate::{
     reference::Reference,
     writer::{self, Random, Recipe},
 };
-use engine::{Error, EvaluateOptions, InstructionSet, verify_output};
+use engine::{Error, EvaluateOptions, InstructionSet, LoadOptions, Model, verify_output};
 use protocol::ReasonCode;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::{Duration, Instant},
+};
 
 #[test]
 fn generation_takes_the_likeliest_token_of_the_reference() {
@@ -99,7 +102,7 @@ fn progress_reaches_the_whole_and_never_goes_back() {
     let recipe = Recipe::small(16, 1, 20);
     let model = load(folder(&recipe).path());
     let seen = std::sync::Mutex::new(Vec::new());
-    let progress = |at: engine::Progress| seen.lock().unwrap().push(at.n_tokens_done);
+    let progress = |at: engine::Progress| seen.lock().unwrap().push(at);
     let options = EvaluateOptions {
         threads: 3,
         sequences_per_batch: 2,
@@ -108,6 +111,32 @@ fn progress_reaches_the_whole_and_never_goes_back() {
     };
     evaluate(&model, &vec![vec![1, 2, 3]; 7], &options);
     let seen = seen.into_inner().unwrap();
-    assert!(seen.is_sorted());
-    assert_eq!((seen.len(), seen.last()), (4, Some(&21)));
+    assert!(seen.is_sorted_by_key(|at| (at.n_tokens_done, at.n_steps_done)));
+    // Four batches, each of which goes through a layer and the head.
+    let last = seen.last().unwrap();
+    assert_eq!((seen.len(), last.n_tokens_done, last.n_steps_done), (8, 21, 42));
+    assert_eq!((last.n_tokens, last.n_steps, last.n_sequences_done), (21, 42, 7));
+}
+
+#[test]
+fn an_evaluation_ends_within_two_seconds_of_being_cancelled() {
+    // One layer of a batch takes about as long: the flag must be looked at within it.
+    let recipe = Recipe { n_heads: 16, n_kv_heads: 16, ..Recipe::small(1024, 2, 4000) };
+    let dir = folder(&recipe);
+    let sequences: Vec<Vec<u32>> = (0..64).map(|i| (i..i + 512).collect()).collect();
+    for streamed in [false, true] {
+        let options = LoadOptions { streamed, ..LoadOptions::default() };
+        let model = Model::load_with(dir.path(), &engine::no_limits(), &options).unwrap().unwrap();
+        let stop = AtomicBool::new(false);
+        let options = EvaluateOptions { threads: 2, cancelled: Some(&stop), ..Default::default() };
+        let (ended, after) = std::thread::scope(|scope| {
+            let evaluation = scope.spawn(|| model.evaluate(&sequences, &options));
+            std::thread::sleep(Duration::from_millis(300));
+            stop.store(true, Ordering::Relaxed);
+            let started = Instant::now();
+            (evaluation.join().unwrap(), started.elapsed())
+        });
+        assert!(matches!(ended, Err(Error::Cancelled)), "it ended before it was cancelled");
+        assert!(after < Duration::from_secs(2), "{after:?}");
+    }
 }

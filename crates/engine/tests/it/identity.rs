@@ -4,10 +4,10 @@ use crate::{
     evaluate, folder, load,
     writer::{self, Random, Recipe},
 };
-use engine::{EvaluateOptions, InstructionSet, Model, SequenceLoss};
+use engine::{EvaluateOptions, InstructionSet, LoadOptions, Model, SequenceLoss};
 use protocol::Digest;
 use serde_json::json;
-use std::fs;
+use std::{fmt::Write as _, fs, path::Path};
 use tempfile::TempDir;
 
 /// One hash over the bits of all losses.
@@ -49,35 +49,40 @@ fn options(threads: usize, batch: usize, instructions: InstructionSet) -> Evalua
 }
 
 /// The hash for every way of cutting the work, which must be the same.
-fn only_hash(model: &Model, sequences: &[Vec<u32>]) -> Digest {
+fn only_hash(dir: &Path, sequences: &[Vec<u32>]) -> Digest {
     let best = InstructionSet::best();
-    let expected = hash(&evaluate(model, sequences, &options(1, 0, best)));
-    for threads in [1, 2, 8] {
-        for batch in [0, 1, 2, 5, 100] {
-            let found = hash(&evaluate(model, sequences, &options(threads, batch, best)));
-            assert_eq!(found, expected, "{threads} threads, {batch} per batch");
+    let resident = load(dir);
+    let streamed = LoadOptions { streamed: true, ..LoadOptions::default() };
+    let streamed = Model::load_with(dir, &engine::no_limits(), &streamed).unwrap().unwrap();
+    assert!(streamed.is_streamed() && !resident.is_streamed());
+    let expected = hash(&evaluate(&resident, sequences, &options(1, 0, best)));
+    for (model, how) in [(&resident, "resident"), (&streamed, "streamed")] {
+        for threads in [1, 2, 8] {
+            for batch in [0, 1, 2, 5, 100] {
+                let found = hash(&evaluate(model, sequences, &options(threads, batch, best)));
+                assert_eq!(found, expected, "{how}, {threads} threads, {batch} per batch");
+            }
         }
+        for set in InstructionSet::ALL.into_iter().filter(|set| set.is_available()) {
+            let found = hash(&evaluate(model, sequences, &options(2, 3, set)));
+            assert_eq!(found, expected, "{how}, {set}");
+        }
+        let backwards: Vec<_> = sequences.iter().rev().cloned().collect();
+        let mut losses = evaluate(model, &backwards, &options(2, 4, best));
+        losses.reverse();
+        assert_eq!(hash(&losses), expected, "{how}, backwards");
+        let alone = sequences.iter().map(|tokens| {
+            evaluate(model, std::slice::from_ref(tokens), &options(8, 0, best)).remove(0)
+        });
+        assert_eq!(hash(&alone.collect::<Vec<_>>()), expected, "{how}, one by one");
     }
-    for set in InstructionSet::ALL.into_iter().filter(|set| set.is_available()) {
-        let found = hash(&evaluate(model, sequences, &options(2, 3, set)));
-        assert_eq!(found, expected, "{set}");
-    }
-    let backwards: Vec<_> = sequences.iter().rev().cloned().collect();
-    let mut losses = evaluate(model, &backwards, &options(2, 4, best));
-    losses.reverse();
-    assert_eq!(hash(&losses), expected, "backwards");
-    let alone = sequences.iter().map(|tokens| {
-        evaluate(model, std::slice::from_ref(tokens), &options(8, 0, best)).remove(0)
-    });
-    assert_eq!(hash(&alone.collect::<Vec<_>>()), expected, "one by one");
     expected
 }
 
 #[test]
 fn losses_have_one_hash_for_threads_batches_orders_and_instructions() {
     let recipe = odd();
-    let model = load(folder(&recipe).path());
-    let found = only_hash(&model, &sequences(recipe.vocabulary, &LENGTHS));
+    let found = only_hash(folder(&recipe).path(), &sequences(recipe.vocabulary, &LENGTHS));
     // Frozen: another number here is another definition of a loss.
     assert_eq!(found.hex(), "f5679d6b74ad8617a3d373b8339ecd8fc305f1c96c666699fe47ae76f33c28d5");
 }
@@ -85,8 +90,7 @@ fn losses_have_one_hash_for_threads_batches_orders_and_instructions() {
 #[test]
 fn losses_of_bf16_parameters_have_one_hash_too() {
     let recipe = Recipe { dtype: "BF16", is_tied: true, ..odd() };
-    let model = load(folder(&recipe).path());
-    let found = only_hash(&model, &sequences(recipe.vocabulary, &LENGTHS));
+    let found = only_hash(folder(&recipe).path(), &sequences(recipe.vocabulary, &LENGTHS));
     assert_eq!(found.hex(), "7bdcf43256d763d8a9b158a8a43f165496fb64aa7ae02ed0c9f5f951b5640b2e");
 }
 
@@ -121,7 +125,7 @@ fn losses_do_not_depend_on_how_parameters_are_stored() {
 }
 
 /// Spreads the tensors of a recipe over files.
-pub(crate) fn write_shards(dir: &std::path::Path, recipe: &Recipe, n: usize) {
+pub(crate) fn write_shards(dir: &Path, recipe: &Recipe, n: usize) {
     let mut map = serde_json::Map::new();
     let tensors = recipe.tensors();
     for (index, part) in tensors.chunks(tensors.len().div_ceil(n)).enumerate() {
@@ -208,18 +212,49 @@ fn losses_of_windows_and_normed_heads_have_one_hash_too() {
         ),
         ("qwen3", &windows[..], "dd0351a5b61059cbecc6238beab12f7d925ffb23708b0cdc1223ba50d8a03e8a"),
     ] {
-        let model = load(as_family(&recipe, family, more).path());
-        let found = only_hash(&model, &sequences(recipe.vocabulary, &LENGTHS));
+        let dir = as_family(&recipe, family, more);
+        let found = only_hash(dir.path(), &sequences(recipe.vocabulary, &LENGTHS));
         assert_eq!(found.hex(), frozen, "{family}");
     }
 }
 
+/// One line per golden model: its name and the hash of its losses. Another hash there is another
+/// definition of a loss.
+const HASHES: &str = include_str!("hashes.txt");
+
 #[test]
 fn every_golden_model_has_one_hash() {
+    let mut found = String::new();
     for folder in crate::golden::folders() {
-        let model = Model::load(&folder, &engine::no_limits()).unwrap().unwrap();
-        let lengths = [2, 33, 128, 17, 100];
-        only_hash(&model, &sequences(model.vocabulary(), &lengths));
+        let vocabulary = load(&folder).vocabulary();
+        let hash = only_hash(&folder, &sequences(vocabulary, &[2, 33, 128, 17, 100]));
+        let name = folder.file_name().unwrap().to_string_lossy().into_owned();
+        writeln!(found, "{name} {}", hash.hex()).unwrap();
+    }
+    // A difference between machines, or between two runs, shows here as well.
+    assert_eq!(found, HASHES);
+}
+
+#[test]
+fn attack_later_tokens_never_reach_earlier_losses_of_any_architecture() {
+    for folder in crate::golden::folders() {
+        let model = load(&folder);
+        let vocabulary = model.vocabulary();
+        let tokens = sequences(vocabulary, &[128]).remove(0);
+        let bits = |tokens: &[u32]| -> Vec<u32> {
+            let losses = evaluate(&model, &[tokens.to_vec()], &EvaluateOptions::default());
+            let nats = losses.into_iter().next().unwrap().token_nll.unwrap();
+            nats.into_iter().map(f32::to_bits).collect()
+        };
+        let whole = bits(&tokens);
+        for cut in [2, 7, 16, 48, 49, 100, 127] {
+            let mut changed = tokens.clone();
+            let later = changed[cut..].iter_mut();
+            later.for_each(|token| *token = (*token + 1) % vocabulary as u32);
+            let place = folder.display();
+            assert_eq!(bits(&changed)[..cut - 1], whole[..cut - 1], "{place}: from {cut} on");
+            assert_eq!(bits(&tokens[..cut]), whole[..cut - 1], "{place}: cut at {cut}");
+        }
     }
 }
 

@@ -89,11 +89,11 @@ pub(crate) fn all() -> Vec<(String, Published)> {
     golden::folders().iter().map(|dir| (name(dir), Published::read(dir))).collect()
 }
 
-/// One model of each architecture, the last in the order of their folders.
+/// One model of each architecture, the first in the order of their folders.
 pub(crate) fn one_each() -> Vec<Published> {
     let mut found = std::collections::BTreeMap::new();
     for (_, model) in all() {
-        found.insert(model.architecture().to_owned(), model);
+        found.entry(model.architecture().to_owned()).or_insert(model);
     }
     found.into_values().collect()
 }

@@ -1,8 +1,8 @@
 //! The range of every value of a competition.
 
 use super::{
-    Competition, DatasetRules, Epsilon, EvaluationRules, ModelLimits, ScoringRules, TextRules,
-    TokenizerRules,
+    Competition, DatasetRules, Epsilon, EvaluationRules, HealthLimits, ModelLimits, ScoringRules,
+    TextRules, TokenizerRules,
 };
 use crate::{Error, Repo};
 use std::{fmt::Display, ops::RangeInclusive};
@@ -60,7 +60,9 @@ fn header(competition: &Competition) -> Result<(), Error> {
 }
 
 fn model(model: &ModelLimits) -> Result<(), Error> {
-    let ModelLimits { n_parameters_min, n_parameters_max, size_bytes_max, architectures } = model;
+    let ModelLimits { n_parameters_min, n_parameters_max, size_bytes_max, architectures, health } =
+        model;
+    health.iter().try_for_each(self::health)?;
     ensure(*n_parameters_min >= 1, "model.n_parameters_min", n_parameters_min, "at least 1")?;
     ensure(
         n_parameters_max >= n_parameters_min,
@@ -76,6 +78,24 @@ fn model(model: &ModelLimits) -> Result<(), Error> {
         let is_name = (1..=64).contains(&architecture.len()) && architecture.bytes().all(is_letter);
         ensure(is_name, field, architecture, "names of a-z, 0-9 and `_`, such as `llama`")?;
         ensure(!architectures[..i].contains(architecture), field, architecture, "each name once")?;
+    }
+    Ok(())
+}
+
+fn health(limits: &HealthLimits) -> Result<(), Error> {
+    let HealthLimits { subnormal_share_max: share, gain_min, gain_max, probe_steps, .. } = *limits;
+    ensure((0.0..=1.0).contains(&share), "model.health.subnormal_share_max", share, "from 0 to 1")?;
+    let is_ordered = gain_min > 0.0 && gain_max >= gain_min && gain_max.is_finite();
+    ensure(is_ordered, "model.health.gain_max", gain_max, "at least gain_min, which is positive")?;
+    let steps = "1 to 1,000 steps";
+    ensure((1..=1000).contains(&probe_steps), "model.health.probe_steps", probe_steps, steps)?;
+    for (field, value) in [
+        ("model.health.decades_max", limits.decades_max),
+        ("model.health.row_ratio_max", limits.row_ratio_max),
+        ("model.health.probe_lr", limits.probe_lr),
+        ("model.health.probe_increase_max", limits.probe_increase_max),
+    ] {
+        ensure(value > 0.0 && value.is_finite(), field, value, "positive")?;
     }
     Ok(())
 }

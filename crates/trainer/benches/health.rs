@@ -1,0 +1,51 @@
+//! How many sabotaged models are found, and how many honest ones are refused.
+//!
+//! `cargo bench -p trainer --bench health` prints a table; it takes some minutes.
+
+#![allow(clippy::print_stdout, reason = "its only output is a table")]
+
+#[path = "../tests/health/zoo.rs"]
+mod zoo;
+
+use protocol::competition::HealthLimits;
+use std::error::Error;
+
+/// Honest models; the first few of them are sabotaged.
+const N_HONEST: u64 = 200;
+const N_SABOTAGED: u64 = 4;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let limits = HealthLimits::default();
+    let (mut n_found, mut n_probed, mut worst) = (0, 0, f64::NEG_INFINITY);
+    for number in 0..N_HONEST {
+        let dir = zoo::honest(number);
+        let judged = zoo::judge(&zoo::model(&dir), &limits);
+        n_found += u32::from(judged.is_found);
+        n_probed += u32::from(judged.is_probed);
+        worst = worst.max(judged.increase);
+    }
+    println!("{N_HONEST} honest models: {n_found} refused by the rules, {n_probed} by the probe;");
+    println!("12 steps add {worst:.3} nats at most\n");
+    println!("| sabotage | spoilt | found by rules | by the probe | by either | found unspoilt |");
+    println!("| --- | --- | --- | --- | --- | --- |");
+    for (kind, name) in zoo::KINDS.iter().enumerate() {
+        let [mut spoilt, mut rules, mut probe, mut either, mut harmless] = [0; 5];
+        for number in 0..N_SABOTAGED {
+            let honest = zoo::honest(number);
+            for strength in 0..zoo::N_STRENGTHS {
+                let dir = zoo::sabotaged(&zoo::model(&honest), kind, strength);
+                let judged = zoo::judge(&zoo::model(&dir), &limits);
+                if judged.is_spoilt(&limits) {
+                    spoilt += 1;
+                    rules += u32::from(judged.is_found);
+                    probe += u32::from(judged.is_probed);
+                    either += u32::from(judged.is_refused());
+                } else {
+                    harmless += u32::from(judged.is_refused());
+                }
+            }
+        }
+        println!("| {name} | {spoilt} | {rules} | {probe} | {either} | {harmless} |");
+    }
+    Ok(())
+}
