@@ -17,15 +17,18 @@ const N_SABOTAGED: u64 = 4;
 fn main() -> Result<(), Box<dyn Error>> {
     let limits = HealthLimits::default();
     let (mut n_found, mut n_probed, mut worst) = (0, 0, f64::NEG_INFINITY);
+    let mut farthest = 0.0_f64;
     for number in 0..N_HONEST {
         let dir = zoo::honest(number);
         let judged = zoo::judge(&zoo::model(&dir), &limits);
         n_found += u32::from(judged.is_found);
         n_probed += u32::from(judged.is_probed);
         worst = worst.max(judged.increase);
+        farthest = farthest.max(judged.farthest.abs());
     }
     println!("{N_HONEST} honest models: {n_found} refused by the rules, {n_probed} by the probe;");
-    println!("12 steps add {worst:.3} nats at most\n");
+    println!("12 steps add {worst:.3} nats at most, and no gradient is farther than");
+    println!("{farthest:.2} decades from the median of its kind\n");
     println!("| sabotage | spoilt | found by rules | by the probe | by either | found unspoilt |");
     println!("| --- | --- | --- | --- | --- | --- |");
     for (kind, name) in zoo::KINDS.iter().enumerate() {
