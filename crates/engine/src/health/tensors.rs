@@ -1,6 +1,6 @@
 //! How large the numbers of each tensor are, from one pass over its bytes.
 
-use crate::{checkpoint::Dtype, kernel::panels::widen};
+use crate::checkpoint::Dtype;
 use half::{f16, slice::HalfFloatSliceExt as _};
 
 /// Numbers that are widened at a time.
@@ -145,29 +145,37 @@ impl Sums {
 
     /// Widens numbers and counts those that are subnormal.
     ///
-    /// What is subnormal as a single becomes zero, which it is in any sum of squares: processors
-    /// take a hundred times longer for arithmetic with it.
+    /// What is subnormal as a single becomes zero, which it is in any sum of squares: there are
+    /// processors on which arithmetic with it takes many times longer.
     fn widen(&mut self, bytes: &[u8], numbers: &mut [f32]) {
         if self.dtype == Dtype::F16 {
             let mut halves = [f16::ZERO; BLOCK];
             let halves = &mut halves[..numbers.len()];
             let pairs = bytes.as_chunks().0;
             halves.iter_mut().zip(pairs).for_each(|(half, b)| *half = f16::from_le_bytes(*b));
-            let is_subnormal = |half: &f16| {
+            let n = halves.iter().fold(0_u16, |n, half| {
                 let bits = half.to_bits();
-                u64::from(bits & 0x7c00 == 0) & u64::from(bits & 0x03ff != 0)
-            };
-            self.n_subnormal += halves.iter().map(is_subnormal).sum::<u64>();
+                n.wrapping_add(u16::from(bits & 0x7c00 == 0) & u16::from(bits & 0x03ff != 0))
+            });
+            self.n_subnormal += u64::from(n);
             halves.convert_to_f32_slice(numbers);
             return;
         }
-        widen(bytes, self.dtype, numbers.iter_mut());
-        let mut n = 0;
+        if self.dtype == Dtype::Bf16 {
+            let pairs = bytes.as_chunks().0.iter().map(|pair| u16::from_le_bytes(*pair));
+            let upper = |pair| f32::from_bits(u32::from(pair) << 16);
+            numbers.iter_mut().zip(pairs).for_each(|(number, pair)| *number = upper(pair));
+        } else {
+            let quads = bytes.as_chunks().0;
+            numbers.iter_mut().zip(quads).for_each(|(number, b)| *number = f32::from_le_bytes(*b));
+        }
+        // At most a block of them; additions that are checked do not run in vectors.
+        let mut n = 0_u32;
         for number in numbers {
             let bits = number.to_bits();
             let is_small = bits & EXPONENT == 0;
-            n += u32::from(is_small) & u32::from(bits & !(1 << 31) != 0);
-            *number = if is_small { 0.0 } else { *number };
+            n = n.wrapping_add(u32::from(is_small) & u32::from(bits & !(1 << 31) != 0));
+            *number = f32::from_bits(if is_small { 0 } else { bits });
         }
         self.n_subnormal += u64::from(n);
     }
@@ -175,17 +183,18 @@ impl Sums {
     /// Numbers of one row from a column on.
     fn take_part(&mut self, column: usize, part: &[f32]) {
         let (mut sums, mut greatest) = ([0.0; LANES], [0.0; LANES]);
-        let columns = &mut self.columns[column..][..part.len()];
-        for (numbers, columns) in part.chunks(LANES).zip(columns.chunks_mut(LANES)) {
-            let lanes = sums.iter_mut().zip(&mut greatest);
-            for ((number, column), (sum, greatest)) in numbers.iter().zip(columns).zip(lanes) {
-                let number = number + self.offset;
-                let square = f64::from(number) * f64::from(number);
-                *column += square;
-                *sum += square;
-                let magnitude = number.abs();
-                *greatest = if magnitude > *greatest { magnitude } else { *greatest };
-            }
+        let (parts, rest) = part.as_chunks::<LANES>();
+        let (columns, rest_columns) = self.columns[column..][..part.len()].as_chunks_mut::<LANES>();
+        let mut last = [0.0; LANES];
+        for (numbers, columns) in parts.iter().zip(columns) {
+            add(numbers, self.offset, columns, (&mut sums, &mut greatest));
+        }
+        if !rest.is_empty() {
+            // Made up with what gives zero.
+            let mut numbers = [-self.offset; LANES];
+            numbers[..rest.len()].copy_from_slice(rest);
+            add(&numbers, self.offset, &mut last, (&mut sums, &mut greatest));
+            rest_columns.iter_mut().zip(last).for_each(|(column, square)| *column += square);
         }
         if self.inputs_are_rows {
             for (number, greatest) in part.iter().zip(&mut self.columns_greatest[column..]) {
@@ -238,6 +247,24 @@ impl Sums {
         let (inputs, outputs) =
             if self.inputs_are_rows { (rows, self.columns) } else { (self.columns, rows) };
         (health, Squares { inputs, outputs })
+    }
+}
+
+/// Adds squares of numbers to those of their columns and to sums side by side.
+#[inline(always)]
+fn add(
+    numbers: &[f32; LANES],
+    offset: f32,
+    columns: &mut [f64; LANES],
+    (sums, greatest): (&mut [f64; LANES], &mut [f32; LANES]),
+) {
+    for lane in 0..LANES {
+        let number = numbers[lane] + offset;
+        let square = f64::from(number) * f64::from(number);
+        columns[lane] += square;
+        sums[lane] += square;
+        let magnitude = number.abs();
+        greatest[lane] = if magnitude > greatest[lane] { magnitude } else { greatest[lane] };
     }
 }
 

@@ -216,6 +216,8 @@ pub(crate) struct Judged {
     pub(crate) farthest: f64,
     /// Nats that as many steps on other text add.
     pub(crate) increase: f64,
+    /// The same at the rate that honest models are trained at, with a fresh optimizer.
+    pub(crate) increase_at_own_rate: f64,
 }
 
 impl Judged {
@@ -233,17 +235,18 @@ impl Judged {
 /// Runs both checks, and the truth on other text.
 pub(crate) fn judge(model: &Path, limits: &HealthLimits) -> Judged {
     let scanned: Scan = scan(model, &no_limits()).unwrap().unwrap();
-    let probe = |seed: u64| {
+    let probe = |seed: u64, lr: f64| {
         let batches: Vec<_> =
             (0..u64::from(limits.probe_steps)).map(|step| text(seed + step, 8)).collect();
         let held_out = text(seed + 1_000, 16);
-        Probe::run(model, (&batches, &held_out), limits.probe_lr, &|_| true).unwrap()
+        Probe::run(model, (&batches, &held_out), lr, &|_| true).unwrap()
     };
-    let probed = probe(7_000_000_000);
+    let probed = probe(7_000_000_000, limits.probe_lr);
     Judged {
         is_found: !scanned.findings.is_empty(),
         is_probed: !probed.is_passed(limits),
         farthest: probed.farthest().map_or(0.0, |tensor| tensor.decades),
-        increase: probe(9_000_000_000).increase(),
+        increase: probe(9_000_000_000, limits.probe_lr).increase(),
+        increase_at_own_rate: probe(9_000_000_000, Recipe::default().lr).increase(),
     }
 }
