@@ -217,6 +217,7 @@ pub(crate) struct Judged {
     /// Nats that as many steps on other text add.
     pub(crate) increase: f64,
     /// The same at the rate that honest models are trained at, with a fresh optimizer.
+    #[allow(dead_code, reason = "counted by the benchmark")]
     pub(crate) increase_at_own_rate: f64,
 }
 
