@@ -1,5 +1,6 @@
 //! Whether parameters are fit to be measured and trained, and what they are as one hash.
 
+mod channels;
 mod tensors;
 mod verdict;
 
@@ -16,11 +17,12 @@ use protocol::{
     content::{TensorDigest, tensor_root},
 };
 use sha2::{Digest as _, Sha256};
-use std::{collections::BTreeMap, path::Path};
+use std::path::Path;
 
+use channels::Channels;
 use tensors::Sums;
 pub use tensors::{Role, TensorHealth};
-use verdict::Part;
+use verdict::Parts;
 pub use verdict::{Finding, Sabotage};
 
 /// Bytes that are read at a time.
@@ -56,12 +58,11 @@ pub fn scan(dir: &Path, limits: &ModelLimits) -> Result<Result<Scan, Reason>, Er
 
 fn try_scan(dir: &Path, limits: &ModelLimits) -> Result<Scan, Stop> {
     let (checkpoint, architecture) = model::open(dir, limits)?;
-    let parts = verdict::parts(&architecture);
+    let Parts { parts, before } = Parts::of(&architecture);
+    let mut channels = Channels::new(before);
     let mut buffer = vec![0; READ_BYTES];
     let mut digests = Vec::with_capacity(checkpoint.tensors.len());
-    let mut tensors = Vec::with_capacity(checkpoint.tensors.len());
-    // Sums of squares over the inputs of matrices behind a norm, and of the gains of norms.
-    let mut squares = BTreeMap::new();
+    let mut tensors: Vec<TensorHealth> = Vec::with_capacity(checkpoint.tensors.len());
     for (name, tensor) in &checkpoint.tensors {
         let part = parts.get(name.as_str());
         let n_columns = match tensor.shape[..] {
@@ -69,22 +70,26 @@ fn try_scan(dir: &Path, limits: &ModelLimits) -> Result<Scan, Stop> {
             _ => tensor.shape.iter().product::<u64>(),
         };
         let n_columns = usize::try_from(n_columns).unwrap_or(usize::MAX).max(1);
-        let mut sums = Sums::new(tensor.dtype, n_columns, part.map_or(0.0, |part| part.offset));
+        let (role, offset, inputs_are_rows) = part.map_or((Role::Unused, 0.0, false), |part| {
+            (part.role, part.offset, part.inputs_are_rows)
+        });
+        let mut sums = Sums::new(tensor.dtype, n_columns, offset, inputs_are_rows);
         digests.push(TensorDigest {
             name: name.clone(),
             dtype: tensor.dtype.to_string(),
             shape: tensor.shape.clone(),
             sha256: digest((&checkpoint, name, tensor), &mut buffer, &mut sums)?,
         });
-        let role = part.map_or((Role::Unused, false), |part| (part.role, part.inputs_are_rows));
-        let (health, inputs) = sums.finish(name, &tensor.shape, role);
-        if part.is_some_and(|part| part.gains.is_some() || part.role == Role::Gain) {
-            squares.insert(name.as_str(), inputs);
-        }
+        let (health, squares) = sums.finish(name, &tensor.shape, role);
         tensors.push(health);
+        for found in channels.take(name, squares) {
+            // Tensors come, and are pushed, in the order of their names.
+            if let Ok(place) = tensors.binary_search_by(|t| t.name.as_str().cmp(found.name)) {
+                found.note(&mut tensors[place]);
+            }
+        }
     }
     check_copy(&digests, &architecture)?;
-    with_gains(&mut tensors, &parts, &squares);
     let usual = HealthLimits::default();
     let findings = verdict::findings(&tensors, &parts, limits.health.as_ref().unwrap_or(&usual));
     let tensor_root = tensor_root(&Digest::of(&checkpoint.config), &digests);
@@ -102,25 +107,6 @@ fn check_copy(digests: &[TensorDigest], architecture: &Architecture) -> Result<(
     match content(copy) {
         Some(copied) if Some(copied) != content(table) => Err(untied(table, copy).into()),
         _ => Ok(()),
-    }
-}
-
-/// Sizes of matrices after the gains of the norm before them.
-fn with_gains(
-    tensors: &mut [TensorHealth],
-    parts: &BTreeMap<&str, Part<'_>>,
-    squares: &BTreeMap<&str, Vec<f64>>,
-) {
-    for tensor in tensors {
-        let gains = parts.get(tensor.name.as_str()).and_then(|part| part.gains);
-        let (Some(gains), Some(inputs)) =
-            (gains.and_then(|name| squares.get(name)), squares.get(tensor.name.as_str()))
-        else {
-            continue;
-        };
-        let sum: f64 = inputs.iter().zip(gains).map(|(input, gain)| input * gain).sum();
-        let n: u64 = tensor.shape.iter().product();
-        tensor.rms_with_gains = Some((sum / n.max(1) as f64).sqrt());
     }
 }
 

@@ -90,13 +90,16 @@ pub struct HealthLimits {
     /// Largest share of subnormal numbers in a tensor.
     pub subnormal_share_max: f64,
     /// Most decades that the size of a matrix, and its size against the gains before it, may be
-    /// away from what trained models have.
+    /// away from what trained models have, and that two sides may be scaled against each other.
     pub decades_max: f64,
     /// Smallest root mean square of the gains of a norm.
     pub gain_min: f64,
-    /// Greatest root mean square of the gains of a norm.
+    /// Greatest gain of a norm.
     pub gain_max: f64,
-    /// Greatest size of a row or column of a matrix, over the median of its rows or columns.
+    /// Greatest number of a row over the root mean square of the same row.
+    pub peak_max: f64,
+    /// Greatest size of a row, a column or an input of a matrix, over the median of its rows,
+    /// columns or inputs; the size of an input is counted with that of what writes it.
     pub row_ratio_max: f64,
     /// Learning rate of the training probe.
     pub probe_lr: f64,
@@ -104,6 +107,9 @@ pub struct HealthLimits {
     pub probe_steps: u32,
     /// Most nats per token that the steps of the probe may add to the loss on held-out text.
     pub probe_increase_max: f64,
+    /// Most decades that the gradient of a tensor over its parameters may be away from the median
+    /// of tensors of its kind.
+    pub probe_decades_max: f64,
 }
 
 impl Default for HealthLimits {
@@ -113,10 +119,12 @@ impl Default for HealthLimits {
             decades_max: 2.0,
             gain_min: 0.01,
             gain_max: 100.0,
+            peak_max: 15.0,
             row_ratio_max: 15.0,
             probe_lr: 3e-4,
             probe_steps: 12,
             probe_increase_max: 0.1,
+            probe_decades_max: 2.0,
         }
     }
 }

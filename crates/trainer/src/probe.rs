@@ -8,7 +8,8 @@ use crate::{
     recipe::Recipe,
     training::Trainer,
 };
-use std::{collections::BTreeMap, path::Path};
+use protocol::competition::HealthLimits;
+use std::path::Path;
 
 /// What some steps of training did to a model.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,12 +31,24 @@ impl Probe {
     pub fn increase(&self) -> f64 {
         self.loss_after - self.loss_before
     }
+
+    /// The tensor whose gradient is farthest from those of its kind.
+    pub fn farthest(&self) -> Option<&TensorGradient> {
+        self.tensors.iter().max_by(|a, b| a.decades.abs().total_cmp(&b.decades.abs()))
+    }
+
+    /// Whether others can train the model further: neither does the loss rise nor are gradients
+    /// farther from those of their kind than the limits say.
+    pub fn is_passed(&self, limits: &HealthLimits) -> bool {
+        let is_near = |tensor: &TensorGradient| tensor.decades.abs() <= limits.probe_decades_max;
+        self.increase() <= limits.probe_increase_max && self.tensors.iter().all(is_near)
+    }
 }
 
-/// The gradient of one tensor against its numbers, or of several that are trained as one.
+/// The gradient of one tensor against its numbers.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TensorGradient {
-    /// Names, joined by `+`.
+    /// Name in the checkpoint.
     pub name: String,
     /// Root mean square of the gradient over that of the parameters.
     pub ratio: f64,
@@ -89,28 +102,34 @@ impl Probe {
     }
 }
 
+/// Stands for zero where something is divided by it or its logarithm is taken.
+const SMALLEST: f64 = f32::MIN_POSITIVE as f64;
+
 fn gradients(trainer: &Trainer, batch: &[Vec<u32>]) -> Result<Vec<TensorGradient>> {
     let config: &ModelConfig = trainer.config();
     let (_, gradients) = trainer.gradients(&Batch::new(config, batch)?)?;
     let slots = parameters::slots(config);
-    let ratios: Vec<(&Slot, f64)> = slots
-        .iter()
-        .zip(gradients.iter().zip(trainer.values()?))
-        .map(|(slot, (gradient, values))| (slot, rms(gradient) / rms(&values)))
-        .collect();
-    let mut kinds: BTreeMap<u8, Vec<f64>> = BTreeMap::new();
-    for (slot, ratio) in &ratios {
-        kinds.entry(kind(slot)).or_default().push(*ratio);
+    let values = trainer.values()?;
+    let mut ratios: Vec<(&str, u8, f64)> = Vec::new();
+    for (slot, (gradient, values)) in slots.iter().zip(gradients.iter().zip(&values)) {
+        let mut start = 0;
+        for (name, shape) in slot.tensors() {
+            let part = start..start + shape.iter().product::<usize>();
+            start = part.end;
+            let ratio = rms(&gradient[part.clone()]) / rms(&values[part]).max(SMALLEST);
+            ratios.push((name, kind(slot), ratio));
+        }
     }
-    let median = |slot: &Slot| {
-        let mut ratios = kinds.get(&kind(slot)).cloned().unwrap_or_default();
+    let median = |kind: u8| {
+        let of_kind = ratios.iter().filter(|(_, other, _)| *other == kind);
+        let mut ratios: Vec<f64> = of_kind.map(|(_, _, ratio)| *ratio).collect();
         ratios.sort_by(f64::total_cmp);
         ratios.get(ratios.len() / 2).copied().unwrap_or(1.0)
     };
-    let tensor = |(slot, ratio): &(&Slot, f64)| TensorGradient {
-        name: slot.tensors().map(|(name, _)| name).collect::<Vec<_>>().join("+"),
+    let tensor = |(name, kind, ratio): &(&str, u8, f64)| TensorGradient {
+        name: (*name).to_owned(),
         ratio: *ratio,
-        decades: (ratio / median(slot)).log10(),
+        decades: (ratio.max(SMALLEST) / median(*kind).max(SMALLEST)).log10(),
     };
     Ok(ratios.iter().map(tensor).collect())
 }

@@ -21,7 +21,28 @@ fn honest_models_pass_the_rules_and_the_probe() {
         let judged = zoo::judge(&zoo::model(&dir), &limits);
         assert!(!judged.is_refused(), "honest model {number}: {judged:?}");
         assert!(!judged.is_spoilt(&limits), "honest model {number}: {judged:?}");
+        assert!(judged.farthest.abs() < 1.9, "honest model {number}: {judged:?}");
     }
+}
+
+#[test]
+fn honest_models_in_half_precision_pass_the_rules() {
+    for number in 0..4 {
+        let dir = zoo::in_half_precision(&zoo::model(&zoo::honest(number)));
+        let scan = engine::scan(&zoo::model(&dir), &engine::no_limits()).unwrap().unwrap();
+        assert!(scan.tensors.iter().any(|tensor| tensor.n_subnormal > 0), "{:?}", scan.tensors);
+        assert_eq!(scan.findings, [], "honest model {number}");
+    }
+}
+
+#[test]
+fn attack_neurons_strong_by_both_sides_are_found_by_the_product_alone() {
+    let honest = zoo::honest(2);
+    // A hundred times as strong, ten times on each side.
+    let dir = zoo::sabotaged(&zoo::model(&honest), 7, 3);
+    let scan = engine::scan(&zoo::model(&dir), &engine::no_limits()).unwrap().unwrap();
+    let rules: Vec<&str> = scan.findings.iter().map(|finding| finding.rule).collect();
+    assert_eq!(rules, ["the strongest input over the median"]);
 }
 
 #[test]

@@ -9,6 +9,7 @@ mod attacks;
 mod fuzz;
 mod generation;
 mod golden;
+mod health;
 mod identity;
 mod memory;
 mod mutate;

@@ -91,9 +91,11 @@ fn health(limits: &HealthLimits) -> Result<(), Error> {
     ensure((1..=1000).contains(&probe_steps), "model.health.probe_steps", probe_steps, steps)?;
     for (field, value) in [
         ("model.health.decades_max", limits.decades_max),
+        ("model.health.peak_max", limits.peak_max),
         ("model.health.row_ratio_max", limits.row_ratio_max),
         ("model.health.probe_lr", limits.probe_lr),
         ("model.health.probe_increase_max", limits.probe_increase_max),
+        ("model.health.probe_decades_max", limits.probe_decades_max),
     ] {
         ensure(value > 0.0 && value.is_finite(), field, value, "positive")?;
     }

@@ -2,19 +2,22 @@
 
 use engine::{Scan, no_limits, scan};
 use protocol::{Seed, competition::HealthLimits};
-use safetensors::{SafeTensors, serialize_to_file, tensor::TensorView};
+use safetensors::{Dtype, SafeTensors, serialize_to_file, tensor::TensorView};
 use std::{collections::BTreeMap, fs, path::Path};
 use tempfile::TempDir;
 use trainer::{ModelConfig, Probe, Recipe, Trainer};
 
 /// Kinds of sabotage, each of which has [`N_STRENGTHS`] strengths.
-pub(crate) const KINDS: [&str; 6] = [
+pub(crate) const KINDS: [&str; 9] = [
     "gains down, matrices behind them up",
     "gains up, matrices behind them down",
     "all that writes to the residual rows down",
-    "four idle neurons of the last layer up",
+    "four idle neurons of the last layer up, in the downs",
     "queries up, keys down",
     "ups up, downs down",
+    "the same with the embedding",
+    "four idle neurons of the last layer up, half in the ups and half in the downs",
+    "gains of an eighth of the inputs up, columns behind them down",
 ];
 /// Strengths of each kind.
 #[allow(dead_code, reason = "the test tries some, the benchmark all")]
@@ -76,37 +79,48 @@ pub(crate) fn model(dir: &TempDir) -> std::path::PathBuf {
 
 /// A copy of a model with a sabotage of a kind and strength, both from zero.
 pub(crate) fn sabotaged(honest: &Path, kind: usize, strength: usize) -> TempDir {
+    let mut tensors = read(honest);
+    // From a factor that anybody might choose to one beyond all reason.
+    let factor = 10_f32.powf(0.5 * (strength + 1) as f32);
+    sabotage(&mut tensors, kind, factor);
+    let encode = |numbers: &[f32]| numbers.iter().flat_map(|n| n.to_le_bytes()).collect();
+    write(honest, &tensors, (Dtype::F32, &encode))
+}
+
+/// A copy of a model as many are published.
+#[allow(dead_code, reason = "of the test, not of the benchmark")]
+pub(crate) fn in_half_precision(honest: &Path) -> TempDir {
+    let half = |number: &f32| half::f16::from_f32(*number).to_le_bytes();
+    let encode = |numbers: &[f32]| numbers.iter().flat_map(half).collect();
+    write(honest, &read(honest), (Dtype::F16, &encode))
+}
+
+type Tensors = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
+type Encoding<'a> = (Dtype, &'a dyn Fn(&[f32]) -> Vec<u8>);
+
+fn read(model: &Path) -> Tensors {
+    let bytes = fs::read(model.join("model.safetensors")).unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let numbers = |view: TensorView<'_>| {
+        let numbers = view.data().as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes));
+        (view.shape().to_vec(), numbers.collect())
+    };
+    file.tensors().into_iter().map(|(name, view)| (name, numbers(view))).collect()
+}
+
+/// Writes tensors with the config of another model.
+fn write(honest: &Path, tensors: &Tensors, (dtype, encode): Encoding<'_>) -> TempDir {
     let dir = tempfile::tempdir().unwrap();
     let copy = dir.path().join("model");
     fs::create_dir(&copy).unwrap();
     fs::copy(honest.join("config.json"), copy.join("config.json")).unwrap();
-    let bytes = fs::read(honest.join("model.safetensors")).unwrap();
-    let file = SafeTensors::deserialize(&bytes).unwrap();
-    let mut tensors: BTreeMap<String, (Vec<usize>, Vec<f32>)> = file
-        .tensors()
-        .into_iter()
-        .map(|(name, view)| {
-            let numbers = view.data().as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes));
-            (name, (view.shape().to_vec(), numbers.collect()))
-        })
-        .collect();
-    // From a factor that anybody might choose to one beyond all reason.
-    let factor = 10_f32.powf(0.5 * (strength + 1) as f32);
-    sabotage(&mut tensors, kind, factor);
-    let views: Vec<(String, Vec<usize>, Vec<u8>)> = tensors
-        .into_iter()
-        .map(|(name, (shape, numbers))| {
-            (name, shape, numbers.iter().flat_map(|number| number.to_le_bytes()).collect())
-        })
-        .collect();
-    let views = views.iter().map(|(name, shape, bytes)| {
-        (name, TensorView::new(safetensors::Dtype::F32, shape.clone(), bytes).unwrap())
+    let bytes: Vec<_> = tensors.iter().map(|(n, (shape, x))| (n, shape, encode(x))).collect();
+    let views = bytes.iter().map(|(name, shape, bytes)| {
+        (name, TensorView::new(dtype, (*shape).clone(), bytes).unwrap())
     });
     serialize_to_file(views, None, &copy.join("model.safetensors")).unwrap();
     dir
 }
-
-type Tensors = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
 
 fn scale(tensors: &mut Tensors, is_meant: impl Fn(&str) -> bool, factor: f32) {
     for (name, (_, numbers)) in tensors {
@@ -137,22 +151,57 @@ fn sabotage(tensors: &mut Tensors, kind: usize, factor: f32) {
             let is_writer = |name: &str| writers.iter().any(|part| name.contains(part));
             scale(tensors, is_writer, 1.0 / factor.sqrt());
         }
-        3 => {
-            let last = tensors.keys().rfind(|name| name.contains("down_proj"));
-            let name = last.unwrap().clone();
-            let (shape, numbers) = tensors.get_mut(&name).unwrap();
-            for row in numbers.chunks_mut(shape[1]) {
-                row[..4].iter_mut().for_each(|number| *number *= factor);
-            }
-        }
+        3 => scale_idle_neurons(tensors, 1.0, factor),
         4 => {
             scale(tensors, |name| name.contains("q_proj"), factor);
             scale(tensors, |name| name.contains("k_proj"), 1.0 / factor);
         }
-        _ => {
+        5 => {
             scale(tensors, |name| name.contains("up_proj"), factor);
             scale(tensors, |name| name.contains("down_proj"), 1.0 / factor);
         }
+        6 => {
+            let writers = ["o_proj", "down_proj", "embed_tokens"];
+            let is_writer = |name: &str| writers.iter().any(|part| name.contains(part));
+            scale(tensors, is_writer, 1.0 / factor.sqrt());
+        }
+        7 => scale_idle_neurons(tensors, factor.sqrt(), factor.sqrt()),
+        _ => {
+            for (name, (shape, numbers)) in tensors {
+                let n = shape[shape.len() - 1];
+                let factor = match (is_gain(name), is_behind(name)) {
+                    (true, _) => factor,
+                    (_, true) => 1.0 / factor,
+                    _ => continue,
+                };
+                let rows = numbers.chunks_mut(n);
+                rows.flat_map(|row| &mut row[..n / 8]).for_each(|number| *number *= factor);
+            }
+        }
+    }
+}
+
+/// Scales the rows in the ups and the columns in the downs of the four weakest neurons of the last
+/// layer.
+fn scale_idle_neurons(tensors: &mut Tensors, up_factor: f32, down_factor: f32) {
+    let last = |part: &str| tensors.keys().rfind(|name| name.contains(part)).unwrap().clone();
+    let (up, down) = (last("up_proj"), last("down_proj"));
+    let (shape, ups) = &tensors[&up];
+    let (n_neurons, hidden) = (shape[0], shape[1]);
+    let downs = &tensors[&down].1;
+    let strength = |neuron: usize| -> f32 {
+        let row: f32 = ups[neuron * hidden..][..hidden].iter().map(|x| x * x).sum();
+        let column: f32 = downs.iter().skip(neuron).step_by(n_neurons).map(|x| x * x).sum();
+        row * column
+    };
+    let mut neurons: Vec<usize> = (0..n_neurons).collect();
+    neurons.sort_by(|a, b| strength(*a).total_cmp(&strength(*b)));
+    for neuron in &neurons[..4] {
+        let ups = &mut tensors.get_mut(&up).unwrap().1;
+        ups[neuron * hidden..][..hidden].iter_mut().for_each(|number| *number *= up_factor);
+        let downs = &mut tensors.get_mut(&down).unwrap().1;
+        let column = downs.iter_mut().skip(*neuron).step_by(n_neurons);
+        column.for_each(|number| *number *= down_factor);
     }
 }
 
@@ -161,10 +210,15 @@ fn sabotage(tensors: &mut Tensors, kind: usize, factor: f32) {
 pub(crate) struct Judged {
     /// The static rules name a tensor.
     pub(crate) is_found: bool,
-    /// The probe raises the loss beyond its bound.
+    /// The probe fails.
     pub(crate) is_probed: bool,
+    /// Decades of the gradient that is farthest from those of its kind.
+    pub(crate) farthest: f64,
     /// Nats that as many steps on other text add.
     pub(crate) increase: f64,
+    /// The same at the rate that honest models are trained at, with a fresh optimizer.
+    #[allow(dead_code, reason = "counted by the benchmark")]
+    pub(crate) increase_at_own_rate: f64,
 }
 
 impl Judged {
@@ -182,15 +236,18 @@ impl Judged {
 /// Runs both checks, and the truth on other text.
 pub(crate) fn judge(model: &Path, limits: &HealthLimits) -> Judged {
     let scanned: Scan = scan(model, &no_limits()).unwrap().unwrap();
-    let increase = |seed: u64| {
+    let probe = |seed: u64, lr: f64| {
         let batches: Vec<_> =
             (0..u64::from(limits.probe_steps)).map(|step| text(seed + step, 8)).collect();
         let held_out = text(seed + 1_000, 16);
-        Probe::run(model, (&batches, &held_out), limits.probe_lr, &|_| true).unwrap().increase()
+        Probe::run(model, (&batches, &held_out), lr, &|_| true).unwrap()
     };
+    let probed = probe(7_000_000_000, limits.probe_lr);
     Judged {
         is_found: !scanned.findings.is_empty(),
-        is_probed: increase(7_000_000_000) > limits.probe_increase_max,
-        increase: increase(9_000_000_000),
+        is_probed: !probed.is_passed(limits),
+        farthest: probed.farthest().map_or(0.0, |tensor| tensor.decades),
+        increase: probe(9_000_000_000, limits.probe_lr).increase(),
+        increase_at_own_rate: probe(9_000_000_000, Recipe::default().lr).increase(),
     }
 }

@@ -24,6 +24,8 @@ pub struct ProbeReport {
     loss_after: Option<f64>,
     limit: f64,
     pub is_passed: bool,
+    /// Most decades that a gradient may be away from those of its kind.
+    decades_limit: f64,
     gradient_norm: Option<f64>,
     /// The tensors whose gradients are furthest from those of their kind.
     tensors: Vec<GradientRow>,
@@ -90,7 +92,7 @@ impl ProbeReport {
     }
 
     fn new(probe: &Probe, limits: &HealthLimits) -> Self {
-        let is_passed = probe.increase() <= limits.probe_increase_max;
+        let is_passed = probe.is_passed(limits);
         let mut tensors: Vec<_> = probe.tensors.iter().collect();
         tensors.sort_by(|a, b| b.decades.abs().total_cmp(&a.decades.abs()));
         let row = |tensor: &trainer::TensorGradient| GradientRow {
@@ -105,6 +107,7 @@ impl ProbeReport {
             loss_after: Some(probe.loss_after).filter(|loss| loss.is_finite()),
             limit: limits.probe_increase_max,
             is_passed,
+            decades_limit: limits.probe_decades_max,
             gradient_norm: Some(probe.gradient_norm).filter(|norm| norm.is_finite()),
             tensors: tensors.into_iter().take(N_SHOWN).map(row).collect(),
         }
@@ -114,8 +117,13 @@ impl ProbeReport {
     pub fn for_people(&self) -> String {
         let verdict = if self.is_passed { "passed" } else { "failed" };
         let after = self.loss_after.map_or("diverged".into(), |loss| format!("{loss:.4}"));
+        let farthest = self.tensors.first().filter(|row| row.decades.abs() > self.decades_limit);
+        let farthest = farthest.map_or_else(String::new, |GradientRow { tensor, decades, .. }| {
+            let limit = self.decades_limit;
+            format!("; the gradient of `{tensor}` is {decades:+.1} decades from its kind's (at most {limit})")
+        });
         format!(
-            "{verdict}: {:.4} → {after} nats per token in {} steps at {} (at most {} more)",
+            "{verdict}: {:.4} → {after} nats per token in {} steps at {} (at most {} more){farthest}",
             self.loss_before, self.n_steps, self.lr, self.limit
         )
     }

@@ -16,11 +16,17 @@ pub struct TensorRow {
     rms: f64,
     /// Greatest absolute value.
     greatest: f64,
+    /// Greatest absolute value of a row over the root mean square of that row.
+    peak: f64,
     /// Greatest row over the median of the rows, by root mean square.
     row_ratio: f64,
     column_ratio: f64,
     /// Root mean square after the gains of the norm before it.
     rms_with_gains: Option<f64>,
+    /// Strongest input over the median, counted with what writes it.
+    channel_ratio: Option<f64>,
+    /// Decades that an input is scaled against what writes it, at most.
+    channel_decades: Option<f64>,
 }
 
 impl From<&TensorHealth> for TensorRow {
@@ -34,9 +40,12 @@ impl From<&TensorHealth> for TensorRow {
             subnormal_share: tensor.n_subnormal as f64 / n.max(1) as f64,
             rms: tensor.rms,
             greatest: tensor.greatest,
+            peak: tensor.peak,
             row_ratio: tensor.row_ratio,
             column_ratio: tensor.column_ratio,
             rms_with_gains: tensor.rms_with_gains,
+            channel_ratio: tensor.channel_ratio,
+            channel_decades: tensor.channel_decades,
         }
     }
 }
@@ -72,19 +81,24 @@ pub fn table(text: &mut String, tensors: &[TensorRow]) -> Result<(), Error> {
     let width = tensors.iter().map(|tensor| tensor.name.len()).max().unwrap_or(0);
     writeln!(
         text,
-        "\n{:width$}  role    type        rms   greatest   row/median  column/median  subnormal",
+        "\n{:width$}  role    type        rms   greatest    peak     row  column   input  subnormal",
         "tensor"
     )?;
     for tensor in tensors {
-        let TensorRow { name, role, dtype, rms, greatest, row_ratio, column_ratio, .. } = tensor;
-        let subnormal = tensor.subnormal_share;
+        let TensorRow { name, role, dtype, rms, greatest, peak, .. } = tensor;
+        let TensorRow { row_ratio, column_ratio, channel_ratio, subnormal_share, .. } = tensor;
+        let input = channel_ratio.map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.2}"));
         writeln!(
             text,
-            "{name:width$}  {role:6}  {dtype:4}  {rms:9.3e}  {greatest:9.3e}  {row_ratio:11.2}  \
-             {column_ratio:13.2}  {subnormal:9.1e}"
+            "{name:width$}  {role:6}  {dtype:4}  {rms:9.3e}  {greatest:9.3e}  {peak:6.2}  \
+             {row_ratio:6.2}  {column_ratio:6.2}  {input:>6}  {subnormal_share:9.1e}"
         )?;
     }
-    writeln!(text)
+    writeln!(
+        text,
+        "peak: of a row, over its rms; row, column, input: the greatest over the median, an input \
+         counted with what writes it\n"
+    )
 }
 
 /// Findings shown to people.
