@@ -1,6 +1,7 @@
 //! The command line: one struct per command, every option with its meaning.
 
 mod chain;
+mod hub;
 mod node;
 mod wallet;
 
@@ -9,6 +10,7 @@ pub use chain::{
     RegisterArgs, SetArgs, SetWeightsArgs, SignArgs, StakeArgs, StateArgs, SubnetCommand,
     TransferArgs,
 };
+pub use hub::HubArgs;
 pub use node::NodeArgs;
 pub use wallet::{
     CreateWalletArgs, ImportWalletArgs, ListWalletsArgs, WalletArgs, WalletCommand,
@@ -40,6 +42,7 @@ const EXAMPLES: &str = "Examples:
   agon sample --competition tiny --block-hash 0x…   the documents of a round, by anyone
   agon score round.json                        losses to wins, win rates and weights
   agon node --block-time 250ms                 a chain of your own, for Bittensor's clients too
+  agon hub --dir models                        a model hub of your own, for Hugging Face's clients
   agon wallet create --wallet miner            keys, in the files of Bittensor's wallets
   agon chain metagraph --netuid 1              who has which slot, stake and incentive";
 
@@ -60,6 +63,8 @@ pub enum Command {
     Sample(SampleArgs),
     /// Run a chain on this machine, for several processes or machines to share.
     Node(NodeArgs),
+    /// Run a hub for models and datasets on this machine, for Hugging Face's clients.
+    Hub(HubArgs),
     /// Read and call a chain: this machine's, or Bittensor's.
     Chain(ChainArgs),
     /// Make, import and list keys.

@@ -4,6 +4,7 @@ mod chain;
 mod check;
 mod demo;
 mod evaluate;
+mod hub;
 mod node;
 mod sample;
 mod score;
@@ -23,6 +24,7 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Check(args) => check::run(&args),
         Command::Sample(args) => sample::run(&args),
         Command::Node(args) => node::run(&args),
+        Command::Hub(args) => hub::run(&args),
         Command::Chain(args) => chain::run(&args),
         Command::Wallet(args) => wallet::run(&args),
     }

@@ -4,11 +4,13 @@
 //! that were published, or an error.
 
 pub mod content;
+pub mod dev;
 pub mod error;
 pub mod faulty;
 pub mod intake;
 pub mod store;
 
+pub use dev::DevHub;
 pub use error::Error;
 pub use faulty::FaultyHub;
 pub use intake::Intake;
