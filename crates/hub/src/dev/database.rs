@@ -307,9 +307,8 @@ fn find(
 }
 
 fn by_id(connection: &Connection, id: i64) -> Result<Option<Repo>, Refusal> {
-    let mut query = connection.prepare_cached(
-        "SELECT id, kind, owner, name, private, created FROM repos WHERE id = ?",
-    )?;
+    let mut query = connection
+        .prepare_cached("SELECT id, kind, owner, name, private, created FROM repos WHERE id = ?")?;
     Ok(query.query_row([id], repo_of).optional()?)
 }
 

@@ -92,8 +92,7 @@ impl Connection {
         match written {
             Poll::Pending => {
                 let patience = self.patience;
-                let (until, _) =
-                    self.waiting.get_or_insert_with(|| (Box::pin(sleep(patience)), 0));
+                let (until, _) = self.waiting.get_or_insert_with(|| (Box::pin(sleep(patience)), 0));
                 ready!(until.as_mut().poll(context));
                 Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
             }

@@ -112,9 +112,8 @@ impl FromRequestParts<Arc<Hub>> for Asked {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, hub: &Arc<Hub>) -> Result<Self, Refusal> {
-        let Extension(Peer(peer)) = Extension::from_request_parts(parts, hub)
-            .await
-            .map_err(|_| Refusal::broken())?;
+        let Extension(Peer(peer)) =
+            Extension::from_request_parts(parts, hub).await.map_err(|_| Refusal::broken())?;
         let caller = hub.access.caller(&parts.headers);
         let (max, now) = (hub.limits.requests_per_window_max, clock::now());
         hub.access.count(caller.as_ref().ok(), peer, max, now)?;

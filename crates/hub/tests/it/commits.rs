@@ -103,9 +103,7 @@ fn a_commit_has_only_so_many_files_and_bytes() {
     desk.create("tiny");
     let small = |name: &str| file(name, b"x");
     desk.commit("ann/tiny", &[small("a"), small("b"), small("c")]);
-    let status = |lines: &[Value]| {
-        desk.send("ann/tiny", ANN, &json!({}), lines).status().as_u16()
-    };
+    let status = |lines: &[Value]| desk.send("ann/tiny", ANN, &json!({}), lines).status().as_u16();
     assert_eq!(status(&[small("d")]), 413);
     assert_eq!(status(&[small("a")]), 200);
     assert_eq!(status(&[file("a", &[0; 101])]), 413);
@@ -165,7 +163,10 @@ fn branches_and_tags_name_revisions() {
     assert_eq!(refs["tags"][0]["name"], "v1");
     let delete = |rest: &str| desk.ask("DELETE", &at(rest), ANN).send().unwrap().status().as_u16();
     assert_eq!([delete("/branch/main"), delete("/branch/none")], [403, 404]);
-    assert_eq!([delete("/branch/feature%2Fx"), delete("/tag/v1"), delete("/tag/v1")], [200, 200, 404]);
+    assert_eq!(
+        [delete("/branch/feature%2Fx"), delete("/tag/v1"), delete("/tag/v1")],
+        [200, 200, 404]
+    );
     let unknown = "0".repeat(40);
     for revision in ["feature%2Fx", "v1", &unknown] {
         let (status, code, _) = refusal(desk.get(&at(&format!("/revision/{revision}")), ""));

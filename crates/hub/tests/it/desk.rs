@@ -16,13 +16,13 @@ use std::{
 };
 use tempfile::TempDir;
 
-pub const ANN: &str = "hf_ann_may_write";
-pub const ANN_READS: &str = "hf_ann_may_read";
-pub const BOB: &str = "hf_bob_may_write";
+pub(crate) const ANN: &str = "hf_ann_may_write";
+pub(crate) const ANN_READS: &str = "hf_ann_may_read";
+pub(crate) const BOB: &str = "hf_bob_may_write";
 
 /// A running hub in a folder that goes with it.
-pub struct Desk {
-    pub hub: DevHub,
+pub(crate) struct Desk {
+    pub(crate) hub: DevHub,
     client: Client,
     folder: TempDir,
 }
@@ -43,34 +43,34 @@ fn start(folder: &Path, limits: Limits) -> DevHub {
 }
 
 /// The name of an object of these bytes.
-pub fn sha256(bytes: &[u8]) -> String {
+pub(crate) fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// A line of a commit that brings a small file.
-pub fn file(path: &str, bytes: &[u8]) -> Value {
+pub(crate) fn file(path: &str, bytes: &[u8]) -> Value {
     let content = STANDARD.encode(bytes);
     json!({ "key": "file", "value": { "path": path, "content": content, "encoding": "base64" } })
 }
 
 /// A line of a commit that names an uploaded file.
-pub fn large_file(path: &str, bytes: &[u8]) -> Value {
+pub(crate) fn large_file(path: &str, bytes: &[u8]) -> Value {
     large_line(path, &sha256(bytes), bytes.len() as u64)
 }
 
-pub fn large_line(path: &str, oid: &str, size: u64) -> Value {
+pub(crate) fn large_line(path: &str, oid: &str, size: u64) -> Value {
     let value = json!({ "path": path, "algo": "sha256", "oid": oid, "size": size });
     json!({ "key": "lfsFile", "value": value })
 }
 
 /// Bytes that no pattern repeats, from a seed.
-pub fn noise(seed: u8, n: usize) -> Vec<u8> {
+pub(crate) fn noise(seed: u8, n: usize) -> Vec<u8> {
     let blocks = (0_u64..).flat_map(|i| Sha256::digest([&[seed][..], &i.to_le_bytes()].concat()));
     blocks.take(n).collect()
 }
 
 /// What an error looks like to clients: status, code and message.
-pub fn refusal(response: Response) -> (u16, String, String) {
+pub(crate) fn refusal(response: Response) -> (u16, String, String) {
     let header = |name: &str| {
         let value = response.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
         value.unwrap_or_default()
@@ -83,11 +83,11 @@ pub fn refusal(response: Response) -> (u16, String, String) {
 }
 
 impl Desk {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::with(Limits::default())
     }
 
-    pub fn with(limits: Limits) -> Self {
+    pub(crate) fn with(limits: Limits) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let hub = start(folder.path(), limits);
         let client = Client::builder().timeout(Duration::from_secs(20)).no_proxy();
@@ -95,49 +95,60 @@ impl Desk {
     }
 
     /// The same folder with a hub that was started again.
-    pub fn restart(self, limits: Limits) -> Self {
+    pub(crate) fn restart(self, limits: Limits) -> Self {
         let Self { hub, client, folder } = self;
         drop(hub);
         Self { hub: start(folder.path(), limits), client, folder }
     }
 
-    pub fn folder(&self) -> &Path {
+    pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
     }
 
-    pub fn url(&self, path: &str) -> String {
+    pub(crate) fn url(&self, path: &str) -> String {
         if path.starts_with("http") { path.to_owned() } else { self.hub.url() + path }
     }
 
     /// A request to be completed; without a token when that is empty.
-    pub fn ask(&self, method: &str, path: &str, token: &str) -> reqwest::blocking::RequestBuilder {
+    pub(crate) fn ask(
+        &self,
+        method: &str,
+        path: &str,
+        token: &str,
+    ) -> reqwest::blocking::RequestBuilder {
         let method: Method = method.parse().unwrap();
         let request = self.client.request(method, self.url(path));
         if token.is_empty() { request } else { request.bearer_auth(token) }
     }
 
-    pub fn get(&self, path: &str, token: &str) -> Response {
+    pub(crate) fn get(&self, path: &str, token: &str) -> Response {
         self.ask("GET", path, token).send().unwrap()
     }
 
-    pub fn value(&self, path: &str, token: &str) -> Value {
+    pub(crate) fn value(&self, path: &str, token: &str) -> Value {
         let response = self.get(path, token);
         assert_eq!(response.status(), 200, "{path}");
         response.json().unwrap()
     }
 
-    pub fn post(&self, path: &str, token: &str, body: &Value) -> Response {
+    pub(crate) fn post(&self, path: &str, token: &str, body: &Value) -> Response {
         self.ask("POST", path, token).json(body).send().unwrap()
     }
 
     /// Makes a public model of ann's.
-    pub fn create(&self, name: &str) {
+    pub(crate) fn create(&self, name: &str) {
         let made = self.post("/api/repos/create", ANN, &json!({ "name": name, "type": "model" }));
         assert_eq!(made.status(), 200);
     }
 
     /// Sends a commit to `main`.
-    pub fn send(&self, repo: &str, token: &str, header: &Value, lines: &[Value]) -> Response {
+    pub(crate) fn send(
+        &self,
+        repo: &str,
+        token: &str,
+        header: &Value,
+        lines: &[Value],
+    ) -> Response {
         let header = json!({ "key": "header", "value": header });
         let lines = [&header].into_iter().chain(lines);
         let body: String = lines.map(|line| format!("{line}\n")).collect();
@@ -147,7 +158,7 @@ impl Desk {
     }
 
     /// Commits and gives the new revision.
-    pub fn commit(&self, repo: &str, lines: &[Value]) -> String {
+    pub(crate) fn commit(&self, repo: &str, lines: &[Value]) -> String {
         let response = self.send(repo, ANN, &json!({ "summary": "more" }), lines);
         assert_eq!(response.status(), 200);
         let value: Value = response.json().unwrap();
@@ -155,7 +166,7 @@ impl Desk {
     }
 
     /// Asks where to upload; the answer for one object.
-    pub fn batch(&self, repo: &str, token: &str, oid: &str, size: u64) -> Value {
+    pub(crate) fn batch(&self, repo: &str, token: &str, oid: &str, size: u64) -> Value {
         let body = json!({
             "operation": "upload", "transfers": ["basic", "multipart"], "hash_algo": "sha256",
             "objects": [{ "oid": oid, "size": size }],
@@ -167,30 +178,30 @@ impl Desk {
     }
 
     /// The link to upload an object by.
-    pub fn link(&self, repo: &str, oid: &str, size: u64) -> String {
+    pub(crate) fn link(&self, repo: &str, oid: &str, size: u64) -> String {
         let object = self.batch(repo, ANN, oid, size);
         object["actions"]["upload"]["href"].as_str().unwrap_or_default().to_owned()
     }
 
-    pub fn put(&self, url: &str, bytes: &[u8]) -> Response {
+    pub(crate) fn put(&self, url: &str, bytes: &[u8]) -> Response {
         self.ask("PUT", url, "").body(bytes.to_owned()).send().unwrap()
     }
 
     /// Uploads an object, whole.
-    pub fn upload(&self, repo: &str, bytes: &[u8]) {
+    pub(crate) fn upload(&self, repo: &str, bytes: &[u8]) {
         let link = self.link(repo, &sha256(bytes), bytes.len() as u64);
         assert_eq!(self.put(&link, bytes).status(), 200);
     }
 
     /// A connection of our own, for what no decent client sends.
-    pub fn connect(&self) -> TcpStream {
+    pub(crate) fn connect(&self) -> TcpStream {
         let stream = TcpStream::connect(self.hub.address()).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         stream
     }
 
     /// The first line of the answer to a request sent byte by byte as it is.
-    pub fn raw(&self, request: &str) -> String {
+    pub(crate) fn raw(&self, request: &str) -> String {
         let mut stream = self.connect();
         stream.write_all(request.as_bytes()).unwrap();
         let mut answer = Vec::new();
@@ -201,7 +212,7 @@ impl Desk {
     }
 
     /// Files below `objects/`, and what is incoming.
-    pub fn files(&self) -> (usize, usize) {
+    pub(crate) fn files(&self) -> (usize, usize) {
         let shelves = std::fs::read_dir(self.folder().join("objects")).unwrap();
         let count = |path: &Path| std::fs::read_dir(path).unwrap().count();
         let objects = shelves.map(|shelf| count(&shelf.unwrap().path())).sum();

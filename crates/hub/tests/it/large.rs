@@ -1,6 +1,8 @@
 //! Large files: Git LFS whole and in parts, interrupted, guessed, and collected.
 
-use crate::desk::{ANN, ANN_READS, BOB, Desk, file, large_file, large_line, noise, refusal, sha256};
+use crate::desk::{
+    ANN, ANN_READS, BOB, Desk, file, large_file, large_line, noise, refusal, sha256,
+};
 use hub::dev::Limits;
 use serde_json::{Value, json};
 use std::{io::Write as _, time::Duration};
@@ -159,9 +161,8 @@ fn attack_nobody_gets_the_bytes_of_others_by_their_hash() {
         let answer = desk.send("bob/loot", BOB, &json!({}), std::slice::from_ref(&line));
         answer.status().as_u16()
     };
-    let is_asked_for = |token: &str, repo: &str| {
-        desk.batch(repo, token, &oid, 1_000).get("actions").is_some()
-    };
+    let is_asked_for =
+        |token: &str, repo: &str| desk.batch(repo, token, &oid, 1_000).get("actions").is_some();
     // The hub behaves as if it had never seen these bytes: uploaded, and committed in private.
     assert!(is_asked_for(BOB, "bob/loot"));
     assert_eq!(steal(), 400);
@@ -209,7 +210,17 @@ fn attack_upload_links_are_good_for_what_they_say_and_nothing_else() {
 
     let limits = Limits { link_lifetime: Duration::ZERO, ..Limits::default() };
     let desk = desk.restart(limits);
-    assert_eq!(desk.put(&desk.url(link.split_once("/lfs").map(|(_, rest)| format!("/lfs{rest}")).unwrap().as_str()), &bytes).status(), 403, "a link of the hub before");
+    assert_eq!(
+        desk.put(
+            &desk.url(
+                link.split_once("/lfs").map(|(_, rest)| format!("/lfs{rest}")).unwrap().as_str()
+            ),
+            &bytes
+        )
+        .status(),
+        403,
+        "a link of the hub before"
+    );
     let expired = desk.link("ann/tiny", &oid, 1_000);
     assert_eq!(refusal(desk.put(&expired, &bytes)).0, 403);
 }

@@ -30,7 +30,8 @@ fn a_file_comes_with_all_that_clients_ask_for() {
         let body = found.bytes().unwrap();
         assert_eq!(body.len(), if method == "HEAD" { 0 } else { 700_000 });
     }
-    let known = desk.ask("GET", &path, "").header("if-none-match", format!("\"{}\"", sha256(&weights)));
+    let known =
+        desk.ask("GET", &path, "").header("if-none-match", format!("\"{}\"", sha256(&weights)));
     let known = known.send().unwrap();
     assert_eq!((known.status().as_u16(), known.bytes().unwrap().len()), (304, 0));
     let other = desk.ask("GET", &path, "").header("if-none-match", "\"other\"").send().unwrap();
@@ -93,10 +94,7 @@ fn lists_of_files_say_sizes_and_hashes_and_come_in_pages() {
         let row = |row: &Value| format!("{} {}", row["type"], row["path"]).replace('"', "");
         value.as_array().unwrap().iter().map(row).collect()
     };
-    assert_eq!(
-        rows(""),
-        ["file README.md", "directory a", "file b.txt", "file model.safetensors"]
-    );
+    assert_eq!(rows(""), ["file README.md", "directory a", "file b.txt", "file model.safetensors"]);
     assert_eq!(rows("/a"), ["directory a/b", "file a/d.txt"]);
     assert_eq!(rows("?recursive=true").len(), 7);
     assert_eq!(refusal(desk.get(&format!("{base}/tree/main/none"), "")).1, "EntryNotFound");
@@ -135,7 +133,8 @@ fn lists_of_files_say_sizes_and_hashes_and_come_in_pages() {
     let found: Value = found.json().unwrap();
     assert_eq!((&found[0]["path"], &found[1]["path"]), (&json!("a"), &json!("b.txt")));
     assert_eq!(found.as_array().unwrap().len(), 2);
-    let same = desk.post(&format!("{base}/paths-info/main"), "", &json!({ "paths": ["a", "b.txt"] }));
+    let same =
+        desk.post(&format!("{base}/paths-info/main"), "", &json!({ "paths": ["a", "b.txt"] }));
     assert_eq!(same.json::<Value>().unwrap(), found);
 }
 

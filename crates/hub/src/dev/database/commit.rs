@@ -114,9 +114,7 @@ fn apply(
             let source = source.ok_or_else(Refusal::no_entry)?;
             put(tree, path, &source.object, source.is_large)
         }
-        Change::DeleteFile { path } => {
-            tree.remove(path).map(|_| ()).ok_or_else(Refusal::no_entry)
-        }
+        Change::DeleteFile { path } => tree.remove(path).map(|_| ()).ok_or_else(Refusal::no_entry),
         Change::DeleteFolder { path } => {
             let folder = format!("{}/", path.trim_end_matches('/'));
             let n = tree.len();

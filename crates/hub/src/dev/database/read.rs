@@ -83,7 +83,8 @@ pub(super) fn resolve(
     revision: &str,
 ) -> Result<Commit, Refusal> {
     if revision.len() == 40 {
-        let mut query = connection.prepare_cached(&format!("{COMMIT} WHERE id = ? AND repo = ?"))?;
+        let mut query =
+            connection.prepare_cached(&format!("{COMMIT} WHERE id = ? AND repo = ?"))?;
         let found = query.query_row(params![revision, repo.id], commit_of).optional()?;
         return found.ok_or_else(|| Refusal::no_revision(revision));
     }

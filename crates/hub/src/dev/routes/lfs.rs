@@ -183,9 +183,7 @@ async fn batch(
         Ok(objects)
     })
     .await?;
-    let is_parted = |object: &Value| {
-        object.pointer("/actions/upload/header/chunk_size").is_some()
-    };
+    let is_parted = |object: &Value| object.pointer("/actions/upload/header/chunk_size").is_some();
     let transfer = if objects.iter().any(is_parted) { "multipart" } else { "basic" };
     let body = json!({ "transfer": transfer, "objects": objects }).to_string();
     Ok(([(header::CONTENT_TYPE, "application/vnd.git-lfs+json")], body).into_response())
@@ -199,9 +197,7 @@ fn offer(
     (oid, size): (&str, u64),
     (owners, may_part): (&[String], bool),
 ) -> Result<Value, Refusal> {
-    let error = |code: u16, message: &str| {
-        json!({ "oid": oid, "size": size, "error": { "code": code, "message": message } })
-    };
+    let error = |code: u16, message: &str| json!({ "oid": oid, "size": size, "error": { "code": code, "message": message } });
     if !is_sha256(oid) {
         return Ok(error(422, "the object is not named by a SHA-256"));
     }

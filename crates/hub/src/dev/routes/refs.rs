@@ -59,9 +59,7 @@ pub(super) async fn list(
     })
     .await?;
     let values = |kind: &str, refs: Vec<(String, String)>| -> Vec<Value> {
-        let value = |(name, commit): (String, String)| {
-            json!({ "name": name, "ref": format!("refs/{kind}/{name}"), "targetCommit": commit })
-        };
+        let value = |(name, commit): (String, String)| json!({ "name": name, "ref": format!("refs/{kind}/{name}"), "targetCommit": commit });
         refs.into_iter().map(value).collect()
     };
     let mut found = json!({

@@ -1,8 +1,8 @@
 //! Repos: making, finding, describing, hiding, moving and deleting them.
 
 use super::{
-    Answer, Asked, Hub, Kind, Path, Refusal, Repo, RepoPath, RevisionPath, Shared, blocking,
-    clock, json, json_body, names, small_body,
+    Answer, Asked, Hub, Kind, Path, Refusal, Repo, RepoPath, RevisionPath, Shared, blocking, clock,
+    json, json_body, names, small_body,
 };
 use crate::dev::{
     Role,
@@ -69,9 +69,8 @@ pub(super) async fn create(State(hub): Shared, asked: Asked, body: Body) -> Answ
     let repo = Repo { id: 0, kind, owner, name, is_private, created: 0 };
     let id = repo.full_name();
     let url = format!("{}/{}{id}", asked.base, kind.prefix());
-    let made = blocking(&hub, move |hub| {
-        hub.database.create(&repo, hub.limits.repos_per_owner_max)
-    });
+    let made =
+        blocking(&hub, move |hub| hub.database.create(&repo, hub.limits.repos_per_owner_max));
     match made.await {
         Ok(repo) => Ok(json(&json!({
             "url": url, "name": id, "id": id, "private": repo.is_private,
@@ -218,8 +217,7 @@ async fn describe(
         let tree = hub.database.tree(&commit)?;
         let used = hub.database.used_bytes_of(&repo)?;
         let with_blobs = asked.query.is_on("blobs");
-        let siblings: Vec<Value> =
-            tree.values().map(|entry| sibling(entry, with_blobs)).collect();
+        let siblings: Vec<Value> = tree.values().map(|entry| sibling(entry, with_blobs)).collect();
         let mut value = summary(&repo, &commit);
         if let Some(object) = value.as_object_mut() {
             object.insert("siblings".to_owned(), Value::Array(siblings));

@@ -198,7 +198,8 @@ pub(super) async fn paths_info(
         let repo = asked.repo(hub, kind, &owner, &name)?;
         let commit = hub.database.resolve(&repo, &revision)?;
         let all = rows(hub.database.tree(&commit)?, "", true);
-        let is_asked = |row: &Row| paths.iter().any(|path| path.trim_end_matches('/') == row.path());
+        let is_asked =
+            |row: &Row| paths.iter().any(|path| path.trim_end_matches('/') == row.path());
         let found: Vec<Row> = all.into_iter().filter(is_asked).collect();
         values(hub, &found, expand)
     })
