@@ -1,6 +1,7 @@
 //! The command line: one struct per command, every option with its meaning.
 
 mod chain;
+mod hub;
 mod node;
 mod wallet;
 
@@ -9,6 +10,7 @@ pub use chain::{
     RegisterArgs, SetArgs, SetWeightsArgs, SignArgs, StakeArgs, StateArgs, SubnetCommand,
     TransferArgs,
 };
+pub use hub::{DownloadArgs, HubArgs, UploadArgs};
 pub use node::NodeArgs;
 pub use wallet::{
     CreateWalletArgs, ImportWalletArgs, ListWalletsArgs, WalletArgs, WalletCommand,
@@ -40,6 +42,7 @@ const EXAMPLES: &str = "Examples:
   agon sample --competition tiny --block-hash 0x…   the documents of a round, by anyone
   agon score round.json                        losses to wins, win rates and weights
   agon node --block-time 250ms                 a chain of your own, for Bittensor's clients too
+  agon upload my-model/ alice/my-model         publish a folder on a hub
   agon wallet create --wallet miner            keys, in the files of Bittensor's wallets
   agon chain metagraph --netuid 1              who has which slot, stake and incentive";
 
@@ -62,6 +65,10 @@ pub enum Command {
     Node(NodeArgs),
     /// Read and call a chain: this machine's, or Bittensor's.
     Chain(ChainArgs),
+    /// Publish a folder on a hub.
+    Upload(UploadArgs),
+    /// Fetch what is published on a hub.
+    Download(DownloadArgs),
     /// Make, import and list keys.
     Wallet(WalletCommandArgs),
 }

@@ -3,10 +3,12 @@
 mod chain;
 mod check;
 mod demo;
+mod download;
 mod evaluate;
 mod node;
 mod sample;
 mod score;
+mod upload;
 mod wallet;
 mod yuma;
 
@@ -24,6 +26,8 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Sample(args) => sample::run(&args),
         Command::Node(args) => node::run(&args),
         Command::Chain(args) => chain::run(&args),
+        Command::Upload(args) => upload::run(&args),
+        Command::Download(args) => download::run(&args),
         Command::Wallet(args) => wallet::run(&args),
     }
 }

@@ -7,6 +7,7 @@ mod args;
 mod command;
 mod competition_file;
 mod failure;
+mod hugging_face;
 mod input;
 mod plug;
 mod terminal;

@@ -3,12 +3,14 @@
 //! [`Hub`] is what services see. A revision never changes: who reads it gets exactly the bytes
 //! that were published, or an error.
 
+pub mod client;
 pub mod content;
 pub mod error;
 pub mod faulty;
 pub mod intake;
 pub mod store;
 
+pub use client::{ClientOptions, HubClient};
 pub use error::Error;
 pub use faulty::FaultyHub;
 pub use intake::Intake;
