@@ -33,7 +33,7 @@ const TABLE: [Row; 9] = [
 ];
 
 /// Heavy dependencies and the crates that keep them from everybody else.
-const ISOLATED: [(&str, &[&str]); 13] = [
+const ISOLATED: [(&str, &[&str]); 14] = [
     ("candle-core", &["trainer"]),
     ("candle-nn", &["trainer"]),
     ("clap", &["cli"]),
@@ -41,6 +41,7 @@ const ISOLATED: [(&str, &[&str]); 13] = [
     ("indicatif", &["cli"]),
     ("jsonrpsee", &["chain"]),
     ("memmap2", &["engine"]),
+    ("parquet", &["dataset"]),
     ("rusqlite", &["chain"]),
     ("schnorrkel", &["chain"]),
     ("subxt", &["chain"]),
