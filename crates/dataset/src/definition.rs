@@ -1,4 +1,5 @@
-//! Ready-made definitions of the datasets that competitions use: where the text is, and whose it is.
+//! Ready-made definitions of the datasets that competitions use: where the text is, and under
+//! which terms.
 
 use crate::Error;
 use serde::{Deserialize, Serialize};

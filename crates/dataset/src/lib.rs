@@ -109,6 +109,7 @@ impl From<Seed> for Lot {
 /// Sequences of tokens that a loss is averaged over (the batch d of equation 1).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Batch {
-    /// Sequences, of equal length where they are packed; every token after the first of each is predicted.
+    /// Sequences, of equal length where they are packed; every token after the first of each is
+    /// predicted.
     pub sequences: Vec<Vec<u32>>,
 }

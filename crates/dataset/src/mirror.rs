@@ -2,7 +2,7 @@
 //!
 //! Which rows a round needs is known only when its block is, so a reserve that loses no round holds
 //! all that any round could read: the footers, and the text of the row groups for evaluation. That
-//! is about a fifteenth of FineWeb's bytes, and it lasts as long as the competition.
+//! is less than a tenth of the files, and it lasts as long as the competition.
 
 use crate::{Error, PinnedSource, RangeRead, table::Extent, whole};
 use protocol::Digest;

@@ -90,8 +90,8 @@ impl Tokenizer {
     /// Reads a `tokenizer.json`; with `pinned`, its digest must be that.
     ///
     /// The end of text is the token `end_of_text`, or else looked up by its usual names.
-    /// A file whose added tokens leave a gap in the numbers is refused, and so is one with a regular
-    /// expression that no known tokenizer has.
+    /// A file whose added tokens leave a gap in the numbers is refused, and so is one with a
+    /// regular expression that no known tokenizer has.
     pub fn load(
         path: &Path,
         pinned: Option<Digest>,

@@ -32,13 +32,14 @@ const PARQUET: &str = "parquet";
 /// One document in this many is for measuring.
 const EVALUATION_PART: u64 = 10;
 
-/// UTF-8 text: a file, or all `.txt`, `.md`, `.jsonl`, `.ndjson`, `.json-lines` and `.parquet` files
-/// under a directory, in order of their names.
+/// UTF-8 text: a file, or all `.txt`, `.md`, `.jsonl`, `.ndjson`, `.json-lines` and `.parquet`
+/// files under a directory, in order of their names.
 ///
 /// Plain text is cut into documents by its blank lines (see `cut.rs` for the rule), a line of
-/// JSONL is one document by its field `text`, a row of parquet by its column `text` or `content`. Of equal documents only the first is kept. Those
-/// whose digest is divisible by ten (first eight bytes, big-endian) are for evaluation, the rest
-/// for training. All text is held in memory.
+/// JSONL is one document by its field `text`, a row of parquet one by its column `text` or
+/// `content`. Of equal documents only the first is kept. Those whose digest is divisible by ten
+/// (first eight bytes, big-endian) are for evaluation, the rest for training. All text is held in
+/// memory.
 pub struct FilesSource {
     path: PathBuf,
     train: Vec<Document>,

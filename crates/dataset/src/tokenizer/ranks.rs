@@ -1,7 +1,7 @@
 //! GPT-2's and GPT-4's tokenizers, made of the lists of ranks that OpenAI publishes.
 //!
-//! A list has each token with its rank. Which pair of tokens a token is merged of stands nowhere: it
-//! is what merging by the lower ranks alone leaves of it.
+//! A list has each token with its rank. Which pair of tokens a token is merged of stands nowhere:
+//! it is what merging by the lower ranks alone leaves of it.
 
 use super::{Tokenizer, patterns};
 use crate::Error;

@@ -105,9 +105,9 @@ fn a_round_is_drawn_from_a_mirror_when_the_hub_cannot_be_read() {
     assert!(refused.err.contains("fineweb") && refused.err.contains("hint: "), "{}", refused.err);
 
     let fill = ["data", "mirror", &rules, "--to", &mirror, "--dir", &dir, "--json"];
-    let first = agon(&[&fill[..], &["--whole"]].concat()).json();
+    let first = with_mirror(&workshop, None, &[&fill[..], &["--whole"]].concat()).json();
     assert_eq!((&first["n_pieces"], &first["read_bytes"]), (&json!(5), &first["size_bytes"]));
-    assert_eq!(agon(&fill).json()["read_bytes"], json!(0));
+    assert_eq!(with_mirror(&workshop, None, &fill).json()["read_bytes"], json!(0));
     let round = with_mirror(&workshop, Some(&mirror), &sample).json();
     assert_eq!(with_mirror(&workshop, Some(&mirror), &sample).json(), round);
     let sequences = |batch: &Value| batch["sequences"].as_array().unwrap().len();
@@ -128,12 +128,13 @@ fn a_file_that_changed_and_a_dataset_that_nobody_knows_are_refused_with_a_hint()
     bytes[at] ^= 1;
     std::fs::write(&path, &bytes).unwrap();
     let mirror = workshop.path("mirror");
-    let refused = agon(&["data", "mirror", &rules, "--to", &mirror, "--dir", &dir, "--whole"]);
+    let fill = ["data", "mirror", &rules, "--to", &mirror, "--dir", &dir, "--whole"];
+    let refused = with_mirror(&workshop, None, &fill);
     assert!(refused.code == 2 && refused.err.contains("is not the file that is pinned"));
     assert!(refused.err.contains("hint: "), "{}", refused.err);
     bytes.pop();
     std::fs::write(&path, &bytes).unwrap();
-    let refused = agon(&["data", "sample", &rules, "--dir", &dir]);
+    let refused = with_mirror(&workshop, None, &["data", "sample", &rules, "--dir", &dir]);
     assert!(refused.code == 2 && refused.err.contains("bytes instead of"), "{}", refused.err);
     for (args, says) in [
         (["data", "info", "pile"], "pile"),

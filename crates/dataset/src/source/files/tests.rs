@@ -214,7 +214,7 @@ fn every_line_that_is_an_object_with_a_text_is_read_whatever_else_it_holds() {
     let deep = format!("{{\"a\":{}1{},\"text\":\"x\"}}", "[".repeat(100), "]".repeat(100));
     for (line, text) in [
         (r#"{"text":"x"}"#, "x"),
-        (r#" {	"a" : 1e400 , "text" : "x" } "#, "x"),
+        (r#" { "a" : 1e400 , "text" : "x" } "#, "x"),
         (r#"{"text":"\u0000\t\"\\\/"}"#, "\0\t\"\\/"),
         (r#"{"text":"\ud83d\ude00","Text":1}"#, "\u{1f600}"),
         (r#"{"\u0074ext":"x"}"#, "x"),
