@@ -129,7 +129,8 @@ pub struct YumaArgs {
 #[command(after_help = "Examples:
   agon evaluate --model DIR --tokens tokens.json --json
   agon evaluate --model DIR --text book.txt --tokenizer tokenizer.json --sequence-length 1024
-  agon evaluate --model DIR --tokens tokens.json --memory-limit 4GiB")]
+  agon evaluate --model DIR --tokens tokens.json --memory-limit 4GiB
+  agon evaluate --model DIR --tokens tokens.json --device cuda")]
 pub struct EvaluateArgs {
     /// Folder with `config.json` and `model.safetensors`.
     #[arg(long, value_name = "DIR")]
@@ -150,9 +151,9 @@ pub struct EvaluateArgs {
     /// Threads; the losses are the same for any number.
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,
-    /// Sequences computed together; the losses are the same for any number.
-    #[arg(long, value_name = "N", default_value_t = 4)]
-    pub batch: usize,
+    /// Sequences computed together, 4 unless a GPU is used; the losses are the same for any number.
+    #[arg(long, value_name = "N")]
+    pub batch: Option<usize>,
     /// Give the loss of every token.
     #[arg(long)]
     pub per_token: bool,
@@ -160,9 +161,34 @@ pub struct EvaluateArgs {
     /// layer by layer while it is computed. The losses are the same.
     #[arg(long, value_name = "SIZE")]
     pub memory_limit: Option<ByteSize>,
+
+    /// `cpu`, or `cuda` or `cuda:N` for an NVIDIA GPU, which is fast and rounds to BF16: an
+    /// estimate, never a verdict.
+    #[arg(long, value_name = "DEVICE", default_value = "cpu", value_parser = device)]
+    pub device: Device,
     /// Print JSON on stdout.
     #[arg(long)]
     pub json: bool,
+}
+
+/// Where a model is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Device {
+    /// The processor.
+    Cpu,
+    /// The NVIDIA GPU of this number.
+    Cuda(usize),
+}
+
+/// `cpu`, `cuda` or `cuda:N`.
+fn device(text: &str) -> Result<Device, String> {
+    let ordinal = match text.split_once(':') {
+        None if text == "cpu" => return Ok(Device::Cpu),
+        None if text == "cuda" => Some(0),
+        Some(("cuda", number)) => number.parse().ok(),
+        _ => None,
+    };
+    ordinal.map(Device::Cuda).ok_or_else(|| "expected `cpu`, `cuda` or `cuda:N`".to_owned())
 }
 
 /// Options of `agon check`.
