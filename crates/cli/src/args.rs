@@ -1,6 +1,7 @@
 //! The command line: one struct per command, every option with its meaning.
 
 mod chain;
+mod data;
 mod hub;
 mod node;
 mod wallet;
@@ -9,6 +10,10 @@ pub use chain::{
     BalanceArgs, ChainArgs, ChainCommand, CommitArgs, CreateArgs, EndpointArgs, InfoArgs, Network,
     RegisterArgs, SetArgs, SetWeightsArgs, SignArgs, StakeArgs, StateArgs, SubnetCommand,
     TransferArgs,
+};
+pub use data::{
+    DataArgs, DataCommand, DataInfoArgs, DataMirrorArgs, DataPinArgs, DataRowArgs, DataSampleArgs,
+    DataTokenizerArgs, TokenizerKind,
 };
 pub use hub::{DownloadArgs, HubArgs, UploadArgs};
 pub use node::NodeArgs;
@@ -40,6 +45,7 @@ const EXAMPLES: &str = "Examples:
   agon check --model DIR --competition tiny    what a validator would say of a model
   agon evaluate --model DIR --text FILE --tokenizer tokenizer.json --sequence-length 128
   agon sample --competition tiny --block-hash 0x…   the documents of a round, by anyone
+  agon data sample FOLDER --documents 5        rows of parquet files, few of their bytes read
   agon score round.json                        losses to wins, win rates and weights
   agon node --block-time 250ms                 a chain of your own, for Bittensor's clients too
   agon upload my-model/ alice/my-model         publish a folder on a hub
@@ -61,6 +67,8 @@ pub enum Command {
     Check(CheckArgs),
     /// Show the documents and batches that a block hash selects.
     Sample(SampleArgs),
+    /// Look at datasets, pin them for a competition, and keep a reserve of them.
+    Data(DataArgs),
     /// Run a chain on this machine, for several processes or machines to share.
     Node(NodeArgs),
     /// Read and call a chain: this machine's, or Bittensor's.
@@ -224,6 +232,9 @@ pub struct SampleArgs {
     /// Hash of the block that seeds the round, 64 hexadecimal digits.
     #[arg(long, value_name = "HEX")]
     pub block_hash: String,
+    /// Number of that block; counts where rounds in a row must share no row of a pinned dataset.
+    #[arg(long, value_name = "N")]
+    pub block: Option<u64>,
     /// Print JSON on stdout.
     #[arg(long)]
     pub json: bool,

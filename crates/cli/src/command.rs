@@ -2,6 +2,7 @@
 
 mod chain;
 mod check;
+mod data;
 mod demo;
 mod download;
 mod evaluate;
@@ -24,6 +25,7 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Evaluate(args) => evaluate::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Sample(args) => sample::run(&args),
+        Command::Data(args) => data::run(&args),
         Command::Node(args) => node::run(&args),
         Command::Chain(args) => chain::run(&args),
         Command::Upload(args) => upload::run(&args),

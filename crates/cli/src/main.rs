@@ -6,6 +6,7 @@
 mod args;
 mod command;
 mod competition_file;
+mod data_files;
 mod failure;
 mod hugging_face;
 mod input;

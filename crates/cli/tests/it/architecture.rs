@@ -33,7 +33,7 @@ const TABLE: [Row; 9] = [
 ];
 
 /// Heavy dependencies and the crates that keep them from everybody else.
-const ISOLATED: [(&str, &[&str]); 15] = [
+const ISOLATED: [(&str, &[&str]); 16] = [
     ("candle-core", &["trainer"]),
     ("candle-nn", &["trainer"]),
     ("clap", &["cli"]),
@@ -41,6 +41,7 @@ const ISOLATED: [(&str, &[&str]); 15] = [
     ("indicatif", &["cli"]),
     ("jsonrpsee", &["chain"]),
     ("memmap2", &["engine"]),
+    ("parquet", &["dataset"]),
     ("reqwest", &["hub"]),
     ("rusqlite", &["chain"]),
     ("rustls", &["hub"]),
