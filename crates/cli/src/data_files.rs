@@ -1,10 +1,15 @@
 //! Where the files of a pinned dataset are read from: a folder, a hub, or a mirror.
 
-use crate::failure::HintExt as _;
+use crate::hugging_face;
 use dataset::{
     Mirror, RangeRead,
     remote::{Directory, WithReserve},
 };
+use hub::{
+    HubClient,
+    client::{Listed, Pinned, RepoKind},
+};
+use protocol::{Digest, Repo, Revision};
 use std::{
     env,
     path::{Path, PathBuf},
@@ -41,11 +46,57 @@ pub fn footers() -> Option<PathBuf> {
     Some(cache.or_else(home)?.join("agon").join("footers"))
 }
 
-/// The files of a revision of a repo on the hub.
+/// The files of a revision of a dataset on the hub that the environment names.
 fn open_remote(repo: &str, revision: &str) -> anyhow::Result<Box<dyn RangeRead>> {
-    Err(anyhow::anyhow!(
-        "`{repo}` at revision {revision} is on a hub, which this version cannot fetch: the hub \
-         client is still to come"
-    ))
-    .hint(format!("name a folder with its files by --dir, or a mirror of it by {MIRROR_VARIABLE}"))
+    let client = hugging_face::client(None)?;
+    Ok(Box::new(HubFiles { client, repo: repo.parse()?, revision: revision.parse()? }))
+}
+
+/// A revision of a dataset on a hub.
+struct HubFiles {
+    client: HubClient,
+    repo: Repo,
+    revision: Revision,
+}
+
+impl HubFiles {
+    fn pinned(&self) -> Pinned<'_> {
+        Pinned { kind: RepoKind::Dataset, repo: &self.repo, revision: &self.revision }
+    }
+
+    fn listed(&self, path: &str) -> Result<Listed, dataset::Error> {
+        let listed = self.client.file(self.pinned(), path).map_err(|error| self.fault(&error))?;
+        listed.ok_or_else(|| dataset::Error::Unreachable {
+            place: self.place(),
+            detail: format!("it has no file `{path}`"),
+            is_transient: false,
+        })
+    }
+
+    fn place(&self) -> String {
+        format!("{}/datasets/{}@{}", self.client.endpoint(), self.repo, self.revision)
+    }
+
+    fn fault(&self, error: &hub::Error) -> dataset::Error {
+        dataset::Error::Unreachable {
+            place: self.place(),
+            detail: error.to_string(),
+            is_transient: error.is_transient(),
+        }
+    }
+}
+
+impl RangeRead for HubFiles {
+    fn size_bytes(&self, path: &str) -> Result<u64, dataset::Error> {
+        self.listed(path).map(|listed| listed.size_bytes)
+    }
+
+    fn sha256(&self, path: &str) -> Result<Option<Digest>, dataset::Error> {
+        self.listed(path).map(|listed| listed.sha256)
+    }
+
+    fn read_at(&self, path: &str, offset: u64, buffer: &mut [u8]) -> Result<(), dataset::Error> {
+        let read = self.client.read_range(self.pinned(), path, offset, buffer);
+        read.map_err(|error| self.fault(&error))
+    }
 }

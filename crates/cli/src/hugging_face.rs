@@ -18,9 +18,9 @@ use std::{
 /// Most bytes of a file with a token.
 const TOKEN_BYTES_MAX: u64 = 4 << 10;
 
-/// A client of the hub that the options and the environment name.
-pub fn client(args: &HubArgs) -> anyhow::Result<HubClient> {
-    let endpoint = args.hub.clone().or_else(|| variable("HF_ENDPOINT"));
+/// A client of the hub of this address, or of the one that the environment names.
+pub fn client(endpoint: Option<&str>) -> anyhow::Result<HubClient> {
+    let endpoint = endpoint.map(str::to_owned).or_else(|| variable("HF_ENDPOINT"));
     let endpoint = endpoint.unwrap_or_else(|| HUGGING_FACE.to_owned());
     let options = ClientOptions { token: token()?, ..ClientOptions::new(&endpoint) };
     HubClient::new(&options).map_err(anyhow::Error::from)

@@ -180,16 +180,7 @@ impl HubClient {
             if files.len() + entries.len() > N_LISTED_MAX {
                 return Err(self.http.nonsense(&path, "lists too many files"));
             }
-            for entry in entries.into_iter().filter(|entry| entry.kind == "file") {
-                let sha256 = match entry.lfs.map(|lfs| lfs.oid.parse()) {
-                    Some(Err(_)) => {
-                        return Err(self.http.nonsense(&path, "lists a digest that is none"));
-                    }
-                    Some(Ok(sha256)) => Some(sha256),
-                    None => None,
-                };
-                files.push(Listed { path: entry.path, size_bytes: entry.size, sha256 });
-            }
+            files.extend(self.listed(&path, entries)?);
             match next {
                 Some(next) => path = next,
                 None => {
@@ -199,6 +190,32 @@ impl HubClient {
             }
         }
         Err(self.http.nonsense(&path, "lists pages without end"))
+    }
+
+    /// What the hub says of one file; `None` when file, repo or revision do not exist.
+    pub fn file(&self, pinned: Pinned<'_>, file: &str) -> Result<Option<Listed>, Error> {
+        let Pinned { kind, repo, revision } = pinned;
+        let path = format!("/api/{}/{repo}/paths-info/{revision}", kind.in_api());
+        let request = wire::Paths { paths: [file], expand: false };
+        let request = serde_json::to_vec(&request);
+        let request = request.map_err(|error| Error::Unavailable(error.to_string()))?;
+        let to = (&reqwest::Method::POST, path.as_str());
+        let entries: Option<Vec<wire::Entry>> =
+            self.http.post_json_if_there(to, ("application/json", &request))?;
+        let files = self.listed(&path, entries.unwrap_or_default())?;
+        Ok(files.into_iter().find(|found| found.path == file))
+    }
+
+    /// The files among the entries of a list.
+    fn listed(&self, path: &str, entries: Vec<wire::Entry>) -> Result<Vec<Listed>, Error> {
+        let files = entries.into_iter().filter(|entry| entry.kind == "file");
+        let listed = |entry: wire::Entry| {
+            let sha256 = entry.lfs.map(|lfs| lfs.oid.parse()).transpose();
+            let sha256 =
+                sha256.map_err(|_| self.http.nonsense(path, "lists a digest that is none"))?;
+            Ok(Listed { path: entry.path, size_bytes: entry.size, sha256 })
+        };
+        files.map(listed).collect()
     }
 
     /// The bytes of a small file; an error if it has more than `size_bytes_max`.

@@ -40,7 +40,7 @@ struct Report {
 pub fn run(args: &DownloadArgs) -> anyhow::Result<ExitCode> {
     let (name, revision) = args.repo.split_once('@').unwrap_or((&args.repo, "main"));
     let repo: Repo = name.parse().map_err(anyhow::Error::from)?;
-    let (kind, client) = (kind(&args.hub), client(&args.hub)?);
+    let (kind, client) = (kind(&args.hub), client(args.hub.hub.as_deref())?);
     let stop = terminal::stop_on_signal()?;
     let found = client.resolve(kind, &repo, revision).map_err(explained)?;
     let Some(revision) = found else {

@@ -35,7 +35,7 @@ pub fn run(args: &UploadArgs) -> anyhow::Result<ExitCode> {
         return Err(anyhow::anyhow!("`{}` is not a folder", args.dir.display()))
             .hint("give the folder with `config.json` and the safetensors files");
     }
-    let (kind, client) = (kind(&args.hub), client(&args.hub)?);
+    let (kind, client) = (kind(&args.hub), client(args.hub.hub.as_deref())?);
     let stop = terminal::stop_on_signal()?;
     let started = Instant::now();
     let bar = PatientBar::new("{bar:40} {bytes} of {total_bytes}  {bytes_per_sec}  {eta} left")?;

@@ -145,8 +145,21 @@ impl Http {
     pub(super) fn post_json<T: DeserializeOwned>(
         &self,
         (method, path): (&Method, &str),
-        (kind, body): (&'static str, &[u8]),
+        body: (&'static str, &[u8]),
     ) -> Result<T, Error> {
+        let answer = self.post_json_if_there((method, path), body)?;
+        answer.ok_or_else(|| Error::Refused {
+            status: StatusCode::NOT_FOUND.as_u16(),
+            said: format!("there is no {path}, or not for us"),
+        })
+    }
+
+    /// The same; `None` if there is no such path, or not for us.
+    pub(super) fn post_json_if_there<T: DeserializeOwned>(
+        &self,
+        (method, path): (&Method, &str),
+        (kind, body): (&'static str, &[u8]),
+    ) -> Result<Option<T>, Error> {
         self.patiently(|| {
             let ask = Ask {
                 method: method.clone(),
@@ -158,11 +171,15 @@ impl Http {
                 body: Some(body),
                 time: self.patience.time_for(body.len() as u64),
             };
-            let mut answer = checked(self.send(&ask)?)?;
+            let answer = self.send(&ask)?;
+            if is_absent(&answer) {
+                return Ok(None);
+            }
+            let mut answer = checked(answer)?;
             let bytes = read_all(&mut answer, JSON_BYTES_MAX)?;
             let bytes = bytes.ok_or_else(|| self.nonsense(path, "answers without end"))?;
             let value = serde_json::from_slice(&bytes);
-            value.map_err(|_| self.nonsense(path, "answers nonsense").into())
+            value.map(Some).map_err(|_| self.nonsense(path, "answers nonsense").into())
         })
     }
 

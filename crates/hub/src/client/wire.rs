@@ -32,6 +32,13 @@ pub(super) struct LargeFile {
     pub(super) oid: String,
 }
 
+/// Files that something is asked of.
+#[derive(Serialize)]
+pub(super) struct Paths<'a> {
+    pub(super) paths: [&'a str; 1],
+    pub(super) expand: bool,
+}
+
 /// What a hub says that went wrong.
 #[derive(Default, Deserialize)]
 pub(super) struct Fault {
