@@ -7,7 +7,7 @@ use dataset::{
 };
 use hub::{
     HubClient,
-    client::{Listed, Pinned, RepoKind},
+    client::{Listed, Patience, Pinned, RepoKind},
 };
 use protocol::{Digest, Repo, Revision};
 use std::{
@@ -17,6 +17,8 @@ use std::{
 
 /// Names the folder of the mirror.
 const MIRROR_VARIABLE: &str = "AGON_MIRROR";
+/// How often a hub is asked before it counts as out of reach. The round is tried again later.
+const N_TRIES: u32 = 2;
 
 /// The files of a revision of a repo: in the folder `dir` if one is given, else on the hub, and in
 /// the mirror where the hub does not answer.
@@ -26,11 +28,12 @@ pub fn open(repo: &str, revision: &str, dir: Option<&Path>) -> anyhow::Result<Bo
     }
     let mirror = env::var_os(MIRROR_VARIABLE).map(PathBuf::from);
     let mirror = mirror.map(|root| mirror_folder(&root, repo, revision));
-    match (open_remote(repo, revision), mirror.filter(|folder| folder.is_dir())) {
-        (Ok(hub), Some(mirror)) => Ok(Box::new(WithReserve::new(hub, Mirror::new(&mirror)))),
-        (Ok(hub), None) => Ok(hub),
-        (Err(_), Some(mirror)) => Ok(Box::new(Mirror::new(&mirror))),
-        (Err(error), None) => Err(error),
+    match mirror.filter(|folder| folder.is_dir()) {
+        Some(mirror) => {
+            let hub = open_remote(repo, revision, 1)?;
+            Ok(Box::new(WithReserve::new(hub, Mirror::new(&mirror))))
+        }
+        None => open_remote(repo, revision, N_TRIES),
     }
 }
 
@@ -47,8 +50,9 @@ pub fn footers() -> Option<PathBuf> {
 }
 
 /// The files of a revision of a dataset on the hub that the environment names.
-fn open_remote(repo: &str, revision: &str) -> anyhow::Result<Box<dyn RangeRead>> {
-    let client = hugging_face::client(None)?;
+fn open_remote(repo: &str, revision: &str, n_tries: u32) -> anyhow::Result<Box<dyn RangeRead>> {
+    let patience = Patience { n_tries, ..Patience::default() };
+    let client = hugging_face::patient_client(None, patience)?;
     Ok(Box::new(HubFiles { client, repo: repo.parse()?, revision: revision.parse()? }))
 }
 

@@ -7,7 +7,7 @@ use crate::{
 use anyhow::Context as _;
 use hub::{
     ClientOptions, HubClient,
-    client::{HUGGING_FACE, RepoKind},
+    client::{HUGGING_FACE, Patience, RepoKind},
 };
 use std::{
     env, fs,
@@ -20,9 +20,14 @@ const TOKEN_BYTES_MAX: u64 = 4 << 10;
 
 /// A client of the hub of this address, or of the one that the environment names.
 pub fn client(endpoint: Option<&str>) -> anyhow::Result<HubClient> {
+    patient_client(endpoint, Patience::default())
+}
+
+/// The same, with another patience than usual.
+pub fn patient_client(endpoint: Option<&str>, patience: Patience) -> anyhow::Result<HubClient> {
     let endpoint = endpoint.map(str::to_owned).or_else(|| variable("HF_ENDPOINT"));
     let endpoint = endpoint.unwrap_or_else(|| HUGGING_FACE.to_owned());
-    let options = ClientOptions { token: token()?, ..ClientOptions::new(&endpoint) };
+    let options = ClientOptions { token: token()?, patience, ..ClientOptions::new(&endpoint) };
     HubClient::new(&options).map_err(anyhow::Error::from)
 }
 

@@ -216,6 +216,9 @@ impl Error {
             Self::SourceTooSmall { .. } => "give more text, or take fewer or shorter sequences",
             Self::DigestMismatch { .. } => "restore the original content, or set up a new network",
             Self::NotPinned { .. } => "the file has changed, or the competition pins another one",
+            Self::Unreachable { .. } => {
+                "set HF_ENDPOINT to a hub that has it, or AGON_MIRROR to a mirror of it"
+            }
             Self::NotMirrored { .. } => "complete it with `agon data mirror`",
             Self::NoDefinition { .. } => "the path of a file or a folder works as well",
             _ => return None,

@@ -11,10 +11,14 @@ use std::{
 
 const REVISION: &str = "0123456789abcdef0123456789abcdef01234567";
 
+/// A hub that does not answer: nothing listens where it should be.
+const NO_HUB: &str = "http://127.0.0.1:9";
+
 /// Runs the real binary with a cache of its own, and with a mirror if one is named.
 fn with_mirror(workshop: &Workshop, mirror: Option<&str>, args: &[&str]) -> Ran {
     let mut command = Command::new(env!("CARGO_BIN_EXE_agon"));
     command.args(args).env("XDG_CACHE_HOME", workshop.path("cache")).env_remove("AGON_MIRROR");
+    command.env("HF_ENDPOINT", NO_HUB).env("HF_HOME", workshop.path("hf")).env_remove("HF_TOKEN");
     command.envs(mirror.map(|mirror| ("AGON_MIRROR", mirror)));
     let Output { status, stdout, stderr } = command.output().unwrap();
     Ran {
