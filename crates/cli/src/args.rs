@@ -2,8 +2,8 @@
 
 mod chain;
 mod data;
-mod hub;
 mod node;
+mod transfer;
 mod wallet;
 
 pub use chain::{
@@ -15,8 +15,8 @@ pub use data::{
     DataArgs, DataCommand, DataInfoArgs, DataMirrorArgs, DataPinArgs, DataRowArgs, DataSampleArgs,
     DataTokenizerArgs, TokenizerKind,
 };
-pub use hub::{DownloadArgs, HubArgs, UploadArgs};
 pub use node::NodeArgs;
+pub use transfer::{DownloadArgs, PlaceArgs, UploadArgs};
 pub use wallet::{
     CreateWalletArgs, ImportWalletArgs, ListWalletsArgs, WalletArgs, WalletCommand,
     WalletCommandArgs,

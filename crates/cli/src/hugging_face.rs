@@ -1,7 +1,7 @@
 //! The environment of Hugging Face's tools: where the hub is, and who we are there.
 
 use crate::{
-    args::HubArgs,
+    args::PlaceArgs,
     failure::{HintExt as _, Interrupted, hinted},
 };
 use anyhow::Context as _;
@@ -32,7 +32,7 @@ pub fn patient_client(endpoint: Option<&str>, patience: Patience) -> anyhow::Res
 }
 
 /// What the repo holds.
-pub fn kind(args: &HubArgs) -> RepoKind {
+pub fn kind(args: &PlaceArgs) -> RepoKind {
     if args.dataset { RepoKind::Dataset } else { RepoKind::Model }
 }
 

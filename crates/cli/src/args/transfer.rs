@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 /// How to reach a hub.
 #[derive(Debug, Args)]
-pub struct HubArgs {
+pub struct PlaceArgs {
     /// Address of the hub; without it HF_ENDPOINT, or https://huggingface.co. The token is that of
     /// HF_TOKEN, or of the file where `hf auth login` keeps it.
     #[arg(long, value_name = "URL")]
@@ -37,7 +37,7 @@ pub struct UploadArgs {
     pub message: String,
     /// The hub.
     #[command(flatten)]
-    pub hub: HubArgs,
+    pub hub: PlaceArgs,
 }
 
 /// Options of `agon download`.
@@ -53,5 +53,5 @@ pub struct DownloadArgs {
     pub dir: PathBuf,
     /// The hub.
     #[command(flatten)]
-    pub hub: HubArgs,
+    pub hub: PlaceArgs,
 }
