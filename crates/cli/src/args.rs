@@ -1,8 +1,10 @@
 //! The command line: one struct per command, every option with its meaning.
 
 mod chain;
+mod data;
 mod hub;
 mod node;
+mod transfer;
 mod wallet;
 
 pub use chain::{
@@ -10,8 +12,13 @@ pub use chain::{
     RegisterArgs, SetArgs, SetWeightsArgs, SignArgs, StakeArgs, StateArgs, SubnetCommand,
     TransferArgs,
 };
+pub use data::{
+    DataArgs, DataCommand, DataInfoArgs, DataMirrorArgs, DataPinArgs, DataRowArgs, DataSampleArgs,
+    DataTokenizerArgs, TokenizerKind,
+};
 pub use hub::HubArgs;
 pub use node::NodeArgs;
+pub use transfer::{DownloadArgs, PlaceArgs, UploadArgs};
 pub use wallet::{
     CreateWalletArgs, ImportWalletArgs, ListWalletsArgs, WalletArgs, WalletCommand,
     WalletCommandArgs,
@@ -40,9 +47,11 @@ const EXAMPLES: &str = "Examples:
   agon check --model DIR --competition tiny    what a validator would say of a model
   agon evaluate --model DIR --text FILE --tokenizer tokenizer.json --sequence-length 128
   agon sample --competition tiny --block-hash 0x…   the documents of a round, by anyone
+  agon data sample FOLDER --documents 5        rows of parquet files, few of their bytes read
   agon score round.json                        losses to wins, win rates and weights
   agon node --block-time 250ms                 a chain of your own, for Bittensor's clients too
   agon hub --dir models                        a model hub of your own, for Hugging Face's clients
+  agon upload my-model/ alice/my-model         publish a folder on a hub
   agon wallet create --wallet miner            keys, in the files of Bittensor's wallets
   agon chain metagraph --netuid 1              who has which slot, stake and incentive";
 
@@ -61,12 +70,18 @@ pub enum Command {
     Check(CheckArgs),
     /// Show the documents and batches that a block hash selects.
     Sample(SampleArgs),
+    /// Look at datasets, pin them for a competition, and keep a reserve of them.
+    Data(DataArgs),
     /// Run a chain on this machine, for several processes or machines to share.
     Node(NodeArgs),
     /// Run a hub for models and datasets on this machine, for Hugging Face's clients.
     Hub(HubArgs),
     /// Read and call a chain: this machine's, or Bittensor's.
     Chain(ChainArgs),
+    /// Publish a folder on a hub.
+    Upload(UploadArgs),
+    /// Fetch what is published on a hub.
+    Download(DownloadArgs),
     /// Make, import and list keys.
     Wallet(WalletCommandArgs),
 }
@@ -126,7 +141,8 @@ pub struct YumaArgs {
 #[command(after_help = "Examples:
   agon evaluate --model DIR --tokens tokens.json --json
   agon evaluate --model DIR --text book.txt --tokenizer tokenizer.json --sequence-length 1024
-  agon evaluate --model DIR --tokens tokens.json --memory-limit 4GiB")]
+  agon evaluate --model DIR --tokens tokens.json --memory-limit 4GiB
+  agon evaluate --model DIR --tokens tokens.json --device cuda")]
 pub struct EvaluateArgs {
     /// Folder with `config.json` and `model.safetensors`.
     #[arg(long, value_name = "DIR")]
@@ -147,9 +163,9 @@ pub struct EvaluateArgs {
     /// Threads; the losses are the same for any number.
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,
-    /// Sequences computed together; the losses are the same for any number.
-    #[arg(long, value_name = "N", default_value_t = 4)]
-    pub batch: usize,
+    /// Sequences computed together, 4 unless a GPU is used; the losses are the same for any number.
+    #[arg(long, value_name = "N")]
+    pub batch: Option<usize>,
     /// Give the loss of every token.
     #[arg(long)]
     pub per_token: bool,
@@ -157,9 +173,34 @@ pub struct EvaluateArgs {
     /// layer by layer while it is computed. The losses are the same.
     #[arg(long, value_name = "SIZE")]
     pub memory_limit: Option<ByteSize>,
+
+    /// `cpu`, or `cuda` or `cuda:N` for an NVIDIA GPU, which is fast and rounds to BF16: an
+    /// estimate, never a verdict.
+    #[arg(long, value_name = "DEVICE", default_value = "cpu", value_parser = device)]
+    pub device: Device,
     /// Print JSON on stdout.
     #[arg(long)]
     pub json: bool,
+}
+
+/// Where a model is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Device {
+    /// The processor.
+    Cpu,
+    /// The NVIDIA GPU of this number.
+    Cuda(usize),
+}
+
+/// `cpu`, `cuda` or `cuda:N`.
+fn device(text: &str) -> Result<Device, String> {
+    let ordinal = match text.split_once(':') {
+        None if text == "cpu" => return Ok(Device::Cpu),
+        None if text == "cuda" => Some(0),
+        Some(("cuda", number)) => number.parse().ok(),
+        _ => None,
+    };
+    ordinal.map(Device::Cuda).ok_or_else(|| "expected `cpu`, `cuda` or `cuda:N`".to_owned())
 }
 
 /// Options of `agon check`.
@@ -196,6 +237,9 @@ pub struct SampleArgs {
     /// Hash of the block that seeds the round, 64 hexadecimal digits.
     #[arg(long, value_name = "HEX")]
     pub block_hash: String,
+    /// Number of that block; counts where rounds in a row must share no row of a pinned dataset.
+    #[arg(long, value_name = "N")]
+    pub block: Option<u64>,
     /// Print JSON on stdout.
     #[arg(long)]
     pub json: bool,

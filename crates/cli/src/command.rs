@@ -2,12 +2,15 @@
 
 mod chain;
 mod check;
+mod data;
 mod demo;
+mod download;
 mod evaluate;
 mod hub;
 mod node;
 mod sample;
 mod score;
+mod upload;
 mod wallet;
 mod yuma;
 
@@ -23,9 +26,12 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Evaluate(args) => evaluate::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Sample(args) => sample::run(&args),
+        Command::Data(args) => data::run(&args),
         Command::Node(args) => node::run(&args),
         Command::Hub(args) => hub::run(&args),
         Command::Chain(args) => chain::run(&args),
+        Command::Upload(args) => upload::run(&args),
+        Command::Download(args) => download::run(&args),
         Command::Wallet(args) => wallet::run(&args),
     }
 }

@@ -1,8 +1,8 @@
 //! What `--competition NAME` means: the rules, and where they say so the text and its tokenizer.
 
-use crate::{failure::HintExt as _, input};
+use crate::{data_files, failure::HintExt as _, input};
 use anyhow::Context as _;
-use dataset::{FilesSource, GeneratedSource, Source, Tokenizer};
+use dataset::{FilesSource, GeneratedSource, PinnedSource, Source, Tokenizer};
 use protocol::{
     Competition, Digest,
     competition::{DatasetRules, TokenizerRules},
@@ -49,7 +49,8 @@ fn file(name: &str) -> Option<PathBuf> {
     (!is_known && (is_path || Path::new(name).is_file())).then(|| PathBuf::from(name))
 }
 
-fn source(competition: &Competition) -> anyhow::Result<Arc<dyn Source>> {
+/// The text that a competition names.
+pub fn source(competition: &Competition) -> anyhow::Result<Arc<dyn Source>> {
     match &competition.dataset {
         DatasetRules::Generated { world } => Ok(Arc::new(GeneratedSource::new(*world))),
         DatasetRules::Files { path, sha256 } => {
@@ -57,7 +58,14 @@ fn source(competition: &Competition) -> anyhow::Result<Arc<dyn Source>> {
             expect_digest(path, *sha256, source.digest())?;
             Ok(Arc::new(source))
         }
-        DatasetRules::Hub { repo, .. } => on_a_hub(competition, "text", repo),
+        DatasetRules::Hub(dataset) => match &dataset.revision {
+            Some(revision) if !dataset.configs.is_empty() => {
+                let files = data_files::open(&dataset.repo, &revision.to_string(), None)?;
+                let source = PinnedSource::new(dataset.clone(), files, data_files::footers());
+                Ok(Arc::new(with_own_hint(source)?))
+            }
+            _ => on_a_hub(competition, "text", &dataset.repo),
+        },
     }
 }
 
@@ -68,7 +76,17 @@ fn tokenizer(
 ) -> anyhow::Result<Tokenizer> {
     let (vocabulary, pinned) = match &competition.text.tokenizer {
         TokenizerRules::Trained { vocabulary, sha256 } => (*vocabulary, *sha256),
-        TokenizerRules::Hub { repo, .. } => return on_a_hub(competition, "tokenizer", repo),
+        TokenizerRules::File { path, vocabulary, end_of_text, sha256 } => {
+            let path = file.map_or(PathBuf::from(path), |file| file.with_file_name(path));
+            return from_file(&path, *sha256, *vocabulary, *end_of_text);
+        }
+        TokenizerRules::Hub { repo, vocabulary, end_of_text, sha256 } => {
+            let beside = file.map(|file| file.with_file_name(TOKENIZER_FILE));
+            return match (beside.filter(|path| path.is_file()), sha256) {
+                (Some(path), Some(sha256)) => from_file(&path, *sha256, *vocabulary, *end_of_text),
+                _ => on_a_hub(competition, "tokenizer", repo),
+            };
+        }
     };
     let beside = file.map(|file| file.with_file_name(TOKENIZER_FILE));
     if let Some(path) = beside.filter(|path| pinned.is_some() && path.is_file()) {
@@ -77,6 +95,23 @@ fn tokenizer(
     let tokenizer = with_own_hint(Tokenizer::train(source, vocabulary))?;
     let name = format!("the tokenizer of competition {}", competition.name);
     expect_digest(&name, pinned, tokenizer.digest())?;
+    Ok(tokenizer)
+}
+
+/// The pinned tokenizer in a file, with the vocabulary that the competition says.
+fn from_file(
+    path: &Path,
+    sha256: Digest,
+    vocabulary: usize,
+    end_of_text: u32,
+) -> anyhow::Result<Tokenizer> {
+    let tokenizer = with_own_hint(Tokenizer::load(path, Some(sha256), Some(end_of_text)))?;
+    let found = tokenizer.vocabulary();
+    anyhow::ensure!(
+        found == vocabulary,
+        "`{}` has {found} tokens, the competition says {vocabulary}",
+        path.display()
+    );
     Ok(tokenizer)
 }
 

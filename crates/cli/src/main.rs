@@ -6,7 +6,9 @@
 mod args;
 mod command;
 mod competition_file;
+mod data_files;
 mod failure;
+mod hugging_face;
 mod input;
 mod plug;
 mod terminal;

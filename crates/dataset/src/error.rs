@@ -58,6 +58,66 @@ pub enum Error {
         detail: String,
     },
 
+    /// A file is not parquet, or not as we read it.
+    #[error("`{name}` cannot be read as parquet: {detail}")]
+    NotParquet {
+        /// The file.
+        name: String,
+        /// What is wrong.
+        detail: String,
+    },
+
+    /// A file is not the one that is pinned.
+    #[error("`{name}` is not the file that is pinned: {detail}")]
+    NotPinned {
+        /// The file.
+        name: String,
+        /// What differs.
+        detail: String,
+    },
+
+    /// A place that holds files did not answer as it should.
+    #[error("`{place}` cannot be read: {detail}")]
+    Unreachable {
+        /// The place, such as an address.
+        place: String,
+        /// What happened.
+        detail: String,
+        /// Whether the same call may succeed later.
+        is_transient: bool,
+    },
+
+    /// A mirror lacks what is asked for.
+    #[error("the mirror `{}` has not {what}", path.display())]
+    NotMirrored {
+        /// The folder of the mirror.
+        path: PathBuf,
+        /// What it lacks.
+        what: String,
+    },
+
+    /// The rules of a dataset cannot be drawn by.
+    #[error("text cannot be drawn from `{repo}`: {detail}")]
+    NotDrawable {
+        /// The repo.
+        repo: String,
+        /// What is missing.
+        detail: String,
+    },
+
+    /// No row has this name.
+    #[error("`{0}` names no row of the dataset")]
+    NoRow(String),
+
+    /// No ready-made definition has this name.
+    #[error("no dataset is called `{name}`; there are: {known}")]
+    NoDefinition {
+        /// The name.
+        name: String,
+        /// Those there are.
+        known: String,
+    },
+
     /// The files are too large or too many to hold.
     #[error("`{}` has more than {limit}", path.display())]
     TooMuchText {
@@ -138,6 +198,7 @@ impl Error {
             Self::Io { source, .. } => {
                 matches!(source.kind(), Interrupted | ResourceBusy | TimedOut | WouldBlock)
             }
+            Self::Unreachable { is_transient, .. } => *is_transient,
             _ => false,
         }
     }
@@ -146,7 +207,7 @@ impl Error {
     pub fn hint(&self) -> Option<&'static str> {
         Some(match self {
             Self::NoTextFiles { .. } => {
-                "files are read that end in .txt, .md, .jsonl, .ndjson or .json-lines"
+                "files are read that end in .txt, .md, .jsonl, .ndjson, .json-lines or .parquet"
             }
             Self::NotUtf8 { .. } => "convert it with `iconv -f LATIN1 -t UTF-8`, or leave it out",
             Self::NotJsonl { .. } => "each line must look like {\"text\": \"…\"}",
@@ -154,6 +215,12 @@ impl Error {
             Self::TooLittleText { .. } => "give at least 30 kilobytes of different text",
             Self::SourceTooSmall { .. } => "give more text, or take fewer or shorter sequences",
             Self::DigestMismatch { .. } => "restore the original content, or set up a new network",
+            Self::NotPinned { .. } => "the file has changed, or the competition pins another one",
+            Self::Unreachable { .. } => {
+                "set HF_ENDPOINT to a hub that has it, or AGON_MIRROR to a mirror of it"
+            }
+            Self::NotMirrored { .. } => "complete it with `agon data mirror`",
+            Self::NoDefinition { .. } => "the path of a file or a folder works as well",
             _ => return None,
         })
     }

@@ -3,17 +3,26 @@
 //! A [`Source`] holds documents; [`sample::sample`] draws some with a seed, a [`Tokenizer`] turns
 //! them into tokens, and [`pack::batches`] cuts the tokens into sequences of equal length.
 
+pub mod definition;
 pub mod error;
+#[cfg(test)]
+mod json_suite;
+pub mod mirror;
 pub mod pack;
+pub mod remote;
 pub mod sample;
 pub mod source;
+pub mod table;
 pub mod tokenizer;
+mod whole;
 
 pub use error::Error;
-pub use source::{FilesSource, GeneratedSource};
+pub use mirror::Mirror;
+pub use remote::RangeRead;
+pub use source::{FilesSource, GeneratedSource, PinnedSource};
 pub use tokenizer::Tokenizer;
 
-use protocol::Digest;
+use protocol::{Digest, Seed};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -41,7 +50,7 @@ impl fmt::Display for Split {
 pub struct Document {
     /// Where it came from, such as `generated:1/evaluation/17`; enough to find it again.
     pub id: String,
-    /// The text, UTF-8, never empty.
+    /// The text, UTF-8; empty only where a row of a pinned dataset has none.
     pub text: String,
     /// Information content in nats under the true distribution, where that is known.
     pub entropy_nats: Option<f64>,
@@ -67,11 +76,40 @@ pub trait Source: Send + Sync {
 
     /// The document at `index`, below `n_documents`.
     fn document(&self, split: Split, index: u64) -> Result<Document, Error>;
+
+    /// Documents of a split in the order of a draw, none twice; the same on every machine.
+    ///
+    /// Every document equally often at every place, unless the source says otherwise.
+    fn draw(
+        &self,
+        split: Split,
+        lot: Lot,
+    ) -> Box<dyn Iterator<Item = Result<Document, Error>> + '_> {
+        let indices = sample::Draw::new(lot.seed, self.n_documents(split));
+        Box::new(indices.map(move |index| self.document(split, index)))
+    }
+}
+
+/// Which of many draws: its randomness, and its place in their sequence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lot {
+    /// Where all chance of the draw comes from.
+    pub seed: Seed,
+    /// Its number; sources may promise that draws in a row share no document.
+    pub turn: u64,
+}
+
+impl From<Seed> for Lot {
+    /// A draw that stands alone.
+    fn from(seed: Seed) -> Self {
+        Self { seed, turn: 0 }
+    }
 }
 
 /// Sequences of tokens that a loss is averaged over (the batch d of equation 1).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Batch {
-    /// Sequences of equal length; every token after the first of each is predicted.
+    /// Sequences, of equal length where they are packed; every token after the first of each is
+    /// predicted.
     pub sequences: Vec<Vec<u32>>,
 }

@@ -1,7 +1,7 @@
 //! Cutting streams of documents into sequences of equal length.
 
-use crate::{Batch, Document, Error, Source, Split, Tokenizer, sample::Draw};
-use protocol::{Digest, Seed};
+use crate::{Batch, Document, Error, Lot, Source, Split, Tokenizer};
+use protocol::{Digest, competition::Packing};
 
 mod training;
 
@@ -22,6 +22,8 @@ pub struct PackRules {
     pub n_batches: usize,
     /// Sequences per batch.
     pub sequences_per_batch: usize,
+    /// Whether sequences are pieces of one stream, or documents.
+    pub packing: Packing,
 }
 
 /// What a round measures on.
@@ -52,34 +54,46 @@ impl Round {
 
 /// Draws documents of the evaluation split until the batches are full.
 ///
-/// The tokens of the documents, each followed by one end of text, form one stream; the batches are
-/// its first `n_batches` x `sequences_per_batch` pieces of `sequence_length`. No document is drawn
-/// twice.
+/// Packed, the tokens of the documents, each followed by one end of text, form one stream; the
+/// batches are its first `n_batches` x `sequences_per_batch` pieces of `sequence_length`. Per
+/// document, each sequence is one document with its end of text, cut at `sequence_length`; nothing
+/// is padded. No document is drawn twice.
 pub fn batches(
     source: &dyn Source,
     tokenizer: &Tokenizer,
-    seed: Seed,
+    lot: impl Into<Lot>,
     rules: PackRules,
 ) -> Result<Round, Error> {
     let needed = n_tokens_needed(rules)?;
-    let mut documents = Vec::new();
-    let mut stream = Vec::with_capacity(needed);
-    for index in Draw::new(seed, source.n_documents(Split::Evaluation)) {
-        let document = source.document(Split::Evaluation, index)?;
-        stream.extend(tokens_of(tokenizer, &document)?);
+    let n_sequences = needed / rules.sequence_length;
+    let (mut documents, mut sequences) = (Vec::new(), Vec::new());
+    let (mut stream, mut n_tokens) = (Vec::new(), 0);
+    for document in source.draw(Split::Evaluation, lot.into()) {
+        let document = document?;
+        let mut tokens = tokens_of(tokenizer, &document)?;
+        n_tokens += tokens.len();
+        match rules.packing {
+            Packing::Packed => {
+                stream.append(&mut tokens);
+                cut(&mut stream, rules.sequence_length, &mut sequences);
+            }
+            // A single token predicts nothing.
+            Packing::PerDocument if tokens.len() < 2 => {}
+            Packing::PerDocument => {
+                tokens.truncate(rules.sequence_length);
+                sequences.push(tokens);
+            }
+        }
         documents.push(document);
-        if stream.len() >= needed {
+        if sequences.len() >= n_sequences {
             break;
         }
     }
-    let n_tokens = stream.len();
-    if n_tokens < needed {
+    if sequences.len() < n_sequences {
         let (corpus, split) = (source.describe(), Split::Evaluation);
         return Err(Error::SourceTooSmall { corpus, split, n_tokens, needed });
     }
-    stream.truncate(needed);
-    let sequences: Vec<Vec<u32>> =
-        stream.chunks_exact(rules.sequence_length).map(<[u32]>::to_vec).collect();
+    sequences.truncate(n_sequences);
     let batches: Vec<Batch> = sequences
         .chunks_exact(rules.sequences_per_batch)
         .map(|sequences| Batch { sequences: sequences.to_vec() })
@@ -91,6 +105,13 @@ pub fn batches(
         batches,
         n_tokens: n_tokens as u64,
     })
+}
+
+/// Moves whole sequences from the front of a stream to the end of `sequences`.
+fn cut(stream: &mut Vec<u32>, sequence_length: usize, sequences: &mut Vec<Vec<u32>>) {
+    let whole = stream.len() - stream.len() % sequence_length;
+    let pieces = stream.drain(..whole).collect::<Vec<u32>>();
+    sequences.extend(pieces.chunks_exact(sequence_length).map(<[u32]>::to_vec));
 }
 
 /// The sequences of some documents packed in order; the incomplete tail is dropped.
@@ -137,7 +158,7 @@ fn check_sequence_length(found: usize) -> Result<(), Error> {
 
 fn n_tokens_needed(rules: PackRules) -> Result<usize, Error> {
     check_sequence_length(rules.sequence_length)?;
-    let PackRules { sequence_length, n_batches, sequences_per_batch } = rules;
+    let PackRules { sequence_length, n_batches, sequences_per_batch, .. } = rules;
     if n_batches == 0 || sequences_per_batch == 0 {
         let expected = "at least 1";
         return Err(Error::OutOfRange { what: "the sequences of a round", found: 0, expected });

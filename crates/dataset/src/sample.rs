@@ -5,7 +5,8 @@ use protocol::{Seed, seed::uniform_below};
 use rand_chacha::{ChaCha20Rng, rand_core::RngCore};
 use std::collections::HashMap;
 
-/// Draws `n` documents of a split uniformly; the same seed gives the same ones on every machine.
+/// Draws `n` documents of a split as [`Source::draw`] does; the same seed gives the same ones on
+/// every machine.
 ///
 /// No document comes twice unless `n` is more than there are; then each round through all of them
 /// has an order of its own.
@@ -20,12 +21,18 @@ pub fn sample(
         let corpus = source.describe();
         return Err(Error::NoDocument { corpus, split, index: 0, n_documents });
     }
-    let mut draw = Draw::new(seed, n_documents);
+    let mut draw = source.draw(split, seed.into());
     let mut documents = Vec::new();
+    let (mut pass, mut n_before) = (0_u64, 0);
     while documents.len() < n {
         match draw.next() {
-            Some(index) => documents.push(source.document(split, index)?),
-            None => draw.start_again(),
+            Some(document) => documents.push(document?),
+            // A source may have rows and still give none of them.
+            None if documents.len() == n_before => break,
+            None => {
+                (pass, n_before) = (pass + 1, documents.len());
+                draw = source.draw(split, seed.derive(&format!("pass {pass}")).into());
+            }
         }
     }
     Ok(documents)
@@ -43,12 +50,6 @@ pub(crate) struct Draw {
 impl Draw {
     pub(crate) fn new(seed: Seed, bound: u64) -> Self {
         Self { rng: seed.stream(), bound, n_drawn: 0, moved: HashMap::new() }
-    }
-
-    /// All indices are to be drawn again, in an order of their own.
-    fn start_again(&mut self) {
-        self.n_drawn = 0;
-        self.moved.clear();
     }
 }
 

@@ -2,6 +2,8 @@
 
 pub mod files;
 pub mod generated;
+pub mod pinned;
 
 pub use files::FilesSource;
 pub use generated::GeneratedSource;
+pub use pinned::PinnedSource;

@@ -1,5 +1,10 @@
 //! Turning text into tokens and back.
 
+mod patterns;
+mod ranks;
+
+pub use ranks::Ranked;
+
 use crate::{Error, Source, Split, sample::Draw};
 use protocol::{Digest, Seed};
 use serde::Deserialize;
@@ -20,7 +25,7 @@ const END_OF_TEXT_NAMES: [&str; 4] = [END_OF_TEXT, "<|end_of_text|>", "</s>", "<
 
 /// Fewest tokens of a trained vocabulary: one per byte, and the end of text.
 pub const VOCABULARY_MIN: usize = 257;
-/// Most tokens of a trained vocabulary.
+/// Most tokens of a vocabulary.
 pub const VOCABULARY_MAX: usize = 1 << 20;
 /// Bytes of text that a tokenizer is trained on, for each token it is to have.
 const TRAINED_BYTES_PER_TOKEN: usize = 1 << 10;
@@ -85,7 +90,8 @@ impl Tokenizer {
     /// Reads a `tokenizer.json`; with `pinned`, its digest must be that.
     ///
     /// The end of text is the token `end_of_text`, or else looked up by its usual names.
-    /// A file whose added tokens leave a gap in the numbers is refused.
+    /// A file whose added tokens leave a gap in the numbers is refused, and so is one with a
+    /// regular expression that no known tokenizer has.
     pub fn load(
         path: &Path,
         pinned: Option<Digest>,
@@ -120,6 +126,9 @@ impl Tokenizer {
 
     fn from_json(name: &str, json: Vec<u8>, end_of_text: Option<u32>) -> Result<Self, Error> {
         let refuse = |detail: String| Error::Tokenizer { name: name.to_owned(), detail };
+        if let Some(detail) = patterns::refused(&json) {
+            return Err(refuse(detail));
+        }
         let mut inner =
             tokenizers::Tokenizer::from_bytes(&json).map_err(|e| refuse(e.to_string()))?;
         if let Some(detail) = renumbered(&inner, &json) {
@@ -131,6 +140,9 @@ impl Tokenizer {
         inner.set_encode_special_tokens(true);
         let greatest = inner.get_vocab(true).into_values().max();
         let vocabulary = greatest.map_or(0, |id| id as usize + 1);
+        if vocabulary > VOCABULARY_MAX {
+            return Err(refuse(format!("it has more than {VOCABULARY_MAX} tokens")));
+        }
         let end_of_text = end_of_text
             .or_else(|| END_OF_TEXT_NAMES.iter().find_map(|name| inner.token_to_id(name)))
             .ok_or_else(|| refuse("no token of it ends a text".to_owned()))?;

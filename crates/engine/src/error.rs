@@ -48,6 +48,10 @@ pub enum Error {
     /// The processor lacks the instruction set that was asked for.
     #[error("this processor has no {0}")]
     NoSuchInstructions(crate::InstructionSet),
+    /// The GPU, or a library of CUDA, is missing or failed.
+    #[cfg(feature = "cuda")]
+    #[error("the GPU cannot be used: {0}")]
+    Gpu(String),
     /// The caller's flag said stop.
     #[error("cancelled")]
     Cancelled,

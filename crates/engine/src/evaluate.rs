@@ -2,6 +2,7 @@
 
 use crate::{
     InstructionSet, Model,
+    arch::Architecture,
     batch::{Batch, WorkSpace},
     error::{Error, Stop, judge, refuse},
     forward::Forward,
@@ -27,7 +28,7 @@ const ROWS_PER_BATCH: usize = 512;
 /// done before another thread has woken up.
 const SHARED_FLOPS_MIN: u64 = 100_000_000;
 /// Shortest sequence that predicts anything.
-const TOKENS_MIN: usize = 2;
+pub(crate) const TOKENS_MIN: usize = 2;
 
 /// How to evaluate. Nothing here changes a loss: it is a function of parameters and tokens.
 #[derive(Clone, Copy)]
@@ -113,13 +114,7 @@ impl Model {
         sequences: &[Vec<u32>],
         options: &EvaluateOptions<'_>,
     ) -> Result<Vec<SequenceLoss>, Stop> {
-        for (index, tokens) in sequences.iter().enumerate() {
-            self.check_tokens(tokens, tokens.len())?;
-            if tokens.len() < TOKENS_MIN {
-                let (n_tokens, n_tokens_min) = (tokens.len(), TOKENS_MIN);
-                return Err(Error::SequenceTooShort { index, n_tokens, n_tokens_min }.into());
-            }
-        }
+        check_sequences(self.architecture(), sequences)?;
         let Some(longest) = sequences.iter().map(Vec::len).max() else { return Ok(Vec::new()) };
         let angles = self.angles(longest)?;
         let is_cancelled = options.is_cancelled();
@@ -177,17 +172,60 @@ impl Model {
 
     /// Refuses the model if it cannot take these tokens in a sequence of `n_positions`.
     pub(crate) fn check_tokens(&self, tokens: &[u32], n_positions: usize) -> Result<(), Reason> {
-        let (vocabulary, context) = (self.vocabulary(), self.context());
-        if let Some(token) = tokens.iter().find(|&&token| token as usize >= vocabulary) {
-            let detail = format!("the token {token} is not in its vocabulary of {vocabulary}");
-            return refuse(VocabularyMismatch, detail);
-        }
-        if n_positions > context {
-            let detail = format!("{n_positions} tokens do not fit its context of {context}");
-            return refuse(VocabularyMismatch, detail);
-        }
-        Ok(())
+        check_tokens(self.architecture(), tokens, n_positions)
     }
+}
+
+/// Refuses a model that cannot take these sequences; one that is too short is our own mistake.
+pub(crate) fn check_sequences(
+    architecture: &Architecture,
+    sequences: &[Vec<u32>],
+) -> Result<(), Stop> {
+    for (index, tokens) in sequences.iter().enumerate() {
+        check_tokens(architecture, tokens, tokens.len())?;
+        if tokens.len() < TOKENS_MIN {
+            let (n_tokens, n_tokens_min) = (tokens.len(), TOKENS_MIN);
+            return Err(Error::SequenceTooShort { index, n_tokens, n_tokens_min }.into());
+        }
+    }
+    Ok(())
+}
+
+fn check_tokens(
+    architecture: &Architecture,
+    tokens: &[u32],
+    n_positions: usize,
+) -> Result<(), Reason> {
+    let Architecture { vocabulary, context, .. } = *architecture;
+    if let Some(token) = tokens.iter().find(|&&token| token as usize >= vocabulary) {
+        let detail = format!("the token {token} is not in its vocabulary of {vocabulary}");
+        return refuse(VocabularyMismatch, detail);
+    }
+    if n_positions > context {
+        let detail = format!("{n_positions} tokens do not fit its context of {context}");
+        return refuse(VocabularyMismatch, detail);
+    }
+    Ok(())
+}
+
+/// The loss of sequence `index` from those of its predicted tokens.
+pub(crate) fn sequence_loss(
+    index: usize,
+    nats: &[f64],
+    per_token: bool,
+) -> Result<SequenceLoss, Stop> {
+    let mean = nats.iter().sum::<f64>() / nats.len() as f64;
+    let cross_entropy = match Loss::new(mean) {
+        Ok(loss) if loss.is_finite() => loss,
+        _ => {
+            let token = nats.iter().position(|nats| !nats.is_finite()).unwrap_or(0) + 1;
+            let detail = format!("the loss of token {token} of sequence {index}");
+            return refuse(NonFiniteLoss, detail);
+        }
+    };
+    let rounded = || nats.iter().map(|&nats| nats as f32).collect();
+    let token_nll = per_token.then(rounded);
+    Ok(SequenceLoss { n_tokens: nats.len(), cross_entropy, token_nll })
 }
 
 /// Which sequences go through the layers together.
@@ -251,26 +289,10 @@ impl Evaluation<'_> {
             results.extend(group.clone().map(|index| {
                 let n = self.sequences[index].len();
                 let nats = rest.split_off(..n).unwrap_or_default();
-                self.sequence_loss(index, &nats[..n - 1])
+                sequence_loss(index, &nats[..n - 1], self.options.per_token)
             }));
         }
         results
-    }
-
-    /// The loss of a sequence from those of its predicted tokens.
-    fn sequence_loss(&self, index: usize, nats: &[f64]) -> Result<SequenceLoss, Stop> {
-        let mean = nats.iter().sum::<f64>() / nats.len() as f64;
-        let cross_entropy = match Loss::new(mean) {
-            Ok(loss) if loss.is_finite() => loss,
-            _ => {
-                let token = nats.iter().position(|nats| !nats.is_finite()).unwrap_or(0) + 1;
-                let detail = format!("the loss of token {token} of sequence {index}");
-                return refuse(NonFiniteLoss, detail);
-            }
-        };
-        let per_token = || nats.iter().map(|&nats| nats as f32).collect();
-        let token_nll = self.options.per_token.then(per_token);
-        Ok(SequenceLoss { n_tokens: nats.len(), cross_entropy, token_nll })
     }
 
     /// Takes groups through the whole model; the loss of a sequence's last row means nothing.

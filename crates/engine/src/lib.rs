@@ -20,6 +20,8 @@ mod arch;
 mod batch;
 mod checkpoint;
 mod config;
+#[cfg(feature = "cuda")]
+mod cuda;
 pub mod error;
 mod evaluate;
 mod forward;
@@ -38,6 +40,8 @@ mod sanity;
 
 pub use arch::architectures;
 pub use checkpoint::Dtype;
+#[cfg(feature = "cuda")]
+pub use cuda::CudaModel;
 pub use error::Error;
 pub use evaluate::{EvaluateOptions, Progress, SequenceLoss};
 pub use health::{Finding, Role, Sabotage, Scan, TensorHealth, scan};

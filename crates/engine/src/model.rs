@@ -251,7 +251,7 @@ fn check_tensors(checkpoint: &Checkpoint, architecture: &Architecture) -> Result
     Ok(())
 }
 
-fn describe(checkpoint: &Checkpoint, architecture: &Architecture) -> Inspection {
+pub(crate) fn describe(checkpoint: &Checkpoint, architecture: &Architecture) -> Inspection {
     let tensors = || checkpoint.tensors.values();
     let mut dtypes: Vec<_> = tensors().map(|tensor| tensor.dtype).collect();
     dtypes.sort_by_key(ToString::to_string);

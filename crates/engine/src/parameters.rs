@@ -14,7 +14,7 @@ use crate::{
         panels::{Panels, widen},
     },
 };
-use reader::Reader;
+pub(crate) use reader::Reader;
 use std::ops::Range;
 
 /// All parameters of a model.

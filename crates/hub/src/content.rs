@@ -176,7 +176,7 @@ pub(crate) fn publishable_files(dir: &Path) -> Result<Vec<(String, PathBuf)>, Er
 }
 
 /// Length and digest of a file's bytes.
-pub(crate) fn digest_of_file(path: &Path) -> Result<(u64, Digest), Error> {
+pub fn digest_of_file(path: &Path) -> Result<(u64, Digest), Error> {
     let mut file = File::open(path).map_err(Error::io("read", path))?;
     copy(&mut file, &mut io::sink(), u64::MAX).map_err(Error::io("read", path))
 }

@@ -63,6 +63,44 @@ pub enum Error {
         /// Bytes that all models may take.
         quota_bytes: u64,
     },
+    /// The address of a hub is none.
+    #[error("`{endpoint}` is no address of a hub: {reason}")]
+    Endpoint {
+        /// What was given.
+        endpoint: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// A token has characters that cannot be sent.
+    #[error("the token for the hub has characters that no token has")]
+    Token,
+    /// The hub does not let us do what we ask for.
+    #[error("the hub does not allow it ({status}): {said}")]
+    Denied {
+        /// 401 or 403.
+        status: u16,
+        /// What it says.
+        said: String,
+    },
+    /// The hub understands what we ask for and refuses it.
+    #[error("the hub refuses it ({status}): {said}")]
+    Refused {
+        /// The status of its answer.
+        status: u16,
+        /// What it says.
+        said: String,
+    },
+    /// The hub sends us somewhere we do not go.
+    #[error("the hub sends us to `{host}`, where we do not go: {reason}")]
+    Redirect {
+        /// Where to.
+        host: String,
+        /// Why we do not.
+        reason: &'static str,
+    },
+    /// The caller wanted no more.
+    #[error("stopped")]
+    Stopped,
     /// The hub cannot be reached or answers nonsense right now.
     #[error("the hub is not available: {0}")]
     Unavailable(String),
@@ -78,7 +116,15 @@ impl Error {
                 Interrupted | QuotaExceeded | ResourceBusy | StorageFull | TimedOut
             ),
             Self::Unavailable(_) | Self::Damaged { .. } | Self::NoRoom { .. } => true,
-            Self::NotPublishable { .. } | Self::NoFile { .. } | Self::TooLarge { .. } => false,
+            Self::NotPublishable { .. }
+            | Self::NoFile { .. }
+            | Self::TooLarge { .. }
+            | Self::Endpoint { .. }
+            | Self::Token
+            | Self::Denied { .. }
+            | Self::Refused { .. }
+            | Self::Redirect { .. }
+            | Self::Stopped => false,
         }
     }
 

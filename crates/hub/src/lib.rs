@@ -3,6 +3,7 @@
 //! [`Hub`] is what services see. A revision never changes: who reads it gets exactly the bytes
 //! that were published, or an error.
 
+pub mod client;
 pub mod content;
 pub mod dev;
 pub mod error;
@@ -10,6 +11,7 @@ pub mod faulty;
 pub mod intake;
 pub mod store;
 
+pub use client::{ClientOptions, HubClient};
 pub use dev::DevHub;
 pub use error::Error;
 pub use faulty::FaultyHub;

@@ -2,6 +2,9 @@
 
 mod builtin;
 mod check;
+mod pinned;
+
+pub use pinned::{DatasetConfig, DrawRules, HubDataset, PinnedFile};
 
 use crate::{CompetitionId, Digest, Error};
 use serde::{Deserialize, Serialize};
@@ -137,15 +140,35 @@ pub struct TextRules {
     pub tokenizer: TokenizerRules,
     /// Tokens per sequence; each sequence predicts one token fewer.
     pub sequence_length: usize,
+    /// How documents become sequences.
+    #[serde(default, skip_serializing_if = "Packing::is_default")]
+    pub packing: Packing,
+}
+
+/// How documents become sequences.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Packing {
+    /// One stream of all documents, each followed by one end of text, cut into equal pieces.
+    #[default]
+    Packed,
+    /// One document per sequence, as in the paper's time: cut at the length, never padded.
+    PerDocument,
+}
+
+impl Packing {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 impl TextRules {
     /// Number of tokens, special ones included.
     pub fn vocabulary(&self) -> usize {
         match &self.tokenizer {
-            TokenizerRules::Trained { vocabulary, .. } | TokenizerRules::Hub { vocabulary, .. } => {
-                *vocabulary
-            }
+            TokenizerRules::Trained { vocabulary, .. }
+            | TokenizerRules::Hub { vocabulary, .. }
+            | TokenizerRules::File { vocabulary, .. } => *vocabulary,
         }
     }
 }
@@ -172,6 +195,17 @@ pub enum TokenizerRules {
         /// Digest of the `tokenizer.json`; absent until an organiser has pinned it.
         sha256: Option<Digest>,
     },
+    /// A `tokenizer.json` that lies beside the competition file, or anywhere on the machine.
+    File {
+        /// The file; a relative path starts at the folder of the competition file.
+        path: String,
+        /// Number of tokens, special ones included.
+        vocabulary: usize,
+        /// The token that ends a document.
+        end_of_text: u32,
+        /// Digest of the `tokenizer.json`.
+        sha256: Digest,
+    },
 }
 
 /// Where fresh text comes from.
@@ -191,14 +225,7 @@ pub enum DatasetRules {
         sha256: Option<Digest>,
     },
     /// A dataset on a hub.
-    Hub {
-        /// Repo, such as `HuggingFaceFW/fineweb-edu-score-2`.
-        repo: String,
-        /// Column that holds the text.
-        text_column: String,
-        /// Revision of the repo; absent until an organiser has pinned it.
-        revision: Option<crate::Revision>,
-    },
+    Hub(HubDataset),
 }
 
 /// How much is measured in a round, and when rounds are.

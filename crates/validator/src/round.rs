@@ -7,7 +7,10 @@ use crate::{
 };
 use anyhow::Context as _;
 use chain::Head;
-use dataset::pack::{self, PackRules, Round as Text};
+use dataset::{
+    Lot,
+    pack::{self, PackRules, Round as Text},
+};
 use protocol::{
     AccountId, Block, BlockHash, Digest, Outcome, Reason, Seed, Uid,
     loss::{mean, perplexity},
@@ -96,7 +99,7 @@ impl Validator {
         let pool = self.pool(&contest, candidates);
 
         // 2.3.1: fresh text, the same for everybody who knows the block hash.
-        let text = contest.draw(seed.hash).context("cannot draw evaluation text")?;
+        let text = contest.draw(seed.block, seed.hash).context("cannot draw evaluation text")?;
         watch(Event::RoundStarted { n_models: pool.len(), n_batches: text.batches.len() });
 
         // 2.3.2: the losses of every model on every batch.
@@ -358,12 +361,16 @@ impl Contest {
     }
 
     /// The evaluation text of the round that a block seeds: the same for everybody.
-    pub fn draw(&self, block_hash: BlockHash) -> Result<Text, dataset::Error> {
+    pub fn draw(&self, block: Block, block_hash: BlockHash) -> Result<Text, dataset::Error> {
         let rules = PackRules {
             sequence_length: self.competition.text.sequence_length,
             n_batches: self.competition.evaluation.n_batches,
             sequences_per_batch: self.competition.evaluation.sequences_per_batch,
+            packing: self.competition.text.packing,
         };
-        pack::batches(&*self.source, &self.tokenizer, self.seed(block_hash), rules)
+        // Rounds in a row have numbers in a row.
+        let turn = block.0 / self.competition.evaluation.blocks_per_round.max(1);
+        let lot = Lot { seed: self.seed(block_hash), turn };
+        pack::batches(&*self.source, &self.tokenizer, lot, rules)
     }
 }

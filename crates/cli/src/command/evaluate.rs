@@ -1,5 +1,7 @@
 //! `agon evaluate`: the loss of a model on tokens or text.
 
+mod device;
+
 use crate::{
     args::EvaluateArgs,
     competition_file::with_own_hint,
@@ -9,7 +11,8 @@ use crate::{
 };
 use anyhow::ensure;
 use dataset::{Document, Tokenizer, pack};
-use engine::{EvaluateOptions, Inspection, LoadOptions, Model, Progress, SequenceLoss};
+use device::Loaded;
+use engine::{EvaluateOptions, Inspection, LoadOptions, Progress, SequenceLoss};
 use indicatif::HumanCount;
 use protocol::{Loss, loss::perplexity};
 use serde::{Deserialize, Serialize};
@@ -47,6 +50,9 @@ struct Report {
     threads: usize,
     /// Whether the parameters were read layer by layer.
     streamed: bool,
+    /// Name of the GPU that the losses come from, which then are rounded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gpu: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -61,7 +67,7 @@ struct Sequence {
 /// Measures a model and prints its losses.
 pub fn run(args: &EvaluateArgs) -> anyhow::Result<ExitCode> {
     let n_threads = n_threads(args)?;
-    ensure!(args.batch > 0, "`--batch` is 0: at least one sequence is computed at a time");
+    ensure!(args.batch != Some(0), "`--batch` is 0: at least one sequence is computed at a time");
     let stop = terminal::stop_on_signal()?;
     let sequences = sequences(args)?;
     let model = load(args, &stop)?;
@@ -119,7 +125,7 @@ fn sequences(args: &EvaluateArgs) -> anyhow::Result<Vec<Vec<u32>>> {
 }
 
 /// The model in a folder; one that is refused is an error with the code of its reason.
-fn load(args: &EvaluateArgs, stop: &AtomicBool) -> anyhow::Result<Model> {
+fn load(args: &EvaluateArgs, stop: &AtomicBool) -> anyhow::Result<Loaded> {
     let bar = PatientBar::new("{bar:40} {percent} %  {msg}  {eta} left")?;
     let progress = |n_done: usize, n_layers: usize| {
         bar.set(n_done as u64, n_layers as u64, || format!("{n_done} of {n_layers} layers loaded"));
@@ -130,16 +136,20 @@ fn load(args: &EvaluateArgs, stop: &AtomicBool) -> anyhow::Result<Model> {
         cancelled: Some(stop),
         ..LoadOptions::default()
     };
-    let model = Model::load_with(&args.model, &engine::no_limits(), &options);
+    let model = Loaded::load(&args.model, args.device, &options);
     bar.finish();
-    let model = model.map_err(own_fault)?;
-    model.map_err(|reason| anyhow::anyhow!("model `{}` is refused: {reason}", args.model.display()))
+    model?
+        .map_err(|reason| anyhow::anyhow!("model `{}` is refused: {reason}", args.model.display()))
 }
 
 /// A cancelled call is no failure, and too low a limit has a mend.
 fn own_fault(error: engine::Error) -> anyhow::Error {
     match error {
         engine::Error::Cancelled => Interrupted.into(),
+        #[cfg(feature = "cuda")]
+        engine::Error::Gpu(_) => {
+            hinted(error, "the CPU measures every model: leave `--device` out")
+        }
         engine::Error::MemoryLimit { .. } => {
             hinted(error, "give a larger --memory-limit, fewer threads or shorter sequences")
         }
@@ -168,7 +178,7 @@ fn check_tokens(sequences: &[Vec<u32>], model: &Inspection) -> anyhow::Result<()
 
 /// Losses in the order of the sequences, and the seconds that they took.
 fn measure(
-    model: &Model,
+    model: &Loaded,
     sequences: &[Vec<u32>],
     (args, threads): (&EvaluateArgs, usize),
     stop: &AtomicBool,
@@ -191,7 +201,7 @@ fn measure(
     };
     let options = EvaluateOptions {
         threads,
-        sequences_per_batch: args.batch,
+        sequences_per_batch: args.batch.unwrap_or(model.batch()),
         per_token: args.per_token,
         progress: Some(&progress),
         cancelled: Some(stop),
@@ -199,16 +209,16 @@ fn measure(
     };
     let losses = model.evaluate(sequences, &options);
     bar.finish();
-    let losses = losses.map_err(own_fault)?;
-    let losses = losses.map_err(|reason| {
+    let losses = losses?.map_err(|reason| {
         anyhow::anyhow!("model `{}` is refused: {reason}", args.model.display())
     })?;
     Ok((losses, started.elapsed().as_secs_f64()))
 }
 
 impl Report {
-    fn new(losses: Vec<SequenceLoss>, seconds: f64, model: &Model, threads: usize) -> Self {
+    fn new(losses: Vec<SequenceLoss>, seconds: f64, model: &Loaded, threads: usize) -> Self {
         let streamed = model.is_streamed();
+        let gpu = model.gpu().map(ToString::to_string);
         let model = model.inspection();
         let n_tokens: usize = losses.iter().map(|loss| loss.n_tokens).sum();
         let mean_cross_entropy = plug::mean_cross_entropy(&losses);
@@ -221,6 +231,7 @@ impl Report {
             architecture: model.architecture.clone(),
             threads,
             streamed,
+            gpu,
             sequences: losses.into_iter().map(Sequence::from).collect(),
         }
     }
@@ -240,7 +251,12 @@ impl Report {
         writeln!(text, "cross-entropy  {:.6} nats per token", self.mean_cross_entropy.value())?;
         writeln!(text, "perplexity     {:.6}", self.perplexity.value())?;
         let (speed, threads) = (self.tokens_per_second, self.threads);
-        writeln!(text, "speed          {speed:.0} tokens per second on {threads} threads")?;
+        let threads = format!("{threads} threads");
+        let on = self.gpu.as_ref().unwrap_or(&threads);
+        writeln!(text, "speed          {speed:.0} tokens per second on {on}")?;
+        if self.gpu.is_some() {
+            writeln!(text, "exactness      rounded to BF16; only the CPU's losses are a verdict")?;
+        }
         if let Some(bytes) = self.peak_memory_bytes {
             writeln!(text, "memory         {} MiB at most", bytes >> 20)?;
         }

@@ -7,7 +7,7 @@ use crate::{
     terminal::{self, print_json},
 };
 use dataset::{Batch, Document, Tokenizer, pack};
-use protocol::{BlockHash, Digest};
+use protocol::{Block, BlockHash, Digest, competition::DatasetRules};
 use serde::Serialize;
 use std::{fmt::Write as _, process::ExitCode};
 use validator::Contest;
@@ -56,7 +56,7 @@ pub fn run(args: &SampleArgs) -> anyhow::Result<ExitCode> {
     let block_hash: BlockHash =
         args.block_hash.parse().hint("such as 0x and 64 of the digits 0 to 9 and a to f")?;
     let contest = competition_file::contest(&args.competition)?;
-    let sample = Sample::draw(&contest, block_hash)?;
+    let sample = Sample::draw(&contest, block(args, &contest)?, block_hash)?;
     if args.json {
         print_json(&sample)?;
     } else {
@@ -65,9 +65,24 @@ pub fn run(args: &SampleArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// The block of the round; a person need not name it where it does not matter.
+fn block(args: &SampleArgs, contest: &Contest) -> anyhow::Result<Block> {
+    let matters = match &contest.competition.dataset {
+        DatasetRules::Hub(dataset) => dataset.draw.rounds_apart > 1,
+        _ => false,
+    };
+    match args.block {
+        None if matters => {
+            Err(anyhow::anyhow!("which rows may be drawn depends on the number of the block"))
+                .hint("name it with --block")
+        }
+        block => Ok(Block(block.unwrap_or(0))),
+    }
+}
+
 impl Sample {
-    fn draw(contest: &Contest, block_hash: BlockHash) -> anyhow::Result<Self> {
-        let round = with_own_hint(contest.draw(block_hash))?;
+    fn draw(contest: &Contest, block: Block, block_hash: BlockHash) -> anyhow::Result<Self> {
+        let round = with_own_hint(contest.draw(block, block_hash))?;
         let optimum_perplexity = round.optimum_perplexity();
         let batch = |batch| DrawnBatch::new(batch, &contest.tokenizer);
         Ok(Self {

@@ -3,6 +3,7 @@
 use super::*;
 use crate::{FilesSource, GeneratedSource};
 use proptest::prelude::*;
+use protocol::Seed;
 use std::sync::{Arc, LazyLock};
 
 static SOURCE: LazyLock<Arc<GeneratedSource>> = LazyLock::new(|| Arc::new(GeneratedSource::new(1)));
@@ -29,7 +30,8 @@ impl Source for Listed {
 }
 
 fn rules(sequence_length: usize, n_batches: usize, sequences_per_batch: usize) -> PackRules {
-    PackRules { sequence_length, n_batches, sequences_per_batch }
+    let packing = Packing::Packed;
+    PackRules { sequence_length, n_batches, sequences_per_batch, packing }
 }
 
 fn seed() -> Seed {
@@ -73,6 +75,25 @@ fn the_optimum_is_the_entropy_per_token_of_the_documents() {
     let unknown = Listed(vec!["one two three".repeat(20)]);
     let round = batches(&unknown, &TOKENIZER, seed(), rules(4, 1, 1)).unwrap();
     assert_eq!(round.optimum_perplexity(), None);
+}
+
+#[test]
+fn per_document_each_sequence_is_one_document_cut_and_never_padded() {
+    let per_document = PackRules { packing: Packing::PerDocument, ..rules(200, 3, 4) };
+    let round = batches(&**SOURCE, &TOKENIZER, seed(), per_document).unwrap();
+    assert_eq!((round.documents.len(), round.batches.len()), (12, 3));
+    let sequences = round.batches.iter().flat_map(|batch| &batch.sequences);
+    for (sequence, document) in sequences.zip(&round.documents) {
+        let mut tokens = TOKENIZER.encode(&document.text).unwrap();
+        tokens.push(TOKENIZER.end_of_text());
+        tokens.truncate(200);
+        assert_eq!(*sequence, tokens);
+    }
+    let short = Listed(vec!["abc".to_owned(), String::new(), "d".to_owned()]);
+    let per_document = PackRules { packing: Packing::PerDocument, ..rules(64, 2, 1) };
+    let round = batches(&short, &TOKENIZER, seed(), per_document).unwrap();
+    let lengths = round.batches.iter().map(|batch| batch.sequences[0].len());
+    assert!(lengths.clone().all(|n| (2..64).contains(&n)), "{:?}", lengths.collect::<Vec<_>>());
 }
 
 #[test]

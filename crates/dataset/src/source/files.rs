@@ -5,7 +5,11 @@ mod cut;
 #[cfg(test)]
 mod tests;
 
-use crate::{Document, Error, Source, Split};
+use crate::{
+    Document, Error, RangeRead as _, Source, Split,
+    remote::Directory,
+    table::{self, Table},
+};
 use protocol::Digest;
 use serde::Deserialize;
 use std::{
@@ -23,16 +27,19 @@ const FILES_MAX: usize = 100_000;
 const DEPTH_MAX: usize = 32;
 /// Fewest documents of both splits together.
 const DOCUMENTS_MIN: usize = 20;
+/// How the names of parquet files end.
+const PARQUET: &str = "parquet";
 /// One document in this many is for measuring.
 const EVALUATION_PART: u64 = 10;
 
-/// UTF-8 text: a file, or all `.txt`, `.md`, `.jsonl`, `.ndjson` and `.json-lines` files under a
-/// directory, in order of their names.
+/// UTF-8 text: a file, or all `.txt`, `.md`, `.jsonl`, `.ndjson`, `.json-lines` and `.parquet`
+/// files under a directory, in order of their names.
 ///
 /// Plain text is cut into documents by its blank lines (see `cut.rs` for the rule), a line of
-/// JSONL is one document by its field `text`. Of equal documents only the first is kept. Those
-/// whose digest is divisible by ten (first eight bytes, big-endian) are for evaluation, the rest
-/// for training. All text is held in memory.
+/// JSONL is one document by its field `text`, a row of parquet one by its column `text` or
+/// `content`. Of equal documents only the first is kept. Those whose digest is divisible by ten
+/// (first eight bytes, big-endian) are for evaluation, the rest for training. All text is held in
+/// memory.
 pub struct FilesSource {
     path: PathBuf,
     train: Vec<Document>,
@@ -89,8 +96,8 @@ impl FilesSource {
         let mut digests = Vec::new();
         let mut left_bytes = CORPUS_BYTES_MAX;
         for (name, path) in texts {
-            let text = read_text(path, &mut left_bytes, &self.path)?;
-            for (number, text) in documents(path, &text)?.into_iter().enumerate() {
+            let texts = documents(path, &mut left_bytes, &self.path)?;
+            for (number, text) in texts.into_iter().enumerate() {
                 let document =
                     Document { id: format!("{name}#{number}"), text, entropy_nats: None };
                 let digest = document.digest();
@@ -192,24 +199,43 @@ fn is_jsonl(path: &Path) -> bool {
 }
 
 fn has_text_name(path: &Path) -> bool {
-    is_jsonl(path) || ["txt", "md"].contains(&extension(path).as_str())
+    is_jsonl(path) || ["txt", "md", PARQUET].contains(&extension(path).as_str())
+}
+
+/// The texts of a parquet file, blank ones left out.
+fn rows(path: &Path, left_bytes: &mut u64, corpus: &Path) -> Result<Vec<String>, Error> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let files = Directory::new(path.parent().unwrap_or(Path::new("")));
+    let footer = table::read_footer(&files, &name)?;
+    let table = Table::new(&name, files.size_bytes(&name)?, &footer, None)?;
+    let mut rows = Vec::new();
+    for group in 0..table.rows_of_groups().count() as u64 {
+        let texts = table.texts(&files, group)?.into_iter().flatten();
+        for text in texts.filter(|text| !text.trim().is_empty()) {
+            *left_bytes =
+                left_bytes.checked_sub(text.len() as u64).ok_or_else(|| too_much(corpus))?;
+            rows.push(text);
+        }
+    }
+    Ok(rows)
+}
+
+fn too_much(corpus: &Path) -> Error {
+    let limit = format!("{CORPUS_BYTES_MAX} bytes of text");
+    Error::TooMuchText { path: corpus.to_owned(), limit }
 }
 
 /// The text of a file without byte order mark and with `\n` alone at the ends of lines.
 fn read_text(path: &Path, left_bytes: &mut u64, corpus: &Path) -> Result<String, Error> {
-    let too_much = || {
-        let limit = format!("{CORPUS_BYTES_MAX} bytes of text");
-        Error::TooMuchText { path: corpus.to_owned(), limit }
-    };
     // Asked first, so that a huge file is refused without reading it.
     if metadata(path)?.len() > *left_bytes {
-        return Err(too_much());
+        return Err(too_much(corpus));
     }
     let mut bytes = Vec::new();
     fs::File::open(path)
         .and_then(|file| file.take(*left_bytes + 1).read_to_end(&mut bytes))
         .map_err(|source| Error::Io { action: "read", path: path.to_owned(), source })?;
-    *left_bytes = left_bytes.checked_sub(bytes.len() as u64).ok_or_else(too_much)?;
+    *left_bytes = left_bytes.checked_sub(bytes.len() as u64).ok_or_else(|| too_much(corpus))?;
     let text = String::from_utf8(bytes).map_err(|e| {
         let offset = e.utf8_error().valid_up_to();
         Error::NotUtf8 { path: path.to_owned(), offset }
@@ -219,9 +245,13 @@ fn read_text(path: &Path, left_bytes: &mut u64, corpus: &Path) -> Result<String,
 }
 
 /// The documents of one file, none of them blank.
-fn documents(path: &Path, text: &str) -> Result<Vec<String>, Error> {
+fn documents(path: &Path, left_bytes: &mut u64, corpus: &Path) -> Result<Vec<String>, Error> {
+    if extension(path) == PARQUET {
+        return rows(path, left_bytes, corpus);
+    }
+    let text = read_text(path, left_bytes, corpus)?;
     if !is_jsonl(path) {
-        return Ok(cut::documents(text));
+        return Ok(cut::documents(&text));
     }
     let mut documents = Vec::new();
     for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {

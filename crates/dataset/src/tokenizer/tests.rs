@@ -122,6 +122,50 @@ fn a_file_that_is_no_tokenizer_is_an_error_that_names_it() {
 }
 
 #[test]
+fn whatever_json_a_file_holds_it_is_a_tokenizer_or_an_error() {
+    use crate::json_suite::{INVALID, VALID, deep};
+    let whole = foreign(END_OF_TEXT);
+    let texts = INVALID.iter().chain(&VALID).map(|text| text.to_vec());
+    for text in texts.chain(deep()) {
+        let error = Tokenizer::from_json("foreign", text.clone(), None).err();
+        assert!(matches!(error, Some(Error::Tokenizer { .. })), "{text:?}");
+        // The same in the place of a part.
+        for part in ["\"he\":256", "[\"h e\"]", "\"truncation\":", "258"] {
+            let broken = whole.replace(part, &String::from_utf8_lossy(&text));
+            let _ = load_foreign(&broken, None);
+        }
+    }
+    for cut in (0..whole.len()).step_by(7) {
+        let cut = whole.floor_char_boundary(cut);
+        assert!(load_foreign(&whole[..cut], None).is_err());
+    }
+}
+
+#[test]
+fn attack_a_regular_expression_that_never_ends_is_refused() {
+    let with = |pattern: &str| {
+        let split = serde_json::json!({
+            "type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": false,
+        });
+        let mut json: serde_json::Value = serde_json::from_str(&foreign(END_OF_TEXT)).unwrap();
+        let parts = serde_json::json!([split, json["pre_tokenizer"]]);
+        json["pre_tokenizer"] = serde_json::json!({"type": "Sequence", "pretokenizers": parts});
+        load_foreign(&json.to_string(), None)
+    };
+    assert!(with(patterns::CL100K).is_ok());
+    for pattern in ["(a+)+$", "(?=(a*)*b)", ".", ""] {
+        let error = with(pattern).err().unwrap().to_string();
+        assert!(error.contains("none of a known tokenizer"), "{error}");
+    }
+    // A second part of the same name would hide the first from whoever reads the other one.
+    let twice = foreign(END_OF_TEXT).replace(
+        "\"normalizer\":null",
+        "\"normalizer\":null,\"normalizer\":{\"type\":\"Lowercase\"}",
+    );
+    assert!(load_foreign(&twice, None).is_err());
+}
+
+#[test]
 fn long_runs_of_one_character_are_encoded_without_loss() {
     for text in [" ".repeat(50_000), "\n".repeat(50_000) + "x", "a".repeat(50_000)] {
         assert_eq!(TRAINED.decode(&TRAINED.encode(&text).unwrap()).unwrap(), text);

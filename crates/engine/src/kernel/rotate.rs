@@ -8,7 +8,7 @@ pub(crate) struct Angles {
     n_pairs: usize,
     pub(crate) n_positions: usize,
     /// Per position: cosines of all pairs, then sines.
-    table: Buffer,
+    pub(crate) table: Buffer,
 }
 
 impl Angles {

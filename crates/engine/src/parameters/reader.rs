@@ -19,13 +19,13 @@ use std::ops::Range;
 const READ_BYTES: usize = 4 << 20;
 
 /// Reads tensors row by row into one buffer.
-pub(super) struct Reader<'a> {
+pub(crate) struct Reader<'a> {
     checkpoint: &'a Checkpoint,
     buffer: Vec<u8>,
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(checkpoint: &'a Checkpoint) -> Self {
+    pub(crate) fn new(checkpoint: &'a Checkpoint) -> Self {
         Self { checkpoint, buffer: Vec::new() }
     }
 
@@ -109,7 +109,7 @@ impl<'a> Reader<'a> {
     }
 
     /// What no loss depends on must be finite all the same, as every other parameter.
-    pub(super) fn check_unused(&mut self, architecture: &Architecture) -> Result<(), Stop> {
+    pub(crate) fn check_unused(&mut self, architecture: &Architecture) -> Result<(), Stop> {
         let optional: Vec<_> = architecture.optional().map(|optional| optional.name).collect();
         let unused = architecture.unused.iter().map(|(name, _)| name.as_str());
         for name in optional.into_iter().chain(unused) {
@@ -170,7 +170,7 @@ impl<'a> Reader<'a> {
         })
     }
 
-    pub(super) fn gain(&mut self, norm: &Norm) -> Result<Gain, Stop> {
+    pub(crate) fn gain(&mut self, norm: &Norm) -> Result<Gain, Stop> {
         let mut gain = self.vector(&norm.gain, norm.width)?;
         gain[..norm.width].iter_mut().for_each(|gain| *gain += norm.gain_offset);
         let bias = match &norm.bias {
@@ -182,7 +182,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The gains of all heads, one after the other; a single norm serves as many as there are.
-    fn head_gain(&mut self, norms: &[Norm], n_columns: usize) -> Result<Gain, Stop> {
+    pub(crate) fn head_gain(&mut self, norms: &[Norm], n_columns: usize) -> Result<Gain, Stop> {
         let gains = norms.iter().map(|norm| self.gain(norm)).collect::<Result<Vec<_>, Stop>>()?;
         let (width, epsilon) = (gains[0].width, gains[0].epsilon);
         let repeated = |numbers: Vec<&[f32]>| -> Result<Buffer, Error> {
@@ -202,7 +202,7 @@ impl<'a> Reader<'a> {
         })
     }
 
-    fn vector(&mut self, name: &str, width: usize) -> Result<Buffer, Stop> {
+    pub(crate) fn vector(&mut self, name: &str, width: usize) -> Result<Buffer, Stop> {
         let mut vector = Buffer::zeros(width)?;
         self.rows(name, width, 0..1, |_, bytes, dtype| widen(bytes, dtype, vector.iter_mut()))?;
         Ok(vector)
@@ -224,7 +224,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A tensor that repeats a tied table must repeat it bit for bit.
-    fn check_copy(&mut self, original: &str, copy: &str) -> Result<(), Stop> {
+    pub(crate) fn check_copy(&mut self, original: &str, copy: &str) -> Result<(), Stop> {
         if !self.checkpoint.tensors.contains_key(copy) {
             return Ok(());
         }
@@ -244,7 +244,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads some rows of a tensor, numbered from zero, and checks that their numbers are finite.
-    pub(super) fn rows(
+    pub(crate) fn rows(
         &mut self,
         name: &str,
         width: usize,

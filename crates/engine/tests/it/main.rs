@@ -6,6 +6,8 @@ mod attack_json;
 mod attack_names;
 mod attack_shapes;
 mod attacks;
+#[cfg(feature = "cuda")]
+mod cuda;
 mod fuzz;
 mod generation;
 mod golden;

@@ -1,8 +1,10 @@
 //! The range of every value of a competition.
 
+mod dataset;
+
 use super::{
-    Competition, DatasetRules, Epsilon, EvaluationRules, HealthLimits, ModelLimits, ScoringRules,
-    TextRules, TokenizerRules,
+    Competition, Epsilon, EvaluationRules, HealthLimits, ModelLimits, ScoringRules, TextRules,
+    TokenizerRules,
 };
 use crate::{Error, Repo};
 use std::{fmt::Display, ops::RangeInclusive};
@@ -25,7 +27,7 @@ impl Competition {
         header(self)?;
         model(&self.model)?;
         text(&self.text)?;
-        dataset(&self.dataset)?;
+        dataset::dataset(&self.dataset)?;
         evaluation(&self.evaluation)?;
         self.scoring.check()
     }
@@ -118,18 +120,11 @@ fn text(text: &TextRules) -> Result<(), Error> {
             let is_token = usize::try_from(*end_of_text).is_ok_and(|token| token < *vocabulary);
             ensure(is_token, "text.tokenizer.end_of_text", end_of_text, "below the vocabulary")
         }
-    }
-}
-
-fn dataset(dataset: &DatasetRules) -> Result<(), Error> {
-    match dataset {
-        DatasetRules::Generated { .. } => Ok(()),
-        DatasetRules::Files { path, .. } => {
-            ensure(!path.is_empty(), "dataset.path", path, "a file or a directory")
-        }
-        DatasetRules::Hub { repo, text_column, .. } => {
-            hub_repo("dataset.repo", repo)?;
-            ensure(!text_column.is_empty(), "dataset.text_column", text_column, "a column's name")
+        TokenizerRules::File { path, vocabulary, end_of_text, .. } => {
+            ensure(!path.is_empty(), "text.tokenizer.path", path, "a `tokenizer.json`")?;
+            ensure(HUB_VOCABULARY.contains(vocabulary), field, vocabulary, "2 to 1,048,576")?;
+            let is_token = usize::try_from(*end_of_text).is_ok_and(|token| token < *vocabulary);
+            ensure(is_token, "text.tokenizer.end_of_text", end_of_text, "below the vocabulary")
         }
     }
 }

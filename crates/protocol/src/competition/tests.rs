@@ -117,12 +117,12 @@ fn values_of_the_other_kinds_are_checked_too() {
     assert_eq!(rules.check(), Ok(()));
     let field = broken("7b", |c| match &mut c.text.tokenizer {
         TokenizerRules::Hub { end_of_text, .. } => *end_of_text = 100_277,
-        TokenizerRules::Trained { .. } => {}
+        TokenizerRules::Trained { .. } | TokenizerRules::File { .. } => {}
     });
     assert_eq!(field, "text.tokenizer.end_of_text");
     let field = broken("7b", |c| {
-        if let DatasetRules::Hub { repo, .. } = &mut c.dataset {
-            *repo = "../etc".to_owned();
+        if let DatasetRules::Hub(dataset) = &mut c.dataset {
+            dataset.repo = "../etc".to_owned();
         }
     });
     assert_eq!(field, "dataset.repo");
@@ -144,5 +144,75 @@ fn what_cannot_be_read_is_refused_in_one_line_that_says_where() {
     ] {
         let error = Competition::from_toml(&TINY.replacen(from, to, 1)).unwrap_err().to_string();
         assert!(error.contains(what) && !error.contains('\n'), "{to}: {error}");
+    }
+}
+
+/// A competition on two pinned files.
+fn pinned() -> Competition {
+    let mut competition = Competition::builtin("7b").unwrap();
+    let file = |name: &str| PinnedFile {
+        path: format!("sample/10BT/{name}.parquet"),
+        size_bytes: 2_147_292_183,
+        n_rows: 1_050_123,
+        rows_per_group: 1_000,
+        sha256: Digest::of(name.as_bytes()),
+        footer_bytes: 4_000_000,
+        footer_sha256: Digest::of(b"footer"),
+    };
+    let config = |name: &str, weight| DatasetConfig {
+        name: name.to_owned(),
+        weight,
+        files: vec![file(name)],
+    };
+    if let DatasetRules::Hub(dataset) = &mut competition.dataset {
+        dataset.configs = vec![config("a", 1), config("b", 3)];
+    }
+    competition
+}
+
+#[test]
+fn pinned_files_survive_their_own_toml_and_enter_the_digest() {
+    let competition = pinned();
+    let text = toml::to_string(&competition).unwrap();
+    assert_eq!(Competition::from_toml(&text).unwrap(), competition);
+    assert_ne!(competition.digest(), Competition::builtin("7b").unwrap().digest());
+    let DatasetRules::Hub(dataset) = &competition.dataset else { panic!("{competition:?}") };
+    let file = &dataset.configs[0].files[0];
+    assert_eq!(
+        (file.n_groups(), file.rows_of_group(0), file.rows_of_group(1_050)),
+        (1_051, 1_000, 123)
+    );
+    assert_eq!(file.rows_of_group(1_051), 0);
+    assert_eq!(file.rows_of_group(u64::MAX), 0);
+}
+
+#[test]
+fn what_pins_a_file_is_checked_value_by_value() {
+    type Change = fn(&mut HubDataset);
+    let changes: [(Change, &str); 14] = [
+        (|d| d.configs[0].files[0].path = "../a".to_owned(), "path"),
+        (|d| d.configs[0].files[0].path = "/etc/a".to_owned(), "path"),
+        (|d| d.configs[0].files[0].path = "a//b".to_owned(), "path"),
+        (|d| d.configs[0].files[0].path = "a#1".to_owned(), "path"),
+        (|d| d.configs[1].files[0].path = d.configs[0].files[0].path.clone(), "path"),
+        (|d| d.configs[0].files[0].size_bytes = 3, "size_bytes"),
+        (|d| d.configs[0].files[0].n_rows = 0, "n_rows"),
+        (|d| d.configs[0].files[0].rows_per_group = 0, "rows_per_group"),
+        (|d| d.configs[0].files[0].footer_bytes = 1 << 40, "footer_bytes"),
+        (|d| d.configs[0].files.clear(), "files"),
+        (|d| d.configs[0].weight = 0, "weight"),
+        (|d| d.configs[0].name.clear(), "name"),
+        (|d| d.draw.rounds_apart = 0, "rounds_apart"),
+        (|d| d.draw.documents_per_group = 0, "documents_per_group"),
+    ];
+    for (change, field) in changes {
+        let mut competition = pinned();
+        if let DatasetRules::Hub(dataset) = &mut competition.dataset {
+            change(dataset);
+        }
+        match competition.check() {
+            Err(Error::RuleOutOfRange { field: named, .. }) => assert!(named.ends_with(field)),
+            other => panic!("{field}: {other:?}"),
+        }
     }
 }

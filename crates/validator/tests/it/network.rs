@@ -5,7 +5,7 @@ use chain::{
     Call, Chain, Head, Keypair, MemoryChain,
     ledger::{Genesis, Hyperparameters, RAO_PER_TAO, SubnetGenesis},
 };
-use dataset::{Batch, Source, Tokenizer, source::GeneratedSource};
+use dataset::{Batch, Document, Source, Split, Tokenizer, source::GeneratedSource};
 use hub::{Hub, StoreHub};
 use protocol::{
     Commitment, Competition, Digest, Loss, NetUid, Outcome, Reason, ReasonCode, Repo, Seed, Uid,
@@ -15,7 +15,10 @@ use std::{
     collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
-    sync::{Arc, LazyLock, Mutex},
+    sync::{
+        Arc, LazyLock, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 use tempfile::TempDir;
 use validator::{Config, Contest, Evaluate, Event, Inspected, Ports, RoundSummary, Validator};
@@ -31,6 +34,31 @@ static TEXT: LazyLock<(Arc<dyn Source>, Arc<Tokenizer>)> = LazyLock::new(|| {
     let tokenizer = Tokenizer::train(&source, 300).unwrap();
     (Arc::new(source), Arc::new(tokenizer))
 });
+
+/// The usual text, as long as its source answers.
+#[derive(Default)]
+pub(crate) struct Wavering {
+    pub(crate) is_gone: AtomicBool,
+}
+
+impl Source for Wavering {
+    fn describe(&self) -> String {
+        TEXT.0.describe()
+    }
+    fn digest(&self) -> Digest {
+        TEXT.0.digest()
+    }
+    fn n_documents(&self, split: Split) -> u64 {
+        TEXT.0.n_documents(split)
+    }
+    fn document(&self, split: Split, index: u64) -> Result<Document, dataset::Error> {
+        if self.is_gone.load(Ordering::Relaxed) {
+            let (place, detail) = ("a hub".to_owned(), "no answer".to_owned());
+            return Err(dataset::Error::Unreachable { place, detail, is_transient: true });
+        }
+        TEXT.0.document(split, index)
+    }
+}
 
 /// Measures models by what their config says.
 #[derive(Default)]
@@ -161,7 +189,17 @@ impl Network {
     }
 
     pub(crate) fn validator_with(&self, ports: Ports, home: &Path) -> Validator {
-        let (source, tokenizer) = (Arc::clone(&TEXT.0), Arc::clone(&TEXT.1));
+        self.validator_on(Arc::clone(&TEXT.0), ports, home)
+    }
+
+    /// A validator whose text comes from elsewhere.
+    pub(crate) fn validator_on(
+        &self,
+        source: Arc<dyn Source>,
+        ports: Ports,
+        home: &Path,
+    ) -> Validator {
+        let tokenizer = Arc::clone(&TEXT.1);
         let contest = Contest { competition: self.competition.clone(), source, tokenizer };
         let config = Config { netuid: NETUID, home: home.to_owned(), version_key: 0 };
         Validator::open(config, ports, vec![contest], hotkey("val")).unwrap()

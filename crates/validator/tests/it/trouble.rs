@@ -1,8 +1,11 @@
 //! What rounds come to when the trouble is our own: never a score, never a lost decision.
 
-use crate::network::{N_SET_UP, Network};
+use crate::network::{N_SET_UP, Network, Wavering};
 use chain::Chain as _;
-use std::fs;
+use std::{
+    fs,
+    sync::{Arc, atomic::Ordering},
+};
 use validator::{Event, Validator};
 
 #[test]
@@ -17,6 +20,30 @@ fn d2_an_evaluator_that_always_fails_crowns_nobody() {
     assert_eq!(heard.rounds()[0].champion, None);
     assert_eq!(network.incentive("ada"), 0.0);
     assert_eq!(network.incentive("ben"), 0.0);
+}
+
+#[test]
+fn a_source_of_text_that_fails_suspends_the_round_which_is_run_once_it_answers() {
+    let network = Network::new(&["ada", "ben"]);
+    let source = Arc::new(Wavering::default());
+    let home = network.folder.path().join("val");
+    let mut validator = network.validator_on(source.clone(), network.ports(), &home);
+    network.enter("ada", "early", 3.0);
+    network.enter("ben", "better", 2.5);
+    source.is_gone.store(true, Ordering::Relaxed);
+    let heard = network.run_to(&mut validator, 24);
+    assert!(heard.n_suspended() > 0 && heard.rounds().is_empty());
+    assert!(validator.state().contest("tiny").is_none_or(|contest| contest.champion.is_none()));
+    source.is_gone.store(false, Ordering::Relaxed);
+    let heard = network.run_to(&mut validator, 26);
+    let late = heard.rounds()[0];
+    assert_eq!((heard.n_suspended(), late.seed.block.0), (0, 20));
+
+    // The same text as for a validator whose source answered in time.
+    let punctual_home = network.folder.path().join("punctual");
+    let mut punctual = network.validator_with(network.ports(), &punctual_home);
+    let heard = network.run_to(&mut punctual, 27);
+    assert_eq!(heard.rounds()[0].digest, late.digest);
 }
 
 #[test]

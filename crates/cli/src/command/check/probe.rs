@@ -5,7 +5,7 @@ use crate::{
     failure::{HintExt as _, Interrupted},
     terminal::{self, PatientBar},
 };
-use protocol::{BlockHash, Digest, competition::HealthLimits};
+use protocol::{Block, BlockHash, Digest, competition::HealthLimits};
 use serde::Serialize;
 use std::{
     path::Path,
@@ -55,7 +55,7 @@ impl ProbeReport {
     ) -> anyhow::Result<Self> {
         let stop = terminal::stop_on_signal()?;
         let contest = competition_file::contest(competition)?;
-        let round = with_own_hint(contest.draw(BlockHash(root.0)))?;
+        let round = with_own_hint(contest.draw(Block(0), BlockHash(root.0)))?;
         let sequences: Vec<Vec<u32>> =
             round.batches.into_iter().flat_map(|batch| batch.sequences).collect();
         let (training, held_out) = sequences.split_at(sequences.len() / 2);

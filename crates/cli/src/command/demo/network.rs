@@ -23,7 +23,7 @@ use dataset::{
 use hub::{Hub, StoreHub};
 use miner::{Check, Miner, Publisher};
 use protocol::{
-    BlockHash, Competition, NetUid, Seed, Uid,
+    Block, BlockHash, Competition, NetUid, Seed, Uid,
     competition::{DatasetRules, TokenizerRules},
 };
 use std::{
@@ -130,7 +130,9 @@ fn contest(args: &DemoArgs) -> anyhow::Result<Contest> {
         .with_context(|| format!("cannot write `{}`", path.display()))?;
     let contest = Contest { competition, source, tokenizer: Arc::new(tokenizer) };
     // Better now than at the first round: the same documents are there whatever the seed.
-    contest.draw(BlockHash([0; 32])).hint("a competition needs more text; a megabyte is plenty")?;
+    contest
+        .draw(Block(0), BlockHash([0; 32]))
+        .hint("a competition needs more text; a megabyte is plenty")?;
     Ok(contest)
 }
 

@@ -180,3 +180,47 @@ proptest! {
         prop_assert!(documents.iter().all(|document| document.len() <= 4_000));
     }
 }
+
+/// Lines of JSONL that are well-formed, and one more.
+fn with_line(line: &[u8]) -> Result<FilesSource, Error> {
+    let lines: String = (0..60).map(|i| format!("{{\"text\":\"line {i}\"}}\n")).collect();
+    let dir = corpus(&[("a.jsonl", &[lines.as_bytes(), line].concat())]);
+    FilesSource::open(dir.path())
+}
+
+#[test]
+fn every_line_that_is_no_object_with_a_text_is_refused_by_its_number() {
+    use crate::json_suite::{INVALID, VALID, deep};
+    let lines = INVALID.iter().chain(&VALID).map(|line| line.to_vec());
+    for line in lines.chain(deep()) {
+        match with_line(&line).err() {
+            Some(Error::NotJsonl { line: 61, detail, .. }) => assert!(detail.len() < 400),
+            Some(Error::NotUtf8 { .. }) => assert!(std::str::from_utf8(&line).is_err()),
+            other => panic!("{:?}: {other:?}", String::from_utf8_lossy(&line)),
+        }
+    }
+    for twice in
+        [r#"{"text":"a","text":"b"}"#, r#"{"text":"\ud800"}"#, r#"{"text":"\udc00\ud800"}"#]
+    {
+        assert!(
+            matches!(with_line(twice.as_bytes()).err(), Some(Error::NotJsonl { .. })),
+            "{twice}"
+        );
+    }
+}
+
+#[test]
+fn every_line_that_is_an_object_with_a_text_is_read_whatever_else_it_holds() {
+    let deep = format!("{{\"a\":{}1{},\"text\":\"x\"}}", "[".repeat(100), "]".repeat(100));
+    for (line, text) in [
+        (r#"{"text":"x"}"#, "x"),
+        (r#" { "a" : 1e400 , "text" : "x" } "#, "x"),
+        (r#"{"text":"\u0000\t\"\\\/"}"#, "\0\t\"\\/"),
+        (r#"{"text":"\ud83d\ude00","Text":1}"#, "\u{1f600}"),
+        (r#"{"\u0074ext":"x"}"#, "x"),
+        (deep.as_str(), "x"),
+    ] {
+        let source = with_line(line.as_bytes()).unwrap_or_else(|error| panic!("{line}: {error}"));
+        assert!(all(&source).iter().any(|document| document.text == text), "{line}");
+    }
+}

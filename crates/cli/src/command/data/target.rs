@@ -1,0 +1,162 @@
+//! What a person means by the name of a dataset.
+
+use crate::{
+    competition_file::{self, with_own_hint},
+    data_files,
+    failure::HintExt as _,
+};
+use dataset::{
+    FilesSource, RangeRead, Source,
+    remote::{Counting, Directory},
+    source::pinned::{PinnedSource, pin_footer},
+};
+use protocol::{
+    Competition, Digest, Revision,
+    competition::{DatasetConfig, DatasetRules, DrawRules, HubDataset, PinnedFile},
+};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+/// Files that a folder may hold.
+const FILES_MAX: usize = 100_000;
+/// Folders inside folders.
+const DEPTH_MAX: usize = 32;
+
+/// The files of a pinned dataset; what is read of them is counted.
+pub struct Counted(pub Arc<Counting<Box<dyn RangeRead>>>);
+
+impl RangeRead for Counted {
+    fn size_bytes(&self, path: &str) -> Result<u64, dataset::Error> {
+        self.0.size_bytes(path)
+    }
+
+    fn sha256(&self, path: &str) -> Result<Option<Digest>, dataset::Error> {
+        self.0.sha256(path)
+    }
+
+    fn read_at(&self, path: &str, offset: u64, buffer: &mut [u8]) -> Result<(), dataset::Error> {
+        self.0.read_at(path, offset, buffer)
+    }
+}
+
+/// A source with what is read for it, where that is less than everything.
+pub struct Opened {
+    pub source: Arc<dyn Source>,
+    pub reads: Option<Reads>,
+}
+
+/// What is read of pinned files.
+pub struct Reads {
+    pub counter: Arc<Counting<Box<dyn RangeRead>>>,
+    /// Bytes of all files together.
+    pub size_bytes: u64,
+}
+
+/// Opens a competition's dataset, or files of this machine.
+pub fn open(target: &str, dir: Option<&Path>) -> anyhow::Result<Opened> {
+    let path = Path::new(target);
+    let is_competition = target.ends_with(".toml") || !path.exists();
+    if is_competition {
+        let competition = competition_file::rules(target)?;
+        return match &competition.dataset {
+            DatasetRules::Hub(_) => {
+                let dataset = pinned_dataset(&competition)?;
+                let files = data_files::open(&dataset.repo, &revision(&dataset), dir)?;
+                counted(dataset, files, data_files::footers())
+            }
+            _ => {
+                let source = competition_file::source(&competition)?;
+                Ok(Opened { source, reads: None })
+            }
+        };
+    }
+    let (root, paths) = parquet_files(path)?;
+    if paths.is_empty() {
+        let source = Arc::new(with_own_hint(FilesSource::open(path))?);
+        return Ok(Opened { source, reads: None });
+    }
+    let files = Directory::new(&root);
+    // Nobody pins these files, so nothing is compared with the digest of the whole.
+    let pins = paths.iter().map(|path| pin_footer(&files, path, None, Digest([0; 32])));
+    let pins: Vec<PinnedFile> = with_own_hint(pins.collect())?;
+    let column = column(&files, &paths)?;
+    let dataset = HubDataset {
+        repo: "local/files".to_owned(),
+        text_column: column,
+        revision: Some("0".repeat(40).parse()?),
+        draw: DrawRules { rounds_apart: 1, ..DrawRules::default() },
+        configs: vec![DatasetConfig { name: "files".to_owned(), weight: 1, files: pins }],
+    };
+    counted(dataset, Box::new(files), None)
+}
+
+/// The pinned dataset of a competition.
+pub fn pinned_dataset(competition: &Competition) -> anyhow::Result<HubDataset> {
+    match &competition.dataset {
+        DatasetRules::Hub(dataset) if dataset.revision.is_some() && !dataset.configs.is_empty() => {
+            Ok(dataset.clone())
+        }
+        _ => Err(anyhow::anyhow!("competition `{}` pins no parquet files", competition.name))
+            .hint("`agon data pin` makes the part of a competition file that does"),
+    }
+}
+
+/// The revision of a pinned dataset as text.
+pub fn revision(dataset: &HubDataset) -> String {
+    dataset.revision.as_ref().map(Revision::to_string).unwrap_or_default()
+}
+
+/// Name of the column that holds the text, of the first file.
+pub fn column(files: &dyn RangeRead, paths: &[String]) -> anyhow::Result<String> {
+    let Some(path) = paths.first() else { anyhow::bail!("there are no parquet files") };
+    let footer = with_own_hint(dataset::table::read_footer(files, path))?;
+    let size_bytes = with_own_hint(files.size_bytes(path))?;
+    let table = with_own_hint(dataset::table::Table::new(path, size_bytes, &footer, None))?;
+    Ok(table.column().to_owned())
+}
+
+fn counted(
+    dataset: HubDataset,
+    files: Box<dyn RangeRead>,
+    footers: Option<PathBuf>,
+) -> anyhow::Result<Opened> {
+    let counter = Arc::new(Counting::new(files));
+    let pins = dataset.configs.iter().flat_map(|config| &config.files);
+    let size_bytes = pins.map(|file| file.size_bytes).sum();
+    let files = Box::new(Counted(Arc::clone(&counter)));
+    let source = with_own_hint(PinnedSource::new(dataset, files, footers))?;
+    Ok(Opened { source: Arc::new(source), reads: Some(Reads { counter, size_bytes }) })
+}
+
+/// The parquet files under a folder, as relative paths in order, or the one that `path` is.
+pub fn parquet_files(path: &Path) -> anyhow::Result<(PathBuf, Vec<String>)> {
+    if path.is_dir() {
+        let mut found = Vec::new();
+        walk(path, "", 0, &mut found)?;
+        found.sort();
+        return Ok((path.to_owned(), found));
+    }
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
+    let folder = path.parent().unwrap_or(Path::new("")).to_owned();
+    let is_parquet = name.ends_with(".parquet");
+    Ok((folder, if is_parquet { vec![name] } else { Vec::new() }))
+}
+
+fn walk(root: &Path, below: &str, depth: usize, found: &mut Vec<String>) -> anyhow::Result<()> {
+    for entry in fs::read_dir(root.join(below))? {
+        let entry = entry?;
+        let Ok(name) = entry.file_name().into_string() else { continue };
+        let path = if below.is_empty() { name } else { format!("{below}/{name}") };
+        if entry.file_type()?.is_dir() {
+            anyhow::ensure!(depth < DEPTH_MAX, "`{path}` lies too deep");
+            walk(root, &path, depth + 1, found)?;
+        } else if path.ends_with(".parquet") {
+            anyhow::ensure!(found.len() < FILES_MAX, "there are more than {FILES_MAX} files");
+            found.push(path);
+        }
+    }
+    Ok(())
+}

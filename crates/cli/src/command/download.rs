@@ -1,0 +1,174 @@
+//! `agon download`: the files of a revision, each checked, into a folder.
+
+use crate::{
+    args::DownloadArgs,
+    failure::{HintExt as _, Interrupted},
+    hugging_face::{client, explained, kind},
+    terminal::{self, PatientBar, print_json},
+};
+use anyhow::Context as _;
+use hub::{
+    FileEntry, HubClient,
+    client::{Listed, Pinned},
+    content::{digest_of_file, is_plain_path},
+};
+use indicatif::HumanBytes;
+use protocol::{Digest, Repo, Revision};
+use serde::Serialize;
+use std::{
+    fs,
+    io::Write as _,
+    path::Path,
+    process::ExitCode,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Instant,
+};
+
+/// What is printed.
+#[derive(Serialize)]
+struct Report {
+    repo: String,
+    revision: String,
+    files: Vec<FileEntry>,
+    /// Names that no file may have here, whose files were left out.
+    left_out: Vec<String>,
+    received_bytes: u64,
+    seconds: f64,
+}
+
+/// Downloads a revision and prints what came.
+pub fn run(args: &DownloadArgs) -> anyhow::Result<ExitCode> {
+    let (name, revision) = args.repo.split_once('@').unwrap_or((&args.repo, "main"));
+    let repo: Repo = name.parse().map_err(anyhow::Error::from)?;
+    let (kind, client) = (kind(&args.hub), client(args.hub.hub.as_deref())?);
+    let stop = terminal::stop_on_signal()?;
+    let found = client.resolve(kind, &repo, revision).map_err(explained)?;
+    let Some(revision) = found else {
+        return Err(anyhow::anyhow!(
+            "`{repo}` has no revision `{revision}` on {}",
+            client.endpoint()
+        ))
+        .hint("check the spelling; of private repos only their owners hear");
+    };
+    let pinned = Pinned { kind, repo: &repo, revision: &revision };
+    let listed = client.files(pinned).map_err(explained)?.unwrap_or_default();
+    let (listed, left_out): (Vec<_>, Vec<_>) =
+        listed.into_iter().partition(|file| is_plain_path(&file.path));
+    let started = Instant::now();
+    let mut transfer = Transfer {
+        client: &client,
+        pinned,
+        dir: &args.dir,
+        stop: &stop,
+        bar: PatientBar::new("{bar:40} {bytes} of {total_bytes}  {bytes_per_sec}  {eta} left")?,
+        all_bytes: listed.iter().fold(0, |sum, file| sum.saturating_add(file.size_bytes)),
+        done_bytes: 0,
+        received_bytes: 0,
+    };
+    let files = listed.iter().map(|file| transfer.file(file));
+    let files = files.collect::<anyhow::Result<Vec<_>>>()?;
+    transfer.bar.finish();
+    let report = Report {
+        repo: repo.to_string(),
+        revision: revision.to_string(),
+        files,
+        left_out: left_out.into_iter().map(|file| file.path).collect(),
+        received_bytes: transfer.received_bytes,
+        seconds: started.elapsed().as_secs_f64(),
+    };
+    if args.hub.json {
+        print_json(&report)?;
+    } else {
+        terminal::print(&report.for_people(&args.dir, &revision))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A revision on its way into a folder.
+struct Transfer<'a> {
+    client: &'a HubClient,
+    pinned: Pinned<'a>,
+    dir: &'a Path,
+    stop: &'a AtomicBool,
+    bar: PatientBar,
+    all_bytes: u64,
+    done_bytes: u64,
+    received_bytes: u64,
+}
+
+impl Transfer<'_> {
+    /// Gets a file, unless it is there.
+    fn file(&mut self, listed: &Listed) -> anyhow::Result<FileEntry> {
+        let to = self.dir.join(&listed.path);
+        let failed = || format!("cannot download `{}`", listed.path);
+        if self.stop.load(Ordering::Relaxed) {
+            return Err(Interrupted.into());
+        }
+        if let Some(parent) = to.parent() {
+            let made = fs::create_dir_all(parent);
+            made.with_context(|| format!("cannot create `{}`", parent.display()))?;
+        }
+        let Listed { path, size_bytes, sha256 } = listed.clone();
+        let found = if to.is_file() { digest_of_file(&to).ok() } else { None };
+        let sha256 = match (sha256, found) {
+            (Some(sha256), Some(found)) if found == (size_bytes, sha256) => sha256,
+            (Some(sha256), _) => {
+                remove_if_there(&to)?;
+                let file = FileEntry { path: path.clone(), size_bytes, sha256 };
+                self.large(&file, &to).with_context(failed)?;
+                sha256
+            }
+            // Of a small file the hub tells no digest: it is fetched, and that is that.
+            (None, _) => self.small(listed, &to).with_context(failed)?,
+        };
+        self.done_bytes += size_bytes;
+        self.bar.set(self.done_bytes, self.all_bytes, String::new);
+        Ok(FileEntry { path, size_bytes, sha256 })
+    }
+
+    fn large(&mut self, file: &FileEntry, to: &Path) -> anyhow::Result<()> {
+        let progress = |n_bytes: u64| {
+            self.bar.set(self.done_bytes + n_bytes, self.all_bytes, String::new);
+            !self.stop.load(Ordering::Relaxed)
+        };
+        self.client.download(self.pinned, file, to, &progress).map_err(explained)?;
+        self.received_bytes += file.size_bytes;
+        Ok(())
+    }
+
+    fn small(&mut self, listed: &Listed, to: &Path) -> anyhow::Result<Digest> {
+        let bytes = self.client.read(self.pinned, &listed.path, listed.size_bytes);
+        let bytes = bytes.map_err(explained)?;
+        self.received_bytes += bytes.len() as u64;
+        let folder = to.parent().unwrap_or(self.dir);
+        let written = tempfile::NamedTempFile::new_in(folder).and_then(|mut file| {
+            file.write_all(&bytes)?;
+            file.as_file().sync_all()?;
+            file.persist(to).map_err(|failed| failed.error)
+        });
+        written.with_context(|| format!("cannot write `{}`", to.display()))?;
+        let (_, sha256) = digest_of_file(to)?;
+        Ok(sha256)
+    }
+}
+
+fn remove_if_there(path: &Path) -> anyhow::Result<()> {
+    if fs::symlink_metadata(path).is_ok() {
+        fs::remove_file(path).with_context(|| format!("cannot replace `{}`", path.display()))?;
+    }
+    Ok(())
+}
+
+impl Report {
+    fn for_people(&self, dir: &Path, revision: &Revision) -> String {
+        let (n, dir) = (self.files.len(), dir.display());
+        let (received, seconds) = (HumanBytes(self.received_bytes), self.seconds);
+        let mut text = format!(
+            "revision  {revision}\nfiles     {n} in {dir}\nreceived  {received} in {seconds:.1} s\n"
+        );
+        for path in &self.left_out {
+            text += &format!("left out  `{}`: no name for a file here\n", path.escape_default());
+        }
+        text
+    }
+}

@@ -1,0 +1,106 @@
+//! Where the files of a pinned dataset are read from: a folder, a hub, or a mirror.
+
+use crate::hugging_face;
+use dataset::{
+    Mirror, RangeRead,
+    remote::{Directory, WithReserve},
+};
+use hub::{
+    HubClient,
+    client::{Listed, Patience, Pinned, RepoKind},
+};
+use protocol::{Digest, Repo, Revision};
+use std::{
+    env,
+    path::{Path, PathBuf},
+};
+
+/// Names the folder of the mirror.
+const MIRROR_VARIABLE: &str = "AGON_MIRROR";
+/// How often a hub is asked before it counts as out of reach. The round is tried again later.
+const N_TRIES: u32 = 2;
+
+/// The files of a revision of a repo: in the folder `dir` if one is given, else on the hub, and in
+/// the mirror where the hub does not answer.
+pub fn open(repo: &str, revision: &str, dir: Option<&Path>) -> anyhow::Result<Box<dyn RangeRead>> {
+    if let Some(dir) = dir {
+        return Ok(Box::new(Directory::new(dir)));
+    }
+    let mirror = env::var_os(MIRROR_VARIABLE).map(PathBuf::from);
+    let mirror = mirror.map(|root| mirror_folder(&root, repo, revision));
+    match mirror.filter(|folder| folder.is_dir()) {
+        Some(mirror) => {
+            let hub = open_remote(repo, revision, 1)?;
+            Ok(Box::new(WithReserve::new(hub, Mirror::new(&mirror))))
+        }
+        None => open_remote(repo, revision, N_TRIES),
+    }
+}
+
+/// Folder of a revision of a repo in a mirror.
+pub fn mirror_folder(root: &Path, repo: &str, revision: &str) -> PathBuf {
+    root.join(repo).join(revision)
+}
+
+/// Folder in which footers are kept; `None` where the system names no place for such things.
+pub fn footers() -> Option<PathBuf> {
+    let cache = env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    let home = || Some(PathBuf::from(env::var_os("HOME")?).join(".cache"));
+    Some(cache.or_else(home)?.join("agon").join("footers"))
+}
+
+/// The files of a revision of a dataset on the hub that the environment names.
+fn open_remote(repo: &str, revision: &str, n_tries: u32) -> anyhow::Result<Box<dyn RangeRead>> {
+    let patience = Patience { n_tries, ..Patience::default() };
+    let client = hugging_face::patient_client(None, patience)?;
+    Ok(Box::new(HubFiles { client, repo: repo.parse()?, revision: revision.parse()? }))
+}
+
+/// A revision of a dataset on a hub.
+struct HubFiles {
+    client: HubClient,
+    repo: Repo,
+    revision: Revision,
+}
+
+impl HubFiles {
+    fn pinned(&self) -> Pinned<'_> {
+        Pinned { kind: RepoKind::Dataset, repo: &self.repo, revision: &self.revision }
+    }
+
+    fn listed(&self, path: &str) -> Result<Listed, dataset::Error> {
+        let listed = self.client.file(self.pinned(), path).map_err(|error| self.fault(&error))?;
+        listed.ok_or_else(|| dataset::Error::Unreachable {
+            place: self.place(),
+            detail: format!("it has no file `{path}`"),
+            is_transient: false,
+        })
+    }
+
+    fn place(&self) -> String {
+        format!("{}/datasets/{}@{}", self.client.endpoint(), self.repo, self.revision)
+    }
+
+    fn fault(&self, error: &hub::Error) -> dataset::Error {
+        dataset::Error::Unreachable {
+            place: self.place(),
+            detail: error.to_string(),
+            is_transient: error.is_transient(),
+        }
+    }
+}
+
+impl RangeRead for HubFiles {
+    fn size_bytes(&self, path: &str) -> Result<u64, dataset::Error> {
+        self.listed(path).map(|listed| listed.size_bytes)
+    }
+
+    fn sha256(&self, path: &str) -> Result<Option<Digest>, dataset::Error> {
+        self.listed(path).map(|listed| listed.sha256)
+    }
+
+    fn read_at(&self, path: &str, offset: u64, buffer: &mut [u8]) -> Result<(), dataset::Error> {
+        let read = self.client.read_range(self.pinned(), path, offset, buffer);
+        read.map_err(|error| self.fault(&error))
+    }
+}

@@ -1,0 +1,156 @@
+//! Parquet as pyarrow writes it, and every kind of broken file.
+
+use super::*;
+use crate::remote::{Counting, Directory};
+use proptest::prelude::*;
+use std::{
+    path::{Path, PathBuf},
+    sync::LazyLock,
+};
+
+const SMALL: &str = "small.parquet";
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/fineweb")
+}
+
+static BYTES: LazyLock<Vec<u8>> = LazyLock::new(|| std::fs::read(folder().join(SMALL)).unwrap());
+
+/// A file in memory.
+struct Memory(Vec<u8>);
+
+impl RangeRead for Memory {
+    fn size_bytes(&self, _: &str) -> Result<u64, Error> {
+        Ok(self.0.len() as u64)
+    }
+    fn sha256(&self, _: &str) -> Result<Option<Digest>, Error> {
+        Ok(None)
+    }
+    fn read_at(&self, path: &str, offset: u64, buffer: &mut [u8]) -> Result<(), Error> {
+        let part =
+            usize::try_from(offset).ok().and_then(|at| self.0.get(at..)?.get(..buffer.len()));
+        buffer.copy_from_slice(part.ok_or_else(|| bad(path, "outside"))?);
+        Ok(())
+    }
+}
+
+fn open(files: &dyn RangeRead, column: Option<&str>) -> Result<Table, Error> {
+    let footer = read_footer(files, SMALL)?;
+    Table::new(SMALL, files.size_bytes(SMALL)?, &footer, column)
+}
+
+/// All that a reader of a whole file asks of it.
+fn read_all(bytes: &[u8]) -> Result<usize, Error> {
+    let memory = Memory(bytes.to_vec());
+    let table = open(&memory, None)?;
+    let groups = 0..table.rows_of_groups().count() as u64;
+    groups.map(|group| Ok(table.texts(&memory, group)?.len())).sum()
+}
+
+#[test]
+fn a_file_of_pyarrow_gives_the_rows_that_pyarrow_reads() {
+    let files = Counting::new(Directory::new(&folder()));
+    let table = open(&files, None).unwrap();
+    assert_eq!(table.column(), "text");
+    assert_eq!(table.rows_of_groups().collect::<Vec<_>>(), [9; 40]);
+    let listed = std::fs::read_to_string(folder().join("small.jsonl")).unwrap();
+    let mut expected = listed.lines().map(|line| serde_json::from_str::<Row>(line).unwrap());
+    for group in 0..40 {
+        for text in table.texts(&files, group).unwrap() {
+            let row = expected.next().unwrap();
+            let digest = text.as_deref().map(|text| Digest::of(text.as_bytes()).hex());
+            assert_eq!(digest, Some(row.sha256));
+        }
+    }
+    assert!(expected.next().is_none());
+    // Tail, footer, and one request per row group.
+    assert_eq!(files.n_reads(), 42);
+}
+
+#[derive(serde::Deserialize)]
+struct Row {
+    sha256: String,
+}
+
+#[test]
+fn rows_without_text_columns_of_other_types_and_several_encodings_are_told_apart() {
+    let files = Directory::new(&folder());
+    let odd = |column| {
+        let footer = read_footer(&files, "odd.parquet").unwrap();
+        let size_bytes = files.size_bytes("odd.parquet").unwrap();
+        Table::new("odd.parquet", size_bytes, &footer, Some(column))
+    };
+    for column in ["content", "plain", "zstd", "delta"] {
+        let table = odd(column).unwrap();
+        let texts = table.texts(&files, 0).unwrap();
+        assert_eq!(texts[..3], [Some("one".to_owned()), None, Some(String::new())], "{column}");
+        assert_eq!(texts[3].as_deref(), Some("four, with \u{1f642} and \u{4e2d}\u{6587}"));
+        assert_eq!(table.texts(&files, 1).unwrap(), [Some("last".to_owned())]);
+        assert!(matches!(table.texts(&files, 2), Err(Error::NotParquet { .. })));
+    }
+    assert!(odd("required").unwrap().texts(&files, 0).unwrap().iter().all(Option::is_some));
+    for (column, detail) in [
+        ("text", "no column `text`"),
+        ("number", "not one text per row"),
+        ("list.list.element", "not one text per row"),
+    ] {
+        let error = odd(column).err().unwrap().to_string();
+        assert!(error.contains(detail), "{error}");
+    }
+    let error = odd("latin").unwrap().texts(&files, 0).unwrap_err().to_string();
+    assert!(error.contains("not UTF-8"), "{error}");
+}
+
+#[test]
+fn what_is_no_parquet_file_is_refused_by_name() {
+    let tail = |length: u32| [&[0; 20], &length.to_le_bytes()[..], MAGIC].concat();
+    for bytes in [
+        vec![],
+        b"PAR1".to_vec(),
+        b"not a parquet file at all".to_vec(),
+        tail(0),
+        tail(10),
+        tail(1_000),
+        tail(u32::MAX),
+    ] {
+        let error = read_all(&bytes).unwrap_err();
+        assert!(matches!(&error, Error::NotParquet { name, .. } if name == SMALL), "{error}");
+    }
+}
+
+#[test]
+fn attack_a_page_that_claims_gigabytes_is_refused_before_they_are_given() {
+    let table = open(&Memory(BYTES.clone()), None).unwrap();
+    let at = usize::try_from(table.extent(0).unwrap().offset).unwrap();
+    // Field 1, the type, then field 2, the decompressed size: two bytes each, then a varint.
+    let head = &BYTES[at..at + 3];
+    assert_eq!((head[0], head[2]), (0x15, 0x15));
+    let mut bomb = BYTES.clone();
+    // The size of this page takes two bytes; a larger one of two bytes will do.
+    assert!(bomb[at + 3] & 0x80 != 0 && bomb[at + 4] & 0x80 == 0);
+    (bomb[at + 3], bomb[at + 4]) = (0xfe, 0x7f);
+    let error = table.texts(&Memory(bomb), 0).unwrap_err().to_string();
+    assert!(error.contains("bytes stated"), "{error}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn a_broken_file_is_an_error_or_other_text_and_never_a_panic(
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8),
+        in_footer in any::<bool>(),
+        cut in prop::option::of(any::<prop::sample::Index>()),
+    ) {
+        let mut bytes = BYTES.clone();
+        let first = if in_footer { bytes.len() - 20_000 } else { 0 };
+        for (at, value) in changes {
+            let at = first + at.index(bytes.len() - first);
+            bytes[at] = value;
+        }
+        if let Some(cut) = cut {
+            bytes.remove(cut.index(bytes.len()));
+        }
+        let _ = read_all(&bytes);
+    }
+}

@@ -1,0 +1,3 @@
+//! Pinned rows over HTTP range requests.
+
+mod http;

@@ -1,0 +1,367 @@
+//! What a GPU is asked to do: the kernels of `kernels.cu`, and products of matrices.
+//!
+//! Each function checks that the buffers are as long as the kernel will take them to be.
+#![allow(unsafe_code)]
+
+use super::device::{Device, Gain, Matrix, Numbers, told};
+use crate::{arch::Activation, error::Error};
+use cudarc::{
+    cublas::{result::gemm_ex, sys as blas},
+    driver::{DevicePtr as _, DevicePtrMut as _, DeviceRepr, LaunchConfig, PushKernelArg as _},
+};
+use half::bf16;
+
+/// Threads of a block where nothing else decides.
+const THREADS: u32 = 256;
+/// Threads of a block of attention, and the queries and keys that it works on at a time.
+const ATTENTION_THREADS: u32 = 128;
+pub(super) const QUERIES_PER_BLOCK: usize = 64;
+const KEYS_PER_BLOCK: usize = 64;
+/// Neighbours that a thread bends.
+const BEND_STEP: usize = 8;
+
+/// What becomes of a normed row; the numbers are those of `kernels.cu`.
+pub(super) enum NormTo<'a> {
+    /// It is written elsewhere in BF16.
+    Bf16(&'a mut Numbers<bf16>),
+    /// It is added elsewhere.
+    Sum(&'a mut Numbers<f32>),
+}
+
+/// Heads of a row of queries, keys and values, and how they look at each other.
+pub(super) struct Attend {
+    pub(super) stride: usize,
+    pub(super) n_heads: usize,
+    pub(super) n_kv_heads: usize,
+    pub(super) head_size: usize,
+    pub(super) scale: f32,
+    pub(super) score_cap: Option<f32>,
+    pub(super) window: Option<usize>,
+}
+
+impl Device {
+    /// The rows of tokens, plus those of their places if there is a table of them.
+    pub(super) fn embed(
+        &self,
+        (table, positions): (&Matrix, Option<&Matrix>),
+        (tokens, places, n_rows): (&Numbers<u32>, &Numbers<u32>, usize),
+        scale: f32,
+        out: &mut Numbers<f32>,
+    ) -> Result<(), Error> {
+        let width = table.n_in;
+        assert!(tokens.len() >= n_rows && places.len() >= n_rows && out.len() >= n_rows * width);
+        assert!(positions.is_none_or(|positions| positions.n_in == width));
+        let width = width as i32;
+        let mut launch = self.stream.launch_builder(&self.kernels.embed);
+        launch.arg(out).arg(&table.numbers);
+        let null = 0_u64;
+        match positions {
+            Some(positions) => launch.arg(&positions.numbers),
+            None => launch.arg(&null),
+        };
+        launch.arg(tokens).arg(places).arg(&scale).arg(&width);
+        // SAFETY: the buffers hold what was asserted; callers give tokens and places in the tables.
+        told!("embedding", unsafe { launch.launch(blocks(n_rows, THREADS)) })?;
+        Ok(())
+    }
+
+    /// Norms rows; without gains they stay as they are.
+    pub(super) fn norm(
+        &self,
+        (gain, width): (Option<&Gain>, usize),
+        (rows, n_rows): (&Numbers<f32>, usize),
+        to: NormTo<'_>,
+    ) -> Result<(), Error> {
+        assert!(rows.len() >= n_rows * width);
+        let width = width as i32;
+        let mut launch = self.stream.launch_builder(&self.kernels.norm_rows);
+        launch.arg(rows);
+        let (mode, n) = match to {
+            NormTo::Bf16(out) => {
+                let n = out.len();
+                launch.arg(out);
+                (0_i32, n)
+            }
+            NormTo::Sum(out) => {
+                let n = out.len();
+                launch.arg(out);
+                (2, n)
+            }
+        };
+        assert!(n >= n_rows * width as usize);
+        let (null, none) = (0_u64, 0.0_f32);
+        match gain {
+            Some(Gain { gain, bias, width: w, epsilon }) => {
+                assert!(*w == width as usize && gain.len() >= *w);
+                launch.arg(gain);
+                match bias {
+                    Some(bias) => launch.arg(bias),
+                    None => launch.arg(&null),
+                };
+                launch.arg(epsilon)
+            }
+            None => launch.arg(&null).arg(&null).arg(&none),
+        };
+        launch.arg(&width).arg(&mode);
+        // SAFETY: the buffers hold what was asserted.
+        told!("norming", unsafe { launch.launch(blocks(n_rows, THREADS)) })?;
+        Ok(())
+    }
+
+    /// Norms rows where they are.
+    pub(super) fn norm_in_place(
+        &self,
+        gain: &Gain,
+        (rows, n_rows): (&mut Numbers<f32>, usize),
+    ) -> Result<(), Error> {
+        let Gain { gain, bias, width, epsilon } = gain;
+        assert!(rows.len() >= n_rows * width && gain.len() >= *width);
+        let (width, mode, null) = (*width as i32, 1_i32, 0_u64);
+        let (at, _guard) = rows.device_ptr_mut(&self.stream);
+        let mut launch = self.stream.launch_builder(&self.kernels.norm_rows);
+        launch.arg(&at).arg(&at).arg(gain);
+        match bias {
+            Some(bias) => launch.arg(bias),
+            None => launch.arg(&null),
+        };
+        launch.arg(epsilon).arg(&width).arg(&mode);
+        // SAFETY: the buffers hold what was asserted; a block reads its row before it writes it,
+        // and each thread writes what only it reads last.
+        told!("norming", unsafe { launch.launch(blocks(n_rows, THREADS)) })?;
+        Ok(())
+    }
+
+    /// Norms queries or keys, `n_columns` from column `first` on.
+    pub(super) fn norm_heads(
+        &self,
+        gain: &Gain,
+        (rows, n_rows, stride): (&mut Numbers<bf16>, usize, usize),
+        (first, n_columns): (usize, usize),
+    ) -> Result<(), Error> {
+        let Gain { gain, bias, width, epsilon } = gain;
+        assert!(rows.len() >= n_rows * stride && first + n_columns <= stride);
+        assert!(gain.len() >= n_columns && n_columns.is_multiple_of(*width));
+        let n_groups = n_rows * n_columns / width;
+        let numbers = [stride, first, *width, n_columns, n_rows].map(|n| n as i32);
+        let [stride, first, width, n_columns, n_rows] = numbers;
+        let null = 0_u64;
+        let mut launch = self.stream.launch_builder(&self.kernels.norm_heads);
+        launch.arg(rows).arg(&stride).arg(&first).arg(gain);
+        match bias {
+            Some(bias) => launch.arg(bias),
+            None => launch.arg(&null),
+        };
+        launch.arg(epsilon).arg(&width).arg(&n_columns).arg(&n_rows);
+        // SAFETY: the buffers hold what was asserted.
+        told!("norming heads", unsafe { launch.launch(blocks(n_groups.div_ceil(8), THREADS)) })?;
+        Ok(())
+    }
+
+    /// Turns the first heads of each row by the angles of its place.
+    pub(super) fn rotate(
+        &self,
+        (rows, n_rows, stride): (&mut Numbers<bf16>, usize, usize),
+        (angles, places, n_pairs): (&Numbers<f32>, &Numbers<u32>, usize),
+        (head_size, n_heads): (usize, usize),
+    ) -> Result<(), Error> {
+        assert!(rows.len() >= n_rows * stride && places.len() >= n_rows);
+        assert!(2 * n_pairs <= head_size && head_size * n_heads <= stride);
+        let [stride, n_pairs, head_size, n_heads] =
+            [stride, n_pairs, head_size, n_heads].map(|n| n as i32);
+        let mut launch = self.stream.launch_builder(&self.kernels.rotate);
+        launch.arg(rows).arg(&stride).arg(angles).arg(places);
+        launch.arg(&n_pairs).arg(&head_size).arg(&n_heads);
+        // SAFETY: the buffers hold what was asserted; callers give places that have angles.
+        told!("rotating", unsafe { launch.launch(blocks(n_rows, THREADS)) })?;
+        Ok(())
+    }
+
+    /// Adds a bias to each of `n_rows` rows in BF16.
+    pub(super) fn add_bias_bf16(
+        &self,
+        bias: &Numbers<f32>,
+        (rows, n_rows, width): (&mut Numbers<bf16>, usize, usize),
+    ) -> Result<(), Error> {
+        assert!(rows.len() >= n_rows * width && bias.len() >= width);
+        let (n, width) = ((n_rows * width) as u64, width as i32);
+        let mut launch = self.stream.launch_builder(&self.kernels.add_bias_bf16);
+        launch.arg(rows).arg(bias).arg(&width).arg(&n);
+        // SAFETY: the buffers hold what was asserted.
+        told!("adding a bias", unsafe { launch.launch(for_each(n)) })?;
+        Ok(())
+    }
+
+    /// Adds a bias to each of `n_rows` rows in F32.
+    pub(super) fn add_bias_f32(
+        &self,
+        bias: &Numbers<f32>,
+        (rows, n_rows, width): (&mut Numbers<f32>, usize, usize),
+    ) -> Result<(), Error> {
+        assert!(rows.len() >= n_rows * width && bias.len() >= width);
+        let (n, width) = ((n_rows * width) as u64, width as i32);
+        let mut launch = self.stream.launch_builder(&self.kernels.add_bias_f32);
+        launch.arg(rows).arg(bias).arg(&width).arg(&n);
+        // SAFETY: the buffers hold what was asserted.
+        told!("adding a bias", unsafe { launch.launch(for_each(n)) })?;
+        Ok(())
+    }
+
+    /// Adds the bias, bends, and multiplies gates with ups where there are any.
+    pub(super) fn bend(
+        &self,
+        (rows, n_rows, width): (&Numbers<bf16>, usize, usize),
+        (bias, is_gated, activation): (Option<&Numbers<f32>>, bool, Activation),
+        out: &mut Numbers<bf16>,
+    ) -> Result<(), Error> {
+        let n_columns = if is_gated { 2 * width } else { width };
+        assert!(rows.len() >= n_rows * n_columns && out.len() >= n_rows * width);
+        assert!(bias.is_none_or(|bias| bias.len() >= n_columns));
+        let step = if width.is_multiple_of(BEND_STEP) { BEND_STEP } else { 1 };
+        let (n, n_rows, null) = ((n_rows * width / step) as u64, n_rows as u64, 0_u64);
+        let (width, is_gated) = (width as i32, i32::from(is_gated));
+        let activation = match activation {
+            Activation::Silu => 0_i32,
+            Activation::Gelu => 1,
+            Activation::GeluTanh => 2,
+            Activation::Relu => 3,
+        };
+        let mut launch = self.stream.launch_builder(&self.kernels.bend);
+        launch.arg(rows).arg(out);
+        match bias {
+            Some(bias) => launch.arg(bias),
+            None => launch.arg(&null),
+        };
+        launch.arg(&width).arg(&is_gated).arg(&activation).arg(&n_rows);
+        // SAFETY: the buffers hold what was asserted.
+        told!("bending", unsafe { launch.launch(for_each(n)) })?;
+        Ok(())
+    }
+
+    /// Attention over the rows of sequences, cut into `n_blocks` blocks of queries of one sequence:
+    /// number of its first row, number of its rows, first query, unused.
+    pub(super) fn attend(
+        &self,
+        (rows, n_rows): (&mut Numbers<bf16>, usize),
+        (blocks, n_blocks): (&Numbers<i32>, usize),
+        attend: &Attend,
+    ) -> Result<(), Error> {
+        let Attend { stride, n_heads, n_kv_heads, head_size, scale, score_cap, window } = *attend;
+        assert!(rows.len() >= n_rows * stride && blocks.len() >= 4 * n_blocks);
+        assert!((n_heads + 2 * n_kv_heads) * head_size == stride);
+        let numbers = [stride, n_heads, n_heads / n_kv_heads].map(|n| n as i32);
+        let [stride, heads, n_sharing] = numbers;
+        let window = window.map_or(i32::MAX, |window| i32::try_from(window).unwrap_or(i32::MAX));
+        let cap = score_cap.unwrap_or(0.0);
+        let mut launch = self.stream.launch_builder(&self.kernels.attend);
+        launch.arg(rows).arg(&stride).arg(blocks).arg(&heads).arg(&n_sharing);
+        launch.arg(&scale).arg(&cap).arg(&window);
+        let config = LaunchConfig {
+            grid_dim: (n_blocks as u32, n_heads as u32, 1),
+            block_dim: (ATTENTION_THREADS, 1, 1),
+            shared_mem_bytes: attention_bytes(head_size) as u32,
+        };
+        // SAFETY: the buffers hold what was asserted; callers give blocks within the rows.
+        told!("attending", unsafe { launch.launch(config) })?;
+        Ok(())
+    }
+
+    /// The negative log-likelihoods of the targets from `first` on, by rows of logits.
+    pub(super) fn cross_entropy(
+        &self,
+        (logits, n_rows, vocabulary, stride): (&Numbers<f32>, usize, usize, usize),
+        (bias, cap): (Option<&Numbers<f32>>, Option<f32>),
+        (targets, nats, first): (&Numbers<u32>, &mut Numbers<f32>, usize),
+    ) -> Result<(), Error> {
+        assert!(logits.len() >= n_rows * stride && vocabulary <= stride);
+        assert!(bias.is_none_or(|bias| bias.len() >= vocabulary));
+        let (targets, mut nats) =
+            (targets.slice(first..first + n_rows), nats.slice_mut(first..first + n_rows));
+        let (vocabulary, stride) = (vocabulary as i32, stride as i32);
+        let (cap, null) = (cap.unwrap_or(0.0), 0_u64);
+        let mut launch = self.stream.launch_builder(&self.kernels.cross_entropy);
+        launch.arg(logits).arg(&targets);
+        match bias {
+            Some(bias) => launch.arg(bias),
+            None => launch.arg(&null),
+        };
+        launch.arg(&cap).arg(&mut nats).arg(&vocabulary).arg(&stride);
+        // SAFETY: the buffers hold what was asserted; callers give targets in the vocabulary.
+        told!("taking losses", unsafe { launch.launch(blocks(n_rows, 2 * THREADS)) })?;
+        Ok(())
+    }
+
+    /// `out = rows matrix'`, from row `first` of `rows` on, each `stride` after the other.
+    pub(super) fn multiply<T: Sum>(
+        &self,
+        (rows, first, n_rows, stride): (&Numbers<bf16>, usize, usize, usize),
+        matrix: &Matrix,
+        (out, out_stride, is_added): (&mut Numbers<T>, usize, bool),
+    ) -> Result<(), Error> {
+        let Matrix { numbers, n_in, n_out } = matrix;
+        assert!(n_rows > 0 && stride >= *n_in && out_stride >= *n_out);
+        assert!(numbers.len() >= n_in * n_out && out.len() >= n_rows * out_stride);
+        let rows = rows.slice(first * stride..(first + n_rows - 1) * stride + n_in);
+        let (alpha, beta) = (1.0_f32, if is_added { 1.0_f32 } else { 0.0 });
+        let (transposed, plain) =
+            (blas::cublasOperation_t::CUBLAS_OP_T, blas::cublasOperation_t::CUBLAS_OP_N);
+        let (brain, sum) = (blas::cudaDataType::CUDA_R_16BF, T::KIND);
+        let [n_rows, stride, n_in, n_out, out_stride] =
+            [n_rows, stride, *n_in, *n_out, out_stride].map(|n| n as i32);
+        let (matrix, _matrix) = numbers.device_ptr(&self.stream);
+        let (rows, _rows) = rows.device_ptr(&self.stream);
+        let (out, _out) = out.device_ptr_mut(&self.stream);
+        // cuBLAS counts columns first: the product that it sees is that of the transposes.
+        // SAFETY: the buffers hold what was asserted, and alpha and beta outlive the call.
+        told!("multiplying", unsafe {
+            gemm_ex(
+                *self.blas.handle(),
+                transposed,
+                plain,
+                n_out,
+                n_rows,
+                n_in,
+                (&raw const alpha).cast(),
+                matrix as *const _,
+                brain,
+                n_in,
+                rows as *const _,
+                brain,
+                stride,
+                (&raw const beta).cast(),
+                out as *mut _,
+                sum,
+                out_stride,
+                blas::cublasComputeType_t::CUBLAS_COMPUTE_32F,
+                blas::cublasGemmAlgo_t::CUBLAS_GEMM_DEFAULT,
+            )
+        })
+    }
+}
+
+/// What products may be rounded to.
+pub(super) trait Sum: DeviceRepr {
+    const KIND: blas::cudaDataType;
+}
+
+impl Sum for f32 {
+    const KIND: blas::cudaDataType = blas::cudaDataType::CUDA_R_32F;
+}
+
+impl Sum for bf16 {
+    const KIND: blas::cudaDataType = blas::cudaDataType::CUDA_R_16BF;
+}
+
+/// Bytes of shared memory of a block of attention: keys and values, padded as in `kernels.cu`.
+pub(super) fn attention_bytes(head_size: usize) -> usize {
+    2 * KEYS_PER_BLOCK * (head_size.next_multiple_of(16) + 8) * size_of::<bf16>()
+}
+
+/// So many blocks.
+fn blocks(n: usize, n_threads: u32) -> LaunchConfig {
+    LaunchConfig { grid_dim: (n as u32, 1, 1), block_dim: (n_threads, 1, 1), shared_mem_bytes: 0 }
+}
+
+/// A thread for each number.
+fn for_each(n: u64) -> LaunchConfig {
+    blocks(n.div_ceil(u64::from(THREADS)) as usize, THREADS)
+}

@@ -1,0 +1,319 @@
+//! The client of hubs that speak Hugging Face's protocol: the embedded one, and the real one.
+//!
+//! What a hub answers is a stranger's word: every answer has a limit in bytes and in time, every
+//! file is hashed while it comes, redirects go to known hosts alone, and the token goes to the hub
+//! alone. What failed for want of a connection is tried again, a download from where it was.
+
+mod address;
+mod download;
+mod http;
+mod patience;
+mod upload;
+mod wire;
+
+#[cfg(test)]
+mod tests;
+
+use crate::{
+    Error, FileEntry, Hub,
+    content::{CONFIG, INDEX, Kind, kind},
+};
+use http::{Answer, Http};
+use protocol::{Digest, Repo, Revision};
+use sha2::{Digest as _, Sha256};
+use std::{path::Path, time::Duration};
+
+pub use download::Progress;
+pub use patience::Patience;
+pub use upload::Upload;
+
+/// Where the real hub is.
+pub const HUGGING_FACE: &str = "https://huggingface.co";
+/// Hosts that the real hub sends downloads to.
+const HUGGING_FACE_HOSTS: [&str; 2] = [".huggingface.co", ".hf.co"];
+/// Most files of a repo that are listed, with the folders.
+const N_LISTED_MAX: usize = 100_000;
+/// Most pages of a list.
+const N_PAGES_MAX: usize = 1_000;
+/// Most bytes of one file that is read whole: configs, indices, tokenizers.
+const SMALL_BYTES_MAX: u64 = 16 << 20;
+
+/// How often progress is told.
+const TICK: Duration = Duration::from_millis(100);
+
+/// What a repo holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum RepoKind {
+    /// A model.
+    Model,
+    /// A dataset.
+    Dataset,
+}
+
+impl RepoKind {
+    /// As it stands in addresses of the interface.
+    fn in_api(self) -> &'static str {
+        match self {
+            Self::Model => "models",
+            Self::Dataset => "datasets",
+        }
+    }
+
+    /// As it stands before the repo in addresses of files.
+    fn before_files(self) -> &'static str {
+        match self {
+            Self::Model => "",
+            Self::Dataset => "datasets/",
+        }
+    }
+
+    /// As it stands in requests.
+    fn in_requests(self) -> &'static str {
+        match self {
+            Self::Model => "model",
+            Self::Dataset => "dataset",
+        }
+    }
+}
+
+/// How to reach a hub.
+#[derive(Clone, Debug)]
+pub struct ClientOptions {
+    /// Address of the hub.
+    pub endpoint: String,
+    /// What says who we are; without one, only public repos can be read.
+    pub token: Option<String>,
+    /// Hosts that the hub may send us to for files; `.hf.co` stands for all hosts below `hf.co`.
+    pub redirect_hosts: Vec<String>,
+    /// How long to wait and how often to try.
+    pub patience: Patience,
+}
+
+impl ClientOptions {
+    /// A hub at `endpoint`, asked without a token.
+    pub fn new(endpoint: &str) -> Self {
+        Self {
+            endpoint: endpoint.to_owned(),
+            token: None,
+            redirect_hosts: HUGGING_FACE_HOSTS.map(str::to_owned).to_vec(),
+            patience: Patience::default(),
+        }
+    }
+}
+
+/// One file of a repo as the hub lists it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// Path inside the repo, with `/`; written by a stranger.
+    pub path: String,
+    /// Length.
+    pub size_bytes: u64,
+    /// Digest of the bytes, which hubs tell of large files alone.
+    pub sha256: Option<Digest>,
+}
+
+/// A repo at one of its revisions.
+#[derive(Clone, Copy, Debug)]
+pub struct Pinned<'a> {
+    /// What it holds.
+    pub kind: RepoKind,
+    /// Its name.
+    pub repo: &'a Repo,
+    /// Which of its revisions.
+    pub revision: &'a Revision,
+}
+
+impl Pinned<'_> {
+    /// For messages.
+    fn name(&self, path: &str) -> String {
+        format!("{}@{}/{}", self.repo, self.revision, path.escape_default())
+    }
+}
+
+/// A hub behind HTTP; blocking, and any number of threads may use it.
+pub struct HubClient {
+    http: Http,
+}
+
+impl HubClient {
+    /// Prepares to speak with a hub; nothing is sent yet.
+    pub fn new(options: &ClientOptions) -> Result<Self, Error> {
+        Ok(Self { http: Http::new(options)? })
+    }
+
+    /// Address of the hub, without a slash at its end.
+    pub fn endpoint(&self) -> &str {
+        self.http.endpoint()
+    }
+
+    /// The name of the user whose token we have, if the hub takes it.
+    pub fn user(&self) -> Result<String, Error> {
+        let path = "/api/whoami-v2";
+        let user: Option<wire::User> = self.http.get_json(path)?;
+        user.map(|user| user.name).ok_or_else(|| self.http.nonsense(path, "knows no users"))
+    }
+
+    /// What a branch, a tag or a revision stands for; `None` when repo or revision do not exist.
+    pub fn resolve(
+        &self,
+        kind: RepoKind,
+        repo: &Repo,
+        name: &str,
+    ) -> Result<Option<Revision>, Error> {
+        let name = address::segment(name);
+        let path = format!("/api/{}/{repo}/revision/{name}", kind.in_api());
+        let Some(commit) = self.http.get_json::<wire::Commit>(&path)? else { return Ok(None) };
+        let revision = commit.sha.parse();
+        revision.map(Some).map_err(|_| self.http.nonsense(&path, "names no revision"))
+    }
+
+    /// The files of a revision in order of path; `None` when repo or revision do not exist.
+    pub fn files(&self, pinned: Pinned<'_>) -> Result<Option<Vec<Listed>>, Error> {
+        let Pinned { kind, repo, revision } = pinned;
+        let api = kind.in_api();
+        let mut path = format!("/api/{api}/{repo}/tree/{revision}?recursive=true&expand=false");
+        let mut files = Vec::new();
+        for _ in 0..N_PAGES_MAX {
+            let Some((entries, next)) = self.http.get_page::<Vec<wire::Entry>>(&path)? else {
+                return Ok(None);
+            };
+            if files.len() + entries.len() > N_LISTED_MAX {
+                return Err(self.http.nonsense(&path, "lists too many files"));
+            }
+            files.extend(self.listed(&path, entries)?);
+            match next {
+                Some(next) => path = next,
+                None => {
+                    files.sort_by(|a, b| a.path.cmp(&b.path));
+                    return Ok(Some(files));
+                }
+            }
+        }
+        Err(self.http.nonsense(&path, "lists pages without end"))
+    }
+
+    /// What the hub says of one file; `None` when file, repo or revision do not exist.
+    pub fn file(&self, pinned: Pinned<'_>, file: &str) -> Result<Option<Listed>, Error> {
+        let Pinned { kind, repo, revision } = pinned;
+        let path = format!("/api/{}/{repo}/paths-info/{revision}", kind.in_api());
+        let request = wire::Paths { paths: [file], expand: false };
+        let request = serde_json::to_vec(&request);
+        let request = request.map_err(|error| Error::Unavailable(error.to_string()))?;
+        let to = (&reqwest::Method::POST, path.as_str());
+        let entries: Option<Vec<wire::Entry>> =
+            self.http.post_json_if_there(to, ("application/json", &request))?;
+        let files = self.listed(&path, entries.unwrap_or_default())?;
+        Ok(files.into_iter().find(|found| found.path == file))
+    }
+
+    /// The files among the entries of a list.
+    fn listed(&self, path: &str, entries: Vec<wire::Entry>) -> Result<Vec<Listed>, Error> {
+        let files = entries.into_iter().filter(|entry| entry.kind == "file");
+        let listed = |entry: wire::Entry| {
+            // Hubs write the digits alone; our own way to write a digest is understood too.
+            let digits = |lfs: wire::LargeFile| lfs.oid.trim_start_matches("sha256:").to_owned();
+            let sha256 = entry.lfs.map(|lfs| format!("sha256:{}", digits(lfs)).parse()).transpose();
+            let sha256 =
+                sha256.map_err(|_| self.http.nonsense(path, "lists a digest that is none"))?;
+            Ok(Listed { path: entry.path, size_bytes: entry.size, sha256 })
+        };
+        files.map(listed).collect()
+    }
+
+    /// The bytes of a small file; an error if it has more than `size_bytes_max`.
+    pub fn read(
+        &self,
+        pinned: Pinned<'_>,
+        path: &str,
+        size_bytes_max: u64,
+    ) -> Result<Vec<u8>, Error> {
+        let too_large = || Error::TooLarge {
+            name: pinned.name(path),
+            size_bytes: size_bytes_max.saturating_add(1),
+            size_bytes_max,
+        };
+        self.http.patiently(|| {
+            let Answer { mut body, .. } = self.http.file(pinned, path, None)?;
+            let bytes = http::read_all(&mut body, size_bytes_max.min(SMALL_BYTES_MAX))?;
+            bytes.ok_or_else(|| too_large().into())
+        })
+    }
+
+    /// Fills `buffer` with the bytes of a file from `offset` on, by one request for that range.
+    pub fn read_range(
+        &self,
+        pinned: Pinned<'_>,
+        path: &str,
+        offset: u64,
+        buffer: &mut [u8],
+    ) -> Result<(), Error> {
+        let Some(last) = buffer.len().checked_sub(1) else { return Ok(()) };
+        let range = (offset, Some(offset.saturating_add(last as u64)));
+        self.http.patiently(|| {
+            let Answer { mut body, first, .. } = self.http.file(pinned, path, Some(range))?;
+            if first != offset {
+                let reason = "the hub answered with another range";
+                return Err(Error::Damaged { name: pinned.name(path), reason }.into());
+            }
+            http::read_exact(&mut body, buffer)
+        })
+    }
+
+    /// The digest of a file that the hub tells no digest of; zeros where nobody needs it.
+    ///
+    /// Hubs tell the digests of large files alone. Of the others only a config and an index are
+    /// part of a model, and they are small; were they not, the intake refuses them by their size.
+    fn digest(&self, pinned: Pinned<'_>, file: &Listed) -> Result<Digest, Error> {
+        if let Some(sha256) = file.sha256 {
+            return Ok(sha256);
+        }
+        let is_needed = kind(&file.path) == Kind::Model;
+        if !is_needed || file.size_bytes > SMALL_BYTES_MAX {
+            return Ok(Digest([0; 32]));
+        }
+        let bytes = self.read(pinned, &file.path, file.size_bytes)?;
+        Ok(Digest(Sha256::digest(&bytes).into()))
+    }
+}
+
+impl Hub for HubClient {
+    fn publish(&self, repo: &Repo, dir: &Path) -> Result<Revision, Error> {
+        self.upload(&Upload::new(RepoKind::Model, repo, dir))
+    }
+
+    fn latest(&self, repo: &Repo) -> Result<Option<Revision>, Error> {
+        self.resolve(RepoKind::Model, repo, "main")
+    }
+
+    /// Of a file that is no part of a model, the digest may be zeros.
+    fn list(&self, repo: &Repo, revision: &Revision) -> Result<Option<Vec<FileEntry>>, Error> {
+        let pinned = Pinned { kind: RepoKind::Model, repo, revision };
+        let Some(files) = self.files(pinned)? else { return Ok(None) };
+        // No model has that many small files: none is fetched before that is refused.
+        let n_small = files.iter().filter(|file| [CONFIG, INDEX].contains(&&*file.path)).count();
+        let entry = |file: Listed| {
+            let sha256 = if n_small > 2 { Digest([0; 32]) } else { self.digest(pinned, &file)? };
+            Ok(FileEntry { path: file.path, size_bytes: file.size_bytes, sha256 })
+        };
+        files.into_iter().map(entry).collect::<Result<_, Error>>().map(Some)
+    }
+
+    fn fetch(
+        &self,
+        repo: &Repo,
+        revision: &Revision,
+        path: &str,
+        to: &Path,
+        size_bytes_max: u64,
+    ) -> Result<(), Error> {
+        let pinned = Pinned { kind: RepoKind::Model, repo, revision };
+        self.fetch_whole(pinned, path, to, size_bytes_max)
+    }
+}
+
+impl std::fmt::Debug for HubClient {
+    /// Without the token.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("HubClient").field("endpoint", &self.endpoint()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,278 @@
+//! Where the client goes, and where it does not let itself be sent.
+
+use crate::Error;
+use reqwest::{
+    Url,
+    dns::{Addrs, Name, Resolve, Resolving},
+};
+use std::{
+    fmt::Write as _,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs as _},
+};
+
+/// The hub, and the hosts that it may send us to.
+#[derive(Clone, Debug)]
+pub(super) struct Hosts {
+    endpoint: Url,
+    others: Vec<String>,
+}
+
+impl Hosts {
+    pub(super) fn new(endpoint: &str, others: &[String]) -> Result<Self, Error> {
+        let refuse = |reason| Error::Endpoint { endpoint: endpoint.to_owned(), reason };
+        let url = Url::parse(endpoint).map_err(|_| refuse("it is no address"))?;
+        if !["http", "https"].contains(&url.scheme()) || url.host_str().is_none() {
+            return Err(refuse("it does not begin with `http://` or `https://` and a host"));
+        }
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(refuse("a token belongs into `HF_TOKEN`, not into the address"));
+        }
+        if url.path() != "/" || url.query().is_some() || url.fragment().is_some() {
+            return Err(refuse("nothing may follow the host"));
+        }
+        let others = others.iter().map(|host| host.to_ascii_lowercase()).collect();
+        Ok(Self { endpoint: url, others })
+    }
+
+    /// The address of a path of the hub.
+    pub(super) fn url(&self, path: &str) -> Result<Url, Error> {
+        let refuse = || Error::Unavailable(format!("`{}` is no address", path.escape_default()));
+        let url = self.endpoint.join(path).map_err(|_| refuse())?;
+        if self.is_hub(&url) { Ok(url) } else { Err(refuse()) }
+    }
+
+    /// Whether an address is the hub's: the token goes nowhere else.
+    pub(super) fn is_hub(&self, url: &Url) -> bool {
+        url.origin() == self.endpoint.origin()
+    }
+
+    /// Why we do not go where we are sent, if we do not.
+    pub(super) fn refusal(&self, url: &Url) -> Option<&'static str> {
+        if !url.username().is_empty() || url.password().is_some() {
+            return Some("the address has a password in it");
+        }
+        if self.is_hub(url) {
+            return None;
+        }
+        if url.scheme() != "https" {
+            return Some("only the hub itself may be spoken to without encryption");
+        }
+        if url.port().is_some() {
+            return Some("it is not the usual port");
+        }
+        let host = url.host_str().unwrap_or_default().to_ascii_lowercase();
+        let is_known = |known: &String| match known.strip_prefix('.') {
+            Some(_) => host.ends_with(known.as_str()),
+            None => host == *known,
+        };
+        (!self.others.iter().any(is_known)).then_some("the host is not among those known")
+    }
+
+    /// Looks hosts up; but for the hub, which we were told to trust, none may be a private one.
+    pub(super) fn resolver(&self) -> PublicResolver {
+        PublicResolver { hub: self.endpoint.host_str().unwrap_or_default().to_owned() }
+    }
+}
+
+/// A resolver that never gives a private address for a host that a stranger named.
+pub(super) struct PublicResolver {
+    hub: String,
+}
+
+impl Resolve for PublicResolver {
+    fn resolve(&self, name: Name) -> Resolving {
+        let is_hub = name.as_str() == self.hub;
+        let name = name.as_str().to_owned();
+        Box::pin(async move {
+            let found = tokio::task::spawn_blocking(move || {
+                let found = (name.as_str(), 0).to_socket_addrs()?;
+                let admitted = |address: &SocketAddr| is_hub || is_public(address.ip());
+                Ok::<Vec<SocketAddr>, std::io::Error>(found.filter(admitted).collect())
+            });
+            let found = found.await??;
+            if found.is_empty() {
+                return Err("the host has no public address".into());
+            }
+            Ok(Box::new(found.into_iter()) as Addrs)
+        })
+    }
+}
+
+/// Whether an address is one that everybody can reach.
+fn is_public(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => is_public_v4(address),
+        IpAddr::V6(address) => is_public_v6(address),
+    }
+}
+
+fn is_public_v4(address: Ipv4Addr) -> bool {
+    let [a, b, c, _] = address.octets();
+    !(address.is_private()
+        || address.is_loopback()
+        || address.is_link_local()
+        || address.is_broadcast()
+        || address.is_documentation()
+        || a == 0
+        || a >= 224
+        || (a == 100 && (64..128).contains(&b))
+        || (a == 192 && b == 0 && c == 0)
+        || (a == 198 && (18..20).contains(&b)))
+}
+
+fn is_public_v6(address: Ipv6Addr) -> bool {
+    let segments = address.segments();
+    // Addresses that stand for others: mapped, translated, tunnelled.
+    let embedded = match segments {
+        [0, 0, 0, 0, 0, 0xffff | 0, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] => {
+            Some((high, low))
+        }
+        [0x2002, high, low, ..] => Some((high, low)),
+        _ => None,
+    };
+    if let Some((high, low)) = embedded {
+        return is_public_v4(Ipv4Addr::from((u32::from(high) << 16) | u32::from(low)));
+    }
+    // Global unicast alone; of it, neither examples nor tunnels.
+    (segments[0] & 0xe000) == 0x2000
+        && !(segments[0] == 0x2001 && (segments[1] == 0xdb8 || segments[1] < 0x200))
+}
+
+/// A part of a path between two slashes, with everything that is not plain encoded.
+pub(super) fn segment(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            // Writing to a string never fails.
+            let _ = write!(encoded, "%{byte:02X}");
+        }
+    }
+    encoded
+}
+
+/// A path inside a repo, each part encoded.
+pub(super) fn path(text: &str) -> String {
+    text.split('/').map(segment).collect::<Vec<_>>().join("/")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hosts() -> Hosts {
+        Hosts::new("https://hub.example", &[".hf.co".to_owned(), "cdn.example".to_owned()]).unwrap()
+    }
+
+    #[test]
+    fn attack_redirects_lead_to_known_hosts_over_encryption_alone() {
+        let hosts = hosts();
+        let refusal = |url: &str| hosts.refusal(&Url::parse(url).unwrap());
+        for url in [
+            "https://hub.example/x",
+            "https://cdn-lfs.hf.co/a?b",
+            "https://cdn.example/",
+            "https://CDN.example/",
+        ] {
+            assert_eq!(refusal(url), None, "{url}");
+        }
+        for url in [
+            "http://cdn.example/",
+            "http://hub.example/",
+            "https://hub.example:8443/",
+            "https://cdn.example:444/",
+            "https://cdn.example.evil.org/",
+            "https://evilcdn.example/",
+            "https://evil-hf.co/",
+            "https://hf.co.evil.org/",
+            "https://hf.co/",
+            "https://user:secret@cdn.example/",
+            "https://user@hub.example/",
+            "https://127.0.0.1/",
+            "https://169.254.169.254/latest/meta-data",
+            "https://[::1]/",
+            "https://0x7f000001/",
+            "https://2130706433/",
+            "https://localhost/",
+            "ftp://cdn.example/",
+            "file:///etc/passwd",
+            "data:text/plain,x",
+            "gopher://cdn.example/",
+        ] {
+            assert!(refusal(url).is_some(), "{url} was admitted");
+        }
+    }
+
+    #[test]
+    fn attack_private_addresses_are_none_that_a_stranger_may_name() {
+        for address in [
+            "0.0.0.0",
+            "10.1.2.3",
+            "100.64.0.1",
+            "127.0.0.1",
+            "127.9.9.9",
+            "169.254.169.254",
+            "172.16.0.1",
+            "172.31.255.255",
+            "192.0.0.1",
+            "192.0.2.1",
+            "192.168.1.1",
+            "198.18.0.1",
+            "203.0.113.5",
+            "224.0.0.1",
+            "240.0.0.1",
+            "255.255.255.255",
+            "::",
+            "::1",
+            "fe80::1",
+            "fc00::1",
+            "fd12:3456::1",
+            "ff02::1",
+            "::ffff:127.0.0.1",
+            "::ffff:10.0.0.1",
+            "::127.0.0.1",
+            "64:ff9b::a9fe:a9fe",
+            "2002:7f00:1::",
+            "2001:db8::1",
+            "2001::1",
+        ] {
+            assert!(!is_public(address.parse().unwrap()), "{address} counts as public");
+        }
+        for address in [
+            "1.1.1.1",
+            "8.8.8.8",
+            "172.32.0.1",
+            "100.128.0.1",
+            "2606:4700:4700::1111",
+            "::ffff:1.1.1.1",
+        ] {
+            assert!(is_public(address.parse().unwrap()), "{address} counts as private");
+        }
+    }
+
+    #[test]
+    fn endpoints_are_a_scheme_and_a_host() {
+        for endpoint in [
+            "hub.example",
+            "ftp://hub.example",
+            "https://",
+            "https://t@hub.example",
+            "https://hub.example/x",
+            "",
+            "https://hub.example/?a",
+        ] {
+            assert!(Hosts::new(endpoint, &[]).is_err(), "{endpoint} was taken");
+        }
+        assert!(Hosts::new("http://127.0.0.1:8000/", &[]).is_ok());
+    }
+
+    #[test]
+    fn paths_cannot_leave_the_hub_or_their_place() {
+        let hosts = hosts();
+        assert!(hosts.url("//evil.org/x").is_err());
+        assert!(hosts.url("https://evil.org/x").is_err());
+        assert_eq!(path("a b/../c?d#e%2e"), "a%20b/../c%3Fd%23e%252e");
+        assert_eq!(segment("refs/pr/1"), "refs%2Fpr%2F1");
+    }
+}

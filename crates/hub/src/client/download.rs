@@ -1,0 +1,228 @@
+//! Files that come piece by piece, are hashed meanwhile, and go on where they stopped.
+
+use super::{
+    HubClient, Pinned,
+    http::{self, Answer},
+    patience::Failure,
+};
+use crate::{Error, FileEntry};
+use protocol::Digest;
+use sha2::{Digest as _, Sha256};
+use std::{
+    ffi::OsString,
+    fs::{self, File, OpenOptions},
+    io::{self, Read, Write as _},
+    path::{Path, PathBuf},
+    time::Instant,
+};
+
+/// Bytes that are read at a time.
+const PIECE_BYTES: usize = 1 << 20;
+/// What the name of a file ends with until it is whole.
+const INCOMPLETE: &str = ".incomplete";
+
+/// Told how many bytes of a transfer are done; `false` stops it.
+pub type Progress<'a> = &'a (dyn Fn(u64) -> bool + Sync);
+
+impl HubClient {
+    /// Downloads a file of known size and digest to `to`, and syncs it.
+    ///
+    /// What an earlier call got lies beside it under a name that ends with `.incomplete` and is not
+    /// asked for again. A file that turns out to be another than expected is thrown away.
+    pub fn download(
+        &self,
+        pinned: Pinned<'_>,
+        file: &FileEntry,
+        to: &Path,
+        progress: Progress<'_>,
+    ) -> Result<(), Error> {
+        let mut partial = Partial::open(to)?;
+        let wanted = Wanted { pinned, path: &file.path, size_bytes_max: file.size_bytes };
+        self.complete(wanted, &mut partial, progress)?;
+        if (partial.size_bytes, partial.digest()) != (file.size_bytes, file.sha256) {
+            partial.remove()?;
+            let reason = "the bytes that came are not the listed ones";
+            return Err(Error::Damaged { name: pinned.name(&file.path), reason });
+        }
+        partial.finish(to)
+    }
+
+    /// Downloads a file of which nothing is known but how large it may be.
+    pub(super) fn fetch_whole(
+        &self,
+        pinned: Pinned<'_>,
+        path: &str,
+        to: &Path,
+        size_bytes_max: u64,
+    ) -> Result<(), Error> {
+        let mut partial = Partial::open(to)?;
+        let wanted = Wanted { pinned, path, size_bytes_max };
+        if let Err(error) = self.complete(wanted, &mut partial, &|_| true) {
+            // The caller's folder is its own: nothing stays there that it did not ask for.
+            partial.remove()?;
+            return Err(error);
+        }
+        partial.finish(to)
+    }
+
+    /// Gets what is missing of a file, with as many requests as it takes.
+    fn complete(
+        &self,
+        wanted: Wanted<'_>,
+        partial: &mut Partial,
+        progress: Progress<'_>,
+    ) -> Result<(), Error> {
+        let patience = self.http.patience;
+        let mut deadline = Instant::now() + patience.time_for(wanted.size_bytes_max);
+        let (mut n_failed, mut most) = (0, partial.size_bytes);
+        loop {
+            match self.go_on(wanted, partial, (deadline, progress)) {
+                Ok(()) => return Ok(()),
+                Err(failure) => {
+                    if Instant::now() >= deadline {
+                        return Err(wanted.too_slow());
+                    }
+                    // What makes progress is not failing; the deadline ends it all the same.
+                    n_failed = if partial.size_bytes > most { 1 } else { n_failed + 1 };
+                    most = most.max(partial.size_bytes);
+                    // The time that the hub asks for is not held against it.
+                    deadline += self.http.wait_or_give_up(failure, n_failed)?;
+                }
+            }
+        }
+    }
+
+    /// One request for all that is missing.
+    fn go_on(
+        &self,
+        wanted: Wanted<'_>,
+        partial: &mut Partial,
+        (deadline, progress): (Instant, Progress<'_>),
+    ) -> Result<(), Failure> {
+        let Wanted { pinned, path, size_bytes_max } = wanted;
+        if partial.size_bytes > size_bytes_max {
+            partial.restart()?;
+        }
+        if partial.size_bytes == size_bytes_max && size_bytes_max > 0 {
+            return Ok(());
+        }
+        let range = (partial.size_bytes > 0).then_some((partial.size_bytes, None));
+        let Answer { first, size_bytes, mut body } = self.http.file(pinned, path, range)?;
+        if size_bytes.is_some_and(|size_bytes| size_bytes > size_bytes_max) {
+            return Err(wanted.too_large(size_bytes).into());
+        }
+        if first != partial.size_bytes {
+            if first != 0 {
+                let reason = "the hub answered with another range";
+                return Err(Error::Damaged { name: pinned.name(path), reason }.into());
+            }
+            partial.restart()?;
+        }
+        let mut piece = vec![0; PIECE_BYTES];
+        loop {
+            let n = body.read(&mut piece).map_err(|error| http::broken(&error))?;
+            if n == 0 {
+                break;
+            }
+            if partial.size_bytes + n as u64 > size_bytes_max {
+                return Err(wanted.too_large(None).into());
+            }
+            partial.append(&piece[..n])?;
+            if !progress(partial.size_bytes) {
+                return Err(Error::Stopped.into());
+            }
+            if Instant::now() >= deadline {
+                return Err(wanted.too_slow().into());
+            }
+        }
+        match size_bytes {
+            Some(size_bytes) if partial.size_bytes < size_bytes => {
+                Err(http::broken(&io::ErrorKind::UnexpectedEof.into()))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A file, and how large it may be.
+#[derive(Clone, Copy)]
+struct Wanted<'a> {
+    pinned: Pinned<'a>,
+    path: &'a str,
+    size_bytes_max: u64,
+}
+
+impl Wanted<'_> {
+    fn too_large(&self, size_bytes: Option<u64>) -> Error {
+        let size_bytes_max = self.size_bytes_max;
+        let size_bytes = size_bytes.unwrap_or(size_bytes_max.saturating_add(1));
+        Error::TooLarge { name: self.pinned.name(self.path), size_bytes, size_bytes_max }
+    }
+
+    fn too_slow(&self) -> Error {
+        Error::Unavailable(format!("{} comes too slowly", self.pinned.name(self.path)))
+    }
+}
+
+/// A file on its way, and the digest of what is there.
+struct Partial {
+    path: PathBuf,
+    file: File,
+    size_bytes: u64,
+    hasher: Sha256,
+}
+
+impl Partial {
+    /// Goes on with what is there for `to`, which must not exist itself.
+    fn open(to: &Path) -> Result<Self, Error> {
+        if fs::symlink_metadata(to).is_ok() {
+            let source = io::ErrorKind::AlreadyExists.into();
+            return Err(Error::Io { action: "write", path: to.to_owned(), source });
+        }
+        let mut name = to.file_name().map_or_else(OsString::new, ToOwned::to_owned);
+        name.push(INCOMPLETE);
+        let path = to.with_file_name(name);
+        let is_link = fs::symlink_metadata(&path).is_ok_and(|metadata| !metadata.is_file());
+        if is_link {
+            fs::remove_file(&path).map_err(Error::io("remove", &path))?;
+        }
+        let file = OpenOptions::new().read(true).append(true).create(true).open(&path);
+        let mut file = file.map_err(Error::io("write", &path))?;
+        // Two at a time would mix their bytes.
+        if file.try_lock().is_err() {
+            let source = io::ErrorKind::ResourceBusy.into();
+            return Err(Error::Io { action: "write", path, source });
+        }
+        let mut hasher = Sha256::new();
+        let size_bytes = io::copy(&mut file, &mut hasher).map_err(Error::io("read", &path))?;
+        Ok(Self { path, file, size_bytes, hasher })
+    }
+
+    fn append(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        self.file.write_all(bytes).map_err(Error::io("write", &self.path))?;
+        self.hasher.update(bytes);
+        self.size_bytes += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Forgets what is there.
+    fn restart(&mut self) -> Result<(), Error> {
+        self.file.set_len(0).map_err(Error::io("write", &self.path))?;
+        (self.size_bytes, self.hasher) = (0, Sha256::new());
+        Ok(())
+    }
+
+    fn digest(&self) -> Digest {
+        Digest(self.hasher.clone().finalize().into())
+    }
+
+    /// Gives the file its name.
+    fn finish(self, to: &Path) -> Result<(), Error> {
+        self.file.sync_all().map_err(Error::io("sync", &self.path))?;
+        fs::rename(&self.path, to).map_err(Error::io("write", to))
+    }
+
+    fn remove(self) -> Result<(), Error> {
+        fs::remove_file(&self.path).map_err(Error::io("remove", &self.path))
+    }
+}

@@ -1,0 +1,407 @@
+//! Folders that become revisions: large files by the protocol of Git LFS, small ones in the commit.
+
+use super::{
+    HubClient, Listed, Pinned, Progress, RepoKind, SMALL_BYTES_MAX, address, patience::Failure,
+    wire,
+};
+use crate::{
+    Error, FileEntry,
+    content::{digest_of_file, publishable_files},
+};
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use protocol::{Digest, Repo, Revision};
+use reqwest::{
+    Method,
+    blocking::Body,
+    header::{HeaderName, HeaderValue},
+};
+use sha2::{Digest as _, Sha256};
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io::{self, Read, Seek as _, SeekFrom},
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+        mpsc::RecvTimeoutError,
+    },
+};
+
+/// First bytes of a file by which a hub may tell what it is.
+const SAMPLE_BYTES: u64 = 512;
+/// Files of one request.
+const FILES_PER_REQUEST: usize = 100;
+/// Largest file that travels in a commit, even if a hub asks for larger ones.
+const REGULAR_BYTES_MAX: u64 = 16 << 20;
+/// Most parts of a file.
+const N_PARTS_MAX: usize = 10_000;
+const JSON: &str = "application/json";
+const LFS_JSON: &str = "application/vnd.git-lfs+json";
+const LINES: &str = "application/x-ndjson";
+
+/// A folder to be published.
+#[derive(Clone, Copy)]
+pub struct Upload<'a> {
+    /// What the repo holds.
+    pub kind: RepoKind,
+    /// Its name.
+    pub repo: &'a Repo,
+    /// The folder.
+    pub dir: &'a Path,
+    /// Whether a new repo is private; one that is there stays as it is.
+    pub is_private: bool,
+    /// First line of the commit.
+    pub message: &'a str,
+    /// Told how many bytes have been sent, of all that must be.
+    pub progress: &'a (dyn Fn(u64, u64) -> bool + Sync),
+}
+
+impl<'a> Upload<'a> {
+    /// The files of a folder, which become all files of the repo.
+    pub fn new(kind: RepoKind, repo: &'a Repo, dir: &'a Path) -> Self {
+        let message = "Upload with agon";
+        Self { kind, repo, dir, is_private: false, message, progress: &|_, _| true }
+    }
+}
+
+/// A file of the folder.
+struct Local {
+    entry: FileEntry,
+    file: PathBuf,
+}
+
+impl HubClient {
+    /// Makes the files of a folder those of the repo, in one commit, and gives its revision.
+    ///
+    /// The repo is made if it is not there. Files that the hub has are not sent again, and a folder
+    /// that the hub has gives the revision that it has. Hidden files of the repo stay.
+    pub fn upload(&self, upload: &Upload<'_>) -> Result<Revision, Error> {
+        let mut local = Vec::new();
+        for (path, file) in publishable_files(upload.dir)? {
+            let (size_bytes, sha256) = digest_of_file(&file)?;
+            local.push(Local { entry: FileEntry { path, size_bytes, sha256 }, file });
+        }
+        self.create(upload.kind, upload.repo, upload.is_private)?;
+        match self.upload_changes(upload, &local) {
+            // Somebody else was faster, or it was us and the answer was lost: look again.
+            Err(Error::Refused { status: 412, .. }) => self.upload_changes(upload, &local),
+            uploaded => uploaded,
+        }
+    }
+
+    /// Sends what the hub does not have, and commits it if there is anything.
+    fn upload_changes(&self, upload: &Upload<'_>, local: &[Local]) -> Result<Revision, Error> {
+        let Upload { kind, repo, .. } = *upload;
+        let head = self.resolve(kind, repo, "main")?;
+        let listed = match &head {
+            Some(revision) => self.files(Pinned { kind, repo, revision })?.unwrap_or_default(),
+            None => Vec::new(),
+        };
+        let stays = |file: &&Listed| {
+            file.path.starts_with('.') || local.iter().any(|local| local.entry.path == file.path)
+        };
+        let deleted: Vec<&Listed> = listed.iter().filter(|file| !stays(file)).collect();
+        let mut changed = Vec::new();
+        for local in local {
+            let there = listed.iter().find(|file| file.path == local.entry.path);
+            let is_there = match (&head, there) {
+                (Some(revision), Some(there)) => {
+                    self.is_same(Pinned { kind, repo, revision }, there, &local.entry)?
+                }
+                _ => false,
+            };
+            if !is_there {
+                changed.push(local);
+            }
+        }
+        if let (true, true, Some(head)) = (changed.is_empty(), deleted.is_empty(), &head) {
+            return Ok(head.clone());
+        }
+        let large = self.choose_large(upload, &changed)?;
+        self.send_large(upload, &large)?;
+        self.commit(upload, head.as_ref(), (&changed, &large, &deleted))
+    }
+
+    /// Makes a repo, unless it is there.
+    pub fn create(&self, kind: RepoKind, repo: &Repo, is_private: bool) -> Result<(), Error> {
+        let (organization, name) = repo.parts();
+        let request = wire::NewRepo {
+            name,
+            organization,
+            kind: kind.in_requests(),
+            private: is_private,
+            visibility: visibility(is_private),
+        };
+        let made: Result<serde_json::Value, Error> =
+            self.post((&Method::POST, "/api/repos/create"), JSON, &request);
+        match made {
+            Ok(_) | Err(Error::Refused { status: 409, .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Lets everybody see a repo, or nobody.
+    pub fn set_private(&self, kind: RepoKind, repo: &Repo, is_private: bool) -> Result<(), Error> {
+        let path = format!("/api/{}/{repo}/settings", kind.in_api());
+        let settings = wire::Settings { private: is_private, visibility: visibility(is_private) };
+        self.post::<serde_json::Value>((&Method::PUT, &path), JSON, &settings).map(drop)
+    }
+
+    /// Whether the hub has a file of the folder.
+    fn is_same(
+        &self,
+        pinned: Pinned<'_>,
+        there: &Listed,
+        local: &FileEntry,
+    ) -> Result<bool, Error> {
+        if there.size_bytes != local.size_bytes {
+            return Ok(false);
+        }
+        match there.sha256 {
+            Some(sha256) => Ok(sha256 == local.sha256),
+            None if there.size_bytes > SMALL_BYTES_MAX => Ok(false),
+            None => {
+                let bytes = self.read(pinned, &there.path, there.size_bytes)?;
+                Ok(Digest(Sha256::digest(&bytes).into()) == local.sha256)
+            }
+        }
+    }
+
+    /// Asks the hub which of the files are large.
+    fn choose_large<'a>(
+        &self,
+        upload: &Upload<'_>,
+        files: &[&'a Local],
+    ) -> Result<Vec<&'a Local>, Error> {
+        let Upload { kind, repo, .. } = *upload;
+        let path = format!("/api/{}/{repo}/preupload/main", kind.in_api());
+        let mut modes = BTreeMap::new();
+        for files in files.chunks(FILES_PER_REQUEST) {
+            let file = |local: &&'a Local| {
+                let mut sample = Vec::new();
+                let read = File::open(&local.file)
+                    .and_then(|file| file.take(SAMPLE_BYTES).read_to_end(&mut sample));
+                read.map_err(Error::io("read", &local.file))?;
+                let (path, size) = (local.entry.path.as_str(), local.entry.size_bytes);
+                Ok(wire::PreuploadFile { path, sample: BASE64.encode(sample), size })
+            };
+            let files = files.iter().map(file).collect::<Result<_, Error>>()?;
+            let answer: wire::Modes =
+                self.post((&Method::POST, &path), JSON, &wire::Preupload { files })?;
+            modes.extend(answer.files.into_iter().map(|mode| (mode.path, mode.upload_mode)));
+        }
+        let is_large = |local: &&&Local| {
+            local.entry.size_bytes > REGULAR_BYTES_MAX
+                || modes.get(&local.entry.path).is_some_and(|mode| mode == "lfs")
+        };
+        Ok(files.iter().filter(is_large).copied().collect())
+    }
+
+    /// Sends the large files that the hub does not have.
+    fn send_large(&self, upload: &Upload<'_>, files: &[&Local]) -> Result<(), Error> {
+        let Upload { kind, repo, .. } = *upload;
+        let path = format!("/{}{repo}.git/info/lfs/objects/batch", kind.before_files());
+        let mut targets = Vec::new();
+        for files in files.chunks(FILES_PER_REQUEST) {
+            let object = |local: &&Local| wire::Object {
+                oid: local.entry.sha256.hex(),
+                size: local.entry.size_bytes,
+            };
+            let batch = wire::Batch {
+                operation: "upload",
+                transfers: ["basic", "multipart"],
+                objects: files.iter().map(object).collect(),
+                hash_algo: "sha256",
+            };
+            let answer: wire::Targets = self.post((&Method::POST, &path), LFS_JSON, &batch)?;
+            for target in answer.objects {
+                let local = files.iter().find(|local| local.entry.sha256.hex() == target.oid);
+                if let (Some(error), Some(local)) = (&target.error, local) {
+                    let said = format!("{}: {}", local.entry.path, error.message);
+                    return Err(Error::Refused { status: 422, said });
+                }
+                if let (Some(actions), Some(local)) = (target.actions, local) {
+                    targets.push((*local, actions));
+                }
+            }
+        }
+        let all: u64 = targets.iter().map(|(local, _)| local.entry.size_bytes).sum();
+        let mut before = 0;
+        for (local, actions) in targets {
+            let progress = |n: u64| (upload.progress)(before + n, all);
+            if let Some(action) = &actions.upload {
+                self.send_one(local, action, &progress)?;
+            }
+            if let Some(verify) = &actions.verify {
+                let FileEntry { sha256, size_bytes, .. } = &local.entry;
+                let object = wire::Object { oid: sha256.hex(), size: *size_bytes };
+                self.http.post_to(&verify.href, &object)?;
+            }
+            before += local.entry.size_bytes;
+        }
+        Ok(())
+    }
+
+    /// Sends one file, whole or in parts, as the hub asks.
+    fn send_one(
+        &self,
+        local: &Local,
+        action: &wire::Action,
+        progress: Progress<'_>,
+    ) -> Result<(), Error> {
+        let nonsense = |what| self.http.nonsense("", what);
+        let size_bytes = local.entry.size_bytes;
+        let Some(part_bytes) = action.header.get("chunk_size") else {
+            let headers = action.header.iter().filter_map(|(name, value)| {
+                let name: HeaderName = name.parse().ok()?;
+                Some((name, HeaderValue::from_str(value.as_str()?).ok()?))
+            });
+            let headers: Vec<_> = headers.collect();
+            return self
+                .send_part((local, 0, size_bytes), (&action.href, &headers), progress)
+                .map(drop);
+        };
+        let part_bytes = match part_bytes {
+            serde_json::Value::String(text) => text.parse().ok(),
+            number => number.as_u64(),
+        };
+        let part_bytes = part_bytes.filter(|n| *n > 0);
+        let part_bytes = part_bytes.ok_or_else(|| nonsense("names no size of parts"))?;
+        let n_parts = size_bytes.div_ceil(part_bytes);
+        if n_parts > N_PARTS_MAX as u64 {
+            return Err(nonsense("asks for too many parts"));
+        }
+        let mut parts = Vec::new();
+        for part_number in 1..=n_parts as usize {
+            // Some hubs write the numbers with leading zeros.
+            let href = action.header.iter().find(|(name, _)| name.parse() == Ok(part_number));
+            let href = href.and_then(|(_, href)| href.as_str());
+            let href = href.ok_or_else(|| nonsense("names no address for a part"))?;
+            let start = (part_number as u64 - 1) * part_bytes;
+            let n_bytes = part_bytes.min(size_bytes - start);
+            let part = (local, start, n_bytes);
+            let etag = self.send_part(part, (href, &[]), &|n| progress(start + n))?;
+            let etag = etag.ok_or_else(|| nonsense("gives no tag for a part"))?;
+            parts.push(wire::Part { part_number, etag });
+        }
+        let oid = local.entry.sha256.hex();
+        self.http.post_to(&action.href, &wire::Parts { oid: &oid, parts })
+    }
+
+    /// Sends a part of a file and gives the tag that the hub gives.
+    fn send_part(
+        &self,
+        (local, start, n_bytes): (&Local, u64, u64),
+        (href, headers): (&str, &[(HeaderName, HeaderValue)]),
+        progress: Progress<'_>,
+    ) -> Result<Option<String>, Error> {
+        self.http.patiently(|| {
+            let file = File::open(&local.file).and_then(|mut file| {
+                file.seek(SeekFrom::Start(start))?;
+                Ok(file)
+            });
+            let file = file.map_err(Error::io("read", &local.file))?;
+            let sent = Arc::new(Sent::default());
+            let counted = Counted { file: file.take(n_bytes), sent: Arc::clone(&sent) };
+            let body = (Body::sized(counted, n_bytes), n_bytes);
+            // The body is read by a thread of the library: its count is looked at from another.
+            let answer = std::thread::scope(|scope| {
+                let (done, waiting) = std::sync::mpsc::channel::<()>();
+                let sent = &sent;
+                scope.spawn(move || {
+                    while waiting.recv_timeout(super::TICK) == Err(RecvTimeoutError::Timeout) {
+                        if !progress(sent.n_bytes.load(Ordering::Relaxed)) {
+                            sent.is_stopped.store(true, Ordering::Relaxed);
+                        }
+                    }
+                });
+                let answer = self.http.put(href, headers.to_vec(), body);
+                drop(done);
+                answer
+            });
+            if sent.is_stopped.load(Ordering::Relaxed) || !progress(n_bytes) {
+                return Err(Failure::from(Error::Stopped));
+            }
+            answer
+        })
+    }
+
+    /// Makes the revision.
+    fn commit(
+        &self,
+        upload: &Upload<'_>,
+        parent: Option<&Revision>,
+        (changed, large, deleted): (&[&Local], &[&Local], &[&Listed]),
+    ) -> Result<Revision, Error> {
+        let Upload { kind, repo, message, .. } = *upload;
+        let mut lines = vec![wire::Line::Header {
+            summary: message,
+            description: "",
+            parent_commit: parent.map(Revision::as_str),
+        }];
+        for local in changed {
+            let FileEntry { path, size_bytes, sha256 } = &local.entry;
+            if large.iter().any(|large| large.entry.path == *path) {
+                let (oid, size) = (sha256.hex(), *size_bytes);
+                lines.push(wire::Line::LfsFile { path, algo: "sha256", oid, size });
+            } else {
+                let bytes = std::fs::read(&local.file).map_err(Error::io("read", &local.file))?;
+                let content = BASE64.encode(bytes);
+                lines.push(wire::Line::File { path, content, encoding: "base64" });
+            }
+        }
+        lines.extend(deleted.iter().map(|file| wire::Line::DeletedFile { path: &file.path }));
+        let mut body = Vec::new();
+        for line in &lines {
+            body.extend(json(line)?);
+            body.push(b'\n');
+        }
+        let path = format!("/api/{}/{repo}/commit/{}", kind.in_api(), address::segment("main"));
+        let answer: wire::Committed =
+            self.http.post_json((&Method::POST, &path), (LINES, &body))?;
+        let revision = answer.commit_oid.parse();
+        revision.map_err(|_| self.http.nonsense(&path, "names no revision"))
+    }
+
+    fn post<T: serde::de::DeserializeOwned>(
+        &self,
+        to: (&Method, &str),
+        kind: &'static str,
+        body: &impl serde::Serialize,
+    ) -> Result<T, Error> {
+        self.http.post_json(to, (kind, &json(body)?))
+    }
+}
+
+fn json(value: &impl serde::Serialize) -> Result<Vec<u8>, Error> {
+    serde_json::to_vec(value).map_err(|error| Error::Unavailable(error.to_string()))
+}
+
+fn visibility(is_private: bool) -> &'static str {
+    if is_private { "private" } else { "public" }
+}
+
+/// How much of a body was read, and whether no more should be.
+#[derive(Default)]
+struct Sent {
+    n_bytes: AtomicU64,
+    is_stopped: AtomicBool,
+}
+
+/// A part of a file that counts what was read of it.
+struct Counted {
+    file: io::Take<File>,
+    sent: Arc<Sent>,
+}
+
+impl Read for Counted {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.sent.is_stopped.load(Ordering::Relaxed) {
+            return Err(io::ErrorKind::ConnectionAborted.into());
+        }
+        let n = self.file.read(buffer)?;
+        self.sent.n_bytes.fetch_add(n as u64, Ordering::Relaxed);
+        Ok(n)
+    }
+}
