@@ -10,6 +10,7 @@ use anyhow::Context as _;
 use hub::dev::{self, Config, DevHub, Limits, Role, ServerError, User};
 use serde::{Deserialize, Serialize};
 use std::{
+    collections::BTreeMap,
     fs::{self, OpenOptions},
     io::Write as _,
     os::unix::fs::OpenOptionsExt as _,
@@ -54,7 +55,7 @@ struct Listening<'a> {
     url: String,
     folder: String,
     users: Vec<&'a str>,
-    environment: Vec<(&'static str, String)>,
+    environment: BTreeMap<&'static str, String>,
 }
 
 /// Runs the hub until it is told to stop.
@@ -74,7 +75,10 @@ pub fn run(args: &HubArgs) -> anyhow::Result<ExitCode> {
     let mut n_ticks = 0_u64;
     while !stop.load(Ordering::Relaxed) {
         if n_ticks.is_multiple_of(TICKS_BETWEEN_COLLECTIONS) {
-            hub.collect_garbage().context("cannot remove what no commit refers to")?;
+            // Garbage that stays costs room and nothing else: the next time will do.
+            if let Err(error) = hub.collect_garbage() {
+                tracing::warn!("cannot remove what no commit refers to: {error}");
+            }
         }
         n_ticks += 1;
         std::thread::sleep(TICK);
@@ -109,6 +113,7 @@ fn announce(hub: &DevHub, config: &Config, as_json: bool) -> anyhow::Result<()> 
     names.dedup();
     let folder = config.folder.display().to_string();
     if as_json {
+        let environment = environment.into_iter().collect();
         return print_json_line(&Listening { url, folder, users: names, environment });
     }
     let pairs: Vec<String> =
