@@ -2,6 +2,7 @@
 
 mod chain;
 mod data;
+mod hub;
 mod node;
 mod transfer;
 mod wallet;
@@ -15,6 +16,7 @@ pub use data::{
     DataArgs, DataCommand, DataInfoArgs, DataMirrorArgs, DataPinArgs, DataRowArgs, DataSampleArgs,
     DataTokenizerArgs, TokenizerKind,
 };
+pub use hub::HubArgs;
 pub use node::NodeArgs;
 pub use transfer::{DownloadArgs, PlaceArgs, UploadArgs};
 pub use wallet::{
@@ -49,6 +51,7 @@ const EXAMPLES: &str = "Examples:
   agon score round.json                        losses to wins, win rates and weights
   agon node --block-time 250ms                 a chain of your own, for Bittensor's clients too
   agon upload my-model/ alice/my-model         publish a folder on a hub
+  agon hub --dir models                        a model hub of your own, for Hugging Face's clients
   agon wallet create --wallet miner            keys, in the files of Bittensor's wallets
   agon chain metagraph --netuid 1              who has which slot, stake and incentive";
 
@@ -71,6 +74,8 @@ pub enum Command {
     Data(DataArgs),
     /// Run a chain on this machine, for several processes or machines to share.
     Node(NodeArgs),
+    /// Run a hub for models and datasets on this machine, for Hugging Face's clients.
+    Hub(HubArgs),
     /// Read and call a chain: this machine's, or Bittensor's.
     Chain(ChainArgs),
     /// Publish a folder on a hub.

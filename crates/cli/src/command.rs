@@ -6,6 +6,7 @@ mod data;
 mod demo;
 mod download;
 mod evaluate;
+mod hub;
 mod node;
 mod sample;
 mod score;
@@ -27,6 +28,7 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Sample(args) => sample::run(&args),
         Command::Data(args) => data::run(&args),
         Command::Node(args) => node::run(&args),
+        Command::Hub(args) => hub::run(&args),
         Command::Chain(args) => chain::run(&args),
         Command::Upload(args) => upload::run(&args),
         Command::Download(args) => download::run(&args),

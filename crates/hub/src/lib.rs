@@ -5,12 +5,14 @@
 
 pub mod client;
 pub mod content;
+pub mod dev;
 pub mod error;
 pub mod faulty;
 pub mod intake;
 pub mod store;
 
 pub use client::{ClientOptions, HubClient};
+pub use dev::DevHub;
 pub use error::Error;
 pub use faulty::FaultyHub;
 pub use intake::Intake;

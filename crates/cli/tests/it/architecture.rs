@@ -33,17 +33,20 @@ const TABLE: [Row; 9] = [
 ];
 
 /// Heavy dependencies and the crates that keep them from everybody else.
-const ISOLATED: [(&str, &[&str]); 16] = [
+const ISOLATED: [(&str, &[&str]); 19] = [
+    ("axum", &["hub"]),
     ("candle-core", &["trainer"]),
     ("candle-nn", &["trainer"]),
     ("clap", &["cli"]),
     ("ctrlc", &["cli"]),
+    ("hyper", &["hub"]),
+    ("hyper-util", &["hub"]),
     ("indicatif", &["cli"]),
     ("jsonrpsee", &["chain"]),
     ("memmap2", &["engine"]),
     ("parquet", &["dataset"]),
     ("reqwest", &["hub"]),
-    ("rusqlite", &["chain"]),
+    ("rusqlite", &["chain", "hub"]),
     ("rustls", &["hub"]),
     ("schnorrkel", &["chain"]),
     ("subxt", &["chain"]),
@@ -53,9 +56,9 @@ const ISOLATED: [(&str, &[&str]); 16] = [
 ];
 
 /// Files that may look at the wall clock; everything else counts blocks: those that show people how
-/// long something took, the node that makes blocks by the clock, and the clients whose patience
-/// with an endpoint ends.
-const CLOCKS: [&str; 9] = [
+/// long something took, the node that makes blocks by the clock, the hub whose links expire,
+/// and the clients whose patience with an endpoint ends.
+const CLOCKS: [&str; 11] = [
     "crates/chain/src/client/finality.rs",
     "crates/chain/src/client/link.rs",
     "crates/chain/src/dev/author.rs",
@@ -65,15 +68,21 @@ const CLOCKS: [&str; 9] = [
     "crates/cli/src/command/upload.rs",
     "crates/cli/src/terminal.rs",
     "crates/hub/src/client/download.rs",
+    "crates/hub/src/dev/clock.rs",
+    "crates/hub/src/dev/pace.rs",
 ];
 
-/// Files below `cli` that name addresses: the node, which listens, and the client of hubs, which
-/// looks where a hub sends it.
-const SOCKETS: [&str; 4] = [
+/// Files below `cli` that name addresses: the node and the hub, which listen, and the client of
+/// hubs, which looks where a hub sends it.
+const SOCKETS: [&str; 8] = [
     "crates/chain/src/dev.rs",
     "crates/chain/src/dev/error.rs",
     "crates/chain/src/dev/rpc.rs",
     "crates/hub/src/client/address.rs",
+    "crates/hub/src/dev.rs",
+    "crates/hub/src/dev/access.rs",
+    "crates/hub/src/dev/error.rs",
+    "crates/hub/src/dev/serve.rs",
 ];
 
 fn row_of(name: &str) -> &'static Row {

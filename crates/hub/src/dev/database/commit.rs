@@ -1,0 +1,231 @@
+//! Making commits: one transaction in which everything is checked, and then visible.
+
+use super::{Commit, Database, Entry, Object, Repo, begin, check_quota, hold, number, usable};
+use crate::dev::{clock, names, refusal::Refusal};
+use axum::http::StatusCode;
+use protocol::Digest;
+use rusqlite::{Connection, params};
+use std::collections::BTreeMap;
+
+/// One line of a commit.
+#[derive(Clone, Debug)]
+pub(in crate::dev) enum Change {
+    /// A file whose bytes came with the commit.
+    Put { path: String, object: Object },
+    /// A file whose bytes were uploaded before, or are elsewhere on the hub.
+    Link { path: String, sha256: String, size_bytes: u64 },
+    /// A file of another revision, or under another name.
+    Copy { from: String, revision: Option<String>, path: String },
+    /// A file that goes.
+    DeleteFile { path: String },
+    /// A folder that goes with all that is in it.
+    DeleteFolder { path: String },
+}
+
+/// What a commit says of itself.
+#[derive(Clone, Debug, Default)]
+pub(in crate::dev) struct NewCommit {
+    pub(in crate::dev) title: String,
+    pub(in crate::dev) message: String,
+    pub(in crate::dev) author: String,
+    /// What the branch must be at, where the author cares.
+    pub(in crate::dev) parent: Option<String>,
+    pub(in crate::dev) changes: Vec<Change>,
+}
+
+impl NewCommit {
+    pub(super) fn first(author: &str) -> Self {
+        let (title, author) = ("initial commit".to_owned(), author.to_owned());
+        Self { title, author, ..Self::default() }
+    }
+}
+
+/// What a commit must keep to.
+#[derive(Clone, Debug)]
+pub(in crate::dev) struct Rules {
+    pub(in crate::dev) files_max: usize,
+    pub(in crate::dev) bytes_max: u64,
+    /// Owners whose objects may be used.
+    pub(in crate::dev) owners: Vec<String>,
+}
+
+impl Database {
+    /// Puts a commit onto a branch.
+    pub(in crate::dev) fn commit(
+        &self,
+        repo: &Repo,
+        branch: &str,
+        new: &NewCommit,
+        rules: &Rules,
+    ) -> Result<Commit, Refusal> {
+        let mut connection = self.lock();
+        let transaction = begin(&mut connection)?;
+        let branch = branch.strip_prefix("refs/heads/").unwrap_or(branch);
+        let parent = super::read::reference(&transaction, repo, "heads", branch)?;
+        let parent = parent.ok_or_else(|| Refusal::no_revision(branch))?;
+        if new.parent.as_ref().is_some_and(|expected| *expected != parent.id) {
+            return Err(Refusal::new(
+                StatusCode::PRECONDITION_FAILED,
+                "A commit has happened since. Please refresh and try again.",
+            ));
+        }
+        let mut tree = super::read::tree(&transaction, &parent)?;
+        for change in &new.changes {
+            apply(&transaction, repo, &mut tree, change, rules)?;
+        }
+        check_tree(&tree, rules)?;
+        let commit = insert(&transaction, repo, Some(&parent), new, clock::now())?;
+        write_tree(&transaction, repo, &commit, &tree)?;
+        check_quota(&transaction, &repo.owner, rules.bytes_max)?;
+        transaction.execute(
+            "UPDATE refs SET at = ? WHERE repo = ? AND kind = 'heads' AND name = ?",
+            params![commit.seq, repo.id, branch],
+        )?;
+        transaction.commit()?;
+        Ok(commit)
+    }
+}
+
+type Tree = BTreeMap<String, Entry>;
+
+fn apply(
+    connection: &Connection,
+    repo: &Repo,
+    tree: &mut Tree,
+    change: &Change,
+    rules: &Rules,
+) -> Result<(), Refusal> {
+    match change {
+        Change::Put { path, object } => put(tree, path, object, false),
+        Change::Link { path, sha256, size_bytes } => {
+            let object = usable(connection, repo, sha256, &rules.owners)?;
+            let object = object.filter(|object| object.size_bytes == *size_bytes);
+            let missing = || Refusal::bad(format!("the bytes of `{path}` were not uploaded"));
+            put(tree, path, &object.ok_or_else(missing)?, true)
+        }
+        Change::Copy { from, revision, path } => {
+            let source = match revision {
+                None => tree.get(from).cloned(),
+                Some(revision) => {
+                    let commit = super::read::resolve(connection, repo, revision)?;
+                    super::read::tree(connection, &commit)?.remove(from)
+                }
+            };
+            let source = source.ok_or_else(Refusal::no_entry)?;
+            put(tree, path, &source.object, source.is_large)
+        }
+        Change::DeleteFile { path } => tree.remove(path).map(|_| ()).ok_or_else(Refusal::no_entry),
+        Change::DeleteFolder { path } => {
+            let folder = format!("{}/", path.trim_end_matches('/'));
+            let n = tree.len();
+            tree.retain(|path, _| !path.starts_with(&folder));
+            if tree.len() < n { Ok(()) } else { Err(Refusal::no_entry()) }
+        }
+    }
+}
+
+/// Enters a file; unchanged bytes keep the commit that brought them.
+fn put(tree: &mut Tree, path: &str, object: &Object, is_large: bool) -> Result<(), Refusal> {
+    names::check_path(path)?;
+    let is_large = is_large || is_weights(path);
+    let same = |entry: &&Entry| entry.object == *object && entry.is_large == is_large;
+    let changed = tree.get(path).filter(same).map_or(0, |entry| entry.changed);
+    let entry = Entry { path: path.to_owned(), object: object.clone(), is_large, changed };
+    tree.insert(path.to_owned(), entry);
+    Ok(())
+}
+
+/// Files that readers check by their SHA-256, however they were uploaded.
+fn is_weights(path: &str) -> bool {
+    let ending = path.rsplit_once('.').map_or("", |(_, ending)| ending).to_ascii_lowercase();
+    ["safetensors", "bin", "pt", "pth", "gguf", "h5", "onnx", "msgpack"].contains(&ending.as_str())
+}
+
+/// Refuses too many files, and names that are a file and a folder at once.
+fn check_tree(tree: &Tree, rules: &Rules) -> Result<(), Refusal> {
+    if tree.len() > rules.files_max {
+        let message = format!("a revision may have {} files", rules.files_max);
+        return Err(Refusal::too_large(message));
+    }
+    for path in tree.keys() {
+        let folders = path.match_indices('/').map(|(at, _)| path.split_at(at).0);
+        if let Some(folder) = folders.into_iter().find(|folder| tree.contains_key(*folder)) {
+            return Err(Refusal::bad(format!("`{folder}` is a file and a folder")));
+        }
+    }
+    Ok(())
+}
+
+/// Writes the row of a commit; its name never comes again, for its number never does.
+pub(super) fn insert(
+    connection: &Connection,
+    repo: &Repo,
+    parent: Option<&Commit>,
+    new: &NewCommit,
+    now: i64,
+) -> rusqlite::Result<Commit> {
+    let last = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'commits'";
+    let seq: i64 = connection.query_row(last, [], |row| row.get::<_, i64>(0)).unwrap_or(0) + 1;
+    let (name, before) = (repo.full_name(), parent.map_or("", |parent| parent.id.as_str()));
+    let changes = format!("{:?}", new.changes);
+    let fields: [&[u8]; 8] = [
+        name.as_bytes(),
+        before.as_bytes(),
+        new.title.as_bytes(),
+        new.message.as_bytes(),
+        new.author.as_bytes(),
+        changes.as_bytes(),
+        &seq.to_le_bytes(),
+        &now.to_le_bytes(),
+    ];
+    let digest = Digest::of_fields("agon hub commit", &fields);
+    let id: String = digest.hex().chars().take(40).collect();
+    connection.execute(
+        "INSERT INTO commits (seq, id, repo, parent, title, message, author, time)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        params![
+            seq,
+            id,
+            repo.id,
+            parent.map(|parent| parent.seq),
+            new.title,
+            new.message,
+            new.author,
+            now
+        ],
+    )?;
+    Ok(Commit {
+        seq,
+        id,
+        title: new.title.clone(),
+        message: new.message.clone(),
+        author: new.author.clone(),
+        time: now,
+    })
+}
+
+fn write_tree(
+    connection: &Connection,
+    repo: &Repo,
+    commit: &Commit,
+    tree: &Tree,
+) -> rusqlite::Result<()> {
+    let mut insert = connection.prepare_cached(
+        "INSERT INTO entries (at, path, sha256, git, size, large, changed)
+         VALUES (?, ?, ?, ?, ?, ?, ?)",
+    )?;
+    for entry in tree.values() {
+        let changed = if entry.changed == 0 { commit.seq } else { entry.changed };
+        let Object { sha256, git, size_bytes } = &entry.object;
+        let length = number(*size_bytes);
+        let large = entry.is_large;
+        insert.execute(params![commit.seq, entry.path, sha256, git, length, large, changed])?;
+        if changed == commit.seq {
+            hold(connection, repo.id, &entry.object, true)?;
+        }
+    }
+    let n_entries = number(tree.len() as u64);
+    let count = "UPDATE repos SET entries = entries + ? WHERE id = ?";
+    connection.execute(count, params![n_entries, repo.id])?;
+    Ok(())
+}

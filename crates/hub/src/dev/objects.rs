@@ -1,0 +1,192 @@
+//! Bytes on disk: files named by their SHA-256, each of them whole.
+//!
+//! ```text
+//! objects/<aa>/<sha256>   what was received, read-only
+//! incoming/               what is being received; emptied when the hub starts
+//! lock                    held by the hub that runs
+//! ```
+
+use super::error::ServerError;
+use crate::Error;
+use sha1::Sha1;
+use sha2::{Digest as _, Sha256};
+use std::{
+    fs::{self, File},
+    io::{self, Read as _, Write as _},
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+use tempfile::{NamedTempFile, TempPath};
+
+/// Bytes that are read at a time.
+const CHUNK_BYTES: usize = 1 << 18;
+
+/// What a collection of garbage has removed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Collected {
+    /// Files.
+    pub objects: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// Takes the folder for this hub alone; the folder is made if it is not there.
+pub(super) fn lock(folder: &Path) -> Result<File, ServerError> {
+    fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
+    let path = folder.join("lock");
+    let file = File::create(&path).map_err(Error::io("open", &path))?;
+    file.try_lock().map_err(|_| ServerError::InUse { folder: folder.to_owned() })?;
+    Ok(file)
+}
+
+/// The folder of objects.
+pub(super) struct Objects {
+    folder: PathBuf,
+}
+
+impl Objects {
+    pub(super) fn open(folder: &Path) -> Result<Self, Error> {
+        let objects = Self { folder: folder.to_owned() };
+        let incoming = objects.incoming();
+        // The lock is held, so whatever is incoming was left by a crash.
+        if incoming.exists() {
+            fs::remove_dir_all(&incoming).map_err(Error::io("empty", &incoming))?;
+        }
+        for folder in [objects.folder.join("objects"), incoming] {
+            fs::create_dir_all(&folder).map_err(Error::io("create", &folder))?;
+        }
+        sync_folder(&objects.folder).map_err(Error::io("sync", &objects.folder))?;
+        Ok(objects)
+    }
+
+    fn incoming(&self) -> PathBuf {
+        self.folder.join("incoming")
+    }
+
+    /// Where an object is; `sha256` has been read as 64 digits before.
+    pub(super) fn path(&self, sha256: &str) -> PathBuf {
+        let shelf: String = sha256.chars().take(2).collect();
+        self.folder.join("objects").join(shelf).join(sha256)
+    }
+
+    /// A file to write into, gone again unless it is placed.
+    pub(super) fn receive(&self, size_bytes: u64) -> io::Result<Incoming> {
+        let mut sha1 = Sha1::new();
+        sha1.update(format!("blob {size_bytes}\0"));
+        let file = NamedTempFile::new_in(self.incoming())?;
+        Ok(Incoming { file, sha256: Sha256::new(), sha1, size_bytes, n_bytes: 0 })
+    }
+
+    /// Gives a received file its name, durably. Whoever calls holds the database.
+    pub(super) fn place(&self, object: Received) -> io::Result<()> {
+        let path = self.path(&object.sha256);
+        let shelf = path.parent().unwrap_or(&self.folder);
+        if !shelf.is_dir() {
+            fs::create_dir_all(shelf)?;
+            sync_folder(&self.folder.join("objects"))?;
+        }
+        object.file.persist(&path).map_err(|failed| failed.error)?;
+        sync_folder(shelf)
+    }
+
+    /// Removes objects by name, and those that have none in `is_known` and are older than `age`.
+    pub(super) fn sweep(
+        &self,
+        age: Duration,
+        is_known: &dyn Fn(&str) -> bool,
+    ) -> io::Result<Collected> {
+        let mut collected = Collected::default();
+        for shelf in fs::read_dir(self.folder.join("objects"))? {
+            let shelf = shelf?.path();
+            for entry in fs::read_dir(&shelf)? {
+                let entry = entry?;
+                let metadata = entry.metadata()?;
+                let is_old = metadata.modified()?.elapsed().is_ok_and(|elapsed| elapsed >= age);
+                if !is_old || entry.file_name().to_str().is_some_and(is_known) {
+                    continue;
+                }
+                fs::remove_file(entry.path())?;
+                collected.objects += 1;
+                collected.bytes = collected.bytes.saturating_add(metadata.len());
+            }
+        }
+        Ok(collected)
+    }
+
+    /// Puts parts together into one received file, hashing on the way.
+    pub(super) fn assemble(&self, parts: &[&Path], size_bytes: u64) -> io::Result<Received> {
+        let mut incoming = self.receive(size_bytes)?;
+        let mut chunk = vec![0; CHUNK_BYTES];
+        for part in parts {
+            let mut file = File::open(part)?;
+            loop {
+                let n = file.read(&mut chunk)?;
+                let Some(bytes) = chunk.get(..n).filter(|bytes| !bytes.is_empty()) else { break };
+                incoming.write(bytes)?;
+            }
+        }
+        incoming.finish()
+    }
+}
+
+/// A file on its way in.
+pub(super) struct Incoming {
+    file: NamedTempFile,
+    sha256: Sha256,
+    sha1: Sha1,
+    size_bytes: u64,
+    n_bytes: u64,
+}
+
+impl Incoming {
+    /// Takes the next bytes; never more than were announced.
+    pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let n_bytes = self.n_bytes.saturating_add(bytes.len() as u64);
+        if n_bytes > self.size_bytes {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "more bytes than announced"));
+        }
+        self.n_bytes = n_bytes;
+        self.sha256.update(bytes);
+        self.sha1.update(bytes);
+        self.file.write_all(bytes)
+    }
+
+    /// The whole file, on disk and read-only; an error if bytes are missing.
+    pub(super) fn finish(self) -> io::Result<Received> {
+        if self.n_bytes != self.size_bytes {
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "fewer bytes than announced"));
+        }
+        self.file.as_file().set_permissions(fs::Permissions::from_mode(0o444))?;
+        self.file.as_file().sync_all()?;
+        Ok(Received {
+            file: self.file.into_temp_path(),
+            sha256: hex::encode(self.sha256.finalize()),
+            git: hex::encode(self.sha1.finalize()),
+            size_bytes: self.size_bytes,
+        })
+    }
+}
+
+/// A whole file that has no name yet.
+pub(super) struct Received {
+    pub(super) file: TempPath,
+    pub(super) sha256: String,
+    /// What Git calls a blob of these bytes.
+    pub(super) git: String,
+    pub(super) size_bytes: u64,
+}
+
+/// What Git calls the pointer that stands for a large file in its tree, and its length.
+pub(super) fn pointer(sha256: &str, size_bytes: u64) -> (String, usize) {
+    let text = format!(
+        "version https://git-lfs.github.com/spec/v1\noid sha256:{sha256}\nsize {size_bytes}\n"
+    );
+    let mut sha1 = Sha1::new();
+    sha1.update(format!("blob {}\0{text}", text.len()));
+    (hex::encode(sha1.finalize()), text.len())
+}
+
+fn sync_folder(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}

@@ -1,0 +1,146 @@
+//! Connections: how many, from whom, and how long they may take.
+
+use super::{Hub, pace::Connection, routes};
+use axum::Extension;
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
+use std::{
+    collections::HashMap,
+    net::{IpAddr, SocketAddr},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    runtime::Runtime,
+    sync::{Semaphore, watch},
+    time::{sleep, timeout},
+};
+
+/// Most bytes of the head of a request.
+const HEAD_BYTES_MAX: usize = 32 << 10;
+/// Most headers of a request.
+const HEADERS_MAX: usize = 64;
+/// How long to wait when the system has no room for another connection.
+const BREATH: Duration = Duration::from_millis(50);
+
+/// Whoever is at the other end.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Peer(pub(super) IpAddr);
+
+/// The end of a server that is told to stop.
+pub(super) struct Server {
+    stop: watch::Sender<bool>,
+}
+
+pub(super) async fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    TcpListener::bind(address).await
+}
+
+impl Server {
+    pub(super) fn spawn(runtime: &Runtime, listener: TcpListener, hub: Arc<Hub>) -> Self {
+        let (stop, stopped) = watch::channel(false);
+        runtime.spawn(accept(listener, hub, stopped));
+        Self { stop }
+    }
+
+    /// Takes no more requests; those that are answered already go on.
+    pub(super) fn stop(&self) {
+        // Nobody listens only if everything has ended.
+        let _ = self.stop.send(true);
+    }
+
+    /// Waits until all connections have ended, or patience has.
+    pub(super) async fn stopped(&self, patience: Duration) {
+        // Whoever is still there is cut off by the end of the runtime.
+        let _ = timeout(patience, self.stop.closed()).await;
+    }
+}
+
+async fn accept(listener: TcpListener, hub: Arc<Hub>, mut stopped: watch::Receiver<bool>) {
+    let permits = Arc::new(Semaphore::new(hub.limits.connections_max));
+    let callers = Arc::new(Mutex::new(HashMap::<IpAddr, u32>::new()));
+    let router = routes::router(Arc::clone(&hub));
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = stopped.changed() => return,
+        };
+        let Ok((stream, peer)) = accepted else {
+            sleep(BREATH).await;
+            continue;
+        };
+        // Whoever is too many is hung up on.
+        let Ok(permit) = Arc::clone(&permits).try_acquire_owned() else { continue };
+        let per_address_max = hub.limits.connections_per_address_max;
+        let Some(place) = Place::take(&callers, peer.ip(), per_address_max) else { continue };
+        let router = router.clone().layer(Extension(Peer(peer.ip())));
+        let (hub, stopped) = (Arc::clone(&hub), stopped.clone());
+        tokio::spawn(async move {
+            converse(stream, router, &hub, stopped).await;
+            drop((place, permit));
+        });
+    }
+}
+
+/// Serves one connection to its end.
+async fn converse(
+    stream: TcpStream,
+    router: axum::Router,
+    hub: &Hub,
+    mut stopped: watch::Receiver<bool>,
+) {
+    // Without it answers wait for acknowledgements; that it may fail harms nothing else.
+    let _ = stream.set_nodelay(true);
+    let io = TokioIo::new(Connection::new(stream, &hub.limits));
+    let mut builder = hyper::server::conn::http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(hub.limits.head_patience)
+        .max_buf_size(HEAD_BYTES_MAX)
+        .max_headers(HEADERS_MAX);
+    let connection = builder.serve_connection(io, TowerToHyperService::new(router));
+    let mut connection = std::pin::pin!(connection);
+    tokio::select! {
+        // How a conversation ends is the stranger's affair.
+        _ = connection.as_mut() => return,
+        _ = stopped.changed() => connection.as_mut().graceful_shutdown(),
+    }
+    let _ = connection.await;
+}
+
+/// One connection of an address, counted while it lasts.
+struct Place {
+    callers: Arc<Mutex<HashMap<IpAddr, u32>>>,
+    address: IpAddr,
+}
+
+impl Place {
+    fn take(
+        callers: &Arc<Mutex<HashMap<IpAddr, u32>>>,
+        address: IpAddr,
+        n_max: u32,
+    ) -> Option<Self> {
+        let mut counts = callers.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = counts.entry(address).or_default();
+        if *count >= n_max {
+            return None;
+        }
+        *count += 1;
+        Some(Self { callers: Arc::clone(callers), address })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut counts = self.callers.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = counts.get_mut(&self.address) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                counts.remove(&self.address);
+            }
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! Large files: Git LFS whole and in parts, interrupted, guessed, and collected.
+
+use crate::desk::{
+    ANN, ANN_READS, BOB, Desk, file, large_file, large_line, noise, refusal, sha256,
+};
+use hub::dev::Limits;
+use serde_json::{Value, json};
+use std::{io::Write as _, time::Duration};
+
+#[test]
+fn a_large_file_is_uploaded_once_and_never_again() {
+    let desk = Desk::new();
+    desk.create("tiny");
+    let bytes = noise(1, 3_000_000);
+    let oid = sha256(&bytes);
+    let object = desk.batch("ann/tiny", ANN, &oid, 3_000_000);
+    let actions = &object["actions"];
+    let put = desk.put(actions["upload"]["href"].as_str().unwrap(), &bytes);
+    assert_eq!(put.status(), 200);
+    let verify = actions["verify"]["href"].as_str().unwrap();
+    let body = json!({ "oid": oid, "size": 3_000_000 });
+    assert_eq!(desk.post(verify, ANN, &body).status(), 200);
+    assert_eq!(desk.post(verify, BOB, &body).status(), 404);
+    desk.commit("ann/tiny", &[large_file("model.safetensors", &bytes)]);
+    let found = desk.get("/ann/tiny/resolve/main/model.safetensors", "");
+    assert_eq!(found.headers()["x-linked-etag"], format!("\"{oid}\""));
+    assert_eq!(found.headers()["x-linked-size"], "3000000");
+    assert_eq!(found.bytes().unwrap(), bytes);
+    assert!(desk.batch("ann/tiny", ANN, &oid, 3_000_000).get("actions").is_none());
+    assert_eq!(desk.hub.stats().received_bytes, 3_000_000);
+    assert_eq!(desk.files(), (1, 0));
+}
+
+#[test]
+fn bytes_that_are_not_what_was_announced_are_refused() {
+    let desk = Desk::new();
+    desk.create("tiny");
+    let bytes = noise(2, 10_000);
+    let link = desk.link("ann/tiny", &sha256(&bytes), 10_000);
+    let mut other = bytes.clone();
+    other[5_000] ^= 1;
+    for wrong in [&bytes[..9_999], &[&bytes[..], &[0]].concat(), &other, &[]] {
+        assert_eq!(desk.put(&link, wrong).status(), 400);
+        assert_eq!(desk.files(), (0, 0), "nothing of it stays");
+    }
+    assert_eq!(desk.put(&link, &bytes).status(), 200);
+    let lie = large_line("model.safetensors", &sha256(&bytes), 9_999);
+    assert_eq!(desk.send("ann/tiny", ANN, &json!({}), &[lie]).status(), 400);
+}
+
+#[test]
+fn a_large_file_in_parts_is_put_together() {
+    let desk = Desk::with(Limits { part_bytes: 100_000, ..Limits::default() });
+    desk.create("tiny");
+    let bytes = noise(3, 250_001);
+    let oid = sha256(&bytes);
+    let object = desk.batch("ann/tiny", ANN, &oid, 250_001);
+    let upload = &object["actions"]["upload"];
+    assert_eq!(upload["header"]["chunk_size"], "100000");
+    let send = |number: usize, part: &[u8]| {
+        let url = upload["header"][number.to_string()].as_str().unwrap();
+        let sent = desk.put(url, part);
+        let etag = sent.headers().get("etag").map(|etag| etag.to_str().unwrap().to_owned());
+        (sent.status().as_u16(), etag)
+    };
+    let complete = |etags: &[Option<String>]| {
+        let parts: Vec<Value> = (1..)
+            .zip(etags)
+            .map(|(number, etag)| json!({ "partNumber": number, "etag": etag }))
+            .collect();
+        let body = json!({ "oid": oid, "parts": parts });
+        desk.post(upload["href"].as_str().unwrap(), "", &body).status().as_u16()
+    };
+    assert_eq!(send(1, &bytes[..5]).0, 400, "a part of another size");
+    let mut etags: Vec<_> =
+        (1..).zip(bytes.chunks(100_000)).map(|(number, part)| send(number, part).1).collect();
+    assert_eq!(etags.len(), 3);
+    assert_eq!(complete(&etags[..2]), 400, "one is missing");
+    let (_, sent_again) = send(2, &bytes[100_000..200_000]);
+    assert_eq!(sent_again, etags[1], "a part may be sent again");
+    etags.swap(0, 1);
+    assert_eq!(complete(&etags), 400, "another order");
+    etags.swap(0, 1);
+    assert_eq!(complete(&etags), 200);
+    assert_eq!(complete(&etags), 400, "it is over");
+    assert_eq!(desk.files(), (1, 0));
+    desk.commit("ann/tiny", &[large_file("model.safetensors", &bytes)]);
+    let found = desk.get("/ann/tiny/resolve/main/model.safetensors", "");
+    assert_eq!(found.bytes().unwrap(), bytes);
+}
+
+#[test]
+fn an_upload_that_breaks_off_leaves_nothing_and_can_be_sent_again() {
+    let desk = Desk::new();
+    desk.create("tiny");
+    let bytes = noise(4, 2_000_000);
+    let oid = sha256(&bytes);
+    let link = desk.link("ann/tiny", &oid, 2_000_000);
+    let path = link.strip_prefix(&desk.hub.url()).unwrap();
+    for kept in [0, 1, 65_536, 1_999_999] {
+        let mut stream = desk.connect();
+        let head = format!("PUT {path} HTTP/1.1\r\nhost: hub\r\ncontent-length: 2000000\r\n\r\n");
+        stream.write_all(head.as_bytes()).unwrap();
+        stream.write_all(&bytes[..kept]).unwrap();
+        drop(stream);
+    }
+    assert!(desk.batch("ann/tiny", ANN, &oid, 2_000_000).get("actions").is_some());
+    let line = large_file("model.safetensors", &bytes);
+    let early = desk.send("ann/tiny", ANN, &json!({}), std::slice::from_ref(&line));
+    assert_eq!(early.status(), 400);
+    assert_eq!(desk.files().0, 0);
+    assert_eq!(desk.put(&link, &bytes).status(), 200);
+    desk.commit("ann/tiny", &[line]);
+    let found = desk.get("/ann/tiny/resolve/main/model.safetensors", "");
+    assert_eq!(found.bytes().unwrap(), bytes);
+}
+
+#[test]
+fn what_a_crash_left_behind_is_gone_after_a_start_and_nothing_else() {
+    let desk = Desk::new();
+    desk.create("tiny");
+    let revision = desk.commit("ann/tiny", &[file("a.txt", b"one")]);
+    std::fs::write(desk.folder().join("incoming/.tmpTorn"), b"half a fi").unwrap();
+    let desk = desk.restart(Limits::default());
+    assert_eq!(desk.files(), (1, 0));
+    let found = desk.get(&format!("/ann/tiny/resolve/{revision}/a.txt"), "");
+    assert_eq!(found.text().unwrap(), "one");
+}
+
+#[test]
+fn garbage_is_what_no_commit_refers_to() {
+    let grace = Duration::from_secs(3_600);
+    let desk = Desk::with(Limits { grace, ..Limits::default() });
+    desk.create("tiny");
+    let (kept, lost) = (noise(5, 1_000), noise(6, 2_000));
+    desk.upload("ann/tiny", &kept);
+    desk.upload("ann/tiny", &lost);
+    desk.commit("ann/tiny", &[large_file("model.safetensors", &kept)]);
+    let stray = desk.folder().join("objects").join(&sha256(&kept)[..2]).join("f".repeat(64));
+    std::fs::write(&stray, b"no row names it").unwrap();
+    assert_eq!(desk.hub.collect_garbage().unwrap().objects, 0, "all of it is young");
+    let desk = desk.restart(Limits { grace: Duration::ZERO, ..Limits::default() });
+    assert_eq!(desk.hub.collect_garbage().unwrap().objects, 2);
+    let found = desk.get("/ann/tiny/resolve/main/model.safetensors", "");
+    assert_eq!(found.bytes().unwrap(), kept);
+    assert!(desk.batch("ann/tiny", ANN, &sha256(&lost), 2_000).get("actions").is_some());
+}
+
+#[test]
+fn attack_nobody_gets_the_bytes_of_others_by_their_hash() {
+    let desk = Desk::new();
+    desk.create("hidden");
+    let body = json!({ "private": true });
+    desk.ask("PUT", "/api/models/ann/hidden/settings", ANN).json(&body).send().unwrap();
+    let secret = noise(7, 1_000);
+    let oid = sha256(&secret);
+    desk.upload("ann/hidden", &secret);
+    desk.post("/api/repos/create", BOB, &json!({ "name": "loot" }));
+    let line = large_file("model.safetensors", &secret);
+    let steal = || {
+        let answer = desk.send("bob/loot", BOB, &json!({}), std::slice::from_ref(&line));
+        answer.status().as_u16()
+    };
+    let is_asked_for =
+        |token: &str, repo: &str| desk.batch(repo, token, &oid, 1_000).get("actions").is_some();
+    // The hub behaves as if it had never seen these bytes: uploaded, and committed in private.
+    assert!(is_asked_for(BOB, "bob/loot"));
+    assert_eq!(steal(), 400);
+    desk.commit("ann/hidden", std::slice::from_ref(&line));
+    assert!(is_asked_for(BOB, "bob/loot"));
+    assert_eq!(steal(), 400);
+    // In public, but not committed there: not yet published.
+    desk.create("open");
+    desk.upload("ann/open", &noise(8, 1_000));
+    let early = large_file("model.safetensors", &noise(8, 1_000));
+    assert_eq!(desk.send("bob/loot", BOB, &json!({}), &[early]).status(), 400);
+    // What everybody may read, everybody may use.
+    desk.commit("ann/open", std::slice::from_ref(&line));
+    assert!(!is_asked_for(BOB, "bob/loot"));
+    assert_eq!(steal(), 200);
+}
+
+#[test]
+fn attack_upload_links_are_good_for_what_they_say_and_nothing_else() {
+    let desk = Desk::new();
+    desk.create("tiny");
+    let bytes = noise(9, 1_000);
+    let oid = sha256(&bytes);
+    let link = desk.link("ann/tiny", &oid, 1_000);
+    let other = sha256(b"other");
+    let longer = noise(9, 1_001);
+    for (forged, body) in [
+        (link.replace(&oid, &other), &bytes),
+        (link.replace("size=1000", "size=1001"), &longer),
+        (link.replace("expires=", "expires=9"), &bytes),
+        (link.replace("/lfs/1/", "/lfs/2/"), &bytes),
+        (link.replace("signature=", "signature=0"), &bytes),
+        (link.split("signature").next().unwrap().to_owned(), &bytes),
+        (link.replace(&oid, &format!("{oid}/1")).replace("?", "?part_size=1000&"), &bytes),
+    ] {
+        assert_ne!(forged, link);
+        assert_eq!(desk.put(&forged, body).status(), 403, "{forged}");
+    }
+    assert_eq!(desk.files(), (0, 0));
+    let body = json!({ "operation": "upload", "objects": [{ "oid": oid, "size": 1_000 }] });
+    let batch = |token: &str| {
+        desk.post("/ann/tiny.git/info/lfs/objects/batch", token, &body).status().as_u16()
+    };
+    assert_eq!([batch(""), batch(ANN_READS), batch(BOB)], [401, 403, 403]);
+
+    let limits = Limits { link_lifetime: Duration::ZERO, ..Limits::default() };
+    let desk = desk.restart(limits);
+    assert_eq!(
+        desk.put(
+            &desk.url(
+                link.split_once("/lfs").map(|(_, rest)| format!("/lfs{rest}")).unwrap().as_str()
+            ),
+            &bytes
+        )
+        .status(),
+        403,
+        "a link of the hub before"
+    );
+    let expired = desk.link("ann/tiny", &oid, 1_000);
+    assert_eq!(refusal(desk.put(&expired, &bytes)).0, 403);
+}
+
+#[test]
+fn attack_only_so_many_uploads_are_begun_and_left() {
+    let limits = Limits { part_bytes: 10, bytes_per_owner_max: 100, ..Limits::default() };
+    let desk = Desk::with(limits);
+    desk.create("tiny");
+    let begin = |seed: u8| {
+        let bytes = noise(seed, 20);
+        let object = desk.batch("ann/tiny", ANN, &sha256(&bytes), 20);
+        let url = object["actions"]["upload"]["header"]["1"].as_str().unwrap().to_owned();
+        desk.put(&url, &bytes[..10]).status().as_u16()
+    };
+    let begun: Vec<u16> = (0..12).map(begin).collect();
+    assert_eq!(begun[..10], [200; 10], "a hundred bytes");
+    assert_eq!(begun[10..], [403, 403], "parts count before they are put together");
+    assert_eq!(desk.files().1, 10);
+}
