@@ -50,8 +50,8 @@ const EXAMPLES: &str = "Examples:
   agon data sample FOLDER --documents 5        rows of parquet files, few of their bytes read
   agon score round.json                        losses to wins, win rates and weights
   agon node --block-time 250ms                 a chain of your own, for Bittensor's clients too
-  agon hub --dir models                        a model hub of your own, for Hugging Face's clients
   agon upload my-model/ alice/my-model         publish a folder on a hub
+  agon hub --dir models                        a model hub of your own, for Hugging Face's clients
   agon wallet create --wallet miner            keys, in the files of Bittensor's wallets
   agon chain metagraph --netuid 1              who has which slot, stake and incentive";
 

@@ -210,9 +210,7 @@ impl HubClient {
     fn listed(&self, path: &str, entries: Vec<wire::Entry>) -> Result<Vec<Listed>, Error> {
         let files = entries.into_iter().filter(|entry| entry.kind == "file");
         let listed = |entry: wire::Entry| {
-            // Hubs write the digits alone; our own way to write a digest is understood too.
-            let digits = |lfs: wire::LargeFile| lfs.oid.trim_start_matches("sha256:").to_owned();
-            let sha256 = entry.lfs.map(|lfs| format!("sha256:{}", digits(lfs)).parse()).transpose();
+            let sha256 = entry.lfs.map(|lfs| format!("sha256:{}", lfs.oid).parse()).transpose();
             let sha256 =
                 sha256.map_err(|_| self.http.nonsense(path, "lists a digest that is none"))?;
             Ok(Listed { path: entry.path, size_bytes: entry.size, sha256 })

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 /// How to reach a hub.
 #[derive(Debug, Args)]
 pub struct PlaceArgs {
-    /// Address of the hub; without it HF_ENDPOINT, or https://huggingface.co. The token is that of
-    /// HF_TOKEN, or of the file where `hf auth login` keeps it.
+    /// Address of the hub; without it HF_ENDPOINT, or Hugging Face's. The token is HF_TOKEN's,
+    /// or in the file where `hf auth login` keeps it.
     #[arg(long, value_name = "URL")]
     pub hub: Option<String>,
     /// The repo is a dataset, not a model.

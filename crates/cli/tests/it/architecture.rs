@@ -56,9 +56,8 @@ const ISOLATED: [(&str, &[&str]); 19] = [
 ];
 
 /// Files that may look at the wall clock; everything else counts blocks: those that show people how
-/// long something took, the node that makes blocks by the clock, the clients whose patience with an
-/// endpoint ends, and the hub, whose commits have dates, whose links expire, and whose patience
-/// with slow transfers ends.
+/// long something took, the node that makes blocks by the clock, the hub whose links expire,
+/// and the clients whose patience with an endpoint ends.
 const CLOCKS: [&str; 11] = [
     "crates/chain/src/client/finality.rs",
     "crates/chain/src/client/link.rs",

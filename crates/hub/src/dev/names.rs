@@ -89,9 +89,8 @@ pub(super) fn check_path(path: &str) -> Result<(), Refusal> {
     let is_part = |part: &str| !part.is_empty() && part != "." && part != "..";
     let is_drive = path.as_bytes().get(1) == Some(&b':');
     let is_invisible = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
-            || matches!(c, '\u{2060}'..='\u{2069}' | '\u{feff}')
+        let is_turning = matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}');
+        c.is_control() || is_turning || matches!(c, '\u{2060}'..='\u{2069}' | '\u{feff}')
     };
     let is_dot = |c: char| matches!(c, '\u{2024}' | '\u{2025}' | '\u{2026}' | '\u{ff0e}');
     let is_slash = |c: char| matches!(c, '\u{2044}' | '\u{2215}' | '\u{ff0f}' | '\u{ff3c}');

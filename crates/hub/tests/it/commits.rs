@@ -1,6 +1,6 @@
 //! Commits, history, branches and tags.
 
-use crate::desk::{ANN, BOB, Desk, JsonAnswer as _, file, large_file, refusal};
+use crate::desk::{ANN, BOB, Desk, file, large_file, refusal};
 use hub::dev::Limits;
 use serde_json::{Value, json};
 

@@ -4,9 +4,8 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use hub::dev::{Config, DevHub, Limits, Role, User};
 use reqwest::{
     Method,
-    blocking::{Client, RequestBuilder, Response},
+    blocking::{Client, Response},
 };
-use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use std::{
@@ -20,28 +19,6 @@ use tempfile::TempDir;
 pub(crate) const ANN: &str = "hf_ann_may_write";
 pub(crate) const ANN_READS: &str = "hf_ann_may_read";
 pub(crate) const BOB: &str = "hf_bob_may_write";
-
-/// A request with a body in JSON.
-pub(crate) trait JsonBody {
-    fn json(self, value: &Value) -> Self;
-}
-
-impl JsonBody for RequestBuilder {
-    fn json(self, value: &Value) -> Self {
-        self.header("content-type", "application/json").body(value.to_string())
-    }
-}
-
-/// An answer whose body is JSON.
-pub(crate) trait JsonAnswer {
-    fn json<T: DeserializeOwned>(self) -> serde_json::Result<T>;
-}
-
-impl JsonAnswer for Response {
-    fn json<T: DeserializeOwned>(self) -> serde_json::Result<T> {
-        serde_json::from_slice(&self.bytes().unwrap())
-    }
-}
 
 /// A running hub in a folder that goes with it.
 pub(crate) struct Desk {
@@ -113,7 +90,7 @@ impl Desk {
     pub(crate) fn with(limits: Limits) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let hub = start(folder.path(), limits);
-        // Whoever has installed one already has installed the same.
+        // Whoever builds a client chooses who does TLS, which no test speaks.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = Client::builder().timeout(Duration::from_secs(20)).no_proxy();
         Self { hub, client: client.build().unwrap(), folder }
@@ -135,7 +112,12 @@ impl Desk {
     }
 
     /// A request to be completed; without a token when that is empty.
-    pub(crate) fn ask(&self, method: &str, path: &str, token: &str) -> RequestBuilder {
+    pub(crate) fn ask(
+        &self,
+        method: &str,
+        path: &str,
+        token: &str,
+    ) -> reqwest::blocking::RequestBuilder {
         let method: Method = method.parse().unwrap();
         let request = self.client.request(method, self.url(path));
         if token.is_empty() { request } else { request.bearer_auth(token) }

@@ -1,7 +1,7 @@
 //! Large files: Git LFS whole and in parts, interrupted, guessed, and collected.
 
 use crate::desk::{
-    ANN, ANN_READS, BOB, Desk, JsonBody as _, file, large_file, large_line, noise, refusal, sha256,
+    ANN, ANN_READS, BOB, Desk, file, large_file, large_line, noise, refusal, sha256,
 };
 use hub::dev::Limits;
 use serde_json::{Value, json};

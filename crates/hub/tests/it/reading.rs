@@ -1,6 +1,6 @@
 //! Reading: headers, ranges, lists of files.
 
-use crate::desk::{ANN, Desk, JsonAnswer as _, JsonBody as _, file, noise, refusal, sha256};
+use crate::desk::{ANN, Desk, file, noise, refusal, sha256};
 use hub::dev::Limits;
 use serde_json::{Value, json};
 

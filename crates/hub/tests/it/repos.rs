@@ -1,6 +1,6 @@
 //! Repos, users, privacy, lists.
 
-use crate::desk::{ANN, ANN_READS, BOB, Desk, JsonAnswer as _, JsonBody as _, file, refusal};
+use crate::desk::{ANN, ANN_READS, BOB, Desk, file, refusal};
 use hub::dev::Limits;
 use serde_json::{Value, json};
 
