@@ -185,7 +185,10 @@ fn who_asks_too_often_is_told_when_to_come_back() {
 fn xet_is_declined_in_one_line_that_says_what_to_set() {
     let desk = Desk::new();
     desk.create("tiny");
-    let (_, _, message) = refusal(desk.get("/api/models/ann/tiny/xet-write-token/main", ANN));
+    let answer = desk.get("/api/models/ann/tiny/xet-write-token/main", ANN);
+    // Of what went wrong, the client shows the address alone.
+    assert!(answer.url().path().contains("set-HF_HUB_DISABLE_XET=1"), "{}", answer.url());
+    let (_, _, message) = refusal(answer);
     assert!(message.contains("set HF_HUB_DISABLE_XET=1"), "{message}");
     let cards = desk.post("/api/validate-yaml", ANN, &json!({ "content": "---\n" }));
     assert_eq!(cards.json::<Value>().unwrap(), json!({ "errors": [], "warnings": [] }));

@@ -9,11 +9,18 @@ use crate::dev::{
     database::{Commit, Entry, Page},
     objects::pointer,
 };
-use axum::{body::Body, extract::State, http::StatusCode, response::IntoResponse as _};
+use axum::{
+    body::Body,
+    extract::State,
+    http::StatusCode,
+    response::{IntoResponse as _, Redirect},
+};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
+/// Where clients that choose Xet end.
+pub(super) const NO_XET: &str = "/this-hub-has-no-xet/set-HF_HUB_DISABLE_XET=1-and-try-again";
 /// Most repos of a page.
 const PAGE_MAX: usize = 1_000;
 
@@ -179,7 +186,12 @@ pub(super) async fn stats(State(hub): Shared, asked: Asked) -> Answer {
     Ok(json(&json!(hub.stats())))
 }
 
-/// The client chooses Xet by itself; it is told how to choose otherwise.
+/// The client chooses Xet by itself, and of an answer that it does not like it shows nothing but
+/// the address where it ended: so that is what tells how to choose otherwise.
+pub(super) async fn to_no_xet(_asked: Asked) -> Redirect {
+    Redirect::temporary(NO_XET)
+}
+
 pub(super) async fn no_xet(_asked: Asked) -> Refusal {
     Refusal::new(
         StatusCode::NOT_IMPLEMENTED,
