@@ -18,6 +18,7 @@ use serde::Serialize;
 use std::{
     fs,
     io::Write as _,
+    os::unix::fs::PermissionsExt as _,
     path::Path,
     process::ExitCode,
     sync::atomic::{AtomicBool, Ordering},
@@ -143,6 +144,8 @@ impl Transfer<'_> {
         let folder = to.parent().unwrap_or(self.dir);
         let written = tempfile::NamedTempFile::new_in(folder).and_then(|mut file| {
             file.write_all(&bytes)?;
+            // Temporary files are for their owner alone; this one is to stay.
+            file.as_file().set_permissions(fs::Permissions::from_mode(0o644))?;
             file.as_file().sync_all()?;
             file.persist(to).map_err(|failed| failed.error)
         });
