@@ -138,8 +138,8 @@ fn on_a_hub<T>(competition: &Competition, what: &str, repo: &str) -> anyhow::Res
     let works = "`--competition tiny` works, and so do competition files whose dataset is \
                  `generated` or `files` and whose tokenizer is `trained`";
     Err(anyhow::anyhow!(
-        "competition `{name}` takes its {what} from `{repo}` on a hub, which this version cannot \
-         fetch: the hub client is still to come"
+        "competition `{name}` takes its {what} from `{repo}` on a hub and does not pin which \
+         files: everybody must get the same"
     ))
     .hint(works)
 }

@@ -11,8 +11,10 @@ use hub::{
 };
 use protocol::{Digest, Repo, Revision};
 use std::{
+    collections::BTreeMap,
     env,
     path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
 };
 
 /// Names the folder of the mirror.
@@ -53,7 +55,8 @@ pub fn footers() -> Option<PathBuf> {
 fn open_remote(repo: &str, revision: &str, n_tries: u32) -> anyhow::Result<Box<dyn RangeRead>> {
     let patience = Patience { n_tries, ..Patience::default() };
     let client = hugging_face::patient_client(None, patience)?;
-    Ok(Box::new(HubFiles { client, repo: repo.parse()?, revision: revision.parse()? }))
+    let (repo, revision) = (repo.parse()?, revision.parse()?);
+    Ok(Box::new(HubFiles { client, repo, revision, known: Mutex::default() }))
 }
 
 /// A revision of a dataset on a hub.
@@ -61,6 +64,8 @@ struct HubFiles {
     client: HubClient,
     repo: Repo,
     revision: Revision,
+    /// What the hub has said of files: of a revision it never says anything else.
+    known: Mutex<BTreeMap<String, Listed>>,
 }
 
 impl HubFiles {
@@ -69,12 +74,18 @@ impl HubFiles {
     }
 
     fn listed(&self, path: &str) -> Result<Listed, dataset::Error> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(listed) = known.get(path) {
+            return Ok(listed.clone());
+        }
         let listed = self.client.file(self.pinned(), path).map_err(|error| self.fault(&error))?;
-        listed.ok_or_else(|| dataset::Error::Unreachable {
+        let listed = listed.ok_or_else(|| dataset::Error::Unreachable {
             place: self.place(),
             detail: format!("it has no file `{path}`"),
             is_transient: false,
-        })
+        })?;
+        known.insert(path.to_owned(), listed.clone());
+        Ok(listed)
     }
 
     fn place(&self) -> String {

@@ -114,15 +114,7 @@ impl CudaModel {
         let most_sequences = groups.iter().map(Range::len).max().unwrap_or(0);
         let mut space = forward.space((most_rows, most_sequences), angles.as_ref())?;
         let mut losses = Vec::with_capacity(sequences.len());
-        let n_tokens = sequences.iter().map(Vec::len).sum::<usize>();
-        let done = Cell::new(Progress {
-            n_sequences_done: 0,
-            n_sequences: sequences.len(),
-            n_tokens_done: 0,
-            n_tokens,
-            n_steps_done: 0,
-            n_steps: n_tokens as u64 * (architecture.layers.len() as u64 + 1),
-        });
+        let done = Cell::new(Progress::start(architecture, sequences));
         let asked = Cell::new(None);
         for group in groups {
             let between = |n_rows: usize| {

@@ -85,6 +85,21 @@ pub struct Progress {
     pub n_steps: u64,
 }
 
+impl Progress {
+    /// Nothing is done yet of these sequences.
+    pub(crate) fn start(architecture: &Architecture, sequences: &[Vec<u32>]) -> Self {
+        let n_tokens = sequences.iter().map(Vec::len).sum();
+        Self {
+            n_sequences_done: 0,
+            n_sequences: sequences.len(),
+            n_tokens_done: 0,
+            n_tokens,
+            n_steps_done: 0,
+            n_steps: n_tokens as u64 * (architecture.layers.len() as u64 + 1),
+        }
+    }
+}
+
 /// The loss of one sequence.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SequenceLoss {
@@ -118,20 +133,12 @@ impl Model {
         let Some(longest) = sequences.iter().map(Vec::len).max() else { return Ok(Vec::new()) };
         let angles = self.angles(longest)?;
         let is_cancelled = options.is_cancelled();
-        let n_tokens = sequences.iter().map(Vec::len).sum();
         let evaluation = Evaluation {
             forward: self.forward(angles.as_deref(), options.instructions.check()?, &is_cancelled),
             parameters: self.parameters(),
             options,
             sequences,
-            done: Mutex::new(Progress {
-                n_sequences_done: 0,
-                n_sequences: sequences.len(),
-                n_tokens_done: 0,
-                n_tokens,
-                n_steps_done: 0,
-                n_steps: n_tokens as u64 * (self.architecture().layers.len() as u64 + 1),
-            }),
+            done: Mutex::new(Progress::start(self.architecture(), sequences)),
         };
         let groups = group(sequences, options);
         let n_threads = options.threads.max(1);

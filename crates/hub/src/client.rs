@@ -16,7 +16,7 @@ mod tests;
 
 use crate::{
     Error, FileEntry, Hub,
-    content::{CONFIG, INDEX, Kind, kind},
+    content::{CONFIG, INDEX, Kind, N_FILES_MAX, kind},
 };
 use http::{Answer, Http};
 use protocol::{Digest, Repo, Revision};
@@ -38,6 +38,8 @@ const N_PAGES_MAX: usize = 1_000;
 /// Most bytes of one file that is read whole: configs, indices, tokenizers.
 const SMALL_BYTES_MAX: u64 = 16 << 20;
 
+/// Most bytes of the files of a model that are fetched because a hub tells no digest of them.
+const UNDIGESTED_BYTES_MAX: u64 = 64 << 20;
 /// How often progress is told.
 const TICK: Duration = Duration::from_millis(100);
 
@@ -197,11 +199,9 @@ impl HubClient {
         let Pinned { kind, repo, revision } = pinned;
         let path = format!("/api/{}/{repo}/paths-info/{revision}", kind.in_api());
         let request = wire::Paths { paths: [file], expand: false };
-        let request = serde_json::to_vec(&request);
-        let request = request.map_err(|error| Error::Unavailable(error.to_string()))?;
         let to = (&reqwest::Method::POST, path.as_str());
         let entries: Option<Vec<wire::Entry>> =
-            self.http.post_json_if_there(to, ("application/json", &request))?;
+            self.http.post_json_if_there(to, (http::JSON, &http::json(&request)?))?;
         let files = self.listed(&path, entries.unwrap_or_default())?;
         Ok(files.into_iter().find(|found| found.path == file))
     }
@@ -287,10 +287,12 @@ impl Hub for HubClient {
     fn list(&self, repo: &Repo, revision: &Revision) -> Result<Option<Vec<FileEntry>>, Error> {
         let pinned = Pinned { kind: RepoKind::Model, repo, revision };
         let Some(files) = self.files(pinned)? else { return Ok(None) };
-        // No model has that many small files: none is fetched before that is refused.
-        let n_small = files.iter().filter(|file| [CONFIG, INDEX].contains(&&*file.path)).count();
+        let is_worth_it = is_worth_hashing(&files);
         let entry = |file: Listed| {
-            let sha256 = if n_small > 2 { Digest([0; 32]) } else { self.digest(pinned, &file)? };
+            let sha256 = match file.sha256 {
+                None if !is_worth_it => Digest([0; 32]),
+                _ => self.digest(pinned, &file)?,
+            };
             Ok(FileEntry { path: file.path, size_bytes: file.size_bytes, sha256 })
         };
         files.into_iter().map(entry).collect::<Result<_, Error>>().map(Some)
@@ -307,6 +309,18 @@ impl Hub for HubClient {
         let pinned = Pinned { kind: RepoKind::Model, repo, revision };
         self.fetch_whole(pinned, path, to, size_bytes_max)
     }
+}
+
+/// Whether files without a digest may be fetched for it: only of a list that can be a model's.
+///
+/// Hubs tell the digests of large files, so what is left is a config, an index and tiny shards. A
+/// list that has more of them than that, or more files than any model, is never let in.
+fn is_worth_hashing(files: &[Listed]) -> bool {
+    let is_undigested = |file: &&Listed| file.sha256.is_none() && kind(&file.path) == Kind::Model;
+    let undigested = files.iter().filter(is_undigested);
+    let n_bytes = undigested.fold(0, |sum: u64, file| sum.saturating_add(file.size_bytes));
+    let n_small = files.iter().filter(|file| [CONFIG, INDEX].contains(&&*file.path)).count();
+    n_small <= 2 && files.len() <= N_FILES_MAX && n_bytes <= UNDIGESTED_BYTES_MAX
 }
 
 impl std::fmt::Debug for HubClient {

@@ -110,7 +110,10 @@ impl Transfer<'_> {
             made.with_context(|| format!("cannot create `{}`", parent.display()))?;
         }
         let Listed { path, size_bytes, sha256 } = listed.clone();
-        let found = if to.is_file() { digest_of_file(&to).ok() } else { None };
+        // A file of another size need not be read to be known as another.
+        let may_be_it = fs::metadata(&to)
+            .is_ok_and(|there| there.is_file() && there.len() == listed.size_bytes);
+        let found = if may_be_it { digest_of_file(&to).ok() } else { None };
         let sha256 = match (sha256, found) {
             (Some(sha256), Some(found)) if found == (size_bytes, sha256) => sha256,
             (Some(sha256), _) => {

@@ -20,6 +20,8 @@ use std::{
     time::Duration,
 };
 
+/// How JSON is announced.
+pub(super) const JSON: &str = "application/json";
 /// Most bytes of an answer that is read whole, but for files.
 const JSON_BYTES_MAX: u64 = 32 << 20;
 /// Most bytes of what a hub says that went wrong.
@@ -250,8 +252,7 @@ impl Http {
 
     /// Sends JSON to an address that the hub named for it.
     pub(super) fn post_to(&self, href: &str, body: &impl Serialize) -> Result<(), Error> {
-        let body =
-            serde_json::to_vec(body).map_err(|error| Error::Unavailable(error.to_string()))?;
+        let body = json(body)?;
         let kind = HeaderValue::from_static("application/vnd.git-lfs+json");
         self.patiently(|| {
             let ask = Ask {
@@ -311,6 +312,11 @@ impl Http {
         let query = url.query().map_or(String::new(), |query| format!("?{query}"));
         Some(format!("{}{query}", url.path()))
     }
+}
+
+/// What a request says, as JSON.
+pub(super) fn json(value: &impl Serialize) -> Result<Vec<u8>, Error> {
+    serde_json::to_vec(value).map_err(|error| Error::Unavailable(error.to_string()))
 }
 
 /// A request that can be sent more than once.

@@ -416,3 +416,18 @@ fn attack_paths_that_leave_their_place_are_never_asked_for() {
     }
     assert_eq!(hub.n_requests(), 0);
 }
+
+#[test]
+fn attack_a_list_of_many_small_shards_is_not_fetched_to_be_hashed() {
+    let hub = Scripted::start(|request, _, stream| {
+        assert!(request.line.contains("/tree/"), "{} was asked for", request.line);
+        let shard = |i: usize| {
+            let path = format!("model-{i:05}-of-00100.safetensors");
+            format!("{{\"type\":\"file\",\"path\":\"{path}\",\"size\":1000000,\"oid\":\"x\"}}")
+        };
+        let shards: Vec<_> = (1..=100).map(shard).collect();
+        say(stream, "200 OK", &[], format!("[{}]", shards.join(",")).as_bytes());
+    });
+    let listed = hub.client().list(&repo(), &revision()).unwrap().unwrap();
+    assert_eq!((listed.len(), hub.n_requests()), (100, 1));
+}

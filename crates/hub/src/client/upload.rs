@@ -1,7 +1,9 @@
 //! Folders that become revisions: large files by the protocol of Git LFS, small ones in the commit.
 
 use super::{
-    HubClient, Listed, Pinned, Progress, RepoKind, SMALL_BYTES_MAX, address, patience::Failure,
+    HubClient, Listed, Pinned, Progress, RepoKind, SMALL_BYTES_MAX,
+    http::{JSON, json},
+    patience::Failure,
     wire,
 };
 use crate::{
@@ -36,7 +38,6 @@ const FILES_PER_REQUEST: usize = 100;
 const REGULAR_BYTES_MAX: u64 = 16 << 20;
 /// Most parts of a file.
 const N_PARTS_MAX: usize = 10_000;
-const JSON: &str = "application/json";
 const LFS_JSON: &str = "application/vnd.git-lfs+json";
 const LINES: &str = "application/x-ndjson";
 
@@ -357,7 +358,7 @@ impl HubClient {
             body.extend(json(line)?);
             body.push(b'\n');
         }
-        let path = format!("/api/{}/{repo}/commit/{}", kind.in_api(), address::segment("main"));
+        let path = format!("/api/{}/{repo}/commit/main", kind.in_api());
         let answer: wire::Committed =
             self.http.post_json((&Method::POST, &path), (LINES, &body))?;
         let revision = answer.commit_oid.parse();
@@ -372,10 +373,6 @@ impl HubClient {
     ) -> Result<T, Error> {
         self.http.post_json(to, (kind, &json(body)?))
     }
-}
-
-fn json(value: &impl serde::Serialize) -> Result<Vec<u8>, Error> {
-    serde_json::to_vec(value).map_err(|error| Error::Unavailable(error.to_string()))
 }
 
 fn visibility(is_private: bool) -> &'static str {
