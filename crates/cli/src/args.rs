@@ -3,6 +3,7 @@
 mod chain;
 mod data;
 mod hub;
+mod miner;
 mod node;
 mod transfer;
 mod wallet;
@@ -17,6 +18,7 @@ pub use data::{
     DataTokenizerArgs, TokenizerKind,
 };
 pub use hub::HubArgs;
+pub use miner::{MinerArgs, MinerCommand, SubmitArgs};
 pub use node::NodeArgs;
 pub use transfer::{DownloadArgs, PlaceArgs, UploadArgs};
 pub use wallet::{
@@ -50,6 +52,7 @@ const EXAMPLES: &str = "Examples:
   agon data sample FOLDER --documents 5        rows of parquet files, few of their bytes read
   agon score round.json                        losses to wins, win rates and weights
   agon node --block-time 250ms                 a chain of your own, for Bittensor's clients too
+  agon miner submit my-model/ --competition tiny --netuid 1    enter a competition
   agon upload my-model/ alice/my-model         publish a folder on a hub
   agon hub --dir models                        a model hub of your own, for Hugging Face's clients
   agon wallet create --wallet miner            keys, in the files of Bittensor's wallets
@@ -68,6 +71,9 @@ pub enum Command {
     Evaluate(EvaluateArgs),
     /// Say what a validator would say of a model before evaluating it.
     Check(CheckArgs),
+    /// Measure one model for a validator, isolated; or try how isolated that is on this machine.
+    #[command(hide = true)]
+    Evaluator(EvaluatorArgs),
     /// Show the documents and batches that a block hash selects.
     Sample(SampleArgs),
     /// Look at datasets, pin them for a competition, and keep a reserve of them.
@@ -78,6 +84,8 @@ pub enum Command {
     Hub(HubArgs),
     /// Read and call a chain: this machine's, or Bittensor's.
     Chain(ChainArgs),
+    /// Enter models into competitions.
+    Miner(MinerArgs),
     /// Publish a folder on a hub.
     Upload(UploadArgs),
     /// Fetch what is published on a hub.
@@ -223,6 +231,26 @@ pub struct CheckArgs {
     /// Train a few steps on text of the competition: the loss must not rise. Llamas only.
     #[arg(long)]
     pub probe: bool,
+    /// Print JSON on stdout.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Options of `agon evaluator`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  agon evaluator --self-test
+The exit code is 0, or 1 if an evaluator can do anything that it must not.")]
+pub struct EvaluatorArgs {
+    /// Folder of the model; the request is read from standard input.
+    #[arg(value_name = "DIR", required_unless_present = "self_test", conflicts_with_all = ["self_test", "json"])]
+    pub dir: Option<PathBuf>,
+    /// Most private memory to take.
+    #[arg(long, value_name = "SIZE", default_value = "2GiB")]
+    pub memory_limit: ByteSize,
+    /// Have an evaluator try to reach files, network, programs and memory that are not its own.
+    #[arg(long)]
+    pub self_test: bool,
     /// Print JSON on stdout.
     #[arg(long)]
     pub json: bool,

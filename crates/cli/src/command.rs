@@ -6,7 +6,9 @@ mod data;
 mod demo;
 mod download;
 mod evaluate;
+mod evaluator;
 mod hub;
+mod miner;
 mod node;
 mod sample;
 mod score;
@@ -24,12 +26,14 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Score(args) => score::run(&args),
         Command::Yuma(args) => yuma::run(&args),
         Command::Evaluate(args) => evaluate::run(&args),
+        Command::Evaluator(args) => evaluator::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Sample(args) => sample::run(&args),
         Command::Data(args) => data::run(&args),
         Command::Node(args) => node::run(&args),
         Command::Hub(args) => hub::run(&args),
         Command::Chain(args) => chain::run(&args),
+        Command::Miner(args) => miner::run(&args),
         Command::Upload(args) => upload::run(&args),
         Command::Download(args) => download::run(&args),
         Command::Wallet(args) => wallet::run(&args),

@@ -7,6 +7,7 @@ mod args;
 mod command;
 mod competition_file;
 mod data_files;
+mod evaluator;
 mod failure;
 mod hugging_face;
 mod input;

@@ -14,66 +14,49 @@ use std::{
     },
 };
 use trainer::{Recipe, Trainer};
-use validator::{Evaluate, Inspected};
+use validator::Inspected;
 
-/// The engine as validators use it.
-pub struct EngineEvaluate {
-    /// Threads per evaluation; the losses are the same for any number.
-    pub n_threads: usize,
-    /// Raised when the process shall end.
-    pub stop: Arc<AtomicBool>,
-}
-
-impl Evaluate for EngineEvaluate {
-    fn inspect(
-        &self,
-        dir: &Path,
-        competition: &Competition,
-    ) -> anyhow::Result<Result<Inspected, Reason>> {
-        check(dir, competition)
+/// Verifies the output of a model and measures it on all batches; what
+/// [`validator::Evaluate::evaluate`] is, in this process.
+pub fn evaluate(
+    dir: &Path,
+    competition: &Competition,
+    batches: &[Batch],
+    n_threads: usize,
+    progress: &(dyn Fn(usize) + Sync),
+) -> anyhow::Result<Outcome> {
+    let model = match Model::load(dir, &competition.model)? {
+        Ok(model) => model,
+        Err(reason) => return Ok(Outcome::Disqualified(reason)),
+    };
+    let [first, second, ..] = batches else {
+        anyhow::bail!("initial verification needs two batches, not {}", batches.len());
+    };
+    // A loss is a function of parameters and tokens alone, so all batches go in one call.
+    let n_per_batch = first.sequences.len().max(1);
+    let report = |at: engine::Progress| progress(at.n_sequences_done / n_per_batch);
+    let options = EvaluateOptions {
+        threads: n_threads,
+        progress: Some(&report),
+        ..EvaluateOptions::default()
+    };
+    let (first, second) = (&first.sequences[0], &second.sequences[0]);
+    if let Some(reason) = engine::verify_output(&model, first, second, &options)? {
+        return Ok(Outcome::Disqualified(reason));
     }
-
-    fn evaluate(
-        &self,
-        dir: &Path,
-        competition: &Competition,
-        batches: &[Batch],
-        progress: &(dyn Fn(usize) + Sync),
-    ) -> anyhow::Result<Outcome> {
-        let model = match Model::load(dir, &competition.model)? {
-            Ok(model) => model,
-            Err(reason) => return Ok(Outcome::Disqualified(reason)),
-        };
-        let [first, second, ..] = batches else {
-            anyhow::bail!("initial verification needs two batches, not {}", batches.len());
-        };
-        // A loss is a function of parameters and tokens alone, so all batches go in one call.
-        let n_per_batch = first.sequences.len().max(1);
-        let report = |at: engine::Progress| progress(at.n_sequences_done / n_per_batch);
-        let options = EvaluateOptions {
-            threads: self.n_threads,
-            progress: Some(&report),
-            cancelled: Some(&self.stop),
-            ..EvaluateOptions::default()
-        };
-        let (first, second) = (&first.sequences[0], &second.sequences[0]);
-        if let Some(reason) = engine::verify_output(&model, first, second, &options)? {
-            return Ok(Outcome::Disqualified(reason));
-        }
-        let sequences: Vec<Vec<u32>> =
-            batches.iter().flat_map(|batch| batch.sequences.iter().cloned()).collect();
-        let losses = match model.evaluate(&sequences, &options)? {
-            Ok(losses) => losses,
-            Err(reason) => return Ok(Outcome::Disqualified(reason)),
-        };
-        let mut rest = &losses[..];
-        let per_batch = batches.iter().map(|batch| {
-            let (own, others) = rest.split_at(batch.sequences.len());
-            rest = others;
-            mean_cross_entropy(own)
-        });
-        Ok(Outcome::Evaluated(per_batch.collect()))
-    }
+    let sequences: Vec<Vec<u32>> =
+        batches.iter().flat_map(|batch| batch.sequences.iter().cloned()).collect();
+    let losses = match model.evaluate(&sequences, &options)? {
+        Ok(losses) => losses,
+        Err(reason) => return Ok(Outcome::Disqualified(reason)),
+    };
+    let mut rest = &losses[..];
+    let per_batch = batches.iter().map(|batch| {
+        let (own, others) = rest.split_at(batch.sequences.len());
+        rest = others;
+        mean_cross_entropy(own)
+    });
+    Ok(Outcome::Evaluated(per_batch.collect()))
 }
 
 /// What a validator says of a model before evaluating it: files, header, config, every parameter.

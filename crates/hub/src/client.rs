@@ -155,6 +155,12 @@ impl HubClient {
         user.map(|user| user.name).ok_or_else(|| self.http.nonsense(path, "knows no users"))
     }
 
+    /// Whether a repo is private; `None` when it does not exist, or must not be known to us.
+    pub fn is_private(&self, kind: RepoKind, repo: &Repo) -> Result<Option<bool>, Error> {
+        let path = format!("/api/{}/{repo}", kind.in_api());
+        Ok(self.http.get_json::<wire::RepoInfo>(&path)?.map(|repo| repo.private))
+    }
+
     /// What a branch, a tag or a revision stands for; `None` when repo or revision do not exist.
     pub fn resolve(
         &self,

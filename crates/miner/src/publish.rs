@@ -3,7 +3,7 @@
 use anyhow::Context as _;
 use chain::{Call, CallId, Chain, Keypair};
 use hub::Hub;
-use protocol::{Commitment, Competition, NetUid, Reason, Repo, Revision, content};
+use protocol::{AccountId, Commitment, Competition, NetUid, Reason, Repo, Revision, content};
 use std::{path::Path, sync::Arc};
 
 /// What a validator would say of the model in a directory: a reason to refuse it, or `None`.
@@ -43,37 +43,25 @@ pub struct Publisher {
 }
 
 impl Publisher {
-    /// Publishes the model in `dir`, unless a validator would refuse it.
-    ///
-    /// The committed hash is taken from what the hub lists after publishing, which is what
-    /// validators will see, and must equal the hash of `dir`.
+    /// Publishes the model in `dir` and commits to it, unless a validator would refuse it.
     pub fn publish(&self, dir: &Path) -> anyhow::Result<Result<Published, Reason>> {
         if let Some(check) = &self.check
             && let Some(reason) = check(dir).context("cannot check the model")?
         {
             return Ok(Err(reason));
         }
-        let revision = self
-            .hub
-            .publish(&self.repo, dir)
-            .with_context(|| format!("cannot publish `{}`", self.repo))?;
-        let files = self
-            .hub
-            .list(&self.repo, &revision)
-            .with_context(|| format!("cannot list `{}`", self.repo))?
-            .with_context(|| format!("`{}` is not on the hub after publishing", self.repo))?;
-        let root = hub::intake::file_root(&files);
-        let hotkey = self.keypair.public();
-        let commitment = Commitment {
-            repo: self.repo.clone(),
-            revision: revision.clone(),
-            secure_hash: content::bound_hash(&root, &hotkey, self.competition.id),
-            competition: self.competition.id,
-        };
+        let commitment = self.upload(dir)?;
         let text = commitment.to_text()?;
         let call = self.commit(&text)?;
-        let repo = self.repo.clone();
+        let Commitment { repo, revision, .. } = commitment;
         Ok(Ok(Published { repo, revision, commitment: text, call, perplexity: None }))
+    }
+
+    /// Publishes the model in `dir` on the hub; gives what to commit to.
+    pub fn upload(&self, dir: &Path) -> anyhow::Result<Commitment> {
+        let published = self.hub.publish(&self.repo, dir);
+        let revision = published.with_context(|| format!("cannot publish `{}`", self.repo))?;
+        commitment_to(&*self.hub, &self.repo, &revision, self.keypair.public(), &self.competition)
     }
 
     /// Submits the text of a commitment; also used again when the chain asked to wait.
@@ -81,4 +69,25 @@ impl Publisher {
         let call = Call::SetCommitment { netuid: self.netuid, data: text.as_bytes().to_vec() };
         self.chain.submit(call, &self.keypair).context("cannot submit the commitment")
     }
+}
+
+/// What `hotkey` commits to when it enters a revision into a competition.
+///
+/// The hash is taken from what the hub lists, which is what validators will see.
+pub fn commitment_to(
+    hub: &dyn Hub,
+    repo: &Repo,
+    revision: &Revision,
+    hotkey: AccountId,
+    competition: &Competition,
+) -> anyhow::Result<Commitment> {
+    let files = hub.list(repo, revision).with_context(|| format!("cannot list `{repo}`"))?;
+    let files = files.with_context(|| format!("`{repo}@{revision}` is not on the hub"))?;
+    let root = hub::intake::file_root(&files);
+    Ok(Commitment {
+        repo: repo.clone(),
+        revision: revision.clone(),
+        secure_hash: content::bound_hash(&root, &hotkey, competition.id),
+        competition: competition.id,
+    })
 }

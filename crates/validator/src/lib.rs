@@ -19,13 +19,14 @@ use protocol::{
     Competition, Digest, NetUid, Outcome, Reason, Uid,
     weights::{Miner, merge, quantize},
 };
+use serde::{Deserialize, Serialize};
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 /// What is known of a model after inspection, before anything of it is run.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Inspected {
     /// Number of parameters; tied tensors count once.
     pub n_parameters: u64,

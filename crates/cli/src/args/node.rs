@@ -9,6 +9,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
   agon node                                    a chain of one node, a block every 12 s
   agon node --block-time 250ms                 the same on a fast clock
   agon node --home /var/lib/agon --listen 0.0.0.0:9944
+  agon node --hub-listen 127.0.0.1:9950        with a hub: all that a network of one's own needs
   agon node --spec network.toml                subnets, rules and accounts of your own
 
 A spec is TOML; accounts are SS58 addresses or development keys:
@@ -31,6 +32,10 @@ pub struct NodeArgs {
     /// Address to listen on, for WebSocket and HTTP; port 0 takes any that is free.
     #[arg(long, default_value = "127.0.0.1:9944", value_name = "ADDRESS")]
     pub listen: SocketAddr,
+    /// Run a hub for models beside the chain, in the same folder, and listen for its clients here;
+    /// as `agon hub` does.
+    #[arg(long, value_name = "ADDRESS")]
+    pub hub_listen: Option<SocketAddr>,
     /// Time between blocks, such as 250ms, 12s or 1m.
     #[arg(long, default_value = "12s", value_name = "TIME", value_parser = block_time)]
     pub block_time: Duration,

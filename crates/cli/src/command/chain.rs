@@ -5,6 +5,8 @@ mod read;
 mod session;
 mod table;
 
+pub use session::Session;
+
 use crate::args::{ChainArgs, ChainCommand, SubnetCommand};
 use std::process::ExitCode;
 

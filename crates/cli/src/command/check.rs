@@ -111,6 +111,11 @@ pub fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     Ok(if is_refused { ExitCode::from(REFUSED) } else { ExitCode::SUCCESS })
 }
 
+/// Why a validator would refuse the model in `dir` before evaluating it.
+pub fn verdict(dir: &Path, competition: &Competition) -> anyhow::Result<Option<Reason>> {
+    Ok(Report::new(dir, competition)?.reasons.into_iter().next())
+}
+
 impl Report {
     fn new(dir: &Path, competition: &Competition) -> anyhow::Result<Self> {
         // A model that breaks a limit of the competition is described all the same.

@@ -7,12 +7,14 @@ use crate::{
     terminal::{self, print, print_json_line},
 };
 use anyhow::Context as _;
+use bytesize::ByteSize;
 use hub::dev::{self, Config, DevHub, Limits, Role, ServerError, User};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
     fs::{self, OpenOptions},
     io::Write as _,
+    net::SocketAddr,
     os::unix::fs::OpenOptionsExt as _,
     path::Path,
     process::ExitCode,
@@ -51,39 +53,103 @@ enum EntryRole {
 
 /// What `--json` prints when the hub listens.
 #[derive(Serialize)]
-struct Listening<'a> {
+pub struct Listening {
     url: String,
     folder: String,
-    users: Vec<&'a str>,
+    users: Vec<String>,
     environment: BTreeMap<&'static str, String>,
+}
+
+/// A hub at work, with what its clients need to know.
+pub struct StandingHub {
+    server: DevHub,
+    config: Config,
+    n_ticks: u64,
+}
+
+impl StandingHub {
+    /// Starts a hub in `folder`, which is made if it is not there.
+    ///
+    /// Without `users` they are those of the file in the folder, which is made with one user.
+    pub fn start(
+        listen: SocketAddr,
+        folder: &Path,
+        users: &[User],
+        quota: Option<ByteSize>,
+    ) -> anyhow::Result<Self> {
+        fs::create_dir_all(folder)
+            .with_context(|| format!("cannot make the folder `{}`", folder.display()))
+            .hint("name a folder that can be written")?;
+        let users = if users.is_empty() { kept_users(folder)? } else { users.to_vec() };
+        let mut limits = Limits::default();
+        if let Some(quota) = quota {
+            limits.bytes_per_owner_max = quota.as_u64();
+        }
+        let config = Config { listen, folder: folder.to_owned(), users, limits };
+        let server = DevHub::start(&config).map_err(|error| told(error, folder))?;
+        Ok(Self { server, config, n_ticks: 0 })
+    }
+
+    /// Does what is due now and then; called every [`TICK`].
+    pub fn tick(&mut self) {
+        if self.n_ticks.is_multiple_of(TICKS_BETWEEN_COLLECTIONS) {
+            // Garbage that stays costs room and nothing else: the next time will do.
+            if let Err(error) = self.server.collect_garbage() {
+                tracing::warn!("cannot remove what no commit refers to: {error}");
+            }
+        }
+        self.n_ticks += 1;
+    }
+
+    /// What clients need to know.
+    pub fn listening(&self) -> Listening {
+        // Whoever listens everywhere is reached from here by the loopback.
+        let mut reached = self.server.address();
+        if reached.ip().is_unspecified() {
+            reached.set_ip([127, 0, 0, 1].into());
+        }
+        let (url, users) = (format!("http://{reached}"), &self.config.users);
+        let writer = users.iter().find(|user| user.role == Role::Write).or(users.first());
+        let mut environment =
+            BTreeMap::from([("HF_ENDPOINT", url.clone()), ("HF_HUB_DISABLE_XET", "1".to_owned())]);
+        environment.extend(writer.map(|user| ("HF_TOKEN", user.token.clone())));
+        let mut names: Vec<String> = users.iter().map(|user| user.name.clone()).collect();
+        names.dedup();
+        let folder = self.config.folder.display().to_string();
+        Listening { url, folder, users: names, environment }
+    }
+}
+
+impl Listening {
+    /// The line for a shell, and where the hub is.
+    pub fn for_people(&self) -> String {
+        let Self { url, folder, users, environment } = self;
+        let pairs: Vec<String> =
+            environment.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        format!(
+            "export {}\nagon hub at {url}\n  users     {}\n  state     {folder}\n",
+            pairs.join(" "),
+            users.join(", ")
+        )
+    }
 }
 
 /// Runs the hub until it is told to stop.
 pub fn run(args: &HubArgs) -> anyhow::Result<ExitCode> {
     let stop = terminal::stop_on_signal()?;
-    fs::create_dir_all(&args.dir)
-        .with_context(|| format!("cannot make the folder `{}`", args.dir.display()))
-        .hint("name a folder that can be written with --dir")?;
-    let users = if args.users.is_empty() { kept_users(&args.dir)? } else { args.users.clone() };
-    let mut limits = Limits::default();
-    if let Some(quota) = args.quota {
-        limits.bytes_per_owner_max = quota.as_u64();
+    let mut hub = StandingHub::start(args.listen, &args.dir, &args.users, args.quota)?;
+    let listening = hub.listening();
+    if args.json {
+        print_json_line(&listening)?;
+    } else {
+        let last = "The first line is for the shell of a client; Ctrl-C stops the hub.\n";
+        print(&(listening.for_people() + last))?;
     }
-    let config = Config { listen: args.listen, folder: args.dir.clone(), users, limits };
-    let hub = DevHub::start(&config).map_err(|error| told(error, args))?;
-    announce(&hub, &config, args.json)?;
-    let mut n_ticks = 0_u64;
     while !stop.load(Ordering::Relaxed) {
-        if n_ticks.is_multiple_of(TICKS_BETWEEN_COLLECTIONS) {
-            // Garbage that stays costs room and nothing else: the next time will do.
-            if let Err(error) = hub.collect_garbage() {
-                tracing::warn!("cannot remove what no commit refers to: {error}");
-            }
-        }
-        n_ticks += 1;
+        hub.tick();
         std::thread::sleep(TICK);
     }
-    let stats = hub.stats();
+    let stats = hub.server.stats();
     drop(hub);
     if !args.json {
         print(&format!(
@@ -94,36 +160,6 @@ pub fn run(args: &HubArgs) -> anyhow::Result<ExitCode> {
         ))?;
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// Says where the hub is, and what clients need to know.
-fn announce(hub: &DevHub, config: &Config, as_json: bool) -> anyhow::Result<()> {
-    // Whoever listens everywhere is reached from here by the loopback.
-    let mut reached = hub.address();
-    if reached.ip().is_unspecified() {
-        reached.set_ip([127, 0, 0, 1].into());
-    }
-    let url = format!("http://{reached}");
-    let writer = config.users.iter().find(|user| user.role == Role::Write);
-    let first = writer.or(config.users.first());
-    let mut environment = vec![("HF_ENDPOINT", url.clone())];
-    environment.extend(first.map(|user| ("HF_TOKEN", user.token.clone())));
-    environment.push(("HF_HUB_DISABLE_XET", "1".to_owned()));
-    let mut names: Vec<&str> = config.users.iter().map(|user| user.name.as_str()).collect();
-    names.dedup();
-    let folder = config.folder.display().to_string();
-    if as_json {
-        let environment = environment.into_iter().collect();
-        return print_json_line(&Listening { url, folder, users: names, environment });
-    }
-    let pairs: Vec<String> =
-        environment.iter().map(|(name, value)| format!("{name}={value}")).collect();
-    print(&format!(
-        "export {}\nagon hub at {url}\n  users     {}\n  state     {folder}\nThe first line is for \
-         the shell of a client; Ctrl-C stops the hub.\n",
-        pairs.join(" "),
-        names.join(", ")
-    ))
 }
 
 /// The users of the file in the folder; made, with one user, if it is not there.
@@ -158,14 +194,14 @@ fn kept_users(folder: &Path) -> anyhow::Result<Vec<User>> {
 }
 
 /// A failure of the hub with what a person can do about it.
-fn told(error: ServerError, args: &HubArgs) -> anyhow::Error {
-    let dir = args.dir.display();
+fn told(error: ServerError, folder: &Path) -> anyhow::Error {
+    let dir = folder.display();
     let hint = match &error {
-        ServerError::Listen { .. } => "name another address with --listen".to_owned(),
+        ServerError::Listen { .. } => "name another address to listen on".to_owned(),
         ServerError::InUse { .. } => {
-            format!("stop the hub that has `{dir}`, or name another folder with --dir")
+            format!("stop the hub that has `{dir}`, or name another folder")
         }
-        ServerError::OtherVersion { .. } => "name another folder with --dir".to_owned(),
+        ServerError::OtherVersion { .. } => "name another folder".to_owned(),
         ServerError::User { .. } => "`agon hub --help` shows how users are named".to_owned(),
         _ => return error.into(),
     };

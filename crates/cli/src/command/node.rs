@@ -4,6 +4,7 @@ mod spec;
 
 use crate::{
     args::NodeArgs,
+    command::hub::{Listening, StandingHub},
     failure::{HintExt as _, hinted},
     terminal::{self, print, print_json_line},
 };
@@ -25,12 +26,14 @@ const TICK: Duration = Duration::from_millis(100);
 
 /// What `--json` prints when the node listens.
 #[derive(Serialize)]
-struct Listening {
+struct Ready {
     url: String,
     genesis: protocol::BlockHash,
     block: protocol::Block,
     block_time_ms: u128,
     database: String,
+    /// The hub beside the chain.
+    hub: Option<Listening>,
 }
 
 /// Runs the node until it is told to stop.
@@ -47,25 +50,28 @@ pub fn run(args: &NodeArgs) -> anyhow::Result<ExitCode> {
         block_time: Some(args.block_time),
     };
     let node = DevNode::start(&config).map_err(|error| told(error, args))?;
-    let listening = Listening {
+    let start = |listen| StandingHub::start(listen, &args.home.join("hub"), &[], None);
+    let mut hub = args.hub_listen.map(start).transpose()?;
+    let ready = Ready {
         url: node.url(),
         genesis: node.genesis_hash(),
         block: node.head().block,
         block_time_ms: args.block_time.as_millis(),
         database: database.display().to_string(),
+        hub: hub.as_ref().map(StandingHub::listening),
     };
     if args.json {
-        print_json_line(&listening)?;
+        print_json_line(&ready)?;
     } else {
-        print(&opening(&listening, args))?;
+        print(&opening(&ready, args))?;
     }
-    watch(&node, &stop, args.json)?;
+    watch(&node, hub.as_mut(), &stop, args.json)?;
     let head = node.head();
     drop(node);
     if !args.json {
         print(&format!(
             "stopped after block {}; all of it is in {}\n",
-            head.block, listening.database
+            head.block, ready.database
         ))?;
     }
     Ok(ExitCode::SUCCESS)
@@ -105,17 +111,23 @@ fn told(error: NodeError, args: &NodeArgs) -> anyhow::Error {
     hinted(error, hint)
 }
 
-fn opening(listening: &Listening, args: &NodeArgs) -> String {
-    let Listening { url, genesis, block, database, .. } = listening;
+fn opening(ready: &Ready, args: &NodeArgs) -> String {
+    let Ready { url, genesis, block, database, hub, .. } = ready;
+    let hub = hub.as_ref().map(Listening::for_people).unwrap_or_default();
     format!(
-        "agon node at {url}\n  genesis   {genesis}\n  block     {block}, then one every {:?}\n  \
+        "{hub}agon node at {url}\n  genesis   {genesis}\n  block     {block}, then one every {:?}\n  \
          state     {database}\nReach it with `agon chain info --chain {url}`; Ctrl-C stops it.\n",
         args.block_time
     )
 }
 
 /// Shows how far the chain is until somebody stops it, or it fails.
-fn watch(node: &DevNode, stop: &AtomicBool, is_quiet: bool) -> anyhow::Result<()> {
+fn watch(
+    node: &DevNode,
+    mut hub: Option<&mut StandingHub>,
+    stop: &AtomicBool,
+    is_quiet: bool,
+) -> anyhow::Result<()> {
     let bar = if is_quiet || !std::io::stderr().is_terminal() {
         ProgressBar::hidden()
     } else {
@@ -124,6 +136,9 @@ fn watch(node: &DevNode, stop: &AtomicBool, is_quiet: bool) -> anyhow::Result<()
     bar.set_style(ProgressStyle::with_template("{spinner} {msg}")?);
     while !stop.load(Ordering::Relaxed) {
         node.check().context("the node broke down")?;
+        if let Some(hub) = hub.as_deref_mut() {
+            hub.tick();
+        }
         let head = node.head();
         bar.set_message(format!("block {}  {}", head.block, head.hash));
         bar.tick();

@@ -33,7 +33,7 @@ const TABLE: [Row; 9] = [
 ];
 
 /// Heavy dependencies and the crates that keep them from everybody else.
-const ISOLATED: [(&str, &[&str]); 19] = [
+const ISOLATED: [(&str, &[&str]); 21] = [
     ("axum", &["hub"]),
     ("candle-core", &["trainer"]),
     ("candle-nn", &["trainer"]),
@@ -43,12 +43,14 @@ const ISOLATED: [(&str, &[&str]); 19] = [
     ("hyper-util", &["hub"]),
     ("indicatif", &["cli"]),
     ("jsonrpsee", &["chain"]),
+    ("landlock", &["cli"]),
     ("memmap2", &["engine"]),
     ("parquet", &["dataset"]),
     ("reqwest", &["hub"]),
     ("rusqlite", &["chain", "hub"]),
     ("rustls", &["hub"]),
     ("schnorrkel", &["chain"]),
+    ("seccompiler", &["cli"]),
     ("subxt", &["chain"]),
     ("tokenizers", &["dataset"]),
     ("tokio", &["chain", "hub"]),
@@ -58,7 +60,7 @@ const ISOLATED: [(&str, &[&str]); 19] = [
 /// Files that may look at the wall clock; everything else counts blocks: those that show people how
 /// long something took, the node that makes blocks by the clock, the hub whose links expire,
 /// and the clients whose patience with an endpoint ends.
-const CLOCKS: [&str; 11] = [
+const CLOCKS: [&str; 12] = [
     "crates/chain/src/client/finality.rs",
     "crates/chain/src/client/link.rs",
     "crates/chain/src/dev/author.rs",
@@ -66,6 +68,7 @@ const CLOCKS: [&str; 11] = [
     "crates/cli/src/command/download.rs",
     "crates/cli/src/command/evaluate.rs",
     "crates/cli/src/command/upload.rs",
+    "crates/cli/src/evaluator.rs",
     "crates/cli/src/terminal.rs",
     "crates/hub/src/client/download.rs",
     "crates/hub/src/dev/clock.rs",

@@ -4,7 +4,7 @@ mod bad_input;
 mod data;
 mod health;
 mod larger_than_memory;
-mod workshop;
+pub(crate) mod workshop;
 
 use crate::tree;
 use dataset::{Document, GeneratedSource, Tokenizer, pack::pack};

@@ -1,5 +1,7 @@
 //! `agon hub` as a process: what it prints, what it keeps, killed and started again.
 
+mod submit;
+
 use serde_json::{Value, json};
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},

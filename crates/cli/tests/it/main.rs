@@ -4,6 +4,7 @@ mod architecture;
 mod commands;
 mod demo;
 mod docs;
+mod evaluator;
 mod hub;
 mod node;
 mod tidy;

@@ -15,6 +15,13 @@ pub(super) struct Commit {
     pub(super) sha: String,
 }
 
+/// What a hub says of a repo.
+#[derive(Deserialize)]
+pub(super) struct RepoInfo {
+    #[serde(default)]
+    pub(super) private: bool,
+}
+
 /// A file or a folder in a list.
 #[derive(Deserialize)]
 pub(super) struct Entry {

@@ -26,7 +26,7 @@ use std::{
 };
 
 /// Version of the tables below.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 /// What a row of a revision counts towards what an owner may hold.
 const ENTRY_BYTES: u64 = 256;
 
@@ -36,10 +36,10 @@ CREATE TABLE repos (
     name TEXT NOT NULL COLLATE NOCASE, private INTEGER NOT NULL, created INTEGER NOT NULL,
     entries INTEGER NOT NULL DEFAULT 0, UNIQUE (kind, owner, name)) STRICT;
 CREATE TABLE commits (
-    seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE,
+    seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL,
     repo INTEGER NOT NULL REFERENCES repos (id) ON DELETE CASCADE, parent INTEGER,
-    title TEXT NOT NULL, message TEXT NOT NULL, author TEXT NOT NULL, time INTEGER NOT NULL) STRICT;
-CREATE INDEX commits_of_repo ON commits (repo);
+    title TEXT NOT NULL, message TEXT NOT NULL, author TEXT NOT NULL, time INTEGER NOT NULL,
+    UNIQUE (repo, id)) STRICT;
 CREATE TABLE entries (
     at INTEGER NOT NULL REFERENCES commits (seq) ON DELETE CASCADE, path TEXT NOT NULL,
     sha256 TEXT NOT NULL, git TEXT NOT NULL, size INTEGER NOT NULL, large INTEGER NOT NULL,
@@ -140,8 +140,7 @@ impl Database {
             params![repo.kind.word(), repo.owner, repo.name, repo.is_private, clock::now()],
         )?;
         let made = Repo { id: transaction.last_insert_rowid(), ..repo.clone() };
-        let first = NewCommit::first(&repo.owner);
-        let commit = commit::insert(&transaction, &made, None, &first, clock::now())?;
+        let commit = commit::insert_first(&transaction, &made, &repo.owner)?;
         transaction.execute(
             "INSERT INTO refs (repo, kind, name, at) VALUES (?, 'heads', 'main', ?)",
             params![made.id, commit.seq],

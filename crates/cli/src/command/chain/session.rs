@@ -116,7 +116,13 @@ impl<'a> Session<'a> {
         print(&format!("{did}; in block {block}\n"))
     }
 
-    fn include(&self, call: Call, signer: &Keypair) -> anyhow::Result<(CallId, Block)> {
+    /// Raised when the user wants this process to end.
+    pub fn stop(&self) -> &AtomicBool {
+        &self.stop
+    }
+
+    /// Submits a call and waits until it stands in a final block; gives that block.
+    pub fn include(&self, call: Call, signer: &Keypair) -> anyhow::Result<(CallId, Block)> {
         let id = self.chain.submit(call, signer)?;
         let bar = spinner("waiting for the call to be in a final block");
         let fate = loop {

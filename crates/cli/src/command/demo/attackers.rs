@@ -2,8 +2,8 @@
 
 use anyhow::Context as _;
 use chain::Head;
-use miner::{Champion, Event, Publisher, find_champion};
-use protocol::Seed;
+use miner::{Champion, Event, Published, Publisher, find_champion};
+use protocol::{Commitment, Seed};
 use rand_core::RngCore as _;
 use safetensors::SafeTensors;
 use std::{
@@ -77,80 +77,249 @@ fn add_noise(from: &Path, to: &Path, seed: Seed) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Publishes a model with NaN parameters, then one whose config does not match its tensors, then
-/// one over the size limit: one each time the chain has paid.
+/// How a model of [`Broken`] breaks the rules, in the order in which they are published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Trick {
+    /// A parameter is NaN.
+    Poison,
+    /// The config tells of wider layers than the tensors have.
+    Contradict,
+    /// More bytes than the competition allows.
+    Overweight,
+    /// Code lies beside the model, for whoever might run it.
+    Code,
+    /// The file goes on after its last tensor.
+    HiddenBytes,
+    /// The config names code to load the model with.
+    AutoMap,
+    /// The commitment is to other files than those that are published.
+    OtherFiles,
+    /// The commitment is to a revision that nobody has published.
+    Unpublished,
+}
+
+impl Trick {
+    const ALL: [Self; 8] = [
+        Self::Poison,
+        Self::Contradict,
+        Self::Overweight,
+        Self::Code,
+        Self::HiddenBytes,
+        Self::AutoMap,
+        Self::OtherFiles,
+        Self::Unpublished,
+    ];
+
+    /// Spoils an honest model's files.
+    fn spoil(self, dir: &Path) -> anyhow::Result<()> {
+        let (model, config) = (dir.join("model.safetensors"), dir.join("config.json"));
+        match self {
+            Self::Poison => {
+                let mut bytes = fs::read(&model)?;
+                let last = bytes.len() - 4;
+                bytes[last..].copy_from_slice(&f32::NAN.to_le_bytes());
+                fs::write(model, bytes)?;
+            }
+            Self::Contradict => set_in(&config, "intermediate_size", 96.into())?,
+            Self::Code => {
+                fs::write(dir.join("modeling_llama.py"), "import os; os.system('id')\n")?;
+            }
+            Self::HiddenBytes => {
+                let mut bytes = fs::read(&model)?;
+                bytes.extend_from_slice(&[7; 64]);
+                fs::write(model, bytes)?;
+            }
+            Self::AutoMap => {
+                let classes = serde_json::json!({ "AutoModelForCausalLM": "modeling.Llama" });
+                set_in(&config, "auto_map", classes)?;
+            }
+            Self::Overweight | Self::OtherFiles | Self::Unpublished => {}
+        }
+        Ok(())
+    }
+
+    /// Spoils what an honest miner would commit to.
+    fn misstate(self, commitment: &mut Commitment) -> anyhow::Result<()> {
+        match self {
+            Self::OtherFiles => commitment.secure_hash.0[0] ^= 1,
+            Self::Unpublished => commitment.revision = "0".repeat(40).parse()?,
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+/// Sets one key of a config.
+fn set_in(path: &Path, key: &str, value: serde_json::Value) -> anyhow::Result<()> {
+    let mut config: serde_json::Value = serde_json::from_slice(&fs::read(path)?)?;
+    config[key] = value;
+    Ok(fs::write(path, serde_json::to_vec_pretty(&config)?)?)
+}
+
+/// Publishes models that break the rules, one [`Trick`] each time the chain has paid.
 pub struct Broken {
     publisher: Publisher,
     home: PathBuf,
     seed: Seed,
-    vocabulary: usize,
-    n_published: u64,
+    tricks: std::slice::Iter<'static, Trick>,
     next_block: u64,
 }
 
 impl Broken {
     /// A miner that publishes without checking and keeps its files under `home`.
     pub fn new(publisher: Publisher, home: PathBuf, seed: Seed) -> Self {
-        let vocabulary = publisher.competition.text.vocabulary();
-        Self { publisher, home, seed, vocabulary, n_published: 0, next_block: 0 }
+        Self { publisher, home, seed, tricks: Trick::ALL.iter(), next_block: 0 }
     }
 
     /// Publishes the next broken model when its time has come.
     pub fn on_block(&mut self, head: Head, watch: &dyn Fn(Event)) -> anyhow::Result<()> {
-        if self.n_published == 3 || head.block.0 < self.next_block {
+        if head.block.0 < self.next_block {
             return Ok(());
         }
-        self.n_published += 1;
+        let Some(trick) = self.tricks.next().copied() else { return Ok(()) };
         let competition = &self.publisher.competition;
         let every = competition.evaluation.blocks_per_round;
         let next_round = head.block.0 + every - head.block.0 % every;
         self.next_block = next_round.max(competition.from_block) + 1;
-        let dir = self.home.join(format!("published-{}", self.n_published));
-        self.build(self.n_published, &dir).context("cannot build a broken model")?;
-        match self.publisher.publish(&dir)? {
-            Ok(published) => watch(Event::Published(published)),
-            Err(reason) => watch(Event::Withheld(reason)),
-        }
+        let commitment = self.offer(trick).context("cannot publish a broken model")?;
+        let text = commitment.to_text()?;
+        let call = self.publisher.commit(&text)?;
+        let Commitment { repo, revision, .. } = commitment;
+        watch(Event::Published(Published {
+            repo,
+            revision,
+            commitment: text,
+            call,
+            perplexity: None,
+        }));
         Ok(())
     }
 
-    fn build(&self, number: u64, dir: &Path) -> anyhow::Result<()> {
+    /// Publishes a model that breaks one rule; gives what to commit to.
+    fn offer(&self, trick: Trick) -> anyhow::Result<Commitment> {
+        let dir = self.home.join(format!("published-{trick:?}").to_lowercase());
+        self.build(trick, &dir)?;
+        trick.spoil(&dir)?;
+        let mut commitment = self.publisher.upload(&dir)?;
+        trick.misstate(&mut commitment)?;
+        Ok(commitment)
+    }
+
+    /// Writes a model that nobody has trained.
+    fn build(&self, trick: Trick, dir: &Path) -> anyhow::Result<()> {
         const HIDDEN: usize = 32;
-        let size_max = self.publisher.competition.model.size_bytes_max;
+        let competition = &self.publisher.competition;
         // With so many tokens the embedding alone, of 4 bytes a number, is over the limit.
-        let over = usize::try_from(size_max)? / (4 * HIDDEN) + 1;
+        let over = usize::try_from(competition.model.size_bytes_max)? / (4 * HIDDEN) + 1;
+        let is_over = trick == Trick::Overweight;
         let config = ModelConfig {
             hidden: HIDDEN,
             intermediate: 64,
             n_layers: 1,
             n_heads: 2,
             n_kv_heads: 2,
-            vocabulary: if number == 3 { over } else { self.vocabulary },
-            context: self.publisher.competition.text.sequence_length,
+            vocabulary: if is_over { over } else { competition.text.vocabulary() },
+            context: competition.text.sequence_length,
             rope_theta: 10_000.0,
             rms_norm_eps: 1e-5,
             tied: true,
         };
-        Trainer::new(config, Recipe::default(), self.seed)?.save_model(dir)?;
-        match number {
-            1 => poison(&dir.join("model.safetensors")),
-            2 => contradict(&dir.join("config.json")),
-            _ => Ok(()),
-        }
+        Ok(Trainer::new(config, Recipe::default(), self.seed)?.save_model(dir)?)
     }
 }
 
-/// Makes the last parameter of a file NaN.
-fn poison(path: &Path) -> anyhow::Result<()> {
-    let mut bytes = fs::read(path)?;
-    let last = bytes.len() - 4;
-    bytes[last..].copy_from_slice(&f32::NAN.to_le_bytes());
-    Ok(fs::write(path, bytes)?)
-}
+#[cfg(test)]
+mod tests {
+    //! Each trick goes through the door and the engine as a validator has them.
 
-/// Makes a config claim a wider feed-forward layer than its tensors have.
-fn contradict(path: &Path) -> anyhow::Result<()> {
-    let mut config: serde_json::Value = serde_json::from_slice(&fs::read(path)?)?;
-    config["intermediate_size"] = 96.into();
-    Ok(fs::write(path, serde_json::to_vec_pretty(&config)?)?)
+    use super::*;
+    use crate::plug;
+    use chain::{Genesis, Keypair, MemoryChain};
+    use hub::{
+        ClientOptions, DevHub, HubClient, Intake,
+        dev::{Config, Limits, Role, User},
+    };
+    use protocol::{Competition, NetUid, Reason, ReasonCode};
+    use std::sync::Arc;
+
+    /// A hub over HTTP with one user, and a miner that publishes there.
+    struct Stage {
+        folder: tempfile::TempDir,
+        server: DevHub,
+        broken: Broken,
+    }
+
+    impl Stage {
+        fn new() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let (name, token) = ("broken".to_owned(), hub::dev::new_token().unwrap());
+            let user = User { name, token, role: Role::Write, organisations: Vec::new() };
+            let server = DevHub::start(&Config {
+                listen: ([127, 0, 0, 1], 0).into(),
+                folder: folder.path().join("hub"),
+                users: vec![user.clone()],
+                limits: Limits::default(),
+            })
+            .unwrap();
+            let options =
+                ClientOptions { token: Some(user.token), ..ClientOptions::new(&server.url()) };
+            let publisher = Publisher {
+                chain: Arc::new(MemoryChain::new(&Genesis::default()).unwrap()),
+                hub: Arc::new(HubClient::new(&options).unwrap()),
+                keypair: Keypair::from_seed(Seed::of_number(1)),
+                netuid: NetUid(1),
+                competition: Competition::builtin("tiny").unwrap(),
+                repo: "broken/tiny".parse().unwrap(),
+                check: None,
+            };
+            let broken = Broken::new(publisher, folder.path().join("broken"), Seed::of_number(2));
+            Self { folder, server, broken }
+        }
+
+        /// What a validator says of a commitment.
+        fn verdict(&self, commitment: &Commitment) -> Option<Reason> {
+            let hub = HubClient::new(&ClientOptions::new(&self.server.url())).unwrap();
+            let intake = Intake::open(&self.folder.path().join("models")).unwrap();
+            let Publisher { competition, keypair, .. } = &self.broken.publisher;
+            match intake.admit(&hub, competition, keypair.public(), commitment).unwrap() {
+                Err(reason) => Some(reason),
+                Ok(admitted) => plug::check(&admitted.dir, competition).unwrap().err(),
+            }
+        }
+    }
+
+    #[test]
+    fn attack_each_trick_of_the_broken_miner_is_refused_with_its_reason() {
+        let stage = Stage::new();
+        let expected = [
+            ReasonCode::NonFiniteParameters,
+            ReasonCode::TensorMismatch,
+            ReasonCode::TooLarge,
+            ReasonCode::FileRefused,
+            ReasonCode::HeaderRefused,
+            ReasonCode::ConfigRefused,
+            ReasonCode::HashMismatch,
+            ReasonCode::NotPublished,
+        ];
+        for (trick, code) in Trick::ALL.into_iter().zip(expected) {
+            let commitment = stage.broken.offer(trick).unwrap();
+            let reason = stage.verdict(&commitment);
+            assert_eq!(
+                reason.as_ref().map(|reason| reason.code),
+                Some(code),
+                "{trick:?}: {reason:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn without_a_trick_the_model_would_be_let_in() {
+        let stage = Stage::new();
+        let dir = stage.folder.path().join("honest");
+        stage.broken.build(Trick::Unpublished, &dir).unwrap();
+        let commitment = stage.broken.publisher.upload(&dir).unwrap();
+        assert_eq!(stage.verdict(&commitment), None);
+        let listed = stage.broken.publisher.hub.list(&commitment.repo, &commitment.revision);
+        assert_eq!(listed.unwrap().unwrap().len(), 2);
+    }
 }

@@ -14,7 +14,7 @@ pub enum Role {
     Rebaser,
     /// Republishes the champion with a little noise.
     Copycat,
-    /// Publishes three models that break the rules.
+    /// Publishes models that break the rules, each another one.
     Broken,
 }
 

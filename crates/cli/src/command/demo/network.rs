@@ -7,8 +7,9 @@ use super::{
 };
 use crate::{
     args::DemoArgs,
+    evaluator::ProcessEvaluate,
     failure::HintExt as _,
-    plug::{self, EngineEvaluate, TrainerTrain},
+    plug::{self, TrainerTrain},
 };
 use anyhow::Context as _;
 use chain::{
@@ -20,7 +21,10 @@ use dataset::{
     pack::TrainingStream,
     source::{FilesSource, GeneratedSource},
 };
-use hub::{Hub, StoreHub};
+use hub::{
+    ClientOptions, DevHub, HubClient,
+    dev::{Limits, Role::Write, User},
+};
 use miner::{Check, Miner, Publisher};
 use protocol::{
     Block, BlockHash, Competition, NetUid, Seed, Uid,
@@ -51,6 +55,8 @@ const N_HELD_OUT: usize = 48;
 pub struct Network {
     /// The chain that everybody shares, each over a connection of its own.
     pub node: DevNode,
+    /// The hub that everybody shares, each over HTTP; held, so that it is there.
+    _hub: ModelsHub,
     /// The contest with its text.
     pub contest: Contest,
     /// Everybody, in the order of [`Role::all`].
@@ -88,13 +94,13 @@ impl Network {
         let contest = contest(args)?;
         let node = node(args, &contest.competition)?;
         let uids = register(&node, seed)?;
-        let hub: Arc<dyn Hub> = Arc::new(StoreHub::open(&args.home.join("hub"))?);
+        let hub = ModelsHub::start(args)?;
         let build = Build { seed, contest: &contest, node: &node, hub: &hub, stop, args };
         let actors = Role::all()
             .into_iter()
             .map(|role| Ok(Actor { role, service: build.service(role)? }))
             .collect::<anyhow::Result<_>>()?;
-        Ok(Self { node, contest, actors, uids, home: args.home.clone() })
+        Ok(Self { node, _hub: hub, contest, actors, uids, home: args.home.clone() })
     }
 }
 
@@ -170,6 +176,39 @@ fn node(args: &DemoArgs, competition: &Competition) -> anyhow::Result<DevNode> {
     DevNode::start(&config).context("cannot start the chain")
 }
 
+/// A hub on a port of its own, with a user for each miner.
+struct ModelsHub {
+    server: DevHub,
+    users: BTreeMap<Role, User>,
+}
+
+impl ModelsHub {
+    fn start(args: &DemoArgs) -> anyhow::Result<Self> {
+        let user = |role: Role| {
+            let (name, token) = (role.name().to_owned(), hub::dev::new_token()?);
+            Ok((role, User { name, token, role: Write, organisations: Vec::new() }))
+        };
+        let users: BTreeMap<Role, User> =
+            Role::MINERS.into_iter().map(user).collect::<anyhow::Result<_>>()?;
+        let config = hub::dev::Config {
+            listen: ([127, 0, 0, 1], 0).into(),
+            folder: args.home.join("hub"),
+            users: users.values().cloned().collect(),
+            limits: Limits::default(),
+        };
+        let server = DevHub::start(&config).context("cannot start the hub")?;
+        Ok(Self { server, users })
+    }
+
+    /// A client of its own; miners have tokens, for everybody else what is published is enough.
+    fn client(&self, role: Role) -> anyhow::Result<HubClient> {
+        let token = self.users.get(&role).map(|user| user.token.clone());
+        let endpoint = format!("http://{}", self.server.address());
+        let options = ClientOptions { token, ..ClientOptions::new(&endpoint) };
+        Ok(HubClient::new(&options)?)
+    }
+}
+
 /// A connection to the node, which may take its time between two blocks.
 fn connect(node: &DevNode) -> anyhow::Result<SubstrateChain> {
     let config = ClientConfig { stall_limit: None, ..ClientConfig::new(node.url()) };
@@ -216,7 +255,7 @@ struct Build<'a> {
     seed: Seed,
     contest: &'a Contest,
     node: &'a DevNode,
-    hub: &'a Arc<dyn Hub>,
+    hub: &'a ModelsHub,
     stop: &'a Arc<AtomicBool>,
     args: &'a DemoArgs,
 }
@@ -243,10 +282,10 @@ impl Build<'_> {
 
     fn validator(&self, role: Role) -> anyhow::Result<Validator> {
         let config = validator::Config { netuid: NETUID, home: self.home(role), version_key: 0 };
-        let evaluate = EngineEvaluate { n_threads: 1, stop: Arc::clone(self.stop) };
+        let evaluate = ProcessEvaluate::new(1, Arc::clone(self.stop))?;
         let ports = Ports {
             chain: Arc::new(connect(self.node)?),
-            hub: Arc::clone(self.hub),
+            hub: Arc::new(self.hub.client(role)?),
             evaluate: Arc::new(evaluate),
         };
         Validator::open(config, ports, vec![self.contest.clone()], role.hotkey(self.seed))
@@ -281,7 +320,7 @@ impl Build<'_> {
         };
         Ok(Publisher {
             chain: Arc::new(connect(self.node)?),
-            hub: Arc::clone(self.hub),
+            hub: Arc::new(self.hub.client(role)?),
             keypair: role.hotkey(self.seed),
             netuid: NETUID,
             competition,

@@ -14,23 +14,23 @@ use std::{
 use tempfile::TempDir;
 
 /// What a run of `agon` left.
-pub(super) struct Ran {
-    pub(super) code: i32,
-    pub(super) out: String,
-    pub(super) err: String,
-    pub(super) took: Duration,
+pub(crate) struct Ran {
+    pub(crate) code: i32,
+    pub(crate) out: String,
+    pub(crate) err: String,
+    pub(crate) took: Duration,
 }
 
 impl Ran {
     /// The JSON document on stdout of a run that went well.
-    pub(super) fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         assert_eq!((self.code, self.err.as_str()), (0, ""), "it went wrong");
         serde_json::from_str(&self.out).unwrap()
     }
 }
 
 /// Runs the real binary.
-pub(super) fn agon(args: &[&str]) -> Ran {
+pub(crate) fn agon(args: &[&str]) -> Ran {
     let started = Instant::now();
     let Output { status, stdout, stderr } =
         Command::new(env!("CARGO_BIN_EXE_agon")).args(args).output().unwrap();
@@ -45,19 +45,19 @@ pub(super) fn agon(args: &[&str]) -> Ran {
 }
 
 /// A folder that goes away with its test.
-pub(super) struct Workshop(TempDir);
+pub(crate) struct Workshop(TempDir);
 
 impl Workshop {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(tempfile::tempdir().unwrap())
     }
 
-    pub(super) fn path(&self, name: &str) -> String {
+    pub(crate) fn path(&self, name: &str) -> String {
         self.0.path().join(name).to_str().unwrap().to_owned()
     }
 
     /// Writes a file and gives its path.
-    pub(super) fn file(&self, name: &str, bytes: impl AsRef<[u8]>) -> String {
+    pub(crate) fn file(&self, name: &str, bytes: impl AsRef<[u8]>) -> String {
         let path = self.path(name);
         fs::create_dir_all(Path::new(&path).parent().unwrap()).unwrap();
         fs::write(&path, bytes).unwrap();
@@ -65,24 +65,24 @@ impl Workshop {
     }
 
     /// Writes a JSON file and gives its path.
-    pub(super) fn json(&self, name: &str, value: &Value) -> String {
+    pub(crate) fn json(&self, name: &str, value: &Value) -> String {
         self.file(name, value.to_string())
     }
 
     /// Writes a model and gives the path of its folder.
-    pub(super) fn model(&self, name: &str, model: &SmallModel) -> String {
+    pub(crate) fn model(&self, name: &str, model: &SmallModel) -> String {
         self.raw_model(name, &model.config.to_string(), &model.safetensors())
     }
 
     /// Writes the two files of a model as they are and gives the path of its folder.
-    pub(super) fn raw_model(&self, name: &str, config: &str, safetensors: &[u8]) -> String {
+    pub(crate) fn raw_model(&self, name: &str, config: &str, safetensors: &[u8]) -> String {
         self.file(&format!("{name}/config.json"), config);
         self.file(&format!("{name}/model.safetensors"), safetensors);
         self.path(name)
     }
 
     /// The rules of `tiny` with one text replaced by another, as a competition file.
-    pub(super) fn rules(&self, name: &str, from: &str, to: &str) -> String {
+    pub(crate) fn rules(&self, name: &str, from: &str, to: &str) -> String {
         let rules = crate::tree::read("competitions/tiny.toml");
         assert!(rules.contains(from), "the rules of `tiny` have no `{from}`");
         self.file(name, rules.replace(from, to))
@@ -90,20 +90,20 @@ impl Workshop {
 }
 
 /// The folder of a model with golden losses.
-pub(super) fn golden(name: &str) -> PathBuf {
+pub(crate) fn golden(name: &str) -> PathBuf {
     crate::tree::root().join("testdata/llama").join(name)
 }
 
 /// A Llama that the competition `tiny` admits: 512 tokens, a context of 128, seeded numbers.
 #[derive(Clone)]
-pub(super) struct SmallModel {
-    pub(super) config: Value,
+pub(crate) struct SmallModel {
+    pub(crate) config: Value,
     /// Name, shape and elements.
-    pub(super) tensors: Vec<(String, Vec<usize>, Vec<f32>)>,
+    pub(crate) tensors: Vec<(String, Vec<usize>, Vec<f32>)>,
 }
 
 impl SmallModel {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let config = json!({
             "architectures": ["LlamaForCausalLM"],
             "hidden_act": "silu",
@@ -146,7 +146,7 @@ impl SmallModel {
     }
 
     /// The same with some keys of its config changed.
-    pub(super) fn with_config(&self, changes: &Value) -> Self {
+    pub(crate) fn with_config(&self, changes: &Value) -> Self {
         let mut model = self.clone();
         for (key, value) in changes.as_object().unwrap() {
             model.config[key] = value.clone();
@@ -155,12 +155,12 @@ impl SmallModel {
     }
 
     /// Number of parameters.
-    pub(super) fn n_parameters(&self) -> usize {
+    pub(crate) fn n_parameters(&self) -> usize {
         self.tensors.iter().map(|(_, _, elements)| elements.len()).sum()
     }
 
     /// Root over config and tensors.
-    pub(super) fn tensor_root(&self) -> Digest {
+    pub(crate) fn tensor_root(&self) -> Digest {
         let digests: Vec<TensorDigest> = self
             .tensors
             .iter()
@@ -175,7 +175,7 @@ impl SmallModel {
     }
 
     /// The bytes of `model.safetensors`.
-    pub(super) fn safetensors(&self) -> Vec<u8> {
+    pub(crate) fn safetensors(&self) -> Vec<u8> {
         let mut header = Map::new();
         let mut data = Vec::new();
         for (name, shape, elements) in &self.tensors {
@@ -194,7 +194,7 @@ fn bytes(elements: &[f32]) -> Vec<u8> {
 }
 
 /// A safetensors file with this header.
-pub(super) fn with_header(header: &str, data: &[u8]) -> Vec<u8> {
+pub(crate) fn with_header(header: &str, data: &[u8]) -> Vec<u8> {
     let length = (header.len() as u64).to_le_bytes();
     [&length[..], header.as_bytes(), data].concat()
 }

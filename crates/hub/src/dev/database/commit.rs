@@ -74,9 +74,17 @@ impl Database {
             apply(&transaction, repo, &mut tree, change, rules)?;
         }
         check_tree(&tree, rules)?;
-        let commit = insert(&transaction, repo, Some(&parent), new, clock::now())?;
-        write_tree(&transaction, repo, &commit, &tree)?;
-        check_quota(&transaction, &repo.owner, rules.bytes_max)?;
+        let id = id_of(repo, Some(&parent), new, &tree);
+        let commit = match super::read::by_id(&transaction, repo, &id)? {
+            // The same commit on another branch.
+            Some(known) => known,
+            None => {
+                let commit = insert(&transaction, repo, Some(&parent), new, id)?;
+                write_tree(&transaction, repo, &commit, &tree)?;
+                check_quota(&transaction, &repo.owner, rules.bytes_max)?;
+                commit
+            }
+        };
         transaction.execute(
             "UPDATE refs SET at = ? WHERE repo = ? AND kind = 'heads' AND name = ?",
             params![commit.seq, repo.id, branch],
@@ -156,35 +164,51 @@ fn check_tree(tree: &Tree, rules: &Rules) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Writes the row of a commit; its name never comes again, for its number never does.
-pub(super) fn insert(
+/// Writes the row of the commit with which a repo begins.
+pub(super) fn insert_first(
+    connection: &Connection,
+    repo: &Repo,
+    author: &str,
+) -> rusqlite::Result<Commit> {
+    let first = NewCommit::first(author);
+    insert(connection, repo, None, &first, id_of(repo, None, &first, &Tree::new()))
+}
+
+/// The name of a commit: what it holds and where it stands, and nothing of when it was made, so
+/// that the same uploads have the same revisions on any hub.
+fn id_of(repo: &Repo, parent: Option<&Commit>, new: &NewCommit, tree: &Tree) -> String {
+    let mut files = Vec::new();
+    for Entry { path, object, is_large, .. } in tree.values() {
+        let line = format!("{}:{path} {} {is_large}\n", path.len(), object.sha256);
+        files.extend_from_slice(line.as_bytes());
+    }
+    let name = repo.full_name();
+    let fields = [
+        repo.kind.word(),
+        &name,
+        parent.map_or("", |parent| parent.id.as_str()),
+        &new.title,
+        &new.message,
+        &new.author,
+    ];
+    let [kind, name, parent, title, message, author] = fields.map(str::as_bytes);
+    let fields = [kind, name, parent, title, message, author, &files];
+    Digest::of_fields("agon hub commit", &fields).hex().chars().take(40).collect()
+}
+
+/// Writes the row of a commit.
+fn insert(
     connection: &Connection,
     repo: &Repo,
     parent: Option<&Commit>,
     new: &NewCommit,
-    now: i64,
+    id: String,
 ) -> rusqlite::Result<Commit> {
-    let last = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'commits'";
-    let seq: i64 = connection.query_row(last, [], |row| row.get::<_, i64>(0)).unwrap_or(0) + 1;
-    let (name, before) = (repo.full_name(), parent.map_or("", |parent| parent.id.as_str()));
-    let changes = format!("{:?}", new.changes);
-    let fields: [&[u8]; 8] = [
-        name.as_bytes(),
-        before.as_bytes(),
-        new.title.as_bytes(),
-        new.message.as_bytes(),
-        new.author.as_bytes(),
-        changes.as_bytes(),
-        &seq.to_le_bytes(),
-        &now.to_le_bytes(),
-    ];
-    let digest = Digest::of_fields("agon hub commit", &fields);
-    let id: String = digest.hex().chars().take(40).collect();
+    let now = clock::now();
     connection.execute(
-        "INSERT INTO commits (seq, id, repo, parent, title, message, author, time)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO commits (id, repo, parent, title, message, author, time)
+         VALUES (?, ?, ?, ?, ?, ?, ?)",
         params![
-            seq,
             id,
             repo.id,
             parent.map(|parent| parent.seq),
@@ -195,7 +219,7 @@ pub(super) fn insert(
         ],
     )?;
     Ok(Commit {
-        seq,
+        seq: connection.last_insert_rowid(),
         id,
         title: new.title.clone(),
         message: new.message.clone(),

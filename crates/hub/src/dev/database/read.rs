@@ -76,6 +76,16 @@ pub(super) fn reference(
     Ok(query.query_row(params![repo.id, kind, name], commit_of).optional()?)
 }
 
+/// The commit of this name.
+pub(super) fn by_id(
+    connection: &Connection,
+    repo: &Repo,
+    id: &str,
+) -> rusqlite::Result<Option<Commit>> {
+    let mut query = connection.prepare_cached(&format!("{COMMIT} WHERE repo = ? AND id = ?"))?;
+    query.query_row(params![repo.id, id], commit_of).optional()
+}
+
 /// The commit that a branch, a tag or a name of 40 digits means.
 pub(super) fn resolve(
     connection: &Connection,
@@ -83,9 +93,7 @@ pub(super) fn resolve(
     revision: &str,
 ) -> Result<Commit, Refusal> {
     if revision.len() == 40 {
-        let mut query =
-            connection.prepare_cached(&format!("{COMMIT} WHERE id = ? AND repo = ?"))?;
-        let found = query.query_row(params![revision, repo.id], commit_of).optional()?;
+        let found = by_id(connection, repo, revision)?;
         return found.ok_or_else(|| Refusal::no_revision(revision));
     }
     let branch = revision.strip_prefix("refs/heads/");

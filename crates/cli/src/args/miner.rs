@@ -1,0 +1,51 @@
+//! Options of `agon miner`.
+
+use super::SignArgs;
+use clap::{Args, Subcommand};
+use protocol::Repo;
+use std::path::PathBuf;
+
+/// Options of `agon miner`.
+#[derive(Debug, Args)]
+pub struct MinerArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: MinerCommand,
+}
+
+/// One command of `agon miner` each.
+#[derive(Debug, Subcommand)]
+pub enum MinerCommand {
+    /// Enter a model into a competition: check it, upload it, commit to it, publish it.
+    Submit(SubmitArgs),
+}
+
+/// Options of `agon miner submit`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  agon miner submit my-model/ --competition tiny --wallet miner --netuid 1
+  agon miner submit my-model/ --competition rules.toml --wallet miner --netuid 1 \\
+      --repo alice/entry-7 --hub http://127.0.0.1:9950 --chain ws://127.0.0.1:9944
+The model is first judged as a validator would, then uploaded to a private repo, committed to on
+the chain, and published, so that nobody sees it before the commitment is yours. Whatever
+interrupts this, the same command goes on where it was.
+The exit code is 0, or 1 if a validator would refuse the model; then nothing has left this machine.")]
+pub struct SubmitArgs {
+    /// Folder with `config.json` and the safetensors files.
+    pub dir: PathBuf,
+    /// The competition: its name, or a competition file.
+    #[arg(long, value_name = "NAME")]
+    pub competition: String,
+    /// Subnet on which the hotkey has a slot.
+    #[arg(long)]
+    pub netuid: u16,
+    /// Where the model goes; without it `USER/COMPETITION`, the user being the token's.
+    #[arg(long, value_name = "OWNER/NAME")]
+    pub repo: Option<Repo>,
+    /// Address of the hub; without it HF_ENDPOINT, or Hugging Face's. The token is HF_TOKEN's,
+    /// or in the file where `hf auth login` keeps it.
+    #[arg(long, value_name = "URL")]
+    pub hub: Option<String>,
+    #[command(flatten)]
+    pub sign: SignArgs,
+}

@@ -1,0 +1,119 @@
+//! The process that measures strangers' models: what it can reach, and when it ends.
+
+use crate::commands::workshop::{Ran, SmallModel, Workshop, agon};
+use protocol::Competition;
+use serde_json::{Value, json};
+use std::{
+    io::{BufReader, Read as _, Write as _},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+#[test]
+fn attack_an_evaluator_reaches_no_file_network_program_or_memory_of_others() {
+    let Ran { code, out, err, .. } = agon(&["evaluator", "--self-test", "--json"]);
+    let report: Value = serde_json::from_str(&out).unwrap_or_else(|_| panic!("{err}"));
+    let attempts = report["attempts"].as_array().unwrap();
+    assert!(attempts.len() >= 13, "{report}");
+    if err.contains("less isolation") {
+        // A kernel without landlock or seccomp: it is warned about, and the rest holds.
+        eprintln!("this machine cannot isolate: {err}");
+        return;
+    }
+    for attempt in attempts {
+        assert_eq!(attempt["refused"], true, "{attempt}");
+    }
+    assert_eq!((code, &report["isolated"]), (0, &json!(true)));
+}
+
+/// An evaluator that has been asked to measure a small model on `n` sequences a batch.
+fn asked(workshop: &Workshop, n: usize) -> (Child, BufReader<std::process::ChildStdout>) {
+    let model = workshop.model("model", &SmallModel::new());
+    let mut child = Command::new(env!("CARGO_BIN_EXE_agon"))
+        .args(["evaluator", &model])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let sequence = |seed: usize| (0..128).map(|i| (i * 7 + seed * 13) % 512).collect::<Vec<_>>();
+    let batch =
+        |b: usize| json!({ "sequences": (0..n).map(|i| sequence(i + b)).collect::<Vec<_>>() });
+    let competition = Competition::builtin("tiny").unwrap();
+    let batches = [batch(0), batch(1000)];
+    let request =
+        json!({ "Evaluate": { "competition": competition, "batches": batches, "n_threads": 1 } });
+    let stdin = child.stdin.as_mut().unwrap();
+    writeln!(stdin, "{request}").unwrap();
+    let stdout = BufReader::new(child.stdout.take().unwrap());
+    (child, stdout)
+}
+
+fn message(from: &mut impl std::io::BufRead) -> Value {
+    let mut line = String::new();
+    from.read_line(&mut line).unwrap();
+    serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: `{line}`"))
+}
+
+#[test]
+fn an_evaluator_gives_the_losses_that_are_measured_without_one() {
+    let workshop = Workshop::new();
+    let (mut child, mut stdout) = asked(&workshop, 2);
+    let missing = message(&mut stdout)["Ready"]["missing"].clone();
+    let losses = loop {
+        let message = message(&mut stdout);
+        if let Some(answer) = message.get("Evaluated") {
+            break answer["detail"].clone();
+        }
+        assert!(message.get("Progress").is_some(), "{message} after {missing}");
+    };
+    child.wait().unwrap();
+    for (batch, loss) in [0, 1000].into_iter().zip(losses.as_array().unwrap()) {
+        let sequence =
+            |seed: usize| (0..128).map(|i| (i * 7 + seed * 13) % 512).collect::<Vec<_>>();
+        let tokens = json!({ "sequences": [sequence(batch), sequence(batch + 1)] });
+        let tokens = workshop.json("tokens.json", &tokens);
+        let model = workshop.path("model");
+        let measured = agon(&["evaluate", "--model", &model, "--tokens", &tokens, "--json"]).json();
+        assert_eq!(measured["mean_cross_entropy"], *loss, "{measured}");
+    }
+}
+
+#[test]
+fn an_evaluator_ends_with_the_validator_that_started_it() {
+    let workshop = Workshop::new();
+    // Minutes of work.
+    let (mut child, mut stdout) = asked(&workshop, 20_000);
+    message(&mut stdout);
+    let started = Instant::now();
+    // What the kernel does when the validator is killed.
+    drop(child.stdin.take());
+    child.wait().unwrap();
+    assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
+    let mut rest = String::new();
+    stdout.read_to_string(&mut rest).unwrap();
+    assert!(!rest.contains("Evaluated"), "{rest}");
+}
+
+#[test]
+fn a_model_that_takes_more_memory_than_it_may_ends_its_evaluator_alone() {
+    let workshop = Workshop::new();
+    let model = workshop.model("model", &SmallModel::new());
+    let mut child = Command::new(env!("CARGO_BIN_EXE_agon"))
+        .args(["evaluator", "--memory-limit", "4MiB", &model])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let sequences = vec![vec![1; 128]; 20_000];
+    let competition = Competition::builtin("tiny").unwrap();
+    let request = json!({ "Evaluate": {
+        "competition": competition, "batches": [{ "sequences": sequences }], "n_threads": 1,
+    } });
+    // It may be gone before it has read everything.
+    let _ = writeln!(child.stdin.as_mut().unwrap(), "{request}");
+    let output = child.wait_with_output().unwrap();
+    assert!(!output.status.success());
+    let err = String::from_utf8_lossy(&output.stderr);
+    assert!(err.contains("memory allocation"), "{err}");
+}
