@@ -10,7 +10,7 @@ use crate::{
 };
 use anyhow::Context as _;
 use chain::{Call, Chain as _, Metagraph};
-use hub::{HubClient, client::RepoKind};
+use hub::{Hub as _, HubClient, client::RepoKind};
 use protocol::{AccountId, Block, Competition, NetUid, Reason, Repo, Uid};
 use serde::Serialize;
 use std::process::ExitCode;
@@ -72,12 +72,14 @@ fn submit(args: &SubmitArgs, competition: &Competition) -> anyhow::Result<Submit
         None => own_repo(&hub, competition)?,
     };
     session.confirm(&format!("commit to `{repo}` on subnet {netuid}"))?;
-    if hub.is_private(RepoKind::Model, &repo).map_err(explained)? == Some(false) {
-        eprintln!("`{repo}` is public: the model can be seen before the commitment is final");
-    }
+    let is_public = hub.is_private(RepoKind::Model, &repo).map_err(explained)? == Some(false);
+    let before = hub.latest(&repo).map_err(explained)?;
     let upload =
         upload::Shown { kind: RepoKind::Model, is_private: true, ..upload::Shown::new(&repo) };
     let (revision, _) = upload.run(&hub, &args.dir, session.stop())?;
+    if is_public && before.as_ref() != Some(&revision) {
+        eprintln!("`{repo}` is public: the model can be seen before the commitment is final");
+    }
     let commitment = miner::commitment_to(&hub, &repo, &revision, hotkey.public(), competition)?;
     let same = hub::content::file_root(&hub::content::list_folder(&args.dir)?);
     let bound = protocol::content::bound_hash(&same, &hotkey.public(), competition.id);
@@ -91,11 +93,8 @@ fn submit(args: &SubmitArgs, competition: &Competition) -> anyhow::Result<Submit
         Some(block) => block,
         None => {
             let call = Call::SetCommitment { netuid, data: text.clone().into_bytes() };
-            session
-                .include(call, &hotkey)
-                .context("the repo is still private")
-                .hint("the same command goes on where it was, and sends nothing twice")?
-                .1
+            let included = session.include(call, &hotkey);
+            included.context("the model is uploaded, but not committed to")?.1
         }
     };
     let published = hub.set_private(RepoKind::Model, &repo, false).map_err(explained);

@@ -6,7 +6,11 @@ use crate::{
     node::Node,
 };
 use serde_json::Value;
-use std::process::{Command, Output};
+use std::{
+    io::{Read as _, Write as _},
+    net::TcpStream,
+    process::{Command, Output},
+};
 
 /// A chain with a subnet on which `//Alice` has a slot, and a hub.
 struct Network {
@@ -49,6 +53,18 @@ impl Network {
             .unwrap()
     }
 
+    /// Whether somebody without a token gets a revision.
+    fn is_public(&self, revision: &str) -> bool {
+        let address = &self.hub.address;
+        let path = format!("/agon/tiny/resolve/{revision}/config.json");
+        let head = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.write_all(head.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer.starts_with("HTTP/1.1 200")
+    }
+
     fn commitments(&self) -> Vec<Value> {
         let commitments = self.chain(&["commitments", "--netuid", "1"]);
         commitments.as_array().unwrap_or_else(|| panic!("{commitments}")).clone()
@@ -73,16 +89,36 @@ fn a_submitted_model_is_public_and_committed_to_once() {
     assert_eq!(committed[0]["text"], first["commitment"], "{committed:?}");
 
     // Whoever has no token gets it.
-    let url = format!("GET /agon/tiny/resolve/{}/config.json", first["revision"].as_str().unwrap());
-    let mut anonymous = network.hub.begin(&url, 0, "");
-    let mut answer = String::new();
-    std::io::Read::read_to_string(&mut anonymous, &mut answer).unwrap();
-    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    assert!(network.is_public(first["revision"].as_str().unwrap()));
 
     // Once more: nothing new is uploaded, nothing new is committed.
     let again = report(&network.submit(&model, &["--wallet", "//Bob"]));
     assert_eq!(again, first);
     assert_eq!(network.commitments(), committed);
+}
+
+#[test]
+fn what_was_interrupted_before_it_was_public_goes_on_from_there() {
+    let network = Network::new();
+    let model = network.workshop.model("model", &SmallModel::new());
+    // As far as a submission gets that is killed between its last two steps.
+    let uploaded = Command::new(env!("CARGO_BIN_EXE_agon"))
+        .args(["upload", &model, "agon/tiny", "--private", "--json"])
+        .args(["--hub", &format!("http://{}", network.hub.address)])
+        .env("HF_TOKEN", &network.hub.token)
+        .output()
+        .unwrap();
+    let revision = report(&uploaded)["revision"].as_str().unwrap().to_owned();
+    assert!(!network.is_public(&revision));
+    let named = ["--model", &model, "--repo", "agon/tiny", "--revision", &revision];
+    let whose = ["commit", "--wallet", "//Bob", "--netuid", "1", "--competition", "tiny"];
+    let committed = network.chain(&[&whose[..], &named].concat());
+
+    let submitted = report(&network.submit(&model, &["--wallet", "//Bob"]));
+    assert_eq!(submitted["revision"], *revision);
+    assert_eq!(submitted["block"], committed["block"], "it was committed to again");
+    assert_eq!(network.commitments().len(), 1);
+    assert!(network.is_public(&revision));
 }
 
 #[test]
@@ -104,22 +140,11 @@ fn what_keeps_a_model_from_being_submitted_is_said_before_it_is_uploaded() {
     let missing = network.workshop.path("missing");
     for (dir, more, told) in [
         (&model, &["--wallet", "//Charlie"][..], "agon chain register"),
-        (&model, &["--wallet", "//Bob", "--competition", "tyni"], "tyni"),
         (&missing, &["--wallet", "//Bob"], "missing"),
         (&model, &["--wallet", "//Bob", "--repo", "somebody/model"], "HF_TOKEN"),
-        (&model, &["--wallet", "//Bob", "--hub", "http://127.0.0.1:1"], "127.0.0.1:1"),
+        (&model, &["--wallet", "//Bob", "--repo", "noslash"], "noslash"),
     ] {
-        let more: Vec<&str> = more.to_vec();
-        let output = if more.contains(&"--competition") || more.contains(&"--hub") {
-            let mut args = vec!["miner", "submit", dir.as_str(), "--netuid", "1"];
-            args.extend(["--chain", &network.node.url]);
-            if !more.contains(&"--competition") {
-                args.extend(["--competition", "tiny"]);
-            }
-            Command::new(env!("CARGO_BIN_EXE_agon")).args(args).args(more).output().unwrap()
-        } else {
-            network.submit(dir, &more)
-        };
+        let output = network.submit(dir, more);
         let err = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(2), "{err}");
         assert!(err.contains(told), "expected `{told}` in `{err}`");
