@@ -67,8 +67,8 @@ pub struct Admitted {
 }
 
 impl Intake {
-    /// Opens the store in `folder`, which is made if it is not there; it may grow until the disk has
-    /// [`RESERVE_BYTES`] left.
+    /// Opens the store in `folder`, which is made if it is not there; it may grow until no more
+    /// than [`RESERVE_BYTES`] of the disk are left.
     pub fn open(folder: &Path) -> Result<Self, Error> {
         Ok(Self { shelf: Shelf::open(folder)? })
     }
