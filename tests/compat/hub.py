@@ -1,9 +1,9 @@
 """Hugging Face's own clients against the embedded hub: the `hf` command line, huggingface_hub and, where they are
-installed, transformers.
+installed, transformers and the crate hf-hub.
 
-    python tests/compat/hub.py AGON
+    python tests/compat/hub.py AGON [HF_HUB]
 
-AGON is the program; the hub is started by this script, on a free port, and stopped at the end. Prints a line for each
+AGON is the program, HF_HUB what `tests/compat/hf-hub` is built to; the hub is started by this script, on a free port, and stopped at the end. Prints a line for each
 check and ends with 1 if one failed.
 """
 
@@ -56,8 +56,8 @@ def same(a, b):
 class Checks:
     """Everything that is checked, in order."""
 
-    def __init__(self, agon, folder, url):
-        self.agon, self.folder, self.url = agon, folder, url
+    def __init__(self, agon, hf_hub, folder, url):
+        self.agon, self.hf_hub, self.folder, self.url = agon, hf_hub, folder, url
         self.model = folder / "model"
 
     def received(self):
@@ -172,6 +172,20 @@ class Checks:
             ensure(torch.equal(model(ids).logits, back(ids).logits), "the logits differ")
         return None
 
+    def the_crate_hf_hub_downloads_what_hf_uploaded(self):
+        if not self.hf_hub:
+            return "the crate hf-hub was not built"
+        for name in ("config.json", "model.safetensors"):
+            command = [self.hf_hub, "alice", "large", "main", name]
+            ran = subprocess.run(command, capture_output=True, text=True, timeout=120)
+            ensure(ran.returncode == 0, f"it ended with {ran.returncode}: {ran.stderr[-600:]}")
+            copy = Path(ran.stdout.strip())
+            ensure(copy.is_relative_to(self.folder), f"the file is at {copy}")
+            ensure(copy.read_bytes() == (self.model / name).read_bytes(), f"{name} differs")
+        ran = subprocess.run([self.hf_hub, "alice", "large", "main", "nothing"], capture_output=True, text=True, timeout=120)
+        ensure(ran.returncode != 0, "a file that is not there was found")
+        return None
+
     def agon_downloads_what_hf_uploaded_and_the_other_way_round(self):
         copy = self.folder / "ours"
         subprocess.run([self.agon, "download", "alice/large", copy], check=True, capture_output=True)
@@ -182,14 +196,14 @@ class Checks:
 
 
 def main():
-    if len(sys.argv) != 2:
+    if len(sys.argv) not in (2, 3):
         sys.exit(__doc__)
     with tempfile.TemporaryDirectory(prefix="agon-hub.") as folder:
         folder = Path(folder)
         hub, url = start(sys.argv[1], folder)
         os.environ |= {"HF_ENDPOINT": url, "HF_TOKEN": TOKEN, "HF_HUB_DISABLE_XET": "1", "HF_HOME": str(folder / "hf"),
                        "HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
-        checks = Checks(sys.argv[1], folder, url)
+        checks = Checks(sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else None, folder, url)
         names = [name for name in vars(Checks) if not name.startswith("_") and name not in ("received", "hf")]
         failed = False
         try:

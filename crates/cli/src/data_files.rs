@@ -115,3 +115,115 @@ impl RangeRead for HubFiles {
         read.map_err(|error| self.fault(&error))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dataset::{Document, Error, PinnedSource, Source as _, Split, source::pinned::pin_file};
+    use hub::{
+        ClientOptions, DevHub,
+        client::Upload,
+        dev::{Config, Limits, Role, User},
+    };
+    use protocol::{
+        Seed,
+        competition::{DatasetConfig, DrawRules, HubDataset},
+    };
+    use std::fs;
+
+    const TOKEN: &str = "hf_ann_may_write";
+    const FILE: &str = "small.parquet";
+
+    struct Setting {
+        _hub: DevHub,
+        endpoint: String,
+        dir: tempfile::TempDir,
+    }
+
+    impl Setting {
+        fn new() -> Self {
+            let dir = tempfile::tempdir().unwrap();
+            let (name, token) = ("ann".to_owned(), TOKEN.to_owned());
+            let users = vec![User { name, token, role: Role::Write, organisations: Vec::new() }];
+            let listen = "127.0.0.1:0".parse().unwrap();
+            let folder = dir.path().join("hub");
+            fs::create_dir(&folder).unwrap();
+            let config = Config { listen, folder, users, limits: Limits::default() };
+            let hub = DevHub::start(&config).unwrap();
+            Self { endpoint: hub.url(), _hub: hub, dir }
+        }
+
+        fn client(&self) -> HubClient {
+            let token = Some(TOKEN.to_owned());
+            let patience = Patience { n_tries: 1, ..Patience::default() };
+            let options = ClientOptions::new(&self.endpoint);
+            HubClient::new(&ClientOptions { token, patience, ..options }).unwrap()
+        }
+
+        /// Publishes a file of these bytes, and gives the files of that revision.
+        fn publish(&self, bytes: &[u8]) -> HubFiles {
+            let (repo, folder): (Repo, _) =
+                ("ann/text".parse().unwrap(), self.dir.path().join("up"));
+            fs::create_dir_all(&folder).unwrap();
+            fs::write(folder.join(FILE), bytes).unwrap();
+            let client = self.client();
+            let revision = client.upload(&Upload::new(RepoKind::Dataset, &repo, &folder)).unwrap();
+            HubFiles { client, repo, revision, known: Mutex::default() }
+        }
+    }
+
+    fn folder() -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/fineweb")
+    }
+
+    /// What is drawn of the file that `testdata/fineweb` has, read from elsewhere.
+    fn draw(files: HubFiles) -> Result<Vec<Document>, Error> {
+        let file = pin_file(&Directory::new(&folder()), FILE, None, &|_| {})?;
+        let dataset = HubDataset {
+            repo: files.repo.to_string(),
+            text_column: "text".to_owned(),
+            revision: Some(files.revision.clone()),
+            draw: DrawRules {
+                text_bytes_min: 61,
+                documents_per_group: 5,
+                groups_per_file: 2,
+                rounds_apart: 2,
+            },
+            configs: vec![DatasetConfig { name: "all".to_owned(), weight: 1, files: vec![file] }],
+        };
+        let lot = dataset::Lot { seed: Seed::of_number(1), turn: 0 };
+        PinnedSource::new(dataset, Box::new(files), None)?.draw(Split::Evaluation, lot).collect()
+    }
+
+    #[test]
+    fn attack_a_changed_file_is_refused_over_http() {
+        let setting = Setting::new();
+        let original = fs::read(folder().join(FILE)).unwrap();
+        assert!(draw(setting.publish(&original)).unwrap().len() >= 5);
+        let flipped = |at: usize| {
+            let mut bytes = original.clone();
+            bytes[at] ^= 1;
+            bytes
+        };
+        let footer = original.len() - 1_000;
+        for changed in [[&original[..], &[0]].concat(), original[1..].to_vec(), flipped(footer)] {
+            let error = draw(setting.publish(&changed)).unwrap_err();
+            assert!(matches!(error, Error::NotPinned { .. }) && !error.is_transient(), "{error}");
+        }
+    }
+
+    #[test]
+    fn attack_a_file_that_goes_between_the_list_and_the_read_is_an_error() {
+        let setting = Setting::new();
+        let original = fs::read(folder().join(FILE)).unwrap();
+        let files = setting.publish(&original);
+        assert_eq!(files.size_bytes(FILE).unwrap(), original.len() as u64);
+        let other = HubFiles {
+            revision: "0".repeat(40).parse().unwrap(),
+            known: Mutex::new(files.known.lock().unwrap().clone()),
+            ..setting.publish(b"something else")
+        };
+        let error = draw(other).unwrap_err();
+        assert!(matches!(error, Error::Unreachable { .. }), "{error}");
+    }
+}

@@ -6,6 +6,7 @@
 pub mod definition;
 pub mod error;
 #[cfg(test)]
+#[path = "../../../testdata/json_suite.rs"]
 mod json_suite;
 pub mod mirror;
 pub mod pack;

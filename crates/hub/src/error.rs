@@ -63,6 +63,22 @@ pub enum Error {
         /// Bytes that all models may take.
         quota_bytes: u64,
     },
+    /// The disk has too little left for another model; those that we have can still be used.
+    #[error(
+        "no new models are taken in: `{}` has {free_bytes} bytes free; a model needs {size_bytes}, \
+         and {reserve_bytes} are kept in reserve",
+        folder.display()
+    )]
+    DiskFull {
+        /// Where models are kept.
+        folder: PathBuf,
+        /// Bytes that would have to be fetched.
+        size_bytes: u64,
+        /// Bytes that are free, less those promised to models on their way.
+        free_bytes: u64,
+        /// Bytes that have to stay free.
+        reserve_bytes: u64,
+    },
     /// The address of a hub is none.
     #[error("`{endpoint}` is no address of a hub: {reason}")]
     Endpoint {
@@ -115,7 +131,8 @@ impl Error {
                 source.kind(),
                 Interrupted | QuotaExceeded | ResourceBusy | StorageFull | TimedOut
             ),
-            Self::Unavailable(_) | Self::Damaged { .. } | Self::NoRoom { .. } => true,
+            Self::Unavailable(_) | Self::Damaged { .. } => true,
+            Self::NoRoom { .. } | Self::DiskFull { .. } => true,
             Self::NotPublishable { .. }
             | Self::NoFile { .. }
             | Self::TooLarge { .. }
@@ -126,6 +143,13 @@ impl Error {
             | Self::Redirect { .. }
             | Self::Stopped => false,
         }
+    }
+
+    /// Whether a disk, or our share of it, has nothing left.
+    pub(crate) fn is_disk_full(&self) -> bool {
+        use io::ErrorKind::{QuotaExceeded, StorageFull};
+        matches!(self, Self::Io { source, .. }
+            if matches!(source.kind(), QuotaExceeded | StorageFull))
     }
 
     /// For `map_err`: trouble with a path.

@@ -1,12 +1,14 @@
 //! The door for a stranger's model: list, limits, hash, quarantine, store; in this order.
 //!
 //! Nothing is parsed here and nothing is run. A model that is let in lies read-only in a folder
-//! named by the digest of its files, so the same content is fetched once, whoever commits to it.
+//! named by the digest of its files, so the same content is fetched once, whoever commits to it;
+//! a file that several models have is fetched and stored once.
 //!
 //! ```text
 //! models/<file root>/     the admitted files
+//! files/<sha256>          the same files again, as further links to the same bytes
 //! used/<file root>        when the model was last asked for, as a count
-//! refused/<question>      the reason why a commitment was refused
+//! refused/<question>      the reason why a commitment, or whatever has these files, was refused
 //! quarantine/             models being fetched; emptied when nobody fetches
 //! lock                    held shared by everybody who fetches
 //! ```
@@ -38,12 +40,14 @@ use shelf::Shelf;
 const CONFIG_BYTES_MAX: u64 = 1 << 20;
 /// Most bytes of the index over the shards.
 const INDEX_BYTES_MAX: u64 = 16 << 20;
+/// Bytes of the disk that new models leave free, for states, records and logs.
+pub const RESERVE_BYTES: u64 = 1 << 30;
 
 /// Models that passed the door, in a folder of their own.
 ///
 /// Any number of threads and processes may use the folder at once. What one `Intake` has let in is
 /// not thrown away by it for as long as it lives: open one for a round, and the models of the round
-/// stay.
+/// stay. When the disk is full, new models are an error, and all else goes on.
 #[derive(Debug)]
 pub struct Intake {
     shelf: Shelf,
@@ -63,7 +67,8 @@ pub struct Admitted {
 }
 
 impl Intake {
-    /// Opens the store in `folder`, which is made if it is not there; it may grow without bound.
+    /// Opens the store in `folder`, which is made if it is not there; it may grow until no more
+    /// than [`RESERVE_BYTES`] of the disk are left.
     pub fn open(folder: &Path) -> Result<Self, Error> {
         Ok(Self { shelf: Shelf::open(folder)? })
     }
@@ -73,6 +78,37 @@ impl Intake {
     pub fn with_quota(mut self, quota_bytes: u64) -> Self {
         self.shelf.quota_bytes = quota_bytes;
         self
+    }
+
+    /// Leaves at least `reserve_bytes` of the disk free.
+    pub fn with_reserve(mut self, reserve_bytes: u64) -> Self {
+        self.shelf.reserve_bytes = reserve_bytes;
+        self
+    }
+
+    /// Keeps a model from being thrown away by us, whatever else is let in or refused.
+    pub fn keep(&self, file_root: &Digest) {
+        self.shelf.keep(file_root);
+    }
+
+    /// Remembers that files are refused under these rules, whoever commits to them, and throws them
+    /// away unless they are to be kept.
+    ///
+    /// For what only reading the files can tell. Bytes that are no longer the admitted ones are an
+    /// `Err`: whatever was read there says nothing about the committed ones.
+    pub fn refuse(
+        &self,
+        competition: &Competition,
+        admitted: &Admitted,
+        reason: &Reason,
+    ) -> Result<(), Error> {
+        let Admitted { dir, file_root: root, .. } = admitted;
+        if file_root(&crate::content::list_folder(dir)?) != *root {
+            let reason = "it was changed while it was judged";
+            return Err(Error::Damaged { name: dir.display().to_string(), reason });
+        }
+        self.shelf.refuse(&content_question(competition, root), reason)?;
+        self.shelf.discard(root)
     }
 
     /// Lets the committed model in, or says which rule it breaks.
@@ -103,6 +139,9 @@ impl Intake {
             return Ok(Err(reason));
         }
         let Hashes { file_root, reference_directory_hash, size_bytes } = Hashes::of(&files);
+        if let Some(reason) = self.shelf.refusal(&content_question(competition, &file_root))? {
+            return Ok(Err(reason));
+        }
         let model: Vec<FileEntry> = model_files(&files).cloned().collect();
         let dir = match self.shelf.find(&file_root, &model)? {
             Some(dir) => dir,
@@ -112,7 +151,7 @@ impl Intake {
     }
 }
 
-/// Everything that a refusal depends on.
+/// Everything that the refusal of a commitment depends on.
 ///
 /// Without the hotkey, a stranger who commits to another's hash would have the owner refused.
 fn question(competition: &Competition, hotkey: AccountId, commitment: &Commitment) -> Digest {
@@ -125,6 +164,11 @@ fn question(competition: &Competition, hotkey: AccountId, commitment: &Commitmen
         &competition.model.size_bytes_max.to_le_bytes(),
     ];
     Digest::of_fields("agon intake", &fields)
+}
+
+/// Everything that the refusal of files depends on, whoever commits to them.
+fn content_question(competition: &Competition, file_root: &Digest) -> Digest {
+    Digest::of_fields("agon content intake", &[&file_root.0, &competition.digest().0])
 }
 
 /// Why the listed files are not admitted, if they are not; no byte of them is needed to tell.

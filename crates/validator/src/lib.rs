@@ -138,6 +138,7 @@ pub struct Validator {
     state: State,
     /// Weights on their way to the chain.
     pending: Option<CallId>,
+    disk_reserve_bytes: u64,
 }
 
 impl Validator {
@@ -149,7 +150,14 @@ impl Validator {
         keypair: Keypair,
     ) -> anyhow::Result<Self> {
         let state = State::load(&config.home)?;
-        Ok(Self { config, ports, contests, keypair, state, pending: None })
+        let disk_reserve_bytes = hub::intake::RESERVE_BYTES;
+        Ok(Self { config, ports, contests, keypair, state, pending: None, disk_reserve_bytes })
+    }
+
+    /// Takes in no new models where that would leave less than `reserve_bytes` of the disk free.
+    pub fn with_disk_reserve(mut self, reserve_bytes: u64) -> Self {
+        self.disk_reserve_bytes = reserve_bytes;
+        self
     }
 
     /// Does what is due at a block: rounds whose seed is final, then weights.

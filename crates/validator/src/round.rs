@@ -95,6 +95,7 @@ impl Validator {
 
         // 2.3: which models there are, each bound to its owner and checked at rest.
         let (candidates, missed) = self.sync(&contest, seed)?;
+        let unheard: Vec<AccountId> = missed.iter().map(|missed| missed.hotkey).collect();
         self.spare(&contest, seed, missed, watch)?;
         let pool = self.pool(&contest, candidates);
 
@@ -113,6 +114,8 @@ impl Validator {
         let digest = Digest::of(&bytes);
         let before = own.champion;
         conclude(&contest, own, (&record, digest), &measured);
+        // Whom our own trouble kept from this round is heard in the next.
+        own.kept.extend(unheard);
 
         let file = format!("{}-{:06}.json", contest.competition.name, record.round.number);
         let path = self.config.home.join("records").join(file);

@@ -106,6 +106,12 @@ impl State {
         self.contests.get(name)
     }
 
+    /// All models that are known to have passed every check at rest, in whatever competition.
+    pub(crate) fn admissions(&self) -> impl Iterator<Item = &Admission> {
+        let verdicts = self.contests.values().flat_map(|contest| contest.verdicts.values());
+        verdicts.filter_map(|verdict| verdict.outcome.as_ref().ok())
+    }
+
     /// State of a competition, fresh where there was none.
     pub fn contest_mut(&mut self, name: &str) -> &mut ContestState {
         self.contests.entry(name.to_owned()).or_default()

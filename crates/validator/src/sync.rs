@@ -89,20 +89,25 @@ impl Validator {
         {
             return Ok(known.outcome.clone());
         }
-        let intake = Intake::open(&self.config.home.join("models"))?;
+        let intake =
+            Intake::open(&self.config.home.join("models"))?.with_reserve(self.disk_reserve_bytes);
+        // Known models stay, whatever comes in or is refused, in this contest or in another.
+        self.state.admissions().for_each(|admission| intake.keep(&admission.file_root));
         let hub = &*self.ports.hub;
         let outcome = match intake.admit(hub, competition, stored.hotkey, commitment)? {
             Err(reason) => Err(reason),
-            Ok(admitted) => {
-                self.ports.evaluate.inspect(&admitted.dir, competition)?.map(|inspected| {
-                    Admission {
-                        dir: admitted.dir,
-                        file_root: admitted.file_root,
-                        tensor_root: inspected.tensor_root,
-                        n_parameters: inspected.n_parameters,
-                    }
-                })
-            }
+            Ok(admitted) => match self.ports.evaluate.inspect(&admitted.dir, competition)? {
+                Ok(inspected) => Ok(Admission {
+                    dir: admitted.dir,
+                    file_root: admitted.file_root,
+                    tensor_root: inspected.tensor_root,
+                    n_parameters: inspected.n_parameters,
+                }),
+                Err(reason) => {
+                    intake.refuse(competition, &admitted, &reason)?;
+                    Err(reason)
+                }
+            },
         };
         let verdict = Verdict { commitment: text, block: stored.block, outcome: outcome.clone() };
         self.state.contest_mut(&competition.name).verdicts.insert(key, verdict);

@@ -11,6 +11,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+mod json;
+#[path = "../../../../testdata/json_suite.rs"]
+mod json_suite;
+mod ranges;
+
 /// One request that arrived.
 #[derive(Clone, Debug, Default)]
 struct Request {

@@ -1,12 +1,16 @@
 //! The folder behind an intake: admitted models by content, and remembered refusals.
+//!
+//! A file of a model lies under its digest too, as another link to the same bytes. So the number of
+//! links says who needs it: one with a single link belongs to no model, and goes.
 
+use super::RESERVE_BYTES;
 use crate::{Error, FileEntry, Hub, content::digest_of_file};
 use protocol::{Commitment, Digest, Reason};
 use std::{
     collections::{BTreeSet, HashMap},
     fs::{self, File},
     io::{self, Write as _},
-    os::unix::fs::PermissionsExt as _,
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
 };
@@ -20,6 +24,7 @@ const REFUSAL_BYTES_MAX: u64 = 1 << 14;
 pub(super) struct Shelf {
     folder: PathBuf,
     pub(super) quota_bytes: u64,
+    pub(super) reserve_bytes: u64,
     /// Held shared for as long as the shelf lives: the quarantine is in use.
     _lock: File,
     /// Models that were given out, and bytes reserved for models on their way.
@@ -29,12 +34,14 @@ pub(super) struct Shelf {
 #[derive(Debug, Default)]
 struct InUse {
     models: BTreeSet<String>,
+    /// Models that the caller wants kept, whatever happens.
+    kept: BTreeSet<String>,
     reserved_bytes: u64,
 }
 
 impl Shelf {
     pub(super) fn open(folder: &Path) -> Result<Self, Error> {
-        for part in ["models", "used", "refused", "quarantine"] {
+        for part in ["models", "files", "used", "refused", "quarantine"] {
             let path = folder.join(part);
             fs::create_dir_all(&path).map_err(Error::io("create", &path))?;
         }
@@ -45,15 +52,25 @@ impl Shelf {
             for path in entries(&folder.join("quarantine"))? {
                 fs::remove_dir_all(&path).map_err(Error::io("remove", &path))?;
             }
+            remove_unneeded(&folder.join("files"))?;
             lock.unlock().map_err(Error::io("unlock", &path))?;
         }
         lock.lock_shared().map_err(Error::io("lock", &path))?;
-        let folder = folder.to_owned();
-        Ok(Self { folder, quota_bytes: u64::MAX, _lock: lock, in_use: Mutex::default() })
+        Ok(Self {
+            folder: folder.to_owned(),
+            quota_bytes: u64::MAX,
+            reserve_bytes: RESERVE_BYTES,
+            _lock: lock,
+            in_use: Mutex::default(),
+        })
     }
 
     fn model(&self, root: &str) -> PathBuf {
         self.folder.join("models").join(root)
+    }
+
+    fn file(&self, sha256: &Digest) -> PathBuf {
+        self.folder.join("files").join(sha256.hex())
     }
 
     fn in_use(&self) -> MutexGuard<'_, InUse> {
@@ -71,7 +88,7 @@ impl Shelf {
         }
     }
 
-    /// Remembers the reason for a question.
+    /// Remembers the reason for a question; on a full disk it is forgotten, and asked for again.
     pub(super) fn refuse(&self, question: &Digest, reason: &Reason) -> Result<(), Error> {
         let folder = self.folder.join("refused");
         let known = entries(&folder)?;
@@ -82,7 +99,27 @@ impl Shelf {
         }
         let path = folder.join(question.hex());
         let json = serde_json::to_vec(reason).map_err(|e| Error::io("write", &path)(e.into()))?;
-        self.write_atomically(&path, &json)
+        unless_full(self.write_atomically(&path, &json))
+    }
+
+    pub(super) fn keep(&self, root: &Digest) {
+        self.in_use().kept.insert(root.hex());
+    }
+
+    /// Throws a model away, unless it is to be kept.
+    pub(super) fn discard(&self, root: &Digest) -> Result<(), Error> {
+        let name = root.hex();
+        let mut in_use = self.in_use();
+        in_use.models.remove(&name);
+        if in_use.kept.contains(&name) { Ok(()) } else { self.remove(&name) }
+    }
+
+    /// Throws away a model, and of its files those that no other model has.
+    fn remove(&self, name: &str) -> Result<(), Error> {
+        remove_model(&self.model(name))?;
+        // A use without its model would only cost time.
+        let _ = fs::remove_file(self.folder.join("used").join(name));
+        remove_unneeded(&self.folder.join("files"))
     }
 
     /// The model of a root, if it is here, whole and unchanged; a damaged one is thrown away.
@@ -100,7 +137,7 @@ impl Shelf {
         if is_whole(&dir, files) {
             return Ok(Some(dir));
         }
-        remove_model(&dir)?;
+        self.remove(&root.hex())?;
         Ok(None)
     }
 
@@ -112,14 +149,15 @@ impl Shelf {
         root: &Digest,
         files: &[FileEntry],
     ) -> Result<PathBuf, Error> {
-        let size_bytes = files.iter().fold(0, |sum: u64, file| sum.saturating_add(file.size_bytes));
-        self.reserve(size_bytes)?;
-        let fetched = self.fetch_reserved(hub, commitment, root, files);
-        self.in_use().reserved_bytes -= size_bytes;
+        let fetched = self.fetch_into_quarantine(hub, commitment, root, files);
+        if fetched.is_err() {
+            // What came before the trouble belongs to no model; the trouble says more than this.
+            let _ = remove_unneeded(&self.folder.join("files"));
+        }
         fetched
     }
 
-    fn fetch_reserved(
+    fn fetch_into_quarantine(
         &self,
         hub: &dyn Hub,
         commitment: &Commitment,
@@ -127,18 +165,38 @@ impl Shelf {
         files: &[FileEntry],
     ) -> Result<PathBuf, Error> {
         let folder = self.folder.join("quarantine");
-        let quarantine = tempfile::tempdir_in(&folder).map_err(Error::io("write in", &folder))?;
-        for file in files {
-            fetch_file(hub, commitment, file, &quarantine.path().join(&file.path))?;
-        }
+        let full = |error| self.or_disk_full(error, size_of(files.iter()));
+        let quarantine = tempfile::tempdir_in(&folder).map_err(Error::io("write in", &folder));
+        let quarantine = quarantine.map_err(full)?;
+        let place = |file: &FileEntry| quarantine.path().join(&file.path);
+        // Linked first, so that what is here already stays while room is made for the rest.
+        let is_missing = |file: &&FileEntry| !self.link(file, &place(file));
+        let missing: Vec<&FileEntry> = files.iter().filter(is_missing).collect();
+        let size_bytes = size_of(missing.iter().copied());
+        self.reserve(size_bytes)?;
+        let fetched = missing.iter().try_for_each(|file| {
+            // The same bytes may have come under another name of this model.
+            if self.link(file, &place(file)) {
+                return Ok(());
+            }
+            fetch_file(hub, commitment, file, &place(file))?;
+            self.share(file, &place(file));
+            Ok(())
+        });
+        self.in_use().reserved_bytes -= size_bytes;
+        fetched.and_then(|()| self.admit(quarantine.path(), root, files)).map_err(full)
+    }
+
+    /// Moves a model out of quarantine.
+    fn admit(&self, from: &Path, root: &Digest, files: &[FileEntry]) -> Result<PathBuf, Error> {
         let for_all = fs::Permissions::from_mode(0o755);
-        fs::set_permissions(quarantine.path(), for_all)
-            .and_then(|()| File::open(quarantine.path())?.sync_all())
-            .map_err(Error::io("sync", quarantine.path()))?;
+        fs::set_permissions(from, for_all)
+            .and_then(|()| File::open(from)?.sync_all())
+            .map_err(Error::io("sync", from))?;
         self.use_model(root)?;
         let dir = self.model(&root.hex());
         // The same content may have come in beside us; then ours is not needed.
-        if let Err(cause) = fs::rename(quarantine.path(), &dir)
+        if let Err(cause) = fs::rename(from, &dir)
             && !is_whole(&dir, files)
         {
             return Err(Error::io("write", &dir)(cause));
@@ -147,12 +205,33 @@ impl Shelf {
         Ok(dir)
     }
 
+    /// Makes a file of what is here under its digest, if that is whole and unchanged.
+    fn link(&self, file: &FileEntry, to: &Path) -> bool {
+        let shared = self.file(&file.sha256);
+        if fs::hard_link(&shared, to).is_err() {
+            return false;
+        }
+        let is_whole = is_file_with(to, file);
+        if !is_whole {
+            // Damaged, for whoever has it; each of them notices when it is asked for.
+            let _ = fs::remove_file(to).and_then(|()| fs::remove_file(shared));
+        }
+        is_whole
+    }
+
+    /// Lets other models have a file; where that cannot be, they fetch it.
+    fn share(&self, file: &FileEntry, from: &Path) {
+        let _ = fs::hard_link(from, self.file(&file.sha256));
+    }
+
     /// Notes that a model is asked for now, and keeps it from being thrown away by us.
     fn use_model(&self, root: &Digest) -> Result<(), Error> {
         let name = root.hex();
         let mut in_use = self.in_use();
         let now = 1 + self.uses()?.into_values().max().unwrap_or(0);
-        self.write_atomically(&self.folder.join("used").join(&name), now.to_string().as_bytes())?;
+        let path = self.folder.join("used").join(&name);
+        // On a full disk the order is lost, but not the model.
+        unless_full(self.write_atomically(&path, now.to_string().as_bytes()))?;
         in_use.models.insert(name);
         Ok(())
     }
@@ -167,37 +246,77 @@ impl Shelf {
         Ok(paths.into_iter().filter_map(use_of).collect())
     }
 
-    /// Makes room for a model by throwing away those asked for longest ago.
+    /// Makes room for so many bytes by throwing away the models asked for longest ago.
     fn reserve(&self, size_bytes: u64) -> Result<(), Error> {
         let mut in_use = self.in_use();
-        if self.quota_bytes < u64::MAX {
+        let mut models = Vec::new();
+        if self.has_room(&in_use, size_bytes).is_err() {
             let uses = self.uses()?;
-            let mut models = Vec::new();
             for dir in entries(&self.folder.join("models"))? {
                 let name = dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
-                let last_use = uses.get(&name).copied().unwrap_or(0);
-                models.push((last_use, size_of(&dir)?, name));
+                if !in_use.models.contains(&name) && !in_use.kept.contains(&name) {
+                    models.push((uses.get(&name).copied().unwrap_or(0), name));
+                }
             }
             models.sort();
-            let kept: u64 = models.iter().map(|(_, size_bytes, _)| size_bytes).sum();
-            let mut total = kept.saturating_add(in_use.reserved_bytes).saturating_add(size_bytes);
-            for (_, size_bytes, name) in models {
-                if total <= self.quota_bytes {
-                    break;
-                }
-                if !in_use.models.contains(&name) {
-                    remove_model(&self.model(&name))?;
-                    // A use without its model would only cost time.
-                    let _ = fs::remove_file(self.folder.join("used").join(&name));
-                    total -= size_bytes;
-                }
-            }
-            if total > self.quota_bytes {
-                return Err(Error::NoRoom { size_bytes, quota_bytes: self.quota_bytes });
-            }
+        }
+        let mut models = models.into_iter();
+        while let Err(error) = self.has_room(&in_use, size_bytes) {
+            let Some((_, name)) = models.next() else { return Err(error) };
+            self.remove(&name)?;
         }
         in_use.reserved_bytes += size_bytes;
         Ok(())
+    }
+
+    /// Whether so many bytes more fit into what models may have, and onto the disk.
+    fn has_room(&self, in_use: &InUse, size_bytes: u64) -> Result<(), Error> {
+        if size_bytes == 0 {
+            return Ok(());
+        }
+        if self.quota_bytes < u64::MAX {
+            let total = self.stored_bytes()?.saturating_add(in_use.reserved_bytes);
+            if total.saturating_add(size_bytes) > self.quota_bytes {
+                return Err(Error::NoRoom { size_bytes, quota_bytes: self.quota_bytes });
+            }
+        }
+        let free_bytes = self.free_bytes()?.saturating_sub(in_use.reserved_bytes);
+        if free_bytes < size_bytes.saturating_add(self.reserve_bytes) {
+            return Err(self.disk_full(size_bytes, free_bytes));
+        }
+        Ok(())
+    }
+
+    /// Bytes of all models, each file counted once however many have it.
+    fn stored_bytes(&self) -> Result<u64, Error> {
+        let mut sizes = HashMap::new();
+        for dir in entries(&self.folder.join("models"))? {
+            for path in entries(&dir)? {
+                let metadata = fs::symlink_metadata(&path).map_err(Error::io("find", &path))?;
+                sizes.insert(metadata.ino(), metadata.len());
+            }
+        }
+        Ok(sizes.into_values().fold(0, u64::saturating_add))
+    }
+
+    /// Bytes of the disk that we may still write.
+    fn free_bytes(&self) -> Result<u64, Error> {
+        let disk = rustix::fs::statvfs(&self.folder)
+            .map_err(|cause| Error::io("ask for the free bytes of", &self.folder)(cause.into()))?;
+        Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
+    }
+
+    fn disk_full(&self, size_bytes: u64, free_bytes: u64) -> Error {
+        let (folder, reserve_bytes) = (self.folder.clone(), self.reserve_bytes);
+        Error::DiskFull { folder, size_bytes, free_bytes, reserve_bytes }
+    }
+
+    /// An error, told as what it means for new models if the disk is full.
+    fn or_disk_full(&self, error: Error, size_bytes: u64) -> Error {
+        if !error.is_disk_full() {
+            return error;
+        }
+        self.free_bytes().map_or(error, |free_bytes| self.disk_full(size_bytes, free_bytes))
     }
 
     /// Writes a small file whole or not at all; not so that it outlives a power failure.
@@ -252,13 +371,25 @@ fn remove_model(dir: &Path) -> Result<(), Error> {
     }
 }
 
-fn size_of(dir: &Path) -> Result<u64, Error> {
-    let mut size_bytes = 0_u64;
-    for path in entries(dir)? {
-        let metadata = fs::symlink_metadata(&path).map_err(Error::io("find", &path))?;
-        size_bytes = size_bytes.saturating_add(metadata.len());
+/// Throws away the files that no model has; one that nobody else links to has but one link.
+fn remove_unneeded(files: &Path) -> Result<(), Error> {
+    for path in entries(files)? {
+        if fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.nlink() == 1) {
+            remove_model(&path)?;
+        }
     }
-    Ok(size_bytes)
+    Ok(())
+}
+
+/// What is only noted for later is not worth an error on a full disk.
+fn unless_full(noted: Result<(), Error>) -> Result<(), Error> {
+    if noted.as_ref().is_err_and(Error::is_disk_full) { Ok(()) } else { noted }
+}
+
+/// Bytes of files, those of one digest counted once.
+fn size_of<'a>(files: impl Iterator<Item = &'a FileEntry>) -> u64 {
+    let sizes: HashMap<Digest, u64> = files.map(|file| (file.sha256, file.size_bytes)).collect();
+    sizes.into_values().fold(0, u64::saturating_add)
 }
 
 fn entries(folder: &Path) -> Result<Vec<PathBuf>, Error> {

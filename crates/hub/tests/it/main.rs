@@ -4,6 +4,10 @@ mod attacks;
 mod client;
 mod commits;
 mod desk;
+mod intake;
+mod json;
+#[path = "../../../../testdata/json_suite.rs"]
+mod json_suite;
 mod large;
 mod reading;
 mod repos;

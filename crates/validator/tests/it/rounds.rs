@@ -115,6 +115,28 @@ fn d5_a_champion_that_commits_to_another_model_is_judged_anew() {
 }
 
 #[test]
+fn attack_refused_content_under_a_second_key_is_neither_fetched_nor_read_again() {
+    let network = Network::new(&["ada", "eve"]);
+    let mut validator = network.validator();
+    let dir = network.model("broken", Some(1.0));
+    network.commit("ada", &network.publish("ada", &dir));
+    let heard = network.run_to(&mut validator, 22);
+    assert_eq!(heard.reason_of(network.uid("ada")), Some(ReasonCode::ConfigRefused));
+    let store = network.folder.path().join("val/models");
+    let n_stored = |part: &str| fs::read_dir(store.join(part)).unwrap().count();
+    assert_eq!(["models", "files", "quarantine"].map(n_stored), [0; 3], "only the reason stays");
+
+    network.commit("eve", &network.publish("eve", &dir));
+    // Whoever asked for a byte of it would not get one.
+    for blob in fs::read_dir(network.folder.path().join("hub/blobs")).unwrap() {
+        fs::remove_file(blob.unwrap().path()).unwrap();
+    }
+    let heard = network.run_to(&mut validator, 32);
+    assert_eq!(heard.reason_of(network.uid("eve")), Some(ReasonCode::ConfigRefused));
+    assert_eq!(network.evaluate.n_inspected.lock().unwrap()["broken"], 1);
+}
+
+#[test]
 fn d7_a_commitment_that_could_not_be_fetched_reserves_no_seniority() {
     let network = Network::new(&["eve", "ada"]);
     let mut validator = network.validator();

@@ -88,6 +88,33 @@ fn a_model_without_weight_that_fails_is_skipped_and_the_round_goes_on() {
 }
 
 #[test]
+fn a_full_disk_pauses_new_models_and_nothing_else() {
+    let network = Network::new(&["ada", "ben"]);
+    let mut validator = network.validator();
+    network.enter("ada", "known", 3.0);
+    network.run_to(&mut validator, 21);
+    drop(validator);
+    let mut validator = network.validator().with_disk_reserve(u64::MAX / 2);
+    network.enter("ben", "better", 2.5);
+    let heard = network.run_to(&mut validator, 31);
+    let told = |event: &Event| match event {
+        Event::Skipped { uid, error } if *uid == network.uid("ben") => Some(error.clone()),
+        _ => None,
+    };
+    let told = heard.0.iter().find_map(told).unwrap();
+    let store = network.folder.path().join("val/models");
+    assert!(told.contains(&store.display().to_string()) && told.contains("bytes free"), "{told}");
+    assert_eq!(heard.rounds()[0].champion.unwrap().uid, network.uid("ada"));
+    assert_eq!(heard.rounds()[0].rows.len(), 1);
+    assert!(heard.0.iter().any(|event| matches!(event, Event::WeightsSubmitted(_))));
+
+    let mut validator = validator.with_disk_reserve(0);
+    let heard = network.run_to(&mut validator, 41);
+    assert_eq!(heard.rounds()[0].rows.len(), 2, "who was kept out by our trouble is heard later");
+    assert_eq!(heard.rounds()[0].champion.unwrap().uid, network.uid("ben"));
+}
+
+#[test]
 fn a_restarted_validator_goes_on_where_it_stopped() {
     let network = Network::new(&["ada", "ben"]);
     let mut validator = network.validator();

@@ -1,4 +1,4 @@
-//! Inputs in the manner of JSONTestSuite, for every reader of JSON in this crate.
+//! Inputs in the manner of JSONTestSuite, for every reader of JSON that strangers can reach.
 
 /// Texts that are not JSON.
 pub(crate) const INVALID: [&[u8]; 64] = [
@@ -68,7 +68,7 @@ pub(crate) const INVALID: [&[u8]; 64] = [
     b"<html>",
 ];
 
-/// Texts that are JSON, but no object with what a reader of ours needs.
+/// Texts that are JSON, but no object with what most readers need.
 pub(crate) const VALID: [&[u8]; 24] = [
     b"{}",
     b"[]",
