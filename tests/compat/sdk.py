@@ -233,8 +233,10 @@ async def sdk() -> None:
             equal("what left the balance", before.rao - after.rao, amount)
             graph = await client.subnets.metagraph(NETUID)
             staked = graph.by_hotkey(hotkey).total_stake.rao
-            # An epoch may have paid dividends since: no more than a TAO is minted in a block.
-            minted = (await client.block() - block_of(result)) * RAO
+            # An epoch may have paid dividends since, for the blocks since the one before as well: no
+            # more than a TAO is minted in a block.
+            since = await client.block() - block_of(result)
+            minted = (since + our_metagraph(block_of(result))["tempo"] + 1) * RAO
             ensure(amount <= staked <= amount + minted, f"the stake is {staked}, not {amount} and dividends")
             return f"stakes {STAKE_TAO} TAO"
 

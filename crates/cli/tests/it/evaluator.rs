@@ -41,7 +41,7 @@ fn asked(workshop: &Workshop, n: usize) -> (Child, BufReader<std::process::Child
     let competition = Competition::builtin("tiny").unwrap();
     let batches = [batch(0), batch(1000)];
     let request =
-        json!({ "Evaluate": { "competition": competition, "batches": batches, "n_threads": 1 } });
+        json!({ "Evaluate": { "competition": competition, "batches": batches, "n_threads": 2 } });
     let stdin = child.stdin.as_mut().unwrap();
     writeln!(stdin, "{request}").unwrap();
     let stdout = BufReader::new(child.stdout.take().unwrap());
