@@ -32,6 +32,9 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::sync::{Arc, atomic::Ordering};
 
+/// Most bytes of a body of whoever has no token: there may be as many of them as connections.
+const STRANGERS_BODY_BYTES_MAX: u64 = 256 << 10;
+
 type Shared = State<Arc<Hub>>;
 type Answer = Result<Response, Refusal>;
 type Path<T> = axum::extract::Path<T>;
@@ -154,6 +157,18 @@ impl Asked {
         Ok(repo)
     }
 
+    /// The whole of a body that must be small, and smaller if nobody knows who asks.
+    async fn small_body(&self, hub: &Hub, body: Body) -> Result<Vec<u8>, Refusal> {
+        let known = hub.limits.body_bytes_max;
+        let max = if self.caller.is_known() { known } else { known.min(STRANGERS_BODY_BYTES_MAX) };
+        Paced::new(body, &hub.limits, max).all().await
+    }
+
+    /// The same as JSON; nothing at all is an empty object.
+    async fn json<T: DeserializeOwned>(&self, hub: &Hub, body: Body) -> Result<T, Refusal> {
+        parse(&self.small_body(hub, body).await?)
+    }
+
     /// The header that leads to the next page.
     fn next_page(&self, cursor: &str) -> (header::HeaderName, String) {
         let query = self.query.with_cursor(cursor);
@@ -170,15 +185,13 @@ async fn blocking<T: Send + 'static>(
     tokio::task::spawn_blocking(move || work(&hub)).await.map_err(|_| Refusal::broken())?
 }
 
-/// The whole of a body that must be small.
-async fn small_body(hub: &Hub, body: Body) -> Result<Vec<u8>, Refusal> {
-    Paced::new(body, &hub.limits, hub.limits.body_bytes_max).all().await
+/// A small body as JSON, of whoever has been let in by a link of ours.
+async fn json_body<T: DeserializeOwned>(hub: &Hub, body: Body) -> Result<T, Refusal> {
+    parse(&Paced::new(body, &hub.limits, hub.limits.body_bytes_max).all().await?)
 }
 
-/// A small body as JSON; nothing at all is an empty object.
-async fn json_body<T: DeserializeOwned>(hub: &Hub, body: Body) -> Result<T, Refusal> {
-    let bytes = small_body(hub, body).await?;
-    let bytes = if bytes.is_empty() { b"{}".as_slice() } else { &bytes };
+fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refusal> {
+    let bytes = if bytes.is_empty() { b"{}" } else { bytes };
     serde_json::from_slice(bytes).map_err(|_| Refusal::bad("the body is not the JSON expected"))
 }
 

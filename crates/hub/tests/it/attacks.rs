@@ -239,6 +239,20 @@ fn attack_oversized_heads_and_bodies_are_cut_off() {
 }
 
 #[test]
+fn attack_bodies_of_strangers_are_smaller_than_those_of_users() {
+    let desk = Desk::new();
+    desk.create("tiny");
+    desk.commit("ann/tiny", &[file("a.txt", &[0; 10])]);
+    let paths: Vec<String> = (0..100).map(|i| format!("{i}{}", "a".repeat(4_000))).collect();
+    let body = json!({ "paths": paths, "expand": false });
+    let path = "/api/models/ann/tiny/paths-info/main";
+    assert_eq!(refusal(desk.post(path, "", &body)).0, 413);
+    assert_eq!(desk.post(path, ANN, &body).status(), 200);
+    let few = json!({ "paths": &paths[..50], "expand": false });
+    assert_eq!(desk.post(path, "", &few).status(), 200);
+}
+
+#[test]
 fn attack_a_thousand_ranges_in_one_header_are_one_refusal() {
     let desk = Desk::new();
     desk.create("tiny");

@@ -1,8 +1,6 @@
 //! Commits: one JSON value a line, small files inside.
 
-use super::{
-    Answer, Asked, Hub, Kind, Path, RevisionPath, Shared, blocking, json, json_body, names,
-};
+use super::{Answer, Asked, Hub, Kind, Path, RevisionPath, Shared, blocking, json, names};
 use crate::dev::{
     database::{Change, NewCommit, Object, Repo, Rules},
     pace::Paced,
@@ -44,7 +42,7 @@ pub(super) async fn preupload(
     body: Body,
 ) -> Answer {
     let kind = Kind::of_plural(&kind)?;
-    let candidates: Candidates = json_body(&hub, body).await?;
+    let candidates: Candidates = asked.json(&hub, body).await?;
     let found = blocking(&hub, move |hub| {
         let repo = asked.own_repo(hub, kind, &owner, &name)?;
         let commit = hub.database.resolve(&repo, &revision)?;

@@ -159,7 +159,7 @@ async fn batch(
     (owner, git): (String, String),
     body: Body,
 ) -> Answer {
-    let batch: Batch = json_body(hub, body).await?;
+    let batch: Batch = asked.json(hub, body).await?;
     let Some(name) = git.strip_suffix(".git").map(str::to_owned) else {
         return Err(Refusal::not_found("there is nothing at this address"));
     };
@@ -455,7 +455,7 @@ pub(super) async fn verify(
     asked: Asked,
     body: Body,
 ) -> Answer {
-    let wanted: Wanted = json_body(&hub, body).await?;
+    let wanted: Wanted = asked.json(&hub, body).await?;
     blocking(&hub, move |hub| {
         let missing = || Refusal::not_found("the object was not uploaded");
         let number: i64 = repo.parse().map_err(|_| missing())?;

@@ -1,8 +1,6 @@
 //! Branches, tags and history.
 
-use super::{
-    Answer, Asked, Kind, Refusal, RepoPath, RevisionPath, Shared, blocking, clock, json, json_body,
-};
+use super::{Answer, Asked, Kind, Refusal, RepoPath, RevisionPath, Shared, blocking, clock, json};
 use crate::dev::database::Commit;
 use axum::{body::Body, extract::State, http::StatusCode, response::IntoResponse as _};
 use serde::Deserialize;
@@ -84,7 +82,7 @@ pub(super) async fn create_branch(
     body: Body,
 ) -> Answer {
     let kind = Kind::of_plural(&kind)?;
-    let new: NewBranch = json_body(&hub, body).await?;
+    let new: NewBranch = asked.json(&hub, body).await?;
     blocking(&hub, move |hub| {
         let repo = asked.own_repo(hub, kind, &owner, &name)?;
         let from = new.starting_point.as_deref().unwrap_or("main");
@@ -120,7 +118,7 @@ pub(super) async fn create_tag(
     body: Body,
 ) -> Answer {
     let kind = Kind::of_plural(&kind)?;
-    let new: NewTag = json_body(&hub, body).await?;
+    let new: NewTag = asked.json(&hub, body).await?;
     blocking(&hub, move |hub| {
         let repo = asked.own_repo(hub, kind, &owner, &name)?;
         hub.database.create_ref(&repo, "tags", &new.tag, &revision)

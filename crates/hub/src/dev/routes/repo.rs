@@ -2,7 +2,7 @@
 
 use super::{
     Answer, Asked, Hub, Kind, Path, Refusal, Repo, RepoPath, RevisionPath, Shared, blocking, clock,
-    json, json_body, names, small_body,
+    json, names,
 };
 use crate::dev::{
     Role,
@@ -62,7 +62,7 @@ fn privacy(private: Option<bool>, visibility: Option<&str>) -> Result<Option<boo
 
 pub(super) async fn create(State(hub): Shared, asked: Asked, body: Body) -> Answer {
     asked.caller.account()?;
-    let named: Named = json_body(&hub, body).await?;
+    let named: Named = asked.json(&hub, body).await?;
     let kind = Kind::of_word(named.kind.as_deref())?;
     let (owner, name) = named.parts(&asked)?;
     if !names::is_owner(&owner) || !names::is_name(&name) {
@@ -93,7 +93,7 @@ pub(super) async fn create(State(hub): Shared, asked: Asked, body: Body) -> Answ
 }
 
 pub(super) async fn delete(State(hub): Shared, asked: Asked, body: Body) -> Answer {
-    let named: Named = json_body(&hub, body).await?;
+    let named: Named = asked.json(&hub, body).await?;
     let kind = Kind::of_word(named.kind.as_deref())?;
     let (owner, name) = named.parts(&asked)?;
     blocking(&hub, move |hub| {
@@ -114,7 +114,7 @@ pub(super) struct Rename {
 }
 
 pub(super) async fn rename(State(hub): Shared, asked: Asked, body: Body) -> Answer {
-    let named: Rename = json_body(&hub, body).await?;
+    let named: Rename = asked.json(&hub, body).await?;
     let kind = Kind::of_word(named.kind.as_deref())?;
     let split = |text: &str| {
         let parts = text.split_once('/').map(|(owner, name)| (owner.to_owned(), name.to_owned()));
@@ -145,7 +145,7 @@ pub(super) async fn settings(
     asked: Asked,
     body: Body,
 ) -> Answer {
-    let settings: Settings = json_body(&hub, body).await?;
+    let settings: Settings = asked.json(&hub, body).await?;
     let is_private = privacy(settings.private, settings.visibility.as_deref())?
         .ok_or_else(|| Refusal::bad("this hub has one setting, `private`"))?;
     let kind = Kind::of_plural(&kind)?;
@@ -176,8 +176,8 @@ pub(super) async fn whoami(asked: Asked) -> Answer {
 }
 
 /// Cards are not judged here.
-pub(super) async fn validate_yaml(State(hub): Shared, _asked: Asked, body: Body) -> Answer {
-    small_body(&hub, body).await?;
+pub(super) async fn validate_yaml(State(hub): Shared, asked: Asked, body: Body) -> Answer {
+    asked.small_body(&hub, body).await?;
     Ok(json(&json!({ "errors": [], "warnings": [] })))
 }
 

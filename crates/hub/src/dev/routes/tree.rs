@@ -2,7 +2,7 @@
 
 use super::{
     Answer, Asked, Hub, Kind, Pairs, Path, Refusal, RevisionPath, Shared, blocking, clock, json,
-    names, small_body,
+    names,
 };
 use crate::dev::{
     database::{Commit, Entry},
@@ -190,7 +190,7 @@ pub(super) async fn paths_info(
     body: Body,
 ) -> Answer {
     let kind = Kind::of_plural(&kind)?;
-    let bytes = small_body(&hub, body).await?;
+    let bytes = asked.small_body(&hub, body).await?;
     let media = asked.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let is_form = media.is_some_and(|media| media.starts_with("application/x-www-form"));
     let Paths { paths, expand } = asked_paths(is_form, &bytes)?;
