@@ -6,8 +6,8 @@
 AGON is the program. Everything is started by this script, on free ports and in a folder of its own, and is gone
 afterwards. Standard library and curl only. Without --full the figures are small enough for every change: 64 MiB,
 3 interruptions, 50 clients, 500 sockets; with it those of docs/benchmarks.md. Prints a line for each measurement and
-ends with 1 if a bar is missed. The ratios to curl are bars with --full alone: in a transfer of a tenth of a second
-they say nothing.
+ends with 1 if a bar is missed. Ratios to curl and times are bars with --full alone: in a transfer of a tenth
+of a second, or beside other work, they say nothing.
 
 The static server is the one at the end of this file: a process that answers GET with sendfile(2) and writes what is
 PUT to a file, in pieces of a mebibyte, with no hash and no check. `curl, synced` is the same where the server syncs
@@ -366,8 +366,9 @@ def attack(place, name, words):
         attacker.terminate()
         said = attacker.communicate()[0].strip()
     mib = high_water_mib(place.hub.pid)
-    say(name, f"median {before:.1f} ms,", bar(during < before + MEDIAN_MS_MAX, f"then {during:.1f};"),
-        f"p99 {before_p99:.1f} ms,", bar(during_p99 < before_p99 + P99_MS_MAX, f"then {during_p99:.1f};"),
+    timed = bar if place.args.full else lambda _, what: what
+    say(name, f"median {before:.1f} ms,", timed(during < before + MEDIAN_MS_MAX, f"then {during:.1f};"),
+        f"p99 {before_p99:.1f} ms,", timed(during_p99 < before_p99 + P99_MS_MAX, f"then {during_p99:.1f};"),
         f"hub {memory:.0f} MiB,", bar(mib < min(HUB_MIB_MAX, memory + ATTACK_MIB_MAX), f"then {mib:.0f};"), said)
 
 
