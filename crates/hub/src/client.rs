@@ -8,8 +8,10 @@ mod address;
 mod download;
 mod http;
 mod patience;
+mod send;
 mod upload;
 mod wire;
+mod writer;
 
 #[cfg(test)]
 mod tests;

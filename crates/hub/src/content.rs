@@ -10,6 +10,7 @@ use std::{
     fs::{self, File},
     io::{self, Read, Write},
     path::{Path, PathBuf},
+    sync::mpsc::sync_channel,
 };
 
 /// Most files of one revision or folder, whatever they are.
@@ -17,7 +18,9 @@ pub const N_FILES_MAX: usize = 1_024;
 /// Most bytes of a path inside a repo.
 const PATH_BYTES_MAX: usize = 200;
 /// Bytes that are read at a time.
-const CHUNK_BYTES: usize = 1 << 16;
+const CHUNK_BYTES: usize = 1 << 18;
+/// Chunks that are read before they are hashed, at most.
+const CHUNKS_AHEAD: usize = 4;
 
 /// The name of a model's config.
 pub const CONFIG: &str = "config.json";
@@ -177,8 +180,29 @@ pub(crate) fn publishable_files(dir: &Path) -> Result<Vec<(String, PathBuf)>, Er
 
 /// Length and digest of a file's bytes.
 pub fn digest_of_file(path: &Path) -> Result<(u64, Digest), Error> {
+    let (to_hash, read) = sync_channel(CHUNKS_AHEAD);
+    let (mut hasher, mut size_bytes) = (Sha256::new(), 0);
     let mut file = File::open(path).map_err(Error::io("read", path))?;
-    copy(&mut file, &mut io::sink(), u64::MAX).map_err(Error::io("read", path))
+    let all_read = std::thread::scope(|scope| {
+        // Reading ahead, because hashing keeps one core busy.
+        let reading = scope.spawn(move || -> io::Result<()> {
+            loop {
+                let mut chunk = Vec::with_capacity(CHUNK_BYTES);
+                (&mut file).take(CHUNK_BYTES as u64).read_to_end(&mut chunk)?;
+                // Whoever hashes goes last.
+                if chunk.is_empty() || to_hash.send(chunk).is_err() {
+                    return Ok(());
+                }
+            }
+        });
+        for chunk in read {
+            hasher.update(&chunk);
+            size_bytes += chunk.len() as u64;
+        }
+        reading.join().unwrap_or_else(|_| Err(io::Error::other("reading has panicked")))
+    });
+    all_read.map_err(Error::io("read", path))?;
+    Ok((size_bytes, Digest(hasher.finalize().into())))
 }
 
 /// Copies at most one byte more than `size_bytes_max`; gives the number of bytes and their digest.
@@ -188,12 +212,18 @@ pub(crate) fn copy(
     size_bytes_max: u64,
 ) -> io::Result<(u64, Digest)> {
     let mut limited = from.take(size_bytes_max.saturating_add(1));
+    let (size_bytes, hasher) = hash(&mut limited, to)?;
+    Ok((size_bytes, Digest(hasher.finalize().into())))
+}
+
+/// Copies everything; gives the number of bytes, and a hasher that has seen them.
+pub(crate) fn hash(from: &mut impl Read, to: &mut impl Write) -> io::Result<(u64, Sha256)> {
     let (mut hasher, mut size_bytes) = (Sha256::new(), 0);
     let mut chunk = vec![0; CHUNK_BYTES];
     loop {
-        let n = limited.read(&mut chunk)?;
+        let n = from.read(&mut chunk)?;
         let Some(read) = chunk.get(..n).filter(|read| !read.is_empty()) else {
-            return Ok((size_bytes, Digest(hasher.finalize().into())));
+            return Ok((size_bytes, hasher));
         };
         hasher.update(read);
         to.write_all(read)?;

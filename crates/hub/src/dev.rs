@@ -10,8 +10,10 @@ mod error;
 mod names;
 mod objects;
 mod pace;
+mod parts;
 mod refusal;
 mod routes;
+mod seats;
 mod serve;
 
 pub use access::new_token;
@@ -27,7 +29,7 @@ use std::{
     net::SocketAddr,
     path::PathBuf,
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -87,7 +89,7 @@ pub struct Limits {
     pub body_bytes_max: u64,
     /// Files larger than this are uploaded in parts of this size.
     pub part_bytes: u64,
-    /// Connections at a time.
+    /// Connections at a time; whoever comes then takes the place of one that asks for nothing.
     pub connections_max: usize,
     /// Connections at a time from one address.
     pub connections_per_address_max: u32,
@@ -118,7 +120,7 @@ impl Default for Limits {
             repos_per_owner_max: 1_000,
             files_max: 2_000,
             file_bytes_max: 64 << 30,
-            inline_bytes_max: 64 << 20,
+            inline_bytes_max: 8 << 20,
             commit_bytes_max: 2 << 30,
             body_bytes_max: 4 << 20,
             part_bytes: 256 << 20,
@@ -170,6 +172,11 @@ struct Counters {
     received_bytes: AtomicU64,
     sent_bytes: AtomicU64,
     commits: AtomicU64,
+}
+
+/// What a mutex guards, even if a thread has died with it: each change here is a whole one.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What all requests share.
@@ -258,7 +265,7 @@ impl DevHub {
     /// Removes bytes that no commit refers to and that are older than the grace period.
     pub fn collect_garbage(&self) -> Result<Collected, ServerError> {
         let hub = &self.hub;
-        hub.uploads.forget_older_than(hub.limits.grace);
+        hub.uploads.parts.forget_older_than(hub.limits.grace);
         hub.database.collect_garbage(&hub.objects, hub.limits.grace)
     }
 }

@@ -4,20 +4,19 @@ use super::{
     HubClient, Pinned,
     http::{self, Answer},
     patience::Failure,
+    writer::Writer,
 };
-use crate::{Error, FileEntry};
+use crate::{Error, FileEntry, content::hash};
 use protocol::Digest;
 use sha2::{Digest as _, Sha256};
 use std::{
     ffi::OsString,
     fs::{self, File, OpenOptions},
-    io::{self, Read, Write as _},
+    io::{self, Read},
     path::{Path, PathBuf},
     time::Instant,
 };
 
-/// Bytes that are read at a time.
-const PIECE_BYTES: usize = 1 << 20;
 /// What the name of a file ends with until it is whole.
 const INCOMPLETE: &str = ".incomplete";
 
@@ -118,23 +117,12 @@ impl HubClient {
             }
             partial.restart()?;
         }
-        let mut piece = vec![0; PIECE_BYTES];
-        loop {
-            let n = body.read(&mut piece).map_err(|error| http::broken(&error))?;
-            if n == 0 {
-                break;
-            }
-            if partial.size_bytes + n as u64 > size_bytes_max {
-                return Err(wanted.too_large(None).into());
-            }
-            partial.append(&piece[..n])?;
-            if !progress(partial.size_bytes) {
-                return Err(Error::Stopped.into());
-            }
-            if Instant::now() >= deadline {
-                return Err(wanted.too_slow().into());
-            }
-        }
+        let file = partial.file.try_clone().map_err(Error::io("write", &partial.path))?;
+        let writer = Writer::new(file);
+        let received = wanted.receive(&mut body, partial, &writer, (deadline, progress));
+        // First of all: what was not written may not count as received.
+        writer.end().map_err(Error::io("write", &partial.path))?;
+        received?;
         match size_bytes {
             Some(size_bytes) if partial.size_bytes < size_bytes => {
                 Err(http::broken(&io::ErrorKind::UnexpectedEof.into()))
@@ -157,6 +145,37 @@ impl Wanted<'_> {
         let size_bytes_max = self.size_bytes_max;
         let size_bytes = size_bytes.unwrap_or(size_bytes_max.saturating_add(1));
         Error::TooLarge { name: self.pinned.name(self.path), size_bytes, size_bytes_max }
+    }
+
+    /// Reads an answer to its end; what fails in writing is for the writer to say.
+    fn receive(
+        &self,
+        body: &mut impl Read,
+        partial: &mut Partial,
+        writer: &Writer,
+        (deadline, progress): (Instant, Progress<'_>),
+    ) -> Result<(), Failure> {
+        while let Some(mut piece) = writer.piece() {
+            let n = body.read(&mut piece).map_err(|error| http::broken(&error))?;
+            if n == 0 {
+                break;
+            }
+            if partial.size_bytes + n as u64 > self.size_bytes_max {
+                return Err(self.too_large(None).into());
+            }
+            partial.hasher.update(&piece[..n]);
+            partial.size_bytes += n as u64;
+            if !writer.write(piece, n) {
+                break;
+            }
+            if !progress(partial.size_bytes) {
+                return Err(Error::Stopped.into());
+            }
+            if Instant::now() >= deadline {
+                return Err(self.too_slow().into());
+            }
+        }
+        Ok(())
     }
 
     fn too_slow(&self) -> Error {
@@ -193,16 +212,9 @@ impl Partial {
             let source = io::ErrorKind::ResourceBusy.into();
             return Err(Error::Io { action: "write", path, source });
         }
-        let mut hasher = Sha256::new();
-        let size_bytes = io::copy(&mut file, &mut hasher).map_err(Error::io("read", &path))?;
+        let (size_bytes, hasher) =
+            hash(&mut file, &mut io::sink()).map_err(Error::io("read", &path))?;
         Ok(Self { path, file, size_bytes, hasher })
-    }
-
-    fn append(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        self.file.write_all(bytes).map_err(Error::io("write", &self.path))?;
-        self.hasher.update(bytes);
-        self.size_bytes += bytes.len() as u64;
-        Ok(())
     }
 
     /// Forgets what is there.

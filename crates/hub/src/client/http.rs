@@ -4,6 +4,7 @@ use super::{
     ClientOptions, Pinned,
     address::{self, Hosts},
     patience::{Failure, Patience},
+    send::Sender,
     wire,
 };
 use crate::{Error, content::is_plain_path};
@@ -34,6 +35,7 @@ const N_REDIRECTS_MAX: usize = 5;
 /// A connection to a hub.
 pub(super) struct Http {
     client: Client,
+    pub(super) sender: Sender,
     hosts: Hosts,
     endpoint: String,
     authorization: Option<HeaderValue>,
@@ -65,8 +67,9 @@ impl Http {
         // Whoever came first has chosen: another part of the program speaks TLS too.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let patience = options.patience;
+        let agent = concat!("agon/", env!("CARGO_PKG_VERSION"));
         let client = Client::builder()
-            .user_agent(concat!("agon/", env!("CARGO_PKG_VERSION")))
+            .user_agent(agent)
             .redirect(Policy::none())
             .no_proxy()
             .dns_resolver(Arc::new(hosts.resolver()))
@@ -74,7 +77,14 @@ impl Http {
             .timeout(patience.silence)
             .build();
         let client = client.map_err(|error| Error::Unavailable(error.to_string()))?;
-        Ok(Self { client, hosts, endpoint, authorization, patience })
+        let sender = reqwest::Client::builder()
+            .user_agent(agent)
+            .redirect(Policy::none())
+            .no_proxy()
+            .dns_resolver(Arc::new(hosts.resolver()))
+            .connect_timeout(patience.silence);
+        let sender = Sender::new(sender)?;
+        Ok(Self { client, sender, hosts, endpoint, authorization, patience })
     }
 
     pub(super) fn endpoint(&self) -> &str {
@@ -229,27 +239,6 @@ impl Http {
         Ok(Answer { first, size_bytes, body })
     }
 
-    /// Sends a body to an address that the hub named for it, and gives the tag of what arrived.
-    pub(super) fn put(
-        &self,
-        href: &str,
-        headers: Vec<(header::HeaderName, HeaderValue)>,
-        (body, n_bytes): (Body, u64),
-    ) -> Result<Option<String>, Failure> {
-        let url = self.target(href)?;
-        let mut request = Request::new(Method::PUT, url.clone());
-        *request.timeout_mut() = Some(self.patience.time_for(n_bytes));
-        *request.body_mut() = Some(body);
-        request.headers_mut().extend(headers.into_iter().map(|(name, value)| (Some(name), value)));
-        if let (true, Some(value)) = (self.hosts.is_hub(&url), &self.authorization) {
-            request.headers_mut().insert(header::AUTHORIZATION, value.clone());
-        }
-        let answer = self.client.execute(request).map_err(|error| unreachable(&error))?;
-        let answer = checked(answer)?;
-        let tag = answer.headers().get(header::ETAG).and_then(|tag| tag.to_str().ok());
-        Ok(tag.map(str::to_owned))
-    }
-
     /// Sends JSON to an address that the hub named for it.
     pub(super) fn post_to(&self, href: &str, body: &impl Serialize) -> Result<(), Error> {
         let body = json(body)?;
@@ -267,13 +256,18 @@ impl Http {
     }
 
     /// An address that the hub named, if we may go there.
-    fn target(&self, href: &str) -> Result<Url, Error> {
+    pub(super) fn target(&self, href: &str) -> Result<Url, Error> {
         let url = self.hosts.url("/")?.join(href);
         let url = url.map_err(|_| self.nonsense("", "names an address that is none"))?;
         match self.hosts.refusal(&url) {
             None => Ok(url),
             Some(reason) => Err(Error::Redirect { host: host_of(&url), reason }),
         }
+    }
+
+    /// What says who we are, which is for the hub alone.
+    pub(super) fn authorization_for(&self, url: &Url) -> Option<&HeaderValue> {
+        self.authorization.as_ref().filter(|_| self.hosts.is_hub(url))
     }
 
     /// Sends a request, and follows where it leads.
@@ -284,7 +278,7 @@ impl Http {
             *request.timeout_mut() = Some(ask.time.max(self.patience.silence));
             let headers = ask.headers.iter().cloned().map(|(name, value)| (Some(name), value));
             request.headers_mut().extend(headers);
-            if let (true, Some(value)) = (self.hosts.is_hub(&url), &self.authorization) {
+            if let Some(value) = self.authorization_for(&url) {
                 request.headers_mut().insert(header::AUTHORIZATION, value.clone());
             }
             *request.body_mut() = ask.body.map(|body| Body::from(body.to_vec()));
@@ -355,8 +349,16 @@ fn checked(mut answer: Response) -> Result<Response, Failure> {
     if status.is_success() {
         return Ok(answer);
     }
-    let asked = retry_after(answer.headers());
-    let said = said(&mut answer);
+    let mut bytes = Vec::new();
+    // Half of an explanation is better than none.
+    let _ = Read::take(&mut answer, FAULT_BYTES_MAX).read_to_end(&mut bytes);
+    Err(checked_fault(status, answer.headers(), &bytes))
+}
+
+/// Why an answer is none to go on with, and whether the next may be.
+pub(super) fn checked_fault(status: StatusCode, headers: &HeaderMap, bytes: &[u8]) -> Failure {
+    let asked = retry_after(headers);
+    let said = said(headers, bytes);
     let error = if matches!(status.as_u16(), 401 | 403) {
         Error::Denied { status: status.as_u16(), said }
     } else if status.is_server_error() || matches!(status.as_u16(), 408 | 425 | 429) {
@@ -365,20 +367,15 @@ fn checked(mut answer: Response) -> Result<Response, Failure> {
         Error::Refused { status: status.as_u16(), said }
     };
     let may_pass = error.is_transient();
-    Err(Failure { error, may_pass, asked })
+    Failure { error, may_pass, asked }
 }
 
 /// What the hub says that went wrong, made fit to be shown.
-fn said(answer: &mut Response) -> String {
-    let header = answer.headers().get("x-error-message").and_then(|text| text.to_str().ok());
+fn said(headers: &HeaderMap, bytes: &[u8]) -> String {
+    let header = headers.get("x-error-message").and_then(|text| text.to_str().ok());
     let text = match header {
         Some(text) => text.to_owned(),
-        None => {
-            let mut bytes = Vec::new();
-            // Half of an explanation is better than none.
-            let _ = Read::take(&mut *answer, FAULT_BYTES_MAX).read_to_end(&mut bytes);
-            serde_json::from_slice::<wire::Fault>(&bytes).unwrap_or_default().error
-        }
+        None => serde_json::from_slice::<wire::Fault>(bytes).unwrap_or_default().error,
     };
     let shown = text.chars().take(FAULT_CHARS_MAX);
     let shown: String = shown.map(|c| if is_plain(c) { c } else { ' ' }).collect();
@@ -423,7 +420,7 @@ fn host_of(url: &Url) -> String {
 }
 
 /// No answer came: the next try may have one.
-fn unreachable(error: &reqwest::Error) -> Failure {
+pub(super) fn unreachable(error: &reqwest::Error) -> Failure {
     let mut text = error.to_string();
     let mut cause = std::error::Error::source(error);
     while let Some(inner) = cause {

@@ -3,7 +3,7 @@
 use super::{
     HubClient, Listed, Pinned, Progress, RepoKind, SMALL_BYTES_MAX,
     http::{JSON, json},
-    patience::Failure,
+    send::Outgoing,
     wire,
 };
 use crate::{
@@ -14,20 +14,14 @@ use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use protocol::{Digest, Repo, Revision};
 use reqwest::{
     Method,
-    blocking::Body,
     header::{HeaderName, HeaderValue},
 };
 use sha2::{Digest as _, Sha256};
 use std::{
     collections::BTreeMap,
     fs::File,
-    io::{self, Read, Seek as _, SeekFrom},
+    io::Read as _,
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-        mpsc::RecvTimeoutError,
-    },
 };
 
 /// First bytes of a file by which a hub may tell what it is.
@@ -297,35 +291,8 @@ impl HubClient {
         (href, headers): (&str, &[(HeaderName, HeaderValue)]),
         progress: Progress<'_>,
     ) -> Result<Option<String>, Error> {
-        self.http.patiently(|| {
-            let file = File::open(&local.file).and_then(|mut file| {
-                file.seek(SeekFrom::Start(start))?;
-                Ok(file)
-            });
-            let file = file.map_err(Error::io("read", &local.file))?;
-            let sent = Arc::new(Sent::default());
-            let counted = Counted { file: file.take(n_bytes), sent: Arc::clone(&sent) };
-            let body = (Body::sized(counted, n_bytes), n_bytes);
-            // The body is read by a thread of the library: its count is looked at from another.
-            let answer = std::thread::scope(|scope| {
-                let (done, waiting) = std::sync::mpsc::channel::<()>();
-                let sent = &sent;
-                scope.spawn(move || {
-                    while waiting.recv_timeout(super::TICK) == Err(RecvTimeoutError::Timeout) {
-                        if !progress(sent.n_bytes.load(Ordering::Relaxed)) {
-                            sent.is_stopped.store(true, Ordering::Relaxed);
-                        }
-                    }
-                });
-                let answer = self.http.put(href, headers.to_vec(), body);
-                drop(done);
-                answer
-            });
-            if sent.is_stopped.load(Ordering::Relaxed) || !progress(n_bytes) {
-                return Err(Failure::from(Error::Stopped));
-            }
-            answer
-        })
+        let outgoing = Outgoing { path: &local.file, start, n_bytes };
+        self.http.patiently(|| self.http.put(href, headers, outgoing, progress))
     }
 
     /// Makes the revision.
@@ -377,28 +344,4 @@ impl HubClient {
 
 fn visibility(is_private: bool) -> &'static str {
     if is_private { "private" } else { "public" }
-}
-
-/// How much of a body was read, and whether no more should be.
-#[derive(Default)]
-struct Sent {
-    n_bytes: AtomicU64,
-    is_stopped: AtomicBool,
-}
-
-/// A part of a file that counts what was read of it.
-struct Counted {
-    file: io::Take<File>,
-    sent: Arc<Sent>,
-}
-
-impl Read for Counted {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.sent.is_stopped.load(Ordering::Relaxed) {
-            return Err(io::ErrorKind::ConnectionAborted.into());
-        }
-        let n = self.file.read(buffer)?;
-        self.sent.n_bytes.fetch_add(n as u64, Ordering::Relaxed);
-        Ok(n)
-    }
 }

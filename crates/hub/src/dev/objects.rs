@@ -12,9 +12,10 @@ use sha1::Sha1;
 use sha2::{Digest as _, Sha256};
 use std::{
     fs::{self, File},
-    io::{self, Read as _, Write as _},
-    os::unix::fs::PermissionsExt as _,
+    io,
+    os::unix::fs::{FileExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 use tempfile::{NamedTempFile, TempPath};
@@ -71,11 +72,23 @@ impl Objects {
     }
 
     /// A file to write into, gone again unless it is placed.
-    pub(super) fn receive(&self, size_bytes: u64) -> io::Result<Incoming> {
-        let mut sha1 = Sha1::new();
-        sha1.update(format!("blob {size_bytes}\0"));
-        let file = NamedTempFile::new_in(self.incoming())?;
-        Ok(Incoming { file, sha256: Sha256::new(), sha1, size_bytes, n_bytes: 0 })
+    pub(super) fn begin(&self) -> io::Result<Arc<NamedTempFile>> {
+        NamedTempFile::new_in(self.incoming()).map(Arc::new)
+    }
+
+    /// A file that comes from its first byte to its last.
+    pub(super) fn receive(&self, size_bytes: u64, git: Git) -> io::Result<Incoming> {
+        let sha1 = match git {
+            Git::Pointer => None,
+            Git::Blob => {
+                let mut sha1 = Sha1::new();
+                sha1.update(format!("blob {size_bytes}\0"));
+                Some(sha1)
+            }
+        };
+        let hashes = Hashes { sha256: Some(Sha256::new()), sha1 };
+        let file = self.begin()?;
+        Ok(Incoming { file, start: 0, size_bytes, n_bytes: 0, hashes, claim: None })
     }
 
     /// Gives a received file its name, durably. Whoever calls holds the database.
@@ -113,30 +126,47 @@ impl Objects {
         }
         Ok(collected)
     }
+}
 
-    /// Puts parts together into one received file, hashing on the way.
-    pub(super) fn assemble(&self, parts: &[&Path], size_bytes: u64) -> io::Result<Received> {
-        let mut incoming = self.receive(size_bytes)?;
-        let mut chunk = vec![0; CHUNK_BYTES];
-        for part in parts {
-            let mut file = File::open(part)?;
-            loop {
-                let n = file.read(&mut chunk)?;
-                let Some(bytes) = chunk.get(..n).filter(|bytes| !bytes.is_empty()) else { break };
-                incoming.write(bytes)?;
-            }
+/// What Git calls an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Git {
+    /// A blob of its bytes, which takes another pass over them.
+    Blob,
+    /// The pointer that stands for it: all that is ever asked of what is too large for a commit.
+    Pointer,
+}
+
+/// What is hashed while it comes.
+#[derive(Default)]
+pub(super) struct Hashes {
+    /// Of the file up to here; `None` where a part does not follow on what is there.
+    pub(super) sha256: Option<Sha256>,
+    /// For Git's name of a blob, where it is wanted.
+    pub(super) sha1: Option<Sha1>,
+}
+
+impl Hashes {
+    fn update(&mut self, bytes: &[u8]) {
+        if let Some(sha256) = &mut self.sha256 {
+            sha256.update(bytes);
         }
-        incoming.finish()
+        if let Some(sha1) = &mut self.sha1 {
+            sha1.update(bytes);
+        }
     }
 }
 
-/// A file on its way in.
+/// A file on its way in, or a part of one.
 pub(super) struct Incoming {
-    file: NamedTempFile,
-    sha256: Sha256,
-    sha1: Sha1,
-    size_bytes: u64,
-    n_bytes: u64,
+    pub(super) file: Arc<NamedTempFile>,
+    /// Offset of the first byte in the file.
+    pub(super) start: u64,
+    pub(super) size_bytes: u64,
+    pub(super) n_bytes: u64,
+    pub(super) hashes: Hashes,
+    /// What is given back when nothing is written any more.
+    pub(super) claim: Option<Box<dyn Send>>,
 }
 
 impl Incoming {
@@ -146,26 +176,62 @@ impl Incoming {
         if n_bytes > self.size_bytes {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "more bytes than announced"));
         }
+        let at = self.start.saturating_add(self.n_bytes);
+        self.file.as_file().write_all_at(bytes, at)?;
         self.n_bytes = n_bytes;
-        self.sha256.update(bytes);
-        self.sha1.update(bytes);
-        self.file.write_all(bytes)
+        self.hashes.update(bytes);
+        Ok(())
+    }
+
+    /// That all that was announced has come.
+    pub(super) fn check_whole(&self) -> io::Result<()> {
+        if self.n_bytes == self.size_bytes {
+            return Ok(());
+        }
+        Err(io::Error::new(io::ErrorKind::UnexpectedEof, "fewer bytes than announced"))
     }
 
     /// The whole file, on disk and read-only; an error if bytes are missing.
     pub(super) fn finish(self) -> io::Result<Received> {
-        if self.n_bytes != self.size_bytes {
-            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "fewer bytes than announced"));
-        }
-        self.file.as_file().set_permissions(fs::Permissions::from_mode(0o444))?;
-        self.file.as_file().sync_all()?;
-        Ok(Received {
-            file: self.file.into_temp_path(),
-            sha256: hex::encode(self.sha256.finalize()),
-            git: hex::encode(self.sha1.finalize()),
-            size_bytes: self.size_bytes,
-        })
+        self.check_whole()?;
+        let Self { file, size_bytes, hashes: Hashes { sha256, sha1 }, .. } = self;
+        let git = sha1.map(|sha1| hex::encode(sha1.finalize()));
+        keep(file, size_bytes, sha256.unwrap_or_default(), git)
     }
+}
+
+/// A file whose bytes are all there and hashed, on disk and read-only.
+fn keep(
+    file: Arc<NamedTempFile>,
+    size_bytes: u64,
+    sha256: Sha256,
+    git: Option<String>,
+) -> io::Result<Received> {
+    // Whoever writes or syncs holds another end of it, and is waited for before.
+    let file = Arc::into_inner(file).ok_or(io::ErrorKind::ResourceBusy)?;
+    file.as_file().set_permissions(fs::Permissions::from_mode(0o444))?;
+    file.as_file().sync_all()?;
+    let sha256 = hex::encode(sha256.finalize());
+    let git = git.unwrap_or_else(|| pointer(&sha256, size_bytes).0);
+    Ok(Received { file: file.into_temp_path(), sha256, git, size_bytes })
+}
+
+/// Finishes a file that came in parts, of which `sha256` knows the first `hashed_bytes` already.
+pub(super) fn finish_parts(
+    file: Arc<NamedTempFile>,
+    size_bytes: u64,
+    (mut sha256, mut hashed_bytes): (Sha256, u64),
+) -> io::Result<Received> {
+    let mut chunk = vec![0; CHUNK_BYTES];
+    while hashed_bytes < size_bytes {
+        let n = file.as_file().read_at(&mut chunk, hashed_bytes)?;
+        let Some(bytes) = chunk.get(..n).filter(|bytes| !bytes.is_empty()) else {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        };
+        sha256.update(bytes);
+        hashed_bytes = hashed_bytes.saturating_add(n as u64);
+    }
+    keep(file, size_bytes, sha256, None)
 }
 
 /// A whole file that has no name yet.

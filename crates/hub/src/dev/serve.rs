@@ -1,7 +1,12 @@
 //! Connections: how many, from whom, and how long they may take.
 
-use super::{Hub, pace::Connection, routes};
-use axum::Extension;
+use super::{
+    Hub,
+    pace::Connection,
+    routes,
+    seats::{Seat, Seats, at_work},
+};
+use axum::{Extension, middleware::from_fn_with_state};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
@@ -15,12 +20,14 @@ use std::{
 use tokio::{
     net::{TcpListener, TcpStream},
     runtime::Runtime,
-    sync::{Semaphore, watch},
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
     time::{sleep, timeout},
 };
 
 /// Most bytes of the head of a request.
 const HEAD_BYTES_MAX: usize = 32 << 10;
+/// Most bytes that are read from a connection at a time.
+const READ_BYTES_MAX: usize = 128 << 10;
 /// Most headers of a request.
 const HEADERS_MAX: usize = 64;
 /// How long to wait when the system has no room for another connection.
@@ -62,6 +69,7 @@ impl Server {
 async fn accept(listener: TcpListener, hub: Arc<Hub>, mut stopped: watch::Receiver<bool>) {
     let permits = Arc::new(Semaphore::new(hub.limits.connections_max));
     let callers = Arc::new(Mutex::new(HashMap::<IpAddr, u32>::new()));
+    let seats = Arc::new(Seats::default());
     let router = routes::router(Arc::clone(&hub));
     loop {
         let accepted = tokio::select! {
@@ -73,16 +81,32 @@ async fn accept(listener: TcpListener, hub: Arc<Hub>, mut stopped: watch::Receiv
             continue;
         };
         // Whoever is too many is hung up on.
-        let Ok(permit) = Arc::clone(&permits).try_acquire_owned() else { continue };
         let per_address_max = hub.limits.connections_per_address_max;
         let Some(place) = Place::take(&callers, peer.ip(), per_address_max) else { continue };
+        let Some(permit) = room(&permits, &seats).await else { continue };
+        let seat = Seat::take(&seats);
         let router = router.clone().layer(Extension(Peer(peer.ip())));
+        let router = router.layer(from_fn_with_state(Arc::clone(&seat), at_work));
         let (hub, stopped) = (Arc::clone(&hub), stopped.clone());
         tokio::spawn(async move {
-            converse(stream, router, &hub, stopped).await;
+            tokio::select! {
+                () = converse(stream, router, &hub, stopped) => {}
+                () = seat.told_to_leave() => {}
+            }
             drop((place, permit));
         });
     }
+}
+
+/// Room for a connection, if need be that of one that asks for nothing.
+async fn room(permits: &Arc<Semaphore>, seats: &Seats) -> Option<OwnedSemaphorePermit> {
+    if let Ok(permit) = Arc::clone(permits).try_acquire_owned() {
+        return Some(permit);
+    }
+    if !seats.free_one() {
+        return None;
+    }
+    timeout(BREATH, Arc::clone(permits).acquire_owned()).await.ok()?.ok()
 }
 
 /// Serves one connection to its end.
@@ -99,7 +123,8 @@ async fn converse(
     builder
         .timer(TokioTimer::new())
         .header_read_timeout(hub.limits.head_patience)
-        .max_buf_size(HEAD_BYTES_MAX)
+        .max_header_size(HEAD_BYTES_MAX)
+        .max_buf_size(READ_BYTES_MAX)
         .max_headers(HEADERS_MAX);
     let connection = builder.serve_connection(io, TowerToHyperService::new(router));
     let mut connection = std::pin::pin!(connection);

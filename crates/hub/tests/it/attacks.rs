@@ -161,6 +161,7 @@ fn attack_slow_heads_bodies_and_readers_are_let_go() {
         head_patience: Duration::from_millis(300),
         patience: Duration::from_millis(300),
         bytes_per_second_min: 1_000_000,
+        inline_bytes_max: 32 << 20,
         ..Limits::default()
     };
     let desk = Desk::with(limits);
@@ -262,6 +263,34 @@ fn attack_connections_of_one_address_have_an_end() {
     });
     assert!(hung_up.count() >= 4);
     drop(kept);
+}
+
+#[test]
+fn attack_connections_that_ask_for_nothing_make_room_for_others() {
+    let desk = Desk::with(Limits { connections_max: 8, ..Limits::default() });
+    desk.create("tiny");
+    let slow = |_| {
+        let mut stream = desk.connect();
+        stream.write_all(b"GET / HTTP/1.1\r\nhost: x\r\nx: ").unwrap();
+        stream
+    };
+    let mut kept: Vec<_> = (0..20).map(slow).collect();
+    // An answer takes its place with it, and gives it back at its end.
+    for _ in 0..10 {
+        let mut stream = desk.connect();
+        stream.write_all(b"GET /api/models HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+        let mut answer = [0; 15];
+        stream.read_exact(&mut answer).unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 200 OK");
+        kept.push(stream);
+    }
+    let first = &mut kept[0];
+    first.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    let is_hung_up_on = match first.read(&mut [0; 1]) {
+        Ok(n) => n == 0,
+        Err(error) => error.kind() == std::io::ErrorKind::ConnectionReset,
+    };
+    assert!(is_hung_up_on, "whoever waited longest had to go");
 }
 
 #[test]

@@ -158,7 +158,7 @@ fn datasets_have_addresses_of_their_own() {
 #[test]
 fn a_file_that_is_being_read_survives_its_deletion() {
     let grace = std::time::Duration::ZERO;
-    let desk = Desk::with(Limits { grace, ..Limits::default() });
+    let desk = Desk::with(Limits { grace, inline_bytes_max: 32 << 20, ..Limits::default() });
     desk.create("tiny");
     let bytes = noise(3, 20_000_000);
     desk.commit("ann/tiny", &[file("model.safetensors", &bytes)]);

@@ -5,6 +5,7 @@ use super::{
 };
 use crate::dev::{
     database::{Change, NewCommit, Object, Repo, Rules},
+    objects::Git,
     pace::Paced,
     refusal::Refusal,
 };
@@ -264,7 +265,7 @@ fn keep(hub: &Hub, repo: &Repo, content: &str) -> Result<Object, Refusal> {
         let max = hub.limits.inline_bytes_max;
         return Err(Refusal::too_large(format!("a file inside a commit may have {max} bytes")));
     }
-    let mut incoming = hub.objects.receive(size_bytes)?;
+    let mut incoming = hub.objects.receive(size_bytes, Git::Blob)?;
     for chunk in content.as_bytes().chunks(CHUNK_CHARS) {
         let bytes = STANDARD.decode(chunk).map_err(|_| wrong())?;
         incoming.write(&bytes).map_err(|error| match error.kind() {

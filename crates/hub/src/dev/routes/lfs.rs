@@ -6,8 +6,10 @@ use super::{
 };
 use crate::dev::{
     database::{Repo, no_room},
-    objects::Received,
+    lock,
+    objects::{Git, Incoming, Received},
     pace::Paced,
+    parts::{Parts, Piece, tag},
 };
 use axum::{
     body::{Body, Bytes},
@@ -18,25 +20,23 @@ use axum::{
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::HashMap,
     io,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
-    time::Duration,
+    sync::{Arc, Mutex, atomic::Ordering},
 };
 
 /// Most objects of a batch.
 const BATCH_MAX: usize = 1_000;
-/// Bytes that are written to disk at a time.
+/// Bytes that are hashed and written to disk at a time.
 const WRITE_BYTES: usize = 1 << 20;
-/// Uploads in parts that an owner may have begun.
-const PARTED_PER_OWNER_MAX: usize = 64;
+/// Bytes after which the system is told to bring to disk what was written.
+const SYNC_BYTES: u64 = 64 << 20;
 
 /// What is on its way in.
 #[derive(Default)]
 pub(in crate::dev) struct Uploads {
     active: Mutex<HashMap<String, Load>>,
-    /// By repo and object: the parts that are there.
-    parted: Mutex<HashMap<(i64, String), Parted>>,
+    pub(in crate::dev) parts: Parts,
 }
 
 /// What an owner is sending.
@@ -44,23 +44,6 @@ pub(in crate::dev) struct Uploads {
 struct Load {
     n: u32,
     bytes: u64,
-}
-
-/// An upload in parts.
-struct Parted {
-    owner: String,
-    begun: i64,
-    parts: BTreeMap<u32, Received>,
-}
-
-impl Parted {
-    fn size_bytes(&self) -> u64 {
-        self.parts.values().fold(0, |sum, part| sum.saturating_add(part.size_bytes))
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Uploads {
@@ -73,10 +56,7 @@ impl Uploads {
     ) -> Result<Reservation, Refusal> {
         let name = owner.to_owned();
         let used = blocking(hub, move |hub| hub.database.used_bytes(&name)).await?;
-        let parted = lock(&self.parted);
-        let waiting = parted.values().filter(|upload| upload.owner == owner);
-        let waiting = waiting.fold(0_u64, |sum, upload| sum.saturating_add(upload.size_bytes()));
-        drop(parted);
+        let waiting = self.parts.waiting_bytes(owner);
         let mut active = lock(&self.active);
         let load = active.entry(owner.to_owned()).or_default();
         if load.n >= hub.limits.uploads_per_owner_max {
@@ -90,12 +70,6 @@ impl Uploads {
         load.n += 1;
         load.bytes = load.bytes.saturating_add(bytes);
         Ok(Reservation { hub: Arc::clone(hub), owner: owner.to_owned(), bytes })
-    }
-
-    /// Drops parts whose upload began long ago and was never completed.
-    pub(in crate::dev) fn forget_older_than(&self, age: Duration) {
-        let old = clock::now().saturating_sub(i64::try_from(age.as_secs()).unwrap_or(i64::MAX));
-        lock(&self.parted).retain(|_, upload| upload.begun > old);
     }
 }
 
@@ -301,50 +275,57 @@ impl Link {
     }
 }
 
-/// Takes a body of exactly `size_bytes` to disk.
-async fn receive(
-    hub: &Arc<Hub>,
-    asked: &Asked,
-    body: Body,
-    size_bytes: u64,
-) -> Result<Received, Refusal> {
+/// Refuses a body of another size before anything of it is read.
+fn check_announced(asked: &Asked, size_bytes: u64) -> Result<(), Refusal> {
     let announced = asked.headers.get(header::CONTENT_LENGTH);
     let announced = announced.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     if announced.is_some_and(|length| length != size_bytes) {
         return Err(Refusal::bad("the body has another size than was announced"));
     }
-    let mut body = Paced::new(body, &hub.limits, size_bytes);
-    let mut incoming = blocking(hub, move |hub| Ok(hub.objects.receive(size_bytes)?)).await?;
-    let mut is_over = false;
-    while !is_over {
-        let mut chunks: Vec<Bytes> = Vec::new();
-        let mut n_bytes = 0;
-        while n_bytes < WRITE_BYTES && !is_over {
-            match body.next().await? {
-                Some(bytes) => {
-                    n_bytes += bytes.len();
-                    chunks.push(bytes);
-                }
-                None => is_over = true,
-            }
-        }
-        incoming = blocking(hub, move |hub| {
+    Ok(())
+}
+
+/// Takes a body to disk.
+async fn receive(hub: &Arc<Hub>, body: Body, mut incoming: Incoming) -> Result<Incoming, Refusal> {
+    let mut body = Paced::new(body, &hub.limits, incoming.size_bytes);
+    let mut chunks: Vec<Bytes> = Vec::new();
+    let (mut synced_bytes, mut syncing) = (0, tokio::spawn(async { Ok(()) }));
+    loop {
+        let write = move |hub: &Hub| {
             for chunk in &chunks {
                 incoming.write(chunk)?;
                 let n = chunk.len() as u64;
                 hub.counters.received_bytes.fetch_add(n, Ordering::Relaxed);
             }
             Ok(incoming)
-        })
-        .await?;
+        };
+        // While these are hashed and written, the next ones come.
+        let (next, written) = tokio::join!(some_chunks(&mut body), blocking(hub, write));
+        (chunks, incoming) = (next?, written?);
+        if chunks.is_empty() {
+            break;
+        }
+        // Else the disk would have nothing to do until the end, and all of it then.
+        if incoming.n_bytes.saturating_sub(synced_bytes) >= SYNC_BYTES {
+            synced_bytes = incoming.n_bytes;
+            let file = incoming.file.as_file().try_clone()?;
+            syncing.await.map_err(|_| Refusal::broken())??;
+            syncing = tokio::task::spawn_blocking(move || file.sync_data());
+        }
     }
-    blocking(hub, move |_| {
-        incoming.finish().map_err(|error| match error.kind() {
-            io::ErrorKind::UnexpectedEof => Refusal::bad("the body is shorter than announced"),
-            _ => error.into(),
-        })
-    })
-    .await
+    syncing.await.map_err(|_| Refusal::broken())??;
+    Ok(incoming)
+}
+
+/// The next bytes of a body, enough of them to be worth writing; none at its end.
+async fn some_chunks(body: &mut Paced) -> Result<Vec<Bytes>, Refusal> {
+    let (mut chunks, mut n_bytes) = (Vec::new(), 0);
+    while n_bytes < WRITE_BYTES {
+        let Some(bytes) = body.next().await? else { break };
+        n_bytes += bytes.len();
+        chunks.push(bytes);
+    }
+    Ok(chunks)
 }
 
 /// Enters a received object, if its bytes are what its name says.
@@ -366,7 +347,19 @@ pub(super) async fn upload(
     let _permit = hub.upload_permits.try_acquire().map_err(|_| Refusal::busy(5))?;
     let (repo, link) = blocking(&hub, move |hub| Ok((link.repo(hub)?, link))).await?;
     let reservation = hub.uploads.reserve(&hub, &repo.owner, link.size).await?;
-    let received = receive(&hub, &asked, body, link.size).await?;
+    check_announced(&asked, link.size)?;
+    // What is too large for a commit is never asked for by Git's name of its bytes.
+    let is_large = link.size > hub.limits.inline_bytes_max;
+    let git = if is_large { Git::Pointer } else { Git::Blob };
+    let incoming = blocking(&hub, move |hub| Ok(hub.objects.receive(link.size, git)?)).await?;
+    let incoming = receive(&hub, body, incoming).await?;
+    let received = blocking(&hub, move |_| {
+        incoming.finish().map_err(|error| match error.kind() {
+            io::ErrorKind::UnexpectedEof => Refusal::bad("the body is shorter than announced"),
+            _ => error.into(),
+        })
+    })
+    .await?;
     blocking(&hub, move |hub| admit(hub, &repo, received, &link.oid)).await?;
     drop(reservation);
     Ok(StatusCode::OK.into_response())
@@ -379,25 +372,21 @@ pub(super) async fn upload_part(
     body: Body,
 ) -> Answer {
     let link = Link::check(&hub, (&repo, &oid, Some(&part)), &asked.query)?;
-    let Some((number, size)) = link.part else { return Err(Refusal::broken()) };
+    let Some((number, size_bytes)) = link.part else { return Err(Refusal::broken()) };
     let _permit = hub.upload_permits.try_acquire().map_err(|_| Refusal::busy(5))?;
     let (repo, link) = blocking(&hub, move |hub| Ok((link.repo(hub)?, link))).await?;
-    let reservation = hub.uploads.reserve(&hub, &repo.owner, size).await?;
-    let received = receive(&hub, &asked, body, size).await?;
-    let etag = format!("\"{}\"", received.sha256);
-    let mut parted = lock(&hub.uploads.parted);
+    let reservation = hub.uploads.reserve(&hub, &repo.owner, size_bytes).await?;
+    check_announced(&asked, size_bytes)?;
+    let start = u64::from(number.saturating_sub(1)).saturating_mul(hub.limits.part_bytes);
+    let piece = Piece { number, start, size_bytes };
     let key = (repo.id, link.oid);
-    let n = parted.values().filter(|upload| upload.owner == repo.owner).count();
-    if n >= PARTED_PER_OWNER_MAX && !parted.contains_key(&key) {
-        return Err(Refusal::busy(60));
-    }
-    let upload = parted.entry(key).or_insert_with(|| Parted {
-        owner: repo.owner.clone(),
-        begun: clock::now(),
-        parts: BTreeMap::new(),
-    });
-    upload.parts.insert(number, received);
-    drop((parted, reservation));
+    let (shared, begun) = (Arc::clone(&hub), key.clone());
+    let begin = move |_: &Hub| Parts::begin(&shared, &begun, &repo.owner, piece);
+    let incoming = blocking(&hub, begin).await?;
+    let incoming = receive(&hub, body, incoming).await?;
+    hub.uploads.parts.end(&key, number, incoming)?;
+    drop(reservation);
+    let etag = format!("\"{}\"", tag(number));
     Ok(([(header::ETAG, etag)], StatusCode::OK).into_response())
 }
 
@@ -423,25 +412,11 @@ pub(super) async fn complete(
     let link = Link::check(&hub, (&repo, &oid, None), &asked.query)?;
     let completion: Completion = json_body(&hub, body).await?;
     let _permit = hub.upload_permits.try_acquire().map_err(|_| Refusal::busy(5))?;
-    let missing = || Refusal::bad("the parts are not those that were sent");
-    let upload = lock(&hub.uploads.parted).remove(&(link.repo, oid)).ok_or_else(missing)?;
-    let are_all = completion.parts.len() == upload.parts.len()
-        && completion.parts.iter().zip(&upload.parts).zip(1..).all(|((sent, part), number)| {
-            let (there, received) = part;
-            sent.part_number == number
-                && *there == number
-                && sent.etag.trim_matches('"') == received.sha256
-        });
-    if !are_all || upload.size_bytes() != link.size {
-        let key = (link.repo, link.oid);
-        lock(&hub.uploads.parted).entry(key).or_insert(upload);
-        return Err(missing());
-    }
+    let parts = completion.parts.into_iter().map(|part| (part.part_number, part.etag));
+    let parts: Vec<_> = parts.collect();
     blocking(&hub, move |hub| {
         let repo = link.repo(hub)?;
-        let parts: Vec<&std::path::Path> =
-            upload.parts.values().map(|part| part.file.as_ref()).collect();
-        let received = hub.objects.assemble(&parts, link.size)?;
+        let received = hub.uploads.parts.complete(&(link.repo, oid), &parts, link.size)?;
         admit(hub, &repo, received, &link.oid)
     })
     .await?;

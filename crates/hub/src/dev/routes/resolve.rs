@@ -164,8 +164,9 @@ fn read(
             }
             let work = move || -> io::Result<(File, Vec<u8>)> {
                 file.seek(SeekFrom::Start(start))?;
-                let mut bytes = Vec::new();
-                (&mut file).take(left.min(CHUNK_BYTES)).read_to_end(&mut bytes)?;
+                let n = left.min(CHUNK_BYTES);
+                let mut bytes = Vec::with_capacity(usize::try_from(n).unwrap_or_default());
+                (&mut file).take(n).read_to_end(&mut bytes)?;
                 Ok((file, bytes))
             };
             let (file, bytes) =

@@ -1,0 +1,67 @@
+//! A file that a thread of its own writes, so that bytes are received and hashed meanwhile.
+
+use std::{
+    fs::File,
+    io::{self, Write as _},
+    sync::mpsc::{Receiver, SyncSender, sync_channel},
+    thread::JoinHandle,
+};
+
+/// Bytes that are written at a time, at most.
+const PIECE_BYTES: usize = 1 << 19;
+/// Pieces that wait to be written, at most.
+const N_PIECES: usize = 16;
+/// Bytes after which the system is told to bring to disk what was written: else the disk would
+/// have nothing to do until the end, and all of it then.
+const SYNC_BYTES: usize = 32 << 20;
+
+/// A file that is being written.
+pub(super) struct Writer {
+    filled: SyncSender<(Vec<u8>, usize)>,
+    empty: Receiver<Vec<u8>>,
+    thread: JoinHandle<io::Result<()>>,
+}
+
+impl Writer {
+    /// Begins to write where the file stands.
+    pub(super) fn new(mut file: File) -> Self {
+        let (filled, to_write) = sync_channel::<(Vec<u8>, usize)>(N_PIECES);
+        let (written, empty) = sync_channel(N_PIECES);
+        for _ in 0..N_PIECES {
+            // There is room for all of them, and nobody has gone yet.
+            let _ = written.send(vec![0; PIECE_BYTES]);
+        }
+        let thread = std::thread::spawn(move || {
+            let mut unsynced = 0;
+            for (piece, n) in to_write {
+                file.write_all(piece.get(..n).unwrap_or(&piece))?;
+                unsynced += n;
+                if unsynced >= SYNC_BYTES {
+                    file.sync_data()?;
+                    unsynced = 0;
+                }
+                // Whoever wants no more pieces has gone.
+                let _ = written.send(piece);
+            }
+            Ok(())
+        });
+        Self { filled, empty, thread }
+    }
+
+    /// A piece to fill, as soon as there is one; `None` if writing has failed.
+    pub(super) fn piece(&self) -> Option<Vec<u8>> {
+        self.empty.recv().ok()
+    }
+
+    /// Has the first `n` bytes of a piece written; `false` if writing has failed.
+    pub(super) fn write(&self, piece: Vec<u8>, n: usize) -> bool {
+        self.filled.send((piece, n)).is_ok()
+    }
+
+    /// Waits until everything is written, and says what failed.
+    pub(super) fn end(self) -> io::Result<()> {
+        let Self { filled, empty, thread } = self;
+        drop((filled, empty));
+        thread.join().unwrap_or_else(|_| Err(io::Error::other("the writer has panicked")))
+    }
+}
