@@ -90,6 +90,68 @@ fn a_large_file_in_parts_is_put_together() {
 }
 
 #[test]
+fn parts_in_any_order_and_sent_again_after_breaking_off_are_put_together() {
+    let desk = Desk::with(Limits { part_bytes: 100_000, ..Limits::default() });
+    desk.create("tiny");
+    let bytes = noise(10, 250_001);
+    let oid = sha256(&bytes);
+    let object = desk.batch("ann/tiny", ANN, &oid, 250_001);
+    let upload = &object["actions"]["upload"];
+    let url = |number: usize| upload["header"][number.to_string()].as_str().unwrap();
+    let complete = || {
+        let parts = [1, 2, 3].map(|n| json!({ "partNumber": n, "etag": format!("part-{n}") }));
+        let body = json!({ "oid": oid, "parts": parts });
+        desk.post(upload["href"].as_str().unwrap(), "", &body).status().as_u16()
+    };
+    let parts: Vec<&[u8]> = bytes.chunks(100_000).collect();
+    assert_eq!(desk.put(url(3), parts[2]).status(), 200);
+    assert_eq!(desk.put(url(1), parts[0]).status(), 200);
+    let path = url(2).strip_prefix(&desk.hub.url()).unwrap();
+    let head = format!("PUT {path} HTTP/1.1\r\nhost: hub\r\ncontent-length: 100000\r\n\r\n");
+    let mut stream = desk.connect();
+    stream.write_all(head.as_bytes()).unwrap();
+    stream.write_all(&[7; 60_000]).unwrap();
+    // While it comes, nobody else may write to its place; what broke off is no part.
+    let sent = || desk.put(url(2), parts[1]).status().as_u16();
+    let is_busy = (0..500).any(|_| {
+        std::thread::sleep(Duration::from_millis(10));
+        sent() == 429
+    });
+    assert!(is_busy, "two wrote to one place");
+    drop(stream);
+    assert_eq!(complete(), 400);
+    let is_there = (0..500).any(|_| {
+        std::thread::sleep(Duration::from_millis(10));
+        sent() == 200
+    });
+    assert!(is_there, "a part that broke off cannot be sent again");
+    assert_eq!(complete(), 200);
+    assert_eq!(desk.files(), (1, 0));
+    desk.commit("ann/tiny", &[large_file("model.safetensors", &bytes)]);
+    let found = desk.get("/ann/tiny/resolve/main/model.safetensors", "");
+    assert_eq!(found.bytes().unwrap(), bytes);
+}
+
+#[test]
+fn parts_of_other_bytes_are_no_object() {
+    let desk = Desk::with(Limits { part_bytes: 100_000, ..Limits::default() });
+    desk.create("tiny");
+    let bytes = noise(11, 150_000);
+    let oid = sha256(&bytes);
+    let object = desk.batch("ann/tiny", ANN, &oid, 150_000);
+    let upload = &object["actions"]["upload"];
+    let url = |number: usize| upload["header"][number.to_string()].as_str().unwrap();
+    // The first part comes as it should be, is hashed, and is replaced by another.
+    for (number, part) in [(1, &bytes[..100_000]), (2, &bytes[100_000..]), (1, &[1; 100_000][..])] {
+        assert_eq!(desk.put(url(number), part).status(), 200);
+    }
+    let parts = [1, 2].map(|n| json!({ "partNumber": n, "etag": format!("part-{n}") }));
+    let body = json!({ "oid": oid, "parts": parts });
+    assert_eq!(desk.post(upload["href"].as_str().unwrap(), "", &body).status(), 400);
+    assert_eq!(desk.files(), (0, 0));
+}
+
+#[test]
 fn an_upload_that_breaks_off_leaves_nothing_and_can_be_sent_again() {
     let desk = Desk::new();
     desk.create("tiny");
