@@ -14,6 +14,7 @@ use dataset::Batch;
 use protocol::{Competition, Outcome, Reason};
 use rustix::process::{Pid, Signal, kill_process_group};
 use std::{
+    borrow::Cow,
     collections::BTreeSet,
     io::{BufReader, Read, Write as _},
     os::unix::process::{CommandExt as _, ExitStatusExt as _},
@@ -100,7 +101,7 @@ impl ProcessEvaluate {
         &self,
         dir: &Path,
         limits: Limits,
-        request: &Request,
+        request: &Request<'_>,
         progress: &(dyn Fn(usize) + Sync),
     ) -> anyhow::Result<Message> {
         let mut child = self.spawn(dir, limits).context("cannot start an evaluator")?;
@@ -185,7 +186,7 @@ impl Evaluate for ProcessEvaluate {
         dir: &Path,
         competition: &Competition,
     ) -> anyhow::Result<Result<Inspected, Reason>> {
-        let request = Request::Inspect { competition: competition.clone() };
+        let request = Request::Inspect { competition: Cow::Borrowed(competition) };
         match self.ask(dir, Limits::of(competition), &request, &|_| {})? {
             Message::Inspected(verdict) => Ok(verdict.map_err(|reason| told(&reason))),
             other => Err(unexpected(&other)),
@@ -200,8 +201,8 @@ impl Evaluate for ProcessEvaluate {
         progress: &(dyn Fn(usize) + Sync),
     ) -> anyhow::Result<Outcome> {
         let request = Request::Evaluate {
-            competition: competition.clone(),
-            batches: batches.to_vec(),
+            competition: Cow::Borrowed(competition),
+            batches: Cow::Borrowed(batches),
             n_threads: self.n_threads,
         };
         match self.ask(dir, Limits::of(competition), &request, progress)? {

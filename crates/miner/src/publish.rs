@@ -3,7 +3,7 @@
 use anyhow::Context as _;
 use chain::{Call, CallId, Chain, Keypair};
 use hub::Hub;
-use protocol::{AccountId, Commitment, Competition, NetUid, Reason, Repo, Revision, content};
+use protocol::{AccountId, Commitment, Competition, NetUid, Reason, Repo, Revision};
 use std::{path::Path, sync::Arc};
 
 /// What a validator would say of the model in a directory: a reason to refuse it, or `None`.
@@ -51,10 +51,7 @@ impl Publisher {
             return Ok(Err(reason));
         }
         let commitment = self.upload(dir)?;
-        let text = commitment.to_text()?;
-        let call = self.commit(&text)?;
-        let Commitment { repo, revision, .. } = commitment;
-        Ok(Ok(Published { repo, revision, commitment: text, call, perplexity: None }))
+        Ok(Ok(self.announce(commitment)?))
     }
 
     /// Publishes the model in `dir` on the hub; gives what to commit to.
@@ -62,6 +59,14 @@ impl Publisher {
         let published = self.hub.publish(&self.repo, dir);
         let revision = published.with_context(|| format!("cannot publish `{}`", self.repo))?;
         commitment_to(&*self.hub, &self.repo, &revision, self.keypair.public(), &self.competition)
+    }
+
+    /// Submits a commitment to what is on the hub.
+    pub fn announce(&self, commitment: Commitment) -> anyhow::Result<Published> {
+        let text = commitment.to_text()?;
+        let call = self.commit(&text)?;
+        let Commitment { repo, revision, .. } = commitment;
+        Ok(Published { repo, revision, commitment: text, call, perplexity: None })
     }
 
     /// Submits the text of a commitment; also used again when the chain asked to wait.
@@ -84,10 +89,5 @@ pub fn commitment_to(
     let files = hub.list(repo, revision).with_context(|| format!("cannot list `{repo}`"))?;
     let files = files.with_context(|| format!("`{repo}@{revision}` is not on the hub"))?;
     let root = hub::intake::file_root(&files);
-    Ok(Commitment {
-        repo: repo.clone(),
-        revision: revision.clone(),
-        secure_hash: content::bound_hash(&root, &hotkey, competition.id),
-        competition: competition.id,
-    })
+    Ok(Commitment::bound(repo, revision, &root, &hotkey, competition.id))
 }

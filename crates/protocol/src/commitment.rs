@@ -3,7 +3,10 @@
 //! The reference's format, `namespace:name:commit:secure_hash:competition_id`. The fourth field
 //! holds [`crate::content::bound_hash`].
 
-use crate::{CompetitionId, Error, Reason, ReasonCode, Repo, Revision, content::ContentHash};
+use crate::{
+    AccountId, CompetitionId, Digest, Error, Reason, ReasonCode, Repo, Revision,
+    content::{self, ContentHash},
+};
 
 /// Most bytes of a commitment; the chain stores no more.
 pub const COMMITMENT_BYTES_MAX: usize = 128;
@@ -25,6 +28,22 @@ pub struct Commitment {
 }
 
 impl Commitment {
+    /// The commitment of `hotkey` to the files of a root.
+    pub fn bound(
+        repo: &Repo,
+        revision: &Revision,
+        file_root: &Digest,
+        hotkey: &AccountId,
+        competition: CompetitionId,
+    ) -> Self {
+        Self {
+            repo: repo.clone(),
+            revision: revision.clone(),
+            secure_hash: content::bound_hash(file_root, hotkey, competition),
+            competition,
+        }
+    }
+
     /// The text for the chain; refuses what [`Commitment::parse`] would not read back.
     pub fn to_text(&self) -> Result<String, Error> {
         let Self { repo, revision, secure_hash, competition } = self;

@@ -10,6 +10,7 @@ use crate::{
     plug::{self, Examined},
     terminal::{self, print_json},
 };
+use anyhow::Context as _;
 use engine::Inspection;
 use hub::{
     FileEntry,
@@ -111,9 +112,13 @@ pub fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     Ok(if is_refused { ExitCode::from(REFUSED) } else { ExitCode::SUCCESS })
 }
 
-/// Why a validator would refuse the model in `dir` before evaluating it.
-pub fn verdict(dir: &Path, competition: &Competition) -> anyhow::Result<Option<Reason>> {
-    Ok(Report::new(dir, competition)?.reasons.into_iter().next())
+/// The root of the files in `dir`, or why a validator would refuse the model before evaluating it.
+pub fn verdict(dir: &Path, competition: &Competition) -> anyhow::Result<Result<Digest, Reason>> {
+    let Report { reasons, file_root, .. } = Report::new(dir, competition)?;
+    match reasons.into_iter().next() {
+        Some(reason) => Ok(Err(reason)),
+        None => file_root.map(Ok).context("an admitted model has a root"),
+    }
 }
 
 impl Report {

@@ -51,7 +51,7 @@ fn serve(dir: &Path, memory_bytes_max: u64) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn answer(dir: &Path, request: Request, memory_bytes_max: u64) -> anyhow::Result<Message> {
+fn answer(dir: &Path, request: Request<'_>, memory_bytes_max: u64) -> anyhow::Result<Message> {
     Ok(match request {
         Request::Inspect { competition } => Message::Inspected(plug::check(dir, &competition)?),
         Request::Evaluate { competition, batches, n_threads } => {

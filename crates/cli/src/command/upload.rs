@@ -15,7 +15,6 @@ use indicatif::HumanBytes;
 use protocol::{Repo, Revision};
 use serde::Serialize;
 use std::{
-    path::Path,
     process::ExitCode,
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
     time::Instant,
@@ -42,9 +41,12 @@ pub fn run(args: &UploadArgs) -> anyhow::Result<ExitCode> {
     let (kind, client) = (kind(&args.hub), client(args.hub.hub.as_deref())?);
     let stop = terminal::stop_on_signal()?;
     let started = Instant::now();
-    let upload =
-        Shown { kind, is_private: args.private, message: &args.message, ..Shown::new(&repo) };
-    let (revision, sent_bytes) = upload.run(&client, &args.dir, &stop)?;
+    let upload = Upload {
+        is_private: args.private,
+        message: &args.message,
+        ..Upload::new(kind, &repo, &args.dir)
+    };
+    let (revision, sent_bytes) = shown(&client, upload, &stop)?;
     let before = if kind == RepoKind::Dataset { "datasets/" } else { "" };
     let report = Report {
         url: format!("{}/{before}{repo}/tree/{revision}", client.endpoint()),
@@ -65,48 +67,26 @@ pub fn run(args: &UploadArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// An upload that shows how far it is.
-pub struct Shown<'a> {
-    /// What the repo holds.
-    pub kind: RepoKind,
-    /// Its name.
-    pub repo: &'a Repo,
-    /// Whether it is private if it is made.
-    pub is_private: bool,
-    /// First line of the commit.
-    pub message: &'a str,
-}
-
-impl<'a> Shown<'a> {
-    /// A public model.
-    pub fn new(repo: &'a Repo) -> Self {
-        Self { kind: RepoKind::Model, repo, is_private: false, message: "Upload with agon" }
+/// Uploads and shows how far it is, unless `stop` is raised; gives the revision and the bytes that
+/// were sent.
+pub fn shown(
+    client: &HubClient,
+    upload: Upload<'_>,
+    stop: &AtomicBool,
+) -> anyhow::Result<(Revision, u64)> {
+    let bar = PatientBar::new("{bar:40} {bytes} of {total_bytes}  {bytes_per_sec}  {eta} left")?;
+    let sent_bytes = AtomicU64::new(0);
+    let progress = |done: u64, all: u64| {
+        sent_bytes.store(done, Ordering::Relaxed);
+        bar.set(done, all, String::new);
+        !stop.load(Ordering::Relaxed)
+    };
+    let uploaded = client.upload(&Upload { progress: &progress, ..upload });
+    bar.finish();
+    if stop.load(Ordering::Relaxed) {
+        return Err(Interrupted.into());
     }
-
-    /// Uploads `dir` unless `stop` is raised; gives the revision and the bytes that were sent.
-    pub fn run(
-        &self,
-        client: &HubClient,
-        dir: &Path,
-        stop: &AtomicBool,
-    ) -> anyhow::Result<(Revision, u64)> {
-        let bar =
-            PatientBar::new("{bar:40} {bytes} of {total_bytes}  {bytes_per_sec}  {eta} left")?;
-        let sent_bytes = AtomicU64::new(0);
-        let progress = |done: u64, all: u64| {
-            sent_bytes.store(done, Ordering::Relaxed);
-            bar.set(done, all, String::new);
-            !stop.load(Ordering::Relaxed)
-        };
-        let Self { kind, repo, is_private, message } = *self;
-        let uploaded =
-            client.upload(&Upload { kind, repo, dir, is_private, message, progress: &progress });
-        bar.finish();
-        if stop.load(Ordering::Relaxed) {
-            return Err(Interrupted.into());
-        }
-        let revision = uploaded.map_err(explained);
-        let revision = revision.with_context(|| format!("cannot upload to `{repo}`"))?;
-        Ok((revision, sent_bytes.load(Ordering::Relaxed)))
-    }
+    let revision = uploaded.map_err(explained);
+    let revision = revision.with_context(|| format!("cannot upload to `{}`", upload.repo))?;
+    Ok((revision, sent_bytes.load(Ordering::Relaxed)))
 }

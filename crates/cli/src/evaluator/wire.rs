@@ -6,7 +6,10 @@ use anyhow::ensure;
 use dataset::Batch;
 use protocol::{Competition, Outcome, Reason};
 use serde::{Deserialize, Serialize};
-use std::io::{BufRead, Read as _};
+use std::{
+    borrow::Cow,
+    io::{BufRead, Read as _},
+};
 use validator::Inspected;
 
 /// Most bytes of a message of an evaluator: losses of a hundred thousand batches.
@@ -14,18 +17,18 @@ const MESSAGE_BYTES_MAX: u64 = 4 << 20;
 
 /// What an evaluator shall do with the model it was started for.
 #[derive(Debug, Serialize, Deserialize)]
-pub enum Request {
+pub enum Request<'a> {
     /// [`validator::Evaluate::inspect`].
     Inspect {
         /// The rules.
-        competition: Competition,
+        competition: Cow<'a, Competition>,
     },
     /// [`validator::Evaluate::evaluate`].
     Evaluate {
         /// The rules.
-        competition: Competition,
+        competition: Cow<'a, Competition>,
         /// The text.
-        batches: Vec<Batch>,
+        batches: Cow<'a, [Batch]>,
         /// Threads to use.
         n_threads: usize,
     },

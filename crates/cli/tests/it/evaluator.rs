@@ -26,6 +26,10 @@ fn attack_an_evaluator_reaches_no_file_network_program_or_memory_of_others() {
     assert_eq!((code, &report["isolated"]), (0, &json!(true)));
 }
 
+fn sequence(seed: usize) -> Vec<usize> {
+    (0..128).map(|i| (i * 7 + seed * 13) % 512).collect()
+}
+
 /// An evaluator that has been asked to measure a small model on `n` sequences a batch.
 fn asked(workshop: &Workshop, n: usize) -> (Child, BufReader<std::process::ChildStdout>) {
     let model = workshop.model("model", &SmallModel::new());
@@ -35,7 +39,6 @@ fn asked(workshop: &Workshop, n: usize) -> (Child, BufReader<std::process::Child
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let sequence = |seed: usize| (0..128).map(|i| (i * 7 + seed * 13) % 512).collect::<Vec<_>>();
     let batch =
         |b: usize| json!({ "sequences": (0..n).map(|i| sequence(i + b)).collect::<Vec<_>>() });
     let competition = Competition::builtin("tiny").unwrap();
@@ -68,8 +71,6 @@ fn an_evaluator_gives_the_losses_that_are_measured_without_one() {
     };
     child.wait().unwrap();
     for (batch, loss) in [0, 1000].into_iter().zip(losses.as_array().unwrap()) {
-        let sequence =
-            |seed: usize| (0..128).map(|i| (i * 7 + seed * 13) % 512).collect::<Vec<_>>();
         let tokens = json!({ "sequences": [sequence(batch), sequence(batch + 1)] });
         let tokens = workshop.json("tokens.json", &tokens);
         let model = workshop.path("model");

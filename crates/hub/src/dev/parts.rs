@@ -170,14 +170,13 @@ impl Parts {
     ) -> Result<Received, Refusal> {
         let mut uploads = lock(&self.uploads);
         let are_all = uploads.get(key).is_some_and(|upload| {
-            let parts = upload.parts.iter().zip(1..);
-            let all = parts.fold(0, |sum: u64, ((_, part), _)| sum.saturating_add(part.size_bytes));
+            let sizes = upload.parts.values().map(|part| part.size_bytes);
+            let all = sizes.fold(0, u64::saturating_add);
             let are_there = upload.parts.iter().zip(1..).all(|((number, part), expected)| {
                 *number == expected && part.state == State::There
             });
-            let tags = named.iter().zip(1..);
             let are_named = named.len() == upload.parts.len()
-                && tags.into_iter().all(|((number, sent), expected)| {
+                && named.iter().zip(1..).all(|((number, sent), expected)| {
                     *number == expected && sent.trim_matches('"') == tag(expected)
                 });
             are_there && are_named && all == size_bytes

@@ -48,6 +48,14 @@ fn bytes_that_are_not_what_was_announced_are_refused() {
     assert_eq!(desk.send("ann/tiny", ANN, &json!({}), &[lie]).status(), 400);
 }
 
+/// Asks for parts with these tags to be put together; the status of the answer.
+fn completed(desk: &Desk, upload: &Value, oid: &str, etags: &[impl serde::Serialize]) -> u16 {
+    let part = |(number, etag)| json!({ "partNumber": number, "etag": etag });
+    let parts: Vec<Value> = (1..).zip(etags).map(part).collect();
+    let body = json!({ "oid": oid, "parts": parts });
+    desk.post(upload["href"].as_str().unwrap(), "", &body).status().as_u16()
+}
+
 #[test]
 fn a_large_file_in_parts_is_put_together() {
     let desk = Desk::with(Limits { part_bytes: 100_000, ..Limits::default() });
@@ -63,14 +71,7 @@ fn a_large_file_in_parts_is_put_together() {
         let etag = sent.headers().get("etag").map(|etag| etag.to_str().unwrap().to_owned());
         (sent.status().as_u16(), etag)
     };
-    let complete = |etags: &[Option<String>]| {
-        let parts: Vec<Value> = (1..)
-            .zip(etags)
-            .map(|(number, etag)| json!({ "partNumber": number, "etag": etag }))
-            .collect();
-        let body = json!({ "oid": oid, "parts": parts });
-        desk.post(upload["href"].as_str().unwrap(), "", &body).status().as_u16()
-    };
+    let complete = |etags: &[Option<String>]| completed(&desk, upload, &oid, etags);
     assert_eq!(send(1, &bytes[..5]).0, 400, "a part of another size");
     let mut etags: Vec<_> =
         (1..).zip(bytes.chunks(100_000)).map(|(number, part)| send(number, part).1).collect();
@@ -98,11 +99,7 @@ fn parts_in_any_order_and_sent_again_after_breaking_off_are_put_together() {
     let object = desk.batch("ann/tiny", ANN, &oid, 250_001);
     let upload = &object["actions"]["upload"];
     let url = |number: usize| upload["header"][number.to_string()].as_str().unwrap();
-    let complete = || {
-        let parts = [1, 2, 3].map(|n| json!({ "partNumber": n, "etag": format!("part-{n}") }));
-        let body = json!({ "oid": oid, "parts": parts });
-        desk.post(upload["href"].as_str().unwrap(), "", &body).status().as_u16()
-    };
+    let complete = || completed(&desk, upload, &oid, &["part-1", "part-2", "part-3"]);
     let parts: Vec<&[u8]> = bytes.chunks(100_000).collect();
     assert_eq!(desk.put(url(3), parts[2]).status(), 200);
     assert_eq!(desk.put(url(1), parts[0]).status(), 200);
@@ -145,9 +142,7 @@ fn parts_of_other_bytes_are_no_object() {
     for (number, part) in [(1, &bytes[..100_000]), (2, &bytes[100_000..]), (1, &[1; 100_000][..])] {
         assert_eq!(desk.put(url(number), part).status(), 200);
     }
-    let parts = [1, 2].map(|n| json!({ "partNumber": n, "etag": format!("part-{n}") }));
-    let body = json!({ "oid": oid, "parts": parts });
-    assert_eq!(desk.post(upload["href"].as_str().unwrap(), "", &body).status(), 400);
+    assert_eq!(completed(&desk, upload, &oid, &["part-1", "part-2"]), 400);
     assert_eq!(desk.files(), (0, 0));
 }
 

@@ -11,7 +11,7 @@ use crate::{
 use anyhow::Context as _;
 use chain::{Call, HyperparameterChange};
 use hub::content::{file_root, list_folder};
-use protocol::{AccountId, Commitment, NetUid, Uid, content, weights};
+use protocol::{AccountId, Commitment, NetUid, Uid, weights};
 use std::{collections::BTreeMap, path::Path};
 
 /// `agon chain transfer`.
@@ -90,13 +90,9 @@ fn of_model(args: &CommitArgs, dir: &Path, hotkey: AccountId) -> anyhow::Result<
     let files = list_folder(dir)
         .with_context(|| format!("cannot read the model in `{}`", dir.display()))?;
     let root = file_root(&files);
-    let commitment = Commitment {
-        repo: args.repo.clone().context(missing)?,
-        revision: args.revision.clone().context(missing)?,
-        secure_hash: content::bound_hash(&root, &hotkey, competition),
-        competition,
-    };
-    Ok(commitment.to_text()?)
+    let repo = args.repo.as_ref().context(missing)?;
+    let revision = args.revision.as_ref().context(missing)?;
+    Ok(Commitment::bound(repo, revision, &root, &hotkey, competition).to_text()?)
 }
 
 /// `agon chain set-weights`.

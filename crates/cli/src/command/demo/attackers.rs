@@ -2,7 +2,7 @@
 
 use anyhow::Context as _;
 use chain::Head;
-use miner::{Champion, Event, Published, Publisher, find_champion};
+use miner::{Champion, Event, Publisher, find_champion};
 use protocol::{Commitment, Seed};
 use rand_core::RngCore as _;
 use safetensors::SafeTensors;
@@ -182,16 +182,7 @@ impl Broken {
         let next_round = head.block.0 + every - head.block.0 % every;
         self.next_block = next_round.max(competition.from_block) + 1;
         let commitment = self.offer(trick).context("cannot publish a broken model")?;
-        let text = commitment.to_text()?;
-        let call = self.publisher.commit(&text)?;
-        let Commitment { repo, revision, .. } = commitment;
-        watch(Event::Published(Published {
-            repo,
-            revision,
-            commitment: text,
-            call,
-            perplexity: None,
-        }));
+        watch(Event::Published(self.publisher.announce(commitment)?));
         Ok(())
     }
 

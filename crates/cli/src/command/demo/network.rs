@@ -203,8 +203,7 @@ impl ModelsHub {
     /// A client of its own; miners have tokens, for everybody else what is published is enough.
     fn client(&self, role: Role) -> anyhow::Result<HubClient> {
         let token = self.users.get(&role).map(|user| user.token.clone());
-        let endpoint = format!("http://{}", self.server.address());
-        let options = ClientOptions { token, ..ClientOptions::new(&endpoint) };
+        let options = ClientOptions { token, ..ClientOptions::new(&self.server.url()) };
         Ok(HubClient::new(&options)?)
     }
 }

@@ -10,8 +10,11 @@ use crate::{
 };
 use anyhow::Context as _;
 use chain::{Call, Chain as _, Metagraph};
-use hub::{Hub as _, HubClient, client::RepoKind};
-use protocol::{AccountId, Block, Competition, NetUid, Reason, Repo, Uid};
+use hub::{
+    Hub as _, HubClient,
+    client::{RepoKind, Upload},
+};
+use protocol::{AccountId, Block, Commitment, Competition, Digest, NetUid, Reason, Repo, Uid};
 use serde::Serialize;
 use std::process::ExitCode;
 
@@ -46,11 +49,9 @@ struct Submitted {
 pub fn run(args: &SubmitArgs) -> anyhow::Result<ExitCode> {
     let competition = competition_file::rules(&args.competition)?;
     anyhow::ensure!(args.dir.is_dir(), "`{}` is not a folder with a model", args.dir.display());
-    let refused = check::verdict(&args.dir, &competition)?;
-    let code = if refused.is_some() { ExitCode::from(REFUSED) } else { ExitCode::SUCCESS };
-    let submitted = match &refused {
-        Some(_) => None,
-        None => Some(submit(args, &competition)?),
+    let (code, refused, submitted) = match check::verdict(&args.dir, &competition)? {
+        Err(reason) => (ExitCode::from(REFUSED), Some(reason), None),
+        Ok(root) => (ExitCode::SUCCESS, None, Some(submit(args, &competition, &root)?)),
     };
     let report = Report { competition: competition.name, refused, submitted };
     if args.sign.endpoint.json {
@@ -61,7 +62,12 @@ pub fn run(args: &SubmitArgs) -> anyhow::Result<ExitCode> {
     Ok(code)
 }
 
-fn submit(args: &SubmitArgs, competition: &Competition) -> anyhow::Result<Submitted> {
+/// Submits the model whose files were judged and have this root.
+fn submit(
+    args: &SubmitArgs,
+    competition: &Competition,
+    root: &Digest,
+) -> anyhow::Result<Submitted> {
     let session = Session::open(&args.sign)?;
     let (hotkey, netuid) = (session.keys.hotkey()?, NetUid(args.netuid));
     let metagraph = session.chain.metagraph(netuid).context("cannot read the metagraph")?;
@@ -74,17 +80,14 @@ fn submit(args: &SubmitArgs, competition: &Competition) -> anyhow::Result<Submit
     session.confirm(&format!("commit to `{repo}` on subnet {netuid}"))?;
     let is_public = hub.is_private(RepoKind::Model, &repo).map_err(explained)? == Some(false);
     let before = hub.latest(&repo).map_err(explained)?;
-    let upload =
-        upload::Shown { kind: RepoKind::Model, is_private: true, ..upload::Shown::new(&repo) };
-    let (revision, _) = upload.run(&hub, &args.dir, session.stop())?;
+    let upload = Upload { is_private: true, ..Upload::new(RepoKind::Model, &repo, &args.dir) };
+    let (revision, _) = upload::shown(&hub, upload, session.stop())?;
     if is_public && before.as_ref() != Some(&revision) {
         eprintln!("`{repo}` is public: the model can be seen before the commitment is final");
     }
     let commitment = miner::commitment_to(&hub, &repo, &revision, hotkey.public(), competition)?;
-    let same = hub::content::file_root(&hub::content::list_folder(&args.dir)?);
-    let bound = protocol::content::bound_hash(&same, &hotkey.public(), competition.id);
     anyhow::ensure!(
-        bound == commitment.secure_hash,
+        commitment == Commitment::bound(&repo, &revision, root, &hotkey.public(), competition.id),
         "the hub lists other files than `{}` holds; they may have changed meanwhile",
         args.dir.display()
     );

@@ -33,13 +33,6 @@ pub(in crate::dev) struct NewCommit {
     pub(in crate::dev) changes: Vec<Change>,
 }
 
-impl NewCommit {
-    pub(super) fn first(author: &str) -> Self {
-        let (title, author) = ("initial commit".to_owned(), author.to_owned());
-        Self { title, author, ..Self::default() }
-    }
-}
-
 /// What a commit must keep to.
 #[derive(Clone, Debug)]
 pub(in crate::dev) struct Rules {
@@ -170,7 +163,8 @@ pub(super) fn insert_first(
     repo: &Repo,
     author: &str,
 ) -> rusqlite::Result<Commit> {
-    let first = NewCommit::first(author);
+    let (title, author) = ("initial commit".to_owned(), author.to_owned());
+    let first = NewCommit { title, author, ..NewCommit::default() };
     insert(connection, repo, None, &first, id_of(repo, None, &first, &Tree::new()))
 }
 
