@@ -25,9 +25,8 @@ use protocol::{Digest, Repo, Revision};
 use sha2::{Digest as _, Sha256};
 use std::{path::Path, time::Duration};
 
-pub use download::Progress;
 pub use patience::Patience;
-pub use upload::Upload;
+pub use upload::{Step, Upload};
 
 /// Where the real hub is.
 pub const HUGGING_FACE: &str = "https://huggingface.co";

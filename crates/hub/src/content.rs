@@ -1,16 +1,20 @@
 //! Which files of a repo are the model, and what a folder of files is as hashes.
 
-use crate::{Error, FileEntry};
+use crate::{Error, FileEntry, Progress};
 use protocol::{
     Digest,
     content::{self, ContentHash},
 };
+use rayon::iter::{IntoParallelIterator as _, ParallelIterator as _};
 use sha2::{Digest as _, Sha256};
 use std::{
     fs::{self, File},
     io::{self, Read, Write},
     path::{Path, PathBuf},
-    sync::mpsc::sync_channel,
+    sync::{
+        atomic::{AtomicU64, Ordering},
+        mpsc::sync_channel,
+    },
 };
 
 /// Most files of one revision or folder, whatever they are.
@@ -129,13 +133,32 @@ pub fn model_files(files: &[FileEntry]) -> impl Iterator<Item = &FileEntry> {
     files.iter().filter(|file| kind(&file.path) == Kind::Model)
 }
 
+/// Told how many bytes of all have been hashed; `false` stops it.
+pub type HashProgress<'a> = &'a (dyn Fn(u64, u64) -> bool + Sync);
+
 /// The files of a folder as a hub would list them after publishing.
 pub fn list_folder(dir: &Path) -> Result<Vec<FileEntry>, Error> {
+    list_folder_with(dir, &|_, _| true)
+}
+
+/// The same, for folders that take a while.
+pub fn list_folder_with(dir: &Path, progress: HashProgress<'_>) -> Result<Vec<FileEntry>, Error> {
+    let mut all = 0_u64;
+    let files = publishable_files(dir)?;
+    for (_, file) in &files {
+        all = all.saturating_add(fs::metadata(file).map_err(Error::io("find", file))?.len());
+    }
+    let done = AtomicU64::new(0);
     let entry = |(path, file): (String, PathBuf)| {
-        let (size_bytes, sha256) = digest_of_file(&file)?;
+        let before = AtomicU64::new(0);
+        let progress = |n: u64| {
+            let more = n - before.swap(n, Ordering::Relaxed);
+            progress(done.fetch_add(more, Ordering::Relaxed) + more, all)
+        };
+        let (size_bytes, sha256) = digest_of_file(&file, &progress)?;
         Ok(FileEntry { path, size_bytes, sha256 })
     };
-    publishable_files(dir)?.into_iter().map(entry).collect()
+    files.into_par_iter().map(entry).collect()
 }
 
 /// Files of a folder and its sub-folders with their paths inside it, in order.
@@ -179,17 +202,26 @@ pub(crate) fn publishable_files(dir: &Path) -> Result<Vec<(String, PathBuf)>, Er
 }
 
 /// Length and digest of a file's bytes.
-pub fn digest_of_file(path: &Path) -> Result<(u64, Digest), Error> {
+pub fn digest_of_file(path: &Path, progress: Progress<'_>) -> Result<(u64, Digest), Error> {
+    let file = File::open(path).map_err(Error::io("read", path))?;
+    let (size_bytes, hasher) = hash((&file, path), progress)?;
+    Ok((size_bytes, Digest(hasher.finalize().into())))
+}
+
+/// Length of what is left of a file, and a hasher that has seen it.
+pub(crate) fn hash(
+    (mut file, path): (&File, &Path),
+    progress: Progress<'_>,
+) -> Result<(u64, Sha256), Error> {
     let (to_hash, read) = sync_channel(CHUNKS_AHEAD);
     let (mut hasher, mut size_bytes) = (Sha256::new(), 0);
-    let mut file = File::open(path).map_err(Error::io("read", path))?;
-    let all_read = std::thread::scope(|scope| {
+    std::thread::scope(|scope| {
         // Reading ahead, because hashing keeps one core busy.
         let reading = scope.spawn(move || -> io::Result<()> {
             loop {
                 let mut chunk = Vec::with_capacity(CHUNK_BYTES);
                 (&mut file).take(CHUNK_BYTES as u64).read_to_end(&mut chunk)?;
-                // Whoever hashes goes last.
+                // Whoever hashes goes last, unless it was stopped.
                 if chunk.is_empty() || to_hash.send(chunk).is_err() {
                     return Ok(());
                 }
@@ -198,11 +230,15 @@ pub fn digest_of_file(path: &Path) -> Result<(u64, Digest), Error> {
         for chunk in read {
             hasher.update(&chunk);
             size_bytes += chunk.len() as u64;
+            if !progress(size_bytes) {
+                return Err(Error::Stopped);
+            }
         }
-        reading.join().unwrap_or_else(|_| Err(io::Error::other("reading has panicked")))
-    });
-    all_read.map_err(Error::io("read", path))?;
-    Ok((size_bytes, Digest(hasher.finalize().into())))
+        let all_read = reading.join();
+        let all_read = all_read.unwrap_or_else(|_| Err(io::Error::other("reading has panicked")));
+        all_read.map_err(Error::io("read", path))
+    })?;
+    Ok((size_bytes, hasher))
 }
 
 /// Copies at most one byte more than `size_bytes_max`; gives the number of bytes and their digest.
@@ -212,18 +248,12 @@ pub(crate) fn copy(
     size_bytes_max: u64,
 ) -> io::Result<(u64, Digest)> {
     let mut limited = from.take(size_bytes_max.saturating_add(1));
-    let (size_bytes, hasher) = hash(&mut limited, to)?;
-    Ok((size_bytes, Digest(hasher.finalize().into())))
-}
-
-/// Copies everything; gives the number of bytes, and a hasher that has seen them.
-pub(crate) fn hash(from: &mut impl Read, to: &mut impl Write) -> io::Result<(u64, Sha256)> {
     let (mut hasher, mut size_bytes) = (Sha256::new(), 0);
     let mut chunk = vec![0; CHUNK_BYTES];
     loop {
-        let n = from.read(&mut chunk)?;
+        let n = limited.read(&mut chunk)?;
         let Some(read) = chunk.get(..n).filter(|read| !read.is_empty()) else {
-            return Ok((size_bytes, hasher));
+            return Ok((size_bytes, Digest(hasher.finalize().into())));
         };
         hasher.update(read);
         to.write_all(read)?;

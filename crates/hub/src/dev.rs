@@ -20,6 +20,7 @@ pub use access::new_token;
 pub use error::ServerError;
 pub use objects::Collected;
 
+use crate::disk;
 use access::Access;
 use database::Database;
 use objects::Objects;
@@ -79,6 +80,8 @@ pub struct Limits {
     pub repos_per_owner_max: u64,
     /// Files of one commit, and of one revision.
     pub files_max: usize,
+    /// Bytes of the disk that stay free: what would take of them is refused.
+    pub disk_reserve_bytes: u64,
     /// Bytes of one file.
     pub file_bytes_max: u64,
     /// Bytes of a file that travels inside a commit; larger ones are uploaded before it.
@@ -119,6 +122,7 @@ impl Default for Limits {
             bytes_per_owner_max: 256 << 30,
             repos_per_owner_max: 1_000,
             files_max: 2_000,
+            disk_reserve_bytes: disk::RESERVE_BYTES,
             file_bytes_max: 64 << 30,
             inline_bytes_max: 8 << 20,
             commit_bytes_max: 2 << 30,

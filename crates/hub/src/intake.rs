@@ -40,8 +40,6 @@ use shelf::Shelf;
 const CONFIG_BYTES_MAX: u64 = 1 << 20;
 /// Most bytes of the index over the shards.
 const INDEX_BYTES_MAX: u64 = 16 << 20;
-/// Bytes of the disk that new models leave free, for states, records and logs.
-pub const RESERVE_BYTES: u64 = 1 << 30;
 
 /// Models that passed the door, in a folder of their own.
 ///
@@ -68,7 +66,7 @@ pub struct Admitted {
 
 impl Intake {
     /// Opens the store in `folder`, which is made if it is not there; it may grow until no more
-    /// than [`RESERVE_BYTES`] of the disk are left.
+    /// than [`RESERVE_BYTES`](crate::disk::RESERVE_BYTES) of the disk are left.
     pub fn open(folder: &Path) -> Result<Self, Error> {
         Ok(Self { shelf: Shelf::open(folder)? })
     }

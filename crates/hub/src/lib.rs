@@ -6,6 +6,7 @@
 pub mod client;
 pub mod content;
 pub mod dev;
+pub mod disk;
 pub mod error;
 pub mod faulty;
 pub mod intake;
@@ -21,6 +22,9 @@ pub use store::StoreHub;
 use protocol::{Digest, Repo, Revision};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
+
+/// Told how many bytes are done; `false` stops the rest.
+pub type Progress<'a> = &'a (dyn Fn(u64) -> bool + Sync);
 
 /// One file of a revision.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

@@ -150,7 +150,7 @@ impl Validator {
         keypair: Keypair,
     ) -> anyhow::Result<Self> {
         let state = State::load(&config.home)?;
-        let disk_reserve_bytes = hub::intake::RESERVE_BYTES;
+        let disk_reserve_bytes = hub::disk::RESERVE_BYTES;
         Ok(Self { config, ports, contests, keypair, state, pending: None, disk_reserve_bytes })
     }
 

@@ -113,7 +113,11 @@ impl Transfer<'_> {
         // A file of another size need not be read to be known as another.
         let may_be_it = fs::metadata(&to)
             .is_ok_and(|there| there.is_file() && there.len() == listed.size_bytes);
-        let found = if may_be_it { digest_of_file(&to).ok() } else { None };
+        let progress = |n: u64| self.is_wanted(n);
+        let found = match may_be_it.then(|| digest_of_file(&to, &progress)) {
+            Some(Err(hub::Error::Stopped)) => return Err(Interrupted.into()),
+            found => found.and_then(Result::ok),
+        };
         let sha256 = match (sha256, found) {
             (Some(sha256), Some(found)) if found == (size_bytes, sha256) => sha256,
             (Some(sha256), _) => {
@@ -130,11 +134,14 @@ impl Transfer<'_> {
         Ok(FileEntry { path, size_bytes, sha256 })
     }
 
+    /// Shows how many bytes of a file are there, and says whether to go on.
+    fn is_wanted(&self, n_bytes: u64) -> bool {
+        self.bar.set(self.done_bytes + n_bytes, self.all_bytes, String::new);
+        !self.stop.load(Ordering::Relaxed)
+    }
+
     fn large(&mut self, file: &FileEntry, to: &Path) -> anyhow::Result<()> {
-        let progress = |n_bytes: u64| {
-            self.bar.set(self.done_bytes + n_bytes, self.all_bytes, String::new);
-            !self.stop.load(Ordering::Relaxed)
-        };
+        let progress = |n_bytes: u64| self.is_wanted(n_bytes);
         self.client.download(self.pinned, file, to, &progress).map_err(explained)?;
         self.received_bytes += file.size_bytes;
         Ok(())
@@ -153,8 +160,7 @@ impl Transfer<'_> {
             file.persist(to).map_err(|failed| failed.error)
         });
         written.with_context(|| format!("cannot write `{}`", to.display()))?;
-        let (_, sha256) = digest_of_file(to)?;
-        Ok(sha256)
+        Ok(Digest::of(&bytes))
     }
 }
 

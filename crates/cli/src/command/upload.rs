@@ -9,7 +9,7 @@ use crate::{
 use anyhow::Context as _;
 use hub::{
     HubClient,
-    client::{RepoKind, Upload},
+    client::{RepoKind, Step, Upload},
 };
 use indicatif::HumanBytes;
 use protocol::{Repo, Revision};
@@ -74,11 +74,18 @@ pub fn shown(
     upload: Upload<'_>,
     stop: &AtomicBool,
 ) -> anyhow::Result<(Revision, u64)> {
-    let bar = PatientBar::new("{bar:40} {bytes} of {total_bytes}  {bytes_per_sec}  {eta} left")?;
+    let bar =
+        PatientBar::new("{msg} {bar:40} {bytes} of {total_bytes}  {bytes_per_sec}  {eta} left")?;
     let sent_bytes = AtomicU64::new(0);
-    let progress = |done: u64, all: u64| {
-        sent_bytes.store(done, Ordering::Relaxed);
-        bar.set(done, all, String::new);
+    let progress = |step: Step, done: u64, all: u64| {
+        let message = match step {
+            Step::Hash => "hashing",
+            Step::Send => {
+                sent_bytes.store(done, Ordering::Relaxed);
+                "sending"
+            }
+        };
+        bar.set(done, all, || message.to_owned());
         !stop.load(Ordering::Relaxed)
     };
     let uploaded = client.upload(&Upload { progress: &progress, ..upload });

@@ -6,7 +6,7 @@ use super::{
     patience::Failure,
     writer::Writer,
 };
-use crate::{Error, FileEntry, content::hash};
+use crate::{Error, FileEntry, Progress, content::hash};
 use protocol::Digest;
 use sha2::{Digest as _, Sha256};
 use std::{
@@ -20,9 +20,6 @@ use std::{
 /// What the name of a file ends with until it is whole.
 const INCOMPLETE: &str = ".incomplete";
 
-/// Told how many bytes of a transfer are done; `false` stops it.
-pub type Progress<'a> = &'a (dyn Fn(u64) -> bool + Sync);
-
 impl HubClient {
     /// Downloads a file of known size and digest to `to`, and syncs it.
     ///
@@ -35,7 +32,7 @@ impl HubClient {
         to: &Path,
         progress: Progress<'_>,
     ) -> Result<(), Error> {
-        let mut partial = Partial::open(to)?;
+        let mut partial = Partial::open(to, progress)?;
         let wanted = Wanted { pinned, path: &file.path, size_bytes_max: file.size_bytes };
         self.complete(wanted, &mut partial, progress)?;
         if (partial.size_bytes, partial.digest()) != (file.size_bytes, file.sha256) {
@@ -54,7 +51,7 @@ impl HubClient {
         to: &Path,
         size_bytes_max: u64,
     ) -> Result<(), Error> {
-        let mut partial = Partial::open(to)?;
+        let mut partial = Partial::open(to, &|_| true)?;
         let wanted = Wanted { pinned, path, size_bytes_max };
         if let Err(error) = self.complete(wanted, &mut partial, &|_| true) {
             // The caller's folder is its own: nothing stays there that it did not ask for.
@@ -192,8 +189,8 @@ struct Partial {
 }
 
 impl Partial {
-    /// Goes on with what is there for `to`, which must not exist itself.
-    fn open(to: &Path) -> Result<Self, Error> {
+    /// Goes on with what is there for `to`, which must not exist itself; hashing that is progress.
+    fn open(to: &Path, progress: Progress<'_>) -> Result<Self, Error> {
         if fs::symlink_metadata(to).is_ok() {
             let source = io::ErrorKind::AlreadyExists.into();
             return Err(Error::Io { action: "write", path: to.to_owned(), source });
@@ -206,14 +203,13 @@ impl Partial {
             fs::remove_file(&path).map_err(Error::io("remove", &path))?;
         }
         let file = OpenOptions::new().read(true).append(true).create(true).open(&path);
-        let mut file = file.map_err(Error::io("write", &path))?;
+        let file = file.map_err(Error::io("write", &path))?;
         // Two at a time would mix their bytes.
         if file.try_lock().is_err() {
             let source = io::ErrorKind::ResourceBusy.into();
             return Err(Error::Io { action: "write", path, source });
         }
-        let (size_bytes, hasher) =
-            hash(&mut file, &mut io::sink()).map_err(Error::io("read", &path))?;
+        let (size_bytes, hasher) = hash((&file, &path), progress)?;
         Ok(Self { path, file, size_bytes, hasher })
     }
 

@@ -1,11 +1,11 @@
 //! Bytes of files that go out, in pieces so large that handing them on costs nothing.
 
 use super::{
-    Progress, TICK,
+    TICK,
     http::{Http, checked_fault, unreachable},
     patience::Failure,
 };
-use crate::Error;
+use crate::{Error, Progress};
 use futures_util::stream;
 use reqwest::{
     Body, Client, Method, Request, Response,

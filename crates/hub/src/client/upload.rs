@@ -1,21 +1,19 @@
 //! Folders that become revisions: large files by the protocol of Git LFS, small ones in the commit.
 
 use super::{
-    HubClient, Listed, Pinned, Progress, RepoKind, SMALL_BYTES_MAX,
+    HubClient, Listed, Pinned, RepoKind, SMALL_BYTES_MAX,
     http::{JSON, json},
     send::Outgoing,
     wire,
 };
-use crate::{
-    Error, FileEntry,
-    content::{digest_of_file, publishable_files},
-};
+use crate::{Error, FileEntry, Progress, content::list_folder_with};
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use protocol::{Digest, Repo, Revision};
 use reqwest::{
     Method,
     header::{HeaderName, HeaderValue},
 };
+use serde::de::IgnoredAny;
 use sha2::{Digest as _, Sha256};
 use std::{
     collections::BTreeMap,
@@ -35,6 +33,15 @@ const N_PARTS_MAX: usize = 10_000;
 const LFS_JSON: &str = "application/vnd.git-lfs+json";
 const LINES: &str = "application/x-ndjson";
 
+/// What an upload is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Hashing the files, because a hub wants to know what comes.
+    Hash,
+    /// Sending the large files that the hub does not have.
+    Send,
+}
+
 /// A folder to be published.
 #[derive(Clone, Copy)]
 pub struct Upload<'a> {
@@ -48,15 +55,15 @@ pub struct Upload<'a> {
     pub is_private: bool,
     /// First line of the commit.
     pub message: &'a str,
-    /// Told how many bytes have been sent, of all that must be.
-    pub progress: &'a (dyn Fn(u64, u64) -> bool + Sync),
+    /// Told how many bytes a step has done, of all that it must; `false` stops the upload.
+    pub progress: &'a (dyn Fn(Step, u64, u64) -> bool + Sync),
 }
 
 impl<'a> Upload<'a> {
     /// The files of a folder, which become all files of the repo.
     pub fn new(kind: RepoKind, repo: &'a Repo, dir: &'a Path) -> Self {
         let message = "Upload with agon";
-        Self { kind, repo, dir, is_private: false, message, progress: &|_, _| true }
+        Self { kind, repo, dir, is_private: false, message, progress: &|_, _, _| true }
     }
 }
 
@@ -72,11 +79,12 @@ impl HubClient {
     /// The repo is made if it is not there. Files that the hub has are not sent again, and a folder
     /// that the hub has gives the revision that it has. Hidden files of the repo stay.
     pub fn upload(&self, upload: &Upload<'_>) -> Result<Revision, Error> {
-        let mut local = Vec::new();
-        for (path, file) in publishable_files(upload.dir)? {
-            let (size_bytes, sha256) = digest_of_file(&file)?;
-            local.push(Local { entry: FileEntry { path, size_bytes, sha256 }, file });
-        }
+        let hashed = |done, all| (upload.progress)(Step::Hash, done, all);
+        let local = list_folder_with(upload.dir, &hashed)?.into_iter().map(|entry| {
+            let file = upload.dir.join(&entry.path);
+            Local { entry, file }
+        });
+        let local: Vec<Local> = local.collect();
         self.create(upload.kind, upload.repo, upload.is_private)?;
         match self.upload_changes(upload, &local) {
             // Somebody else was faster, or it was us and the answer was lost: look again.
@@ -128,10 +136,10 @@ impl HubClient {
             private: is_private,
             visibility: visibility(is_private),
         };
-        let made: Result<serde_json::Value, Error> =
+        let made: Result<IgnoredAny, Error> =
             self.post((&Method::POST, "/api/repos/create"), JSON, &request);
         match made {
-            Ok(_) | Err(Error::Refused { status: 409, .. }) => Ok(()),
+            Ok(IgnoredAny) | Err(Error::Refused { status: 409, .. }) => Ok(()),
             Err(error) => Err(error),
         }
     }
@@ -140,7 +148,7 @@ impl HubClient {
     pub fn set_private(&self, kind: RepoKind, repo: &Repo, is_private: bool) -> Result<(), Error> {
         let path = format!("/api/{}/{repo}/settings", kind.in_api());
         let settings = wire::Settings { private: is_private, visibility: visibility(is_private) };
-        self.post::<serde_json::Value>((&Method::PUT, &path), JSON, &settings).map(drop)
+        self.post::<IgnoredAny>((&Method::PUT, &path), JSON, &settings).map(drop)
     }
 
     /// Whether the hub has a file of the folder.
@@ -224,7 +232,7 @@ impl HubClient {
         let all: u64 = targets.iter().map(|(local, _)| local.entry.size_bytes).sum();
         let mut before = 0;
         for (local, actions) in targets {
-            let progress = |n: u64| (upload.progress)(before + n, all);
+            let progress = |n: u64| (upload.progress)(Step::Send, before + n, all);
             if let Some(action) = &actions.upload {
                 self.send_one(local, action, &progress)?;
             }
@@ -247,36 +255,29 @@ impl HubClient {
     ) -> Result<(), Error> {
         let nonsense = |what| self.http.nonsense("", what);
         let size_bytes = local.entry.size_bytes;
-        let Some(part_bytes) = action.header.get("chunk_size") else {
-            let headers = action.header.iter().filter_map(|(name, value)| {
+        let Some(part_bytes) = action.part_bytes() else {
+            let headers = action.headers().filter_map(|(name, value)| {
                 let name: HeaderName = name.parse().ok()?;
-                Some((name, HeaderValue::from_str(value.as_str()?).ok()?))
+                Some((name, HeaderValue::from_str(&value).ok()?))
             });
             let headers: Vec<_> = headers.collect();
             return self
                 .send_part((local, 0, size_bytes), (&action.href, &headers), progress)
                 .map(drop);
         };
-        let part_bytes = match part_bytes {
-            serde_json::Value::String(text) => text.parse().ok(),
-            number => number.as_u64(),
-        };
-        let part_bytes = part_bytes.filter(|n| *n > 0);
-        let part_bytes = part_bytes.ok_or_else(|| nonsense("names no size of parts"))?;
+        let part_bytes = part_bytes.map_err(|_| nonsense("names no size of parts"))?.get();
         let n_parts = size_bytes.div_ceil(part_bytes);
         if n_parts > N_PARTS_MAX as u64 {
             return Err(nonsense("asks for too many parts"));
         }
         let mut parts = Vec::new();
         for part_number in 1..=n_parts as usize {
-            // Some hubs write the numbers with leading zeros.
-            let href = action.header.iter().find(|(name, _)| name.parse() == Ok(part_number));
-            let href = href.and_then(|(_, href)| href.as_str());
+            let href = action.part(part_number);
             let href = href.ok_or_else(|| nonsense("names no address for a part"))?;
             let start = (part_number as u64 - 1) * part_bytes;
             let n_bytes = part_bytes.min(size_bytes - start);
             let part = (local, start, n_bytes);
-            let etag = self.send_part(part, (href, &[]), &|n| progress(start + n))?;
+            let etag = self.send_part(part, (&href, &[]), &|n| progress(start + n))?;
             let etag = etag.ok_or_else(|| nonsense("gives no tag for a part"))?;
             parts.push(wire::Part { part_number, etag });
         }

@@ -1,7 +1,11 @@
 //! What crosses the network, as Hugging Face writes it; fields that we do not need are skipped.
 
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use serde_json::value::RawValue;
+use std::{
+    collections::BTreeMap,
+    num::{NonZeroU64, ParseIntError},
+};
 
 /// Who a token belongs to.
 #[derive(Deserialize)]
@@ -147,9 +151,35 @@ pub(super) struct Actions {
 #[derive(Deserialize)]
 pub(super) struct Action {
     pub(super) href: String,
-    /// Headers, or for uploads in parts the size and the addresses of the parts.
+    /// Headers, or for uploads in parts the size and the addresses of the parts; as they came, for
+    /// values that nobody asks for may be large.
     #[serde(default)]
-    pub(super) header: BTreeMap<String, serde_json::Value>,
+    header: BTreeMap<String, Box<RawValue>>,
+}
+
+impl Action {
+    /// The headers that are text.
+    pub(super) fn headers(&self) -> impl Iterator<Item = (&str, String)> {
+        self.header.iter().filter_map(|(name, value)| Some((name.as_str(), read(value)?)))
+    }
+
+    /// Bytes of a part, where the file is to go in parts.
+    pub(super) fn part_bytes(&self) -> Option<Result<NonZeroU64, ParseIntError>> {
+        let value = self.header.get("chunk_size")?;
+        // Some hubs write numbers as text.
+        let text = read(value).unwrap_or_else(|| value.get().to_owned());
+        Some(text.parse())
+    }
+
+    /// Where a part goes; parts count from 1, and some hubs write them with leading zeros.
+    pub(super) fn part(&self, part_number: usize) -> Option<String> {
+        let part = self.header.iter().find(|(name, _)| name.parse() == Ok(part_number));
+        part.and_then(|(_, href)| read(href))
+    }
+}
+
+fn read(value: &RawValue) -> Option<String> {
+    serde_json::from_str(value.get()).ok()
 }
 
 /// The parts of a large file that were uploaded.

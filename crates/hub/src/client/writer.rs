@@ -4,7 +4,7 @@ use std::{
     fs::File,
     io::{self, Write as _},
     sync::mpsc::{Receiver, SyncSender, sync_channel},
-    thread::JoinHandle,
+    thread::{self, JoinHandle},
 };
 
 /// Bytes that are written at a time, at most.
@@ -24,27 +24,14 @@ pub(super) struct Writer {
 
 impl Writer {
     /// Begins to write where the file stands.
-    pub(super) fn new(mut file: File) -> Self {
+    pub(super) fn new(file: File) -> Self {
         let (filled, to_write) = sync_channel::<(Vec<u8>, usize)>(N_PIECES);
         let (written, empty) = sync_channel(N_PIECES);
         for _ in 0..N_PIECES {
             // There is room for all of them, and nobody has gone yet.
             let _ = written.send(vec![0; PIECE_BYTES]);
         }
-        let thread = std::thread::spawn(move || {
-            let mut unsynced = 0;
-            for (piece, n) in to_write {
-                file.write_all(piece.get(..n).unwrap_or(&piece))?;
-                unsynced += n;
-                if unsynced >= SYNC_BYTES {
-                    file.sync_data()?;
-                    unsynced = 0;
-                }
-                // Whoever wants no more pieces has gone.
-                let _ = written.send(piece);
-            }
-            Ok(())
-        });
+        let thread = thread::spawn(move || write_all(file, to_write, &written));
         Self { filled, empty, thread }
     }
 
@@ -64,4 +51,28 @@ impl Writer {
         drop((filled, empty));
         thread.join().unwrap_or_else(|_| Err(io::Error::other("the writer has panicked")))
     }
+}
+
+/// Writes pieces and gives them back, while another thread brings to disk what is written.
+fn write_all(
+    mut file: File,
+    pieces: Receiver<(Vec<u8>, usize)>,
+    written: &SyncSender<Vec<u8>>,
+) -> io::Result<()> {
+    let synced = file.try_clone()?;
+    let (due, dues) = sync_channel::<()>(1);
+    let syncing = thread::spawn(move || dues.iter().try_for_each(|()| synced.sync_data()));
+    let mut unsynced = 0;
+    for (piece, n) in pieces {
+        file.write_all(piece.get(..n).unwrap_or(&piece))?;
+        unsynced += n;
+        if unsynced >= SYNC_BYTES && due.try_send(()).is_ok() {
+            unsynced = 0;
+        }
+        // Whoever wants no more pieces has gone.
+        let _ = written.send(piece);
+    }
+    drop(due);
+    // The system tells of a failed sync once, so that its answer must not be lost.
+    syncing.join().unwrap_or_else(|_| Err(io::Error::other("the syncer has panicked")))
 }

@@ -7,7 +7,7 @@
 //! ```
 
 use super::error::ServerError;
-use crate::Error;
+use crate::{Error, disk};
 use sha1::Sha1;
 use sha2::{Digest as _, Sha256};
 use std::{
@@ -69,6 +69,11 @@ impl Objects {
     pub(super) fn path(&self, sha256: &str) -> PathBuf {
         let shelf: String = sha256.chars().take(2).collect();
         self.folder.join("objects").join(shelf).join(sha256)
+    }
+
+    /// Bytes that may still be written to the disk.
+    pub(super) fn free_bytes(&self) -> io::Result<u64> {
+        disk::free_bytes(&self.folder)
     }
 
     /// A file to write into, gone again unless it is placed.

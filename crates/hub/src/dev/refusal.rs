@@ -93,6 +93,10 @@ impl Refusal {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "the hub is in trouble: ask again later")
     }
 
+    pub(super) fn disk_full() -> Self {
+        Self::new(StatusCode::INSUFFICIENT_STORAGE, "the disk of the hub is full")
+    }
+
     pub(super) fn status(&self) -> StatusCode {
         self.status
     }
@@ -114,7 +118,7 @@ impl From<std::io::Error> for Refusal {
     fn from(error: std::io::Error) -> Self {
         use std::io::ErrorKind::{QuotaExceeded, StorageFull};
         if matches!(error.kind(), StorageFull | QuotaExceeded) {
-            return Self::new(StatusCode::INSUFFICIENT_STORAGE, "the disk of the hub is full");
+            return Self::disk_full();
         }
         Self::broken()
     }

@@ -3,8 +3,7 @@
 //! A file of a model lies under its digest too, as another link to the same bytes. So the number of
 //! links says who needs it: one with a single link belongs to no model, and goes.
 
-use super::RESERVE_BYTES;
-use crate::{Error, FileEntry, Hub, content::digest_of_file};
+use crate::{Error, FileEntry, Hub, content::digest_of_file, disk};
 use protocol::{Commitment, Digest, Reason};
 use std::{
     collections::{BTreeSet, HashMap},
@@ -59,7 +58,7 @@ impl Shelf {
         Ok(Self {
             folder: folder.to_owned(),
             quota_bytes: u64::MAX,
-            reserve_bytes: RESERVE_BYTES,
+            reserve_bytes: disk::RESERVE_BYTES,
             _lock: lock,
             in_use: Mutex::default(),
         })
@@ -301,9 +300,7 @@ impl Shelf {
 
     /// Bytes of the disk that we may still write.
     fn free_bytes(&self) -> Result<u64, Error> {
-        let disk = rustix::fs::statvfs(&self.folder)
-            .map_err(|cause| Error::io("ask for the free bytes of", &self.folder)(cause.into()))?;
-        Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
+        disk::free_bytes(&self.folder).map_err(Error::io("ask for the free bytes of", &self.folder))
     }
 
     fn disk_full(&self, size_bytes: u64, free_bytes: u64) -> Error {
@@ -358,7 +355,8 @@ fn is_file_with(path: &Path, file: &FileEntry) -> bool {
     // The length first: a file that is too long is not read through.
     let fits = |metadata: fs::Metadata| metadata.is_file() && metadata.len() == file.size_bytes;
     fs::symlink_metadata(path).is_ok_and(fits)
-        && digest_of_file(path).is_ok_and(|found| found == (file.size_bytes, file.sha256))
+        && digest_of_file(path, &|_| true)
+            .is_ok_and(|found| found == (file.size_bytes, file.sha256))
 }
 
 fn remove_model(dir: &Path) -> Result<(), Error> {

@@ -3,7 +3,7 @@
 use crate::desk::{ANN, BOB, Desk, noise};
 use hub::{
     ClientOptions, Error, FileEntry, Hub as _, HubClient,
-    client::{Patience, Pinned, RepoKind, Upload},
+    client::{Patience, Pinned, RepoKind, Step, Upload},
     content::digest_of_file,
     dev::Limits,
 };
@@ -80,7 +80,7 @@ fn what_is_published_is_listed_and_fetched_and_nothing_is_sent_twice() {
         if !path.contains("notes") {
             assert_eq!(
                 (file.size_bytes, file.sha256),
-                digest_of_file(&dir.path().join(path)).unwrap()
+                digest_of_file(&dir.path().join(path), &|_| true).unwrap()
             );
         }
     }
@@ -177,30 +177,31 @@ fn an_upload_that_is_stopped_publishes_nothing_and_can_be_repeated() {
     let repo = repo();
     let before = client.latest(&repo).unwrap();
     assert_eq!(before, None);
-    let seen = AtomicBool::new(false);
-    let upload = Upload {
-        progress: &|_, _| {
-            seen.store(true, Ordering::Relaxed);
-            false
-        },
-        ..Upload::new(RepoKind::Model, &repo, dir.path())
-    };
-    let stopped = client.upload(&upload);
-    assert!(matches!(stopped, Err(Error::Stopped)), "{stopped:?}");
-    assert!(seen.load(Ordering::Relaxed));
+    let whole = Upload::new(RepoKind::Model, &repo, dir.path());
+    for last in [Step::Hash, Step::Send] {
+        let seen = AtomicBool::new(false);
+        let progress = |step, _, _| {
+            seen.fetch_or(step == last, Ordering::Relaxed);
+            step != last
+        };
+        let stopped = client.upload(&Upload { progress: &progress, ..whole });
+        assert!(matches!(stopped, Err(Error::Stopped)), "{last:?}: {stopped:?}");
+        assert!(seen.load(Ordering::Relaxed));
+    }
     // Whether the file had arrived by then is a matter of time: the commit was not made.
     assert!(client.latest(&repo).unwrap().is_none_or(|_| desk.hub.stats().commits == 0));
     fs::write(dir.path().join("model.safetensors"), noise(7, LARGE)).unwrap();
-    let told = Mutex::new((0, 0));
-    let upload = Upload {
-        progress: &|done, all| {
-            *told.lock().unwrap() = (done, all);
-            true
-        },
-        ..upload
+    let told = Mutex::new(Vec::new());
+    let progress = |step, done, all| {
+        told.lock().unwrap().push((step, done, all));
+        true
     };
-    let revision = client.upload(&upload).unwrap();
-    assert_eq!(*told.lock().unwrap(), (LARGE as u64, LARGE as u64));
+    let revision = client.upload(&Upload { progress: &progress, ..whole }).unwrap();
+    let (told, large) = (told.into_inner().unwrap(), LARGE as u64);
+    let of_step = |wanted| told.iter().filter(move |(step, ..)| *step == wanted);
+    assert_eq!(of_step(Step::Hash).map(|told| told.1).max(), Some(large + 2), "with the config");
+    assert!(of_step(Step::Hash).all(|told| told.2 == large + 2));
+    assert_eq!(told.last(), Some(&(Step::Send, large, large)));
     assert_eq!(client.list(&repo, &revision).unwrap().unwrap().len(), 2);
 }
 

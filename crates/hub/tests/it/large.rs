@@ -298,3 +298,32 @@ fn attack_only_so_many_uploads_are_begun_and_left() {
     assert_eq!(begun[10..], [403, 403], "parts count before they are put together");
     assert_eq!(desk.files().1, 10);
 }
+
+#[test]
+fn attack_a_disk_that_is_nearly_full_takes_no_bytes_and_everything_else_goes_on() {
+    let desk = Desk::new();
+    desk.create("tiny");
+    let bytes = noise(3, 1_000);
+    desk.upload("ann/tiny", &bytes);
+    desk.commit("ann/tiny", &[large_file("a.safetensors", &bytes), file("b.txt", b"two")]);
+
+    let disk_reserve_bytes = 1 << 60;
+    let full = Limits { disk_reserve_bytes, part_bytes: 1_500, ..Limits::default() };
+    let desk = desk.restart(full);
+    let said = (507, String::new(), "the disk of the hub is full".to_owned());
+    let link = desk.link("ann/tiny", &sha256(&noise(4, 1_000)), 1_000);
+    assert_eq!(refusal(desk.put(&link, &noise(4, 1_000))), said, "whole");
+    let parted = desk.batch("ann/tiny", ANN, &sha256(&noise(4, 2_000)), 2_000);
+    let link = parted["actions"]["upload"]["header"]["1"].as_str().unwrap();
+    assert_eq!(refusal(desk.put(link, &noise(4, 2_000)[..1_500])), said, "in parts");
+    let small = desk.send("ann/tiny", ANN, &json!({ "summary": "x" }), &[file("c.txt", b"three")]);
+    assert_eq!(refusal(small), said, "in a commit");
+    assert_eq!(desk.files(), (2, 0), "nothing new and nothing left");
+    let deleted = json!({ "key": "deletedFile", "value": { "path": "b.txt" } });
+    desk.commit("ann/tiny", &[deleted]);
+    let served = desk.get("/ann/tiny/resolve/main/a.safetensors", "");
+    assert_eq!(served.bytes().unwrap(), bytes);
+
+    let desk = desk.restart(Limits::default());
+    desk.upload("ann/tiny", &noise(4, 1_000));
+}

@@ -4,6 +4,7 @@ use super::{
     json_suite::{INVALID, VALID, deep},
     *,
 };
+use serde::de::IgnoredAny;
 use std::sync::LazyLock;
 
 /// Texts whose last bytes, marks or characters no reader may take.
@@ -47,11 +48,11 @@ fn attack_answers_that_are_no_json_are_trouble_of_the_hub() {
     for text in texts() {
         let (started, shown) = (Instant::now(), String::from_utf8_lossy(&text).into_owned());
         let shown: String = shown.chars().take(80).collect();
-        let is_odd = ODD.contains(&text.as_slice());
+        // Whoever reads nothing of an answer cannot mind its depth, characters and fields.
+        let is_json = serde_json::from_slice::<IgnoredAny>(&text).is_ok();
         let hub = Scripted::start(move |_, _, stream| say(stream, "200 OK", &[], &text));
         for (i, answer) in answers(&hub.client()).into_iter().enumerate() {
-            // Whoever reads nothing of an answer cannot mind its characters.
-            let is_ignored = is_odd && matches!(i, 4 | 5);
+            let is_ignored = is_json && matches!(i, 4 | 5);
             let is_trouble = matches!(&answer, Err(Error::Unavailable(_)));
             assert!(is_trouble || is_ignored, "{i}: {answer:?} for {shown}");
         }

@@ -55,9 +55,16 @@ impl Uploads {
         bytes: u64,
     ) -> Result<Reservation, Refusal> {
         let name = owner.to_owned();
-        let used = blocking(hub, move |hub| hub.database.used_bytes(&name)).await?;
+        let asked =
+            move |hub: &Hub| Ok((hub.database.used_bytes(&name)?, hub.objects.free_bytes()?));
+        let (used, free) = blocking(hub, asked).await?;
         let waiting = self.parts.waiting_bytes(owner);
         let mut active = lock(&self.active);
+        let coming = active.values().fold(bytes, |sum, load| sum.saturating_add(load.bytes));
+        // A commit that brings no files must go through: it may be the one that removes some.
+        if bytes > 0 && coming.saturating_add(hub.limits.disk_reserve_bytes) > free {
+            return Err(Refusal::disk_full());
+        }
         let load = active.entry(owner.to_owned()).or_default();
         if load.n >= hub.limits.uploads_per_owner_max {
             return Err(Refusal::busy(5));
@@ -305,8 +312,10 @@ async fn receive(hub: &Arc<Hub>, body: Body, mut incoming: Incoming) -> Result<I
         if chunks.is_empty() {
             break;
         }
-        // Else the disk would have nothing to do until the end, and all of it then.
-        if incoming.n_bytes.saturating_sub(synced_bytes) >= SYNC_BYTES {
+        // Else the disk would have nothing to do until the end, and all of it then. One that is
+        // busy is not waited for.
+        let unsynced_bytes = incoming.n_bytes.saturating_sub(synced_bytes);
+        if unsynced_bytes >= SYNC_BYTES && syncing.is_finished() {
             synced_bytes = incoming.n_bytes;
             let file = incoming.file.as_file().try_clone()?;
             syncing.await.map_err(|_| Refusal::broken())??;
