@@ -1,6 +1,9 @@
 //! Where the files of a pinned dataset are read from: a folder, a hub, or a mirror.
 
-use crate::hugging_face;
+use crate::{
+    failure::HintExt as _,
+    hugging_face::{self, explained},
+};
 use dataset::{
     Mirror, RangeRead,
     remote::{Directory, WithReserve},
@@ -8,6 +11,7 @@ use dataset::{
 use hub::{
     HubClient,
     client::{Listed, Patience, Pinned, RepoKind},
+    content::is_plain_path,
 };
 use protocol::{Digest, Repo, Revision};
 use std::{
@@ -37,6 +41,28 @@ pub fn open(repo: &str, revision: &str, dir: Option<&Path>) -> anyhow::Result<Bo
         }
         None => open_remote(repo, revision, N_TRIES),
     }
+}
+
+/// A revision of a dataset on the hub that the environment names: the one of this name, and its
+/// parquet files in order.
+pub fn on_hub(
+    repo: &str,
+    revision: &str,
+) -> anyhow::Result<(Revision, Vec<String>, Box<dyn RangeRead>)> {
+    let (client, repo) = (hugging_face::client(None)?, repo.parse()?);
+    let found = client.resolve(RepoKind::Dataset, &repo, revision).map_err(explained)?;
+    let nothing = || anyhow::anyhow!("`{repo}` has no revision `{revision}`");
+    let revision = found.ok_or_else(nothing).hint("check the spelling, and HF_ENDPOINT")?;
+    let pinned = Pinned { kind: RepoKind::Dataset, repo: &repo, revision: &revision };
+    let listed = client.files(pinned).map_err(explained)?.unwrap_or_default();
+    let known: BTreeMap<String, Listed> = listed
+        .into_iter()
+        .filter(|file| file.path.ends_with(".parquet") && is_plain_path(&file.path))
+        .map(|file| (file.path.clone(), file))
+        .collect();
+    let paths = known.keys().cloned().collect();
+    let files = HubFiles { client, repo, revision: revision.clone(), known: Mutex::new(known) };
+    Ok((revision, paths, Box::new(files)))
 }
 
 /// Folder of a revision of a repo in a mirror.

@@ -29,7 +29,7 @@ pub enum DataCommand {
     Sample(DataSampleArgs),
     /// Show the row that a record names.
     Row(DataRowArgs),
-    /// Print the part of a competition file that pins the parquet files of a folder.
+    /// Print the part of a competition file that pins the parquet files of a repo.
     Pin(DataPinArgs),
     /// Copy what rounds can read of a pinned dataset, as a reserve.
     Mirror(DataMirrorArgs),
@@ -92,21 +92,25 @@ pub struct DataRowArgs {
 /// Options of `agon data pin`.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
+  agon data pin --dataset fineweb --config sample-10BT >> my.toml
+  agon data pin --repo acme/texts --revision v2 --column body >> my.toml
   agon data pin fineweb/ --dataset fineweb --config sample-10BT --revision 9bb2… >> my.toml
-  agon data pin texts/ --repo acme/texts --revision 0123… --column body >> my.toml")]
+Of the files on a hub only the footers are read. The hub is HF_ENDPOINT's, or Hugging Face's.")]
 pub struct DataPinArgs {
-    /// Folder that holds the files of the repo.
-    pub dir: PathBuf,
-    /// Revision of the repo that the files are of, 40 hexadecimal digits.
-    #[arg(long, value_name = "HEX")]
-    pub revision: String,
+    /// Folder that holds the files of the repo; without it they are read from the hub.
+    #[arg(requires = "revision")]
+    pub dir: Option<PathBuf>,
+    /// Revision of the repo: of files in a folder the 40 hexadecimal digits, on the hub a branch or
+    /// a tag, too, and the newest if none is named.
+    #[arg(long)]
+    pub revision: Option<String>,
     /// Name of a known dataset, which says repo, column and parts.
     #[arg(long, value_name = "NAME", required_unless_present = "repo")]
     pub dataset: Option<String>,
-    /// Parts of the known dataset; all that the folder has files of, if none is named.
+    /// Parts of the known dataset; all that there are files of, if none is named.
     #[arg(long, value_name = "NAME", requires = "dataset")]
     pub config: Vec<String>,
-    /// Repo of any other dataset; all parquet files of the folder are pinned.
+    /// Repo of any other dataset; all its parquet files are pinned.
     #[arg(long, value_name = "OWNER/NAME", conflicts_with = "dataset")]
     pub repo: Option<String>,
     /// Column with the text; `text` or `content`, if none is named.

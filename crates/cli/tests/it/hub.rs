@@ -2,6 +2,7 @@
 
 mod submit;
 
+use crate::tree;
 use serde_json::{Value, json};
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
@@ -121,4 +122,42 @@ fn the_users_of_a_new_hub_are_one_whose_token_nobody_else_can_read() {
     let told = String::from_utf8(second.stderr).unwrap();
     assert_eq!(second.status.code(), Some(2));
     assert!(told.contains("hint: stop the hub"), "{told}");
+}
+
+#[test]
+fn a_dataset_is_pinned_on_the_hub_as_it_is_in_its_folder() {
+    let dir = tempfile::tempdir().unwrap();
+    let hub = Hub::start(&dir.path().join("hub"));
+    let run = |args: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_agon"));
+        command.env("HF_ENDPOINT", format!("http://{}", hub.address)).env("HF_TOKEN", &hub.token);
+        let output = command.args(args).env_remove("AGON_MIRROR").output().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+    };
+    let folder = dir.path().join("repo");
+    std::fs::create_dir_all(folder.join("data")).unwrap();
+    let small = tree::root().join("testdata/fineweb/small.parquet");
+    for path in ["data/b.parquet", "data/a.parquet", "README.md"] {
+        std::fs::copy(&small, folder.join(path)).unwrap();
+    }
+    let folder = folder.to_str().unwrap();
+    let (code, revision, _) = run(&["upload", folder, "agon/texts", "--dataset", "--json"]);
+    let revision: Value = serde_json::from_str(&revision).unwrap();
+    let revision = revision["revision"].as_str().unwrap();
+    assert_eq!(code, 0);
+
+    let pin = ["data", "pin", "--repo", "agon/texts"];
+    let there = run(&pin);
+    assert_eq!((there.0, there.2.as_str()), (0, ""));
+    let here = run(&["data", "pin", folder, "--repo", "agon/texts", "--revision", revision]);
+    assert_eq!(there, here);
+    assert!(there.1.contains(revision) && there.1.contains("data/b.parquet"), "{}", there.1);
+
+    let (code, _, told) = run(&[&pin[..], &["--revision", "none"]].concat());
+    assert!(code == 2 && told.contains("no revision `none`") && told.contains("hint: "), "{told}");
+    let (code, _, told) = run(&["data", "pin", folder, "--repo", "agon/texts"]);
+    assert!(code == 2 && told.contains("--revision"), "{told}");
+    let (code, _, told) = run(&["data", "pin", "--dataset", "fineweb"]);
+    assert!(code == 2 && told.contains("`HuggingFaceFW/fineweb`"), "{told}");
 }

@@ -4,17 +4,38 @@ use super::target;
 use crate::{
     args::DataPinArgs,
     competition_file::with_own_hint,
+    data_files,
     failure::HintExt as _,
     terminal::{self, PatientBar},
 };
-use dataset::{definition::Definition, remote::Directory, source::pinned::pin_file};
-use protocol::competition::{DatasetConfig, DatasetRules, DrawRules, HubDataset};
+use dataset::{
+    RangeRead,
+    definition::Definition,
+    remote::Directory,
+    source::pinned::{pin_file, pin_footer},
+};
+use protocol::{
+    Revision,
+    competition::{DatasetConfig, DatasetRules, DrawRules, HubDataset, PinnedFile},
+};
 use serde::Serialize;
+
+/// What is read where nobody names a revision.
+const NEWEST: &str = "main";
 
 /// As it stands in a competition file.
 #[derive(Serialize)]
 struct Part {
     dataset: DatasetRules,
+}
+
+/// The parquet files of a revision of a repo.
+struct Found {
+    /// Where they are, for messages.
+    place: String,
+    revision: Revision,
+    paths: Vec<String>,
+    files: Box<dyn RangeRead>,
 }
 
 /// A part of the dataset with the paths of its files.
@@ -23,22 +44,20 @@ struct Listed {
     paths: Vec<String>,
 }
 
-/// Reads all files and prints their pins.
+/// Reads all files, or their footers, and prints their pins.
 pub fn run(args: &DataPinArgs) -> anyhow::Result<()> {
-    let revision = args.revision.parse().hint("a revision is 40 digits, 0 to 9 and a to f")?;
-    let (root, paths) = target::parquet_files(&args.dir)?;
-    let files = Directory::new(&root);
     let definition = args.dataset.as_deref().map(Definition::builtin).transpose();
     let definition = with_own_hint(definition)?;
-    let listed = listed(args, definition.as_ref(), paths)?;
     let (repo, column) = match (&definition, &args.repo) {
         (Some(definition), _) => (definition.repo.clone(), Some(definition.text_column.clone())),
         (None, repo) => (repo.clone().unwrap_or_default(), args.column.clone()),
     };
-    let first = listed.first().map_or(&[][..], |part| &part.paths);
+    let found = find(args, definition.as_ref(), &repo)?;
+    let listed = listed(&args.config, definition.as_ref(), &found)?;
+    let files = &*found.files;
     let column = match column {
         Some(column) => column,
-        None => target::column(&files, first)?,
+        None => target::column(files, listed.first().map_or(&[][..], |part| &part.paths))?,
     };
     let bar = PatientBar::new("{bar:40} {percent} %  {msg}  {eta} left")?;
     let n_files: usize = listed.iter().map(|part| part.paths.len()).sum();
@@ -47,50 +66,76 @@ pub fn run(args: &DataPinArgs) -> anyhow::Result<()> {
     for Listed { name, paths } in listed {
         let mut pins = Vec::new();
         for path in paths {
-            let progress = |_: u64| bar.set(n_done, n_files as u64, || path.clone());
-            pins.push(with_own_hint(pin_file(&files, &path, Some(&column), &progress))?);
+            let progress = || bar.set(n_done, n_files as u64, || path.clone());
+            pins.push(with_own_hint(pin(files, &path, &column, &progress))?);
             n_done += 1;
         }
         configs.push(DatasetConfig { name, weight: 1, files: pins });
     }
     bar.finish();
-    let draw = DrawRules::default();
-    let dataset = HubDataset { repo, text_column: column, revision: Some(revision), draw, configs };
+    let (draw, revision) = (DrawRules::default(), Some(found.revision));
+    let dataset = HubDataset { repo, text_column: column, revision, draw, configs };
     dataset.check()?;
     let text = toml::to_string(&Part { dataset: DatasetRules::Hub(dataset) })?;
     terminal::print(&text)
 }
 
-/// The parts that are asked for, each with the files that the folder has of it.
+/// The files of the folder, or of the hub if none is named.
+fn find(args: &DataPinArgs, definition: Option<&Definition>, repo: &str) -> anyhow::Result<Found> {
+    let known = definition.and_then(|definition| definition.revision.as_deref());
+    let revision = args.revision.as_deref().or(known).unwrap_or(NEWEST);
+    if let Some(dir) = &args.dir {
+        let revision = revision.parse().hint("a revision is 40 digits, 0 to 9 and a to f")?;
+        let (root, paths) = target::parquet_files(dir)?;
+        let (place, files) = (dir.display().to_string(), Box::new(Directory::new(&root)));
+        return Ok(Found { place, revision, paths, files });
+    }
+    let (revision, paths, files) = data_files::on_hub(repo, revision)?;
+    Ok(Found { place: format!("{repo}@{revision}"), revision, paths, files })
+}
+
+/// The pins of one file, of which only the footer is read where its digest is known.
+fn pin(
+    files: &dyn RangeRead,
+    path: &str,
+    column: &str,
+    progress: &dyn Fn(),
+) -> Result<PinnedFile, dataset::Error> {
+    progress();
+    match files.sha256(path)? {
+        Some(sha256) => pin_footer(files, path, Some(column), sha256),
+        None => pin_file(files, path, Some(column), &|_| progress()),
+    }
+}
+
+/// The parts that are asked for, each with the files that there are of it.
 fn listed(
-    args: &DataPinArgs,
+    asked: &[String],
     definition: Option<&Definition>,
-    paths: Vec<String>,
+    Found { place, paths, .. }: &Found,
 ) -> anyhow::Result<Vec<Listed>> {
     let Some(definition) = definition else {
-        let nothing = anyhow::anyhow!("`{}` holds no parquet files", args.dir.display());
-        let name = "default".to_owned();
-        return if paths.is_empty() { Err(nothing) } else { Ok(vec![Listed { name, paths }]) };
+        anyhow::ensure!(!paths.is_empty(), "`{place}` holds no parquet files");
+        return Ok(vec![Listed { name: "default".to_owned(), paths: paths.clone() }]);
     };
     let known = |name: &String| definition.configs.iter().any(|config| config.name == *name);
-    if let Some(unknown) = args.config.iter().find(|name| !known(name)) {
+    if let Some(unknown) = asked.iter().find(|name| !known(name)) {
         let names: Vec<&str> = definition.configs.iter().map(|c| c.name.as_str()).collect();
         anyhow::bail!("`{}` has no part `{unknown}`, only {}", definition.name, names.join(", "));
     }
     let mut found = Vec::new();
     for config in &definition.configs {
         let own: Vec<String> = paths.iter().filter(|path| config.has(path)).cloned().collect();
-        let is_asked_for = args.config.contains(&config.name);
+        let is_asked_for = asked.contains(&config.name);
         if own.is_empty() && is_asked_for {
-            let dir = args.dir.display();
-            anyhow::bail!("`{dir}` holds no file `{}` of part `{}`", config.files, config.name);
+            anyhow::bail!("`{place}` holds no file `{}` of part `{}`", config.files, config.name);
         }
-        if !own.is_empty() && (is_asked_for || args.config.is_empty()) {
+        if !own.is_empty() && (is_asked_for || asked.is_empty()) {
             found.push(Listed { name: config.name.clone(), paths: own });
         }
     }
     if found.is_empty() {
-        anyhow::bail!("`{}` holds no file of `{}`", args.dir.display(), definition.repo);
+        anyhow::bail!("`{place}` holds no file of `{}`", definition.repo);
     }
     Ok(found)
 }
