@@ -152,7 +152,7 @@ pub(super) struct Hashes {
 }
 
 impl Hashes {
-    fn update(&mut self, bytes: &[u8]) {
+    pub(super) fn update(&mut self, bytes: &[u8]) {
         if let Some(sha256) = &mut self.sha256 {
             sha256.update(bytes);
         }
@@ -177,6 +177,13 @@ pub(super) struct Incoming {
 impl Incoming {
     /// Takes the next bytes; never more than were announced.
     pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.store(bytes)?;
+        self.hashes.update(bytes);
+        Ok(())
+    }
+
+    /// The same, for bytes that somebody else hashes meanwhile.
+    pub(super) fn store(&mut self, bytes: &[u8]) -> io::Result<()> {
         let n_bytes = self.n_bytes.saturating_add(bytes.len() as u64);
         if n_bytes > self.size_bytes {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "more bytes than announced"));
@@ -184,7 +191,6 @@ impl Incoming {
         let at = self.start.saturating_add(self.n_bytes);
         self.file.as_file().write_all_at(bytes, at)?;
         self.n_bytes = n_bytes;
-        self.hashes.update(bytes);
         Ok(())
     }
 

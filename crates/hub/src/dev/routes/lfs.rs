@@ -21,7 +21,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use std::{
     collections::HashMap,
-    io,
+    io, mem,
     sync::{Arc, Mutex, atomic::Ordering},
 };
 
@@ -295,20 +295,27 @@ fn check_announced(asked: &Asked, size_bytes: u64) -> Result<(), Refusal> {
 /// Takes a body to disk.
 async fn receive(hub: &Arc<Hub>, body: Body, mut incoming: Incoming) -> Result<Incoming, Refusal> {
     let mut body = Paced::new(body, &hub.limits, incoming.size_bytes);
-    let mut chunks: Vec<Bytes> = Vec::new();
+    let mut chunks: Arc<[Bytes]> = Arc::default();
     let (mut synced_bytes, mut syncing) = (0, tokio::spawn(async { Ok(()) }));
     loop {
+        let (mut hashes, to_hash) = (mem::take(&mut incoming.hashes), Arc::clone(&chunks));
+        let hash = move |_: &Hub| {
+            to_hash.iter().for_each(|chunk| hashes.update(chunk));
+            Ok(hashes)
+        };
         let write = move |hub: &Hub| {
-            for chunk in &chunks {
-                incoming.write(chunk)?;
+            for chunk in chunks.iter() {
+                incoming.store(chunk)?;
                 let n = chunk.len() as u64;
                 hub.counters.received_bytes.fetch_add(n, Ordering::Relaxed);
             }
             Ok(incoming)
         };
         // While these are hashed and written, the next ones come.
-        let (next, written) = tokio::join!(some_chunks(&mut body), blocking(hub, write));
-        (chunks, incoming) = (next?, written?);
+        let (next, hashed, written) =
+            tokio::join!(some_chunks(&mut body), blocking(hub, hash), blocking(hub, write));
+        (chunks, incoming) = (next?.into(), written?);
+        incoming.hashes = hashed?;
         if chunks.is_empty() {
             break;
         }
