@@ -11,7 +11,6 @@ use dataset::{
 use hub::{
     HubClient,
     client::{Listed, Patience, Pinned, RepoKind},
-    content::is_plain_path,
 };
 use protocol::{Digest, Repo, Revision};
 use std::{
@@ -52,12 +51,14 @@ pub fn on_hub(
     let (client, repo) = (hugging_face::client(None)?, repo.parse()?);
     let found = client.resolve(RepoKind::Dataset, &repo, revision).map_err(explained)?;
     let nothing = || anyhow::anyhow!("`{repo}` has no revision `{revision}`");
-    let revision = found.ok_or_else(nothing).hint("check the spelling, and HF_ENDPOINT")?;
+    let revision = found
+        .ok_or_else(nothing)
+        .hint("check the spelling, and HF_ENDPOINT; of private repos only their owners hear")?;
     let pinned = Pinned { kind: RepoKind::Dataset, repo: &repo, revision: &revision };
     let listed = client.files(pinned).map_err(explained)?.unwrap_or_default();
     let known: BTreeMap<String, Listed> = listed
         .into_iter()
-        .filter(|file| file.path.ends_with(".parquet") && is_plain_path(&file.path))
+        .filter(|file| file.path.ends_with(".parquet"))
         .map(|file| (file.path.clone(), file))
         .collect();
     let paths = known.keys().cloned().collect();
@@ -145,7 +146,11 @@ impl RangeRead for HubFiles {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use dataset::{Document, Error, PinnedSource, Source as _, Split, source::pinned::pin_file};
+    use dataset::{
+        Document, Error, PinnedSource, Source as _, Split,
+        remote::Counting,
+        source::pinned::{pin, pin_file},
+    };
     use hub::{
         ClientOptions, DevHub,
         client::Upload,
@@ -167,14 +172,14 @@ mod tests {
     }
 
     impl Setting {
-        fn new() -> Self {
+        fn new(limits: Limits) -> Self {
             let dir = tempfile::tempdir().unwrap();
             let (name, token) = ("ann".to_owned(), TOKEN.to_owned());
             let users = vec![User { name, token, role: Role::Write, organisations: Vec::new() }];
             let listen = "127.0.0.1:0".parse().unwrap();
             let folder = dir.path().join("hub");
             fs::create_dir(&folder).unwrap();
-            let config = Config { listen, folder, users, limits: Limits::default() };
+            let config = Config { listen, folder, users, limits };
             let hub = DevHub::start(&config).unwrap();
             Self { endpoint: hub.url(), _hub: hub, dir }
         }
@@ -222,8 +227,23 @@ mod tests {
     }
 
     #[test]
+    fn of_a_file_whose_digest_the_hub_names_the_footer_alone_is_read_to_pin_it() {
+        let original = fs::read(folder().join(FILE)).unwrap();
+        let here = pin_file(&Directory::new(&folder()), FILE, None, &|_| {}).unwrap();
+        let read = |inline_bytes_max: u64| {
+            let setting = Setting::new(Limits { inline_bytes_max, ..Limits::default() });
+            let files = Counting::new(setting.publish(&original));
+            assert_eq!(pin(&files, FILE, None, &|_| {}).unwrap(), here);
+            files.n_bytes()
+        };
+        let footer_bytes = read(1 << 10);
+        assert!(here.footer_bytes <= footer_bytes && footer_bytes < here.size_bytes / 2);
+        assert!(read(1 << 20) > here.size_bytes, "and all of it where the hub names none");
+    }
+
+    #[test]
     fn attack_a_changed_file_is_refused_over_http() {
-        let setting = Setting::new();
+        let setting = Setting::new(Limits::default());
         let original = fs::read(folder().join(FILE)).unwrap();
         assert!(draw(setting.publish(&original)).unwrap().len() >= 5);
         let flipped = |at: usize| {
@@ -240,7 +260,7 @@ mod tests {
 
     #[test]
     fn attack_a_file_that_goes_between_the_list_and_the_read_is_an_error() {
-        let setting = Setting::new();
+        let setting = Setting::new(Limits::default());
         let original = fs::read(folder().join(FILE)).unwrap();
         let files = setting.publish(&original);
         assert_eq!(files.size_bytes(FILE).unwrap(), original.len() as u64);

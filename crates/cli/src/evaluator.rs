@@ -12,7 +12,7 @@ use crate::failure::Interrupted;
 use anyhow::{Context as _, bail};
 use dataset::Batch;
 use protocol::{Competition, Outcome, Reason};
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 use std::{
     borrow::Cow,
     collections::BTreeSet,
@@ -220,15 +220,17 @@ impl Evaluate for ProcessEvaluate {
 
 /// Ends the child, which may do so by itself in the first moment if `gently`.
 fn end(child: &mut Child, gently: bool) -> std::io::Result<ExitStatus> {
-    for _ in 0..if gently { 20 } else { 0 } {
-        if let Some(status) = child.try_wait()? {
-            return Ok(status);
+    if let Some(pid) = Pid::from_raw(child.id().cast_signed()) {
+        // Only looked at: until we wait for it, nobody else gets its number.
+        let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        for _ in 0..if gently { 20 } else { 0 } {
+            if waitid(WaitId::Pid(pid), look)?.is_some() {
+                break;
+            }
+            std::thread::sleep(TICK / 10);
         }
-        std::thread::sleep(TICK / 10);
-    }
-    // With whatever it may have started where the kernel lets it start something.
-    if let Some(group) = Pid::from_raw(child.id().cast_signed()) {
-        let _ = kill_process_group(group, Signal::KILL);
+        // With whatever it may have started where the kernel lets it start something.
+        let _ = kill_process_group(pid, Signal::KILL);
     }
     child.kill()?;
     child.wait()

@@ -16,6 +16,9 @@ mod routes;
 mod seats;
 mod serve;
 
+#[cfg(test)]
+mod tests;
+
 pub use access::new_token;
 pub use error::ServerError;
 pub use objects::Collected;
@@ -24,6 +27,7 @@ use crate::disk;
 use access::Access;
 use database::Database;
 use objects::Objects;
+use refusal::Refusal;
 use serve::Server;
 use std::{
     fs::File,
@@ -199,6 +203,16 @@ struct Hub {
 }
 
 impl Hub {
+    /// Refuses bytes of files that would take of the disk what is to stay free. No bytes are never
+    /// too many: a commit that brings none may be the one that makes room.
+    fn check_room(&self, n_bytes: u64) -> Result<(), Refusal> {
+        let all = n_bytes.saturating_add(self.limits.disk_reserve_bytes);
+        if n_bytes > 0 && all > self.objects.free_bytes()? {
+            return Err(Refusal::disk_full());
+        }
+        Ok(())
+    }
+
     fn stats(&self) -> Stats {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Stats {

@@ -112,7 +112,8 @@ impl Transfer<'_> {
         let Listed { path, size_bytes, sha256 } = listed.clone();
         // A file of another size need not be read to be known as another.
         let may_be_it = fs::metadata(&to)
-            .is_ok_and(|there| there.is_file() && there.len() == listed.size_bytes);
+            .is_ok_and(|there| there.is_file() && there.len() == listed.size_bytes)
+            && sha256.is_some();
         let progress = |n: u64| self.is_wanted(n);
         let found = match may_be_it.then(|| digest_of_file(&to, &progress)) {
             Some(Err(hub::Error::Stopped)) => return Err(Interrupted.into()),

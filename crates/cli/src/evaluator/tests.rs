@@ -65,6 +65,26 @@ fn attack_an_evaluator_that_hangs_or_talks_for_ever_is_ended() {
 }
 
 #[test]
+fn attack_what_an_evaluator_leaves_running_ends_with_it() {
+    let folder = folder();
+    let path = folder.path().join("pid");
+    let script = format!("sleep 1000 >&- 2>&- & echo $! > '{}'; exit 3", path.display());
+    let error = format!("{:#}", evaluate(&script).unwrap_err());
+    assert!(error.contains("ended with code 3"), "{error}");
+    let pid = std::fs::read_to_string(path).unwrap();
+    // Gone, or dead and waiting for whoever inherited it.
+    let is_running = || {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim()));
+        stat.is_ok_and(|stat| !stat.contains(") Z "))
+    };
+    let started = Instant::now();
+    while is_running() && started.elapsed() < Duration::from_secs(10) {
+        std::thread::yield_now();
+    }
+    assert!(!is_running(), "{}", pid.trim());
+}
+
+#[test]
 fn attack_an_evaluator_that_speaks_nonsense_is_our_trouble() {
     for script in [
         "echo hello",

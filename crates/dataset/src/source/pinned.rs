@@ -6,7 +6,7 @@ mod pin;
 #[cfg(test)]
 mod tests;
 
-pub use pin::{pin_file, pin_footer};
+pub use pin::{pin, pin_file, pin_footer};
 
 use crate::{
     Document, Error, Lot, RangeRead, Source, Split, sample::Draw, table::Extent, table::Table,

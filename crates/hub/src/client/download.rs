@@ -118,7 +118,7 @@ impl HubClient {
         let writer = Writer::new(file);
         let received = wanted.receive(&mut body, partial, &writer, (deadline, progress));
         // First of all: what was not written may not count as received.
-        writer.end().map_err(Error::io("write", &partial.path))?;
+        writer.end().map_err(|error| partial.lost(error))?;
         received?;
         match size_bytes {
             Some(size_bytes) if partial.size_bytes < size_bytes => {
@@ -220,13 +220,24 @@ impl Partial {
         Ok(())
     }
 
+    /// That writing has failed. What is there may look whole until the system forgets what it could
+    /// not bring to disk, so nothing of it is kept, unless there was no room for more.
+    fn lost(&mut self, error: io::Error) -> Error {
+        let error = Error::io("write", &self.path)(error);
+        if !error.is_disk_full() {
+            // Better no more than the error that we have.
+            let _ = self.restart();
+        }
+        error
+    }
+
     fn digest(&self) -> Digest {
         Digest(self.hasher.clone().finalize().into())
     }
 
     /// Gives the file its name.
-    fn finish(self, to: &Path) -> Result<(), Error> {
-        self.file.sync_all().map_err(Error::io("sync", &self.path))?;
+    fn finish(mut self, to: &Path) -> Result<(), Error> {
+        self.file.sync_all().map_err(|error| self.lost(error))?;
         fs::rename(&self.path, to).map_err(Error::io("write", to))
     }
 

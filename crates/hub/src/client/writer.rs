@@ -3,7 +3,7 @@
 use std::{
     fs::File,
     io::{self, Write as _},
-    sync::mpsc::{Receiver, SyncSender, sync_channel},
+    sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
     thread::{self, JoinHandle},
 };
 
@@ -31,7 +31,7 @@ impl Writer {
             // There is room for all of them, and nobody has gone yet.
             let _ = written.send(vec![0; PIECE_BYTES]);
         }
-        let thread = thread::spawn(move || write_all(file, to_write, &written));
+        let thread = thread::spawn(move || write_all(&file, to_write, &written));
         Self { filled, empty, thread }
     }
 
@@ -55,24 +55,39 @@ impl Writer {
 
 /// Writes pieces and gives them back, while another thread brings to disk what is written.
 fn write_all(
-    mut file: File,
+    file: &File,
     pieces: Receiver<(Vec<u8>, usize)>,
     written: &SyncSender<Vec<u8>>,
 ) -> io::Result<()> {
-    let synced = file.try_clone()?;
-    let (due, dues) = sync_channel::<()>(1);
-    let syncing = thread::spawn(move || dues.iter().try_for_each(|()| synced.sync_data()));
+    thread::scope(|scope| {
+        let (due, dues) = sync_channel::<()>(1);
+        let syncing = scope.spawn(move || dues.iter().try_for_each(|()| file.sync_data()));
+        let wrote = write_each(file, pieces, (written, due));
+        // The system tells of a failed sync once, so that its answer must not be lost.
+        let synced = syncing.join();
+        wrote.and(synced.unwrap_or_else(|_| Err(io::Error::other("the syncer has panicked"))))
+    })
+}
+
+/// Writes pieces until there are no more, or nobody syncs them any more.
+fn write_each(
+    mut file: &File,
+    pieces: Receiver<(Vec<u8>, usize)>,
+    (written, due): (&SyncSender<Vec<u8>>, SyncSender<()>),
+) -> io::Result<()> {
     let mut unsynced = 0;
     for (piece, n) in pieces {
         file.write_all(piece.get(..n).unwrap_or(&piece))?;
         unsynced += n;
-        if unsynced >= SYNC_BYTES && due.try_send(()).is_ok() {
-            unsynced = 0;
+        if unsynced >= SYNC_BYTES {
+            match due.try_send(()) {
+                Ok(()) => unsynced = 0,
+                Err(TrySendError::Full(())) => {}
+                Err(TrySendError::Disconnected(())) => break,
+            }
         }
         // Whoever wants no more pieces has gone.
         let _ = written.send(piece);
     }
-    drop(due);
-    // The system tells of a failed sync once, so that its answer must not be lost.
-    syncing.join().unwrap_or_else(|_| Err(io::Error::other("the syncer has panicked")))
+    Ok(())
 }

@@ -94,7 +94,7 @@ impl Refusal {
     }
 
     pub(super) fn disk_full() -> Self {
-        Self::new(StatusCode::INSUFFICIENT_STORAGE, "the disk of the hub is full")
+        Self::new(StatusCode::INSUFFICIENT_STORAGE, "the hub has no more room on its disk")
     }
 
     pub(super) fn status(&self) -> StatusCode {

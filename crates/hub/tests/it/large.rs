@@ -310,7 +310,7 @@ fn attack_a_disk_that_is_nearly_full_takes_no_bytes_and_everything_else_goes_on(
     let disk_reserve_bytes = 1 << 60;
     let full = Limits { disk_reserve_bytes, part_bytes: 1_500, ..Limits::default() };
     let desk = desk.restart(full);
-    let said = (507, String::new(), "the disk of the hub is full".to_owned());
+    let said = (507, String::new(), "the hub has no more room on its disk".to_owned());
     let link = desk.link("ann/tiny", &sha256(&noise(4, 1_000)), 1_000);
     assert_eq!(refusal(desk.put(&link, &noise(4, 1_000))), said, "whole");
     let parted = desk.batch("ann/tiny", ANN, &sha256(&noise(4, 2_000)), 2_000);
@@ -319,6 +319,7 @@ fn attack_a_disk_that_is_nearly_full_takes_no_bytes_and_everything_else_goes_on(
     let small = desk.send("ann/tiny", ANN, &json!({ "summary": "x" }), &[file("c.txt", b"three")]);
     assert_eq!(refusal(small), said, "in a commit");
     assert_eq!(desk.files(), (2, 0), "nothing new and nothing left");
+    desk.create("another");
     let deleted = json!({ "key": "deletedFile", "value": { "path": "b.txt" } });
     desk.commit("ann/tiny", &[deleted]);
     let served = desk.get("/ann/tiny/resolve/main/a.safetensors", "");

@@ -8,15 +8,12 @@ use crate::{
     failure::HintExt as _,
     terminal::{self, PatientBar},
 };
-use dataset::{
-    RangeRead,
-    definition::Definition,
-    remote::Directory,
-    source::pinned::{pin_file, pin_footer},
-};
+use anyhow::bail;
+use dataset::{RangeRead, definition::Definition, remote::Directory, source::pinned::pin};
+use hub::content::is_plain_path;
 use protocol::{
     Revision,
-    competition::{DatasetConfig, DatasetRules, DrawRules, HubDataset, PinnedFile},
+    competition::{DatasetConfig, DatasetRules, DrawRules, HubDataset},
 };
 use serde::Serialize;
 
@@ -52,8 +49,12 @@ pub fn run(args: &DataPinArgs) -> anyhow::Result<()> {
         (Some(definition), _) => (definition.repo.clone(), Some(definition.text_column.clone())),
         (None, repo) => (repo.clone().unwrap_or_default(), args.column.clone()),
     };
-    let found = find(args, definition.as_ref(), &repo)?;
+    let found = find(args, &repo)?;
     let listed = listed(&args.config, definition.as_ref(), &found)?;
+    let odd = listed.iter().flat_map(|part| &part.paths).find(|path| !is_plain_path(path));
+    if let Some(odd) = odd {
+        bail!("`{}` cannot be pinned: no such name is ever asked for", odd.escape_default());
+    }
     let files = &*found.files;
     let column = match column {
         Some(column) => column,
@@ -67,7 +68,8 @@ pub fn run(args: &DataPinArgs) -> anyhow::Result<()> {
         let mut pins = Vec::new();
         for path in paths {
             let progress = || bar.set(n_done, n_files as u64, || path.clone());
-            pins.push(with_own_hint(pin(files, &path, &column, &progress))?);
+            progress();
+            pins.push(with_own_hint(pin(files, &path, Some(&column), &|_| progress()))?);
             n_done += 1;
         }
         configs.push(DatasetConfig { name, weight: 1, files: pins });
@@ -81,9 +83,8 @@ pub fn run(args: &DataPinArgs) -> anyhow::Result<()> {
 }
 
 /// The files of the folder, or of the hub if none is named.
-fn find(args: &DataPinArgs, definition: Option<&Definition>, repo: &str) -> anyhow::Result<Found> {
-    let known = definition.and_then(|definition| definition.revision.as_deref());
-    let revision = args.revision.as_deref().or(known).unwrap_or(NEWEST);
+fn find(args: &DataPinArgs, repo: &str) -> anyhow::Result<Found> {
+    let revision = args.revision.as_deref().unwrap_or(NEWEST);
     if let Some(dir) = &args.dir {
         let revision = revision.parse().hint("a revision is 40 digits, 0 to 9 and a to f")?;
         let (root, paths) = target::parquet_files(dir)?;
@@ -92,20 +93,6 @@ fn find(args: &DataPinArgs, definition: Option<&Definition>, repo: &str) -> anyh
     }
     let (revision, paths, files) = data_files::on_hub(repo, revision)?;
     Ok(Found { place: format!("{repo}@{revision}"), revision, paths, files })
-}
-
-/// The pins of one file, of which only the footer is read where its digest is known.
-fn pin(
-    files: &dyn RangeRead,
-    path: &str,
-    column: &str,
-    progress: &dyn Fn(),
-) -> Result<PinnedFile, dataset::Error> {
-    progress();
-    match files.sha256(path)? {
-        Some(sha256) => pin_footer(files, path, Some(column), sha256),
-        None => pin_file(files, path, Some(column), &|_| progress()),
-    }
 }
 
 /// The parts that are asked for, each with the files that there are of it.
@@ -121,21 +108,21 @@ fn listed(
     let known = |name: &String| definition.configs.iter().any(|config| config.name == *name);
     if let Some(unknown) = asked.iter().find(|name| !known(name)) {
         let names: Vec<&str> = definition.configs.iter().map(|c| c.name.as_str()).collect();
-        anyhow::bail!("`{}` has no part `{unknown}`, only {}", definition.name, names.join(", "));
+        bail!("`{}` has no part `{unknown}`, only {}", definition.name, names.join(", "));
     }
     let mut found = Vec::new();
     for config in &definition.configs {
         let own: Vec<String> = paths.iter().filter(|path| config.has(path)).cloned().collect();
         let is_asked_for = asked.contains(&config.name);
         if own.is_empty() && is_asked_for {
-            anyhow::bail!("`{place}` holds no file `{}` of part `{}`", config.files, config.name);
+            bail!("`{place}` holds no file `{}` of part `{}`", config.files, config.name);
         }
         if !own.is_empty() && (is_asked_for || asked.is_empty()) {
             found.push(Listed { name: config.name.clone(), paths: own });
         }
     }
     if found.is_empty() {
-        anyhow::bail!("`{place}` holds no file of `{}`", definition.repo);
+        bail!("`{place}` holds no file of `{}`", definition.repo);
     }
     Ok(found)
 }

@@ -7,6 +7,22 @@ use sha2::{Digest as _, Sha256};
 /// Bytes that are hashed at once.
 const PIECE_BYTES: usize = 4 << 20;
 
+/// Gives what a competition pins of a file, reading its footer alone where the place names the
+/// digest of the whole, and else all of it.
+///
+/// `progress` is told the bytes done, where all are read. See [`pin_footer`] for what is refused.
+pub fn pin(
+    files: &dyn RangeRead,
+    path: &str,
+    column: Option<&str>,
+    progress: &dyn Fn(u64),
+) -> Result<PinnedFile, Error> {
+    match files.sha256(path)? {
+        Some(sha256) => pin_footer(files, path, column, sha256),
+        None => pin_file(files, path, column, progress),
+    }
+}
+
 /// Reads a whole file and gives what a competition pins of it.
 ///
 /// `progress` is told the bytes done. See [`pin_footer`] for what is refused.

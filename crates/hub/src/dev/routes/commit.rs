@@ -263,10 +263,7 @@ fn keep(hub: &Hub, repo: &Repo, content: &str) -> Result<Object, Refusal> {
         let max = hub.limits.inline_bytes_max;
         return Err(Refusal::too_large(format!("a file inside a commit may have {max} bytes")));
     }
-    let free_bytes = hub.objects.free_bytes()?;
-    if size_bytes.saturating_add(hub.limits.disk_reserve_bytes) > free_bytes {
-        return Err(Refusal::disk_full());
-    }
+    hub.check_room(size_bytes)?;
     let mut incoming = hub.objects.receive(size_bytes, Git::Blob)?;
     for chunk in content.as_bytes().chunks(CHUNK_CHARS) {
         let bytes = STANDARD.decode(chunk).map_err(|_| wrong())?;

@@ -21,6 +21,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use std::{
     collections::HashMap,
+    fs::File,
     io, mem,
     sync::{Arc, Mutex, atomic::Ordering},
 };
@@ -55,16 +56,13 @@ impl Uploads {
         bytes: u64,
     ) -> Result<Reservation, Refusal> {
         let name = owner.to_owned();
-        let asked =
-            move |hub: &Hub| Ok((hub.database.used_bytes(&name)?, hub.objects.free_bytes()?));
-        let (used, free) = blocking(hub, asked).await?;
+        let asked = move |hub: &Hub| {
+            hub.check_room(bytes)?;
+            hub.database.used_bytes(&name)
+        };
+        let used = blocking(hub, asked).await?;
         let waiting = self.parts.waiting_bytes(owner);
         let mut active = lock(&self.active);
-        let coming = active.values().fold(bytes, |sum, load| sum.saturating_add(load.bytes));
-        // A commit that brings no files must go through: it may be the one that removes some.
-        if bytes > 0 && coming.saturating_add(hub.limits.disk_reserve_bytes) > free {
-            return Err(Refusal::disk_full());
-        }
         let load = active.entry(owner.to_owned()).or_default();
         if load.n >= hub.limits.uploads_per_owner_max {
             return Err(Refusal::busy(5));
@@ -304,6 +302,8 @@ async fn receive(hub: &Arc<Hub>, body: Body, mut incoming: Incoming) -> Result<I
             Ok(hashes)
         };
         let write = move |hub: &Hub| {
+            // Again, for others may have taken the room that there was.
+            hub.check_room(chunks.iter().map(|chunk| chunk.len() as u64).sum())?;
             for chunk in chunks.iter() {
                 incoming.store(chunk)?;
                 let n = chunk.len() as u64;
@@ -324,7 +324,9 @@ async fn receive(hub: &Arc<Hub>, body: Body, mut incoming: Incoming) -> Result<I
         let unsynced_bytes = incoming.n_bytes.saturating_sub(synced_bytes);
         if unsynced_bytes >= SYNC_BYTES && syncing.is_finished() {
             synced_bytes = incoming.n_bytes;
-            let file = incoming.file.as_file().try_clone()?;
+            // Opened anew: the system tells each end of a file once that bytes were lost, and the
+            // end that is synced last must hear it.
+            let file = File::open(incoming.file.path())?;
             syncing.await.map_err(|_| Refusal::broken())??;
             syncing = tokio::task::spawn_blocking(move || file.sync_data());
         }
