@@ -9,7 +9,7 @@ use reqwest::{
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use std::{
-    io::{Read as _, Write as _},
+    io::{ErrorKind, Read as _, Write as _},
     net::TcpStream,
     path::Path,
     time::Duration,
@@ -205,10 +205,15 @@ impl Desk {
     /// The first line of the answer to a request sent byte by byte as it is.
     pub(crate) fn raw(&self, request: &str) -> String {
         let mut stream = self.connect();
-        stream.write_all(request.as_bytes()).unwrap();
         let mut answer = Vec::new();
-        // The hub may hang up in the middle of what it need not read.
-        let _ = stream.read_to_end(&mut answer);
+        // The hub may hang up in the middle of what it need not read, while it comes or later.
+        let hung_up = [ErrorKind::BrokenPipe, ErrorKind::ConnectionReset];
+        if let Err(error) = stream.write_all(request.as_bytes()) {
+            assert!(hung_up.contains(&error.kind()), "{error}");
+        }
+        if let Err(error) = stream.read_to_end(&mut answer) {
+            assert!(hung_up.contains(&error.kind()), "{error}");
+        }
         let answer = String::from_utf8_lossy(&answer);
         answer.lines().next().unwrap_or_default().to_owned()
     }
