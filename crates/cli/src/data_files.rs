@@ -1,9 +1,6 @@
 //! Where the files of a pinned dataset are read from: a folder, a hub, or a mirror.
 
-use crate::{
-    failure::HintExt as _,
-    hugging_face::{self, explained},
-};
+use crate::hugging_face::{self, explained, resolved};
 use dataset::{
     Mirror, RangeRead,
     remote::{Directory, WithReserve},
@@ -49,11 +46,7 @@ pub fn on_hub(
     revision: &str,
 ) -> anyhow::Result<(Revision, Vec<String>, Box<dyn RangeRead>)> {
     let (client, repo) = (hugging_face::client(None)?, repo.parse()?);
-    let found = client.resolve(RepoKind::Dataset, &repo, revision).map_err(explained)?;
-    let nothing = || anyhow::anyhow!("`{repo}` has no revision `{revision}`");
-    let revision = found
-        .ok_or_else(nothing)
-        .hint("check the spelling, and HF_ENDPOINT; of private repos only their owners hear")?;
+    let revision = resolved(&client, RepoKind::Dataset, &repo, revision)?;
     let pinned = Pinned { kind: RepoKind::Dataset, repo: &repo, revision: &revision };
     let listed = client.files(pinned).map_err(explained)?.unwrap_or_default();
     let known: BTreeMap<String, Listed> = listed

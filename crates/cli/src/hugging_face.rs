@@ -9,6 +9,7 @@ use hub::{
     ClientOptions, HubClient,
     client::{HUGGING_FACE, Patience, RepoKind},
 };
+use protocol::{Repo, Revision};
 use std::{
     env, fs,
     io::{self, Read as _},
@@ -34,6 +35,20 @@ pub fn patient_client(endpoint: Option<&str>, patience: Patience) -> anyhow::Res
 /// What the repo holds.
 pub fn kind(args: &PlaceArgs) -> RepoKind {
     if args.dataset { RepoKind::Dataset } else { RepoKind::Model }
+}
+
+/// The revision of a repo that a branch, a tag or its own name names.
+pub fn resolved(
+    client: &HubClient,
+    kind: RepoKind,
+    repo: &Repo,
+    name: &str,
+) -> anyhow::Result<Revision> {
+    let found = client.resolve(kind, repo, name).map_err(explained)?;
+    let endpoint = client.endpoint();
+    found
+        .with_context(|| format!("`{repo}` has no revision `{name}` on {endpoint}"))
+        .hint("check the spelling; of private repos only their owners hear")
 }
 
 /// A hub's error with what can be done about it.

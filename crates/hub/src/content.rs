@@ -133,16 +133,17 @@ pub fn model_files(files: &[FileEntry]) -> impl Iterator<Item = &FileEntry> {
     files.iter().filter(|file| kind(&file.path) == Kind::Model)
 }
 
-/// Told how many bytes of all have been hashed; `false` stops it.
-pub type HashProgress<'a> = &'a (dyn Fn(u64, u64) -> bool + Sync);
-
 /// The files of a folder as a hub would list them after publishing.
 pub fn list_folder(dir: &Path) -> Result<Vec<FileEntry>, Error> {
     list_folder_with(dir, &|_, _| true)
 }
 
-/// The same, for folders that take a while.
-pub fn list_folder_with(dir: &Path, progress: HashProgress<'_>) -> Result<Vec<FileEntry>, Error> {
+/// The same, for folders that take a while: `progress` is told how many bytes of all have been
+/// hashed; `false` stops it.
+pub(crate) fn list_folder_with(
+    dir: &Path,
+    progress: &(dyn Fn(u64, u64) -> bool + Sync),
+) -> Result<Vec<FileEntry>, Error> {
     let mut all = 0_u64;
     let files = publishable_files(dir)?;
     for (_, file) in &files {

@@ -2,8 +2,8 @@
 
 use crate::{
     args::DownloadArgs,
-    failure::{HintExt as _, Interrupted},
-    hugging_face::{client, explained, kind},
+    failure::Interrupted,
+    hugging_face::{client, explained, kind, resolved},
     terminal::{self, PatientBar, print_json},
 };
 use anyhow::Context as _;
@@ -43,14 +43,7 @@ pub fn run(args: &DownloadArgs) -> anyhow::Result<ExitCode> {
     let repo: Repo = name.parse().map_err(anyhow::Error::from)?;
     let (kind, client) = (kind(&args.hub), client(args.hub.hub.as_deref())?);
     let stop = terminal::stop_on_signal()?;
-    let found = client.resolve(kind, &repo, revision).map_err(explained)?;
-    let Some(revision) = found else {
-        return Err(anyhow::anyhow!(
-            "`{repo}` has no revision `{revision}` on {}",
-            client.endpoint()
-        ))
-        .hint("check the spelling; of private repos only their owners hear");
-    };
+    let revision = resolved(&client, kind, &repo, revision)?;
     let pinned = Pinned { kind, repo: &repo, revision: &revision };
     let listed = client.files(pinned).map_err(explained)?.unwrap_or_default();
     let (listed, left_out): (Vec<_>, Vec<_>) =

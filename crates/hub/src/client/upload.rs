@@ -65,12 +65,11 @@ impl<'a> Upload<'a> {
         let message = "Upload with agon";
         Self { kind, repo, dir, is_private: false, message, progress: &|_, _, _| true }
     }
-}
 
-/// A file of the folder.
-struct Local {
-    entry: FileEntry,
-    file: PathBuf,
+    /// Where a file of the folder is.
+    fn path_of(&self, file: &FileEntry) -> PathBuf {
+        self.dir.join(&file.path)
+    }
 }
 
 impl HubClient {
@@ -80,11 +79,7 @@ impl HubClient {
     /// that the hub has gives the revision that it has. Hidden files of the repo stay.
     pub fn upload(&self, upload: &Upload<'_>) -> Result<Revision, Error> {
         let hashed = |done, all| (upload.progress)(Step::Hash, done, all);
-        let local = list_folder_with(upload.dir, &hashed)?.into_iter().map(|entry| {
-            let file = upload.dir.join(&entry.path);
-            Local { entry, file }
-        });
-        let local: Vec<Local> = local.collect();
+        let local = list_folder_with(upload.dir, &hashed)?;
         self.create(upload.kind, upload.repo, upload.is_private)?;
         match self.upload_changes(upload, &local) {
             // Somebody else was faster, or it was us and the answer was lost: look again.
@@ -94,7 +89,7 @@ impl HubClient {
     }
 
     /// Sends what the hub does not have, and commits it if there is anything.
-    fn upload_changes(&self, upload: &Upload<'_>, local: &[Local]) -> Result<Revision, Error> {
+    fn upload_changes(&self, upload: &Upload<'_>, local: &[FileEntry]) -> Result<Revision, Error> {
         let Upload { kind, repo, .. } = *upload;
         let head = self.resolve(kind, repo, "main")?;
         let listed = match &head {
@@ -102,15 +97,15 @@ impl HubClient {
             None => Vec::new(),
         };
         let stays = |file: &&Listed| {
-            file.path.starts_with('.') || local.iter().any(|local| local.entry.path == file.path)
+            file.path.starts_with('.') || local.iter().any(|local| local.path == file.path)
         };
         let deleted: Vec<&Listed> = listed.iter().filter(|file| !stays(file)).collect();
         let mut changed = Vec::new();
         for local in local {
-            let there = listed.iter().find(|file| file.path == local.entry.path);
+            let there = listed.iter().find(|file| file.path == local.path);
             let is_there = match (&head, there) {
                 (Some(revision), Some(there)) => {
-                    self.is_same(Pinned { kind, repo, revision }, there, &local.entry)?
+                    self.is_same(Pinned { kind, repo, revision }, there, local)?
                 }
                 _ => false,
             };
@@ -175,18 +170,19 @@ impl HubClient {
     fn choose_large<'a>(
         &self,
         upload: &Upload<'_>,
-        files: &[&'a Local],
-    ) -> Result<Vec<&'a Local>, Error> {
+        files: &[&'a FileEntry],
+    ) -> Result<Vec<&'a FileEntry>, Error> {
         let Upload { kind, repo, .. } = *upload;
         let path = format!("/api/{}/{repo}/preupload/main", kind.in_api());
         let mut modes = BTreeMap::new();
         for files in files.chunks(FILES_PER_REQUEST) {
-            let file = |local: &&'a Local| {
+            let file = |local: &&'a FileEntry| {
                 let mut sample = Vec::new();
-                let read = File::open(&local.file)
+                let on_disk = upload.path_of(local);
+                let read = File::open(&on_disk)
                     .and_then(|file| file.take(SAMPLE_BYTES).read_to_end(&mut sample));
-                read.map_err(Error::io("read", &local.file))?;
-                let (path, size) = (local.entry.path.as_str(), local.entry.size_bytes);
+                read.map_err(Error::io("read", &on_disk))?;
+                let (path, size) = (local.path.as_str(), local.size_bytes);
                 Ok(wire::PreuploadFile { path, sample: BASE64.encode(sample), size })
             };
             let files = files.iter().map(file).collect::<Result<_, Error>>()?;
@@ -194,22 +190,22 @@ impl HubClient {
                 self.post((&Method::POST, &path), JSON, &wire::Preupload { files })?;
             modes.extend(answer.files.into_iter().map(|mode| (mode.path, mode.upload_mode)));
         }
-        let is_large = |local: &&&Local| {
-            local.entry.size_bytes > REGULAR_BYTES_MAX
-                || modes.get(&local.entry.path).is_some_and(|mode| mode == "lfs")
+        let is_large = |local: &&&FileEntry| {
+            local.size_bytes > REGULAR_BYTES_MAX
+                || modes.get(&local.path).is_some_and(|mode| mode == "lfs")
         };
         Ok(files.iter().filter(is_large).copied().collect())
     }
 
     /// Sends the large files that the hub does not have.
-    fn send_large(&self, upload: &Upload<'_>, files: &[&Local]) -> Result<(), Error> {
+    fn send_large(&self, upload: &Upload<'_>, files: &[&FileEntry]) -> Result<(), Error> {
         let Upload { kind, repo, .. } = *upload;
         let path = format!("/{}{repo}.git/info/lfs/objects/batch", kind.before_files());
         let mut targets = Vec::new();
         for files in files.chunks(FILES_PER_REQUEST) {
-            let object = |local: &&Local| wire::Object {
-                oid: local.entry.sha256.hex(),
-                size: local.entry.size_bytes,
+            let object = |local: &&FileEntry| wire::Object {
+                oid: local.sha256.hex(),
+                size: local.size_bytes,
             };
             let batch = wire::Batch {
                 operation: "upload",
@@ -219,9 +215,9 @@ impl HubClient {
             };
             let answer: wire::Targets = self.post((&Method::POST, &path), LFS_JSON, &batch)?;
             for target in answer.objects {
-                let local = files.iter().find(|local| local.entry.sha256.hex() == target.oid);
+                let local = files.iter().find(|local| local.sha256.hex() == target.oid);
                 if let (Some(error), Some(local)) = (&target.error, local) {
-                    let said = format!("{}: {}", local.entry.path, error.message);
+                    let said = format!("{}: {}", local.path, error.message);
                     return Err(Error::Refused { status: 422, said });
                 }
                 if let (Some(actions), Some(local)) = (target.actions, local) {
@@ -229,19 +225,19 @@ impl HubClient {
                 }
             }
         }
-        let all: u64 = targets.iter().map(|(local, _)| local.entry.size_bytes).sum();
+        let all: u64 = targets.iter().map(|(local, _)| local.size_bytes).sum();
         let mut before = 0;
         for (local, actions) in targets {
             let progress = |n: u64| (upload.progress)(Step::Send, before + n, all);
             if let Some(action) = &actions.upload {
-                self.send_one(local, action, &progress)?;
+                self.send_one((&upload.path_of(local), local), action, &progress)?;
             }
             if let Some(verify) = &actions.verify {
-                let FileEntry { sha256, size_bytes, .. } = &local.entry;
+                let FileEntry { sha256, size_bytes, .. } = local;
                 let object = wire::Object { oid: sha256.hex(), size: *size_bytes };
                 self.http.post_to(&verify.href, &object)?;
             }
-            before += local.entry.size_bytes;
+            before += local.size_bytes;
         }
         Ok(())
     }
@@ -249,21 +245,20 @@ impl HubClient {
     /// Sends one file, whole or in parts, as the hub asks.
     fn send_one(
         &self,
-        local: &Local,
+        (path, local): (&Path, &FileEntry),
         action: &wire::Action,
         progress: Progress<'_>,
     ) -> Result<(), Error> {
         let nonsense = |what| self.http.nonsense("", what);
-        let size_bytes = local.entry.size_bytes;
+        let size_bytes = local.size_bytes;
         let Some(part_bytes) = action.part_bytes() else {
             let headers = action.headers().filter_map(|(name, value)| {
                 let name: HeaderName = name.parse().ok()?;
                 Some((name, HeaderValue::from_str(&value).ok()?))
             });
             let headers: Vec<_> = headers.collect();
-            return self
-                .send_part((local, 0, size_bytes), (&action.href, &headers), progress)
-                .map(drop);
+            let whole = Outgoing { path, start: 0, n_bytes: size_bytes };
+            return self.send_part(whole, (&action.href, &headers), progress).map(drop);
         };
         let part_bytes = part_bytes.map_err(|_| nonsense("names no size of parts"))?.get();
         let n_parts = size_bytes.div_ceil(part_bytes);
@@ -276,23 +271,22 @@ impl HubClient {
             let href = href.ok_or_else(|| nonsense("names no address for a part"))?;
             let start = (part_number as u64 - 1) * part_bytes;
             let n_bytes = part_bytes.min(size_bytes - start);
-            let part = (local, start, n_bytes);
+            let part = Outgoing { path, start, n_bytes };
             let etag = self.send_part(part, (&href, &[]), &|n| progress(start + n))?;
             let etag = etag.ok_or_else(|| nonsense("gives no tag for a part"))?;
             parts.push(wire::Part { part_number, etag });
         }
-        let oid = local.entry.sha256.hex();
+        let oid = local.sha256.hex();
         self.http.post_to(&action.href, &wire::Parts { oid: &oid, parts })
     }
 
     /// Sends a part of a file and gives the tag that the hub gives.
     fn send_part(
         &self,
-        (local, start, n_bytes): (&Local, u64, u64),
+        outgoing: Outgoing<'_>,
         (href, headers): (&str, &[(HeaderName, HeaderValue)]),
         progress: Progress<'_>,
     ) -> Result<Option<String>, Error> {
-        let outgoing = Outgoing { path: &local.file, start, n_bytes };
         self.http.patiently(|| self.http.put(href, headers, outgoing, progress))
     }
 
@@ -301,7 +295,7 @@ impl HubClient {
         &self,
         upload: &Upload<'_>,
         parent: Option<&Revision>,
-        (changed, large, deleted): (&[&Local], &[&Local], &[&Listed]),
+        (changed, large, deleted): (&[&FileEntry], &[&FileEntry], &[&Listed]),
     ) -> Result<Revision, Error> {
         let Upload { kind, repo, message, .. } = *upload;
         let mut lines = vec![wire::Line::Header {
@@ -310,12 +304,13 @@ impl HubClient {
             parent_commit: parent.map(Revision::as_str),
         }];
         for local in changed {
-            let FileEntry { path, size_bytes, sha256 } = &local.entry;
-            if large.iter().any(|large| large.entry.path == *path) {
+            let FileEntry { path, size_bytes, sha256 } = local;
+            if large.iter().any(|large| large.path == *path) {
                 let (oid, size) = (sha256.hex(), *size_bytes);
                 lines.push(wire::Line::LfsFile { path, algo: "sha256", oid, size });
             } else {
-                let bytes = std::fs::read(&local.file).map_err(Error::io("read", &local.file))?;
+                let on_disk = upload.path_of(local);
+                let bytes = std::fs::read(&on_disk).map_err(Error::io("read", &on_disk))?;
                 let content = BASE64.encode(bytes);
                 lines.push(wire::Line::File { path, content, encoding: "base64" });
             }
