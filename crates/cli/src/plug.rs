@@ -5,7 +5,10 @@ use anyhow::Context as _;
 use dataset::{Batch, pack::TrainingStream};
 use engine::{EvaluateOptions, Model, Scan};
 use miner::{StepReport, Train};
-use protocol::{Competition, Loss, Outcome, Reason, ReasonCode};
+use protocol::{
+    Competition, Loss, Outcome, Reason, ReasonCode,
+    unigram::{no_better_than_guessing, unigram},
+};
 use std::{
     path::Path,
     sync::{
@@ -16,7 +19,7 @@ use std::{
 use trainer::{Recipe, Trainer};
 use validator::Inspected;
 
-/// Verifies the output of a model and measures it on all batches; what
+/// Measures a model on all batches and compares it with guessing; what
 /// [`validator::Evaluate::evaluate`] is, in this process.
 pub fn evaluate(
     dir: &Path,
@@ -29,27 +32,24 @@ pub fn evaluate(
         Ok(model) => model,
         Err(reason) => return Ok(Outcome::Disqualified(reason)),
     };
-    let [first, second, ..] = batches else {
-        anyhow::bail!("initial verification needs two batches, not {}", batches.len());
-    };
     // A loss is a function of parameters and tokens alone, so all batches go in one call.
-    let n_per_batch = first.sequences.len().max(1);
+    let n_per_batch = batches.first().map_or(1, |batch| batch.sequences.len().max(1));
     let report = |at: engine::Progress| progress(at.n_sequences_done / n_per_batch);
     let options = EvaluateOptions {
         threads: n_threads,
         progress: Some(&report),
         ..EvaluateOptions::default()
     };
-    let (first, second) = (&first.sequences[0], &second.sequences[0]);
-    if let Some(reason) = engine::verify_output(&model, first, second, &options)? {
-        return Ok(Outcome::Disqualified(reason));
-    }
     let sequences: Vec<Vec<u32>> =
         batches.iter().flat_map(|batch| batch.sequences.iter().cloned()).collect();
     let losses = match model.evaluate(&sequences, &options)? {
         Ok(losses) => losses,
         Err(reason) => return Ok(Outcome::Disqualified(reason)),
     };
+    let guessing = unigram(sequences.iter().map(Vec::as_slice));
+    if let Some(reason) = no_better_than_guessing(mean_cross_entropy(&losses), guessing) {
+        return Ok(Outcome::Disqualified(reason));
+    }
     let mut rest = &losses[..];
     let per_batch = batches.iter().map(|batch| {
         let (own, others) = rest.split_at(batch.sequences.len());

@@ -7,8 +7,7 @@
 //!   what would it cost?
 //! - [`scan`] reads every parameter once, which must be finite, and gives their root hash;
 //!   [`Model::load`] reads them to stay.
-//! - [`Model::evaluate`] gives the loss of sequences of tokens (equation 1 of the paper), and
-//!   [`verify_output`] looks at generated text (section 2.3.2).
+//! - [`Model::evaluate`] gives the loss of sequences of tokens (equation 1 of the paper).
 //!
 //! The loss of a sequence is a pure function of parameters and tokens: the same bits for any
 //! number of threads, any batch, any order and any instruction set.
@@ -36,7 +35,6 @@ mod model;
 mod parameters;
 mod plan;
 mod pool;
-mod sanity;
 
 pub use arch::architectures;
 pub use checkpoint::Dtype;
@@ -48,4 +46,3 @@ pub use health::{Finding, Role, Sabotage, Scan, TensorHealth, scan};
 pub use kernel::InstructionSet;
 pub use matrix::Matrix;
 pub use model::{Inspection, LoadOptions, Model, inspect, no_limits};
-pub use sanity::verify_output;

@@ -24,7 +24,7 @@ fn entries() -> Vec<Entry> {
         let block = Block(90_000 + u64::from(uid % 16) * 100);
         let hotkey = AccountId([uid as u8; 32]);
         let seniority = Seniority::new(block, BlockHash([0; 32]), hotkey);
-        Entry::new(Uid(uid), seniority, LossKind::Perplexity, &losses)
+        Entry { uid: Uid(uid), seniority, losses }
     };
     (0..N_MODELS).map(entry).collect()
 }
@@ -32,7 +32,9 @@ fn entries() -> Vec<Entry> {
 fn scoring(criterion: &mut Criterion) {
     let entries = entries();
     let epsilon = Epsilon::Linear { start: 0.005, end: 0.0005, blocks: 50_400 };
-    for (name, rule) in [("wins", Rule::Wins), ("mean", Rule::Mean)] {
+    for (name, rule) in
+        [("wins", Rule::Wins), ("mean", Rule::Mean), ("succession", Rule::Succession)]
+    {
         let loss = LossKind::Perplexity;
         let rules = ScoringRules { rule, loss, epsilon, temperature: 0.01, alpha: 0.5 };
         criterion.bench_function(&format!("score 256 models x 300 batches, {name}"), |bencher| {

@@ -8,10 +8,17 @@
 //! To beat the present champion is not enough: with wins by majority of batches, a copy of a
 //! dethroned champion may beat the present one, and the crown would run in circles. Against the
 //! whole line no copy, and no model that is nowhere better than a senior one, ever takes the crown.
+//!
+//! Among the models that never wore it, a second is often just short of the champion by epsilon. A
+//! hundred copies of that second with a little noise each would have one that is lucky enough. So,
+//! with rule `succession`, whoever takes the crown must beat these seniors, too, by half of the
+//! settled epsilon: more than noise gains (see `docs/benchmarks.md`), and not so much that tweaks
+//! of the champion could shield it from a model that is better by epsilon and a half. Its age does
+//! not matter here, or fresh copies of an old champion would bring back the epsilon of its youth.
 
 use crate::{
     Block, Uid,
-    competition::{Epsilon, ScoringRules},
+    competition::{Epsilon, Rule, ScoringRules},
     wins::{Entry, Row, is_win},
 };
 
@@ -24,26 +31,50 @@ pub struct Line<'a> {
     now: Block,
     n_batches: usize,
     holders: Vec<Row<'a>>,
+    /// Those who challenged in vain, where they have a say.
+    others: Vec<Row<'a>>,
+}
+
+/// What comes of bringing a model forward.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Challenge {
+    /// It lacks a finite loss for a batch: it is as if it did not exist.
+    Absent,
+    /// It does not beat this model; of several, the last that wore the crown, else the most senior.
+    BeatenBy(Uid),
+    /// It beats everybody that it has to, and wears the crown now.
+    Crowned,
 }
 
 impl<'a> Line<'a> {
     /// A line without a champion, for a round of `n_batches` batches seen from block `now`.
     pub fn new(rules: &'a ScoringRules, now: Block, n_batches: usize) -> Self {
-        Self { rules, now, n_batches, holders: Vec::new() }
+        Self { rules, now, n_batches, holders: Vec::new(), others: Vec::new() }
     }
 
-    /// Lets `entry`, junior to all before it, challenge; says whether it takes the crown.
-    pub fn challenge(&mut self, entry: &'a Entry) -> bool {
-        let Some(challenger) = Row::new(self.rules.rule, self.n_batches, entry) else {
-            return false;
+    /// Lets `entry`, junior to all before it, challenge; says what comes of it.
+    pub fn challenge(&mut self, entry: &'a Entry) -> Challenge {
+        let Some(challenger) = Row::new(self.rules, self.n_batches, entry) else {
+            return Challenge::Absent;
         };
         let (epsilon, now) = (self.rules.epsilon, self.now);
-        let takes =
-            self.holders.iter().rev().all(|holder| beats(&challenger, holder, epsilon, now));
-        if takes {
-            self.holders.push(challenger);
+        let half = Epsilon::Fixed { value: epsilon.settled() / 2.0 };
+        let holds = |holder: &&Row| !beats(&challenger, holder, epsilon, now);
+        let stands = |other: &&Row| !beats(&challenger, other, half, now);
+        let mut seniors = self.holders.iter().rev().filter(holds);
+        let senior = seniors.next().or_else(|| self.others.iter().find(stands));
+        match senior.map(|senior| senior.entry.uid) {
+            None => {
+                self.holders.push(challenger);
+                Challenge::Crowned
+            }
+            Some(uid) => {
+                if self.rules.rule == Rule::Succession {
+                    self.others.push(challenger);
+                }
+                Challenge::BeatenBy(uid)
+            }
         }
-        takes
     }
 
     /// Whoever wears the crown now.
@@ -64,13 +95,18 @@ pub fn champion(
     n_batches: usize,
     entries: &[Entry],
 ) -> Option<Uid> {
-    let mut ranked: Vec<&Entry> = entries.iter().collect();
-    ranked.sort_by_key(|entry| (entry.seniority, entry.uid));
     let mut line = Line::new(rules, now, n_batches);
-    for entry in ranked {
+    for entry in ranked(entries) {
         line.challenge(entry);
     }
     line.champion()
+}
+
+/// The entries in order of seniority; the uid decides between equal ones.
+pub(crate) fn ranked(entries: &[Entry]) -> Vec<&Entry> {
+    let mut ranked: Vec<&Entry> = entries.iter().collect();
+    ranked.sort_by_key(|entry| (entry.seniority, entry.uid));
+    ranked
 }
 
 /// Whether `challenger` wins more than half of the comparisons against `holder`.

@@ -242,6 +242,19 @@ pub struct EvaluationRules {
     pub sequences_per_batch: usize,
     /// Models that stay in the pool from round to round; new commitments come on top.
     pub n_models_kept: usize,
+    /// Which definition of a loss's bits holds: [`ARITHMETIC`], which `docs/protocol.md` writes
+    /// down, is the only one so far. Another one would come with another number, so that records
+    /// tell by which they were made.
+    #[serde(default = "arithmetic")]
+    pub arithmetic: u32,
+}
+
+/// Number of the order of floating-point operations that the engine computes losses in.
+pub const ARITHMETIC: u32 = 1;
+
+/// What files mean that were written before there was a choice.
+fn arithmetic() -> u32 {
+    ARITHMETIC
 }
 
 /// How losses become weights.
@@ -254,20 +267,28 @@ pub struct ScoringRules {
     pub loss: LossKind,
     /// Advantage of the earlier model.
     pub epsilon: Epsilon,
-    /// Temperature T of the softmax (equation 6).
+    /// Temperature T of the softmax (equation 6); with `succession`, at most 0.2.
     pub temperature: f64,
     /// Weight of the old value in the moving average.
     pub alpha: f64,
 }
 
-/// How pairs of models are compared.
+/// How losses become weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Rule {
-    /// The paper: a win per batch and pair (equations 3 to 5).
+    /// The paper to the letter: a win per batch and pair (equations 3 to 5) among all models.
+    ///
+    /// Copies and models without merit earn weight and move that of others: no competition that
+    /// comes with the program uses it.
     Wins,
     /// The reference since 2024-10: one comparison of mean losses, among competitive models only.
+    ///
+    /// A ladder of models, each a little better than the one before, earns and moves weight.
     Mean,
+    /// The line of succession: equations 3 to 6 with one loss for the whole round, between the
+    /// champion and the model that it took the crown from; everybody else has no weight.
+    Succession,
 }
 
 /// What a comparison looks at.

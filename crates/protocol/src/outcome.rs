@@ -15,6 +15,9 @@ pub enum Outcome {
 }
 
 /// Why a model is disqualified: a stable code for programs and a sentence for people.
+///
+/// The code alone is part of a verdict and of its record. What a sentence says may depend on which
+/// of several faults was found first.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reason {
     /// The rule that was broken.
@@ -55,8 +58,10 @@ pub enum ReasonCode {
     UntrainableParameters,
     /// Vocabulary or context does not fit the competition's tokenizer or sequence length.
     VocabularyMismatch,
-    /// The model's generated text is repetitive or the same for different prompts.
+    /// The model predicts the text of the round no better than a table of its token frequencies.
     DegenerateOutput,
+    /// The same model was committed to before, or in the same block by somebody else.
+    Duplicate,
     /// A loss is NaN or infinite.
     NonFiniteLoss,
     /// The model takes longer to measure than the competition allows.

@@ -5,9 +5,10 @@
 //! nothing about the machine, so equal inputs give equal bytes and one [`Digest`].
 
 use crate::{
-    AccountId, Block, BlockHash, Competition, Digest, Error, Outcome, Repo, Revision, Uid, Verdict,
-    champion,
+    AccountId, Block, BlockHash, Competition, Digest, Error, Loss, Outcome, ReasonCode, Repo,
+    Revision, Uid, Verdict, champion,
     digest::canonical_json,
+    owner::{Claim, duplicates},
     score,
     weights::{Average, Miner, MovingAverage},
     wins::{Entry, Seniority},
@@ -15,7 +16,7 @@ use crate::{
 use serde::{Deserialize, Serialize};
 
 /// Version of this format.
-pub const RECORD_FORMAT: u32 = 1;
+pub const RECORD_FORMAT: u32 = 2;
 
 /// Most bytes of a record that anybody reads; 256 models on 10,000 batches take about 50 MiB.
 pub const RECORD_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -96,7 +97,29 @@ pub struct Model {
     /// [`crate::content::tensor_root`] of what was measured; absent where it was not read.
     pub tensor_root: Option<Digest>,
     /// Cross-entropy per batch, or the rule that was broken.
-    pub outcome: Outcome,
+    pub finding: Finding,
+}
+
+/// What came of measuring a model, without the sentence that explains it.
+///
+/// Which of several faults a sentence names may depend on the processor; the bytes of a record must
+/// not.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Finding {
+    /// Cross-entropy in nats per predicted token (equation 1), one per batch.
+    Evaluated(Vec<Loss>),
+    /// The model broke this rule.
+    Disqualified(ReasonCode),
+}
+
+impl From<&Outcome> for Finding {
+    fn from(outcome: &Outcome) -> Self {
+        match outcome {
+            Outcome::Evaluated(losses) => Self::Evaluated(losses.clone()),
+            Outcome::Disqualified(reason) => Self::Disqualified(reason.code),
+        }
+    }
 }
 
 /// A model with the verdict of the round on it.
@@ -140,6 +163,9 @@ pub enum Mismatch {
         /// What the losses give.
         derived: Box<Verdict>,
     },
+    /// The same model counts for two commitments.
+    #[error("uid `{0}` is judged with the model of somebody who committed to it before")]
+    Duplicate(Uid),
     /// The losses give another champion.
     #[error("the record crowns {recorded:?}, its losses {derived:?}")]
     Champion {
@@ -161,6 +187,11 @@ impl Model {
 
     fn miner(&self) -> Miner {
         Miner { uid: self.uid, hotkey: self.hotkey }
+    }
+
+    fn claim(&self) -> Option<Claim> {
+        let seniority = self.seniority();
+        self.tensor_root.map(|root| Claim { uid: self.uid, seniority, root })
     }
 }
 
@@ -237,6 +268,9 @@ pub fn verify(record: &Record, competition: &Competition) -> Result<(), Mismatch
     if let Some(young) = models.iter().find(|model| block.since(model.commit_block) < age_min) {
         return Err(Mismatch::Age(young.uid));
     }
+    if let Some(copy) = measured_twice(&models) {
+        return Err(Mismatch::Duplicate(copy));
+    }
     let (verdicts, champion) = judge(competition, block, &models);
     for (judged, derived) in record.models.iter().zip(verdicts) {
         if judged.verdict != derived {
@@ -276,15 +310,22 @@ pub fn verify_chain(
     ensure(average.iter().eq(record.averages.iter().copied()), "average")
 }
 
+/// A model with losses although it is not its committer's (see [`crate::owner`]).
+fn measured_twice(models: &[Model]) -> Option<Uid> {
+    let measured = models.iter().filter(|model| matches!(model.finding, Finding::Evaluated(_)));
+    let claims: Vec<Claim> = measured.filter_map(Model::claim).collect();
+    duplicates(&claims).into_keys().next()
+}
+
 /// Verdicts in the order of `models`, and the champion.
 fn judge(competition: &Competition, block: Block, models: &[Model]) -> (Vec<Verdict>, Option<Uid>) {
     let rules = &competition.scoring;
     let entry = |model: &Model| {
-        let losses = match &model.outcome {
-            Outcome::Evaluated(losses) => &losses[..],
-            Outcome::Disqualified(_) => &[],
+        let losses = match &model.finding {
+            Finding::Evaluated(losses) => losses.clone(),
+            Finding::Disqualified(_) => Vec::new(),
         };
-        Entry::new(model.uid, model.seniority(), rules.loss, losses)
+        Entry { uid: model.uid, seniority: model.seniority(), losses }
     };
     let entries: Vec<Entry> = models.iter().map(entry).collect();
     let n_batches = competition.evaluation.n_batches;

@@ -6,11 +6,10 @@
 
 use crate::{
     AccountId, Block, BlockHash, Digest, Loss, Uid,
-    competition::{Epsilon, LossKind, Rule},
+    competition::{Epsilon, LossKind, Rule, ScoringRules},
     loss,
 };
 use serde::{Deserialize, Serialize};
-use std::borrow::Cow;
 
 /// Who came first: the block of the commitment, then a number that nobody can choose.
 ///
@@ -33,32 +32,16 @@ impl Seniority {
     }
 }
 
-/// One model of a round with what is compared of it: a loss per batch.
+/// One model of a round with what was measured of it: a loss per batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// Slot of its miner; no two entries of a round share one.
     pub uid: Uid,
     /// When it was committed to.
     pub seniority: Seniority,
-    /// The compared loss of each batch, in the order of the batches.
+    /// The cross-entropy of each batch in nats per predicted token (equation 1), in the order of
+    /// the batches.
     pub losses: Vec<Loss>,
-}
-
-impl Entry {
-    /// An entry from the cross-entropy of each batch, in nats per predicted token.
-    pub fn new(uid: Uid, seniority: Seniority, kind: LossKind, cross_entropies: &[Loss]) -> Self {
-        let losses = cross_entropies.iter().map(|loss| kind.compared(*loss)).collect();
-        Self { uid, seniority, losses }
-    }
-
-    /// Whether there is a finite loss for each of the `n_batches` batches of the round.
-    ///
-    /// An entry that is not present is scored as if it did not exist.
-    pub fn is_present(&self, n_batches: usize) -> bool {
-        n_batches > 0
-            && self.losses.len() == n_batches
-            && self.losses.iter().all(|loss| loss.is_finite())
-    }
 }
 
 impl LossKind {
@@ -99,32 +82,39 @@ pub fn is_win(model: Side, other: Side, epsilon: Epsilon, now: Block) -> bool {
     }
 }
 
-/// A present entry with the losses that the rule compares: one per batch, or their mean alone.
+/// A present entry with the losses that the rules compare: one per batch, or one for all.
 #[derive(Clone, Debug)]
 pub(crate) struct Row<'a> {
     pub(crate) entry: &'a Entry,
-    pub(crate) losses: Cow<'a, [Loss]>,
+    pub(crate) losses: Vec<Loss>,
 }
 
 impl<'a> Row<'a> {
-    /// The row of `entry`; `None` when it is not present.
-    pub(crate) fn new(rule: Rule, n_batches: usize, entry: &'a Entry) -> Option<Self> {
-        let losses = match rule {
-            Rule::Wins => Cow::Borrowed(&entry.losses[..]),
-            Rule::Mean => Cow::Owned(vec![loss::mean(&entry.losses)]),
+    /// The row of `entry`; `None` unless there is a finite loss for each of the `n_batches` batches
+    /// of the round, both as measured and as compared.
+    pub(crate) fn new(rules: &ScoringRules, n_batches: usize, entry: &'a Entry) -> Option<Self> {
+        if n_batches == 0 || entry.losses.len() != n_batches {
+            return None;
+        }
+        let compared = |loss: &Loss| rules.loss.compared(*loss);
+        let per_batch: Vec<Loss> = entry.losses.iter().map(compared).collect();
+        if !per_batch.iter().chain(&entry.losses).all(|loss| loss.is_finite()) {
+            return None;
+        }
+        let losses = match rules.rule {
+            Rule::Wins => per_batch,
+            Rule::Mean => vec![loss::mean(&per_batch)],
+            // The perplexity of all tokens, not a mean of perplexities, in which one hard batch
+            // outweighs the others.
+            Rule::Succession => vec![compared(&loss::mean(&entry.losses))],
         };
-        entry.is_present(n_batches).then_some(Self { entry, losses })
+        Some(Self { entry, losses })
     }
 
     /// What `is_win` compares of each batch.
     pub(crate) fn sides(&self) -> impl Iterator<Item = Side> {
         let Entry { uid, seniority, .. } = *self.entry;
         self.losses.iter().map(move |loss| Side { uid, seniority, loss: *loss })
-    }
-
-    /// Sorts by seniority; the uid decides between equal ones.
-    pub(crate) fn rank(&self) -> (Seniority, Uid) {
-        (self.entry.seniority, self.entry.uid)
     }
 }
 

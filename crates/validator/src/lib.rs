@@ -43,7 +43,8 @@ pub trait Evaluate: Send + Sync {
         competition: &Competition,
     ) -> anyhow::Result<Result<Inspected, Reason>>;
 
-    /// Verifies the output of a model (section 2.3.2) and measures its losses on all batches.
+    /// Measures the losses of a model on all batches, and disqualifies one that does no better
+    /// than guessing words by their frequency (section 2.3.2).
     ///
     /// `progress` hears of batches done.
     fn evaluate(

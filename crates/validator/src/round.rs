@@ -12,10 +12,10 @@ use dataset::{
     pack::{self, PackRules, Round as Text},
 };
 use protocol::{
-    AccountId, Block, BlockHash, Digest, Outcome, Reason, Seed, Uid,
+    AccountId, Block, BlockHash, Digest, Merit, Outcome, Reason, Seed, Uid,
     loss::{mean, perplexity},
     queue::{self, Standing},
-    record::{self, DocumentDigest, Judged, Model, Record},
+    record::{self, DocumentDigest, Finding, Judged, Model, Record},
     weights::Miner,
 };
 use std::path::PathBuf;
@@ -67,6 +67,8 @@ pub struct Row {
     pub perplexity: Option<f64>,
     /// Why it was disqualified.
     pub reason: Option<Reason>,
+    /// Whether it counts, or what stands in its way.
+    pub merit: Merit,
     /// Wins (equation 4).
     pub wins: u64,
     /// Win rate (equation 5).
@@ -119,7 +121,7 @@ impl Validator {
 
         let file = format!("{}-{:06}.json", contest.competition.name, record.round.number);
         let path = self.config.home.join("records").join(file);
-        let summary = summary(seed, own, (&record, digest, path), (before, &text));
+        let summary = summary((seed, before, &text), own, (&record, digest, path), &measured);
         write_atomically(&summary.path, &bytes)?;
         state.weights_due = true;
         state.save(&self.config.home)?;
@@ -159,6 +161,7 @@ impl Validator {
         let stays = |candidate: &Candidate| {
             state.is_none_or(|state| {
                 candidate.admission.is_err()
+                    || candidate.duplicate.is_some()
                     || candidate.stored.block.0 + age_min > state.seed_block.0
                     || state.kept.contains(&candidate.stored.hotkey)
             })
@@ -177,9 +180,9 @@ impl Validator {
         let mut measured = Vec::with_capacity(pool.len());
         for candidate in pool {
             let (uid, hotkey) = (candidate.stored.uid, candidate.stored.hotkey);
-            let outcome = match &candidate.admission {
-                Err(reason) => Ok(Outcome::Disqualified(reason.clone())),
-                Ok(admission) => self.measure_one(contest, (uid, admission), text, watch),
+            let outcome = match (&candidate.admission, &candidate.duplicate) {
+                (Err(reason), _) | (_, Some(reason)) => Ok(Outcome::Disqualified(reason.clone())),
+                (Ok(admission), None) => self.measure_one(contest, (uid, admission), text, watch),
             };
             let outcome = match outcome {
                 Ok(outcome) => {
@@ -250,6 +253,14 @@ impl Validator {
 }
 
 impl Measured {
+    /// Why it was disqualified.
+    fn reason(&self) -> Option<&Reason> {
+        match &self.outcome {
+            Some(Outcome::Disqualified(reason)) => Some(reason),
+            _ => None,
+        }
+    }
+
     /// The model as it stands in a record; `None` where our own trouble prevented an outcome.
     fn to_record(&self) -> Option<Model> {
         let Candidate { stored, commitment, admission, .. } = &self.candidate;
@@ -263,7 +274,7 @@ impl Measured {
             revision: Some(commitment.revision.clone()),
             file_root: admission.map(|admission| admission.file_root),
             tensor_root: admission.map(|admission| admission.tensor_root),
-            outcome: self.outcome.clone()?,
+            finding: self.outcome.as_ref()?.into(),
         })
     }
 
@@ -309,16 +320,21 @@ fn conclude(
         measured.iter().map(|measured| measured.standing(state, record)).collect();
     let n_kept = contest.competition.evaluation.n_models_kept;
     let kept = queue::next_pool(&standings, record.champion, n_kept);
-    state.kept = kept.into_iter().filter_map(hotkey_of).collect();
+    // Copies are measured as soon as what they copied is given up.
+    let is_copy = |measured: &&Measured| measured.candidate.duplicate.is_some();
+    let copies = measured.iter().filter(is_copy).map(|copy| copy.candidate.stored.hotkey);
+    state.kept = kept.into_iter().filter_map(hotkey_of).chain(copies).collect();
 }
 
 fn summary(
-    seed: Head,
+    (seed, before, text): (Head, Option<Holder>, &Text),
     state: &ContestState,
     (record, digest, path): (&Record, Digest, PathBuf),
-    (before, text): (Option<Holder>, &Text),
+    measured: &[Measured],
 ) -> RoundSummary {
-    let rows: Vec<Row> = record.models.iter().map(|judged| row(judged, state)).collect();
+    let reason = |uid: Uid| measured.iter().find(|m| m.candidate.stored.uid == uid)?.reason();
+    let rows = record.models.iter().map(|judged| row(judged, state, reason(judged.model.uid)));
+    let rows: Vec<Row> = rows.collect();
     let champion = state.champion;
     let of_champion = |row: &&Row| champion.is_some_and(|holder| holder.hotkey == row.hotkey);
     RoundSummary {
@@ -335,21 +351,20 @@ fn summary(
     }
 }
 
-fn row(judged: &Judged, state: &ContestState) -> Row {
+fn row(judged: &Judged, state: &ContestState, reason: Option<&Reason>) -> Row {
     let Judged { model, verdict } = judged;
-    let (perplexity, reason) = match &model.outcome {
-        Outcome::Evaluated(losses) => {
-            // Batches are of equal size, so this is the perplexity over all their tokens.
-            (Some(perplexity(mean(losses)).value()), None)
-        }
-        Outcome::Disqualified(reason) => (None, Some(reason.clone())),
+    let perplexity = match &model.finding {
+        // Batches are of equal size, so this is the perplexity over all their tokens.
+        Finding::Evaluated(losses) => Some(perplexity(mean(losses)).value()),
+        Finding::Disqualified(_) => None,
     };
     Row {
         uid: model.uid,
         hotkey: model.hotkey,
         block: model.commit_block,
         perplexity,
-        reason,
+        reason: reason.cloned(),
+        merit: verdict.merit,
         wins: verdict.wins,
         win_rate: verdict.win_rate,
         weight: verdict.weight,

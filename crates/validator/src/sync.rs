@@ -7,7 +7,11 @@ use crate::{
 use anyhow::Context as _;
 use chain::{Head, StoredCommitment};
 use hub::intake::Intake;
-use protocol::{AccountId, Block, Commitment, Reason, Uid, wins::Seniority};
+use protocol::{
+    AccountId, Block, Commitment, Reason, Uid,
+    owner::{Claim, duplicates},
+    wins::Seniority,
+};
 
 /// A model that was committed to in time for a round.
 #[derive(Clone, Debug)]
@@ -18,6 +22,8 @@ pub(crate) struct Candidate {
     pub(crate) commitment: Commitment,
     /// The admitted model, or the rule it breaks.
     pub(crate) admission: Result<Admission, Reason>,
+    /// Why the model is not the committer's, where it is somebody else's or nobody's.
+    pub(crate) duplicate: Option<Reason>,
 }
 
 /// A candidate whose files could not be had by our own fault.
@@ -32,6 +38,24 @@ impl Candidate {
     /// Its place among the models of the competition.
     pub(crate) fn seniority(&self) -> Seniority {
         Seniority::new(self.stored.block, self.stored.block_hash, self.stored.hotkey)
+    }
+
+    /// What it claims; nothing where it has no model.
+    fn claim(&self) -> Option<Claim> {
+        let root = self.admission.as_ref().ok()?.tensor_root;
+        Some(Claim { uid: self.stored.uid, seniority: self.seniority(), root })
+    }
+}
+
+/// Finds the candidates whose model is not theirs.
+///
+/// Asked of all that stand on the chain, not of the pool: a copy must not count because the
+/// original was not measured in this round.
+fn disown(candidates: &mut [Candidate]) {
+    let claims: Vec<Claim> = candidates.iter().filter_map(Candidate::claim).collect();
+    let mut reasons = duplicates(&claims);
+    for candidate in candidates {
+        candidate.duplicate = reasons.remove(&candidate.stored.uid);
     }
 }
 
@@ -62,12 +86,16 @@ impl Validator {
                 continue;
             }
             match self.admit(contest, &stored, &commitment) {
-                Ok(admission) => candidates.push(Candidate { stored, commitment, admission }),
+                Ok(admission) => {
+                    let duplicate = None;
+                    candidates.push(Candidate { stored, commitment, admission, duplicate });
+                }
                 Err(error) => {
                     missed.push(Missed { uid: stored.uid, hotkey: stored.hotkey, error });
                 }
             }
         }
+        disown(&mut candidates);
         Ok((candidates, missed))
     }
 

@@ -2,12 +2,18 @@
 
 use crate::{args::ScoreArgs, input, terminal::print_json};
 use protocol::{
-    Block, Digest, Entry, Error, Loss, Seniority, Uid, Verdict,
+    Block, Digest, Entry, Error, Loss, Reason, Seniority, Uid, Verdict,
     competition::{Epsilon, LossKind, Rule, ScoringRules},
+    loss::mean,
+    owner::{Claim, duplicates},
+    unigram::no_better_than_guessing,
     yuma::MAX_NEURONS,
 };
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeSet, process::ExitCode};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    process::ExitCode,
+};
 
 /// 256 models on 10,000 batches, written with 20 digits each.
 const SIZE_BYTES_MAX: u64 = 64 << 20;
@@ -22,6 +28,9 @@ struct Round {
     temperature: f64,
     /// Block from which the ages of models are counted.
     block: Block,
+    /// Loss of the table of the text's token frequencies, in nats per token: whoever is not below
+    /// it is refused. Without it nobody is.
+    unigram: Option<Loss>,
     models: Vec<Model>,
 }
 
@@ -33,18 +42,31 @@ struct Model {
     block: Block,
     /// Nats per predicted token, one per batch.
     cross_entropy: Vec<Loss>,
+    /// Root of the tensors: of equal ones the senior alone counts.
+    root: Option<Digest>,
 }
 
 #[derive(Serialize)]
 struct Scores {
-    models: Vec<Verdict>,
+    champion: Option<Uid>,
+    models: Vec<Scored>,
+}
+
+#[derive(Serialize)]
+struct Scored {
+    #[serde(flatten)]
+    verdict: Verdict,
+    /// Why the model is absent although it has its losses.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refused: Option<Reason>,
 }
 
 /// Scores the models of a file and prints them in the order of the file.
 ///
 /// The round has as many batches as the longest list of losses; a model with a shorter list, or
-/// with an infinite loss in it, is scored as if it were absent. A file knows no block hashes, so
-/// among models of one block the lower uid is the senior.
+/// with an infinite loss in it, is scored as if it were absent, and so is one that a validator
+/// would refuse: a copy of a senior model, or one that does no better than guessing. A file knows
+/// no block hashes, so among models of one block the lower uid is the senior.
 pub fn run(args: &ScoreArgs) -> anyhow::Result<ExitCode> {
     let round: Round = input::read_json(&args.file, SIZE_BYTES_MAX, "score")?;
     let file = input::name(&args.file);
@@ -62,9 +84,14 @@ pub fn run(args: &ScoreArgs) -> anyhow::Result<ExitCode> {
     if n_batches == Some(0) {
         anyhow::bail!("{file}: no model has a loss in its `cross_entropy`");
     }
-    let entries: Vec<Entry> = round.models.iter().map(|model| model.entry(round.loss)).collect();
-    let models = protocol::score(&rules, round.block, n_batches.unwrap_or(0), &entries);
-    print_json(&Scores { models })?;
+    let refused = round.refused();
+    let entry = |model: &Model| model.entry(refused.get(&model.uid));
+    let entries: Vec<Entry> = round.models.iter().map(entry).collect();
+    let n_batches = n_batches.unwrap_or(0);
+    let champion = protocol::champion(&rules, round.block, n_batches, &entries);
+    let scored = |verdict: Verdict| Scored { verdict, refused: refused.get(&verdict.uid).cloned() };
+    let models = protocol::score(&rules, round.block, n_batches, &entries);
+    print_json(&Scores { champion, models: models.into_iter().map(scored).collect() })?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -74,13 +101,35 @@ impl Round {
         // Scores are of one round: nothing is averaged.
         ScoringRules { rule, loss, epsilon, temperature, alpha: 0.0 }
     }
+
+    /// Whom a validator would refuse, and why.
+    fn refused(&self) -> BTreeMap<Uid, Reason> {
+        let claim = |model: &Model| {
+            Some(Claim { uid: model.uid, seniority: model.seniority(), root: model.root? })
+        };
+        let claims: Vec<Claim> = self.models.iter().filter_map(claim).collect();
+        let mut refused = duplicates(&claims);
+        for model in &self.models {
+            let reason = self
+                .unigram
+                .and_then(|guessing| no_better_than_guessing(mean(&model.cross_entropy), guessing));
+            if let Some(reason) = reason {
+                refused.entry(model.uid).or_insert(reason);
+            }
+        }
+        refused
+    }
 }
 
 impl Model {
-    fn entry(&self, kind: LossKind) -> Entry {
+    fn seniority(&self) -> Seniority {
         // With equal tie-breaks the uid decides.
-        let seniority = Seniority { block: self.block, tie_break: Digest([0; 32]) };
-        Entry::new(self.uid, seniority, kind, &self.cross_entropy)
+        Seniority { block: self.block, tie_break: Digest([0; 32]) }
+    }
+
+    fn entry(&self, refused: Option<&Reason>) -> Entry {
+        let losses = if refused.is_some() { Vec::new() } else { self.cross_entropy.clone() };
+        Entry { uid: self.uid, seniority: self.seniority(), losses }
     }
 }
 

@@ -100,6 +100,43 @@ fn score_treats_a_model_that_lacks_a_loss_as_absent() {
 }
 
 #[test]
+fn score_says_why_each_model_counts_or_does_not() {
+    let workshop = Workshop::new();
+    let root = |n: u8| format!("sha256:{}", format!("{n:02x}").repeat(32));
+    let round = json!({
+        "rule": "succession", "loss": "perplexity",
+        "epsilon": {"kind": "fixed", "value": 0.005}, "temperature": 0.01,
+        "block": 1000, "unigram": 5.5,
+        "models": [
+            {"uid": 1, "block": 10, "cross_entropy": [3.0, 3.0], "root": root(1)},
+            {"uid": 2, "block": 20, "cross_entropy": [2.999, 3.0], "root": root(2)},
+            {"uid": 3, "block": 30, "cross_entropy": [2.98, 2.98], "root": root(3)},
+            {"uid": 4, "block": 40, "cross_entropy": [2.98, 2.98], "root": root(3)},
+            {"uid": 5, "block": 5, "cross_entropy": [5.6, 5.5]},
+            {"uid": 6, "block": 50, "cross_entropy": [2.9]},
+        ],
+    });
+    let scores = agon(&["score", &workshop.json("round.json", &round)]).json();
+    assert_eq!(scores["champion"], 3);
+    let models = scores["models"].as_array().unwrap();
+    let merits: Vec<&Value> = models.iter().map(|model| &model["merit"]).collect();
+    let expected = [
+        json!({"succeeded-by": 3}),
+        json!({"beaten-by": 1}),
+        json!("counts"),
+        json!("absent"),
+        json!("absent"),
+        json!("absent"),
+    ];
+    assert_eq!(merits, expected.iter().collect::<Vec<_>>());
+    let codes: Vec<&Value> = models.iter().map(|model| &model["refused"]["code"]).collect();
+    let null = Value::Null;
+    let (duplicate, guessing) = (json!("duplicate"), json!("degenerate-output"));
+    assert_eq!(codes, [&null, &null, &null, &duplicate, &guessing, &null]);
+    assert!(near(&models[2]["weight"], &json!(1.0), 1e-40));
+}
+
+#[test]
 fn yuma_agrees_with_a_real_runtime() {
     let workshop = Workshop::new();
     let vectors = vectors("testdata/yuma/runtime-143.json");

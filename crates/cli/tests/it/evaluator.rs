@@ -30,9 +30,13 @@ fn sequence(seed: usize) -> Vec<usize> {
     (0..128).map(|i| (i * 7 + seed * 13) % 512).collect()
 }
 
-/// An evaluator that has been asked to measure a small model on `n` sequences a batch.
-fn asked(workshop: &Workshop, n: usize) -> (Child, BufReader<std::process::ChildStdout>) {
-    let model = workshop.model("model", &SmallModel::new());
+/// An evaluator that has been asked to measure a model on `n` sequences a batch.
+fn asked(
+    workshop: &Workshop,
+    model: &SmallModel,
+    n: usize,
+) -> (Child, BufReader<std::process::ChildStdout>) {
+    let model = workshop.model("model", model);
     let mut child = Command::new(env!("CARGO_BIN_EXE_agon"))
         .args(["evaluator", &model])
         .stdin(Stdio::piped())
@@ -57,19 +61,41 @@ fn message(from: &mut impl std::io::BufRead) -> Value {
     serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: `{line}`"))
 }
 
-#[test]
-fn an_evaluator_gives_the_losses_that_are_measured_without_one() {
-    let workshop = Workshop::new();
-    let (mut child, mut stdout) = asked(&workshop, 2);
+/// What an evaluator says of a model on two batches of two sequences.
+fn outcome(workshop: &Workshop, model: &SmallModel) -> Value {
+    let (mut child, mut stdout) = asked(workshop, model, 2);
     let missing = message(&mut stdout)["Ready"]["missing"].clone();
-    let losses = loop {
+    let outcome = loop {
         let message = message(&mut stdout);
         if let Some(answer) = message.get("Evaluated") {
-            break answer["detail"].clone();
+            break answer.clone();
         }
         assert!(message.get("Progress").is_some(), "{message} after {missing}");
     };
     child.wait().unwrap();
+    outcome
+}
+
+#[test]
+fn attack_a_model_that_does_no_better_than_guessing_is_disqualified() {
+    let workshop = Workshop::new();
+    // Always the same: nothing reaches the head. Copies its prompt. Knows nothing.
+    let mut same = SmallModel::counting(7);
+    same.tensors[0].2.fill(0.0);
+    for model in [same, SmallModel::counting(0), SmallModel::new()] {
+        let outcome = outcome(&workshop, &model);
+        assert_eq!(outcome["outcome"], "disqualified", "{outcome}");
+        assert_eq!(outcome["detail"]["code"], "degenerate-output");
+        let detail = outcome["detail"]["detail"].as_str().unwrap();
+        assert!(detail.contains("nats per token; a table of how often"), "{detail}");
+    }
+}
+
+#[test]
+fn an_evaluator_gives_the_losses_that_are_measured_without_one() {
+    let workshop = Workshop::new();
+    let outcome = outcome(&workshop, &SmallModel::counting(7));
+    let losses = &outcome["detail"];
     for (batch, loss) in [0, 1000].into_iter().zip(losses.as_array().unwrap()) {
         let tokens = json!({ "sequences": [sequence(batch), sequence(batch + 1)] });
         let tokens = workshop.json("tokens.json", &tokens);
@@ -83,7 +109,7 @@ fn an_evaluator_gives_the_losses_that_are_measured_without_one() {
 fn an_evaluator_ends_with_the_validator_that_started_it() {
     let workshop = Workshop::new();
     // Minutes of work.
-    let (mut child, mut stdout) = asked(&workshop, 20_000);
+    let (mut child, mut stdout) = asked(&workshop, &SmallModel::new(), 20_000);
     message(&mut stdout);
     let started = Instant::now();
     // What the kernel does when the validator is killed.

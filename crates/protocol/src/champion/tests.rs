@@ -52,8 +52,8 @@ fn the_line_names_everybody_who_wore_the_crown() {
     let (rules, entries) =
         (rules(Rule::Wins), [entry(1, &[3.0]), entry(2, &[3.1]), entry(3, &[2.0])]);
     let mut line = Line::new(&rules, Block(1000), 1);
-    let taken: Vec<bool> = entries.iter().map(|entry| line.challenge(entry)).collect();
-    assert_eq!(taken, [true, false, true]);
+    let taken: Vec<Challenge> = entries.iter().map(|entry| line.challenge(entry)).collect();
+    assert_eq!(taken, [Challenge::Crowned, Challenge::BeatenBy(Uid(1)), Challenge::Crowned]);
     assert_eq!(line.holders().collect::<Vec<_>>(), [Uid(1), Uid(3)]);
     assert_eq!(line.champion(), Some(Uid(3)));
 }

@@ -3,8 +3,8 @@
 mod dataset;
 
 use super::{
-    Competition, Epsilon, EvaluationRules, HealthLimits, ModelLimits, ScoringRules, TextRules,
-    TokenizerRules,
+    ARITHMETIC, Competition, Epsilon, EvaluationRules, HealthLimits, ModelLimits, Rule,
+    ScoringRules, TextRules, TokenizerRules,
 };
 use crate::{Error, Repo};
 use std::{fmt::Display, ops::RangeInclusive};
@@ -20,6 +20,8 @@ const SEQUENCES_PER_BATCH: RangeInclusive<usize> = 1..=100_000;
 const N_MODELS_KEPT: RangeInclusive<usize> = 1..=65_535;
 const BLOCKS: RangeInclusive<u64> = 1..=1_000_000_000;
 const TEMPERATURE: RangeInclusive<f64> = 1e-4..=1e4;
+/// With more, the model that lost the crown would keep 0.7 % of the weight and above.
+const SUCCESSION_TEMPERATURE: RangeInclusive<f64> = 1e-4..=0.2;
 
 impl Competition {
     /// Names the first value that is out of range.
@@ -145,7 +147,9 @@ fn evaluation(rules: &EvaluationRules) -> Result<(), Error> {
     let n = rules.sequences_per_batch;
     ensure(SEQUENCES_PER_BATCH.contains(&n), "evaluation.sequences_per_batch", n, "1 to 100,000")?;
     let n = rules.n_models_kept;
-    ensure(N_MODELS_KEPT.contains(&n), "evaluation.n_models_kept", n, "1 to 65,535")
+    ensure(N_MODELS_KEPT.contains(&n), "evaluation.n_models_kept", n, "1 to 65,535")?;
+    let n = rules.arithmetic;
+    ensure(n == ARITHMETIC, "evaluation.arithmetic", n, "1, the only one that is known here")
 }
 
 fn scoring(rules: &ScoringRules) -> Result<(), Error> {
@@ -163,7 +167,10 @@ fn scoring(rules: &ScoringRules) -> Result<(), Error> {
         }
     }
     let ScoringRules { temperature, alpha, .. } = rules;
-    let expected = "1e-4 to 1e4";
-    ensure(TEMPERATURE.contains(temperature), "scoring.temperature", temperature, expected)?;
+    let (range, expected) = match rules.rule {
+        Rule::Wins | Rule::Mean => (TEMPERATURE, "1e-4 to 1e4"),
+        Rule::Succession => (SUCCESSION_TEMPERATURE, "1e-4 to 0.2"),
+    };
+    ensure(range.contains(temperature), "scoring.temperature", temperature, expected)?;
     ensure(fraction.contains(alpha), "scoring.alpha", alpha, "in [0, 1)")
 }

@@ -82,6 +82,7 @@ fn a_value_out_of_range_is_named() {
         ("value = 0.005", "value = -0.1", "scoring.epsilon.value"),
         ("temperature = 0.01", "temperature = 0.00001", "scoring.temperature"),
         ("temperature = 0.01", "temperature = inf", "scoring.temperature"),
+        ("n_models_kept = 5", "n_models_kept = 5\narithmetic = 2", "evaluation.arithmetic"),
         ("alpha = 0.5", "alpha = 1.0", "scoring.alpha"),
     ] {
         let text = TINY.replacen(from, to, 1);
@@ -114,7 +115,10 @@ fn values_of_the_other_kinds_are_checked_too() {
         assert!(rules.check().unwrap_err().to_string().contains(field));
     }
     rules.epsilon = linear(0.005, 0.0005, 50_400);
+    rules.temperature = 0.3;
     assert_eq!(rules.check(), Ok(()));
+    rules.rule = Rule::Succession;
+    assert!(rules.check().unwrap_err().to_string().contains("scoring.temperature"));
     let field = broken("7b", |c| match &mut c.text.tokenizer {
         TokenizerRules::Hub { end_of_text, .. } => *end_of_text = 100_277,
         TokenizerRules::Trained { .. } | TokenizerRules::File { .. } => {}
@@ -130,6 +134,22 @@ fn values_of_the_other_kinds_are_checked_too() {
         c.dataset = DatasetRules::Files { path: String::new(), sha256: None };
     });
     assert_eq!(field, "dataset.path");
+}
+
+#[test]
+fn a_file_without_an_arithmetic_means_the_first() {
+    let named = TINY.replacen("n_models_kept = 5", "n_models_kept = 5\narithmetic = 1", 1);
+    assert_ne!(named, TINY);
+    let digest = |text: &str| Competition::from_toml(text).unwrap().digest();
+    assert_eq!(digest(&named), digest(TINY), "and the digest says so, too");
+}
+
+#[test]
+fn no_competition_that_comes_with_the_program_pays_for_numbers_of_models() {
+    for name in Competition::builtin_names() {
+        let Competition { scoring, evaluation, .. } = Competition::builtin(name).unwrap();
+        assert_eq!((scoring.rule, evaluation.arithmetic), (Rule::Succession, ARITHMETIC), "{name}");
+    }
 }
 
 #[test]

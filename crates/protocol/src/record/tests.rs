@@ -38,19 +38,18 @@ fn model(uid: u16, commit_block: u64, losses: &[f64]) -> Model {
         repo: Some("acme/model".parse().unwrap()),
         revision: Some("0123456789abcdef0123456789abcdef01234567".parse().unwrap()),
         file_root: Some(Digest::of(b"files")),
-        tensor_root: Some(Digest::of(b"tensors")),
-        outcome: Outcome::Evaluated(losses.iter().map(|l| Loss::new(*l).unwrap()).collect()),
+        tensor_root: Some(Digest::of(&[uid as u8])),
+        finding: Finding::Evaluated(losses.iter().map(|l| Loss::new(*l).unwrap()).collect()),
     }
 }
 
 fn disqualified(uid: u16) -> Model {
-    let reason = Reason::new(ReasonCode::HashMismatch, "other bytes");
     Model {
         repo: None,
         revision: None,
         file_root: None,
         tensor_root: None,
-        outcome: Outcome::Disqualified(reason),
+        finding: Finding::Disqualified(ReasonCode::HashMismatch),
         ..model(uid, 50, &[])
     }
 }
@@ -92,8 +91,21 @@ fn the_bytes_of_a_record_are_frozen() {
     assert_eq!(String::from_utf8(record().to_json()).unwrap(), frozen);
     assert_eq!(
         record().digest().hex(),
-        "b476dfd2d119a5c79a32e5e86e5755c7ec2445e553bebc2a238dfa43e0ad94bb"
+        "827b64d885761fa2da66457002c36e772de76c85a7685c6a5c30e1073f697d60"
     );
+}
+
+#[test]
+fn the_sentence_of_a_reason_enters_no_record() {
+    let outcome = |detail: &str| {
+        let reason = Reason::new(ReasonCode::NonFiniteLoss, detail);
+        Finding::from(&Outcome::Disqualified(reason))
+    };
+    let with = |finding: Finding| {
+        let models = vec![Model { finding, ..model(3, 50, &[]) }];
+        Record::new(round(1, None), &competition(), models, &mut MovingAverage::default()).digest()
+    };
+    assert_eq!(with(outcome("token 1")), with(outcome("token 7")));
 }
 
 #[test]
@@ -127,7 +139,7 @@ fn whoever_changes_a_verdict_is_found_out() {
         change(&mut record);
         verify(&record, &competition()).unwrap_err()
     };
-    assert!(matches!(changed(|r| r.format = 2), Mismatch::Format(2)));
+    assert!(matches!(changed(|r| r.format = 1), Mismatch::Format(1)));
     assert!(matches!(changed(|r| r.round.competition_digest.0[0] ^= 1), Mismatch::Rules { .. }));
     assert!(matches!(changed(|r| r.round.competition.push('x')), Mismatch::Rules { .. }));
     assert!(matches!(changed(|r| r.round.block.0 += 1), Mismatch::Block(_)));
@@ -138,13 +150,15 @@ fn whoever_changes_a_verdict_is_found_out() {
     assert!(matches!(changed(|r| r.models[2].verdict.uid.0 = 9), Mismatch::Verdict { .. }));
     assert!(matches!(changed(|r| r.champion = Some(Uid(3))), Mismatch::Champion { .. }));
     assert!(matches!(changed(|r| r.champion = None), Mismatch::Champion { .. }));
+    let copied = changed(|r| r.models[1].model.tensor_root = r.models[0].model.tensor_root);
+    assert_eq!(copied, Mismatch::Duplicate(Uid(5)));
     let by_one_bit = changed(|r| {
         let weight = &mut r.models[0].verdict.weight;
         *weight = f64::from_bits(weight.to_bits() + 1);
     });
     assert!(matches!(by_one_bit, Mismatch::Verdict { .. }));
     let better_loss = changed(|r| {
-        r.models[0].model.outcome = Outcome::Evaluated(vec![Loss::new(1.0).unwrap(); 2]);
+        r.models[0].model.finding = Finding::Evaluated(vec![Loss::new(1.0).unwrap(); 2]);
     });
     assert!(matches!(better_loss, Mismatch::Verdict { .. }));
 }

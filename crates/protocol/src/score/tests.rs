@@ -13,17 +13,20 @@ fn rules(rule: Rule) -> ScoringRules {
 fn entry(uid: u16, block: u64, losses: &[f64]) -> Entry {
     let seniority = Seniority { block: Block(block), tie_break: Digest([uid as u8; 32]) };
     let losses: Vec<Loss> = losses.iter().map(|loss| Loss::new(*loss).unwrap()).collect();
-    Entry::new(Uid(uid), seniority, LossKind::CrossEntropy, &losses)
+    Entry { uid: Uid(uid), seniority, losses }
 }
 
 /// The uids that survive the filter, in order of rank.
 fn kept(entries: &[Entry]) -> Vec<u16> {
-    let rows: Vec<Row> =
-        entries.iter().filter_map(|entry| Row::new(Rule::Mean, 1, entry)).collect();
-    let mut ranked: Vec<usize> = (0..rows.len()).collect();
-    ranked.sort_by_key(|i| rows[*i].rank());
-    let kept = competitive(&rows, &ranked, EPSILON, Block(2001));
-    kept.iter().map(|i| rows[*i].entry.uid.0).collect()
+    let rules = rules(Rule::Mean);
+    let verdicts = score(&rules, Block(2001), 1, entries);
+    let counts = verdicts.iter().filter(|verdict| verdict.merit == Merit::Counts);
+    let mut kept: Vec<(Seniority, u16)> = counts
+        .filter_map(|verdict| entries.iter().find(|entry| entry.uid == verdict.uid))
+        .map(|entry| (entry.seniority, entry.uid.0))
+        .collect();
+    kept.sort_unstable();
+    kept.into_iter().map(|(_, uid)| uid).collect()
 }
 
 #[test]

@@ -8,7 +8,7 @@ use protocol::{
     weights::{Miner, MovingAverage},
 };
 
-const RULES: [Rule; 2] = [Rule::Wins, Rule::Mean];
+const RULES: [Rule; 3] = [Rule::Wins, Rule::Mean, Rule::Succession];
 
 fn tournament(rule: Rule, losses: &[(u64, &[f64])]) -> Tournament {
     let (loss, epsilon) = (LossKind::CrossEntropy, Epsilon::Fixed { value: 0.005 });

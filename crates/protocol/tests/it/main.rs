@@ -2,5 +2,6 @@
 
 mod defects;
 mod invariants;
+mod merit;
 mod tournament;
 mod vectors;

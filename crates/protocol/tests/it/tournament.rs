@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use protocol::{
-    Block, Digest, Entry, Loss, Seniority, Uid, Verdict, champion,
+    Block, Digest, Entry, Loss, Merit, Seniority, Uid, Verdict, champion,
     competition::{Epsilon, LossKind, Rule, ScoringRules},
     score,
 };
@@ -57,7 +57,8 @@ pub(crate) fn rules(rule: &'static [Rule]) -> impl Strategy<Value = ScoringRules
     (prop::sample::select(rule), epsilons(), temperatures).prop_map(
         |(rule, epsilon, temperature)| ScoringRules {
             rule,
-            loss: LossKind::Perplexity,
+            // The tests speak of what is compared.
+            loss: LossKind::CrossEntropy,
             epsilon,
             temperature,
             alpha: 0.5,
@@ -66,7 +67,7 @@ pub(crate) fn rules(rule: &'static [Rule]) -> impl Strategy<Value = ScoringRules
 }
 
 /// Every rule.
-pub(crate) const ANY: &[Rule] = &[Rule::Wins, Rule::Mean];
+pub(crate) const ANY: &[Rule] = &[Rule::Wins, Rule::Mean, Rule::Succession];
 
 /// The paper's rule alone.
 pub(crate) const WINS: &[Rule] = &[Rule::Wins];
@@ -97,9 +98,9 @@ pub(crate) fn tournaments(rule: &'static [Rule]) -> impl Strategy<Value = Tourna
 }
 
 /// The verdicts sorted by uid, with every number as its bits.
-pub(crate) fn bits(verdicts: &[Verdict]) -> Vec<(u16, bool, u64, u64, u64)> {
-    let bits = |v: &Verdict| (v.uid.0, v.present, v.wins, v.win_rate.to_bits(), v.weight.to_bits());
+pub(crate) fn bits(verdicts: &[Verdict]) -> Vec<(u16, Merit, u64, u64, u64)> {
+    let bits = |v: &Verdict| (v.uid.0, v.merit, v.wins, v.win_rate.to_bits(), v.weight.to_bits());
     let mut bits: Vec<_> = verdicts.iter().map(bits).collect();
-    bits.sort_unstable();
+    bits.sort_unstable_by_key(|(uid, ..)| *uid);
     bits
 }

@@ -50,7 +50,7 @@ fn scores_are_those_of_the_independent_program() {
         let Case { name, rule, loss, epsilon, temperature, block: now, models, expect } = case;
         let entry = |model: &Model| {
             let seniority = Seniority { block: model.block, tie_break: Digest([0; 32]) };
-            Entry::new(model.uid, seniority, loss, &model.cross_entropy)
+            Entry { uid: model.uid, seniority, losses: model.cross_entropy.clone() }
         };
         let n_batches = models.iter().map(|model| model.cross_entropy.len()).max().unwrap();
         let rules = ScoringRules { rule, loss, epsilon, temperature, alpha: 0.5 };

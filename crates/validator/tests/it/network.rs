@@ -67,6 +67,8 @@ pub(crate) struct Written {
     pub(crate) faults: Mutex<BTreeMap<String, usize>>,
     /// How often each model was inspected.
     pub(crate) n_inspected: Mutex<BTreeMap<String, usize>>,
+    /// How often each model was measured.
+    pub(crate) n_evaluated: Mutex<BTreeMap<String, usize>>,
 }
 
 #[derive(serde::Deserialize)]
@@ -108,6 +110,7 @@ impl Evaluate for Written {
             return Ok(Outcome::Disqualified(Reason::new(ReasonCode::NonFiniteLoss, "NaN")));
         };
         progress(batches.len());
+        *self.n_evaluated.lock().unwrap().entry(model.name.clone()).or_default() += 1;
         // Text differs in difficulty, the same for every model.
         let difficulty = |batch: &Batch| f64::from(batch.sequences[0][0]) * 1e-4;
         let losses = batches.iter().map(|batch| Loss::new(loss + difficulty(batch)).unwrap());

@@ -82,6 +82,67 @@ fn attack_a_copied_commitment_names_another_hotkey_and_is_refused() {
 }
 
 #[test]
+fn attack_copies_of_a_model_are_measured_once_and_earn_nothing() {
+    let copiers = ["eve", "eva", "evi", "evo"];
+    let network = Network::new(&["ada", "ben", "eve", "eva", "evi", "evo"]);
+    let mut validator = network.validator();
+    network.enter("ada", "good", 2.5);
+    network.enter("ben", "second", 2.6);
+    network.run_to(&mut validator, 12);
+    let dir = network.model("good", Some(2.5));
+    copiers.iter().for_each(|miner| network.commit(miner, &network.publish(miner, &dir)));
+    let heard = network.run_to(&mut validator, 48);
+    let rounds = heard.rounds();
+    assert_eq!(rounds.len(), 3);
+    for round in &rounds {
+        assert_eq!(round.champion.unwrap().uid, network.uid("ada"));
+        let weight = |miner: &str| {
+            let uid = network.uid(miner);
+            round.rows.iter().find(|row| row.uid == uid).map_or(0.0, |row| row.weight)
+        };
+        assert!(weight("ada") > 0.999);
+        assert!(copiers.iter().all(|miner| weight(miner) == 0.0));
+        let record = Record::from_json(&fs::read(&round.path).unwrap()).unwrap();
+        record::verify(&record, &network.competition).unwrap();
+    }
+    for miner in copiers {
+        assert_eq!(heard.reason_of(network.uid(miner)), Some(ReasonCode::Duplicate));
+        assert_eq!(network.incentive(miner), 0.0);
+    }
+    assert_eq!(network.evaluate.n_evaluated.lock().unwrap()["good"], rounds.len());
+}
+
+#[test]
+fn a_copy_is_measured_when_its_original_is_given_up() {
+    let network = Network::new(&["ada", "eve"]);
+    let mut validator = network.validator();
+    network.enter("ada", "good", 2.5);
+    network.run_to(&mut validator, 12);
+    let dir = network.model("good", Some(2.5));
+    network.commit("eve", &network.publish("eve", &dir));
+    network.run_to(&mut validator, 22);
+    network.enter("ada", "worse", 2.7);
+    let heard = network.run_to(&mut validator, 32);
+    assert_eq!(heard.rounds()[0].champion.unwrap().uid, network.uid("eve"));
+}
+
+#[test]
+fn attack_a_model_committed_to_in_one_block_by_two_is_nobodys() {
+    let network = Network::new(&["ada", "eve", "ben"]);
+    let mut validator = network.validator();
+    let dir = network.model("good", Some(2.5));
+    let commitments = ["ada", "eve"].map(|miner| network.publish(miner, &dir));
+    network.commit("ada", &commitments[0]);
+    network.commit("eve", &commitments[1]);
+    network.enter("ben", "second", 2.6);
+    let heard = network.run_to(&mut validator, 29);
+    for miner in ["ada", "eve"] {
+        assert_eq!(heard.reason_of(network.uid(miner)), Some(ReasonCode::Duplicate));
+    }
+    assert_eq!(heard.rounds()[0].champion.unwrap().uid, network.uid("ben"));
+}
+
+#[test]
 fn d1_a_model_whose_loss_is_not_a_number_neither_wins_nor_shields() {
     let network = Network::new(&["eve", "ada", "ben"]);
     let mut validator = network.validator();

@@ -6,7 +6,7 @@ use super::{
     network::{NETUID, Network},
 };
 use chain::ledger::RAO_PER_TAO;
-use protocol::Uid;
+use protocol::{Merit, Uid};
 use serde::Serialize;
 use std::{collections::BTreeMap, path::PathBuf};
 
@@ -82,7 +82,9 @@ pub struct ModelRow {
     pub reason: Option<String>,
     /// Perplexity over all batches.
     pub perplexity: Option<f64>,
-    /// Wins over all pairs and batches (equation 4).
+    /// Whether it counts, or what stands in its way.
+    pub merit: Merit,
+    /// Comparisons won (equation 4).
     pub wins: u64,
     /// Share of comparisons won (equation 5).
     pub win_rate: f64,
@@ -184,6 +186,7 @@ fn model_row(roles: &BTreeMap<Uid, Role>, row: &validator::round::Row) -> ModelR
         outcome,
         reason,
         perplexity: row.perplexity,
+        merit: row.merit,
         wins: row.wins,
         win_rate: row.win_rate,
         weight: row.weight,

@@ -1,6 +1,7 @@
 //! The end of a demo for people: curve, leaderboard, earnings, files, what to try next.
 
 use super::report::{Report, Round};
+use protocol::Merit;
 use std::fmt::Write as _;
 
 const CHART_ROWS: usize = 12;
@@ -85,8 +86,8 @@ fn leaderboard(report: &Report) -> String {
     let mut text = format!("Leaderboard of the last round, seeded by block {}\n\n", round.block);
     let _ = writeln!(
         text,
-        "  {:>3}  {:<10} {:>6} {:>10} {:>6} {:>8} {:>7} {:>9}",
-        "uid", "miner", "block", "perplexity", "wins", "win rate", "weight", "incentive"
+        "  {:>3}  {:<10} {:>6} {:>10} {:>8} {:>7} {:>9}",
+        "uid", "miner", "block", "perplexity", "win rate", "weight", "incentive"
     );
     let last = report.tempos.last();
     let mut models: Vec<_> = round.models.iter().collect();
@@ -102,15 +103,19 @@ fn leaderboard(report: &Report) -> String {
             continue;
         };
         let incentive = last.and_then(|tempo| tempo.incentive.get(&model.uid)).unwrap_or(&0.0);
-        let crown = if round.champion_uid == Some(model.uid) { "  ← champion" } else { "" };
-        let _ = writeln!(
-            text,
-            "{perplexity:>10.3} {:>6} {:>8.3} {:>7.4} {:>7.2} %{crown}",
-            model.wins,
+        let standing = match model.merit {
+            _ if round.champion_uid == Some(model.uid) => "← champion".to_owned(),
+            Merit::BeatenBy(uid) => format!("beaten by {uid}"),
+            Merit::SucceededBy(uid) => format!("succeeded by {uid}"),
+            Merit::Counts | Merit::Absent => String::new(),
+        };
+        let line = format!(
+            "{perplexity:>10.3} {:>8.3} {:>7.4} {:>7.2} %  {standing}",
             model.win_rate,
             model.weight,
             100.0 * incentive
         );
+        let _ = writeln!(text, "{}", line.trim_end());
     }
     text
 }

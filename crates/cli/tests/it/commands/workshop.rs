@@ -145,6 +145,32 @@ impl SmallModel {
         Self { config, tensors: tensors.into() }
     }
 
+    /// One that has learnt that each token is followed by the one `step` further on.
+    ///
+    /// The layer adds nothing; the head looks for the embedding of the token before.
+    pub(crate) fn counting(step: usize) -> Self {
+        let mut model = Self::new();
+        let embedding = model.tensors[1].2.clone();
+        for (name, _, elements) in &mut model.tensors {
+            match name.as_str() {
+                "lm_head.weight" => {
+                    let rows = embedding.chunks(16).enumerate();
+                    for (token, row) in rows {
+                        let next = (token + step) % 512 * 16;
+                        let scaled = row.iter().map(|number| 4.0 * number);
+                        elements[next..next + 16].iter_mut().zip(scaled).for_each(|(e, n)| *e = n);
+                    }
+                }
+                name if name.ends_with("o_proj.weight") || name.ends_with("down_proj.weight") => {
+                    elements.fill(0.0);
+                }
+                "model.norm.weight" => elements.fill(1.0),
+                _ => {}
+            }
+        }
+        model
+    }
+
     /// The same with some keys of its config changed.
     pub(crate) fn with_config(&self, changes: &Value) -> Self {
         let mut model = self.clone();

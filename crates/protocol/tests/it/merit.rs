@@ -1,0 +1,226 @@
+//! Weight that costs nothing: what copies, noised copies, junk and ladders earn and move under the
+//! rules of the competitions that come with the program.
+
+use proptest::prelude::*;
+use protocol::{
+    Block, Competition, Entry, Loss, Seed, Uid, Verdict,
+    competition::{Epsilon, LossKind, ScoringRules},
+    score,
+};
+use rand_core::RngCore as _;
+use std::collections::BTreeMap;
+
+use crate::tournament::seniority;
+
+const NOW: Block = Block(1_000_000);
+/// Most that strangers without merit may earn, and move of what others earn.
+const FREE_MAX: f64 = 0.01;
+
+/// Batches of a round here; more would only take longer.
+const N_BATCHES_MAX: usize = 24;
+
+/// What noise on parameters does to the loss of a batch, in nats: the mean and the standard
+/// deviation of what it adds, for noise of 0.01 %, 0.1 %, 1 % and 3 %. The deviation is that of
+/// [`TOKENS_MEASURED`] tokens; with more it falls with the root of their number.
+const NOISE: [(f64, f64); 4] = [(0.0, 2e-5), (0.0, 2e-4), (5e-5, 1.6e-3), (2e-3, 5e-3)];
+/// Predicted tokens of a batch of the competition `tiny`.
+const TOKENS_MEASURED: f64 = 508.0;
+
+/// A model without merit that a stranger brings.
+#[derive(Clone, Debug)]
+enum Stranger {
+    /// The files of an honest model.
+    Copy { of: usize, delay: u64 },
+    /// The same with noise.
+    Noised { of: usize, delay: u64, level: usize },
+    /// Barely better than guessing, or a good deal worse than the worst honest model.
+    Junk { block: u64, excess: f64 },
+    /// One of many steps from junk up to nearly the champion, each better by 0.6 %.
+    Rung { block: u64, step: u32 },
+}
+
+/// A round of honest models and strangers.
+#[derive(Clone, Debug)]
+struct Field {
+    rules: ScoringRules,
+    n_batches: usize,
+    /// Predicted tokens of a batch.
+    n_tokens: f64,
+    /// Block and distance of each honest model from the best, in nats.
+    honest: Vec<(u64, f64)>,
+    strangers: Vec<Stranger>,
+    seed: u64,
+}
+
+impl Field {
+    /// Losses around 3 nats: each batch is hard or easy for all, and each model has its own luck.
+    fn losses(&self, excess: f64, luck: f64, name: &str) -> Vec<Loss> {
+        let mut batches = Seed::of_number(self.seed).derive("batches").stream();
+        let mut own = Seed::of_number(self.seed).derive(name).stream();
+        let loss = |_| {
+            let shared = 3.0 + 0.15 * gauss(&mut batches);
+            Loss::new(shared + excess + luck * gauss(&mut own)).unwrap()
+        };
+        (0..self.n_batches).map(loss).collect()
+    }
+
+    /// The losses of an entry with something added to each.
+    fn worse(&self, of: &Entry, excess: f64, luck: f64, name: &str) -> Vec<Loss> {
+        let mut own = Seed::of_number(self.seed).derive(name).stream();
+        let add = |loss: &Loss| Loss::new(loss.value() + excess + luck * gauss(&mut own)).unwrap();
+        of.losses.iter().map(add).collect()
+    }
+
+    fn honest_entries(&self) -> Vec<Entry> {
+        let entry = |(uid, (block, excess)): (u16, &(u64, f64))| Entry {
+            uid: Uid(uid),
+            seniority: seniority(uid, *block),
+            losses: self.losses(*excess, 0.01, &format!("honest {uid}")),
+        };
+        (0u16..).zip(&self.honest).map(entry).collect()
+    }
+
+    fn entry(&self, uid: u16, stranger: &Stranger, honest: &[Entry]) -> Entry {
+        let name = format!("stranger {uid}");
+        let best = honest.iter().min_by(|a, b| mean(a).total_cmp(&mean(b))).unwrap();
+        let (block, losses) = match *stranger {
+            Stranger::Copy { of, delay } => {
+                let original = &honest[of % honest.len()];
+                (original.seniority.block.0 + 1 + delay, original.losses.clone())
+            }
+            Stranger::Noised { of, delay, level } => {
+                let original = &honest[of % honest.len()];
+                let (bias, deviation) = NOISE[level];
+                let deviation = deviation * (TOKENS_MEASURED / self.n_tokens).sqrt();
+                let losses = self.worse(original, bias, deviation, &name);
+                (original.seniority.block.0 + 1 + delay, losses)
+            }
+            Stranger::Junk { block, excess } => (block, self.worse(best, excess, 0.05, &name)),
+            Stranger::Rung { block, step } => {
+                let excess = 0.05 + 0.006 * f64::from(step);
+                // Rungs come in the order in which they are better.
+                (block + u64::from(300 - step), self.worse(best, excess, 0.0, &name))
+            }
+        };
+        Entry { uid: Uid(uid), seniority: seniority(uid, block), losses }
+    }
+
+    fn score(&self, entries: &[Entry]) -> BTreeMap<u16, Verdict> {
+        let verdicts = score(&self.rules, NOW, self.n_batches, entries);
+        verdicts.into_iter().map(|verdict| (verdict.uid.0, verdict)).collect()
+    }
+
+    /// All entries: honest ones from uid 0 on, strangers from 1,000 on.
+    fn with_strangers(&self, honest: &[Entry]) -> Vec<Entry> {
+        let strangers = (1000u16..).zip(&self.strangers);
+        let strangers = strangers.map(|(uid, stranger)| self.entry(uid, stranger, honest));
+        honest.iter().cloned().chain(strangers).collect()
+    }
+}
+
+fn mean(entry: &Entry) -> f64 {
+    protocol::loss::mean(&entry.losses).value()
+}
+
+/// A standard normal number, near enough: the sum of twelve uniform ones.
+fn gauss(random: &mut impl rand_core::RngCore) -> f64 {
+    (0..12).map(|_| f64::from(random.next_u32()) / f64::from(u32::MAX)).sum::<f64>() - 6.0
+}
+
+/// The rules of the competitions that come with the program, some with an epsilon that decays.
+fn competitions() -> impl Strategy<Value = Competition> {
+    let builtin: Vec<Competition> =
+        Competition::builtin_names().map(|name| Competition::builtin(name).unwrap()).collect();
+    let decaying = Epsilon::Linear { start: 0.01, end: 0.005, blocks: 50_400 };
+    let epsilons = prop_oneof![3 => Just(None), 1 => Just(Some(decaying))];
+    (prop::sample::select(builtin), epsilons).prop_map(|(mut competition, epsilon)| {
+        competition.scoring.epsilon = epsilon.unwrap_or(competition.scoring.epsilon);
+        competition
+    })
+}
+
+fn strangers() -> impl Strategy<Value = Stranger> {
+    let (any, delay) = (0usize..8, 0u64..1000);
+    // Before everybody, among them, and after them.
+    let blocks = 1u64..3000;
+    prop_oneof![
+        (any.clone(), delay.clone()).prop_map(|(of, delay)| Stranger::Copy { of, delay }),
+        (any, delay, 0..NOISE.len()).prop_map(|(of, delay, level)| Stranger::Noised {
+            of,
+            delay,
+            level
+        }),
+        (blocks.clone(), 0.05..3.0).prop_map(|(block, excess)| Stranger::Junk { block, excess }),
+        (blocks, 0u32..300).prop_map(|(block, step)| Stranger::Rung { block, step }),
+    ]
+}
+
+/// Armies of up to 255: mixed, or all of one kind.
+fn armies() -> impl Strategy<Value = Vec<Stranger>> {
+    let ladder = (1u64..3000, 1usize..=255).prop_map(|(block, n)| {
+        (0..n as u32).map(|step| Stranger::Rung { block, step }).collect::<Vec<_>>()
+    });
+    let alike = (strangers(), 1usize..=255).prop_map(|(stranger, n)| vec![stranger; n]);
+    prop_oneof![2 => prop::collection::vec(strangers(), 1..=255), 1 => alike, 1 => ladder]
+}
+
+fn fields() -> impl Strategy<Value = Field> {
+    let honest = prop::collection::vec((1000u64..2000, 0.0..0.1), 1..6);
+    (competitions(), honest, armies(), any::<u64>()).prop_map(
+        |(competition, honest, strangers, seed)| {
+            let n_predicted = competition.text.sequence_length - 1;
+            let n_tokens = competition.evaluation.sequences_per_batch * n_predicted;
+            // Fewer and larger batches: a mean is a mean.
+            let n_batches = competition.evaluation.n_batches.min(N_BATCHES_MAX);
+            let n_tokens = n_tokens * competition.evaluation.n_batches / n_batches;
+            let (rules, n_tokens) = (competition.scoring, n_tokens as f64);
+            Field { rules, n_batches, n_tokens, honest, strangers, seed }
+        },
+    )
+}
+
+fn weight(verdicts: &BTreeMap<u16, Verdict>, who: impl Fn(u16) -> bool) -> f64 {
+    verdicts.iter().filter(|(uid, _)| who(**uid)).map(|(_, verdict)| verdict.weight).sum()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn attack_copies_noised_copies_junk_and_ladders_earn_nothing_and_move_nothing(
+        field in fields(),
+    ) {
+        let honest = field.honest_entries();
+        let alone = field.score(&honest);
+        let among = field.score(&field.with_strangers(&honest));
+        let earned = weight(&among, |uid| uid >= 1000);
+        prop_assert!(earned <= FREE_MAX, "strangers earn {earned}");
+        let moved: f64 = alone
+            .iter()
+            .map(|(uid, before)| (among[uid].weight - before.weight).abs())
+            .sum();
+        prop_assert!(moved <= FREE_MAX, "strangers move {moved}");
+    }
+
+    #[test]
+    fn an_improvement_by_one_percent_is_paid_whatever_stands_around_it(
+        field in fields(), block in 2000u64..2500,
+    ) {
+        let mut honest = field.honest_entries();
+        let alone = field.score(&honest);
+        let champion = alone.values().max_by(|a, b| a.weight.total_cmp(&b.weight)).unwrap().uid;
+        let best = honest.iter().find(|entry| entry.uid == champion).unwrap();
+        // One per cent less of what is compared, on every batch.
+        let better = |loss: &Loss| match field.rules.loss {
+            LossKind::Perplexity => Loss::new(loss.value() + 0.99f64.ln()).unwrap(),
+            LossKind::CrossEntropy => Loss::new(loss.value() * 0.99).unwrap(),
+        };
+        let losses = best.losses.iter().map(better).collect();
+        let uid = honest.len() as u16;
+        honest.push(Entry { uid: Uid(uid), seniority: seniority(uid, block), losses });
+        // Copies of the new one, too, since it is one of the honest models now.
+        let verdicts = field.score(&field.with_strangers(&honest));
+        let paid = verdicts[&uid].weight;
+        prop_assert!(paid >= 0.95, "it is paid {paid}: {:?}", verdicts[&uid]);
+    }
+}
