@@ -643,3 +643,59 @@ fn truncation_padding_and_tokens_around_a_text_are_not_asked_for() {
     let none = load(&with(&[("/post_processor", none)])).unwrap();
     assert_eq!(none.encode(ODD).unwrap(), plain.encode(ODD).unwrap());
 }
+
+/// Where the values of a file are, but for the tokens and merges of its model.
+fn pointers(json: &Value, at: &str, found: &mut Vec<String>) {
+    let elements: Vec<(String, &Value)> = match json {
+        Value::Object(fields) => fields.iter().map(|(key, part)| (key.clone(), part)).collect(),
+        Value::Array(list) => list.iter().enumerate().map(|(i, v)| (i.to_string(), v)).collect(),
+        _ => Vec::new(),
+    };
+    for (key, part) in elements {
+        let pointer = format!("{at}/{key}");
+        if !["/model/vocab", "/model/merges"].contains(&pointer.as_str()) {
+            pointers(part, &pointer, found);
+        }
+        found.push(pointer);
+    }
+}
+
+#[test]
+fn attack_a_file_one_change_away_from_a_taken_one_is_refused_or_loses_nothing() {
+    let values = [
+        Value::Null,
+        json!(true),
+        json!(false),
+        json!(0),
+        json!(0.5),
+        json!(-1),
+        json!(""),
+        json!(" "),
+        json!("Removed"),
+        json!([]),
+        json!({}),
+        json!({"type": "Sequence"}),
+        json!({"type": "Digits", "individual_digits": true}),
+    ];
+    let (mut n_refused, mut n_taken) = (0, 0);
+    let forms = ["GPT-NeoX, OLMo", "Llama 3", "Qwen 2, Qwen 3", "Falcon"];
+    for (name, form) in published().iter().filter(|(name, _)| forms.contains(name)) {
+        let mut places = Vec::new();
+        pointers(form, "", &mut places);
+        for (pointer, value) in places.iter().flat_map(|at| values.iter().map(move |v| (at, v))) {
+            let mut json = form.clone();
+            set(&mut json, pointer, value.clone());
+            let Ok(tokenizer) = load(&json) else {
+                n_refused += 1;
+                continue;
+            };
+            n_taken += 1;
+            let read = tokenizer.decode(&tokenizer.encode(ODD).unwrap()).unwrap();
+            let composes = json["normalizer"].to_string().contains("NFC");
+            let same = if composes { composed } else { str::to_owned };
+            let (read, text) = (same(&read), same(ODD));
+            assert_eq!(read, text, "{name}: {pointer} with {value}");
+        }
+    }
+    assert!(n_taken > 100 && n_refused > 800, "{n_taken} taken, {n_refused} refused");
+}
