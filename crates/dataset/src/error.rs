@@ -47,6 +47,13 @@ pub enum Error {
         offset: usize,
     },
 
+    /// The name of a text file, or of a folder that it is in, is not UTF-8.
+    #[error("the name `{}` is not UTF-8", path.display())]
+    NameNotUtf8 {
+        /// The file.
+        path: PathBuf,
+    },
+
     /// A line of a JSONL file is not an object with a text.
     #[error("line {line} of `{}` is not a JSON object with a field `text`: {detail}", path.display())]
     NotJsonl {
@@ -210,6 +217,9 @@ impl Error {
                 "files are read that end in .txt, .md, .jsonl, .ndjson, .json-lines or .parquet"
             }
             Self::NotUtf8 { .. } => "convert it with `iconv -f LATIN1 -t UTF-8`, or leave it out",
+            Self::NameNotUtf8 { .. } => {
+                "rename it: documents are in the order of names, the same on every machine"
+            }
             Self::NotJsonl { .. } => "each line must look like {\"text\": \"…\"}",
             Self::TooMuchText { .. } => "take a part of it; a few megabytes are plenty for a demo",
             Self::TooLittleText { .. } => "give at least 30 kilobytes of different text",

@@ -49,11 +49,14 @@ impl fmt::Display for Split {
 /// One text.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Document {
-    /// Where it came from, such as `generated:1/evaluation/17`; enough to find it again.
+    /// Where it came from, such as `generated:1/evaluation/17`; with the digest of the source it is
+    /// enough to find it again, and it follows from that digest: records hold both.
     pub id: String,
     /// The text, UTF-8; empty only where a row of a pinned dataset has none.
     pub text: String,
     /// Information content in nats under the true distribution, where that is known.
+    ///
+    /// For people: its last bits may differ between machines, and nothing that is hashed holds it.
     pub entropy_nats: Option<f64>,
 }
 
@@ -66,7 +69,7 @@ impl Document {
 
 /// A collection of documents that anybody can draw from again with the same result.
 pub trait Source: Send + Sync {
-    /// What it is, in one line, for records and people.
+    /// What it is, in one line, for people; nothing that is hashed holds it.
     fn describe(&self) -> String;
 
     /// Digest that pins the content.

@@ -1,20 +1,25 @@
 //! Turning text into tokens and back.
 
+mod bpe;
+mod contents;
+mod part;
 mod patterns;
 mod ranks;
 
 pub use ranks::Ranked;
 
 use crate::{Error, Source, Split, sample::Draw};
+use contents::Added;
 use protocol::{Digest, Seed};
-use serde::Deserialize;
 use std::{fs, io::Read, path::Path};
 use tokenizers::{
     AddedToken, TokenizerBuilder,
     decoders::DecoderWrapper,
     models::bpe::{BPE, BpeTrainerBuilder},
     normalizers::NormalizerWrapper,
-    pre_tokenizers::byte_level::ByteLevel,
+    pre_tokenizers::{PreTokenizerWrapper, byte_level::ByteLevel},
+    processors::PostProcessorWrapper,
+    tokenizer::SplitDelimiterBehavior,
 };
 
 /// Name of the token that ends a document, where we train the tokenizer.
@@ -90,8 +95,9 @@ impl Tokenizer {
     /// Reads a `tokenizer.json`; with `pinned`, its digest must be that.
     ///
     /// The end of text is the token `end_of_text`, or else looked up by its usual names.
-    /// A file whose added tokens leave a gap in the numbers is refused, and so is one with a
-    /// regular expression that no known tokenizer has.
+    /// Byte-level BPE alone is taken, of which `contents.rs` knows every key: what depends on
+    /// chance or loses text is refused with its place in the file. A file whose added tokens leave
+    /// a gap in the numbers is refused, too.
     pub fn load(
         path: &Path,
         pinned: Option<Digest>,
@@ -126,37 +132,36 @@ impl Tokenizer {
 
     fn from_json(name: &str, json: Vec<u8>, end_of_text: Option<u32>) -> Result<Self, Error> {
         let refuse = |detail: String| Error::Tokenizer { name: name.to_owned(), detail };
-        if let Some(detail) = patterns::refused(&json) {
-            return Err(refuse(detail));
-        }
+        let added = contents::check(&json).map_err(refuse)?;
         let mut inner =
             tokenizers::Tokenizer::from_bytes(&json).map_err(|e| refuse(e.to_string()))?;
-        if let Some(detail) = renumbered(&inner, &json) {
+        if let Some(detail) = renumbered(&inner, &added) {
             return Err(refuse(detail));
         }
-        // Whatever a file says: no text is cut or padded, and none spells the end of text.
+        // Whatever a file says: no text is cut or padded, none gets tokens around it, and none
+        // spells the end of text.
         inner.with_truncation(None).map_err(|e| refuse(e.to_string()))?;
         inner.with_padding(None);
+        inner.with_post_processor(None::<PostProcessorWrapper>);
         inner.set_encode_special_tokens(true);
+        keep_what_is_no_word(&mut inner);
         let greatest = inner.get_vocab(true).into_values().max();
         let vocabulary = greatest.map_or(0, |id| id as usize + 1);
         if vocabulary > VOCABULARY_MAX {
             return Err(refuse(format!("it has more than {VOCABULARY_MAX} tokens")));
         }
-        let end_of_text = end_of_text
-            .or_else(|| END_OF_TEXT_NAMES.iter().find_map(|name| inner.token_to_id(name)))
-            .ok_or_else(|| refuse("no token of it ends a text".to_owned()))?;
-        if end_of_text as usize >= vocabulary {
-            let detail = format!("it has {vocabulary} tokens, so {end_of_text} cannot end a text");
-            return Err(refuse(detail));
-        }
+        let end_of_text = end_of(&added, end_of_text, vocabulary).map_err(refuse)?;
         let digest = Digest::of(&json);
-        Ok(Self { inner, json, digest, end_of_text, vocabulary })
+        let tokenizer = Self { inner, json, digest, end_of_text, vocabulary };
+        if tokenizer.spells_end_of_text(&added)? {
+            return Err(refuse(format!("its token {end_of_text} ends texts, yet text spells it")));
+        }
+        Ok(tokenizer)
     }
 
     /// The tokens of a text, without an end of text.
     ///
-    /// A byte-level tokenizer loses nothing; a foreign one may normalise the text first.
+    /// Nothing of the text is lost, but that a foreign tokenizer may compose its letters (NFC).
     pub fn encode(&self, text: &str) -> Result<Vec<u32>, Error> {
         let encoding = self.inner.encode_fast(text, false).map_err(|e| self.refuse(&e))?;
         Ok(encoding.get_ids().to_vec())
@@ -165,6 +170,21 @@ impl Tokenizer {
     /// The text of tokens; the end of text becomes its name, and broken UTF-8 is replaced.
     pub fn decode(&self, tokens: &[u32]) -> Result<String, Error> {
         self.inner.decode(tokens, false).map_err(|e| self.refuse(&e))
+    }
+
+    /// Whether the model has the end of text for the letters or the bytes of its name.
+    fn spells_end_of_text(&self, added: &[Added]) -> Result<bool, Error> {
+        let name = added.iter().find(|token| token.id == self.end_of_text);
+        let spelt = [
+            name.map_or_else(String::new, |token| token.content.clone()),
+            self.decode(&[self.end_of_text])?,
+        ];
+        for text in spelt {
+            if self.encode(&text)?.contains(&self.end_of_text) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     fn refuse(&self, cause: &tokenizers::Error) -> Error {
@@ -190,27 +210,51 @@ impl Tokenizer {
 /// A token that the library gives another number than the file does, as it does behind a gap.
 ///
 /// Silently, the tokens would not be those that models were trained on.
-fn renumbered(tokenizer: &tokenizers::Tokenizer, json: &[u8]) -> Option<String> {
-    let file: AddedTokens = serde_json::from_slice(json).ok()?;
-    let wrong = file.added_tokens.into_iter().find_map(|token| {
-        let found = tokenizer.token_to_id(&token.content)?;
-        (found != token.id).then_some((token, found))
-    });
-    let (token, found) = wrong?;
-    Some(format!("`{}` is token {} by the file, but would become {found}", token.content, token.id))
+fn renumbered(tokenizer: &tokenizers::Tokenizer, added: &[Added]) -> Option<String> {
+    added.iter().find_map(|Added { id, content, .. }| {
+        let found = tokenizer.token_to_id(content).filter(|found| found != id)?;
+        Some(format!("`{content}` is token {id} by the file, but would become {found}"))
+    })
 }
 
-/// The part of a `tokenizer.json` that lists tokens added to the model's.
-#[derive(Deserialize)]
-struct AddedTokens {
-    #[serde(default)]
-    added_tokens: Vec<Added>,
+/// Has splits that drop what is no word keep it: an expression in which every text is words gives
+/// up on some, as on a million blanks in a row.
+fn keep_what_is_no_word(tokenizer: &mut tokenizers::Tokenizer) {
+    let Some(mut pre_tokenizer) = tokenizer.get_pre_tokenizer().cloned() else { return };
+    let parts = match &mut pre_tokenizer {
+        PreTokenizerWrapper::Sequence(sequence) => sequence.as_mut(),
+        part => std::slice::from_mut(part),
+    };
+    for part in parts {
+        if let PreTokenizerWrapper::Split(split) = part
+            && split.behavior == SplitDelimiterBehavior::Removed
+        {
+            (split.behavior, split.invert) = (SplitDelimiterBehavior::Isolated, false);
+        }
+    }
+    tokenizer.with_pre_tokenizer(Some(pre_tokenizer));
 }
 
-#[derive(Deserialize)]
-struct Added {
-    id: u32,
-    content: String,
+/// The token that ends texts: the one of a number, or else the first with a usual name.
+///
+/// It must be special, for all other added tokens are looked for in texts.
+fn end_of(added: &[Added], number: Option<u32>, vocabulary: usize) -> Result<u32, String> {
+    let special = || added.iter().filter(|token| token.is_special);
+    let Some(number) = number else {
+        let named = |name: &&str| special().find(|token| token.content == **name);
+        let found = END_OF_TEXT_NAMES.iter().find_map(named);
+        return found.map(|token| token.id).ok_or_else(|| {
+            let names = END_OF_TEXT_NAMES.join("`, `");
+            format!("no token of it ends a text: none of `{names}` is added as special")
+        });
+    };
+    if number as usize >= vocabulary {
+        return Err(format!("it has {vocabulary} tokens, so {number} cannot end a text"));
+    }
+    let found = special().find(|token| token.id == number);
+    found
+        .map(|token| token.id)
+        .ok_or_else(|| format!("its token {number} cannot end a text: it is not added as special"))
 }
 
 /// Documents of the training split in a fixed order until they have `enough_bytes`.

@@ -29,6 +29,24 @@ impl Source for Listed {
     }
 }
 
+/// The generated corpus on a machine whose logarithms are others.
+struct Told(Option<f64>);
+
+impl Source for Told {
+    fn describe(&self) -> String {
+        format!("a folder of this machine, {:?}", self.0)
+    }
+    fn digest(&self) -> Digest {
+        SOURCE.digest()
+    }
+    fn n_documents(&self, split: Split) -> u64 {
+        SOURCE.n_documents(split)
+    }
+    fn document(&self, split: Split, index: u64) -> Result<Document, Error> {
+        Ok(Document { entropy_nats: self.0, ..SOURCE.document(split, index)? })
+    }
+}
+
 fn rules(sequence_length: usize, n_batches: usize, sequences_per_batch: usize) -> PackRules {
     let packing = Packing::Packed;
     PackRules { sequence_length, n_batches, sequences_per_batch, packing }
@@ -75,6 +93,19 @@ fn the_optimum_is_the_entropy_per_token_of_the_documents() {
     let unknown = Listed(vec!["one two three".repeat(20)]);
     let round = batches(&unknown, &TOKENIZER, seed(), rules(4, 1, 1)).unwrap();
     assert_eq!(round.optimum_perplexity(), None);
+}
+
+#[test]
+fn neither_entropy_nor_description_reaches_anything_that_is_hashed() {
+    let hashed = |source: &dyn Source| {
+        let round = batches(source, &TOKENIZER, seed(), rules(32, 2, 3)).unwrap();
+        let named = |document: &Document| (document.id.clone(), document.digest());
+        let documents: Vec<_> = round.documents.iter().map(named).collect();
+        (round.digest, documents, Tokenizer::train(source, 300).unwrap().digest())
+    };
+    for told in [None, Some(0.0), Some(f64::NAN)] {
+        assert_eq!(hashed(&Told(told)), hashed(&**SOURCE));
+    }
 }
 
 #[test]

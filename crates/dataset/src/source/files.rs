@@ -40,6 +40,10 @@ const EVALUATION_PART: u64 = 10;
 /// `content`. Of equal documents only the first is kept. Those whose digest is divisible by ten
 /// (first eight bytes, big-endian) are for evaluation, the rest for training. All text is held in
 /// memory.
+///
+/// A document is called by its split and its number in it, as in `files/evaluation/17`. So its name
+/// follows from the digest of the corpus, which records hold beside it, and never from what files
+/// and folders of a machine are called.
 pub struct FilesSource {
     path: PathBuf,
     train: Vec<Document>,
@@ -47,6 +51,10 @@ pub struct FilesSource {
     ignored: Vec<PathBuf>,
     digest: Digest,
 }
+
+/// A text file: its path below the directory with `/` between parts, by which files are ordered,
+/// and where it is.
+type Named = (String, PathBuf);
 
 /// One line of a JSONL file; other fields are ignored.
 #[derive(Deserialize)]
@@ -66,8 +74,7 @@ impl FilesSource {
                 return Err(Error::NoTextFiles { path: path.to_owned() });
             }
         } else {
-            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            found.texts.push((name, path.to_owned()));
+            found.texts.push((String::new(), path.to_owned()));
         }
         let mut corpus = Self {
             path: path.to_owned(),
@@ -91,23 +98,22 @@ impl FilesSource {
         &self.ignored
     }
 
-    fn read(&mut self, texts: &[(String, PathBuf)]) -> Result<(), Error> {
+    fn read(&mut self, texts: &[Named]) -> Result<(), Error> {
         let mut seen = HashSet::new();
         let mut digests = Vec::new();
         let mut left_bytes = CORPUS_BYTES_MAX;
-        for (name, path) in texts {
-            let texts = documents(path, &mut left_bytes, &self.path)?;
-            for (number, text) in texts.into_iter().enumerate() {
-                let document =
-                    Document { id: format!("{name}#{number}"), text, entropy_nats: None };
-                let digest = document.digest();
+        for (_, path) in texts {
+            for text in documents(path, &mut left_bytes, &self.path)? {
+                let digest = Digest::of(text.as_bytes());
                 if seen.insert(digest) {
                     digests.extend(digest.0);
-                    if is_for_evaluation(digest) {
-                        self.evaluation.push(document);
+                    let (split, documents) = if is_for_evaluation(digest) {
+                        (Split::Evaluation, &mut self.evaluation)
                     } else {
-                        self.train.push(document);
-                    }
+                        (Split::Train, &mut self.train)
+                    };
+                    let id = format!("files/{split}/{}", documents.len());
+                    documents.push(Document { id, text, entropy_nats: None });
                 }
             }
         }
@@ -117,6 +123,7 @@ impl FilesSource {
 }
 
 impl Source for FilesSource {
+    /// Names a path of this machine.
     fn describe(&self) -> String {
         format!("text files of {}", self.path.display())
     }
@@ -152,10 +159,10 @@ fn is_for_evaluation(digest: Digest) -> bool {
     u64::from_be_bytes([a, b, c, d, e, f, g, h]).is_multiple_of(EVALUATION_PART)
 }
 
-/// What a walk through a directory found; texts with their path below it, `/` between parts.
+/// What a walk through a directory found.
 #[derive(Default)]
 struct Found {
-    texts: Vec<(String, PathBuf)>,
+    texts: Vec<Named>,
     ignored: Vec<PathBuf>,
 }
 
@@ -177,7 +184,9 @@ fn walk(root: &Path, folder: &Path, depth: usize, found: &mut Found) -> Result<(
             walk(root, &path, depth + 1, found)?;
         } else if has_text_name(&path) && metadata(&path)?.is_file() {
             let parts = path.strip_prefix(root).unwrap_or(&path).components();
-            let parts: Vec<_> = parts.map(|part| part.as_os_str().to_string_lossy()).collect();
+            let parts: Option<Vec<_>> = parts.map(|part| part.as_os_str().to_str()).collect();
+            // Documents are in the order of names, which must be the same for everybody.
+            let Some(parts) = parts else { return Err(Error::NameNotUtf8 { path }) };
             found.texts.push((parts.join("/"), path));
         } else {
             found.ignored.push(path);

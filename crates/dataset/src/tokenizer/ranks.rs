@@ -155,7 +155,7 @@ fn spelt(token: &[u8]) -> String {
 }
 
 /// GPT-2's character for a byte: itself if it is printable in Latin-1, else one from U+0100 on.
-fn letter(byte: u8) -> char {
+pub(super) fn letter(byte: u8) -> char {
     let is_printable = |byte: u8| matches!(byte, b'!'..=b'~' | 0xa1..=0xac | 0xae..=0xff);
     if is_printable(byte) {
         return char::from(byte);

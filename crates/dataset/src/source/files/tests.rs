@@ -41,12 +41,10 @@ fn a_directory_is_read_in_order_of_names_and_other_files_are_listed() {
     let relative = |path: &PathBuf| path.strip_prefix(dir.path()).unwrap().display().to_string();
     let ignored: Vec<String> = source.ignored().iter().map(relative).collect();
     assert_eq!(ignored, ["a/README", "picture.png"]);
-    let documents = all(&source);
-    let names: BTreeSet<&str> = documents.iter().map(|d| d.id.split('#').next().unwrap()).collect();
-    assert_eq!(names.into_iter().collect::<Vec<_>>(), ["a.jsonl", "a/z.MD", "b.txt"]);
-    assert!(
-        documents.iter().any(|document| document.text == "line 7" && document.id == "a.jsonl#7")
-    );
+    let train: Vec<String> = all(&source).into_iter().map(|document| document.text).collect();
+    let first = |start: &str| train.iter().position(|text| text.starts_with(start)).unwrap();
+    assert!(first("line ") < first("z ") && first("z ") < first("b "));
+    assert!(train.contains(&"line 7".to_owned()));
     assert_eq!(FilesSource::open(dir.path()).unwrap().digest(), source.digest());
 }
 
@@ -59,6 +57,69 @@ fn names_of_files_do_not_change_the_digest_but_a_letter_does() {
     };
     assert_eq!(digest("one.txt", &text), digest("two", &text));
     assert_ne!(digest("one.txt", &text), digest("one.txt", &text.replacen("so", "sO", 1)));
+}
+
+/// All of a source that reaches a record.
+fn hashed(source: &FilesSource) -> (Digest, Vec<(String, Digest)>) {
+    let named = |document: Document| (document.id.clone(), document.digest());
+    (source.digest(), all(source).into_iter().map(named).collect())
+}
+
+#[test]
+fn nothing_of_a_machine_is_in_the_names_of_documents() {
+    // In pairs: the second has the first's order and text, and nothing else of it.
+    let [a, b, c] = ["a", "b", "c"].map(|name| prose(name, 60));
+    let one = corpus(&[("A.txt", a.as_bytes()), ("a b.txt", b.as_bytes()), ("b.md", c.as_bytes())]);
+    // Made in another order, below another folder, with other names, letters and kinds.
+    let two = corpus(&[
+        ("x/\u{e9}.md", c.as_bytes()),
+        ("x/B/z.txt", b.as_bytes()),
+        ("x/B c.TXT", a.as_bytes()),
+        ("x/none.bin", b"\xff"),
+    ]);
+    let one = FilesSource::open(one.path()).unwrap();
+    let two = FilesSource::open(&two.path().join("x")).unwrap();
+    assert_eq!(hashed(&one), hashed(&two));
+    let ids: BTreeSet<String> = all(&one).into_iter().map(|document| document.id).collect();
+    assert_eq!(ids.len(), all(&one).len());
+    for split in [Split::Train, Split::Evaluation] {
+        for index in 0..one.n_documents(split) {
+            let document = one.document(split, index).unwrap();
+            assert_eq!(document.id, format!("files/{split}/{index}"));
+        }
+    }
+    // One file alone is called like one in a folder, wherever it is.
+    let file = corpus(&[("deep/er/one.txt", a.as_bytes())]);
+    let folder = corpus(&[("two.md", a.as_bytes())]);
+    let file = FilesSource::open(&file.path().join("deep/er/one.txt")).unwrap();
+    assert_eq!(hashed(&file), hashed(&FilesSource::open(folder.path()).unwrap()));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_text_file_whose_name_is_not_utf_8_is_refused_and_others_may_have_such_names() {
+    use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _};
+    let dir = corpus(&[("a.txt", prose("a", 80).as_bytes())]);
+    fs::write(dir.path().join(OsStr::from_bytes(b"\xff.png")), "x").unwrap();
+    assert!(FilesSource::open(dir.path()).is_ok());
+    for name in [&b"\xff.txt"[..], b"\xfe/b.txt"] {
+        let path = dir.path().join(OsStr::from_bytes(name));
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, prose("b", 80)).unwrap();
+        let error = FilesSource::open(dir.path()).err().unwrap();
+        assert!(matches!(error, Error::NameNotUtf8 { .. }) && error.hint().is_some(), "{error}");
+        fs::remove_file(&path).unwrap();
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_folder_that_is_reached_by_a_link_is_the_same_corpus() {
+    let dir = corpus(&[("a/a.txt", prose("a", 80).as_bytes())]);
+    let elsewhere = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink(dir.path(), elsewhere.path().join("link")).unwrap();
+    let linked = FilesSource::open(&elsewhere.path().join("link")).unwrap();
+    assert_eq!(hashed(&linked), hashed(&FilesSource::open(dir.path()).unwrap()));
 }
 
 #[test]
@@ -139,7 +200,7 @@ fn links_to_files_are_read_and_links_to_folders_are_not_followed() {
     std::os::unix::fs::symlink(other.path().join("kept"), dir.path().join("b.txt")).unwrap();
     let source = FilesSource::open(dir.path()).unwrap();
     assert_eq!(source.ignored(), [dir.path().join("a/round")]);
-    assert!(all(&source).iter().any(|document| document.id == "b.txt#0"));
+    assert!(all(&source).iter().any(|document| document.text.starts_with("b 0")));
 }
 
 #[test]
