@@ -262,3 +262,68 @@ fn a_value_that_all_windows_have_left_behind_changes_nothing_even_if_it_is_not_f
         assert_eq!(generate(&prompt), Err(expected), "{behind} positions behind");
     }
 }
+
+/// Why a model is refused when it is scanned, loaded, and streamed through an evaluation.
+fn refusals(model: &Published) -> [Reason; 3] {
+    let dir = model.write();
+    let options = LoadOptions { streamed: true, ..LoadOptions::default() };
+    let streamed = Model::load_with(dir.path(), &no_limits(), &options).unwrap();
+    let streamed = streamed.and_then(|model| {
+        model.evaluate(&[vec![1, 2, 3]], &EvaluateOptions::default()).unwrap().map(drop)
+    });
+    [
+        engine::scan(dir.path(), &no_limits()).unwrap().unwrap_err(),
+        Model::load(dir.path(), &no_limits()).unwrap().unwrap_err(),
+        streamed.unwrap_err(),
+    ]
+}
+
+#[test]
+fn attack_several_faults_in_parameters_give_one_reason_however_they_are_read() {
+    for model in published::one_each() {
+        let name = model.architecture().to_owned();
+        let n = model.tensors.len();
+        // One fault anywhere, then pairs: in the first tensor read and the last, and at random.
+        let mut random = Random(2);
+        let singles = (0..n).map(|index| vec![index]);
+        let pairs = (0..10).map(|_| vec![random.below(n), random.below(n)]);
+        for spoilt in singles.chain(pairs).chain([(0..n).collect()]) {
+            let mut bad = model.clone();
+            for &index in &spoilt {
+                let tensor = &mut bad.tensors[index];
+                let mut all = numbers(tensor);
+                // In a table, the row of a token that no sequence has.
+                *all.last_mut().unwrap() = f32::NAN;
+                tensor.bytes = all.iter().flat_map(|number| number.to_le_bytes()).collect();
+                tensor.dtype = "F32".into();
+            }
+            let [scanned, loaded, streamed] = refusals(&bad);
+            assert_eq!((&loaded, &streamed), (&scanned, &scanned), "{name}: {spoilt:?}");
+            let first = &bad.tensors[*spoilt.iter().min().unwrap()].name;
+            assert_eq!(scanned.code, ReasonCode::NonFiniteParameters, "{name}: {scanned}");
+            assert!(scanned.detail.starts_with(&format!("`{first}`")), "{name}: {scanned}");
+        }
+    }
+}
+
+#[test]
+fn attack_a_tied_head_that_differs_never_hides_what_is_not_finite() {
+    let tied = published::all().into_iter().find(|(name, _)| name == "tied").unwrap().1;
+    let table = tied.tensors.iter().find(|t| t.name.ends_with(TABLES[0])).unwrap().clone();
+    let mut bad = tied;
+    let mut copy = RawTensor { name: "lm_head.weight".into(), ..table };
+    copy.bytes[0] ^= 1;
+    bad.tensors.insert(0, copy);
+    let [scanned, loaded, streamed] = refusals(&bad);
+    assert_eq!(
+        (scanned.code, &loaded, &streamed),
+        (ReasonCode::TensorMismatch, &scanned, &scanned)
+    );
+    let last = bad.tensors.last_mut().unwrap();
+    *last.bytes.last_mut().unwrap() = 0x7f;
+    let n = last.bytes.len();
+    last.bytes[n - 2] = 0xff;
+    let [scanned, loaded, streamed] = refusals(&bad);
+    let code = ReasonCode::NonFiniteParameters;
+    assert_eq!((scanned.code, &loaded, &streamed), (code, &scanned, &scanned));
+}
