@@ -91,8 +91,8 @@ const SOCKETS: [&str; 8] = [
 /// Crates that decide nothing which two validators must decide alike: they show, train, and mine.
 const UNDECISIVE: [&str; 3] = ["cli", "miner", "trainer"];
 
-/// Files of other crates that ask the system for a function of floats: the perplexity that a perfect
-/// model would have, which is shown and never enters a verdict.
+/// Files of other crates that ask the system for a function of floats: for the perplexity that a
+/// perfect model would have, which is shown and never enters a verdict.
 const SYSTEM_FUNCTIONS: [&str; 2] =
     ["crates/dataset/src/pack.rs", "crates/dataset/src/source/generated/writer.rs"];
 
