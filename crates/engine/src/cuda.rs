@@ -12,7 +12,7 @@ use crate::{
     EvaluateOptions, Inspection, LoadOptions, Progress, SequenceLoss,
     arch::{Architecture, Positions},
     error::{Error, Stop, judge},
-    evaluate::{TOKENS_MIN, check_sequences, sequence_loss},
+    evaluate::{TOKENS_MIN, check_sequences, sequence_loss, tokens_run},
     kernel::rotate::Angles,
     model::{describe, open},
 };
@@ -101,7 +101,8 @@ impl CudaModel {
         options: &EvaluateOptions<'_>,
     ) -> Result<Vec<SequenceLoss>, Stop> {
         check_sequences(&self.architecture, sequences)?;
-        let Some(longest) = sequences.iter().map(Vec::len).max() else { return Ok(Vec::new()) };
+        let longest = sequences.iter().map(|tokens| tokens_run(tokens).len()).max();
+        let Some(longest) = longest else { return Ok(Vec::new()) };
         let Self { architecture, parameters, device, .. } = self;
         let forward = Forward { architecture, parameters, device };
         let angles = match &architecture.positions {
@@ -109,7 +110,9 @@ impl CudaModel {
             Positions::Learned { .. } => None,
         };
         let groups = group(sequences, options.sequences_per_batch);
-        let n_rows = |group: &Range<usize>| sequences[group.clone()].iter().map(Vec::len).sum();
+        let n_rows = |group: &Range<usize>| {
+            sequences[group.clone()].iter().map(|tokens| tokens_run(tokens).len()).sum()
+        };
         let most_rows = groups.iter().map(n_rows).max().unwrap_or(0);
         let most_sequences = groups.iter().map(Range::len).max().unwrap_or(0);
         let mut space = forward.space((most_rows, most_sequences), angles.as_ref())?;
@@ -133,9 +136,9 @@ impl CudaModel {
             let nats: Vec<f64> = nats.into_iter().map(f64::from).collect();
             let mut rest = &nats[..];
             for index in group.clone() {
-                let n = sequences[index].len();
+                let n = tokens_run(&sequences[index]).len();
                 let nats = rest.split_off(..n).unwrap_or_default();
-                losses.push(sequence_loss(index, &nats[..n - 1], options.per_token)?);
+                losses.push(sequence_loss(index, nats, options.per_token)?);
             }
             let Progress { n_sequences_done, n_tokens_done, .. } = done.get();
             done.set(Progress {
@@ -172,17 +175,17 @@ fn group(sequences: &[Vec<u32>], sequences_per_batch: usize) -> Vec<Range<usize>
     let mut n_rows = 0;
     for (index, tokens) in sequences.iter().enumerate() {
         let fits = |group: &Range<usize>| match sequences_per_batch {
-            0 => n_rows + tokens.len() <= ROWS_PER_GROUP,
+            0 => n_rows + tokens_run(tokens).len() <= ROWS_PER_GROUP,
             n => group.len() < n,
         };
         match groups.last_mut() {
             Some(group) if fits(group) => {
                 group.end = index + 1;
-                n_rows += tokens.len();
+                n_rows += tokens_run(tokens).len();
             }
             _ => {
                 groups.push(index..index + 1);
-                n_rows = tokens.len();
+                n_rows = tokens_run(tokens).len();
             }
         }
     }

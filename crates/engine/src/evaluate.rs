@@ -22,8 +22,8 @@ use std::{
     },
 };
 
-/// Rows that a batch should have: enough to keep the kernels busy, few enough for the caches.
-const ROWS_PER_BATCH: usize = 512;
+/// Tokens that a batch should have: enough to keep the kernels busy, few enough for the caches.
+const TOKENS_PER_BATCH: usize = 512;
 /// Work of one layer, in floating-point operations, from which on threads share a batch: less is
 /// done before another thread has woken up.
 const SHARED_FLOPS_MIN: u64 = 100_000_000;
@@ -75,11 +75,11 @@ pub struct Progress {
     pub n_sequences_done: usize,
     /// Sequences of the call.
     pub n_sequences: usize,
-    /// Tokens of the finished sequences.
+    /// Tokens of the finished sequences that were run: all but the last of each.
     pub n_tokens_done: usize,
-    /// Tokens of the call.
+    /// Tokens of the call that are run.
     pub n_tokens: usize,
-    /// Layers that tokens have gone through, over all tokens; the head counts as a layer.
+    /// Layers that tokens have gone through, over all that are run; the head counts as a layer.
     pub n_steps_done: u64,
     /// The same of the whole call.
     pub n_steps: u64,
@@ -88,7 +88,7 @@ pub struct Progress {
 impl Progress {
     /// Nothing is done yet of these sequences.
     pub(crate) fn start(architecture: &Architecture, sequences: &[Vec<u32>]) -> Self {
-        let n_tokens = sequences.iter().map(Vec::len).sum();
+        let n_tokens = sequences.iter().map(|tokens| tokens_run(tokens).len()).sum();
         Self {
             n_sequences_done: 0,
             n_sequences: sequences.len(),
@@ -130,7 +130,8 @@ impl Model {
         options: &EvaluateOptions<'_>,
     ) -> Result<Vec<SequenceLoss>, Stop> {
         check_sequences(self.architecture(), sequences)?;
-        let Some(longest) = sequences.iter().map(Vec::len).max() else { return Ok(Vec::new()) };
+        let longest = sequences.iter().map(|tokens| tokens_run(tokens).len()).max();
+        let Some(longest) = longest else { return Ok(Vec::new()) };
         let angles = self.angles(longest)?;
         let is_cancelled = options.is_cancelled();
         let evaluation = Evaluation {
@@ -144,16 +145,18 @@ impl Model {
         let n_threads = options.threads.max(1);
         let spaces = (0..n_threads).map(|_| WorkSpace::new(self.architecture(), longest));
         let mut spaces = spaces.collect::<Result<Vec<_>, Error>>()?;
-        let n_rows = |group: &Range<usize>| sequences[group.clone()].iter().map(Vec::len).sum();
+        let n_rows = |group: &Range<usize>| {
+            sequences[group.clone()].iter().map(|tokens| tokens_run(tokens).len()).sum()
+        };
         if self.parameters().is_streamed() {
             let mut results = Vec::with_capacity(sequences.len());
             let rows: Vec<usize> = groups.iter().map(n_rows).collect();
             for wave in self.waves((&rows, longest), n_threads)? {
-                results.extend(evaluation.wave(&groups[wave], &mut spaces));
+                results.extend(evaluation.wave(&groups[wave], &mut spaces)?);
             }
-            return results.into_iter().collect();
+            return Ok(results.into_iter().collect::<Result<_, Reason>>()?);
         }
-        let mut results: Vec<Vec<_>> = groups.iter().map(|_| Vec::new()).collect();
+        let mut results: Vec<_> = groups.iter().map(|_| Ok(Vec::new())).collect();
         let tasks = groups.chunks(1).zip(&mut results);
         if tasks.len() >= n_threads {
             // Each thread takes whole batches, so that nobody waits for anybody.
@@ -166,8 +169,10 @@ impl Model {
                 *result = evaluation.wave(group, &mut spaces[..n_busy]);
             }
         }
-        // The first fault in the order of the sequences, whoever found one first.
-        results.into_iter().flatten().collect()
+        // What stops a group comes first: behind it may be the first sequence to be refused. Else
+        // that is the first in the order of the sequences, whoever came to one first.
+        let results = results.into_iter().collect::<Result<Vec<_>, Stop>>()?;
+        Ok(results.into_iter().flatten().collect::<Result<_, Reason>>()?)
     }
 
     /// How many of `n_threads` should share the layers of a batch.
@@ -215,19 +220,28 @@ fn check_tokens(
     Ok(())
 }
 
+/// The tokens of a sequence that are run: all but the last.
+///
+/// The last is only predicted. Nothing is predicted from it, so that what it would become in the
+/// layers decides nothing: not the loss, and not whether there is one.
+pub(crate) fn tokens_run(tokens: &[u32]) -> &[u32] {
+    tokens.split_last().map_or(&[], |(_, run)| run)
+}
+
 /// The loss of sequence `index` from those of its predicted tokens.
+///
+/// A refusal names the sequence and no token: its text is recorded, and the definition of a loss
+/// says whether one is finite, not how far what is not finite has spread.
 pub(crate) fn sequence_loss(
     index: usize,
     nats: &[f64],
     per_token: bool,
-) -> Result<SequenceLoss, Stop> {
+) -> Result<SequenceLoss, Reason> {
     let mean = nats.iter().sum::<f64>() / nats.len() as f64;
     let cross_entropy = match Loss::new(mean) {
         Ok(loss) if loss.is_finite() => loss,
         _ => {
-            let token = nats.iter().position(|nats| !nats.is_finite()).unwrap_or(0) + 1;
-            let detail = format!("the loss of token {token} of sequence {index}");
-            return refuse(NonFiniteLoss, detail);
+            return refuse(NonFiniteLoss, format!("the loss of sequence {index}"));
         }
     };
     let rounded = || nats.iter().map(|&nats| nats as f32).collect();
@@ -239,20 +253,20 @@ pub(crate) fn sequence_loss(
 fn group(sequences: &[Vec<u32>], options: &EvaluateOptions<'_>) -> Vec<Range<usize>> {
     let n_tokens: usize = sequences.iter().map(Vec::len).sum();
     // No thread should be left without a batch while another has two.
-    let share = n_tokens.div_ceil(options.threads.max(1)).min(ROWS_PER_BATCH);
+    let share = n_tokens.div_ceil(options.threads.max(1)).min(TOKENS_PER_BATCH);
     let mut groups = Vec::new();
     let mut start = 0;
-    let mut n_rows = 0;
+    let mut n_so_far = 0;
     for (index, tokens) in sequences.iter().enumerate() {
-        n_rows += tokens.len();
+        n_so_far += tokens.len();
         let is_full = match options.sequences_per_batch {
-            0 => n_rows >= share,
+            0 => n_so_far >= share,
             n => index + 1 - start == n,
         };
         if is_full {
             groups.push(start..index + 1);
             start = index + 1;
-            n_rows = 0;
+            n_so_far = 0;
         }
     }
     if start < sequences.len() {
@@ -279,30 +293,27 @@ struct State {
 
 impl Evaluation<'_> {
     /// The losses of some groups, each of which goes through a layer before any goes through the
-    /// next.
+    /// next; a sequence may have none.
     fn wave(
         &self,
         groups: &[Range<usize>],
         spaces: &mut [WorkSpace],
-    ) -> Vec<Result<SequenceLoss, Stop>> {
-        let states = match self.states(groups, spaces) {
-            Ok(states) => states,
-            Err(stop) => return vec![Err(stop)],
-        };
+    ) -> Result<Vec<Result<SequenceLoss, Reason>>, Stop> {
+        let states = self.states(groups, spaces)?;
         let mut results = Vec::new();
         for (group, state) in groups.iter().zip(states) {
             let nats: Vec<f64> = state.losses.into_iter().map(RowLoss::nats).collect();
             let mut rest = &nats[..];
             results.extend(group.clone().map(|index| {
-                let n = self.sequences[index].len();
+                let n = tokens_run(&self.sequences[index]).len();
                 let nats = rest.split_off(..n).unwrap_or_default();
-                sequence_loss(index, &nats[..n - 1], self.options.per_token)
+                sequence_loss(index, nats, self.options.per_token)
             }));
         }
-        results
+        Ok(results)
     }
 
-    /// Takes groups through the whole model; the loss of a sequence's last row means nothing.
+    /// Takes groups through the whole model.
     fn states(
         &self,
         groups: &[Range<usize>],
@@ -311,9 +322,10 @@ impl Evaluation<'_> {
         let Self { parameters, forward, sequences, .. } = self;
         let architecture = forward.architecture;
         let start = |group: &Range<usize>| {
-            let tokens: Vec<_> = sequences[group.clone()].iter().map(Vec::as_slice).collect();
-            let successors = tokens.iter().flat_map(|tokens| tokens[1..].iter().chain([&0]));
-            let targets: Vec<u32> = successors.copied().collect();
+            let sequences = &sequences[group.clone()];
+            let tokens: Vec<_> = sequences.iter().map(|tokens| tokens_run(tokens)).collect();
+            let targets: Vec<u32> =
+                sequences.iter().flat_map(|tokens| &tokens[1..]).copied().collect();
             let batch = Batch::start(architecture, parameters, &tokens, 0)?;
             Ok(State { losses: vec![RowLoss::START; targets.len()], batch, targets })
         };
@@ -369,20 +381,15 @@ impl Evaluation<'_> {
 fn share(
     states: &mut [State],
     spaces: &mut [WorkSpace],
-    run: impl Fn(&mut State, &mut [WorkSpace]) -> Result<(), Error> + Sync,
+    work: impl Fn(&mut State, &mut [WorkSpace]) -> Result<(), Error> + Sync,
 ) -> Result<(), Stop> {
     if states.len() < spaces.len() || spaces.len() == 1 {
-        states.iter_mut().try_for_each(|state| run(state, spaces))?;
+        states.iter_mut().try_for_each(|state| work(state, spaces))?;
         return Ok(());
     }
-    let fault = Mutex::new(None);
-    pool::each(states.iter_mut(), spaces, |state, space| {
-        if let Err(error) = run(state, std::slice::from_mut(space)) {
-            *fault.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
-        }
+    let mut results: Vec<Result<(), Error>> = states.iter().map(|_| Ok(())).collect();
+    pool::each(states.iter_mut().zip(&mut results), spaces, |(state, result), space| {
+        *result = work(state, std::slice::from_mut(space));
     });
-    match fault.into_inner().unwrap_or_else(PoisonError::into_inner) {
-        Some(error) => Err(error.into()),
-        None => Ok(()),
-    }
+    Ok(results.into_iter().collect::<Result<(), Error>>()?)
 }

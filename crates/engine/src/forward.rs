@@ -76,7 +76,7 @@ impl Forward<'_> {
 
     /// Goes on with the loss of each row, whose target stands in `targets`, over some tokens.
     ///
-    /// The rows have been normed. A row without successor has an arbitrary target.
+    /// The rows have been normed.
     pub(crate) fn losses(
         &self,
         (head, tokens): (&Projection, &Range<usize>),

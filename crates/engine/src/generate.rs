@@ -14,7 +14,8 @@ impl Model {
     ///
     /// Of equal logits the lowest token wins. Nothing of the model's own, such as a generation
     /// config, has a say. The model is refused if it does not know a token, if a result would not
-    /// fit its context, or if a logit is not finite; an empty prompt is the caller's error.
+    /// fit its context, or if a logit is not finite; an empty prompt is the caller's error. Of
+    /// several prompts after which a logit is not finite, the one where it comes soonest is named.
     pub fn generate(
         &self,
         prompts: &[&[u32]],
@@ -58,10 +59,9 @@ impl Model {
             let state = (&mut batch, &mut memory);
             let greatest = greatest(&forward, parameters, state, &mut spaces)?;
             let mut tokens = Vec::with_capacity(prompts.len());
-            for greatest in &greatest {
+            for (index, greatest) in greatest.iter().enumerate() {
                 let Some(token) = greatest.token() else {
-                    let detail = format!("a logit of generated token {step} is not finite");
-                    return refuse(NonFiniteLoss, detail);
+                    return refuse(NonFiniteLoss, format!("a logit after prompt {index}"));
                 };
                 tokens.push(token);
             }

@@ -9,6 +9,7 @@ use crate::{
     checkpoint::{Checkpoint, Dtype, Tensor},
     error::{Error, Stop, judge, refuse},
     model,
+    parameters::Reader,
 };
 use protocol::{
     Digest, Reason,
@@ -127,6 +128,30 @@ fn digest(
         at += n as u64;
     }
     Ok(Digest(hasher.finalize().into()))
+}
+
+/// The fault that a scan finds first, for one that was found while parameters were read to be used.
+///
+/// They may have several, and the order in which they are read differs: what is in memory, what is
+/// streamed and what is scanned must give one reason.
+pub(crate) fn first_fault(
+    (checkpoint, architecture): (&Checkpoint, &Architecture),
+    found: Stop,
+) -> Stop {
+    match &found {
+        Stop::Model(_) => check_all(checkpoint, architecture).err().unwrap_or(found),
+        Stop::Us(_) => found,
+    }
+}
+
+/// Checks in the order in which a scan does.
+fn check_all(checkpoint: &Checkpoint, architecture: &Architecture) -> Result<(), Stop> {
+    let mut reader = Reader::new(checkpoint);
+    checkpoint.tensors.keys().try_for_each(|name| reader.check(name))?;
+    match &architecture.head {
+        Head::Tied { copy, .. } => reader.check_copy(&architecture.embedding.table, copy),
+        Head::Own(_) => Ok(()),
+    }
 }
 
 /// A tied head that is written out as well, but with other numbers.

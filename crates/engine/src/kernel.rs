@@ -16,7 +16,8 @@
 //!   the first product to the rounded second. Queries are then multiplied by `1 / sqrt(size)`.
 //! - **Attention.** A score is one chain over the head's numbers. A share is
 //!   `exp(score - greatest)`, the shares' sum is a sum over a vector, the result a product of
-//!   shares and values times one over that sum.
+//!   shares and values times one over that sum. What a query does not see is no term of any of
+//!   these, not even where it is not finite.
 //! - **Activations.** SiLU is `x / (1 + exp(-x))`; the others stand in [`activation`].
 //! - **Loss.** Per block of 256 tokens of the vocabulary: the greatest logit and the sum over
 //!   `exp(logit - greatest)`; blocks are combined in ascending order in `f64`, and the loss is

@@ -49,10 +49,11 @@ pub struct Inspection {
 }
 
 impl Inspection {
-    /// Floating-point operations for one sequence.
+    /// Floating-point operations for one sequence, of which all tokens but the last are run.
     pub fn flops_per_sequence(&self, n_tokens: u64) -> u64 {
-        let n_keys = u128::from(n_tokens) * (u128::from(n_tokens) + 1) / 2;
-        let flops = u128::from(n_tokens) * u128::from(self.flops_per_token)
+        let n_rows = u128::from(n_tokens.saturating_sub(1));
+        let n_keys = n_rows * (n_rows + 1) / 2;
+        let flops = n_rows * u128::from(self.flops_per_token)
             + n_keys * u128::from(self.attention_flops_per_key);
         u64::try_from(flops).unwrap_or(u64::MAX)
     }

@@ -7,7 +7,7 @@ use crate::{
     arch::{Architecture, Head, Layer},
     checkpoint::{Checkpoint, Dtype, Tensor},
     error::{Error, Stop},
-    health::check_finite,
+    health::first_fault,
     kernel::{
         head::BLOCK,
         memory::Buffer,
@@ -136,6 +136,15 @@ impl Parameters {
         architecture: &Architecture,
         between: &dyn Fn(usize) -> Result<(), Error>,
     ) -> Result<Self, Stop> {
+        Self::read_to_stay(checkpoint, architecture, between)
+            .map_err(|stop| first_fault((checkpoint, architecture), stop))
+    }
+
+    fn read_to_stay(
+        checkpoint: &Checkpoint,
+        architecture: &Architecture,
+        between: &dyn Fn(usize) -> Result<(), Error>,
+    ) -> Result<Self, Stop> {
         let mut reader = Reader::new(checkpoint);
         reader.check_unused(architecture)?;
         let table = match &architecture.head {
@@ -158,17 +167,34 @@ impl Parameters {
 
     /// Reads only what every row needs; the rest stays in the files.
     ///
-    /// Whether the parameters that stay there are finite shows when they are used.
+    /// Whether layers and head are finite shows when they are used, all of them at every use.
     pub(crate) fn stream(
         checkpoint: Checkpoint,
         architecture: &Architecture,
     ) -> Result<Self, Stop> {
-        let mut reader = Reader::new(&checkpoint);
+        match Self::read_for_rows(&checkpoint, architecture) {
+            Ok((rows, final_norm)) => {
+                Ok(Self { rows, final_norm, store: Store::Streamed(checkpoint) })
+            }
+            Err(stop) => Err(first_fault((&checkpoint, architecture), stop)),
+        }
+    }
+
+    fn read_for_rows(
+        checkpoint: &Checkpoint,
+        architecture: &Architecture,
+    ) -> Result<(Rows, Option<Gain>), Stop> {
+        let mut reader = Reader::new(checkpoint);
         reader.check_unused(architecture)?;
-        let table = reader.tensor(&architecture.embedding.table)?.clone();
+        let table = &architecture.embedding.table;
+        if matches!(architecture.head, Head::Own(_)) {
+            // Only rows of tokens that occur will be read; a tied table is read as the head.
+            reader.check(table)?;
+        }
+        let table = reader.tensor(table)?.clone();
         let rows = reader.rows_of_tokens(architecture, TokenTable::Streamed(table))?;
         let final_norm = architecture.final_norm.as_ref().map(|n| reader.gain(n)).transpose()?;
-        Ok(Self { rows, final_norm, store: Store::Streamed(checkpoint) })
+        Ok((rows, final_norm))
     }
 
     /// Whether layers and head are read while they are used.
@@ -210,6 +236,7 @@ impl Parameters {
             OwnPiece::Layer(index, layer) => run(Piece::Layer(index, &layer)),
             OwnPiece::Head(tokens, head) => run(Piece::Head(tokens, &head)),
         })
+        .map_err(|stop| first_fault((checkpoint, architecture), stop))
     }
 
     /// Writes the row of a token, which must be in the vocabulary, at a position, which must be in
@@ -253,12 +280,12 @@ fn read_row(
     tensor: &Tensor,
     token: u32,
     to: &mut [f32],
-) -> Result<(), Stop> {
+) -> Result<(), Error> {
     let width = tensor.shape.get(1).map_or(0, |width| *width as usize);
     let mut bytes = vec![0; width * tensor.dtype.n_bytes() as usize];
     let at = u64::from(token) * bytes.len() as u64;
+    // Whether all of the table is finite is seen when the model is opened, or with the head.
     checkpoint.read(tensor, at, &mut bytes)?;
-    check_finite("the table of tokens", tensor.dtype, at, &bytes)?;
     widen(&bytes, tensor.dtype, to.iter_mut());
     Ok(())
 }

@@ -88,6 +88,36 @@ const SOCKETS: [&str; 8] = [
     "crates/hub/src/dev/serve.rs",
 ];
 
+/// Crates that decide nothing which two validators must decide alike: they show, train, and mine.
+const UNDECISIVE: [&str; 3] = ["cli", "miner", "trainer"];
+
+/// Files of other crates that ask the system for a function of floats: for the perplexity that a
+/// perfect model would have, which is shown and never enters a verdict.
+const SYSTEM_FUNCTIONS: [&str; 2] =
+    ["crates/dataset/src/pack.rs", "crates/dataset/src/source/generated/writer.rs"];
+
+/// Functions of floats whose last bits the system's library chooses. Roots, roundings and fused
+/// multiply-adds are exact everywhere.
+const INEXACT: [&str; 29] = [
+    "acos", "acosh", "asin", "asinh", "atan", "atan2", "atanh", "cbrt", "cos", "cosh", "erf",
+    "exp", "exp2", "exp_m1", "gamma", "hypot", "ln", "ln_1p", "ln_gamma", "log", "log10", "log2",
+    "powf", "powi", "sin", "sin_cos", "sinh", "tan", "tanh",
+];
+
+/// A function of [`INEXACT`] that `code` calls as a method or names as one of a float's.
+fn inexact(code: &str) -> Option<&'static str> {
+    let is_part = |c: char| c.is_alphanumeric() || c == '_';
+    let is_called = |name: &str| {
+        code.match_indices(name).any(|(at, _)| {
+            let (before, after) = (&code[..at], &code[at + name.len()..]);
+            let is_method = before.ends_with('.') && after.starts_with('(');
+            let is_named = ["f32::", "f64::"].iter().any(|float| before.ends_with(float));
+            is_method || is_named && !after.starts_with(is_part)
+        })
+    };
+    INEXACT.into_iter().find(|name| is_called(name))
+}
+
 fn row_of(name: &str) -> &'static Row {
     TABLE.iter().find(|row| row.name == name).unwrap_or_else(|| {
         panic!("crate `{name}` has no row in `TABLE`: decide whom it may use, and say so there")
@@ -307,6 +337,28 @@ fn time_is_a_block_outside_the_listed_files() {
             seen.iter().any(|path| path == clock),
             "`{clock}` no longer reads the clock: take it off the list `CLOCKS`"
         );
+    }
+}
+
+#[test]
+fn what_decides_computes_functions_itself_and_asks_no_library_of_the_system() {
+    let mut seen = Vec::new();
+    for file in tree::rust_files().iter().filter(|file| !UNDECISIVE.contains(&file.krate())) {
+        let Some(name) = inexact(&file.product_code()) else { continue };
+        assert!(
+            SYSTEM_FUNCTIONS.contains(&file.path.as_str()),
+            "`{}` calls `{name}`, whose last bits differ between systems: two validators may reach \
+             two verdicts; use `protocol::math`, `kernel/math.rs` of `engine`, or compare without",
+            file.path
+        );
+        seen.push(file.path.clone());
+    }
+    assert_eq!(seen, SYSTEM_FUNCTIONS, "take off the list what calls none any more");
+    for call in ["x.ln()", "xs.map(f64::log10)", "(a / b).powi(2)"] {
+        assert!(inexact(call).is_some(), "{call}");
+    }
+    for call in ["math::ln(x)", "x.sqrt()", "x.mul_add(y, z)", "f64::exponent()", "a.logs(b)"] {
+        assert!(inexact(call).is_none(), "{call}");
     }
 }
 

@@ -11,6 +11,7 @@ use super::{
 use crate::{
     arch::{Architecture, Layer, Positions},
     error::Error,
+    evaluate::tokens_run,
     kernel::rotate::Angles,
 };
 use half::bf16;
@@ -89,8 +90,9 @@ impl Forward<'_> {
         })
     }
 
-    /// The negative log-likelihoods of the successors of all tokens; that of a sequence's last
-    /// token means nothing. `between` is called after every layer, and after the head.
+    /// The negative log-likelihoods of the successors of all tokens that are run.
+    ///
+    /// `between` is called after every layer, and after the head.
     pub(super) fn nats(
         &self,
         sequences: &[Vec<u32>],
@@ -116,12 +118,13 @@ impl Forward<'_> {
     /// Sends tokens, their places and successors, and the rows of the tokens into `hidden`.
     fn start(&self, sequences: &[Vec<u32>], space: &mut Space) -> Result<Rows, Error> {
         let Self { architecture, parameters, device } = *self;
-        let tokens: Vec<u32> = sequences.iter().flatten().copied().collect();
+        let tokens: Vec<u32> =
+            sequences.iter().flat_map(|tokens| tokens_run(tokens)).copied().collect();
         let n_rows = tokens.len();
         assert!(n_rows <= space.n_rows_max, "groups are no larger than the space for them");
-        let places: Vec<u32> = sequences.iter().flat_map(|tokens| 0..tokens.len() as u32).collect();
-        let successors = sequences.iter().flat_map(|tokens| tokens[1..].iter().chain([&0]));
-        let targets: Vec<u32> = successors.copied().collect();
+        let places = sequences.iter().flat_map(|tokens| 0..tokens_run(tokens).len() as u32);
+        let places: Vec<u32> = places.collect();
+        let targets: Vec<u32> = sequences.iter().flat_map(|tokens| &tokens[1..]).copied().collect();
         let blocks = blocks(sequences);
         device.write(&tokens, &mut space.tokens)?;
         device.write(&places, &mut space.places)?;
@@ -291,9 +294,10 @@ fn blocks(sequences: &[Vec<u32>]) -> Vec<i32> {
     let mut blocks = Vec::new();
     let mut first = 0;
     for tokens in sequences {
-        let queries = (0..tokens.len()).step_by(QUERIES_PER_BLOCK);
-        blocks.extend(queries.map(|query| [first, tokens.len() as i32, query as i32, 0]));
-        first += tokens.len() as i32;
+        let n_rows = tokens_run(tokens).len();
+        let queries = (0..n_rows).step_by(QUERIES_PER_BLOCK);
+        blocks.extend(queries.map(|query| [first, n_rows as i32, query as i32, 0]));
+        first += n_rows as i32;
     }
     blocks.sort_by_key(|[_, _, query, _]| std::cmp::Reverse(*query));
     blocks.into_iter().flatten().collect()

@@ -5,6 +5,7 @@ use crate::{
     arch::{self, Architecture, Head, HeadNorms, Linear, Norm, Norms, Positions},
     checkpoint::{Checkpoint, Dtype},
     error::{Error, Stop},
+    health::first_fault,
     parameters::{self, Reader},
 };
 use half::{bf16, f16};
@@ -50,6 +51,14 @@ pub(super) struct Projection {
 impl Parameters {
     /// Reads all parameters, which must be finite; the checkpoint holds what is demanded.
     pub(super) fn read(
+        of: (&Checkpoint, &Architecture),
+        device: &Device,
+        between: &dyn Fn(usize) -> Result<(), Error>,
+    ) -> Result<Self, Stop> {
+        Self::read_in_order(of, device, between).map_err(|stop| first_fault(of, stop))
+    }
+
+    fn read_in_order(
         (checkpoint, architecture): (&Checkpoint, &Architecture),
         device: &Device,
         between: &dyn Fn(usize) -> Result<(), Error>,

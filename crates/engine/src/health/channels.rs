@@ -7,7 +7,10 @@
 //! sides, which such rescalings do not change, and how far they have been scaled apart.
 
 use super::tensors::{Squares, TensorHealth, median, ratio};
-use crate::arch::{Heads, Linear};
+use crate::{
+    arch::{Heads, Linear},
+    kernel::math,
+};
 use std::collections::BTreeMap;
 
 /// What writes the inputs of a matrix.
@@ -164,7 +167,7 @@ fn apart(written: &[f64], read: &[f64]) -> f64 {
             return 0.0;
         }
         // Of squares: half a decade each, and both sides count.
-        let (a, b) = ((a / medians.0).log10(), (b / medians.1).log10());
+        let (a, b) = (math::log10(a / medians.0), math::log10(b / medians.1));
         if a * b < 0.0 { a.abs().min(b.abs()).copysign(a) } else { 0.0 }
     };
     let all = written.iter().zip(read).map(decades);

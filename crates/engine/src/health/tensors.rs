@@ -1,6 +1,6 @@
 //! How large the numbers of each tensor are, from one pass over its bytes.
 
-use crate::checkpoint::Dtype;
+use crate::{checkpoint::Dtype, kernel::math};
 use half::{f16, slice::HalfFloatSliceExt as _};
 
 /// Numbers that are widened at a time.
@@ -290,7 +290,7 @@ pub(super) fn ratio(greatest: f64, usual: f64) -> f64 {
 
 /// Powers of ten; finite, so that they can be written down.
 pub(super) fn decades(size: f64) -> f64 {
-    size.max(SMALLEST).log10()
+    math::log10(size.max(SMALLEST))
 }
 
 #[cfg(test)]

@@ -142,6 +142,9 @@ impl Kernel for Attend<'_> {
                 self.share(simd, row);
             }
             self.gather(simd, head, values);
+            for row in 0..self.n_rows {
+                self.mend(simd, (head, row), values);
+            }
         }
     }
 }
@@ -253,6 +256,70 @@ impl Attend<'_> {
     }
 }
 
+/// What is done to single rows where a value is not finite.
+///
+/// A tile multiplies what some of its queries see with shares of all of them, which are zero where
+/// one does not see it. That adds nothing while values are finite, but zero times an infinite value
+/// is a NaN, in a row to which it does not exist. How tiles are cut must not show, so that such a
+/// row is gathered again, on its own.
+impl Attend<'_> {
+    /// Gathers a row again that something spoilt which it does not see.
+    #[inline(always)]
+    fn mend<S: Simd>(&mut self, simd: S, (head, row): (usize, usize), values: &[f32]) {
+        let start = row * self.stride + head * self.shape.head_size;
+        let gathered = &self.rows[start..start + self.shape.head_size];
+        let is_finite = gathered.iter().fold(true, |all, number| all & number.is_finite());
+        // Shares that are not finite spoil a row whatever it sees.
+        if is_finite || !self.scratch.scales[row].is_finite() {
+            return;
+        }
+        let tile = row / TILE_ROWS * TILE_ROWS;
+        let n_rows = TILE_ROWS.min(self.n_rows - tile);
+        let multiplied = self.first_visible(tile)..self.n_visible(tile, n_rows);
+        let seen = self.first_visible(row)..self.n_visible(row, 1);
+        let is_finite = |position: usize| self.is_finite_at(position, values);
+        let mut unseen = (multiplied.start..seen.start).chain(seen.end..multiplied.end);
+        // Backwards: after the first value that is not finite, no row looks far for one that it
+        // does see.
+        if !unseen.all(is_finite) && seen.rev().all(is_finite) {
+            self.gather_row(simd, (head, row), values);
+        }
+    }
+
+    /// Whether all numbers of a position's value are finite.
+    fn is_finite_at(&self, position: usize, values: &[f32]) -> bool {
+        (0..self.shape.head_size).all(|number| {
+            let panel = number / LANES * self.shape.padded();
+            values[(panel + position) * LANES + number % LANES].is_finite()
+        })
+    }
+
+    /// What one row gathers from the positions that it sees.
+    #[inline(always)]
+    fn gather_row<S: Simd>(&mut self, simd: S, (head, row): (usize, usize), values: &[f32]) {
+        let HeadShape { head_size, .. } = self.shape;
+        let padded = self.shape.padded();
+        let seen = self.first_visible(row)..self.n_visible(row, 1);
+        let first = seen.start / DEPTH_BLOCK * DEPTH_BLOCK;
+        let scale = simd.splat(self.scratch.scales[row]);
+        for number in (0..head_size).step_by(LANES) {
+            let values = &values[number / LANES * padded * LANES..];
+            let mut total = simd.splat(0.0);
+            for start in (first..seen.end).step_by(DEPTH_BLOCK) {
+                let block = seen.start.max(start)..seen.end.min(start + DEPTH_BLOCK);
+                let shares = &self.scratch.scores[row * padded + block.start..];
+                let values = [&values[block.start * LANES..block.end * LANES]];
+                let [[sum]] = chain::<S, 1, 1>(simd, (shares, padded), values);
+                total = if start == first { sum } else { simd.add(total, sum) };
+            }
+            let result = simd.array(simd.mul(total, scale));
+            let width = LANES.min(head_size - number);
+            let out = &mut self.rows[row * self.stride + head * head_size + number..];
+            out[..width].copy_from_slice(&result[..width]);
+        }
+    }
+}
+
 /// Scores of some panels of keys.
 struct Scores<'a, 'b, const P: usize> {
     attend: &'a mut Attend<'b>,
@@ -297,16 +364,18 @@ impl<const P: usize> Tiles<P> for Gathered<'_, '_, P> {
         let Attend { shape, ref mut rows, stride, ref mut scratch, .. } = *self.attend;
         let start = self.start;
         let n_visible = self.attend.first + row + M;
-        // A block of positions that all rows have left behind adds nothing but zeros.
-        let first = (self.attend.first + row + 1).saturating_sub(self.attend.window);
-        let first = first / DEPTH_BLOCK * DEPTH_BLOCK;
+        // What all rows have left behind adds nothing but zeros.
+        let first_visible = (self.attend.first + row + 1).saturating_sub(self.attend.window);
+        let first = first_visible / DEPTH_BLOCK * DEPTH_BLOCK;
         if start >= n_visible || start < first {
             return;
         }
         let (padded, end) = (shape.padded(), n_visible.min(start + DEPTH_BLOCK));
-        let values = self.values.map(|values| &values[..(end - start) * LANES]);
+        let begin = first_visible.max(start);
+        let values =
+            self.values.map(|values| &values[(begin - start) * LANES..(end - start) * LANES]);
         let Scratch { scores, partial, scales } = &mut **scratch;
-        let sums = chain::<S, M, P>(simd, (&scores[row * padded + start..], padded), values);
+        let sums = chain::<S, M, P>(simd, (&scores[row * padded + begin..], padded), values);
         for (place, sums) in sums.into_iter().enumerate() {
             let number = (self.panel + place) * LANES;
             let column = self.head * shape.head_size + number;

@@ -113,12 +113,18 @@ impl<'a> Reader<'a> {
         let optional: Vec<_> = architecture.optional().map(|optional| optional.name).collect();
         let unused = architecture.unused.iter().map(|(name, _)| name.as_str());
         for name in optional.into_iter().chain(unused) {
-            let Some(tensor) = self.checkpoint.tensors.get(name) else { continue };
-            let n_elements = tensor.shape.iter().product::<u64>();
-            let n_elements = usize::try_from(n_elements).unwrap_or(usize::MAX);
-            self.rows(name, 1, 0..n_elements, |_, _, _| ())?;
+            if self.checkpoint.tensors.contains_key(name) {
+                self.check(name)?;
+            }
         }
         Ok(())
+    }
+
+    /// Refuses a tensor that is not finite.
+    pub(crate) fn check(&mut self, name: &str) -> Result<(), Stop> {
+        let n_elements = self.tensor(name)?.shape.iter().product::<u64>();
+        let n_elements = usize::try_from(n_elements).unwrap_or(usize::MAX);
+        self.rows(name, 1, 0..n_elements, |_, _, _| ())
     }
 
     /// Packs matrices that share their input into one; `place` says where an output goes.

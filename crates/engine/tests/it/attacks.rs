@@ -410,7 +410,8 @@ fn an_inspection_counts_what_the_model_is() {
     let matrices = tensors.iter().filter(|t| t.shape.len() == 2 && !t.name.contains("embed"));
     let weights: usize = matrices.map(|tensor| tensor.numbers.len()).sum();
     assert_eq!(inspection.flops_per_token, 2 * weights as u64);
-    assert_eq!(inspection.flops_per_sequence(1), 2 * weights as u64 + 4 * 2 * 16);
+    assert_eq!(inspection.flops_per_sequence(2), 2 * weights as u64 + 4 * 2 * 16);
+    assert_eq!((inspection.flops_per_sequence(1), inspection.flops_per_sequence(0)), (0, 0));
 }
 
 #[test]

@@ -79,8 +79,8 @@ fn progress_reaches_the_whole_and_never_goes_back() {
     assert!(seen.is_sorted_by_key(|at| (at.n_tokens_done, at.n_steps_done)));
     // Four batches, each of which goes through a layer and the head.
     let last = seen.last().unwrap();
-    assert_eq!((seen.len(), last.n_tokens_done, last.n_steps_done), (8, 21, 42));
-    assert_eq!((last.n_tokens, last.n_steps, last.n_sequences_done), (21, 42, 7));
+    assert_eq!((seen.len(), last.n_tokens_done, last.n_steps_done), (8, 14, 28));
+    assert_eq!((last.n_tokens, last.n_steps, last.n_sequences_done), (14, 28, 7));
 }
 
 #[test]

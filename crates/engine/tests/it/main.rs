@@ -8,6 +8,7 @@ mod attack_shapes;
 mod attacks;
 #[cfg(feature = "cuda")]
 mod cuda;
+mod edges;
 mod fuzz;
 mod generation;
 mod golden;
