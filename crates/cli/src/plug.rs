@@ -47,16 +47,20 @@ pub fn evaluate(
         Err(reason) => return Ok(Outcome::Disqualified(reason)),
     };
     let guessing = unigram(sequences.iter().map(Vec::as_slice));
-    if let Some(reason) = no_better_than_guessing(mean_cross_entropy(&losses), guessing) {
-        return Ok(Outcome::Disqualified(reason));
-    }
-    let mut rest = &losses[..];
+    Ok(match no_better_than_guessing(mean_cross_entropy(&losses), guessing) {
+        Some(reason) => Outcome::Disqualified(reason),
+        None => Outcome::Evaluated(per_batch(batches, &losses)),
+    })
+}
+
+/// The loss of each batch from those of all sequences, in the order of the batches.
+fn per_batch(batches: &[Batch], mut losses: &[engine::SequenceLoss]) -> Vec<Loss> {
     let per_batch = batches.iter().map(|batch| {
-        let (own, others) = rest.split_at(batch.sequences.len());
-        rest = others;
+        let (own, others) = losses.split_at(batch.sequences.len());
+        losses = others;
         mean_cross_entropy(own)
     });
-    Ok(Outcome::Evaluated(per_batch.collect()))
+    per_batch.collect()
 }
 
 /// What a validator says of a model before evaluating it: files, header, config, every parameter.
@@ -163,3 +167,6 @@ impl Train for TrainerTrain {
         Ok(self.trainer.save_model(dir)?)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,7 @@
 use proptest::prelude::*;
 use protocol::{
     Block, Competition, Entry, Loss, Seed, Uid, Verdict,
-    competition::{Epsilon, LossKind, ScoringRules},
+    competition::{Epsilon, LossKind, Rule, ScoringRules},
     score,
 };
 use rand_core::RngCore as _;
@@ -223,4 +223,64 @@ proptest! {
         let paid = verdicts[&uid].weight;
         prop_assert!(paid >= 0.95, "it is paid {paid}: {:?}", verdicts[&uid]);
     }
+}
+
+/// Five honest models of the competition `tiny`, the champion the third of them.
+fn five(rule: Rule) -> Field {
+    let competition = Competition::builtin("tiny").unwrap();
+    Field {
+        rules: ScoringRules { rule, ..competition.scoring },
+        n_batches: 24,
+        n_tokens: TOKENS_MEASURED,
+        honest: vec![(1000, 0.3), (1010, 0.1), (1020, 0.0), (1030, 0.02), (1040, 0.04)],
+        strangers: Vec::new(),
+        seed: 7,
+    }
+}
+
+/// What an army of strangers earns, and what a junior model better by so many percent of
+/// perplexity is paid among them, in percent of the weight.
+fn row(name: &str, rule: Rule, army: Vec<Stranger>) -> String {
+    let mut field = five(rule);
+    field.strangers = army;
+    let honest = field.honest_entries();
+    let earned = weight(&field.score(&field.with_strangers(&honest)), |uid| uid >= 1000);
+    let paid = [0.006f64, 0.01, 0.02].map(|gain| {
+        let champion = &honest[2];
+        let better = |loss: &Loss| Loss::new(loss.value() + (1.0 - gain).ln()).unwrap();
+        let losses = champion.losses.iter().map(better).collect();
+        // The strangers stay those of the round without it.
+        let mut entries = field.with_strangers(&honest);
+        entries.push(Entry { uid: Uid(5), seniority: seniority(5, 5000), losses });
+        format!("{:.1}", 100.0 * field.score(&entries)[&5].weight)
+    });
+    format!("| {name} | {:.1} | {} |", 100.0 * earned, paid.join(" | "))
+}
+
+#[test]
+fn the_threat_model_says_what_strangers_earn_under_each_rule() {
+    let document = include_str!("../../../../docs/threat-model.md");
+    let copy = |level| Stranger::Noised { of: 2, delay: 100, level };
+    let armies: [(&str, Vec<Stranger>); 6] = [
+        ("exact copies", vec![Stranger::Copy { of: 2, delay: 100 }]),
+        ("copies with noise of 0.1 %", vec![copy(1)]),
+        ("copies with noise of 3 %", vec![copy(3)]),
+        ("junk, junior", vec![Stranger::Junk { block: 2000, excess: 2.0 }]),
+        ("junk, senior", vec![Stranger::Junk { block: 10, excess: 2.0 }]),
+        ("a ladder, senior", (0..250).map(|step| Stranger::Rung { block: 10, step }).collect()),
+    ];
+    let mut missing = Vec::new();
+    for rule in [Rule::Wins, Rule::Mean, Rule::Succession] {
+        for n in [60, 250] {
+            for (name, army) in &armies {
+                let army: Vec<Stranger> = army.iter().cloned().cycle().take(n).collect();
+                let rule_name = format!("{rule:?}").to_lowercase();
+                let row = row(&format!("`{rule_name}` | {n} {name}"), rule, army);
+                if !document.lines().any(|line| line == row) {
+                    missing.push(row);
+                }
+            }
+        }
+    }
+    assert!(missing.is_empty(), "docs/threat-model.md lacks:\n{}", missing.join("\n"));
 }
