@@ -26,10 +26,18 @@ pub fn client(endpoint: Option<&str>) -> anyhow::Result<HubClient> {
 
 /// The same, with another patience than usual.
 pub fn patient_client(endpoint: Option<&str>, patience: Patience) -> anyhow::Result<HubClient> {
-    let endpoint = endpoint.map(str::to_owned).or_else(|| variable("HF_ENDPOINT"));
-    let endpoint = endpoint.unwrap_or_else(|| HUGGING_FACE.to_owned());
-    let options = ClientOptions { token: token()?, patience, ..ClientOptions::new(&endpoint) };
+    let options = ClientOptions { token: token()?, patience, ..options(endpoint) };
     HubClient::new(&options).map_err(anyhow::Error::from)
+}
+
+/// A client of the same hub without a token: it sees what everybody sees.
+pub fn stranger(endpoint: Option<&str>) -> anyhow::Result<HubClient> {
+    HubClient::new(&options(endpoint)).map_err(anyhow::Error::from)
+}
+
+fn options(endpoint: Option<&str>) -> ClientOptions {
+    let endpoint = endpoint.map(str::to_owned).or_else(|| variable("HF_ENDPOINT"));
+    ClientOptions::new(&endpoint.unwrap_or_else(|| HUGGING_FACE.to_owned()))
 }
 
 /// What the repo holds.

@@ -10,7 +10,7 @@ pub mod publish;
 pub mod strategy;
 
 pub use champion::{Champion, find_champion};
-pub use publish::{Check, Published, Publisher, commitment_to};
+pub use publish::{Check, Published, Publisher};
 pub use strategy::{Miner, Plan, Strategy};
 
 use std::path::Path;

@@ -1,4 +1,7 @@
 //! The one door to the network: check, publish on the hub, commit on the chain.
+//!
+//! Whoever watches the hub can commit to the same files before the commitment is in a block: this
+//! order is for networks whose hub no stranger watches, as that of the demo.
 
 use anyhow::Context as _;
 use chain::{Call, CallId, Chain, Keypair};
@@ -79,7 +82,7 @@ impl Publisher {
 /// What `hotkey` commits to when it enters a revision into a competition.
 ///
 /// The hash is taken from what the hub lists, which is what validators will see.
-pub fn commitment_to(
+fn commitment_to(
     hub: &dyn Hub,
     repo: &Repo,
     revision: &Revision,

@@ -172,7 +172,9 @@ pub struct StakeArgs {
   agon chain commit --netuid 1 --model DIR --repo me/my-model --revision 1f3a… --competition tiny
 
 With --model the text names the model as validators read it: where it is, which revision, and the
-hash of its files bound to your hotkey, so that nobody else can commit to the same files first.")]
+hash of its files bound to your hotkey. The text is worth nothing under another key, but whoever
+can list the files can bind them to a key of its own, and be the senior: keep the repo private until
+the commitment is final, and make it public then, as `agon miner submit` does.")]
 pub struct CommitArgs {
     #[command(flatten)]
     pub sign: SignArgs,
@@ -182,10 +184,10 @@ pub struct CommitArgs {
     /// The text, if it is not made from a model.
     #[arg(value_name = "TEXT", required_unless_present = "model", conflicts_with = "model")]
     pub text: Option<String>,
-    /// Folder with the model that is published.
+    /// Folder with the model.
     #[arg(long, value_name = "DIR", requires_all = ["repo", "revision", "competition"])]
     pub model: Option<PathBuf>,
-    /// Where it is published.
+    /// Where it is on the hub.
     #[arg(long, value_name = "OWNER/NAME", requires = "model")]
     pub repo: Option<Repo>,
     /// Which revision of it.

@@ -1,5 +1,6 @@
 //! `agon miner`: what a miner does besides training.
 
+mod place;
 mod submit;
 
 use crate::args::{MinerArgs, MinerCommand};

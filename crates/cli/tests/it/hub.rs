@@ -1,5 +1,6 @@
 //! `agon hub` as a process: what it prints, what it keeps, killed and started again.
 
+mod snipe;
 mod submit;
 
 use crate::tree;
@@ -55,6 +56,22 @@ impl Hub {
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();
         (head.split(' ').nth(1).unwrap().to_owned(), body.to_owned())
     }
+}
+
+/// Status and body of the answer to a request of whoever has this token, or none.
+fn ask_as(address: &str, token: Option<&str>, line: &str, body: &str) -> (String, String) {
+    let who = token.map_or(String::new(), |token| format!("authorization: Bearer {token}\r\n"));
+    let length = body.len();
+    let request = format!(
+        "{line} HTTP/1.1\r\nhost: {address}\r\n{who}connection: close\r\n\
+         content-length: {length}\r\n\r\n{body}"
+    );
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head.split(' ').nth(1).unwrap().to_owned(), body.to_owned())
 }
 
 impl Drop for Hub {

@@ -3,6 +3,8 @@
 mod kill;
 mod network;
 
+pub(crate) use kill::ask;
+
 use serde_json::Value;
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},

@@ -81,6 +81,8 @@ impl Caller {
 pub(super) struct Access {
     secret: [u8; 64],
     accounts: HashMap<[u8; 32], Arc<Account>>,
+    /// The first of the users, who runs the hub.
+    operator: Option<String>,
     window: Mutex<(i64, HashMap<String, u64>)>,
 }
 
@@ -88,8 +90,9 @@ impl Access {
     pub(super) fn new(users: &[User]) -> Result<Self, ServerError> {
         let mut secret = [0; 64];
         draw(&mut secret)?;
-        let mut access =
-            Self { secret, accounts: HashMap::new(), window: Mutex::new((0, HashMap::new())) };
+        let (accounts, window) = (HashMap::new(), Mutex::new((0, HashMap::new())));
+        let operator = users.first().map(|user| user.name.clone());
+        let mut access = Self { secret, accounts, operator, window };
         for user in users {
             let refuse = |reason| ServerError::User { name: user.name.clone(), reason };
             if !user.organisations.iter().chain([&user.name]).all(|name| names::is_owner(name)) {
@@ -111,6 +114,14 @@ impl Access {
             }
         }
         Ok(access)
+    }
+
+    /// Refuses whoever is not the first of the users.
+    pub(super) fn check_operator(&self, caller: &Caller) -> Result<(), Refusal> {
+        if Some(&caller.account()?.name) == self.operator.as_ref() {
+            return Ok(());
+        }
+        Err(Refusal::forbidden("this is for the first of the hub's users"))
     }
 
     /// Length by length, so that no two lists of fields look alike.

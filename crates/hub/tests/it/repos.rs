@@ -64,7 +64,10 @@ fn what_is_private_is_as_if_it_were_not_there() {
     assert_eq!([set(BOB, true), set(ANN_READS, true), set(ANN, true)], [403, 403, 200]);
     for path in [
         "/api/models/ann/hidden",
+        "/api/models/ann/hidden/revision/main",
         "/api/models/ann/hidden/tree/main",
+        "/api/models/ann/hidden/tree/main/secret.txt",
+        "/api/models/ann/hidden/commits/main",
         "/api/models/ann/hidden/refs",
         "/ann/hidden/resolve/main/secret.txt",
     ] {
@@ -75,9 +78,43 @@ fn what_is_private_is_as_if_it_were_not_there() {
         }
         assert_eq!(desk.get(path, "").status(), 401);
         assert_eq!(desk.get(path, BOB).status(), 404);
-        assert_eq!(desk.get(path, ANN_READS).status(), 200);
+        let is_file = path.ends_with("tree/main/secret.txt");
+        assert_eq!(desk.get(path, ANN_READS).status(), if is_file { 404 } else { 200 });
+    }
+    // What writes, too.
+    let change = json!({
+        "paths": ["secret.txt"], "files": [], "private": false, "tag": "t", "operation": "upload",
+        "objects": [], "name": "ann/hidden", "fromRepo": "ann/hidden", "toRepo": "bob/taken",
+    });
+    for (method, path) in [
+        ("POST", "/api/models/ann/hidden/paths-info/main"),
+        ("POST", "/api/models/ann/hidden/preupload/main"),
+        ("POST", "/api/models/ann/hidden/commit/main"),
+        ("POST", "/api/models/ann/hidden/branch/b"),
+        ("DELETE", "/api/models/ann/hidden/branch/main"),
+        ("POST", "/api/models/ann/hidden/tag/main"),
+        ("DELETE", "/api/models/ann/hidden/tag/t"),
+        ("PUT", "/api/models/ann/hidden/settings"),
+        ("POST", "/ann/hidden.git/info/lfs/objects/batch"),
+        ("POST", "/api/repos/create"),
+        ("POST", "/api/repos/move"),
+        ("DELETE", "/api/repos/delete"),
+    ] {
+        for token in ["", BOB] {
+            let answer = |name: &str| {
+                let body = change.to_string().replace("ann/hidden", &format!("ann/{name}"));
+                let request = desk.ask(method, &path.replace("hidden", name), token);
+                refusal(request.body(body).send().unwrap())
+            };
+            assert_eq!(answer("hidden"), answer("missing"), "{method} {path} tells nothing");
+        }
     }
     assert_eq!(desk.value("/api/models", BOB), json!([]));
+    let searched = "/api/models?author=ann&search=hid";
+    assert_eq!((desk.value(searched, BOB), desk.value(searched, "")), (json!([]), json!([])));
+    // How much all have sent would tell when somebody uploads what, and how large it is.
+    let stats = |token: &str| desk.get("/api/stats", token).status().as_u16();
+    assert_eq!([stats(""), stats(BOB), stats(ANN_READS), stats(ANN)], [401, 403, 200, 200]);
     assert_eq!(desk.value("/api/models", ANN).as_array().unwrap().len(), 1);
     assert_eq!(set(ANN, false), 200);
     assert_eq!(desk.get("/ann/hidden/resolve/main/secret.txt", "").status(), 200);

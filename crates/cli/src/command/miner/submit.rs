@@ -1,22 +1,25 @@
 //! `agon miner submit`: from a folder to a commitment that validators find true.
+//!
+//! Whoever can list the files of a model can commit to them, so nobody can before the commitment
+//! stands in a final block: the repo is private until then, and each model has one of its own.
 
+use super::place::{Hubs, Place, SeenBy};
 use crate::{
     args::SubmitArgs,
     command::{chain::Session, check, upload},
     competition_file,
-    failure::HintExt as _,
-    hugging_face::{client, explained},
+    failure::{HintExt as _, Interrupted},
     terminal::{self, print_json},
 };
 use anyhow::Context as _;
-use chain::{Call, Chain as _, Metagraph};
-use hub::{
-    Hub as _, HubClient,
-    client::{RepoKind, Upload},
+use chain::{Call, Chain as _, Keypair};
+use hub::client::{RepoKind, Upload};
+use protocol::{
+    AccountId, Block, Commitment, Competition, Digest, Error, NetUid, Reason, Repo, Revision, Uid,
+    commitment::COMMITMENT_BYTES_MAX, content::bound_hash,
 };
-use protocol::{AccountId, Block, Commitment, Competition, Digest, NetUid, Reason, Repo, Uid};
 use serde::Serialize;
-use std::process::ExitCode;
+use std::{process::ExitCode, sync::atomic::Ordering};
 
 /// Exit code of a model that a validator would refuse.
 const REFUSED: u8 = 1;
@@ -33,16 +36,24 @@ struct Report {
 
 #[derive(Serialize)]
 struct Submitted {
+    netuid: NetUid,
     uid: Uid,
     hotkey: AccountId,
     repo: Repo,
-    revision: String,
+    revision: Revision,
     url: String,
     commitment: String,
     /// Block of the commitment, from which on the model is in time.
     block: Block,
-    /// Block after which rounds measure it.
+    /// Whether that block is final; nothing is published before it is.
+    #[serde(rename = "final")]
+    is_final: bool,
+    /// Whether all was done before, and nothing now.
+    already_submitted: bool,
+    /// Block that seeds the first round that finds the model.
     measured_from_block: Block,
+    /// Block that seeded the first round for which the model was public too late.
+    missed_round: Option<Block>,
 }
 
 /// Checks, uploads, commits, publishes; steps that are done already are not done again.
@@ -51,7 +62,12 @@ pub fn run(args: &SubmitArgs) -> anyhow::Result<ExitCode> {
     anyhow::ensure!(args.dir.is_dir(), "`{}` is not a folder with a model", args.dir.display());
     let (code, refused, submitted) = match check::verdict(&args.dir, &competition)? {
         Err(reason) => (ExitCode::from(REFUSED), Some(reason), None),
-        Ok(root) => (ExitCode::SUCCESS, None, Some(submit(args, &competition, &root)?)),
+        Ok(root) => {
+            let session = Session::open(&args.sign)?;
+            let hotkey = session.keys.hotkey()?;
+            let entrant = Entrant { args, session, hotkey, competition: &competition, root: &root };
+            (ExitCode::SUCCESS, None, Some(entrant.submit()?))
+        }
     };
     let report = Report { competition: competition.name, refused, submitted };
     if args.sign.endpoint.json {
@@ -62,84 +78,207 @@ pub fn run(args: &SubmitArgs) -> anyhow::Result<ExitCode> {
     Ok(code)
 }
 
-/// Submits the model whose files were judged and have this root.
-fn submit(
-    args: &SubmitArgs,
-    competition: &Competition,
-    root: &Digest,
-) -> anyhow::Result<Submitted> {
-    let session = Session::open(&args.sign)?;
-    let (hotkey, netuid) = (session.keys.hotkey()?, NetUid(args.netuid));
-    let metagraph = session.chain.metagraph(netuid).context("cannot read the metagraph")?;
-    let uid = slot(&metagraph, hotkey.public())?;
-    let hub = client(args.hub.as_deref())?;
-    let repo = match &args.repo {
-        Some(repo) => repo.clone(),
-        None => own_repo(&hub, competition)?,
-    };
-    session.confirm(&format!("commit to `{repo}` on subnet {netuid}"))?;
-    let is_public = hub.is_private(RepoKind::Model, &repo).map_err(explained)? == Some(false);
-    let before = hub.latest(&repo).map_err(explained)?;
-    let upload = Upload { is_private: true, ..Upload::new(RepoKind::Model, &repo, &args.dir) };
-    let (revision, _) = upload::shown(&hub, upload, session.stop())?;
-    if is_public && before.as_ref() != Some(&revision) {
-        eprintln!("`{repo}` is public: the model can be seen before the commitment is final");
-    }
-    let commitment = miner::commitment_to(&hub, &repo, &revision, hotkey.public(), competition)?;
-    anyhow::ensure!(
-        commitment == Commitment::bound(&repo, &revision, root, &hotkey.public(), competition.id),
-        "the hub lists other files than `{}` holds; they may have changed meanwhile",
-        args.dir.display()
-    );
-    let text = commitment.to_text()?;
-    let block = match standing(&session, netuid, hotkey.public(), &text)? {
-        Some(block) => block,
-        None => {
-            let call = Call::SetCommitment { netuid, data: text.clone().into_bytes() };
-            let included = session.include(call, &hotkey);
-            included.context("the model is uploaded, but not committed to")?.1
+/// A hotkey that enters a model, whose files were judged and have this root.
+struct Entrant<'a> {
+    args: &'a SubmitArgs,
+    session: Session<'a>,
+    hotkey: Keypair,
+    competition: &'a Competition,
+    root: &'a Digest,
+}
+
+/// A commitment of the hotkey to the model, in the state after a final block.
+struct Standing {
+    commitment: Commitment,
+    block: Block,
+}
+
+impl Entrant<'_> {
+    fn submit(&self) -> anyhow::Result<Submitted> {
+        let uid = self.slot()?;
+        let standing = self.standing()?;
+        let hubs = Hubs::new(self.args.hub.as_deref())?;
+        let repo = match (&self.args.repo, &standing) {
+            (Some(repo), _) => repo.clone(),
+            // Another repo would need another commitment, and cost the age of this one.
+            (None, Some(standing)) => standing.commitment.repo.clone(),
+            (None, None) => hubs.own_repo(&self.competition.name, self.root)?,
+        };
+        self.check_length(&repo)?;
+        let place = Place { hubs: &hubs, repo: &repo, root: self.root };
+        let standing = match standing.filter(|standing| standing.commitment.repo == repo) {
+            Some(standing) if place.holds(&standing.commitment.revision)? => Some(standing),
+            _ => None,
+        };
+        if let Some(standing) = &standing
+            && place.shows(&standing.commitment.revision)?
+        {
+            return self.submitted(uid, &place, standing, None);
         }
-    };
-    let published = hub.set_private(RepoKind::Model, &repo, false).map_err(explained);
-    published
-        .context("committed, but cannot make the repo public")
-        .hint("validators cannot fetch the model until it is: give the same command again")?;
-    Ok(Submitted {
-        uid,
-        hotkey: hotkey.public(),
-        url: format!("{}/{repo}/tree/{revision}", hub.endpoint()),
-        repo,
-        revision: revision.to_string(),
-        commitment: text,
-        block,
-        measured_from_block: Block(block.0 + competition.evaluation.commitment_age_min),
-    })
+        let standing = match standing {
+            Some(standing) => standing,
+            None => self.commit_to(&place)?,
+        };
+        self.check_stop()?;
+        place.publish(&standing.commitment.revision, self.session.stop())?;
+        let head = self.session.chain.head().context("the model is submitted and public")?;
+        self.submitted(uid, &place, &standing, Some(head.block))
+    }
+
+    /// Ends what the user wants to end.
+    fn check_stop(&self) -> anyhow::Result<()> {
+        if self.session.stop().load(Ordering::Relaxed) { Err(Interrupted.into()) } else { Ok(()) }
+    }
+
+    /// The slot of the hotkey.
+    fn slot(&self) -> anyhow::Result<Uid> {
+        let (netuid, hotkey) = (self.netuid(), self.hotkey.public());
+        let metagraph = self.session.chain.metagraph(netuid);
+        let metagraph = metagraph.context("cannot read the metagraph")?;
+        let neuron = metagraph.neurons.iter().find(|neuron| neuron.hotkey == hotkey);
+        let missing = || anyhow::anyhow!("{hotkey} has no slot on subnet {netuid}");
+        Ok(neuron.ok_or_else(missing).hint("`agon chain register` buys a slot")?.uid)
+    }
+
+    fn netuid(&self) -> NetUid {
+        NetUid(self.args.netuid)
+    }
+
+    /// The commitment of the hotkey, if it is to this model, wherever that is.
+    fn standing(&self) -> anyhow::Result<Option<Standing>> {
+        let (chain, hotkey) = (&self.session.chain, self.hotkey.public());
+        let head = chain.head().context("cannot read the newest block")?.block;
+        let stored = chain.commitments(self.netuid(), head);
+        let stored = stored.context("cannot read the commitments")?;
+        let Some(own) = stored.into_iter().find(|stored| stored.hotkey == hotkey) else {
+            return Ok(None);
+        };
+        let id = self.competition.id;
+        let hash = bound_hash(self.root, &hotkey, id);
+        let is_ours = |found: &Commitment| found.secure_hash == hash && found.competition == id;
+        let found = Commitment::parse(&own.data).ok().filter(is_ours);
+        Ok(found.map(|commitment| Standing { commitment, block: own.block }))
+    }
+
+    /// What the hotkey commits to when the model is at a revision of a repo.
+    fn bound(&self, repo: &Repo, revision: &Revision) -> Commitment {
+        Commitment::bound(repo, revision, self.root, &self.hotkey.public(), self.competition.id)
+    }
+
+    /// Refuses a repo whose name leaves no room for the rest of a commitment.
+    fn check_length(&self, repo: &Repo) -> anyhow::Result<()> {
+        // All revisions are of one length.
+        let revision: Revision = "0".repeat(40).parse()?;
+        let size_bytes = match self.bound(repo, &revision).to_text() {
+            Ok(_) => return Ok(()),
+            Err(Error::CommitmentTooLong { size_bytes, .. }) => size_bytes,
+            Err(error) => return Err(error.into()),
+        };
+        let length = repo.to_string().len();
+        let max = length.saturating_sub(size_bytes.saturating_sub(COMMITMENT_BYTES_MAX));
+        Err(anyhow::anyhow!(
+            "`{repo}` has {length} characters, and a commitment has room for {max}"
+        ))
+        .hint("--repo OWNER/NAME names a repo with a shorter name")
+    }
+
+    /// Uploads the model to where nobody sees it, and commits to it.
+    fn commit_to(&self, place: &Place<'_>) -> anyhow::Result<Standing> {
+        let Place { hubs, repo, .. } = *place;
+        let (args, session) = (self.args, &self.session);
+        session.confirm(&format!("commit to `{repo}` on subnet {}", args.netuid))?;
+        if !args.public_before_commitment {
+            place.hide()?;
+        } else if place.seen_by()? == SeenBy::Everybody {
+            eprintln!(
+                "`{repo}` is public: whoever watches it can commit to the same files before the \
+                 commitment is final"
+            );
+        }
+        let upload = Upload { is_private: true, ..Upload::new(RepoKind::Model, repo, &args.dir) };
+        let (revision, _) = upload::shown(&hubs.own, upload, session.stop())?;
+        anyhow::ensure!(
+            place.holds(&revision)?,
+            "the hub lists other files than `{}` holds; they may have changed meanwhile",
+            args.dir.display()
+        );
+        if !args.public_before_commitment {
+            place.check_hidden()?;
+        }
+        self.commit(&self.bound(repo, &revision))
+    }
+
+    /// Makes a commitment, and waits until it is final.
+    fn commit(&self, commitment: &Commitment) -> anyhow::Result<Standing> {
+        let text = commitment.to_text()?;
+        let is_it = |standing: &Standing| standing.commitment == *commitment;
+        if let Some(standing) = self.standing()?.filter(is_it) {
+            return Ok(standing);
+        }
+        self.check_stop()?;
+        let call = Call::SetCommitment { netuid: self.netuid(), data: text.into_bytes() };
+        let included = self.session.include(call, &self.hotkey);
+        let standing = match &included {
+            Err(error) if error.is::<Interrupted>() => None,
+            // One that an earlier run sent may be what keeps this one out.
+            _ => self.standing()?.filter(is_it),
+        };
+        match (standing, included) {
+            (Some(standing), _) => Ok(standing),
+            (None, Err(error)) => Err(error.context("the model is uploaded, but not committed to")),
+            (None, Ok(_)) => Err(anyhow::anyhow!(
+                "the hotkey has committed to something else meanwhile; the model is not public"
+            )),
+        }
+    }
+
+    /// The report on a model that was made public before the state after `published`; on one that
+    /// was public before, without it.
+    fn submitted(
+        &self,
+        uid: Uid,
+        place: &Place<'_>,
+        standing: &Standing,
+        published: Option<Block>,
+    ) -> anyhow::Result<Submitted> {
+        let Standing { commitment, block } = standing;
+        let Commitment { repo, revision, .. } = commitment;
+        let first = seed_from(self.competition, counts_from(self.competition, *block));
+        let missed_round = published.filter(|published| first <= *published).map(|_| first);
+        let measured_from_block = match published {
+            Some(published) if missed_round.is_some() => {
+                seed_from(self.competition, Block(published.0.saturating_add(1)))
+            }
+            _ => first,
+        };
+        Ok(Submitted {
+            netuid: self.netuid(),
+            uid,
+            hotkey: self.hotkey.public(),
+            repo: repo.clone(),
+            revision: revision.clone(),
+            url: format!("{}/{repo}/tree/{revision}", place.hubs.own.endpoint()),
+            commitment: commitment.to_text()?,
+            block: *block,
+            // What stands was read after a final block.
+            is_final: true,
+            already_submitted: published.is_none(),
+            measured_from_block,
+            missed_round,
+        })
+    }
 }
 
-/// The slot of a hotkey.
-fn slot(metagraph: &Metagraph, hotkey: AccountId) -> anyhow::Result<Uid> {
-    let neuron = metagraph.neurons.iter().find(|neuron| neuron.hotkey == hotkey);
-    let missing = || anyhow::anyhow!("{hotkey} has no slot on subnet {}", metagraph.netuid);
-    Ok(neuron.ok_or_else(missing).hint("`agon chain register` buys a slot")?.uid)
+/// The first block whose round counts a commitment of `block`.
+fn counts_from(competition: &Competition, block: Block) -> Block {
+    let old_enough = block.0.saturating_add(competition.evaluation.commitment_age_min);
+    Block(old_enough.max(competition.from_block))
 }
 
-/// The repo of the token's user that is called like the competition.
-fn own_repo(hub: &HubClient, competition: &Competition) -> anyhow::Result<Repo> {
-    let user = hub.user().map_err(explained).context("cannot tell whose token HF_TOKEN is")?;
-    Ok(format!("{user}/{}", competition.name).parse()?)
-}
-
-/// The block of the commitment of `hotkey`, if it is this one.
-fn standing(
-    session: &Session<'_>,
-    netuid: NetUid,
-    hotkey: AccountId,
-    text: &str,
-) -> anyhow::Result<Option<Block>> {
-    let head = session.chain.metagraph(netuid).context("cannot read the metagraph")?.block;
-    let stored = session.chain.commitments(netuid, head).context("cannot read the commitments")?;
-    let own = stored.iter().find(|stored| stored.hotkey == hotkey);
-    Ok(own.filter(|own| own.data == text.as_bytes()).map(|own| own.block))
+/// The first block from `block` on that seeds a round.
+fn seed_from(competition: &Competition, block: Block) -> Block {
+    let every = competition.evaluation.blocks_per_round.max(1);
+    Block(block.0.checked_next_multiple_of(every).unwrap_or(u64::MAX))
 }
 
 impl Report {
@@ -148,13 +287,49 @@ impl Report {
             let reason = self.refused.as_ref().map(ToString::to_string).unwrap_or_default();
             return format!("refused: {reason}\nnothing has left this machine\n");
         };
-        let Submitted { uid, url, commitment, block, measured_from_block, .. } = submitted;
-        format!(
-            "admitted    validators will find nothing against it\n\
-             published   {url}\n\
+        let Submitted { netuid, uid, url, commitment, block, measured_from_block, .. } = submitted;
+        let first = if submitted.already_submitted {
+            "already submitted; nothing was to be done\n"
+        } else {
+            ""
+        };
+        let mut text = format!(
+            "{first}\
+             admitted    validators will find nothing against it\n\
              committed   {commitment}\n\
-             in block    {block}, by uid {uid}; rounds measure it from block \
-             {measured_from_block} on\n"
-        )
+             in block    {block}, which is final, by uid {uid}\n\
+             published   {url}\n\
+             measured    from the round of block {measured_from_block} on\n"
+        );
+        if let Some(missed) = submitted.missed_round {
+            text += &format!(
+                "missed      the round of block {missed}: validators that looked then may not have \
+                 found the model\n            they look again at each round; older ones only after \
+                 a new commitment, which costs the age of this one:\n            agon chain commit \
+                 --netuid {netuid} '{commitment}'\n"
+            );
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_commitment_counts_in_the_first_round_that_it_is_old_enough_for() {
+        let mut tiny = Competition::builtin("tiny").unwrap();
+        tiny.evaluation.blocks_per_round = 10;
+        tiny.evaluation.commitment_age_min = 3;
+        let first = |competition: &Competition, block| {
+            seed_from(competition, counts_from(competition, Block(block))).0
+        };
+        for (block, seed) in [(1, 10), (7, 10), (8, 20), (10, 20), (17, 20), (18, 30)] {
+            assert_eq!(first(&tiny, block), seed, "{block}");
+        }
+        tiny.from_block = 25;
+        assert_eq!(first(&tiny, 1), 30);
+        assert_eq!(first(&tiny, u64::MAX), u64::MAX);
     }
 }

@@ -76,7 +76,7 @@ fn spec(path: &Path) {
 }
 
 /// One JSON-RPC request over a connection of its own; nothing if the node dies on it.
-fn ask(address: &str, method: &str, params: &Value) -> Option<Value> {
+pub(crate) fn ask(address: &str, method: &str, params: &Value) -> Option<Value> {
     let request = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
     let body = request.to_string();
     let mut stream = TcpStream::connect(address).ok()?;

@@ -181,8 +181,9 @@ pub(super) async fn validate_yaml(State(hub): Shared, asked: Asked, body: Body) 
     Ok(json(&json!({ "errors": [], "warnings": [] })))
 }
 
+/// What all have sent and received tells of what is private, so only who runs the hub hears it.
 pub(super) async fn stats(State(hub): Shared, asked: Asked) -> Answer {
-    asked.caller.account()?;
+    hub.access.check_operator(&asked.caller)?;
     Ok(json(&json!(hub.stats())))
 }
 
