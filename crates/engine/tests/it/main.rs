@@ -8,6 +8,7 @@ mod attack_shapes;
 mod attacks;
 #[cfg(feature = "cuda")]
 mod cuda;
+mod definition;
 mod fuzz;
 mod generation;
 mod golden;
@@ -17,6 +18,7 @@ mod memory;
 mod mutate;
 mod published;
 mod reference;
+mod wide;
 mod writer;
 
 use engine::{EvaluateOptions, Model, SequenceLoss, no_limits};
