@@ -1,6 +1,7 @@
 //! Losses against Hugging Face transformers, from `testdata/llama` and `testdata/models`.
 
-use engine::{EvaluateOptions, InstructionSet, Model, no_limits};
+use crate::{evaluate, load};
+use engine::{EvaluateOptions, SequenceLoss};
 use std::{fs, path::PathBuf};
 
 /// Largest difference of a token's loss in nats that `testdata/llama/README.md` allows.
@@ -17,6 +18,23 @@ pub(crate) fn folders() -> Vec<PathBuf> {
     folders
 }
 
+/// Fails unless the losses of a model's sequences are those of transformers.
+pub(crate) fn assert_agrees(name: &str, losses: &[SequenceLoss], expected: &[Vec<f64>]) {
+    assert_eq!(losses.len(), expected.len(), "{name}");
+    let (mut worst, mut sum, mut n): (f64, f64, usize) = (0.0, 0.0, 0);
+    for (loss, expected) in losses.iter().zip(expected) {
+        let found = loss.token_nll.as_ref().unwrap();
+        assert_eq!(found.len(), expected.len(), "{name}");
+        for (found, expected) in found.iter().zip(expected) {
+            let difference = (f64::from(*found) - expected).abs();
+            (worst, sum, n) = (worst.max(difference), sum + difference, n + 1);
+        }
+    }
+    let mean = sum / n as f64;
+    eprintln!("{name}: {worst:.1e}, in the mean {mean:.1e}");
+    assert!(worst <= TOLERANCE && mean <= MEAN_TOLERANCE, "{name}: {worst}, {mean} nats");
+}
+
 #[test]
 fn losses_agree_with_transformers() {
     let folders = folders();
@@ -27,24 +45,7 @@ fn losses_agree_with_transformers() {
             serde_json::from_slice(&fs::read(folder.join("golden.json")).unwrap()).unwrap();
         let sequences: Vec<Vec<u32>> = serde_json::from_value(golden["sequences"].clone()).unwrap();
         let expected: Vec<Vec<f64>> = serde_json::from_value(golden["token_nll"].clone()).unwrap();
-        let model = Model::load(&folder, &no_limits()).unwrap().unwrap();
-        let options = EvaluateOptions {
-            per_token: true,
-            instructions: InstructionSet::best(),
-            ..Default::default()
-        };
-        let losses = model.evaluate(&sequences, &options).unwrap().unwrap();
-        let (mut worst, mut sum, mut n): (f64, f64, usize) = (0.0, 0.0, 0);
-        for (loss, expected) in losses.iter().zip(&expected) {
-            let found = loss.token_nll.as_ref().unwrap();
-            assert_eq!(found.len(), expected.len(), "{name}");
-            for (found, expected) in found.iter().zip(expected) {
-                let difference = (f64::from(*found) - expected).abs();
-                (worst, sum, n) = (worst.max(difference), sum + difference, n + 1);
-            }
-        }
-        let mean = sum / n as f64;
-        eprintln!("{name}: {worst:.1e}, in the mean {mean:.1e}");
-        assert!(worst <= TOLERANCE && mean <= MEAN_TOLERANCE, "{name}: {worst}, {mean} nats");
+        let losses = evaluate(&load(&folder), &sequences, &EvaluateOptions::default());
+        assert_agrees(&name, &losses, &expected);
     }
 }

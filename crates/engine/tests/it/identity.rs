@@ -11,7 +11,7 @@ use std::{fmt::Write as _, fs, path::Path};
 use tempfile::TempDir;
 
 /// One hash over the bits of all losses.
-fn hash(losses: &[SequenceLoss]) -> Digest {
+pub(crate) fn hash(losses: &[SequenceLoss]) -> Digest {
     let mut bytes = Vec::new();
     for loss in losses {
         bytes.extend(loss.cross_entropy.value().to_le_bytes());
@@ -39,7 +39,11 @@ fn odd() -> Recipe {
 
 const LENGTHS: [usize; 9] = [2, 64, 17, 130, 64, 300, 5, 64, 49];
 
-fn options(threads: usize, batch: usize, instructions: InstructionSet) -> EvaluateOptions<'static> {
+pub(crate) fn options(
+    threads: usize,
+    batch: usize,
+    instructions: InstructionSet,
+) -> EvaluateOptions<'static> {
     EvaluateOptions {
         threads,
         sequences_per_batch: batch,
@@ -222,6 +226,11 @@ fn losses_of_windows_and_normed_heads_have_one_hash_too() {
 /// definition of a loss.
 const HASHES: &str = include_str!("hashes.txt");
 
+/// Some lines of the file of hashes.
+pub(crate) fn frozen_hashes(is_wanted: impl Fn(&str) -> bool) -> String {
+    HASHES.split_inclusive('\n').filter(|line| is_wanted(line)).collect()
+}
+
 #[test]
 fn every_golden_model_has_one_hash() {
     let mut found = String::new();
@@ -232,7 +241,7 @@ fn every_golden_model_has_one_hash() {
         writeln!(found, "{name} {}", hash.hex()).unwrap();
     }
     // A difference between machines, or between two runs, shows here as well.
-    assert_eq!(found, HASHES);
+    assert_eq!(found, frozen_hashes(|line| !line.starts_with("wide/")));
 }
 
 #[test]

@@ -8,7 +8,11 @@ mod attack_shapes;
 mod attacks;
 #[cfg(feature = "cuda")]
 mod cuda;
+<<<<<<< HEAD
 mod edges;
+=======
+mod definition;
+>>>>>>> golden
 mod fuzz;
 mod generation;
 mod golden;
@@ -18,6 +22,7 @@ mod memory;
 mod mutate;
 mod published;
 mod reference;
+mod wide;
 mod writer;
 
 use engine::{EvaluateOptions, Model, SequenceLoss, no_limits};

@@ -7,7 +7,6 @@ use protocol::{
     competition::{Epsilon, LossKind, Rule, ScoringRules},
     score,
 };
-use rand_core::RngCore as _;
 use std::collections::BTreeMap;
 
 use crate::tournament::seniority;

@@ -304,8 +304,8 @@ impl Report {
         if let Some(missed) = submitted.missed_round {
             text += &format!(
                 "missed      the round of block {missed}: validators that looked then may not have \
-                 found the model\n            they look again at each round; older ones only after \
-                 a new commitment, which costs the age of this one:\n            agon chain commit \
+                 found the model,\n            and leave it out until you commit anew, which costs \
+                 the age of this commitment:\n            agon chain commit \
                  --netuid {netuid} '{commitment}'\n"
             );
         }
