@@ -8,11 +8,8 @@ mod attack_shapes;
 mod attacks;
 #[cfg(feature = "cuda")]
 mod cuda;
-<<<<<<< HEAD
-mod edges;
-=======
 mod definition;
->>>>>>> golden
+mod edges;
 mod fuzz;
 mod generation;
 mod golden;
