@@ -113,7 +113,7 @@ fn the_bytes_of_a_record_do_not_depend_on_instructions_threads_or_order() {
     assert!(models.len() >= 112);
     let sets = InstructionSet::ALL.into_iter().filter(|set| set.is_available());
     let cuts = [(1, 0), (3, 1), (2, 100)];
-    let mut expected = [None, None, None];
+    let (mut expected, mut n_refused) = ([None, None, None], [0, 0]);
     for (turn, instructions) in sets.enumerate() {
         let (threads, sequences_per_batch) = cuts[turn % cuts.len()];
         let options =
@@ -132,9 +132,8 @@ fn the_bytes_of_a_record_do_not_depend_on_instructions_threads_or_order() {
                 finding: finding(model, &batches(u32::from(uid), place), &options),
             };
             let mut models: Vec<Judged> = (0u16..).zip(&models).map(judged).collect();
-            let n_refused = models.iter().filter(|m| matches!(m.finding, Finding::Disqualified(_)));
-            let n_refused = n_refused.count();
-            assert!(if place == 0 { n_refused == 0 } else { n_refused > 40 }, "{n_refused}");
+            let refused = models.iter().filter(|m| matches!(m.finding, Finding::Disqualified(_)));
+            n_refused[place.min(1)] = refused.count();
             if turn % 2 == 1 {
                 models.reverse();
             }
@@ -143,4 +142,7 @@ fn the_bytes_of_a_record_do_not_depend_on_instructions_threads_or_order() {
             assert!(found == *expected, "{instructions}, place {place}: {}", Digest::of(&found));
         }
     }
+    // A tied head overflows for every token, a norm by the root mean square for none.
+    let [last, before] = n_refused;
+    assert!(last + 10 < before && before < 60, "{last} and {before} refused");
 }
