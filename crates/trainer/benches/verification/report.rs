@@ -73,9 +73,10 @@ pub(crate) fn honest_by_gain(entries: &[Entry]) {
     println!("\nHonest models by their gain over the table of the whole pool\n");
     println!(
         "| gain, nats per token | models | rounds | refused by loss | 95 % of the rate | models \
-         ever | least margin seen | least z | so by chance | refused by outputs |"
+         ever | least margin seen | least z | by a normal tail | by an exponential tail | refused by \
+         outputs |"
     );
-    println!("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |");
+    println!("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |");
     let mut bounds = vec![f64::NEG_INFINITY];
     bounds.extend(GAINS);
     bounds.push(f64::INFINITY);
@@ -93,7 +94,7 @@ fn gain_row(entries: &[Entry], (low, high): (f64, f64)) {
         .collect();
     let name = format!("{low} to {high}");
     if judged.is_empty() {
-        println!("| {name} | 0 | | | | | | | | |");
+        println!("| {name} | 0 | | | | | | | | | |");
         return;
     }
     let n_rounds = judged.len() * N_ROUNDS;
@@ -105,9 +106,15 @@ fn gain_row(entries: &[Entry], (low, high): (f64, f64)) {
     };
     let least = |of: fn(&Judged) -> f64| judged.iter().map(of).fold(f64::INFINITY, f64::min);
     let z = least(|judged| judged.margin.z());
-    let z = if low < 0.0 { " | ".to_owned() } else { format!("{z:.1} | {}", chance(z)) };
+    // The probability that goes with the model that is nearest to the bar.
+    let exponential = -least(|judged| -judged.tail.log10_below_zero());
+    let chances = if low < 0.02 {
+        " | | ".to_owned()
+    } else {
+        format!("{z:.1} | {} | 10^{exponential:.1}", normal(z))
+    };
     println!(
-        "| {name} | {} | {n_rounds} | {n_refused} | {interval} | {} | {:.4} | {z} | {:.2} % |",
+        "| {name} | {} | {n_rounds} | {n_refused} | {interval} | {} | {:.4} | {chances} | {:.2} % |",
         judged.len(),
         judged.iter().filter(|judged| judged.n_new > 0).count(),
         least(|judged| judged.margin.least),
@@ -115,18 +122,18 @@ fn gain_row(entries: &[Entry], (low, high): (f64, f64)) {
     );
 }
 
-/// The probability that goes with so many deviations, as a power of ten.
-fn chance(z: f64) -> String {
-    if z > 3.0 { format!("10^{:.0}", log10_of_tail(z)) } else { String::new() }
+/// The probability that goes with so many deviations.
+fn normal(z: f64) -> String {
+    if z > 1.0 { format!("10^{:.1}", log10_of_tail(z)) } else { String::new() }
 }
 
 pub(crate) fn worst(entries: &[Entry], places: &[Place]) {
     println!("\nHonest models that gain {GAIN_CLEAR} nats and are nearest to refusal by loss\n");
     println!(
-        "| text | width | steps | gain | margin by round: mean | deviation | least | z | so by \
-         chance |"
+        "| text | width | steps | gain | margin by round: mean | deviation | least | z | by a \
+         normal tail | by an exponential tail |"
     );
-    println!("| --- | --- | --- | --- | --- | --- | --- | --- | --- |");
+    println!("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |");
     let mut clear: Vec<_> = entries
         .iter()
         .filter_map(|entry| match (entry.kind, entry.judged) {
@@ -135,18 +142,21 @@ pub(crate) fn worst(entries: &[Entry], places: &[Place]) {
         })
         .filter(|(_, _, judged)| judged.gain >= GAIN_CLEAR)
         .collect();
-    clear.sort_by(|(_, _, a), (_, _, b)| a.margin.z().total_cmp(&b.margin.z()));
+    clear.sort_by(|(_, _, a), (_, _, b)| {
+        b.tail.log10_below_zero().total_cmp(&a.tail.log10_below_zero())
+    });
     for (entry, step, judged) in clear.into_iter().take(N_WORST) {
-        let Judged { gain, margin, .. } = judged;
+        let Judged { gain, margin, tail, .. } = judged;
         println!(
-            "| {} | {} | {step} | {gain:.3} | {:.3} | {:.4} | {:.3} | {:.1} | {} |",
+            "| {} | {} | {step} | {gain:.3} | {:.3} | {:.4} | {:.3} | {:.1} | {} | 10^{:.1} |",
             places[entry.place].text.name,
             entry.hidden,
             margin.mean,
             margin.deviation,
             margin.least,
             margin.z(),
-            chance(margin.z()),
+            normal(margin.z()),
+            tail.log10_below_zero(),
         );
     }
 }

@@ -4,7 +4,7 @@
 
 use crate::{
     models::options,
-    statistics::Moments,
+    statistics::{LowTail, Moments},
     texts::{Failure, PER_BATCH},
 };
 use engine::Model;
@@ -57,6 +57,8 @@ pub(crate) struct Judged {
     pub(crate) n_new: usize,
     /// The table's loss less the model's, by round.
     pub(crate) margin: Moments,
+    /// The lowest margins.
+    pub(crate) tail: LowTail,
 }
 
 impl Pool {
@@ -120,8 +122,8 @@ impl Pool {
             margins.push(table - loss);
         }
         let loss = mean(&losses);
-        let margin = Moments::of(&margins);
-        Ok(Ok(Judged { gain: self.table - loss, loss, n_old, n_new, margin }))
+        let (margin, tail) = (Moments::of(&margins), LowTail::of(&margins));
+        Ok(Ok(Judged { gain: self.table - loss, loss, n_old, n_new, margin, tail }))
     }
 
     /// What the model says after every prompt.

@@ -30,6 +30,35 @@ impl Moments {
     }
 }
 
+/// The lowest twentieth of some numbers as an exponential tail.
+///
+/// The margins of rounds are not normal: what a table gains by knowing the round grows with the
+/// square of how unusual the round is, so that low margins are far more frequent than their
+/// deviation says.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LowTail {
+    /// What one in twenty numbers is below.
+    start: f64,
+    /// By how much these are below it, in the mean.
+    excess: f64,
+}
+
+impl LowTail {
+    pub(crate) fn of(numbers: &[f64]) -> Self {
+        let mut sorted = numbers.to_vec();
+        sorted.sort_by(f64::total_cmp);
+        let n_below = numbers.len() / 20;
+        let start = sorted[n_below];
+        let below = sorted[..n_below].iter().map(|number| start - number);
+        Self { start, excess: below.sum::<f64>() / n_below as f64 }
+    }
+
+    /// Decimal logarithm of the probability of a number below zero, if zero is in the tail.
+    pub(crate) fn log10_below_zero(&self) -> f64 {
+        (0.05_f64.ln() - self.start.max(0.0) / self.excess) / std::f64::consts::LN_10
+    }
+}
+
 /// Wilson's 95 % interval of a rate of which `n_hits` of `n` were seen.
 pub(crate) fn wilson(n_hits: usize, n: usize) -> (f64, f64) {
     let (n, rate) = (n as f64, n_hits as f64 / n as f64);
