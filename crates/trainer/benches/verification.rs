@@ -1,6 +1,6 @@
 //! Whom the initial verification refuses: the rule by loss beside the former rule by outputs.
 //!
-//! `cargo bench -p trainer --bench verification` prints tables; it takes half an hour.
+//! `cargo bench -p trainer --bench verification` prints tables; it takes some ten minutes.
 //! `… -- --text FILE...` takes files or folders of text in place of generated worlds.
 
 #![allow(clippy::print_stdout, reason = "its only output are tables")]

@@ -15,7 +15,7 @@ use std::{
 use trainer::{ModelConfig, Recipe, Trainer};
 
 /// Widths of honest models.
-pub(crate) const WIDTHS: [usize; 5] = [16, 24, 32, 48, 64];
+pub(crate) const WIDTHS: [usize; 5] = [16, 24, 32, 64, 128];
 /// Steps after which a model is measured; the last is the end of its schedule.
 pub(crate) const STAGES: [u64; 7] = [20, 30, 40, 60, 80, 160, 320];
 
