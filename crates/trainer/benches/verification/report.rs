@@ -73,8 +73,8 @@ pub(crate) fn honest_by_gain(entries: &[Entry]) {
     println!("\nHonest models by their gain over the table of the whole pool\n");
     println!(
         "| gain, nats per token | models | rounds | refused by loss | 95 % of the rate | models \
-         ever | least margin seen | least z | by a normal tail | by an exponential tail | refused by \
-         outputs |"
+         ever | least margin seen | least z | by a normal tail | by an exponential tail | \
+         refused by outputs |"
     );
     println!("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |");
     let mut bounds = vec![f64::NEG_INFINITY];
