@@ -37,4 +37,5 @@ pub use outcome::{Outcome, Reason, ReasonCode};
 pub use record::Record;
 pub use score::{Merit, Verdict, score};
 pub use seed::Seed;
+pub use unigram::unigram;
 pub use wins::{Entry, Seniority};
