@@ -106,9 +106,13 @@ fn a_name_that_does_not_exist_is_noticed() {
 
 #[test]
 fn every_defence_in_the_threat_model_has_its_test_or_says_that_it_is_open() {
+    /// The one table of figures: its rows are held by a test of `protocol`.
+    const FIGURES: &str = "| rule | strangers | they earn | 0.6 % | 1 % | 2 % |";
     let model = tree::read("docs/threat-model.md");
+    let (figures, rest) = model.split_once(FIGURES).expect("the table of figures");
+    let (_, rest) = rest.split_once("\n\n").expect("an end of the table of figures");
     let mut n_rows = 0;
-    for row in model.lines().filter(|line| line.starts_with("| ")) {
+    for row in figures.lines().chain(rest.lines()).filter(|line| line.starts_with("| ")) {
         let cells: Vec<&str> = row.trim_matches('|').split(" | ").map(str::trim).collect();
         let proof = cells.last().copied().unwrap_or_default();
         if proof == "proof" || proof.starts_with("--") {
