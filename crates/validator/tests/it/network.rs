@@ -110,7 +110,7 @@ impl Evaluate for Written {
             return Ok(Outcome::Disqualified(Reason::new(ReasonCode::NonFiniteLoss, "NaN")));
         };
         progress(batches.len());
-        *self.n_evaluated.lock().unwrap().entry(model.name.clone()).or_default() += 1;
+        *self.n_evaluated.lock().unwrap().entry(model.name).or_default() += 1;
         // Text differs in difficulty, the same for every model.
         let difficulty = |batch: &Batch| f64::from(batch.sequences[0][0]) * 1e-4;
         let losses = batches.iter().map(|batch| Loss::new(loss + difficulty(batch)).unwrap());
