@@ -163,6 +163,9 @@ pub enum Mismatch {
         /// What the losses give.
         derived: Box<Verdict>,
     },
+    /// A model has losses, but no root that tells whose it is.
+    #[error("the model of uid `{0}` was measured, but has no tensor root")]
+    Root(Uid),
     /// The same model counts for two commitments.
     #[error("uid `{0}` is judged with the model of somebody who committed to it before")]
     Duplicate(Uid),
@@ -268,9 +271,7 @@ pub fn verify(record: &Record, competition: &Competition) -> Result<(), Mismatch
     if let Some(young) = models.iter().find(|model| block.since(model.commit_block) < age_min) {
         return Err(Mismatch::Age(young.uid));
     }
-    if let Some(copy) = measured_twice(&models) {
-        return Err(Mismatch::Duplicate(copy));
-    }
+    whose(&models)?;
     let (verdicts, champion) = judge(competition, block, &models);
     for (judged, derived) in record.models.iter().zip(verdicts) {
         if judged.verdict != derived {
@@ -310,11 +311,16 @@ pub fn verify_chain(
     ensure(average.iter().eq(record.averages.iter().copied()), "average")
 }
 
-/// A model with losses although it is not its committer's (see [`crate::owner`]).
-fn measured_twice(models: &[Model]) -> Option<Uid> {
-    let measured = models.iter().filter(|model| matches!(model.finding, Finding::Evaluated(_)));
-    let claims: Vec<Claim> = measured.filter_map(Model::claim).collect();
-    duplicates(&claims).into_keys().next()
+/// Whether each model with losses is its committer's alone (see [`crate::owner`]).
+fn whose(models: &[Model]) -> Result<(), Mismatch> {
+    let mut claims = Vec::new();
+    for model in models.iter().filter(|model| matches!(model.finding, Finding::Evaluated(_))) {
+        claims.push(model.claim().ok_or(Mismatch::Root(model.uid))?);
+    }
+    match duplicates(&claims).into_keys().next() {
+        Some(copy) => Err(Mismatch::Duplicate(copy)),
+        None => Ok(()),
+    }
 }
 
 /// Verdicts in the order of `models`, and the champion.

@@ -152,6 +152,7 @@ fn whoever_changes_a_verdict_is_found_out() {
     assert!(matches!(changed(|r| r.champion = None), Mismatch::Champion { .. }));
     let copied = changed(|r| r.models[1].model.tensor_root = r.models[0].model.tensor_root);
     assert_eq!(copied, Mismatch::Duplicate(Uid(5)));
+    assert_eq!(changed(|r| r.models[1].model.tensor_root = None), Mismatch::Root(Uid(5)));
     let by_one_bit = changed(|r| {
         let weight = &mut r.models[0].verdict.weight;
         *weight = f64::from_bits(weight.to_bits() + 1);
