@@ -9,12 +9,15 @@
 //! dethroned champion may beat the present one, and the crown would run in circles. Against the
 //! whole line no copy, and no model that is nowhere better than a senior one, ever takes the crown.
 //!
-//! Among the models that never wore it, a second is often just short of the champion by epsilon. A
-//! hundred copies of that second with a little noise each would have one that is lucky enough. So,
-//! with rule `succession`, whoever takes the crown must beat these seniors, too, by half of the
-//! settled epsilon: more than noise gains (see `docs/benchmarks.md`), and not so much that tweaks
-//! of the champion could shield it from a model that is better by epsilon and a half. Its age does
-//! not matter here, or fresh copies of an old champion would bring back the epsilon of its youth.
+//! Among the models that never wore it, one is often just short of the champion by epsilon. A
+//! hundred copies of it with a little noise each would have one that is lucky enough. So, with rule
+//! `succession`, there are seconds: models that do not beat the crown, and are better than each
+//! second before them by half of the settled epsilon. Whoever takes the crown must beat the
+//! seconds by as much: more than noise gains (see `docs/benchmarks.md`). A copy of a second is no
+//! second, so that its luck is in nobody's way; and a second is less than epsilon better than the
+//! champion, so that a model that is better by one and a half is never held up, whatever there is.
+//! Age does not matter to seconds, or fresh copies of an old champion would bring back the epsilon
+//! of its youth.
 
 use crate::{
     Block, Uid,
@@ -31,8 +34,8 @@ pub struct Line<'a> {
     now: Block,
     n_batches: usize,
     holders: Vec<Row<'a>>,
-    /// Those who challenged in vain, where they have a say.
-    others: Vec<Row<'a>>,
+    /// Those who challenged in vain, but clearly better than each other; with `succession` alone.
+    seconds: Vec<Row<'a>>,
 }
 
 /// What comes of bringing a model forward.
@@ -40,7 +43,7 @@ pub struct Line<'a> {
 pub enum Challenge {
     /// It lacks a finite loss for a batch: it is as if it did not exist.
     Absent,
-    /// It does not beat this model; of several, the last that wore the crown, else the most senior.
+    /// It does not beat this model; of several, the last that wore the crown, else a second.
     BeatenBy(Uid),
     /// It beats everybody that it has to, and wears the crown now.
     Crowned,
@@ -49,7 +52,7 @@ pub enum Challenge {
 impl<'a> Line<'a> {
     /// A line without a champion, for a round of `n_batches` batches seen from block `now`.
     pub fn new(rules: &'a ScoringRules, now: Block, n_batches: usize) -> Self {
-        Self { rules, now, n_batches, holders: Vec::new(), others: Vec::new() }
+        Self { rules, now, n_batches, holders: Vec::new(), seconds: Vec::new() }
     }
 
     /// Lets `entry`, junior to all before it, challenge; says what comes of it.
@@ -60,21 +63,20 @@ impl<'a> Line<'a> {
         let (epsilon, now) = (self.rules.epsilon, self.now);
         let half = Epsilon::Fixed { value: epsilon.settled() / 2.0 };
         let holds = |holder: &&Row| !beats(&challenger, holder, epsilon, now);
-        let stands = |other: &&Row| !beats(&challenger, other, half, now);
-        let mut seniors = self.holders.iter().rev().filter(holds);
-        let senior = seniors.next().or_else(|| self.others.iter().find(stands));
-        match senior.map(|senior| senior.entry.uid) {
-            None => {
-                self.holders.push(challenger);
-                Challenge::Crowned
+        let stands = |second: &&Row| !beats(&challenger, second, half, now);
+        let second = self.seconds.iter().find(stands).map(|second| second.entry.uid);
+        if let Some(holder) = self.holders.iter().rev().find(holds) {
+            let by = holder.entry.uid;
+            if self.rules.rule == Rule::Succession && second.is_none() {
+                self.seconds.push(challenger);
             }
-            Some(uid) => {
-                if self.rules.rule == Rule::Succession {
-                    self.others.push(challenger);
-                }
-                Challenge::BeatenBy(uid)
-            }
+            return Challenge::BeatenBy(by);
         }
+        if let Some(second) = second {
+            return Challenge::BeatenBy(second);
+        }
+        self.holders.push(challenger);
+        Challenge::Crowned
     }
 
     /// Whoever wears the crown now.

@@ -2,6 +2,10 @@
 //!
 //! A commitment costs nothing but a slot, and a listing on the hub is enough to make one. If copies
 //! counted, their number would be weight.
+//!
+//! This saves measuring the same model again and again, and makes a bare listing worthless. Whoever
+//! has the bytes can change one, and has another root: what keeps such copies from earning is the
+//! line of succession.
 
 use crate::{Digest, Reason, ReasonCode, Uid, wins::Seniority};
 use std::collections::BTreeMap;
@@ -22,7 +26,7 @@ pub struct Claim {
 ///
 /// The model belongs to the only commitment of the earliest block that has one. Where that block
 /// has several, one of them may have taken what it committed to from a listing, and nothing shows
-/// which: the model is nobody's, so that no number of keys makes it worth trying.
+/// which: the model is nobody's, so that no number of keys makes a listing worth trying.
 pub fn duplicates(claims: &[Claim]) -> BTreeMap<Uid, Reason> {
     let mut by_root: BTreeMap<Digest, Vec<&Claim>> = BTreeMap::new();
     for claim in claims {

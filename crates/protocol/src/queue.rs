@@ -1,6 +1,10 @@
 //! Which models stay in the pool for the next round (section 2.3.5 of the paper).
 
-use crate::{Loss, Uid, wins::Seniority};
+use crate::{
+    Block, Loss, Uid,
+    competition::{Epsilon, Rule, ScoringRules},
+    wins::{Seniority, Side, is_win},
+};
 use std::cmp::Reverse;
 
 /// From this average on a weight is significant, and counts more than any win rate.
@@ -35,15 +39,25 @@ pub enum Measured {
     Disqualified,
 }
 
+/// A measured model: whether it is the champion, priority, mean cross-entropy, rank by age.
+type Scored = (Reverse<bool>, f64, Loss, (Seniority, Uid));
+
 /// The models of the next pool, highest priority first.
 ///
 /// The champion first, then by priority: 1 plus the average where that is significant, else the win
-/// rate; then by mean loss, then by seniority. The best `n_models_kept` of those that were measured
-/// stay, those that were skipped stay on top of that, and whoever broke a rule leaves. Deviation:
+/// rate; then by mean loss, then by seniority. With rule `succession` those without significant
+/// weight come as they would be crowned, each after those before it are gone, by half of the
+/// settled epsilon: so copies that are a little better than their original, by the luck of noise,
+/// never take its place. The best `n_models_kept` of those that were measured stay, those that were skipped stay on top of that, and whoever broke a rule leaves. Deviation:
 /// the paper and the reference do not name the champion; without a place in the pool it would lose
 /// the crown to nobody.
-pub fn next_pool(standings: &[Standing], champion: Option<Uid>, n_models_kept: usize) -> Vec<Uid> {
-    let mut scored = Vec::new();
+pub fn next_pool(
+    rules: &ScoringRules,
+    standings: &[Standing],
+    champion: Option<Uid>,
+    n_models_kept: usize,
+) -> Vec<Uid> {
+    let mut scored: Vec<Scored> = Vec::new();
     let mut skipped = Vec::new();
     for standing in standings {
         match standing.measured {
@@ -60,8 +74,36 @@ pub fn next_pool(standings: &[Standing], champion: Option<Uid>, n_models_kept: u
     scored
         .sort_by(|a, b| a.0.cmp(&b.0).then(b.1.total_cmp(&a.1)).then((a.2, a.3).cmp(&(b.2, b.3))));
     skipped.sort_unstable();
+    if rules.rule == Rule::Succession {
+        let is_settled = |(is_champion, priority, ..): &Scored| is_champion.0 || *priority >= 1.0;
+        let rest = scored.split_off(scored.partition_point(is_settled));
+        scored.extend(in_succession(rules, rest, n_models_kept));
+    }
     let kept = scored.into_iter().take(n_models_kept).map(|(.., (_, uid))| uid);
     kept.chain(skipped.into_iter().map(|(_, uid)| uid)).collect()
+}
+
+/// The first `n` of some models, each the last of the line of succession that is left.
+fn in_succession(rules: &ScoringRules, mut left: Vec<Scored>, n: usize) -> Vec<Scored> {
+    let half = Epsilon::Fixed { value: rules.epsilon.settled() / 2.0 };
+    let side = |(.., loss, (seniority, uid)): &Scored| Side {
+        uid: *uid,
+        seniority: *seniority,
+        loss: rules.loss.compared(*loss),
+    };
+    left.sort_by_key(|(.., order)| *order);
+    let mut ranked = Vec::new();
+    while ranked.len() < n && !left.is_empty() {
+        let mut holder = 0;
+        for next in 1..left.len() {
+            // A fixed margin does not look at the block.
+            if is_win(side(&left[next]), side(&left[holder]), half, Block(0)) {
+                holder = next;
+            }
+        }
+        ranked.push(left.remove(holder));
+    }
+    ranked
 }
 
 /// How urgently a model is measured again; above 1 for those with significant weight.
@@ -72,7 +114,7 @@ fn priority(average: f64, win_rate: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Block, Digest};
+    use crate::{Digest, competition::LossKind};
 
     fn scored(uid: u16, average: f64, win_rate: f64, mean_loss: f64) -> Standing {
         let mean_loss = Loss::new(mean_loss).unwrap();
@@ -84,6 +126,11 @@ mod tests {
         let tie_break = Digest([uid as u8; 32]);
         let seniority = Seniority { block: Block(10), tie_break };
         Standing { uid: Uid(uid), seniority, average, measured }
+    }
+
+    fn rules(rule: Rule) -> ScoringRules {
+        let (loss, epsilon) = (LossKind::Perplexity, Epsilon::Fixed { value: 0.005 });
+        ScoringRules { rule, loss, epsilon, temperature: 0.01, alpha: 0.5 }
     }
 
     fn uids(pool: &[Uid]) -> Vec<u16> {
@@ -100,14 +147,14 @@ mod tests {
             scored(5, 0.0, 0.5, 2.8),
             scored(6, 0.0, 0.5, 2.8),
         ];
-        assert_eq!(uids(&next_pool(&standings, None, 10)), [3, 2, 1, 5, 6, 4]);
-        assert_eq!(uids(&next_pool(&standings, None, 3)), [3, 2, 1]);
+        assert_eq!(uids(&next_pool(&rules(Rule::Wins), &standings, None, 10)), [3, 2, 1, 5, 6, 4]);
+        assert_eq!(uids(&next_pool(&rules(Rule::Wins), &standings, None, 3)), [3, 2, 1]);
     }
 
     #[test]
     fn the_champion_never_leaves_the_pool_while_it_can_be_measured() {
         let standings = [scored(1, 0.9, 1.0, 1.0), scored(2, 0.0, 0.0, 9.0)];
-        assert_eq!(uids(&next_pool(&standings, Some(Uid(2)), 1)), [2]);
+        assert_eq!(uids(&next_pool(&rules(Rule::Wins), &standings, Some(Uid(2)), 1)), [2]);
     }
 
     #[test]
@@ -118,15 +165,35 @@ mod tests {
             standing(4, 0.8, Measured::Scored { win_rate: 0.0, mean_loss: Loss::INFINITE }),
             standing(2, 0.0, Measured::Skipped),
         ];
-        assert_eq!(uids(&next_pool(&standings, None, 1)), [1, 2]);
+        assert_eq!(uids(&next_pool(&rules(Rule::Wins), &standings, None, 1)), [1, 2]);
+    }
+
+    #[test]
+    fn attack_copies_that_are_a_little_luckier_never_take_the_place_of_their_original() {
+        let aged = |uid: u16, block: u64, mean_loss: f64| {
+            let seniority = Seniority { block: Block(block), tie_break: Digest([uid as u8; 32]) };
+            Standing { seniority, ..scored(uid, 0.0, 0.0, mean_loss) }
+        };
+        let mut standings = vec![
+            Standing { average: 1.0, ..aged(1, 10, 3.0) },
+            aged(2, 20, 2.996),
+            aged(3, 15, 3.2),
+            // Clearly better than the original: no copy.
+            aged(4, 50, 2.993),
+        ];
+        standings.extend((10..40).map(|uid| aged(uid, 30, 2.996 - 1e-5 * f64::from(uid))));
+        let pool = next_pool(&rules(Rule::Succession), &standings, Some(Uid(1)), 5);
+        assert_eq!(uids(&pool)[..3], [1, 4, 2], "{pool:?}");
+        let by_loss = next_pool(&rules(Rule::Mean), &standings, Some(Uid(1)), 5);
+        assert!(!uids(&by_loss).contains(&2), "by mean loss they do: {by_loss:?}");
     }
 
     #[test]
     fn the_pool_does_not_depend_on_the_order_of_the_standings() {
         let mut standings =
             [scored(4, 0.0, 0.5, 2.0), scored(1, 0.0, 0.5, 2.0), scored(2, 0.5, 0.5, 2.0)];
-        let pool = next_pool(&standings, None, 2);
+        let pool = next_pool(&rules(Rule::Wins), &standings, None, 2);
         standings.reverse();
-        assert_eq!(next_pool(&standings, None, 2), pool);
+        assert_eq!(next_pool(&rules(Rule::Wins), &standings, None, 2), pool);
     }
 }

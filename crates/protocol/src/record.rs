@@ -163,6 +163,9 @@ pub enum Mismatch {
         /// What the losses give.
         derived: Box<Verdict>,
     },
+    /// A model has more or fewer losses than the round has batches.
+    #[error("uid `{0}` does not have a loss for each batch")]
+    Batches(Uid),
     /// A model has losses, but no root that tells whose it is.
     #[error("the model of uid `{0}` was measured, but has no tensor root")]
     Root(Uid),
@@ -271,7 +274,7 @@ pub fn verify(record: &Record, competition: &Competition) -> Result<(), Mismatch
     if let Some(young) = models.iter().find(|model| block.since(model.commit_block) < age_min) {
         return Err(Mismatch::Age(young.uid));
     }
-    whose(&models)?;
+    check_measured(&models, competition.evaluation.n_batches)?;
     let (verdicts, champion) = judge(competition, block, &models);
     for (judged, derived) in record.models.iter().zip(verdicts) {
         if judged.verdict != derived {
@@ -311,16 +314,24 @@ pub fn verify_chain(
     ensure(average.iter().eq(record.averages.iter().copied()), "average")
 }
 
-/// Whether each model with losses is its committer's alone (see [`crate::owner`]).
-fn whose(models: &[Model]) -> Result<(), Mismatch> {
-    let mut claims = Vec::new();
-    for model in models.iter().filter(|model| matches!(model.finding, Finding::Evaluated(_))) {
-        claims.push(model.claim().ok_or(Mismatch::Root(model.uid))?);
+/// Whether each model with losses has one for each batch, and is its committer's alone as far as
+/// the record tells (see [`crate::owner`]): an owner who was left out can only be found on chain.
+fn check_measured(models: &[Model], n_batches: usize) -> Result<(), Mismatch> {
+    let claims: Vec<Claim> = models.iter().filter_map(Model::claim).collect();
+    let duplicates = duplicates(&claims);
+    for model in models {
+        let Finding::Evaluated(losses) = &model.finding else { continue };
+        if losses.len() != n_batches {
+            return Err(Mismatch::Batches(model.uid));
+        }
+        if model.tensor_root.is_none() {
+            return Err(Mismatch::Root(model.uid));
+        }
+        if duplicates.contains_key(&model.uid) {
+            return Err(Mismatch::Duplicate(model.uid));
+        }
     }
-    match duplicates(&claims).into_keys().next() {
-        Some(copy) => Err(Mismatch::Duplicate(copy)),
-        None => Ok(()),
-    }
+    Ok(())
 }
 
 /// Verdicts in the order of `models`, and the champion.

@@ -98,17 +98,19 @@ impl<'a> Row<'a> {
         }
         let compared = |loss: &Loss| rules.loss.compared(*loss);
         let per_batch: Vec<Loss> = entry.losses.iter().map(compared).collect();
-        if !per_batch.iter().chain(&entry.losses).all(|loss| loss.is_finite()) {
+        let is_finite = |losses: &[Loss]| losses.iter().all(|loss| loss.is_finite());
+        if !is_finite(&per_batch) || !is_finite(&entry.losses) {
             return None;
         }
         let losses = match rules.rule {
             Rule::Wins => per_batch,
             Rule::Mean => vec![loss::mean(&per_batch)],
-            // The perplexity of all tokens, not a mean of perplexities, in which one hard batch
-            // outweighs the others.
+            // The perplexity of all tokens where batches are equal, not a mean of perplexities, in
+            // which one hard batch outweighs the others.
             Rule::Succession => vec![compared(&loss::mean(&entry.losses))],
         };
-        Some(Self { entry, losses })
+        // A sum of finite losses may overflow.
+        is_finite(&losses).then_some(Self { entry, losses })
     }
 
     /// What `is_win` compares of each batch.

@@ -319,7 +319,8 @@ fn conclude(
     let standings: Vec<Standing> =
         measured.iter().map(|measured| measured.standing(state, record)).collect();
     let n_kept = contest.competition.evaluation.n_models_kept;
-    let kept = queue::next_pool(&standings, record.champion, n_kept);
+    let scoring = &contest.competition.scoring;
+    let kept = queue::next_pool(scoring, &standings, record.champion, n_kept);
     // Copies are measured as soon as what they copied is given up.
     let is_copy = |measured: &&Measured| measured.candidate.duplicate.is_some();
     let copies = measured.iter().filter(is_copy).map(|copy| copy.candidate.stored.hotkey);

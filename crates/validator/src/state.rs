@@ -3,6 +3,7 @@
 use anyhow::Context as _;
 use protocol::{
     AccountId, Block, Digest, Reason, Uid,
+    queue::SIGNIFICANT_WEIGHT,
     weights::{Miner, MovingAverage},
 };
 use serde::{Deserialize, Serialize};
@@ -46,7 +47,8 @@ pub struct ContestState {
 impl ContestState {
     /// Whether a miner would lose something by not being measured.
     pub(crate) fn has_weight(&self, miner: &Miner) -> bool {
-        self.average.of(miner) > 0.0
+        // Softmax gives everybody a trace, and a trace must not stop a round.
+        self.average.of(miner) >= SIGNIFICANT_WEIGHT
             || self.champion.is_some_and(|holder| holder.hotkey == miner.hotkey)
     }
 }

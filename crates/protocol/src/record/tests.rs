@@ -153,6 +153,13 @@ fn whoever_changes_a_verdict_is_found_out() {
     let copied = changed(|r| r.models[1].model.tensor_root = r.models[0].model.tensor_root);
     assert_eq!(copied, Mismatch::Duplicate(Uid(5)));
     assert_eq!(changed(|r| r.models[1].model.tensor_root = None), Mismatch::Root(Uid(5)));
+    let copied = changed(|r| {
+        r.models[0].model.finding = Finding::Disqualified(ReasonCode::Duplicate);
+        r.models[1].model.tensor_root = r.models[0].model.tensor_root;
+    });
+    assert_eq!(copied, Mismatch::Duplicate(Uid(5)), "the senior owns it, measured or not");
+    let fewer = changed(|r| r.models[0].model.finding = Finding::Evaluated(Vec::new()));
+    assert_eq!(fewer, Mismatch::Batches(Uid(3)));
     let by_one_bit = changed(|r| {
         let weight = &mut r.models[0].verdict.weight;
         *weight = f64::from_bits(weight.to_bits() + 1);
