@@ -48,9 +48,10 @@ type Scored = (Reverse<bool>, f64, Loss, (Seniority, Uid));
 /// rate; then by mean loss, then by seniority. With rule `succession` those without significant
 /// weight come as they would be crowned, each after those before it are gone, by half of the
 /// settled epsilon: so copies that are a little better than their original, by the luck of noise,
-/// never take its place. The best `n_models_kept` of those that were measured stay, those that were skipped stay on top of that, and whoever broke a rule leaves. Deviation:
-/// the paper and the reference do not name the champion; without a place in the pool it would lose
-/// the crown to nobody.
+/// never take its place. The best `n_models_kept` of those that were measured stay, those that were
+/// skipped stay on top of that, and whoever broke a rule leaves. Deviation: the paper and the
+/// reference do not name the champion; without a place in the pool it would lose the crown to
+/// nobody.
 pub fn next_pool(
     rules: &ScoringRules,
     standings: &[Standing],
