@@ -122,12 +122,14 @@ pub struct DemoArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "Input, `null` being an infinite loss:
   {\"rule\": \"succession\", \"loss\": \"perplexity\",
-   \"epsilon\": {\"kind\": \"fixed\", \"value\": 0.005}, \"temperature\": 0.01, \"block\": 1000,
+   \"epsilon\": {\"kind\": \"fixed\", \"value\": 0.005},
+   \"temperature\": 0.01, \"block\": 1000,
    \"models\": [{\"uid\": 3, \"block\": 100, \"cross_entropy\": [2.1, null]}]}
-other rules: \"wins\", the paper to the letter, and \"mean\", the reference's since release 4.5;
-optional: \"unigram\": 5.5, the loss of a table of the text's token frequencies, which a model must
-be below; \"root\": \"sha256:…\" of a model, of which the senior with the same root alone counts;
-`merit` in the output says why a model counts or does not")]
+
+Other rules: \"wins\", the paper to the letter; \"mean\", the reference's since 4.5.
+Optional: \"unigram\": 5.5, the loss of a table of the text's token frequencies,
+which a model must be below; in a model, \"root\": \"sha256:...\", of which the
+senior alone counts. `merit` says why a model counts or does not.")]
 pub struct ScoreArgs {
     /// JSON file with the losses; `-` reads standard input.
     pub file: PathBuf,
