@@ -7,7 +7,7 @@ use crate::{
     terminal::{self, print_json},
 };
 use dataset::{Batch, Document, Tokenizer, pack};
-use protocol::{Block, BlockHash, Digest, competition::DatasetRules};
+use protocol::{Block, BlockHash, Digest, Loss, competition::DatasetRules, unigram::unigram};
 use serde::Serialize;
 use std::{fmt::Write as _, process::ExitCode};
 use validator::Contest;
@@ -32,6 +32,8 @@ struct Sample {
     /// Digest over all batches, as it stands in the record.
     batches_digest: Digest,
     n_tokens: u64,
+    /// Loss of guessing in nats per token, which a model must be below.
+    unigram: Loss,
     optimum_perplexity: Option<f64>,
 }
 
@@ -84,6 +86,8 @@ impl Sample {
     fn draw(contest: &Contest, block: Block, block_hash: BlockHash) -> anyhow::Result<Self> {
         let round = with_own_hint(contest.draw(block, block_hash))?;
         let optimum_perplexity = round.optimum_perplexity();
+        let sequences = round.batches.iter().flat_map(|batch| &batch.sequences);
+        let unigram = unigram(sequences.map(Vec::as_slice));
         let batch = |batch| DrawnBatch::new(batch, &contest.tokenizer);
         Ok(Self {
             competition: contest.competition.name.clone(),
@@ -96,6 +100,7 @@ impl Sample {
             batches: round.batches.into_iter().map(batch).collect::<Result<_, _>>()?,
             batches_digest: round.digest,
             n_tokens: round.n_tokens,
+            unigram,
             optimum_perplexity,
         })
     }
@@ -121,6 +126,9 @@ impl Sample {
             let beginning = beginning(&batch.beginning);
             writeln!(text, "  {:>4}  {n} sequences  {digest}  {beginning}", index + 1)?;
         }
+        let guessing = self.unigram.value().exp();
+        writeln!(text, "\na table of the tokens' frequencies has perplexity {guessing:.4};")?;
+        writeln!(text, "a model that is not below it is disqualified")?;
         if let Some(perplexity) = self.optimum_perplexity {
             writeln!(text, "\na perfect model has perplexity {perplexity:.4} on whole documents")?;
         }
