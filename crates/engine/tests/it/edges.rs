@@ -170,6 +170,8 @@ fn models() -> Vec<(String, Published)> {
 
 #[test]
 fn attack_a_token_that_spoils_values_spoils_its_own_sequence_and_no_other_however_work_is_cut() {
+    // Every place of every length: minutes of work.
+    let is_whole = std::env::var_os("AGON_EVERY_PLACE").is_some();
     let models = models();
     assert!(models.len() >= 16, "an architecture is missing");
     for (name, model) in &models {
@@ -181,9 +183,17 @@ fn attack_a_token_that_spoils_values_spoils_its_own_sequence_and_no_other_howeve
         let losses = pair.only_judgement(&last, 0);
         losses.unwrap_or_else(|reason| panic!("{name}: {reason}"));
         // Half of the lengths of one architecture, fewer of the others.
-        let n_skipped = if model.architecture() == "llama" { 2 } else { 10 };
+        let n_skipped = match model.architecture() {
+            _ if is_whole => 1,
+            "llama" => 2,
+            _ => 10,
+        };
         for length in (2 + random.below(n_skipped)..=LENGTH_MAX).step_by(n_skipped) {
-            for place in BTreeSet::from([0, random.below(length - 1), length - 2]) {
+            let places = match is_whole {
+                true => (0..length - 1).collect(),
+                false => BTreeSet::from([0, random.below(length - 1), length - 2]),
+            };
+            for place in places {
                 let sequences = [
                     pair.honest(&mut random, 9),
                     pair.with_hostile(&mut random, 13, 12),
