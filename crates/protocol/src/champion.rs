@@ -61,7 +61,7 @@ impl<'a> Line<'a> {
             return Challenge::Absent;
         };
         let (epsilon, now) = (self.rules.epsilon, self.now);
-        let half = Epsilon::Fixed { value: epsilon.settled() / 2.0 };
+        let half = epsilon.of_seconds();
         let holds = |holder: &&Row| !beats(&challenger, holder, epsilon, now);
         let stands = |second: &&Row| !beats(&challenger, second, half, now);
         let second = self.seconds.iter().find(stands).map(|second| second.entry.uid);

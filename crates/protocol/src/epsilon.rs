@@ -23,6 +23,13 @@ impl Epsilon {
             Self::Linear { end, .. } => end,
         }
     }
+
+    /// Half of what is left when the older model has aged for ever: what lies between a model and
+    /// the copies of it that noise made better. Rule `succession` asks for it among models that
+    /// never wore the crown.
+    pub(crate) fn of_seconds(&self) -> Self {
+        Self::Fixed { value: self.settled() / 2.0 }
+    }
 }
 
 #[cfg(test)]

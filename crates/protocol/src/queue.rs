@@ -2,7 +2,7 @@
 
 use crate::{
     Block, Loss, Uid,
-    competition::{Epsilon, Rule, ScoringRules},
+    competition::{Rule, ScoringRules},
     wins::{Seniority, Side, is_win},
 };
 use std::cmp::Reverse;
@@ -30,7 +30,7 @@ pub enum Measured {
     Scored {
         /// Share of its comparisons that it won.
         win_rate: f64,
-        /// Mean of the compared loss.
+        /// Mean cross-entropy over the batches.
         mean_loss: Loss,
     },
     /// Our own trouble kept us from measuring it; that costs it nothing.
@@ -86,7 +86,7 @@ pub fn next_pool(
 
 /// The first `n` of some models, each the last of the line of succession that is left.
 fn in_succession(rules: &ScoringRules, mut left: Vec<Scored>, n: usize) -> Vec<Scored> {
-    let half = Epsilon::Fixed { value: rules.epsilon.settled() / 2.0 };
+    let half = rules.epsilon.of_seconds();
     let side = |(.., loss, (seniority, uid)): &Scored| Side {
         uid: *uid,
         seniority: *seniority,
@@ -115,7 +115,10 @@ fn priority(average: f64, win_rate: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Digest, competition::LossKind};
+    use crate::{
+        Digest,
+        competition::{Epsilon, LossKind},
+    };
 
     fn scored(uid: u16, average: f64, win_rate: f64, mean_loss: f64) -> Standing {
         let mean_loss = Loss::new(mean_loss).unwrap();
