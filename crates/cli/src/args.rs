@@ -1,6 +1,7 @@
 //! The command line: one struct per command, every option with its meaning.
 
 mod chain;
+mod competition;
 mod data;
 mod hub;
 mod miner;
@@ -13,9 +14,10 @@ pub use chain::{
     RegisterArgs, SetArgs, SetWeightsArgs, SignArgs, StakeArgs, StateArgs, SubnetCommand,
     TransferArgs,
 };
+pub use competition::{CompetitionArgs, CompetitionCommand, ShowCompetitionArgs};
 pub use data::{
-    DataArgs, DataCommand, DataInfoArgs, DataMirrorArgs, DataPinArgs, DataRowArgs, DataSampleArgs,
-    DataTokenizerArgs, TokenizerKind,
+    DataArgs, DataCommand, DataExportArgs, DataInfoArgs, DataMirrorArgs, DataPinArgs, DataRowArgs,
+    DataSampleArgs, DataSplit, DataTokenizerArgs, TokenizerKind,
 };
 pub use hub::HubArgs;
 pub use miner::{MinerArgs, MinerCommand, SubmitArgs};
@@ -46,6 +48,8 @@ pub struct Arguments {
 const EXAMPLES: &str = "Examples:
   agon demo                                    a whole network on this machine, in minutes
   agon demo --corpus my-texts/ --rounds 4      the same on your own text
+  agon competition list                        what there is to win, and by which rules
+  agon data export tiny --to data/             training text, tokens and tokenizer
   agon check --model DIR --competition tiny    what a validator would say of a model
   agon evaluate --model DIR --text FILE --tokenizer tokenizer.json --sequence-length 128
   agon sample --competition tiny --block-hash 0x…   the documents of a round, by anyone
@@ -69,6 +73,8 @@ pub enum Command {
     Yuma(YumaArgs),
     /// Measure the loss of a model on tokens or text.
     Evaluate(EvaluateArgs),
+    /// List competitions, show their rules and write their tokenizers.
+    Competition(CompetitionArgs),
     /// Say what a validator would say of a model before evaluating it.
     Check(CheckArgs),
     /// Measure one model for a validator, isolated; or try how isolated that is on this machine.
@@ -99,17 +105,28 @@ pub enum Command {
 #[command(after_help = "Examples:
   agon demo
   agon demo --seed 2 --rounds 4
-  agon demo --corpus book.txt --home /tmp/agon --json > demo.json")]
+  agon demo --corpus book.txt --home /tmp/agon --json > demo.json
+  agon demo --competition my.toml --rounds 3
+  agon demo --miner my-model/ --rounds 3")]
 pub struct DemoArgs {
     /// Number that all randomness of the run comes from.
     #[arg(long, default_value_t = 1, value_name = "N")]
     pub seed: u64,
-    /// Folder for everything the run writes; made anew by each demo.
+    /// Folder for everything the run writes; an earlier run in it is renamed, such as agon-home-1.
     #[arg(long, default_value = "agon-home", value_name = "DIR")]
     pub home: PathBuf,
+    /// Delete an earlier run in the folder instead.
+    #[arg(long)]
+    pub force: bool,
     /// Any UTF-8 text to compete on, instead of the generated corpus.
     #[arg(long, value_name = "FILE_OR_DIR")]
     pub corpus: Option<PathBuf>,
+    /// Rules to compete by, instead of those of `tiny`: a competition file, or a name.
+    #[arg(long, value_name = "FILE", conflicts_with = "corpus")]
+    pub competition: Option<String>,
+    /// A model of your own as one more miner, called `yours`.
+    #[arg(long, value_name = "DIR")]
+    pub miner: Option<PathBuf>,
     /// Rounds of evaluation; the chain pays after each.
     #[arg(long, default_value_t = 12, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1000))]
     pub rounds: u64,
@@ -129,10 +146,18 @@ pub struct DemoArgs {
 Other rules: \"wins\", the paper to the letter; \"mean\", the reference's since 4.5.
 Optional: \"unigram\": 5.5, the loss of a table of the text's token frequencies,
 which a model must be below; in a model, \"root\": \"sha256:...\", of which the
-senior alone counts. `merit` says why a model counts or does not.")]
+senior alone counts. `merit` says why a model counts or does not.
+
+A record of a validator is read as it is, and its verdicts are derived again:
+  agon score agon-home/validator-1/records/tiny-000001.json \\
+    --competition agon-home/competition.toml
+The exit code is 1 if the record says something else than its losses give.")]
 pub struct ScoreArgs {
-    /// JSON file with the losses; `-` reads standard input.
+    /// JSON file with losses, or a record; `-` reads standard input.
     pub file: PathBuf,
+    /// Rules of a record, where no competition that comes with the program has them.
+    #[arg(long, value_name = "NAME")]
+    pub competition: Option<String>,
 }
 
 /// Options of `agon yuma`.
@@ -156,13 +181,14 @@ pub struct YumaArgs {
   agon evaluate --model DIR --tokens tokens.json --json
   agon evaluate --model DIR --text book.txt --tokenizer tokenizer.json --sequence-length 1024
   agon evaluate --model DIR --tokens tokens.json --memory-limit 4GiB
+  agon sample --competition tiny --block-hash 0x… --json | agon evaluate --model DIR --tokens -
   agon evaluate --model DIR --tokens tokens.json --device cuda")]
 pub struct EvaluateArgs {
     /// Folder with `config.json` and `model.safetensors`.
     #[arg(long, value_name = "DIR")]
     pub model: PathBuf,
-    /// JSON file `{"sequences": [[ids]]}`, `-` for standard input; every token after the first
-    /// of each is predicted.
+    /// JSON file `{"sequences": [[ids]]}`, or what `agon sample --json` prints; `-` for standard
+    /// input. Every token after the first of each sequence is predicted.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["text", "tokenizer", "sequence_length"], required_unless_present = "text")]
     pub tokens: Option<PathBuf>,
     /// UTF-8 text, packed into sequences.

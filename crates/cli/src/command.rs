@@ -2,6 +2,7 @@
 
 mod chain;
 mod check;
+mod competition;
 mod data;
 mod demo;
 mod download;
@@ -28,6 +29,7 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Evaluate(args) => evaluate::run(&args),
         Command::Evaluator(args) => evaluator::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::Competition(args) => competition::run(&args),
         Command::Sample(args) => sample::run(&args),
         Command::Data(args) => data::run(&args),
         Command::Node(args) => node::run(&args),

@@ -24,9 +24,32 @@ pub fn rules(name: &str) -> anyhow::Result<Competition> {
     match file(name) {
         Some(path) => {
             let text = input::read_text(&path, SIZE_BYTES_MAX)?;
-            Competition::from_toml(&text).with_context(|| input::name(&path))
+            let competition = Competition::from_toml(&text).with_context(|| input::name(&path))?;
+            check_architectures(&competition).with_context(|| input::name(&path))?;
+            Ok(competition)
         }
         None => Competition::builtin(name).hint("the path of a competition file works as well"),
+    }
+}
+
+/// Refuses rules that nobody could enter with what they name.
+fn check_architectures(competition: &Competition) -> anyhow::Result<()> {
+    let known: Vec<&str> = engine::architectures().collect();
+    let mut named = competition.model.architectures.iter();
+    match named.find(|name| !known.contains(&name.as_str())) {
+        None => Ok(()),
+        Some(name) => Err(anyhow::anyhow!(
+            "`model.architectures` names `{name}`, which is none of {}",
+            known.join(", ")
+        )),
+    }
+}
+
+/// The text of the file with the rules called `name`, comments included.
+pub fn text(name: &str) -> anyhow::Result<String> {
+    match file(name) {
+        Some(path) => input::read_text(&path, SIZE_BYTES_MAX),
+        None => Ok(Competition::builtin_text(name)?.to_owned()),
     }
 }
 

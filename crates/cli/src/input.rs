@@ -42,10 +42,18 @@ pub fn read_json<T: DeserializeOwned>(
     size_bytes_max: u64,
     command: &str,
 ) -> anyhow::Result<T> {
-    let bytes = read(path, size_bytes_max)?;
-    let parsed = serde_json::from_slice(&bytes).map_err(|error| {
+    parse_json(&read(path, size_bytes_max)?, &name(path), command)
+}
+
+/// The JSON value in the bytes of a file of `agon COMMAND`; `file` is how errors call it.
+pub fn parse_json<T: DeserializeOwned>(
+    bytes: &[u8],
+    file: &str,
+    command: &str,
+) -> anyhow::Result<T> {
+    let parsed = serde_json::from_slice(bytes).map_err(|error| {
         let detail: String = error.to_string().chars().take(DETAIL_LETTERS_MAX).collect();
-        anyhow::anyhow!("{} is not what `agon {command}` reads: {detail}", name(path))
+        anyhow::anyhow!("{file} is not what `agon {command}` reads: {detail}")
     });
     parsed.hint(format!("`agon {command} --help` shows what the file holds"))
 }

@@ -10,6 +10,7 @@ use protocol::{
     unigram::{no_better_than_guessing, unigram},
 };
 use std::{
+    io::ErrorKind,
     path::Path,
     sync::{
         Arc,
@@ -49,14 +50,21 @@ pub fn evaluate(
     let guessing = unigram(sequences.iter().map(Vec::as_slice));
     Ok(match no_better_than_guessing(mean_cross_entropy(&losses), guessing) {
         Some(reason) => Outcome::Disqualified(reason),
-        None => Outcome::Evaluated(per_batch(batches, &losses)),
+        None => {
+            let sizes = batches.iter().map(|batch| batch.sequences.len());
+            Outcome::Evaluated(per_batch(sizes, &losses))
+        }
     })
 }
 
-/// The loss of each batch from those of all sequences, in the order of the batches.
-fn per_batch(batches: &[Batch], mut losses: &[engine::SequenceLoss]) -> Vec<Loss> {
-    let per_batch = batches.iter().map(|batch| {
-        let (own, others) = losses.split_at(batch.sequences.len());
+/// The loss of each batch from those of all sequences in order; `sizes` tells how many sequences
+/// each batch has.
+pub fn per_batch(
+    sizes: impl IntoIterator<Item = usize>,
+    mut losses: &[engine::SequenceLoss],
+) -> Vec<Loss> {
+    let per_batch = sizes.into_iter().map(|size| {
+        let (own, others) = losses.split_at(size);
         losses = others;
         mean_cross_entropy(own)
     });
@@ -140,6 +148,20 @@ impl Train for TrainerTrain {
     fn rebase(&mut self, dir: &Path) -> anyhow::Result<()> {
         self.trainer = Trainer::from_model(dir, self.recipe.clone())?;
         Ok(())
+    }
+
+    fn takes(&mut self, dir: &Path) -> anyhow::Result<bool> {
+        use trainer::Error::{Config, Malformed};
+        // Validators have measured it, so what the trainer finds wrong is only foreign to it.
+        match Trainer::from_model(dir, self.recipe.clone()).map(|other| other.loss(&self.held_out))
+        {
+            Ok(Ok(_)) => Ok(true),
+            Ok(Err(trainer::Error::Batch(_))) | Err(Config(_) | Malformed { .. }) => Ok(false),
+            Err(trainer::Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound => {
+                Ok(false)
+            }
+            Ok(Err(error)) | Err(error) => Err(error.into()),
+        }
     }
 
     fn step(&mut self) -> anyhow::Result<StepReport> {

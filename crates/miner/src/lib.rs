@@ -29,6 +29,10 @@ pub trait Train: Send {
     /// Starts over from the parameters of the model in `dir`, keeping nothing of its own.
     fn rebase(&mut self, dir: &Path) -> anyhow::Result<()>;
 
+    /// Whether training could go on from the model in `dir`, which is somebody else's: it may be of
+    /// another architecture, or in another form.
+    fn takes(&mut self, dir: &Path) -> anyhow::Result<bool>;
+
     /// Takes one optimizer step on fresh training text.
     fn step(&mut self) -> anyhow::Result<StepReport>;
 
@@ -51,6 +55,8 @@ pub enum Event {
     Measured(f64),
     /// Training goes on from somebody else's parameters.
     Rebased(Champion),
+    /// Training cannot go on from this champion's parameters.
+    PassedOver(Champion),
     /// A model went out: on the hub and, with the next block, on the chain.
     Published(Published),
     /// The model was not published because a validator would refuse it.

@@ -52,6 +52,8 @@ pub struct Miner {
     home: PathBuf,
     /// Champion whose parameters training went on from.
     base: Option<Champion>,
+    /// Champion whose parameters training cannot go on from.
+    passed_over: Option<Champion>,
     /// Perplexity below which the next model is published.
     mark: f64,
     /// A commitment whose fate is not known yet.
@@ -68,6 +70,7 @@ impl Miner {
             train,
             home,
             base: None,
+            passed_over: None,
             mark: f64::INFINITY,
             pending: None,
             n_steps: 0,
@@ -141,13 +144,20 @@ impl Miner {
         if now.since(champion.block) < patience_blocks {
             return Ok(());
         }
-        if champion.hotkey == publisher.keypair.public() || self.base.as_ref() == Some(&champion) {
+        let is_known =
+            [&self.base, &self.passed_over].map(Option::as_ref).contains(&Some(&champion));
+        if champion.hotkey == publisher.keypair.public() || is_known {
             return Ok(());
         }
         let models = self.home.join("models");
         let Some(dir) = champion.fetch(&*publisher.hub, &publisher.competition, &models)? else {
             return Ok(());
         };
+        if !self.train.takes(&dir)? {
+            watch(Event::PassedOver(champion.clone()));
+            self.passed_over = Some(champion);
+            return Ok(());
+        }
         let theirs = self.train.loss_of(&dir)?;
         let ours = self.train.held_out_loss()?;
         if self.base.is_none() || theirs < ours {

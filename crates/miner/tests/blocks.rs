@@ -23,6 +23,11 @@ struct Falling {
 }
 
 impl Train for Falling {
+    fn takes(&mut self, dir: &Path) -> anyhow::Result<bool> {
+        let text = fs::read_to_string(dir.join("model.safetensors"))?;
+        Ok(text.parse::<f64>().is_ok())
+    }
+
     fn rebase(&mut self, dir: &Path) -> anyhow::Result<()> {
         self.loss = self.loss_of(dir)?;
         Ok(())
@@ -106,8 +111,8 @@ impl Network {
         Self { chain, hub, competition, folder }
     }
 
-    fn miner(&self, name: &str, strategy: Strategy, check: Option<Check>) -> Miner {
-        let publisher = Publisher {
+    fn publisher(&self, name: &str, check: Option<Check>) -> Publisher {
+        Publisher {
             chain: Arc::clone(&self.chain) as Arc<dyn Chain>,
             hub: Arc::clone(&self.hub),
             keypair: hotkey(name),
@@ -115,7 +120,10 @@ impl Network {
             competition: self.competition.clone(),
             repo: format!("{name}/model").parse().unwrap(),
             check,
-        };
+        }
+    }
+
+    fn miner(&self, name: &str, strategy: Strategy, check: Option<Check>) -> Miner {
         let plan = Plan {
             strategy,
             steps_per_block: 2,
@@ -126,7 +134,7 @@ impl Network {
             improvement_own: 0.03,
         };
         let train = Falling { loss: 3.0, n_steps: 0 };
-        Miner::new(plan, publisher, Box::new(train), self.home(name))
+        Miner::new(plan, self.publisher(name, check), Box::new(train), self.home(name))
     }
 
     fn home(&self, name: &str) -> PathBuf {
@@ -245,6 +253,24 @@ fn a_rebaser_waits_for_a_champion_and_starts_at_its_loss() {
     let Event::Step(first) = &events[1] else { panic!("{events:?}") };
     assert!(first.loss < 3.0 * 0.99, "training must go on from the champion: {first:?}");
     assert!(published(&events) > 0);
+}
+
+#[test]
+fn a_rebaser_passes_over_a_champion_that_it_cannot_train_on_from() {
+    let network = Network::new(&["gpt", "ray"], 1);
+    let publisher = network.publisher("gpt", None);
+    let dir = network.home("gpt").join("model");
+    fs::create_dir_all(&dir).unwrap();
+    fs::write(dir.join("config.json"), "{}").unwrap();
+    fs::write(dir.join("model.safetensors"), "of another architecture").unwrap();
+    publisher.publish(&dir).unwrap().unwrap();
+    network.crown(1);
+    let mut ray = network.miner("ray", Strategy::Rebase { patience_blocks: 2 }, None);
+    let events = network.run(&mut ray, 8);
+    assert!(
+        matches!(&events[..], [Event::PassedOver(champion)] if champion.uid == Uid(1)),
+        "{events:?}"
+    );
 }
 
 #[test]

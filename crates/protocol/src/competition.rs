@@ -54,6 +54,11 @@ impl Competition {
         Self::from_toml(builtin::text(name)?)
     }
 
+    /// The file of the competition of this name that comes with the program.
+    pub fn builtin_text(name: &str) -> Result<&'static str, Error> {
+        builtin::text(name)
+    }
+
     /// Names of the competitions that come with the program, smallest model first.
     pub fn builtin_names() -> impl Iterator<Item = &'static str> {
         builtin::names()

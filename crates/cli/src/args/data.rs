@@ -8,6 +8,7 @@ use std::path::PathBuf;
 #[command(after_help = "Examples:
   agon data info                                  the datasets that are known by name
   agon data info fineweb/                         what the parquet files of a folder hold
+  agon data export tiny --to data/                training text and tokens of a competition
   agon data sample fineweb/ --seed 1 --documents 200
   agon data pin fineweb/ --dataset fineweb --config sample-10BT --revision 9bb2…
   agon data mirror my.toml --to mirror/ --dir fineweb/
@@ -25,7 +26,9 @@ pub struct DataArgs {
 pub enum DataCommand {
     /// Say what a dataset is: one known by name, a competition's, or files of this machine.
     Info(DataInfoArgs),
-    /// Draw documents with a seed, and say what was read for them.
+    /// Write the training text of a competition, its tokens and its tokenizer into a folder.
+    Export(DataExportArgs),
+    /// Draw documents that rounds evaluate on, and say what was read for them.
     Sample(DataSampleArgs),
     /// Show the row that a record names.
     Row(DataRowArgs),
@@ -45,6 +48,47 @@ pub struct DataInfoArgs {
     /// Print JSON on stdout.
     #[arg(long)]
     pub json: bool,
+}
+
+/// Options of `agon data export`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  agon data export tiny --to data/
+  agon data export tiny --to data/ --documents 100000 --seed 2
+  agon data export my.toml --to data/ --all
+Writes SPLIT.jsonl for `datasets`, SPLIT.npy for NumPy (rows of the competition's sequence length,
+documents packed as in a round), tokenizer.json for transformers and export.json.")]
+pub struct DataExportArgs {
+    /// Name of a competition, or a competition file.
+    #[arg(value_name = "NAME")]
+    pub competition: String,
+    /// Folder to write to.
+    #[arg(long, value_name = "DIR")]
+    pub to: PathBuf,
+    /// Which part of the text: rounds never evaluate on that for training.
+    #[arg(long, value_enum, default_value_t = DataSplit::Train)]
+    pub split: DataSplit,
+    /// Documents to draw, none twice.
+    #[arg(long, default_value_t = 20_000, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=100_000_000))]
+    pub documents: u64,
+    /// All documents of the split, in their order.
+    #[arg(long, conflicts_with_all = ["documents", "seed"])]
+    pub all: bool,
+    /// Number that all chance of the draw comes from.
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    pub seed: u64,
+    /// Print JSON on stdout.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Part of a dataset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum DataSplit {
+    /// What miners train on.
+    Train,
+    /// What rounds evaluate on.
+    Evaluation,
 }
 
 /// Options of `agon data sample`.

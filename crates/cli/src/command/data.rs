@@ -1,5 +1,7 @@
 //! `agon data`: datasets known by name, pinned by competitions, or lying on this machine.
 
+mod array;
+mod export;
 mod info;
 mod mirror;
 mod pin;
@@ -20,6 +22,7 @@ const RANKS_BYTES_MAX: u64 = 16 << 20;
 /// Runs one command.
 pub fn run(args: &DataArgs) -> anyhow::Result<ExitCode> {
     match &args.command {
+        DataCommand::Export(args) => return export::run(args),
         DataCommand::Info(args) => info::run(args),
         DataCommand::Sample(args) => sample::run(args),
         DataCommand::Row(args) => sample::row(args),

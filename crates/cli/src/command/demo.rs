@@ -1,42 +1,49 @@
 //! `agon demo`: a whole network on this machine, from genesis to payout.
 
 mod attackers;
+mod calendar;
 mod cast;
 mod conduct;
+mod home;
 mod network;
+mod own;
 mod recipes;
 mod report;
+mod rules;
 mod summary;
 mod view;
 
 use crate::{
     args::DemoArgs,
     failure::HintExt as _,
+    rules_text::{epsilon, plural},
     terminal::{self, print_json},
 };
-use anyhow::Context as _;
 use cast::Role;
+use home::{Earlier, Home};
 use network::Network;
 use report::Report;
-use std::{fs, path::Path, process::ExitCode, time::Instant};
+use std::{process::ExitCode, time::Instant};
 use view::View;
-
-/// Marks a folder as the home of a demo, which the next demo may replace.
-const MARKER: &str = ".agon-demo";
 
 /// Runs the demo and prints its result.
 pub fn run(args: &DemoArgs) -> anyhow::Result<ExitCode> {
     let started = Instant::now();
     let stop = terminal::stop_on_signal()?;
-    make_home(&args.home)?;
+    let earlier = if args.force { Earlier::Replace } else { Earlier::MoveAside };
+    // Ours to the end of the run.
+    let home = Home::make(&args.home, earlier)?;
+    if let Some(moved_to) = &home.moved_to {
+        let (home, moved_to) = (args.home.display(), moved_to.display());
+        eprintln!("the earlier run in {home} is now in {moved_to} (--force replaces it)");
+    }
     let mut network = Network::set_up(args, &stop)?;
-    let per_round = network.contest.competition.evaluation.blocks_per_round;
-    let view = View::new(&Role::all(), conduct::n_blocks(per_round, args.rounds));
+    let view = View::new(&network.roles(), network.calendar.n_blocks());
     view.name_slots(
         network.uids.iter().map(|(role, uid)| (*uid, role.name().to_owned())).collect(),
     );
     view.say(&opening(&network, args));
-    let rounds = conduct::conduct(&mut network, args.rounds, &view, &stop);
+    let rounds = conduct::conduct(&mut network, &view, &stop);
     view.end();
     let rounds = rounds.hint(format!("what was done so far lies in `{}`", args.home.display()))?;
     let mut report = Report::new(&network, &rounds, args.seed)?;
@@ -49,40 +56,23 @@ pub fn run(args: &DemoArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Makes the home folder anew; a folder with anything that is not a demo's is left alone.
-fn make_home(home: &Path) -> anyhow::Result<()> {
-    let foreign = fs::read_dir(home).is_ok_and(|mut entries| entries.next().is_some())
-        && !home.join(MARKER).exists();
-    if foreign {
-        return Err(anyhow::anyhow!("`{}` holds files that are no demo's", home.display()))
-            .hint("name an empty or new folder with --home");
-    }
-    let make = || -> std::io::Result<()> {
-        if home.exists() {
-            fs::remove_dir_all(home)?;
-        }
-        fs::create_dir_all(home)?;
-        fs::write(home.join(MARKER), "made by `agon demo`; the next demo here replaces it\n")
-    };
-    make()
-        .with_context(|| format!("cannot make the folder `{}`", home.display()))
-        .hint("name a folder that can be written with --home")
-}
-
 fn opening(network: &Network, args: &DemoArgs) -> String {
     let competition = &network.contest.competition;
-    let scoring = &competition.scoring;
+    let (scoring, rules) = (&competition.scoring, &competition.evaluation);
     format!(
-        "competition `{}` on {}\n{} validators, {} miners, {} rounds of {} batches, one every {} \
-         blocks; epsilon {:?}, temperature {}; files in {}\n",
+        "competition `{}` on {}\n{}, {}, {} of {}, one every {}\n\
+         epsilon {}, temperature {}; files in {}\n",
         competition.name,
         network.contest.source.describe(),
-        Role::VALIDATORS.len(),
-        Role::MINERS.len(),
-        args.rounds,
-        competition.evaluation.n_batches,
-        competition.evaluation.blocks_per_round,
-        scoring.epsilon,
+        plural(Role::VALIDATORS.len(), "validator"),
+        plural(network.roles().len() - Role::VALIDATORS.len(), "miner"),
+        plural(args.rounds as usize, "round"),
+        match rules.n_batches {
+            1 => "1 batch".to_owned(),
+            n => format!("{n} batches"),
+        },
+        plural(rules.blocks_per_round as usize, "block"),
+        epsilon(scoring.epsilon),
         scoring.temperature,
         args.home.display(),
     )

@@ -10,7 +10,7 @@ use crate::{
     terminal::{self, PatientBar, peak_memory_bytes, print_json},
 };
 use anyhow::ensure;
-use dataset::{Document, Tokenizer, pack};
+use dataset::{Batch, Document, Tokenizer, pack};
 use device::Loaded;
 use engine::{EvaluateOptions, Inspection, LoadOptions, Progress, SequenceLoss};
 use indicatif::HumanCount;
@@ -18,6 +18,7 @@ use protocol::{Loss, loss::perplexity};
 use serde::{Deserialize, Serialize};
 use std::{
     fmt::Write as _,
+    path::Path,
     process::ExitCode,
     sync::atomic::{AtomicBool, Ordering},
     time::Instant,
@@ -30,16 +31,28 @@ const TEXT_BYTES_MAX: u64 = 64 << 20;
 /// Most threads; more than any machine has.
 const THREADS_MAX: usize = 1024;
 
-/// What `--tokens` holds; other fields are ignored.
+/// What `--tokens` holds: sequences, or what `agon sample --json` prints; other fields are ignored.
 #[derive(Deserialize)]
 struct Tokens {
+    sequences: Option<Vec<Vec<u32>>>,
+    batches: Option<Vec<Batch>>,
+}
+
+/// What a model is measured on.
+struct Text {
     sequences: Vec<Vec<u32>>,
+    /// How many of the sequences each batch has, where they are a round's.
+    batches: Option<Vec<usize>>,
 }
 
 /// What is printed.
 #[derive(Serialize)]
 struct Report {
     sequences: Vec<Sequence>,
+    /// Nats per predicted token of each batch, where the tokens are a round's: what a validator
+    /// puts into its record.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    batches: Option<Vec<Loss>>,
     /// Nats per predicted token over all sequences.
     mean_cross_entropy: Loss,
     perplexity: Loss,
@@ -69,11 +82,12 @@ pub fn run(args: &EvaluateArgs) -> anyhow::Result<ExitCode> {
     let n_threads = n_threads(args)?;
     ensure!(args.batch != Some(0), "`--batch` is 0: at least one sequence is computed at a time");
     let stop = terminal::stop_on_signal()?;
-    let sequences = sequences(args)?;
+    let Text { sequences, batches } = text(args)?;
     let model = load(args, &stop)?;
     check_tokens(&sequences, model.inspection())?;
     let (losses, seconds) = measure(&model, &sequences, (args, n_threads), &stop)?;
-    let report = Report::new(losses, seconds, &model, n_threads);
+    let batches = batches.map(|sizes| plug::per_batch(sizes, &losses));
+    let report = Report { batches, ..Report::new(losses, seconds, &model, n_threads) };
     if args.json {
         print_json(&report)?;
     } else {
@@ -92,17 +106,39 @@ fn n_threads(args: &EvaluateArgs) -> anyhow::Result<usize> {
     Ok(n_threads)
 }
 
-/// The tokens of `--tokens`, or of `--text` packed as one document.
-fn sequences(args: &EvaluateArgs) -> anyhow::Result<Vec<Vec<u32>>> {
-    if let Some(path) = &args.tokens {
-        let tokens: Tokens = input::read_json(path, TOKENS_BYTES_MAX, "evaluate")?;
-        let file = input::name(path);
-        ensure!(!tokens.sequences.is_empty(), "{file} holds no sequences");
-        for (index, sequence) in tokens.sequences.iter().enumerate() {
-            let (number, n) = (index + 1, sequence.len());
-            ensure!(n >= 2, "sequence {number} of {file} has {n} tokens: a loss needs at least 2");
+/// The tokens of a file.
+fn tokens(path: &Path) -> anyhow::Result<Text> {
+    let tokens: Tokens = input::read_json(path, TOKENS_BYTES_MAX, "evaluate")?;
+    let file = input::name(path);
+    let text = match tokens {
+        Tokens { sequences: Some(_), batches: Some(_) } => {
+            anyhow::bail!("{file} holds both `sequences` and `batches`")
         }
-        return Ok(tokens.sequences);
+        Tokens { sequences: None, batches: None } => {
+            return Err(anyhow::anyhow!("{file} holds neither `sequences` nor `batches`"))
+                .hint("`agon evaluate --help` shows what the file holds");
+        }
+        Tokens { sequences: Some(sequences), .. } => Text { sequences, batches: None },
+        Tokens { batches: Some(batches), .. } => {
+            let empty = batches.iter().position(|batch| batch.sequences.is_empty());
+            ensure!(empty.is_none(), "a batch of {file} holds no sequences");
+            let sizes = batches.iter().map(|batch| batch.sequences.len()).collect();
+            let sequences = batches.into_iter().flat_map(|batch| batch.sequences).collect();
+            Text { sequences, batches: Some(sizes) }
+        }
+    };
+    ensure!(!text.sequences.is_empty(), "{file} holds no sequences");
+    for (index, sequence) in text.sequences.iter().enumerate() {
+        let (number, n) = (index + 1, sequence.len());
+        ensure!(n >= 2, "sequence {number} of {file} has {n} tokens: a loss needs at least 2");
+    }
+    Ok(text)
+}
+
+/// The tokens of `--tokens`, or of `--text` packed as one document.
+fn text(args: &EvaluateArgs) -> anyhow::Result<Text> {
+    if let Some(path) = &args.tokens {
+        return tokens(path);
     }
     let (Some(path), Some(tokenizer), Some(length)) =
         (&args.text, &args.tokenizer, args.sequence_length)
@@ -121,7 +157,7 @@ fn sequences(args: &EvaluateArgs) -> anyhow::Result<Vec<Vec<u32>>> {
         return Err(anyhow::anyhow!("{file} is too short for one sequence of {length} tokens"))
             .hint("give more text, or a smaller --sequence-length");
     }
-    Ok(sequences)
+    Ok(Text { sequences, batches: None })
 }
 
 /// The model in a folder; one that is refused is an error with the code of its reason.
@@ -233,6 +269,7 @@ impl Report {
             streamed,
             gpu,
             sequences: losses.into_iter().map(Sequence::from).collect(),
+            batches: None,
         }
     }
 
@@ -246,6 +283,9 @@ impl Report {
             writeln!(text)?;
         }
         let n_parameters = HumanCount(self.n_parameters);
+        for (index, loss) in self.batches.iter().flatten().enumerate() {
+            writeln!(text, "batch {:<8} {:.6}", index + 1, loss.value())?;
+        }
         writeln!(text, "model          {n_parameters} parameters, {}", self.architecture)?;
         writeln!(text, "sequences      {}, {n_tokens} tokens predicted", self.sequences.len())?;
         writeln!(text, "cross-entropy  {:.6} nats per token", self.mean_cross_entropy.value())?;

@@ -1,6 +1,8 @@
 //! `agon score`: from losses to wins, win rates and weights.
 
-use crate::{args::ScoreArgs, input, terminal::print_json};
+mod record;
+
+use crate::{args::ScoreArgs, failure::HintExt as _, input, terminal::print_json};
 use protocol::{
     Block, Digest, Entry, Error, Loss, Reason, Seniority, Uid, Verdict,
     competition::{Epsilon, LossKind, Rule, ScoringRules},
@@ -61,15 +63,34 @@ struct Scored {
     refused: Option<Reason>,
 }
 
-/// Scores the models of a file and prints them in the order of the file.
-///
-/// The round has as many batches as the longest list of losses; a model with a shorter list, or
-/// with an infinite loss in it, is scored as if it were absent, and so is one that a validator
-/// would refuse: a copy of a senior model, or one that does no better than guessing. A file knows
-/// no block hashes, so among models of one block the lower uid is the senior.
+/// Which of the two kinds of file it is: a record has a format.
+#[derive(Deserialize)]
+struct Kind {
+    format: Option<serde::de::IgnoredAny>,
+}
+
+/// Scores the models of a file, or derives the verdicts of a record again.
 pub fn run(args: &ScoreArgs) -> anyhow::Result<ExitCode> {
-    let round: Round = input::read_json(&args.file, SIZE_BYTES_MAX, "score")?;
+    let bytes = input::read(&args.file, SIZE_BYTES_MAX)?;
     let file = input::name(&args.file);
+    let Kind { format } = input::parse_json(&bytes, &file, "score")?;
+    if format.is_some() {
+        return record::run(&bytes, &file, args.competition.as_deref());
+    }
+    if args.competition.is_some() {
+        return Err(anyhow::anyhow!("{file} is no record, so it brings its own rules"))
+            .hint("leave `--competition` out");
+    }
+    score(&input::parse_json(&bytes, &file, "score")?, &file)
+}
+
+/// Scores the models of a round and prints them in the order of the file.
+///
+/// The round has as many batches as each list of losses, empty ones aside; a model with an empty
+/// list, or with an infinite loss in it, is scored as if it were absent, and so is one that a
+/// validator would refuse: a copy of a senior model, or one that does no better than guessing. A
+/// file knows no block hashes, so among models of one block the lower uid is the senior.
+fn score(round: &Round, file: &str) -> anyhow::Result<ExitCode> {
     let rules = round.rules();
     rules.check().map_err(|error| anyhow::anyhow!("{file}: {}", in_terms_of_the_file(error)))?;
     let n_models = round.models.len();
@@ -80,14 +101,10 @@ pub fn run(args: &ScoreArgs) -> anyhow::Result<ExitCode> {
     if let Some(twice) = round.models.iter().find(|model| !uids.insert(model.uid)) {
         anyhow::bail!("{file}: `uid` {} stands in `models` twice", twice.uid);
     }
-    let n_batches = round.models.iter().map(|model| model.cross_entropy.len()).max();
-    if n_batches == Some(0) {
-        anyhow::bail!("{file}: no model has a loss in its `cross_entropy`");
-    }
+    let n_batches = round.n_batches(file)?;
     let refused = round.refused();
     let entry = |model: &Model| model.entry(refused.get(&model.uid));
     let entries: Vec<Entry> = round.models.iter().map(entry).collect();
-    let n_batches = n_batches.unwrap_or(0);
     let champion = protocol::champion(&rules, round.block, n_batches, &entries);
     let scored = |verdict: Verdict| Scored { verdict, refused: refused.get(&verdict.uid).cloned() };
     let models = protocol::score(&rules, round.block, n_batches, &entries);
@@ -102,6 +119,30 @@ impl Round {
         ScoringRules { rule, loss, epsilon, temperature, alpha: 0.0 }
     }
 
+    /// Batches of the round; a model that lacks some of them is a slip of whoever wrote the file.
+    fn n_batches(&self, file: &str) -> anyhow::Result<usize> {
+        let mut measured = self.models.iter().filter(|model| !model.cross_entropy.is_empty());
+        let Some(first) = measured.next() else {
+            anyhow::ensure!(
+                self.models.is_empty(),
+                "{file}: no model has a loss in its `cross_entropy`"
+            );
+            return Ok(0);
+        };
+        let n_batches = first.cross_entropy.len();
+        let Some(other) = measured.find(|model| model.cross_entropy.len() != n_batches) else {
+            return Ok(n_batches);
+        };
+        let n_other = other.cross_entropy.len();
+        Err(anyhow::anyhow!(
+            "{file}: uid {} has {n_batches} losses in `cross_entropy`, uid {} has {n_other}: \
+             a round has one of each model for every batch",
+            first.uid,
+            other.uid
+        ))
+        .hint("write `null` for a loss that is missing, or `[]` for a model that is absent")
+    }
+
     /// Whom a validator would refuse, and why.
     fn refused(&self) -> BTreeMap<Uid, Reason> {
         let claim = |model: &Model| {
@@ -110,9 +151,11 @@ impl Round {
         let claims: Vec<Claim> = self.models.iter().filter_map(claim).collect();
         let mut refused = duplicates(&claims);
         for model in &self.models {
-            let reason = self
-                .unigram
-                .and_then(|guessing| no_better_than_guessing(mean(&model.cross_entropy), guessing));
+            // A model without a finite loss everywhere is absent, whatever its mean.
+            let mean = Some(mean(&model.cross_entropy)).filter(|mean| mean.is_finite());
+            let reason = mean
+                .zip(self.unigram)
+                .and_then(|(mean, unigram)| no_better_than_guessing(mean, unigram));
             if let Some(reason) = reason {
                 refused.entry(model.uid).or_insert(reason);
             }

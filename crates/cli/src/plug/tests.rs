@@ -76,7 +76,10 @@ fn batches(seed: u32, place: usize) -> Vec<Batch> {
 fn finding(model: &Model, batches: &[Batch], options: &EvaluateOptions<'_>) -> Finding {
     let sequences: Vec<Vec<u32>> = batches.iter().flat_map(|b| b.sequences.clone()).collect();
     match model.evaluate(&sequences, options).unwrap() {
-        Ok(losses) => Finding::Evaluated(per_batch(batches, &losses)),
+        Ok(losses) => {
+            let sizes = batches.iter().map(|batch| batch.sequences.len());
+            Finding::Evaluated(per_batch(sizes, &losses))
+        }
         Err(reason) => Finding::from(&Outcome::Disqualified(reason)),
     }
 }

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod data;
+mod doors;
 mod health;
 mod larger_than_memory;
 pub(crate) mod workshop;
@@ -69,6 +70,12 @@ fn score_agrees_with_an_independent_implementation() {
     for case in cases.as_array().unwrap() {
         let mut round = case.as_object().unwrap().clone();
         let (name, expected) = (round.remove("name").unwrap(), round.remove("expect").unwrap());
+        // Lists of other lengths are for implementations; a file says `null` for what is missing.
+        let models = round["models"].as_array_mut().unwrap();
+        let lists = models.iter_mut().map(|model| model["cross_entropy"].as_array_mut().unwrap());
+        let lists: Vec<&mut Vec<Value>> = lists.filter(|losses| !losses.is_empty()).collect();
+        let n_batches = lists.iter().map(|losses| losses.len()).max().unwrap();
+        lists.into_iter().for_each(|losses| losses.resize(n_batches, Value::Null));
         let scores = agon(&["score", &workshop.json("round.json", &round.into())]).json();
         let (found, expected) = (&scores["models"], &expected["models"]);
         assert_eq!(found.as_array().unwrap().len(), expected.as_array().unwrap().len());
@@ -88,7 +95,7 @@ fn score_treats_a_model_that_lacks_a_loss_as_absent() {
     let workshop = Workshop::new();
     let score = |name: &str, round: &Value| agon(&["score", &workshop.json(name, round)]).json();
     let alone = score("two.json", &two_models("perplexity"));
-    for (number, lacking) in [json!([0.1, null]), json!([0.1]), json!([])].iter().enumerate() {
+    for (number, lacking) in [json!([0.1, null]), json!([])].iter().enumerate() {
         let mut round = two_models("perplexity");
         let third = json!({"uid": 1, "block": 1, "cross_entropy": lacking});
         round["models"].as_array_mut().unwrap().push(third);
@@ -97,6 +104,16 @@ fn score_treats_a_model_that_lacks_a_loss_as_absent() {
         assert_eq!(scores, alone);
         assert_eq!((&absent["wins"], &absent["weight"]), (&json!(0), &json!(0.0)));
     }
+}
+
+#[test]
+fn score_refuses_lists_of_losses_that_are_not_of_one_length() {
+    let workshop = Workshop::new();
+    let mut round = two_models("perplexity");
+    round["models"][1]["cross_entropy"] = json!([2.0]);
+    let Ran { code, err, .. } = agon(&["score", &workshop.json("round.json", &round)]);
+    assert_eq!(code, 2);
+    assert!(err.contains("uid 7 has 2 losses") && err.contains("uid 3 has 1"), "{err}");
 }
 
 #[test]
@@ -113,7 +130,7 @@ fn score_says_why_each_model_counts_or_does_not() {
             {"uid": 3, "block": 30, "cross_entropy": [2.98, 2.98], "root": root(3)},
             {"uid": 4, "block": 40, "cross_entropy": [2.98, 2.98], "root": root(3)},
             {"uid": 5, "block": 5, "cross_entropy": [5.6, 5.5]},
-            {"uid": 6, "block": 50, "cross_entropy": [2.9]},
+            {"uid": 6, "block": 50, "cross_entropy": [2.9, null]},
         ],
     });
     let scores = agon(&["score", &workshop.json("round.json", &round)]).json();

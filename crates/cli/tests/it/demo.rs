@@ -105,12 +105,86 @@ fn a_demo_crowns_refuses_pays_and_runs_the_same_way_again() {
         .unwrap();
     assert!(check.status.success(), "{}", String::from_utf8_lossy(&check.stderr));
 
+    records_of_the_run_are_scored(&home);
+    own_rules_and_an_own_model(&home, champion);
+
     let second = report(&demo(&home, &["--seed", "1"]));
+    assert!(folder.path().join("home-1/competition.toml").exists(), "the first run is kept");
     let fates = |report: &Value| -> Vec<(Value, Value)> {
         let rounds = report["rounds"].as_array().unwrap().iter();
         rounds.map(|round| (round["champion_uid"].clone(), round["record"].clone())).collect()
     };
     assert_eq!(fates(&first), fates(&second), "one seed, two stories");
+}
+
+fn agon(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_agon")).args(args).output().unwrap()
+}
+
+/// `agon score` derives what a record says, and finds out whoever changed it.
+fn records_of_the_run_are_scored(home: &Path) {
+    let path = |name: &str| home.join(name).to_str().unwrap().to_owned();
+    let (record, rules) = (path("validator-1/records/tiny-000003.json"), path("competition.toml"));
+    let score = |file: &str| agon(&["score", file, "--competition", &rules]);
+    let output = score(&record);
+    let scores: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let text = std::fs::read_to_string(&record).unwrap();
+    let recorded: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(scores["champion"], recorded["champion"]);
+    let models = recorded["models"].as_array().unwrap();
+    for (found, model) in scores["models"].as_array().unwrap().iter().zip(models) {
+        assert_eq!(found["weight"], model["verdict"]["weight"]);
+    }
+    let other = agon(&["score", &record]);
+    let err = String::from_utf8_lossy(&other.stderr);
+    assert!(other.status.code() == Some(2) && err.contains("--competition"), "{err}");
+
+    let champion = recorded["champion"].as_u64().unwrap();
+    let changed = text.replace(&format!("\"champion\":{champion}"), "\"champion\":0");
+    assert_ne!(changed, text);
+    let file = path("changed.json");
+    std::fs::write(&file, changed).unwrap();
+    let output = score(&file);
+    let err = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(1) && err.contains("the record crowns"), "{err}");
+}
+
+/// A short demo by changed rules, with the champion of another as one more miner.
+fn own_rules_and_an_own_model(home: &Path, champion: &str) {
+    let rules = std::fs::read_to_string(home.join("competition.toml")).unwrap();
+    let changed = rules
+        .replace("blocks_per_round = 10", "blocks_per_round = 15")
+        .replace("name = \"tiny\"", "name = \"own\"");
+    let own = home.join("own.toml");
+    std::fs::write(&own, changed).unwrap();
+    let model = home.join(champion).join("published");
+    let output = Command::new(env!("CARGO_BIN_EXE_agon"))
+        .args(["demo", "--json", "--rounds", "1", "--home"])
+        .arg(home.join("own"))
+        .arg("--competition")
+        .arg(&own)
+        .arg("--miner")
+        .arg(&model)
+        .output()
+        .unwrap();
+    let report = report(&output);
+    assert_eq!(report["rounds"][0]["block"], 45, "rounds follow the rules");
+    let [yours] = rows(&report, "yours")[..] else { panic!("{report}") };
+    assert_eq!(yours["outcome"], "evaluated");
+    assert_eq!(report["rounds"][0]["champion"], "yours", "nobody has trained longer");
+    assert!(home.join("own/validator-1/records/own-000001.json").exists());
+
+    // A model for other rules is refused before anything runs.
+    let narrow = home.join("narrow.toml");
+    let rules = rules.replace("sequence_length = 128", "sequence_length = 256");
+    std::fs::write(&narrow, rules).unwrap();
+    let text = |path: &Path| path.to_str().unwrap().to_owned();
+    let args = [text(&narrow), text(&model), text(&home.join("narrow"))];
+    let output =
+        agon(&["demo", "--competition", &args[0], "--miner", &args[1], "--home", &args[2]]);
+    let err = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{err}");
+    assert!(err.contains("vocabulary-mismatch") && err.contains("agon check"), "{err}");
 }
 
 #[test]

@@ -20,6 +20,7 @@ const BEGINNING_LETTERS: usize = 60;
 struct Drawn {
     source: String,
     dataset: Digest,
+    split: Split,
     documents: Vec<Row>,
     /// Bytes and requests that the draw took; absent where the source holds all its text.
     read: Option<Read>,
@@ -78,11 +79,16 @@ pub fn run(args: &DataSampleArgs) -> anyhow::Result<()> {
         n_requests: reads.counter.n_reads(),
         of_bytes: reads.size_bytes,
     });
-    let drawn = Drawn { source: source.describe(), dataset: source.digest(), documents, read };
+    let (source, dataset) = (source.describe(), source.digest());
+    let drawn = Drawn { source, dataset, split: Split::Evaluation, documents, read };
     if args.json {
         return print_json(&drawn);
     }
     let mut text = String::new();
+    writeln!(
+        text,
+        "documents that rounds evaluate on; `agon data export` writes those to train on"
+    )?;
     writeln!(text, "source   {}\ndataset  {}\n", drawn.source, drawn.dataset)?;
     let width = drawn.documents.iter().map(|row| row.id.len()).max().unwrap_or(0);
     text.extend(drawn.documents.iter().map(|row| row.for_people(width)));

@@ -43,7 +43,7 @@ impl Copycat {
         self.n_copies += 1;
         let copy = self.home.join(format!("copy-{}", self.n_copies));
         let seed = self.seed.derive(&format!("noise {}", self.n_copies));
-        add_noise(&dir, &copy, seed).context("cannot copy the champion")?;
+        copy_with_noise(&dir, &copy, seed).context("cannot copy the champion")?;
         match publisher.publish(&copy)? {
             Ok(published) => watch(Event::Published(published)),
             Err(reason) => watch(Event::Withheld(reason)),
@@ -53,16 +53,33 @@ impl Copycat {
     }
 }
 
-/// Copies a model of F32 parameters, each multiplied by a random number from 0.999 to 1.001.
-fn add_noise(from: &Path, to: &Path, seed: Seed) -> anyhow::Result<()> {
+/// Copies a model with each F32 parameter of its one file multiplied by a random number from 0.999
+/// to 1.001; a model in another form is copied as it is.
+fn copy_with_noise(from: &Path, to: &Path, seed: Seed) -> anyhow::Result<()> {
     const FILE: &str = "model.safetensors";
-    let mut bytes = fs::read(from.join(FILE))?;
-    let (n_header, metadata) = SafeTensors::read_metadata(&bytes)?;
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let path = entry?.path();
+        if let Some(name) = path.file_name() {
+            fs::copy(&path, to.join(name))?;
+        }
+    }
+    if from.join(FILE).exists() {
+        let mut bytes = fs::read(from.join(FILE))?;
+        add_noise(&mut bytes, seed)?;
+        fs::write(to.join(FILE), bytes)?;
+    }
+    Ok(())
+}
+
+/// Changes the F32 parameters of a safetensors file; others stay.
+fn add_noise(bytes: &mut [u8], seed: Seed) -> anyhow::Result<()> {
+    let (n_header, metadata) = SafeTensors::read_metadata(bytes)?;
     let n_data: usize = metadata.tensors().values().map(|t| t.data_offsets.1).max().unwrap_or(0);
-    anyhow::ensure!(
-        metadata.tensors().values().all(|tensor| tensor.dtype == safetensors::Dtype::F32),
-        "only F32 parameters can be copied with noise"
-    );
+    let mut tensors = metadata.tensors().into_values();
+    if !tensors.all(|tensor| tensor.dtype == safetensors::Dtype::F32) {
+        return Ok(());
+    }
     let mut random = seed.stream();
     let start = 8 + n_header;
     for parameter in bytes[start..start + n_data].as_chunks_mut::<4>().0 {
@@ -71,9 +88,6 @@ fn add_noise(from: &Path, to: &Path, seed: Seed) -> anyhow::Result<()> {
         let noisy = (f64::from(f32::from_le_bytes(*parameter)) * factor) as f32;
         *parameter = noisy.to_le_bytes();
     }
-    fs::create_dir_all(to)?;
-    fs::copy(from.join("config.json"), to.join("config.json"))?;
-    fs::write(to.join(FILE), bytes)?;
     Ok(())
 }
 
@@ -161,14 +175,20 @@ pub struct Broken {
     publisher: Publisher,
     home: PathBuf,
     seed: Seed,
-    tricks: std::slice::Iter<'static, Trick>,
+    tricks: std::vec::IntoIter<Trick>,
     next_block: u64,
 }
+
+/// Largest limit on the size of a model that is worth a file which exceeds it.
+const OVERWEIGHT_MAX: u64 = 64 << 20;
 
 impl Broken {
     /// A miner that publishes without checking and keeps its files under `home`.
     pub fn new(publisher: Publisher, home: PathBuf, seed: Seed) -> Self {
-        Self { publisher, home, seed, tricks: Trick::ALL.iter(), next_block: 0 }
+        let limit = publisher.competition.model.size_bytes_max;
+        let is_cheap = |trick: &Trick| *trick != Trick::Overweight || limit <= OVERWEIGHT_MAX;
+        let tricks = Trick::ALL.into_iter().filter(is_cheap).collect::<Vec<_>>().into_iter();
+        Self { publisher, home, seed, tricks, next_block: 0 }
     }
 
     /// Publishes the next broken model when its time has come.
@@ -176,7 +196,7 @@ impl Broken {
         if head.block.0 < self.next_block {
             return Ok(());
         }
-        let Some(trick) = self.tricks.next().copied() else { return Ok(()) };
+        let Some(trick) = self.tricks.next() else { return Ok(()) };
         let competition = &self.publisher.competition;
         let every = competition.evaluation.blocks_per_round;
         let next_round = head.block.0 + every - head.block.0 % every;

@@ -2,6 +2,7 @@
 
 use chain::Keypair;
 use protocol::Seed;
+use std::path::Path;
 
 /// One participant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -16,14 +17,16 @@ pub enum Role {
     Copycat,
     /// Publishes models that break the rules, each another one.
     Broken,
+    /// Publishes the model that the user brought.
+    Own,
 }
 
 impl Role {
     /// The validators, largest stake first.
     pub const VALIDATORS: [Self; 3] = [Self::Validator(1), Self::Validator(2), Self::Validator(3)];
 
-    /// The miners.
-    pub const MINERS: [Self; 5] =
+    /// The miners that every demo has.
+    const MINERS: [Self; 5] =
         [Self::Honest(1), Self::Honest(2), Self::Rebaser, Self::Copycat, Self::Broken];
 
     /// Name in tables, JSON, folders and repos.
@@ -37,12 +40,20 @@ impl Role {
             Self::Rebaser => "rebaser",
             Self::Copycat => "copycat",
             Self::Broken => "broken",
+            Self::Own => "yours",
         }
     }
 
-    /// Everybody, validators first; the order of registration.
-    pub fn all() -> Vec<Self> {
-        [&Self::VALIDATORS[..], &Self::MINERS[..]].concat()
+    /// Everybody in a demo with or without a model of the user's, validators first; the order of
+    /// registration.
+    pub fn cast(own_model: Option<&Path>) -> Vec<Self> {
+        let own = own_model.map(|_| Self::Own);
+        Self::VALIDATORS.into_iter().chain(Self::MINERS).chain(own).collect()
+    }
+
+    /// Whether it publishes models.
+    pub fn is_miner(self) -> bool {
+        !matches!(self, Self::Validator(_))
     }
 
     /// Stake in TAO; the three validators hold 50, 30 and 20 percent.

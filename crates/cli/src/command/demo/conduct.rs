@@ -6,7 +6,7 @@
 
 use super::{
     cast::Role,
-    network::{Actor, FIRST_SEED, N_SET_UP_BLOCKS, Network, Service},
+    network::{Actor, Network, Service},
     view::View,
 };
 use crate::failure::Interrupted;
@@ -18,33 +18,13 @@ use std::sync::{
 };
 use validator::RoundSummary;
 
-/// Blocks after the seed of the last round until its weights have been paid for.
-const N_LAST_BLOCKS: u64 = 9;
-
 /// Rounds as one validator saw them.
 pub type Rounds = Vec<(Role, RoundSummary)>;
 
-/// Block that seeds the last of `rounds` rounds.
-pub fn last_seed(blocks_per_round: u64, rounds: u64) -> u64 {
-    FIRST_SEED + blocks_per_round * (rounds - 1)
-}
-
-/// Blocks that a run of `rounds` rounds makes after it was set up.
-pub fn n_blocks(blocks_per_round: u64, rounds: u64) -> u64 {
-    last_seed(blocks_per_round, rounds) + N_LAST_BLOCKS - N_SET_UP_BLOCKS
-}
-
-/// Runs `network` for `rounds` rounds and gives every validator's rounds in order of block.
-pub fn conduct(
-    network: &mut Network,
-    rounds: u64,
-    view: &View,
-    stop: &AtomicBool,
-) -> anyhow::Result<Rounds> {
-    let per_round = network.contest.competition.evaluation.blocks_per_round;
-    let last_seed = last_seed(per_round, rounds);
+/// Runs `network` to its last round and gives every validator's rounds in order of block.
+pub fn conduct(network: &mut Network, view: &View, stop: &AtomicBool) -> anyhow::Result<Rounds> {
+    let (last_seed, n_blocks) = (network.calendar.last_seed(), network.calendar.n_blocks());
     let results = Mutex::new(Rounds::new());
-    let n_blocks = n_blocks(per_round, rounds);
     for done in 1..=n_blocks {
         if stop.load(Ordering::Relaxed) {
             return Err(Interrupted.into());
@@ -112,6 +92,7 @@ fn one(
         Service::Miner(miner) => miner.on_block(head, &watch),
         Service::Copycat(copycat) => copycat.on_block(&watch),
         Service::Broken(broken) => broken.on_block(head, &watch),
+        Service::Own(own) => own.on_block(&watch),
     }
 }
 

@@ -2,8 +2,10 @@
 
 use super::{
     attackers::{Broken, Copycat},
+    calendar::{Calendar, N_SET_UP_BLOCKS},
     cast::Role,
-    recipes,
+    own::Own,
+    recipes, rules,
 };
 use crate::{
     args::DemoArgs,
@@ -16,23 +18,15 @@ use chain::{
     Call, CallStatus, Chain, ClientConfig, DevNode, SubstrateChain, dev,
     ledger::{Genesis, Hyperparameters, RAO_PER_TAO, SubnetGenesis},
 };
-use dataset::{
-    Source, Tokenizer,
-    pack::TrainingStream,
-    source::{FilesSource, GeneratedSource},
-};
+use dataset::pack::TrainingStream;
 use hub::{
     ClientOptions, DevHub, HubClient,
     dev::{Limits, Role::Write, User},
 };
 use miner::{Check, Miner, Publisher};
-use protocol::{
-    Block, BlockHash, Competition, NetUid, Seed, Uid,
-    competition::{DatasetRules, TokenizerRules},
-};
+use protocol::{Competition, NetUid, Seed, Uid};
 use std::{
     collections::BTreeMap,
-    fs,
     path::{Path, PathBuf},
     sync::{Arc, atomic::AtomicBool},
 };
@@ -41,12 +35,6 @@ use validator::{Contest, Ports, Validator};
 
 /// The only subnet of a demo.
 pub const NETUID: NetUid = NetUid(1);
-
-/// Blocks in which everybody registers and stakes; the network runs from the next one.
-pub const N_SET_UP_BLOCKS: u64 = 10;
-
-/// Block that seeds the first round: by then models have learnt to say more than one word.
-pub const FIRST_SEED: u64 = 40;
 
 /// Sequences that each miner holds back from training to measure itself on.
 const N_HELD_OUT: usize = 48;
@@ -59,7 +47,9 @@ pub struct Network {
     _hub: ModelsHub,
     /// The contest with its text.
     pub contest: Contest,
-    /// Everybody, in the order of [`Role::all`].
+    /// When its rounds are.
+    pub calendar: Calendar,
+    /// Everybody, in the order of [`Role::cast`].
     pub actors: Vec<Actor>,
     /// Slot of each role.
     pub uids: BTreeMap<Role, Uid>,
@@ -85,92 +75,75 @@ pub enum Service {
     Copycat(Box<Copycat>),
     /// Breaks rules.
     Broken(Box<Broken>),
+    /// Publishes the user's model.
+    Own(Box<Own>),
 }
 
 impl Network {
     /// Builds the network of `args` in its home folder, which must be there and empty.
     pub fn set_up(args: &DemoArgs, stop: &Arc<AtomicBool>) -> anyhow::Result<Self> {
         let seed = Seed::of_number(args.seed);
-        let contest = contest(args)?;
-        let node = node(args, &contest.competition)?;
-        let uids = register(&node, seed)?;
-        let hub = ModelsHub::start(args)?;
-        let build = Build { seed, contest: &contest, node: &node, hub: &hub, stop, args };
-        let actors = Role::all()
+        let (contest, calendar) = rules::contest(args)?;
+        if let Some(model) = &args.miner {
+            admit(model, &contest.competition, args)?;
+        }
+        let roles = Role::cast(args.miner.as_deref());
+        let node = node(args, &contest.competition, &roles)?;
+        let uids = register(&node, &roles, seed)?;
+        let hub = ModelsHub::start(args, &roles)?;
+        let build = Build { seed, contest: &contest, calendar, node: &node, hub: &hub, stop, args };
+        let actors = roles
             .into_iter()
             .map(|role| Ok(Actor { role, service: build.service(role)? }))
             .collect::<anyhow::Result<_>>()?;
-        Ok(Self { node, _hub: hub, contest, actors, uids, home: args.home.clone() })
+        Ok(Self { node, _hub: hub, contest, calendar, actors, uids, home: args.home.clone() })
+    }
+
+    /// Everybody, in the order of registration.
+    pub fn roles(&self) -> Vec<Role> {
+        self.actors.iter().map(|actor| actor.role).collect()
     }
 }
 
-/// The competition `tiny` on the chosen text, its tokenizer trained and pinned, its file written.
-fn contest(args: &DemoArgs) -> anyhow::Result<Contest> {
-    let mut competition = Competition::builtin("tiny")?;
-    competition.from_block = FIRST_SEED;
-    let source: Arc<dyn Source> = match &args.corpus {
-        Some(path) => {
-            let source = FilesSource::open(path).hint(
-                "the corpus is UTF-8 text: a file, or a folder of .txt, .md and .jsonl files",
-            )?;
-            // Whole, so that the rules hold wherever they are read.
-            let path = path.canonicalize().unwrap_or_else(|_| path.clone());
-            competition.dataset = DatasetRules::Files {
-                path: path.display().to_string(),
-                sha256: Some(source.digest()),
-            };
-            Arc::new(source)
-        }
-        None => {
-            competition.dataset = DatasetRules::Generated { world: args.seed };
-            Arc::new(GeneratedSource::new(args.seed))
-        }
-    };
-    let vocabulary = competition.text.vocabulary();
-    let tokenizer = Tokenizer::train(&*source, vocabulary).context("cannot train the tokenizer")?;
-    tokenizer.save(&args.home.join("tokenizer.json"))?;
-    competition.text.tokenizer =
-        TokenizerRules::Trained { vocabulary, sha256: Some(tokenizer.digest()) };
-    let path = args.home.join("competition.toml");
-    fs::write(&path, toml::to_string(&competition)?)
-        .with_context(|| format!("cannot write `{}`", path.display()))?;
-    let contest = Contest { competition, source, tokenizer: Arc::new(tokenizer) };
-    // Better now than at the first round: the same documents are there whatever the seed.
-    contest
-        .draw(Block(0), BlockHash([0; 32]))
-        .hint("a competition needs more text; a megabyte is plenty")?;
-    Ok(contest)
+/// Refuses a model of the user's that no validator would measure, before anything is started.
+fn admit(model: &Path, competition: &Competition, args: &DemoArgs) -> anyhow::Result<()> {
+    let Err(reason) = plug::check(model, competition)? else { return Ok(()) };
+    let (model, home) = (model.display(), args.home.display());
+    Err(anyhow::anyhow!("the model in `{model}` would not be measured: {reason}")).hint(format!(
+        "`agon check --model {model} --competition {home}/competition.toml` says more; the \
+         tokenizer to train with lies beside that file"
+    ))
 }
 
 /// A chain on a fast clock whose tempo ends eight blocks after each round begins.
-fn genesis(args: &DemoArgs, competition: &Competition) -> Genesis {
+fn genesis(args: &DemoArgs, competition: &Competition, roles: &[Role]) -> Genesis {
     let seed = Seed::of_number(args.seed);
     let owner = Role::Validator(1).coldkey(seed).public();
-    let fund = |role: Role| (role.coldkey(seed).public(), (role.stake_tao() + 100) * RAO_PER_TAO);
+    let fund = |role: &Role| (role.coldkey(seed).public(), (role.stake_tao() + 100) * RAO_PER_TAO);
     let hyperparameters = Hyperparameters {
         tempo: (competition.evaluation.blocks_per_round - 1) as u16,
         max_validators: Role::VALIDATORS.len() as u16,
         // A slot for everybody within a few blocks, not one a day.
         max_registrations_per_block: 1,
-        target_registrations: Role::MINERS.len() as u16 + 3,
+        target_registrations: roles.len() as u16,
         weights_rate_limit: 2,
         commitment_rate_limit: 2,
         ..Hyperparameters::default()
     };
     Genesis {
         seed: args.seed,
-        accounts: Role::all().into_iter().map(fund).collect(),
+        accounts: roles.iter().map(fund).collect(),
         subnets: vec![SubnetGenesis { owner, hyperparameters }],
         ..Genesis::default()
     }
 }
 
 /// A node on a port of its own that makes a block when it is told to.
-fn node(args: &DemoArgs, competition: &Competition) -> anyhow::Result<DevNode> {
+fn node(args: &DemoArgs, competition: &Competition, roles: &[Role]) -> anyhow::Result<DevNode> {
     let config = dev::Config {
         listen: ([127, 0, 0, 1], 0).into(),
         database: Some(args.home.join("chain.db")),
-        genesis: genesis(args, competition),
+        genesis: genesis(args, competition, roles),
         block_time: None,
     };
     DevNode::start(&config).context("cannot start the chain")
@@ -183,13 +156,13 @@ struct ModelsHub {
 }
 
 impl ModelsHub {
-    fn start(args: &DemoArgs) -> anyhow::Result<Self> {
+    fn start(args: &DemoArgs, roles: &[Role]) -> anyhow::Result<Self> {
         let user = |role: Role| {
             let (name, token) = (role.name().to_owned(), hub::dev::new_token()?);
             Ok((role, User { name, token, role: Write, organisations: Vec::new() }))
         };
-        let users: BTreeMap<Role, User> =
-            Role::MINERS.into_iter().map(user).collect::<anyhow::Result<_>>()?;
+        let miners = roles.iter().copied().filter(|role| role.is_miner());
+        let users: BTreeMap<Role, User> = miners.map(user).collect::<anyhow::Result<_>>()?;
         let config = hub::dev::Config {
             listen: ([127, 0, 0, 1], 0).into(),
             folder: args.home.join("hub"),
@@ -215,9 +188,9 @@ fn connect(node: &DevNode) -> anyhow::Result<SubstrateChain> {
 }
 
 /// Registers everybody by real calls, one a block, and stakes for the validators.
-fn register(node: &DevNode, seed: Seed) -> anyhow::Result<BTreeMap<Role, Uid>> {
+fn register(node: &DevNode, roles: &[Role], seed: Seed) -> anyhow::Result<BTreeMap<Role, Uid>> {
     let chain = connect(node)?;
-    for role in Role::all() {
+    for role in roles.iter().copied() {
         let (hotkey, coldkey) = (role.hotkey(seed).public(), role.coldkey(seed));
         let mut calls =
             vec![chain.submit(Call::BurnedRegister { netuid: NETUID, hotkey }, &coldkey)?];
@@ -238,13 +211,13 @@ fn register(node: &DevNode, seed: Seed) -> anyhow::Result<BTreeMap<Role, Uid>> {
         node.produce_block()?;
     }
     let metagraph = chain.metagraph(NETUID)?;
-    Role::all()
-        .into_iter()
+    roles
+        .iter()
         .map(|role| {
             let hotkey = role.hotkey(seed).public();
             let neuron = metagraph.neurons.iter().find(|neuron| neuron.hotkey == hotkey);
             let neuron = neuron.with_context(|| format!("{} is not registered", role.name()))?;
-            Ok((role, neuron.uid))
+            Ok((*role, neuron.uid))
         })
         .collect()
 }
@@ -253,6 +226,7 @@ fn register(node: &DevNode, seed: Seed) -> anyhow::Result<BTreeMap<Role, Uid>> {
 struct Build<'a> {
     seed: Seed,
     contest: &'a Contest,
+    calendar: Calendar,
     node: &'a DevNode,
     hub: &'a ModelsHub,
     stop: &'a Arc<AtomicBool>,
@@ -271,6 +245,10 @@ impl Build<'_> {
             }
             Role::Broken => {
                 Service::Broken(Box::new(Broken::new(self.publisher(role, false)?, home, seed)))
+            }
+            Role::Own => {
+                let model = self.args.miner.clone().context("there is no model of the user's")?;
+                Service::Own(Box::new(Own::new(self.publisher(role, true)?, model)))
             }
         })
     }
@@ -299,7 +277,7 @@ impl Build<'_> {
             TrainingStream::new(source, tokenizer, seed.derive(purpose), length)
         };
         let held_out = stream("held out")?.next_batch(N_HELD_OUT)?;
-        let (config, recipe, plan) = recipes::of(role, competition, self.args.rounds);
+        let (config, recipe, plan) = recipes::of(role, competition, &self.calendar)?;
         let trainer = Trainer::new(config, recipe.clone(), seed)?;
         let train = TrainerTrain::new(
             trainer,
@@ -322,8 +300,8 @@ impl Build<'_> {
             hub: Arc::new(self.hub.client(role)?),
             keypair: role.hotkey(self.seed),
             netuid: NETUID,
+            repo: format!("{}/{}", role.name(), competition.name).parse()?,
             competition,
-            repo: format!("{}/tiny", role.name()).parse()?,
             check: checks.then_some(check),
         })
     }

@@ -1,6 +1,10 @@
 //! The end of a demo for people: curve, leaderboard, earnings, files, what to try next.
 
-use super::report::{Report, Round};
+use super::{
+    cast::Role,
+    report::{Report, Round},
+};
+use crate::rules_text::plural;
 use protocol::Merit;
 use std::fmt::Write as _;
 
@@ -68,7 +72,8 @@ fn chart(report: &Report) -> String {
     if let Some(optimum) = report.entropy_perplexity {
         let _ = write!(text, "   · optimum {optimum:.2}, the entropy of the text");
     }
-    let _ = writeln!(text, "\n  the crown changed hands {} times", report.n_crown_changes);
+    let _ =
+        writeln!(text, "\n  the crown changed hands {}", plural(report.n_crown_changes, "time"));
     text
 }
 
@@ -145,7 +150,9 @@ fn files(report: &Report) -> String {
         .peak_memory_bytes
         .map(|bytes| format!(" and {} MiB of memory", bytes >> 20))
         .unwrap_or_default();
-    let champion = report.rounds.last().and_then(|round| round.champion).unwrap_or("honest-1");
+    let champion = report.rounds.last().and_then(|round| round.champion);
+    // The user's own model lies where it was.
+    let champion = champion.filter(|name| *name != Role::Own.name()).unwrap_or("honest-1");
     let record = report.rounds.last().map(|round| round.record.as_str()).unwrap_or("none");
     format!(
         "The run took {:.0} s{memory}. Everything lies in {home}/
@@ -158,6 +165,8 @@ Try next
   agon check --model {home}/{champion}/published --competition {home}/competition.toml
   agon demo --seed 2                  other keys, other text, another story
   agon demo --corpus my-texts/        compete on your own text
+  agon demo --miner my-model/         with a model of your own as one more miner
+  agon demo --competition my.toml     by rules of your own
 ",
         report.wall_seconds
     )

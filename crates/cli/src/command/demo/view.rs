@@ -82,6 +82,11 @@ impl View {
                 "block {block:>4}  {name} trains on from the model of {}",
                 self.name(champion.uid)
             )),
+            MinerEvent::PassedOver(champion) => self.say(&format!(
+                "block {block:>4}  {name} cannot train on from the model of {}: it is no Llama \
+                 that the trainer reads",
+                self.name(champion.uid)
+            )),
             MinerEvent::Published(published) => {
                 let n = self.n_published[actor].fetch_add(1, Ordering::Relaxed) + 1;
                 let expected = published

@@ -1,0 +1,94 @@
+//! Which competition a demo runs: that of the program, or the user's own.
+
+use super::calendar::Calendar;
+use crate::{args::DemoArgs, competition_file, failure::HintExt as _};
+use anyhow::Context as _;
+use dataset::{
+    Source, Tokenizer,
+    source::{FilesSource, GeneratedSource},
+};
+use protocol::{
+    Block, BlockHash, Competition,
+    competition::{DatasetRules, TokenizerRules},
+};
+use std::{fs, path::Path, sync::Arc};
+use validator::Contest;
+
+/// Architecture that the miners of a demo train.
+const ARCHITECTURE: &str = "llama";
+
+/// The competition with its text and tokenizer, all pinned, and its file in the home folder; and
+/// when its rounds are.
+pub fn contest(args: &DemoArgs) -> anyhow::Result<(Contest, Calendar)> {
+    let mut contest = match &args.competition {
+        Some(name) => own(name)?,
+        None => tiny(args)?,
+    };
+    let calendar = Calendar::new(&contest.competition, args.rounds).hint(
+        "change the competition file; `agon competition show tiny --toml` has small numbers",
+    )?;
+    contest.competition.from_block = calendar.first_seed;
+    pin(&mut contest);
+    contest.tokenizer.save(&args.home.join("tokenizer.json"))?;
+    let path = args.home.join("competition.toml");
+    fs::write(&path, toml::to_string(&contest.competition)?)
+        .with_context(|| format!("cannot write `{}`", path.display()))?;
+    // Better now than at the first round: the same documents are there whatever the seed.
+    contest
+        .draw(Block(0), BlockHash([0; 32]))
+        .hint("a competition needs more text; a megabyte is plenty")?;
+    Ok((contest, calendar))
+}
+
+/// The competition called `name`, if the miners of a demo can enter it.
+fn own(name: &str) -> anyhow::Result<Contest> {
+    let rules = competition_file::rules(name)?;
+    let admitted = &rules.model.architectures;
+    if !admitted.iter().any(|admitted| admitted == ARCHITECTURE) {
+        return Err(anyhow::anyhow!(
+            "competition `{}` does not admit `{ARCHITECTURE}`, which the miners of a demo train",
+            rules.name
+        ))
+        .hint("add it to `architectures` under [model]");
+    }
+    competition_file::contest(name)
+}
+
+/// The competition `tiny` on generated text or the user's.
+fn tiny(args: &DemoArgs) -> anyhow::Result<Contest> {
+    let mut competition = Competition::builtin("tiny")?;
+    let source: Arc<dyn Source> = match &args.corpus {
+        Some(path) => {
+            let source = FilesSource::open(path).hint(
+                "the corpus is UTF-8 text: a file, or a folder of .txt, .md and .jsonl files",
+            )?;
+            competition.dataset =
+                DatasetRules::Files { path: path.display().to_string(), sha256: None };
+            Arc::new(source)
+        }
+        None => {
+            competition.dataset = DatasetRules::Generated { world: args.seed };
+            Arc::new(GeneratedSource::new(args.seed))
+        }
+    };
+    let vocabulary = competition.text.vocabulary();
+    let tokenizer = Tokenizer::train(&*source, vocabulary).context("cannot train the tokenizer")?;
+    Ok(Contest { competition, source, tokenizer: Arc::new(tokenizer) })
+}
+
+/// Pins text and tokenizer, so that the rules hold wherever they are read.
+fn pin(contest: &mut Contest) {
+    let Contest { competition, source, tokenizer } = contest;
+    if let DatasetRules::Files { path, sha256 } = &mut competition.dataset {
+        *sha256 = Some(source.digest());
+        if let Ok(whole) = Path::new(path).canonicalize() {
+            *path = whole.display().to_string();
+        }
+    }
+    match &mut competition.text.tokenizer {
+        TokenizerRules::Trained { sha256, .. } => *sha256 = Some(tokenizer.digest()),
+        // Beside the competition file of this run.
+        TokenizerRules::File { path, .. } => *path = "tokenizer.json".to_owned(),
+        TokenizerRules::Hub { .. } => {}
+    }
+}

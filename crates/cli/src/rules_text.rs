@@ -1,0 +1,178 @@
+//! The rules of a competition in words.
+
+use indicatif::{HumanBytes, HumanCount};
+use protocol::{
+    Competition,
+    competition::{
+        DatasetRules, Epsilon, HealthLimits, LossKind, Packing, Rule, ScoringRules, TokenizerRules,
+    },
+};
+
+/// Numbers of parameters as the field writes them, such as `6.7B`; exact up to three digits.
+pub fn parameters(n: u64) -> String {
+    let scales = [(1_000_000_000, "B"), (1_000_000, "M"), (1_000, "k")];
+    let Some((unit, letter)) = scales.into_iter().find(|(unit, _)| n >= *unit) else {
+        return n.to_string();
+    };
+    let digits = format!("{:.2}", n as f64 / unit as f64);
+    format!("{}{letter}", digits.trim_end_matches('0').trim_end_matches('.'))
+}
+
+/// The advantage of the earlier model.
+pub fn epsilon(epsilon: Epsilon) -> String {
+    let percent = |share: f64| format!("{:.4}", 100.0 * share);
+    let percent =
+        |share: f64| format!("{} %", percent(share).trim_end_matches('0').trim_end_matches('.'));
+    match epsilon {
+        Epsilon::Fixed { value } => percent(value),
+        Epsilon::Linear { start, end, blocks } => format!(
+            "from {} to {} as the earlier model ages by {} blocks",
+            percent(start),
+            percent(end),
+            HumanCount(blocks)
+        ),
+    }
+}
+
+/// What the text of rounds is drawn from.
+pub fn dataset(rules: &DatasetRules) -> String {
+    match rules {
+        DatasetRules::Generated { world } => format!("generated, world {world}"),
+        DatasetRules::Files { path, .. } => format!("files in {path}"),
+        DatasetRules::Hub(dataset) => dataset.repo.clone(),
+    }
+}
+
+/// What nobody can draw text without, if the rules lack it.
+pub fn unpinned(competition: &Competition) -> Option<&'static str> {
+    let text = match &competition.dataset {
+        DatasetRules::Hub(dataset) => dataset.revision.is_none() || dataset.configs.is_empty(),
+        _ => false,
+    };
+    let tokenizer = matches!(competition.text.tokenizer, TokenizerRules::Hub { sha256: None, .. });
+    match (text, tokenizer) {
+        (true, true) => Some("text and tokenizer not pinned"),
+        (true, false) => Some("text not pinned"),
+        (false, true) => Some("tokenizer not pinned"),
+        (false, false) => None,
+    }
+}
+
+/// All rules, a line each: what it is about, and what is so.
+pub fn lines(competition: &Competition) -> Vec<(&'static str, String)> {
+    let Competition { model, text, evaluation, scoring, .. } = competition;
+    let n_sequences = evaluation.n_batches * evaluation.sequences_per_batch;
+    let packing = match text.packing {
+        Packing::Packed => "packed: one stream of all documents, cut into pieces",
+        Packing::PerDocument => "one document per sequence",
+    };
+    vec![
+        ("name", format!("{}, number {} in commitments", competition.name, competition.id)),
+        ("digest", competition.digest().to_string()),
+        ("from block", HumanCount(competition.from_block).to_string()),
+        ("reward share", competition.reward_share.to_string()),
+        ("architectures", model.architectures.join(", ")),
+        (
+            "parameters",
+            format!(
+                "{} to {}",
+                HumanCount(model.n_parameters_min),
+                HumanCount(model.n_parameters_max)
+            ),
+        ),
+        ("size", format!("at most {}", HumanBytes(model.size_bytes_max))),
+        ("health", model.health.as_ref().map_or("no limits".to_owned(), health)),
+        ("tokenizer", tokenizer(&text.tokenizer)),
+        (
+            "sequences",
+            format!("of {} tokens: the least context length of a model", text.sequence_length),
+        ),
+        ("packing", packing.to_owned()),
+        ("text", dataset(&competition.dataset)),
+        (
+            "round",
+            format!(
+                "every {} blocks: {} batches of {}, {} tokens",
+                HumanCount(evaluation.blocks_per_round),
+                evaluation.n_batches,
+                plural(evaluation.sequences_per_batch, "sequence"),
+                HumanCount((n_sequences * text.sequence_length) as u64)
+            ),
+        ),
+        (
+            "commitments",
+            format!(
+                "count when older than the round by {} or more",
+                plural(evaluation.commitment_age_min as usize, "block")
+            ),
+        ),
+        ("scoring", scoring_rules(scoring)),
+        ("epsilon", epsilon(scoring.epsilon)),
+    ]
+}
+
+/// A number with its noun.
+pub fn plural(n: usize, noun: &str) -> String {
+    let s = if n == 1 { "" } else { "s" };
+    format!("{} {noun}{s}", HumanCount(n as u64))
+}
+
+fn health(limits: &HealthLimits) -> String {
+    format!(
+        "parameter norms within {} decades, peaks up to {}, rows up to {} times the median",
+        limits.decades_max, limits.peak_max, limits.row_ratio_max
+    )
+}
+
+fn tokenizer(rules: &TokenizerRules) -> String {
+    let from = match rules {
+        TokenizerRules::Trained { .. } => "BPE trained on the text".to_owned(),
+        TokenizerRules::Hub { repo, .. } => format!("that of {repo}"),
+        TokenizerRules::File { path, .. } => format!("in the file {path}"),
+    };
+    let n = match rules {
+        TokenizerRules::Trained { vocabulary, .. }
+        | TokenizerRules::Hub { vocabulary, .. }
+        | TokenizerRules::File { vocabulary, .. } => *vocabulary as u64,
+    };
+    format!("{from}, vocabulary {}", HumanCount(n))
+}
+
+fn scoring_rules(rules: &ScoringRules) -> String {
+    let rule = match rules.rule {
+        Rule::Wins => "wins",
+        Rule::Mean => "mean",
+        Rule::Succession => "succession",
+    };
+    let loss = match rules.loss {
+        LossKind::Perplexity => "perplexity",
+        LossKind::CrossEntropy => "cross-entropy",
+    };
+    format!("rule {rule} on {loss}, temperature {}, alpha {}", rules.temperature, rules.alpha)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_written_as_the_field_writes_them() {
+        for (n, text) in [
+            (0, "0"),
+            (999, "999"),
+            (10_000, "10k"),
+            (2_000_000, "2M"),
+            (186_500_000, "186.5M"),
+            (6_700_000_000, "6.7B"),
+        ] {
+            assert_eq!(parameters(n), text);
+        }
+        assert_eq!(epsilon(Epsilon::Fixed { value: 0.005 }), "0.5 %");
+        assert_eq!(epsilon(Epsilon::Fixed { value: 0.0 }), "0 %");
+        assert_eq!(
+            epsilon(Epsilon::Linear { start: 0.01, end: 0.0001, blocks: 50_400 }),
+            "from 1 % to 0.01 % as the earlier model ages by 50,400 blocks"
+        );
+        assert_eq!((plural(1, "round"), plural(0, "round")), ("1 round".into(), "0 rounds".into()));
+    }
+}

@@ -1,0 +1,237 @@
+"""A miner by commands alone: rules, tokenizer and training text from `agon`, models trained with transformers, entered
+with `agon miner submit`, the second one better and seen by nobody before its commitment is final.
+
+    python tests/compat/miner.py AGON
+
+Starts a node and a hub of its own on free ports. Needs numpy, torch and transformers. Prints a line for each check and
+ends with 1 if one failed.
+"""
+
+import json
+import os
+import secrets
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import traceback
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+TOKEN = "hf_" + secrets.token_hex(17)
+BLOCK_HASH = "0x" + "5e" * 32
+# Steps after which the first and the second model are saved; and the most seconds that anything may take to happen.
+STEPS, PATIENCE = (60, 200), 180
+
+
+def ensure(holds, what):
+    if not holds:
+        raise AssertionError(what)
+
+
+def get(url):
+    with urllib.request.urlopen(url, timeout=10) as answer:
+        return json.load(answer)
+
+
+def serve(*command):
+    """A server of ours, and the first line that it prints."""
+    server = subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, text=True)
+    return server, json.loads(server.stdout.readline())
+
+
+class Watcher(threading.Thread):
+    """A stranger without a token who looks all the time at what the miner shows."""
+
+    def __init__(self, hub, node):
+        super().__init__(daemon=True)
+        self.hub, self.node = hub, node.replace("ws://", "http://")
+        self.seen, self.stop = {}, threading.Event()
+
+    def head(self):
+        body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "chain_getHeader", "params": []}).encode()
+        request = urllib.request.Request(self.node, body, {"Content-Type": "application/json"})
+        return int(get(request)["result"]["number"], 16)
+
+    def run(self):
+        while not self.stop.is_set():
+            before = self.head()
+            for repo in get(f"{self.hub}/api/models?author=alice"):
+                try:
+                    revision = get(f"{self.hub}/api/models/{repo['id']}")["sha"]
+                except urllib.error.HTTPError:
+                    continue
+                self.seen.setdefault(revision, before)
+            time.sleep(0.01)
+
+
+class Checks:
+    """Everything that is checked, in order."""
+
+    def __init__(self, agon, folder, node, hub):
+        self.program, self.folder, self.node, self.hub = agon, folder, node, hub
+        self.watcher = Watcher(hub, node)
+        self.models = [folder / "first", folder / "second"]
+
+    def agon(self, *words, code=0, **more):
+        ran = subprocess.run([self.program, *map(str, words)], capture_output=True, text=True, timeout=PATIENCE, **more)
+        if code is not None:
+            ensure(ran.returncode == code, f"agon {words[0]} {words[1]} ended with {ran.returncode}: {ran.stderr[-600:]}")
+        return ran
+
+    def json(self, *words, **more):
+        return json.loads(self.agon(*words, "--json", **more).stdout)
+
+    def chain(self, *words):
+        return self.json("chain", *words, "--chain", self.node)
+
+    def rules_tokenizer_and_training_text_come_by_command(self):
+        listed = [one["rules"]["name"] for one in self.json("competition", "list")]
+        ensure("tiny" in listed, f"competitions are {listed}")
+        self.rules = self.json("competition", "show", "tiny", "--tokenizer", self.folder / "tokenizer.json")["rules"]
+        report = self.json("data", "export", "tiny", "--to", self.folder / "data", "--documents", 4000)
+        ensure(report["split"] == "train" and report["n_documents"] == 4000, f"the export is {report}")
+        import numpy
+
+        self.rows = numpy.load(self.folder / "data/train.npy")
+        shape = (report["n_sequences"], self.rules["text"]["sequence_length"])
+        ensure(self.rows.shape == shape, f"the array is {self.rows.shape}, not {shape}")
+
+    def transformers_reads_the_tokenizer_as_we_do(self):
+        from transformers import PreTrainedTokenizerFast
+
+        self.tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(self.folder / "tokenizer.json"))
+        lines = (self.folder / "data/train.jsonl").read_text().splitlines()[:200]
+        tokens = [token for line in lines for token in [*self.tokenizer.encode(json.loads(line)["text"]), None]]
+        flat = self.rows.reshape(-1)[: len(tokens)].tolist()
+        ends = {have for have, want in zip(flat, tokens) if want is None}
+        ensure(len(ends) == 1, f"ends of text are {ends}")
+        ensure(all(want in (None, have) for have, want in zip(flat, tokens)), "the tokens differ")
+
+    def transformers_trains_two_models_outside(self):
+        import torch
+        from transformers import LlamaConfig, LlamaForCausalLM
+
+        torch.manual_seed(1)
+        text = self.rules["text"]
+        config = LlamaConfig(
+            vocab_size=text["tokenizer"]["vocabulary"], max_position_embeddings=text["sequence_length"], hidden_size=96,
+            intermediate_size=256, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
+            tie_word_embeddings=True, bos_token_id=None, eos_token_id=None)
+        model = LlamaForCausalLM(config)
+        optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3, weight_decay=0.1)
+        for step in range(1, STEPS[-1] + 1):
+            rows = torch.randint(len(self.rows), (16,))
+            tokens = torch.tensor(self.rows[rows.numpy()].astype("int64"))
+            model(input_ids=tokens, labels=tokens).loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            optimizer.zero_grad()
+            if step in STEPS:
+                folder = self.models[STEPS.index(step)]
+                model.save_pretrained(folder)
+                self.tokenizer.save_pretrained(folder)
+                # What the Trainer leaves beside a model.
+                torch.save({"lr": 3e-3}, folder / "training_args.bin")
+
+    def both_are_admitted_and_the_second_is_better_by_epsilon(self):
+        sample = self.agon("sample", "--competition", "tiny", "--block-hash", BLOCK_HASH, "--json").stdout
+        losses = []
+        for model in self.models:
+            verdict = self.json("check", "--model", model, "--competition", "tiny")["verdict"]
+            ensure(verdict == "admitted", f"the verdict is {verdict}")
+            report = self.json("evaluate", "--model", model, "--tokens", "-", input=sample)
+            ensure(len(report["batches"]) == self.rules["evaluation"]["n_batches"], "not a loss for each batch")
+            losses.append(report["mean_cross_entropy"])
+        guessing = json.loads(sample)["unigram"]
+        ensure(losses[1] < losses[0] - 0.01 and losses[0] < guessing, f"the losses are {losses}, guessing {guessing}")
+
+    def a_wallet_a_slot_and_the_first_submission(self):
+        self.agon("wallet", "create", "--wallet", "miner", "--no-password", "--wallet-path", self.folder / "wallets")
+        listed = self.json("wallet", "list", "--wallet-path", self.folder / "wallets")
+        coldkey = json.dumps(listed)
+        coldkey = next(word for word in coldkey.split('"') if word.startswith("5") and len(word) == 48)
+        self.chain("subnet", "create", "--wallet", "//Alice")
+        self.chain("transfer", "--wallet", "//Alice", "--to", coldkey, 100)
+        self.wallet = ["--wallet", "miner", "--wallet-path", self.folder / "wallets"]
+        self.chain("register", *self.wallet, "--netuid", 1)
+        self.watcher.start()
+        self.first = self.submit(self.models[0])
+        self.shown(self.first)
+
+    def a_better_model_is_submitted_unseen(self):
+        self.second = self.submit(self.models[1])
+        ensure(self.second["repo"] != self.first["repo"], "both models share a repo")
+        self.shown(self.second)
+        self.watcher.stop.set()
+        for report in (self.first, self.second):
+            head = self.watcher.seen[report["revision"]]
+            ensure(head >= report["block"], f"seen at block {head}, committed in {report['block']}")
+        texts = [stored["text"] for stored in self.chain("commitments", "--netuid", 1)]
+        ensure(texts == [self.second["commitment"]], f"the commitments are {texts}")
+
+    def submit(self, model):
+        """Enters a model; where the chain wants us to wait, nothing may have been shown, and we wait."""
+        words = ["miner", "submit", model, "--competition", "tiny", "--netuid", 1, *self.wallet]
+        words += ["--hub", self.hub, "--chain", self.node, "--json"]
+        environment = os.environ | {"HF_ENDPOINT": self.hub, "HF_TOKEN": TOKEN}
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            n_seen = len(self.watcher.seen)
+            ran = self.agon(*words, code=None, env=environment)
+            if ran.returncode == 0:
+                return json.loads(ran.stdout)
+            ensure("block" in ran.stderr and time.monotonic() < deadline, f"the submission failed: {ran.stderr}")
+            ensure(len(self.watcher.seen) == n_seen, "a refused submission has shown something")
+            time.sleep(1)
+
+    def shown(self, report):
+        """Waits until the watcher sees what was published."""
+        deadline = time.monotonic() + PATIENCE
+        while report["revision"] not in self.watcher.seen:
+            ensure(time.monotonic() < deadline and self.watcher.is_alive(), "the model is not public")
+            time.sleep(0.05)
+
+    def all(self):
+        return [
+            self.rules_tokenizer_and_training_text_come_by_command,
+            self.transformers_reads_the_tokenizer_as_we_do,
+            self.transformers_trains_two_models_outside,
+            self.both_are_admitted_and_the_second_is_better_by_epsilon,
+            self.a_wallet_a_slot_and_the_first_submission,
+            self.a_better_model_is_submitted_unseen,
+        ]
+
+
+def main():
+    agon = str(Path(sys.argv[1]).resolve())
+    failed = False
+    with tempfile.TemporaryDirectory() as folder:
+        folder = Path(folder)
+        os.environ["HOME"] = str(folder)
+        node, at = serve(agon, "node", "--json", "--listen", "127.0.0.1:0", "--block-time", "200ms", "--home", folder / "chain")
+        hub, place = serve(agon, "hub", "--json", "--listen", "127.0.0.1:0", "--dir", folder / "hub", f"--user=alice:{TOKEN}:write")
+        checks = Checks(agon, folder, at["url"], place["url"])
+        try:
+            for check in checks.all():
+                name, started = check.__name__.replace("_", " "), time.monotonic()
+                try:
+                    check()
+                    print(f"ok miner: {name} ({time.monotonic() - started:.0f} s)", flush=True)
+                except Exception as error:  # Whatever it is, the others would fail of it.
+                    if not isinstance(error, AssertionError):
+                        traceback.print_exc()
+                    print(f"FAILED miner: {name}: {error}", flush=True)
+                    failed = True
+                    break
+        finally:
+            for server in (hub, node):
+                server.terminate()
+                server.wait()
+    sys.exit(failed)
+
+
+if __name__ == "__main__":
+    main()
