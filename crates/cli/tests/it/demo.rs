@@ -154,6 +154,7 @@ fn own_rules_and_an_own_model(home: &Path, champion: &str) {
     let rules = std::fs::read_to_string(home.join("competition.toml")).unwrap();
     let changed = rules
         .replace("blocks_per_round = 10", "blocks_per_round = 15")
+        .replace("sequence_length = 128", "sequence_length = 64")
         .replace("name = \"tiny\"", "name = \"own\"");
     let own = home.join("own.toml");
     std::fs::write(&own, changed).unwrap();
