@@ -14,11 +14,10 @@ mod input;
 mod plug;
 mod terminal;
 
-use clap::Parser as _;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let arguments = args::Arguments::parse();
+    let arguments = args::read();
     terminal::log_to_stderr(arguments.verbose);
     match command::run(arguments.command) {
         Ok(code) => code,
