@@ -4,20 +4,27 @@
 //! names of errors are taken from the metadata that the endpoint gives, never from this program.
 
 mod calls;
+mod fate;
 mod finality;
 mod info;
 mod link;
+mod origin;
 mod read;
+mod rules;
 mod send;
 
+pub use fate::Effects;
 pub use info::ChainInfo;
-pub use link::ClientConfig;
+pub use link::{ClientConfig, Signatures};
+pub use origin::Origin;
+pub(crate) use origin::GENESIS_METHOD;
+pub use rules::{Rule, RuleValue, SubnetRules};
 
 use crate::{Call, CallId, CallStatus, Chain, Error, Head, Keypair, Metagraph, StoredCommitment};
+use fate::Sent;
 use finality::Finality;
 use link::{Link, Links};
 use protocol::{AccountId, Block, BlockHash, NetUid};
-use send::Sent;
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -26,7 +33,8 @@ use std::{
 /// A chain that is reached over JSON-RPC; blocking, safe to share between threads.
 ///
 /// A request that gets lost is asked again on a new connection, with growing pauses, as long as
-/// the configuration is patient. A call is signed once: whatever gets lost, it is included once.
+/// the configuration is patient. A call is signed anew only if it has surely not arrived: whatever
+/// gets lost, it is included once.
 pub struct SubstrateChain {
     links: Links,
     finality: Mutex<Finality>,
@@ -59,7 +67,7 @@ impl SubstrateChain {
     fn named(&self, block: Block) -> Result<Head, Error> {
         match self.block_hash(block)? {
             Some(hash) => Ok(Head { block, hash }),
-            None => Err(self.no_state(block)?),
+            None => Err(self.no_state(block, None)?),
         }
     }
 
@@ -67,15 +75,14 @@ impl SubstrateChain {
     fn held<T>(&self, read: Result<T, Error>, at: Block) -> Result<T, Error> {
         match read {
             Err(Error::Answer { text, .. }) if link::is_state_gone(&text) => {
-                Err(self.no_state(at)?)
+                Err(self.no_state(at, link::oldest_held(&text))?)
             }
             read => read,
         }
     }
 
-    fn no_state(&self, at: Block) -> Result<Error, Error> {
+    fn no_state(&self, at: Block, oldest: Option<Block>) -> Result<Error, Error> {
         let newest = self.head()?.block;
-        let oldest = Block(newest.0.saturating_sub(read::STATE_BLOCKS_LIKELY));
         Ok(Error::NoState { at, oldest, newest })
     }
 }

@@ -5,6 +5,7 @@
 //! and it is made when it is on disk.
 
 mod author;
+mod callers;
 mod error;
 mod history;
 mod pool;
@@ -22,7 +23,7 @@ use crate::{CallId, EpochSummary, Genesis, Head, Ledger};
 use author::{Author, Request, Shared};
 use protocol::{AccountId, BlockHash, NetUid};
 use std::{
-    net::SocketAddr,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
     path::PathBuf,
     sync::{
         Arc, Mutex, PoisonError, RwLock,
@@ -57,8 +58,18 @@ pub struct DevNode {
 
 impl DevNode {
     /// Opens the chain and serves it.
+    ///
+    /// Nothing is written before the genesis was judged and the address is taken, so that a start
+    /// that failed ties no file to a chain that cannot be.
     pub fn start(config: &Config) -> Result<Self, NodeError> {
-        let store = store::Store::open(config.database.as_deref(), &config.genesis)?;
+        let ledger = Ledger::new(&config.genesis)?;
+        let refused = |source| NodeError::Listen { address: config.listen, source };
+        let listener = std::net::TcpListener::bind(config.listen).map_err(refused)?;
+        let mut store = store::Store::open(config.database.as_deref(), &config.genesis)?;
+        store.begin(&ledger.genesis_header())?;
+        if let Some(block_time) = config.block_time {
+            store.keep_block_time(block_time)?;
+        }
         let author = Author::open(store, &config.genesis, config.block_time)?;
         let (shared, notices) = (author.shared(), author.notices());
         let (requests, inbox) = channel();
@@ -68,10 +79,9 @@ impl DevNode {
             .enable_all()
             .build()
             .map_err(NodeError::System)?;
-        let context = rpc::Context::new(Arc::clone(&shared), requests.clone(), notices);
-        let server = runtime
-            .block_on(rpc::serve(config.listen, context))
-            .map_err(|source| NodeError::Listen { address: config.listen, source })?;
+        let genesis = config.genesis.clone();
+        let context = rpc::Context::new(Arc::clone(&shared), requests.clone(), notices, genesis);
+        let server = runtime.block_on(rpc::serve(listener, context)).map_err(refused)?;
         let author = std::thread::Builder::new()
             .name("author".to_owned())
             .spawn(move || author.run(&inbox))
@@ -85,9 +95,17 @@ impl DevNode {
         self.server.address
     }
 
-    /// The address as clients take it.
+    /// The address as clients of this machine take it.
     pub fn url(&self) -> String {
-        format!("ws://{}", self.server.address)
+        let mut address = self.server.address;
+        if address.ip().is_unspecified() {
+            // Where one listens everywhere, one is reached here, too.
+            address.set_ip(match address {
+                SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+                SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+            });
+        }
+        format!("ws://{address}")
     }
 
     /// The answer to one JSON-RPC request, as a connection would get it; nothing if it is no JSON.
@@ -166,6 +184,11 @@ impl Drop for DevNode {
 /// What the chain in a database started with; `None` if there is no such file.
 pub fn stored_genesis(database: &std::path::Path) -> Result<Option<Genesis>, NodeError> {
     if database.exists() { store::stored_genesis(database) } else { Ok(None) }
+}
+
+/// Time between the blocks of the chain in a database, when it was last made by a clock.
+pub fn stored_block_time(database: &std::path::Path) -> Result<Option<Duration>, NodeError> {
+    if database.exists() { store::stored_block_time(database) } else { Ok(None) }
 }
 
 /// The blocks of a database, made again one after the other with all hashes compared.

@@ -14,13 +14,13 @@ pub enum Error {
     #[error("subnet `{0}` does not exist")]
     NoSubnet(NetUid),
     /// The state after this block is gone, or not there yet.
-    #[error("the state after block {at} is not held: only blocks {oldest} to {newest} are")]
+    #[error("{}", no_state(*at, *oldest, *newest))]
     NoState {
         /// The block asked for.
         at: Block,
-        /// The oldest block held.
-        oldest: Block,
-        /// The newest block held.
+        /// The oldest block whose state is held, where the endpoint says it.
+        oldest: Option<Block>,
+        /// The newest block.
         newest: Block,
     },
     /// The chain refused a call before it was queued.
@@ -79,6 +79,12 @@ pub enum Error {
         /// The block.
         block: Block,
     },
+    /// There is no randomness that would tell a call of this process from another's.
+    #[error("nothing was sent, because the operating system gave no randomness: {text}")]
+    Randomness {
+        /// What the system says.
+        text: String,
+    },
     /// A chain cannot start like this.
     #[error("this genesis cannot start a chain")]
     Genesis(#[from] GenesisError),
@@ -104,12 +110,23 @@ impl Error {
             Self::NoState { at, newest, .. } => at > newest,
             Self::NoSubnet(_)
             | Self::Refused(_)
+            | Self::Randomness { .. }
             | Self::Genesis(_)
             | Self::Epoch { .. }
             | Self::Answer { .. }
             | Self::Incompatible { .. }
             | Self::Contradiction { .. } => false,
         }
+    }
+}
+
+fn no_state(at: Block, oldest: Option<Block>, newest: Block) -> String {
+    match oldest {
+        _ if at > newest => format!("block {at} is not there yet: the newest is {newest}"),
+        Some(oldest) => {
+            format!("the state after block {at} is not held: only blocks {oldest} to {newest} are")
+        }
+        None => format!("the endpoint does not hold the state after block {at} any more"),
     }
 }
 
@@ -124,7 +141,7 @@ pub enum CallError {
     #[error("`BadNonce`: used already, or not the signer's next")]
     BadNonce,
     /// The signer never had money, a hotkey or an owner.
-    #[error("`UnknownSigner`: the signer has no account; send it some TAO first")]
+    #[error("`UnknownSigner`: the chain does not know the signer, or it cannot pay a fee")]
     UnknownSigner,
     /// The call is larger than a block takes.
     #[error("`ExhaustsResources`: the call is too large")]
@@ -135,6 +152,9 @@ pub enum CallError {
     /// The chain holds as many subnets as it can.
     #[error("`SubnetLimitReached`: no room for another subnet")]
     SubnetLimitReached,
+    /// The price of a slot is above the limit that the call names.
+    #[error("`RegistrationPriceLimitExceeded`: a slot costs more than the limit now")]
+    RegistrationPriceLimitExceeded,
     /// The signer cannot lock what a subnet costs.
     #[error("`NotEnoughBalanceToLock`: the balance does not cover the price of a subnet")]
     NotEnoughBalanceToLock,

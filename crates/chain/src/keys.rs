@@ -78,8 +78,21 @@ impl Keypair {
     /// machine, which the library would mix in besides, is replaced by a hash of the same two
     /// things, so a run can be repeated and a bad random generator can do no harm.
     pub fn sign(&self, message: &[u8]) -> Signature {
+        self.sign_with(message, &[])
+    }
+
+    /// Signs `message` with another signature for each `fresh`.
+    ///
+    /// Two processes that sign the same call with the same key and nonce then send different bytes,
+    /// so an endpoint that knows the bytes knows the call of this process. What is fresh is only
+    /// hashed in besides: a bad random generator costs the difference, not the key.
+    pub fn sign_afresh(&self, message: &[u8], fresh: &[u8; 32]) -> Signature {
+        self.sign_with(message, fresh)
+    }
+
+    fn sign_with(&self, message: &[u8], fresh: &[u8]) -> Signature {
         let transcript = signing_context(CONTEXT).bytes(message);
-        let witness = Witness::new(&self.0.secret, message);
+        let witness = Witness::new(&self.0.secret, message, fresh);
         Signature(self.0.sign(attach_rng(transcript, witness)).to_bytes())
     }
 }
@@ -115,19 +128,20 @@ impl fmt::Debug for Signature {
     }
 }
 
-/// Bytes that depend on the secret and the message, and on nothing else.
+/// Bytes that depend on the secret, the message and what was drawn for it, and on nothing else.
 struct Witness {
     key: [u8; 32],
     counter: u64,
 }
 
 impl Witness {
-    fn new(secret: &schnorrkel::SecretKey, message: &[u8]) -> Self {
+    fn new(secret: &schnorrkel::SecretKey, message: &[u8], fresh: &[u8]) -> Self {
         let mut secret_bytes = secret.to_bytes();
         let mut hasher = Blake2b::<U32>::new();
         hasher.update(b"agon signing witness");
         hasher.update(secret_bytes);
         hasher.update(message);
+        hasher.update(fresh);
         secret_bytes.zeroize();
         Self { key: hasher.finalize().into(), counter: 0 }
     }
@@ -189,6 +203,14 @@ mod tests {
         assert_eq!(keys.sign(b"a"), again.sign(b"a"));
         let (a, b) = (keys.sign(b"a"), keys.sign(b"b"));
         assert_ne!(a.0[..32], b.0[..32], "a nonce must not serve two messages");
+    }
+
+    #[test]
+    fn what_is_fresh_makes_another_signature_of_the_same_message() {
+        let keys = Keypair::from_seed(Seed::of_number(1));
+        let (first, second) = (keys.sign_afresh(b"a", &[1; 32]), keys.sign_afresh(b"a", &[2; 32]));
+        assert_ne!(first.0[..32], second.0[..32], "another nonce each time");
+        assert!(verify(b"a", &first, keys.public()) && verify(b"a", &second, keys.public()));
     }
 
     #[test]

@@ -143,7 +143,12 @@ impl Ledger {
     fn dispatch(&mut self, signer: AccountId, call: Call) -> Result<Event, CallError> {
         match call {
             Call::Remark { .. } => Ok(Event::Remarked { signer }),
-            Call::BurnedRegister { netuid, hotkey } => self.register(signer, netuid, hotkey),
+            Call::BurnedRegister { netuid, hotkey } => {
+                self.register(signer, netuid, hotkey, u64::MAX)
+            }
+            Call::RegisterLimit { netuid, hotkey, limit_rao } => {
+                self.register(signer, netuid, hotkey, limit_rao)
+            }
             Call::RegisterNetwork { hotkey } => self.register_network(signer, hotkey),
             Call::AddStake { hotkey, netuid, amount_rao } => {
                 self.add_stake(signer, hotkey, netuid, amount_rao)

@@ -14,7 +14,7 @@ pub mod memory;
 pub mod wallet;
 pub mod wire;
 
-pub use client::{ClientConfig, SubstrateChain};
+pub use client::{ClientConfig, Effects, Origin, Signatures, SubnetRules, SubstrateChain};
 pub use dev::DevNode;
 pub use error::{CallError, Error};
 pub use extrinsic::{Era, SignedCall};
@@ -52,6 +52,15 @@ pub enum Call {
         netuid: NetUid,
         /// Key that gets the slot.
         hotkey: AccountId,
+    },
+    /// The same at no higher a price than named; the chain of 2024 has no such call.
+    RegisterLimit {
+        /// Subnet.
+        netuid: NetUid,
+        /// Key that gets the slot.
+        hotkey: AccountId,
+        /// Highest price in rao.
+        limit_rao: u64,
     },
     /// Moves balance of the signing coldkey into stake of `hotkey`.
     AddStake {
@@ -144,6 +153,10 @@ pub enum CallStatus {
     Applied(Block),
     /// Stands in a block and was refused by the rules of the chain.
     Refused(Block, CallError),
+    /// Stands in a block; whether it took effect cannot be read any more.
+    Unreadable(Block),
+    /// Its time is over and no block has it: it never will be included.
+    Expired,
     /// Not known here: never submitted, or too long ago.
     Unknown,
 }
@@ -239,7 +252,8 @@ pub trait Chain: Send + Sync {
     /// Signs `call` and queues it for a coming block; the rules decide when it is included.
     ///
     /// A call that may have arrived although the answer got lost counts as queued: its status
-    /// tells. It is never signed a second time, so it is included at most once.
+    /// tells. It is signed anew only where it cannot have arrived, because another call of the
+    /// signer has its nonce; so it is included at most once.
     fn submit(&self, call: Call, signer: &Keypair) -> Result<CallId, Error>;
 
     /// What became of a submitted call.

@@ -159,7 +159,7 @@ impl Node {
         let past =
             at.0.checked_sub(oldest.0)
                 .and_then(|i| self.history.get(usize::try_from(i).ok()?))
-                .ok_or(Error::NoState { at, oldest, newest })?;
+                .ok_or(Error::NoState { at, oldest: Some(oldest), newest })?;
         let commitments = past.commitments.get(&netuid).ok_or(Error::NoSubnet(netuid))?;
         Ok(commitments.to_vec())
     }

@@ -331,7 +331,7 @@ impl Password<'_> {
         }
         match person(&path) {
             Some(password) => Ok((password, None)),
-            None => Err(WalletError::PasswordNeeded { path, variable }),
+            None => Err(WalletError::PasswordNeeded { path }),
         }
     }
 }

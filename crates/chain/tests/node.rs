@@ -88,12 +88,12 @@ fn a_node_goes_on_where_it_was_with_all_that_waited() {
 fn states_and_blocks_from_before_a_restart_can_still_be_asked_for() {
     let folder = tempfile::tempdir().unwrap();
     let database = folder.path().join("chain.db");
-    chain_of(600, &database);
+    chain_of(1_400, &database);
     let node = DevNode::start(&config(&database)).unwrap();
     let chain = connect(&node);
-    assert_eq!(node.head().block, Block(600));
+    assert_eq!(node.head().block, Block(1_400));
     let paid = |at: u64| 1_000_000_000_000 + (0..at).step_by(16).map(|i| 1 + i).sum::<u64>();
-    assert_eq!(chain.balance(key(2).public()).unwrap(), paid(600));
+    assert_eq!(chain.balance(key(2).public()).unwrap(), paid(1_400));
     let answer = |method: &str, params: &str| {
         let request =
             format!("{{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"{method}\",\"params\":{params}}}");
@@ -104,9 +104,13 @@ fn states_and_blocks_from_before_a_restart_can_still_be_asked_for() {
     assert!(answer("chain_getBlock", &format!("[\"{first}\"]")).contains("\"number\":\"0x1\""));
     let gone = answer("state_getStorage", &format!("[\"0x00\",\"{first}\"]"));
     assert!(gone.contains("State already discarded for block 1"), "{gone}");
-    let recent = chain.block_hash(Block(600 - 255)).unwrap().unwrap();
+    let oldest = 1_400 - (dev::STATE_BLOCKS as u64 - 1);
+    let recent = chain.block_hash(Block(oldest)).unwrap().unwrap();
     let held = answer("state_getStorage", &format!("[\"0x00\",\"{recent}\"]"));
     assert!(held.contains("\"result\":null"), "{held}");
+    // The error says what is held, not what some endpoints hold.
+    let error = chain.commitments(protocol::NetUid(1), Block(oldest - 1)).unwrap_err();
+    assert!(error.to_string().contains(&format!("only blocks {oldest} to 1400 are")), "{error}");
 }
 
 #[test]
@@ -156,10 +160,57 @@ fn attack_a_block_that_was_changed_in_the_file_is_found() {
 fn a_snapshot_that_does_not_fit_its_block_is_not_used() {
     let folder = tempfile::tempdir().unwrap();
     let database = folder.path().join("chain.db");
-    chain_of(520, &database);
+    chain_of(1_300, &database);
     sql(&database, "UPDATE snapshots SET state = x'0102'");
     let node = DevNode::start(&config(&database)).unwrap();
-    assert_eq!(node.head().block, Block(520));
+    assert_eq!(node.head().block, Block(1_300));
+}
+
+#[test]
+fn a_start_that_fails_ties_no_file_to_its_genesis() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path().join("chain.db");
+    let twice = vec![(key(0).public(), 1), (key(0).public(), 2)];
+    let wrong = Genesis { accounts: twice, ..genesis() };
+    let error = refusal(&dev::Config { genesis: wrong, ..config(&database) });
+    assert!(matches!(error, NodeError::Genesis(_)), "{error}");
+    assert!(!database.exists());
+    let other = DevNode::start(&dev::Config { database: None, ..config(&database) }).unwrap();
+    let taken = Genesis { seed: 9, ..genesis() };
+    let config_on = dev::Config { genesis: taken, listen: other.address(), ..config(&database) };
+    assert!(matches!(refusal(&config_on), NodeError::Listen { .. }));
+    DevNode::start(&config(&database)).unwrap();
+}
+
+#[test]
+fn the_time_between_blocks_is_kept_and_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path().join("chain.db");
+    assert_eq!(dev::stored_block_time(&database).unwrap(), None);
+    let block_time = Some(Duration::from_millis(250));
+    let node = DevNode::start(&dev::Config { block_time, ..config(&database) }).unwrap();
+    let request = "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"state_getMetadata\",\"params\":[]}";
+    let metadata = node.answer(request).unwrap();
+    // The constant: its name, the type, eight bytes of value.
+    let name: String = b"SlotDuration".iter().map(|byte| format!("{byte:02x}")).collect();
+    let (_, rest) = metadata.split_once(&name).unwrap();
+    assert!(rest[..40].contains("fa00000000000000"), "{}", &rest[..40]);
+    drop(node);
+    assert_eq!(dev::stored_block_time(&database).unwrap(), block_time);
+}
+
+#[test]
+fn attack_idle_connections_of_one_address_keep_nobody_out() {
+    let node = DevNode::start(&dev::Config { database: None, ..config(Path::new("")) }).unwrap();
+    let idle: Vec<_> = (0..dev::limits::CONNECTIONS_PER_ADDRESS_MAX)
+        .map(|_| std::net::TcpStream::connect(node.address()).unwrap())
+        .collect();
+    std::thread::sleep(dev::limits::IDLE_MIN + Duration::from_millis(300));
+    let chain = connect(&node);
+    chain.submit(pay(5), &key(0)).unwrap();
+    node.produce_block().unwrap();
+    assert_eq!(chain.balance(key(2).public()).unwrap(), 1_000_000_000_005);
+    drop(idle);
 }
 
 #[test]

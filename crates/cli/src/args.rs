@@ -11,7 +11,7 @@ mod wallet;
 
 pub use chain::{
     BalanceArgs, ChainArgs, ChainCommand, CommitArgs, CreateArgs, EndpointArgs, InfoArgs, Network,
-    RegisterArgs, SetArgs, SetWeightsArgs, SignArgs, StakeArgs, StateArgs, SubnetCommand,
+    RegisterArgs, SetArgs, SetWeightsArgs, ShowArgs, SignArgs, StakeArgs, StateArgs, SubnetCommand,
     TransferArgs,
 };
 pub use competition::{CompetitionArgs, CompetitionCommand, ShowCompetitionArgs};
@@ -29,8 +29,11 @@ pub use wallet::{
 };
 
 use bytesize::ByteSize;
-use clap::{Args, Parser, Subcommand};
-use std::path::PathBuf;
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use std::{
+    net::{SocketAddr, ToSocketAddrs as _},
+    path::PathBuf,
+};
 
 /// An open network for LLM pretraining competitions: miners train and publish language models,
 /// validators measure them on fresh text, and a chain pays whoever is best.
@@ -61,6 +64,57 @@ const EXAMPLES: &str = "Examples:
   agon hub --dir models                        a model hub of your own, for Hugging Face's clients
   agon wallet create --wallet miner            keys, in the files of Bittensor's wallets
   agon chain metagraph --netuid 1              who has which slot, stake and incentive";
+
+/// The command line of this process; ends the process where it asks for help or is wrong.
+pub fn read() -> Arguments {
+    let matches = with_home(Arguments::command()).get_matches();
+    Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+}
+
+/// The same command, whose options for paths all know `~`: a shell leaves it alone after `=`, and
+/// a folder of that name is one that nobody wants.
+fn with_home(command: clap::Command) -> clap::Command {
+    use clap::builder::ValueParser;
+    let is_path =
+        |arg: &clap::Arg| arg.get_value_parser().type_id() == std::any::TypeId::of::<PathBuf>();
+    let command = command.mut_args(|arg| match is_path(&arg) {
+        true => arg.value_parser(ValueParser::new(HomePath)),
+        false => arg,
+    });
+    command.mut_subcommands(with_home)
+}
+
+/// Reads a path, in which a leading `~` is the home folder.
+#[derive(Clone)]
+struct HomePath;
+
+impl clap::builder::TypedValueParser for HomePath {
+    type Value = PathBuf;
+
+    fn parse_ref(
+        &self,
+        command: &clap::Command,
+        arg: Option<&clap::Arg>,
+        value: &std::ffi::OsStr,
+    ) -> Result<PathBuf, clap::Error> {
+        let path = clap::builder::PathBufValueParser::new().parse_ref(command, arg, value)?;
+        let home = std::env::home_dir().filter(|home| !home.as_os_str().is_empty());
+        Ok(match (path.strip_prefix("~"), home) {
+            (Ok(rest), Some(home)) if rest.as_os_str().is_empty() => home,
+            (Ok(rest), Some(home)) => home.join(rest),
+            _ => path,
+        })
+    }
+}
+
+/// An address to listen on: a host, by number or by name, and a port.
+fn listen(text: &str) -> Result<SocketAddr, String> {
+    let wrong = || format!("`{text}` is no address to listen on, such as 127.0.0.1:9944");
+    let found: Vec<SocketAddr> = text.to_socket_addrs().map_err(|_| wrong())?.collect();
+    // Clients try the older kind first, too.
+    let first = found.iter().find(|address| address.is_ipv4()).or(found.first());
+    first.copied().ok_or_else(wrong)
+}
 
 /// One command each.
 #[derive(Debug, Subcommand)]
@@ -326,8 +380,37 @@ mod tests {
 
     #[test]
     fn the_command_line_is_well_formed() {
-        use clap::CommandFactory as _;
-        Arguments::command().debug_assert();
+        with_home(Arguments::command()).debug_assert();
+    }
+
+    #[test]
+    fn every_option_for_a_path_knows_the_home_folder() {
+        let home = std::env::home_dir().unwrap();
+        let parse = |words: &[&str]| {
+            let matches = with_home(Arguments::command()).try_get_matches_from(words).unwrap();
+            Arguments::from_arg_matches(&matches).unwrap().command
+        };
+        let Command::Wallet(args) = parse(&["agon", "wallet", "list", "--wallet-path=~/w"]) else {
+            panic!("another command");
+        };
+        let WalletCommand::List(args) = args.command else { panic!("another command") };
+        assert_eq!(args.wallet_path, Some(home.join("w")));
+        for (given, expected) in [("~", home), ("~x", "~x".into()), ("a/~/b", "a/~/b".into())] {
+            let option = format!("--home={given}");
+            let Command::Node(args) = parse(&["agon", "node", &option]) else {
+                panic!("another command");
+            };
+            assert_eq!(args.home, expected);
+        }
+    }
+
+    #[test]
+    fn an_address_to_listen_on_may_be_a_name() {
+        assert_eq!(listen("127.0.0.1:9944"), Ok(SocketAddr::from(([127, 0, 0, 1], 9944))));
+        assert!(listen("localhost:9944").unwrap().ip().is_loopback());
+        for wrong in ["localhost", "9944", "", "127.0.0.1:99999"] {
+            assert!(listen(wrong).unwrap_err().contains("no address to listen on"), "{wrong}");
+        }
     }
 
     #[test]

@@ -79,7 +79,7 @@ fn is_closed_pipe(error: &anyhow::Error) -> bool {
     })
 }
 
-/// Text of strangers may stand in an error: no control character reaches the terminal.
+/// Text of strangers may stand in an error: lines become one, and nothing in it deceives.
 fn one_line(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    crate::terminal::shown(&text.replace(['\n', '\r', '\t'], " "))
 }

@@ -51,11 +51,27 @@ pub fn parse_json<T: DeserializeOwned>(
     file: &str,
     command: &str,
 ) -> anyhow::Result<T> {
+    // What some editors put in front; the readers of TOML pass over it as well.
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     let parsed = serde_json::from_slice(bytes).map_err(|error| {
-        let detail: String = error.to_string().chars().take(DETAIL_LETTERS_MAX).collect();
+        let mut detail: String = error.to_string().chars().take(DETAIL_LETTERS_MAX).collect();
+        if let Some(word) = pythons_number(bytes, &error) {
+            detail += &format!("; `{word}` is no JSON, `null` stands for an infinite loss");
+        }
         anyhow::anyhow!("{file} is not what `agon {command}` reads: {detail}")
     });
     parsed.hint(format!("`agon {command} --help` shows what the file holds"))
+}
+
+/// The word at the place of an error, if it is one that Python writes for a number.
+fn pythons_number(bytes: &[u8], error: &serde_json::Error) -> Option<&'static str> {
+    let line = bytes.split(|byte| *byte == b'\n').nth(error.line().checked_sub(1)?)?;
+    // The column is that of the first letter, of the one before it, or of the one after a sign.
+    let rest = line.get(error.column().saturating_sub(2)..)?;
+    let rest = rest.get(..rest.len().min(16))?;
+    ["NaN", "Infinity"].into_iter().find(|word| {
+        rest.windows(word.len()).take(3).any(|window| window == word.as_bytes())
+    })
 }
 
 /// How a file is called in an error.
@@ -64,5 +80,26 @@ pub fn name(path: &Path) -> String {
         "standard input".to_owned()
     } else {
         format!("`{}`", path.display())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_as_python_writes_them_are_named() {
+        for (text, word) in [
+            ("{\"losses\": [1.5,\n  NaN]}", Some("NaN")),
+            ("[Infinity]", Some("Infinity")),
+            ("[1, -Infinity]", Some("Infinity")),
+            ("NaN", Some("NaN")),
+            ("[1, nan]", None),
+            ("[\"NaN\", ]", None),
+            ("", None),
+        ] {
+            let error = serde_json::from_str::<serde_json::Value>(text).unwrap_err();
+            assert_eq!(pythons_number(text.as_bytes(), &error), word, "{text}: {error}");
+        }
     }
 }

@@ -15,11 +15,10 @@ mod plug;
 mod rules_text;
 mod terminal;
 
-use clap::Parser as _;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let arguments = args::Arguments::parse();
+    let arguments = args::read();
     terminal::log_to_stderr(arguments.verbose);
     match command::run(arguments.command) {
         Ok(code) => code,

@@ -38,8 +38,38 @@ pub fn peak_memory_bytes() -> Option<u64> {
     Some(kibibytes * 1024)
 }
 
-/// Prints data on stdout; the reader going away is an error that [`crate::failure`] knows.
+/// Whether a letter shows where it stands and does nothing else: no control letter, nothing that
+/// turns the direction of a text, nothing without a width.
+fn is_plain(letter: char) -> bool {
+    const DECEIVING: [std::ops::RangeInclusive<char>; 9] = [
+        '\u{ad}'..='\u{ad}',
+        '\u{61c}'..='\u{61c}',
+        '\u{180e}'..='\u{180e}',
+        '\u{200b}'..='\u{200f}',
+        '\u{2028}'..='\u{202e}',
+        '\u{2060}'..='\u{206f}',
+        '\u{fe00}'..='\u{fe0f}',
+        '\u{feff}'..='\u{feff}',
+        '\u{e0000}'..='\u{e0fff}',
+    ];
+    !letter.is_control() && !DECEIVING.iter().any(|range| range.contains(&letter))
+}
+
+/// A text that may be a stranger's, in one line and safe for a terminal: what could make it look
+/// like another text is replaced.
+pub fn shown(text: &str) -> String {
+    text.chars().map(|letter| if is_plain(letter) { letter } else { '\u{fffd}' }).collect()
+}
+
+/// Prints text for people on stdout; lines stay lines, and each of them is [`shown`].
+///
+/// The reader going away is an error that [`crate::failure`] knows.
 pub fn print(text: &str) -> anyhow::Result<()> {
+    let safe = |letter| if letter == '\n' || letter == '\t' || is_plain(letter) { letter } else { '\u{fffd}' };
+    write(&text.chars().map(safe).collect::<String>())
+}
+
+fn write(text: &str) -> anyhow::Result<()> {
     use std::io::Write as _;
     let mut out = std::io::stdout().lock();
     out.write_all(text.as_bytes())?;
@@ -48,12 +78,28 @@ pub fn print(text: &str) -> anyhow::Result<()> {
 
 /// Prints one JSON document on stdout.
 pub fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
-    print(&(serde_json::to_string_pretty(value)? + "\n"))
+    write(&(spelled_out(&serde_json::to_string_pretty(value)?) + "\n"))
 }
 
 /// Prints one JSON document on a line of its own, for whoever reads along.
 pub fn print_json_line(value: &impl serde::Serialize) -> anyhow::Result<()> {
-    print(&(serde_json::to_string(value)? + "\n"))
+    write(&(spelled_out(&serde_json::to_string(value)?) + "\n"))
+}
+
+/// JSON whose texts have the same value and hide nothing: what is not plain is an escape.
+fn spelled_out(json: &str) -> String {
+    let mut text = String::with_capacity(json.len());
+    for letter in json.chars() {
+        if letter == '\n' || is_plain(letter) {
+            text.push(letter);
+        } else {
+            let mut units = [0; 2];
+            for unit in letter.encode_utf16(&mut units) {
+                text += &format!("\\u{unit:04x}");
+            }
+        }
+    }
+    text
 }
 
 /// A line that shows that something is going on; nothing where nobody looks.
@@ -102,5 +148,24 @@ impl PatientBar {
     /// Takes the bar away.
     pub fn finish(&self) {
         self.bar.finish_and_clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_that_deceives_the_eye_reaches_the_terminal() {
+        let text = "a\u{1b}[2Jb\n\u{202e}c\u{200b}d\u{2066}e\u{feff}ä日";
+        assert_eq!(shown(text), "a\u{fffd}[2Jb\u{fffd}\u{fffd}c\u{fffd}d\u{fffd}e\u{fffd}ä日");
+    }
+
+    #[test]
+    fn json_spells_out_what_deceives_the_eye_and_keeps_its_value() {
+        let text = "evil\u{202e}cba\u{200b}\u{e0041}";
+        let json = spelled_out(&serde_json::to_string(text).unwrap());
+        assert_eq!(json, "\"evil\\u202ecba\\u200b\\udb40\\udc41\"");
+        assert_eq!(serde_json::from_str::<String>(&json).unwrap(), text);
     }
 }

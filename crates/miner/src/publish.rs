@@ -4,7 +4,7 @@
 //! order is for networks whose hub no stranger watches, as that of the demo.
 
 use anyhow::Context as _;
-use chain::{Call, CallId, Chain, Keypair};
+use chain::{Call, CallId, Chain, Keypair, StoredCommitment};
 use hub::Hub;
 use protocol::{AccountId, Commitment, Competition, NetUid, Reason, Repo, Revision};
 use std::{path::Path, sync::Arc};
@@ -76,6 +76,17 @@ impl Publisher {
     pub fn commit(&self, text: &str) -> anyhow::Result<CallId> {
         let call = Call::SetCommitment { netuid: self.netuid, data: text.as_bytes().to_vec() };
         self.chain.submit(call, &self.keypair).context("cannot submit the commitment")
+    }
+
+    /// Whether the commitment of this miner is `text`.
+    pub(crate) fn has_committed(&self, text: &str) -> anyhow::Result<bool> {
+        let head = self.chain.head().context("cannot read the newest block")?.block;
+        let stored = self.chain.commitments(self.netuid, head);
+        let hotkey = self.keypair.public();
+        let is_it = |stored: &StoredCommitment| {
+            stored.hotkey == hotkey && stored.data == text.as_bytes()
+        };
+        Ok(stored.context("cannot read the commitments")?.iter().any(is_it))
     }
 }
 

@@ -119,7 +119,15 @@ impl Miner {
         {
             CallStatus::Pending => {}
             CallStatus::Applied(_) => self.pending = None,
-            CallStatus::Refused(_, CallError::CommitmentSetRateLimitExceeded)
+            // A second commitment would cost the age of the first.
+            CallStatus::Unreadable(_)
+                if self.publisher.has_committed(&published.commitment)? =>
+            {
+                self.pending = None;
+            }
+            CallStatus::Unreadable(_)
+            | CallStatus::Refused(_, CallError::CommitmentSetRateLimitExceeded)
+            | CallStatus::Expired
             | CallStatus::Unknown => {
                 published.call = self.publisher.commit(&published.commitment)?;
             }

@@ -204,7 +204,10 @@ impl Validator {
                 watch(Event::WeightsRefused(error));
                 self.state.weights_due = true;
             }
-            CallStatus::Unknown => self.state.weights_due = true,
+            // Setting the same weights twice does no harm.
+            CallStatus::Unreadable(_) | CallStatus::Expired | CallStatus::Unknown => {
+                self.state.weights_due = true;
+            }
         }
         self.pending = None;
         Ok(())

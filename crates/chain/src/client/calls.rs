@@ -45,6 +45,14 @@ impl NamedCall {
                 "burned_register",
                 vec![("netuid", number(netuid.0)), ("hotkey", account(*hotkey))],
             ),
+            Call::RegisterLimit { netuid, hotkey, limit_rao } => subtensor(
+                "register_limit",
+                vec![
+                    ("netuid", number(netuid.0)),
+                    ("hotkey", account(*hotkey)),
+                    ("limit_price", number(*limit_rao)),
+                ],
+            ),
             Call::AddStake { hotkey, netuid, amount_rao } => subtensor(
                 "add_stake",
                 vec![

@@ -6,7 +6,7 @@ use super::{
     read,
 };
 use crate::{Chain as _, Error, Head, Metagraph};
-use protocol::{Block, BlockHash, NetUid};
+use protocol::{AccountId, Block, BlockHash, NetUid};
 use serde::Serialize;
 
 /// What an endpoint says of itself and its chain.
@@ -60,6 +60,25 @@ impl SubstrateChain {
             read::slot_price(&link.at(head).await?, netuid).await
         })?;
         price.ok_or(Error::NoSubnet(netuid))
+    }
+
+    /// Whether a slot can be bought with a limit that holds when the call is included
+    /// ([`Call::RegisterLimit`](crate::Call::RegisterLimit)).
+    pub fn takes_price_limits(&self) -> Result<bool, Error> {
+        let head = self.head()?;
+        self.links.ask("metadata", async |link: &Link| {
+            Ok(read::has_call(&link.at(head).await?, "SubtensorModule", "register_limit"))
+        })
+    }
+
+    /// The first block that can take another commitment of the hotkey, by the rate limit of the
+    /// subnet; 0 for any. It may be past.
+    pub fn next_commitment(&self, netuid: NetUid, hotkey: AccountId) -> Result<Block, Error> {
+        let head = self.head()?;
+        let block = self.links.ask("last commitment", async |link: &Link| {
+            read::next_commitment(&link.at(head).await?, netuid, hotkey).await
+        })?;
+        block.ok_or(Error::NoSubnet(netuid))
     }
 
     /// What opening a subnet costs now, in rao.

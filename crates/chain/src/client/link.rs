@@ -43,6 +43,18 @@ pub struct ClientConfig {
     pub stall_limit: Option<Duration>,
     /// Blocks after which a call that was not included never will be.
     pub era_blocks: u32,
+    /// What calls are signed with.
+    pub signatures: Signatures,
+}
+
+/// What tells the calls of one process from equal ones of another with the same key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signatures {
+    /// Each signature is like no other: an endpoint that knows a call knows it from here.
+    Unique,
+    /// Equal calls have equal bytes, for runs that are repeated; a key must then be used by one
+    /// process alone.
+    Repeatable,
 }
 
 impl ClientConfig {
@@ -54,6 +66,7 @@ impl ClientConfig {
             patience: Duration::from_secs(60),
             stall_limit: Some(Duration::from_secs(180)),
             era_blocks: 64,
+            signatures: Signatures::Unique,
         }
     }
 }
@@ -65,6 +78,8 @@ const ERA_BLOCKS_MAX: u32 = 4_096;
 pub(super) struct Link {
     line: Arc<Line>,
     pub(super) rpc: LegacyRpcMethods<RpcConfigFor<SubstrateConfig>>,
+    /// For methods that only our own node has.
+    pub(super) plain: RpcClient,
     client: OnlineClient<SubstrateConfig>,
 }
 
@@ -118,7 +133,8 @@ impl Link {
         let backend = LegacyBackend::builder().storage_page_size(256).build(rpc_client.clone());
         let backend = Arc::new(backend);
         let client = OnlineClient::from_backend_with_config(config.clone(), backend).await?;
-        Ok(Self { line, rpc: LegacyRpcMethods::new(rpc_client), client })
+        let rpc = LegacyRpcMethods::new(rpc_client.clone());
+        Ok(Self { line, rpc, plain: rpc_client, client })
     }
 
     fn is_lost(&self) -> bool {
@@ -166,6 +182,12 @@ pub(super) fn is_state_gone(text: &str) -> bool {
     ["State already discarded", "UnknownBlock", "Unknown block"]
         .iter()
         .any(|sign| text.contains(sign))
+}
+
+/// The oldest block whose state is held, where an endpoint says it as our own node does.
+pub(super) fn oldest_held(text: &str) -> Option<Block> {
+    let (_, rest) = text.split_once("the states from block ")?;
+    rest.split_whitespace().next()?.parse().ok().map(Block)
 }
 
 /// The connection of now, and how to get the next.

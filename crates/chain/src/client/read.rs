@@ -15,13 +15,11 @@ use subxt::{
     utils::AccountId32,
 };
 
-/// For how many blocks endpoints hold the state, if they are not archives.
-pub(super) const STATE_BLOCKS_LIKELY: u64 = 256;
-
 const SUBTENSOR: &str = "SubtensorModule";
+const COMMITMENTS: &str = "Commitments";
 
 /// Keys of an item, as tuples of what the metadata says.
-trait Key: IntoEncodableValues + IntoDecodableValues + Send {}
+pub(super) trait Key: IntoEncodableValues + IntoDecodableValues + Send {}
 impl<T: IntoEncodableValues + IntoDecodableValues + Send> Key for T {}
 
 /// The value of an item under `keys`; its default where nothing is stored.
@@ -47,8 +45,8 @@ async fn values<V: DecodeAsType>(
     Ok(values)
 }
 
-fn has_storage(at: &At, name: &str) -> bool {
-    let pallet = at.metadata_ref().pallet_by_name(SUBTENSOR);
+fn has_storage(at: &At, pallet: &str, name: &str) -> bool {
+    let pallet = at.metadata_ref().pallet_by_name(pallet);
     pallet
         .and_then(|pallet| pallet.storage())
         .is_some_and(|storage| storage.entry_by_name(name).is_some())
@@ -89,7 +87,7 @@ pub(super) async fn network_price(at: &At) -> Result<u64, Failure> {
 }
 
 /// Whether the subnet is there.
-async fn is_open(at: &At, netuid: NetUid) -> Result<bool, Failure> {
+pub(super) async fn is_open(at: &At, netuid: NetUid) -> Result<bool, Failure> {
     value(at, "NetworksAdded", (netuid.0,)).await
 }
 
@@ -108,6 +106,80 @@ pub(super) async fn balance(at: &At, account: AccountId) -> Result<u64, Failure>
     let address = dynamic::storage::<(AccountId32,), AccountInfo>("System", "Account");
     let info = at.storage().fetch(address, (AccountId32(account.0),)).await?.decode()?;
     Ok(info.data.free)
+}
+
+/// The first block that can take another commitment of a hotkey; 0 for any. `None` if the subnet
+/// is not there.
+///
+/// Runtimes since 2025 count bytes per epoch instead, for some thirty commitments: that is never
+/// what an honest hotkey waits for, and 0 here.
+pub(super) async fn next_commitment(
+    at: &At,
+    netuid: NetUid,
+    hotkey: AccountId,
+) -> Result<Option<Block>, Failure> {
+    if !is_open(at, netuid).await? {
+        return Ok(None);
+    }
+    let Some(limit) = commitment_rate_limit(at, netuid).await? else {
+        return Ok(Some(Block(0)));
+    };
+    let address = dynamic::storage::<(u16, AccountId32), u32>(COMMITMENTS, "LastCommitment");
+    let last = at.storage().try_fetch(address, (netuid.0, AccountId32(hotkey.0))).await?;
+    let last = last.map(|last| last.decode()).transpose()?;
+    Ok(Some(Block(last.map_or(0, |last| u64::from(last).saturating_add(limit)))))
+}
+
+/// Blocks between two commitments of a hotkey, where the runtime counts blocks.
+pub(super) async fn commitment_rate_limit(
+    at: &At,
+    netuid: NetUid,
+) -> Result<Option<u64>, Failure> {
+    if has_storage(at, COMMITMENTS, "CommitmentRateLimit") {
+        let address = dynamic::storage::<(u16,), u64>(COMMITMENTS, "CommitmentRateLimit");
+        return Ok(Some(at.storage().fetch(address, (netuid.0,)).await?.decode()?));
+    }
+    if has_storage(at, COMMITMENTS, "RateLimit") {
+        let address = dynamic::storage::<(), u64>(COMMITMENTS, "RateLimit");
+        return Ok(Some(at.storage().fetch(address, ()).await?.decode()?));
+    }
+    Ok(None)
+}
+
+/// A number under a name, if the runtime has the item.
+pub(super) async fn number<K: Key>(at: &At, name: &str, keys: K) -> Result<Option<u64>, Failure> {
+    if has_storage(at, SUBTENSOR, name) { value(at, name, keys).await.map(Some) } else { Ok(None) }
+}
+
+/// A flag under a name, if the runtime has the item.
+pub(super) async fn flag<K: Key>(at: &At, name: &str, keys: K) -> Result<Option<bool>, Failure> {
+    if has_storage(at, SUBTENSOR, name) { value(at, name, keys).await.map(Some) } else { Ok(None) }
+}
+
+/// Coldkey of the owner of a subnet.
+pub(super) async fn owner(at: &At, netuid: NetUid) -> Result<AccountId, Failure> {
+    let owner: AccountId32 = value(at, "SubnetOwner", (netuid.0,)).await?;
+    Ok(AccountId(owner.0))
+}
+
+/// The slot of a hotkey, if it has one; `None` if the subnet is not there.
+pub(super) async fn slot(
+    at: &At,
+    netuid: NetUid,
+    hotkey: AccountId,
+) -> Result<Option<Option<Uid>>, Failure> {
+    if !is_open(at, netuid).await? {
+        return Ok(None);
+    }
+    let address = dynamic::storage::<(u16, AccountId32), u16>(SUBTENSOR, "Uids");
+    let uid = at.storage().try_fetch(address, (netuid.0, AccountId32(hotkey.0))).await?;
+    Ok(Some(uid.map(|uid| uid.decode()).transpose()?.map(Uid)))
+}
+
+/// Whether the runtime has a call of this name.
+pub(super) fn has_call(at: &At, pallet: &str, name: &str) -> bool {
+    let pallet = at.metadata_ref().pallet_by_name(pallet);
+    pallet.is_some_and(|pallet| pallet.call_variant_by_name(name).is_some())
 }
 
 /// All commitments of hotkeys with a slot, by uid: content and block from one value.
@@ -269,7 +341,7 @@ fn at_index<T: Copy + Default>(list: &[T], i: usize) -> T {
 /// Stake behind each hotkey: TAO where the runtime keeps that, as in 2024, or else what it says
 /// counts on the subnet.
 async fn stakes(at: &At, netuid: NetUid, hotkeys: &[AccountId32]) -> Result<Vec<u64>, Failure> {
-    if has_storage(at, "TotalHotkeyStake") {
+    if has_storage(at, SUBTENSOR, "TotalHotkeyStake") {
         let stakes = hotkeys.iter().map(|hotkey| value(at, "TotalHotkeyStake", (*hotkey,)));
         return try_join_all(stakes).await;
     }

@@ -13,6 +13,7 @@ use crate::{
     ledger::Produced,
     wire::{
         event,
+        metadata::Encoded,
         storage::{Entries, items, project},
     },
 };
@@ -128,18 +129,17 @@ fn write(shared: &RwLock<Shared>) -> RwLockWriteGuard<'_, Shared> {
 impl Author {
     /// Opens the chain: makes the last blocks again, and takes the pool back in.
     pub(super) fn open(
-        mut store: Store,
+        store: Store,
         genesis: &Genesis,
         block_time: Option<Duration>,
     ) -> Result<Self, NodeError> {
-        store.begin(&Ledger::new(genesis)?.genesis_header())?;
         let ledger = store.base(genesis)?;
         let head = ledger.head();
         let hashes = ledger.hashes().to_vec();
         let numbers = (0..).zip(&hashes).map(|(number, hash)| (*hash, number)).collect();
         let shared = Shared {
             head,
-            history: History::default(),
+            history: History::new(block_time.map(metadata_for)),
             hashes,
             numbers,
             blocks: VecDeque::new(),
@@ -276,7 +276,13 @@ impl Author {
         let calls = self.pool.ready(&self.ledger);
         let produced = self.ledger.produce_block(calls).map_err(NodeError::Block)?;
         let block = produced.head.block.0;
-        let time_ms = if self.block_time.is_some() { now_ms() } else { 0 };
+        let time_ms = match self.block_time {
+            Some(_) => {
+                let parent = read(&self.shared).blocks.back().map_or(0, |block| block.time_ms);
+                time_after(parent, now_ms())
+            }
+            None => 0,
+        };
         let left_out: Vec<CallId> = produced.left_out.iter().map(|(id, _)| *id).collect();
         let gone = self.pool.settle(&self.ledger, &left_out);
         let snapshot = block.is_multiple_of(SNAPSHOT_BLOCKS).then(|| self.ledger.state_bytes());
@@ -330,7 +336,29 @@ fn entries(ledger: &Ledger, events: &[u8], time_ms: u64) -> Entries {
     entries
 }
 
+/// Metadata with the time between blocks.
+fn metadata_for(block_time: Duration) -> Encoded {
+    Encoded::new(u64::try_from(block_time.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// When a block was made: the machine's clock may go back, the chain's does not.
+fn time_after(parent_ms: u64, now_ms: u64) -> u64 {
+    now_ms.max(parent_ms.saturating_add(1))
+}
+
 fn now_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_of_blocks_goes_on_when_the_clock_goes_back() {
+        assert_eq!(time_after(1_000, 13_000), 13_000);
+        assert_eq!(time_after(13_000, 9_000), 13_001);
+        assert_eq!(time_after(u64::MAX, 0), u64::MAX);
+    }
 }

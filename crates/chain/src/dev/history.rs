@@ -2,7 +2,10 @@
 //!
 //! Each key keeps its values with the block that set them, so a block costs what it changed.
 
-use crate::wire::storage::{Entries, State};
+use crate::wire::{
+    metadata::Encoded,
+    storage::{Entries, State},
+};
 use std::{
     collections::{BTreeMap, VecDeque},
     ops::Bound,
@@ -18,6 +21,8 @@ type Version = (u32, Option<Arc<[u8]>>);
 /// States of the last blocks.
 #[derive(Default)]
 pub(super) struct History {
+    /// What clients are told, where the time between blocks is not the usual one.
+    metadata: Option<Encoded>,
     values: BTreeMap<Vec<u8>, Vec<Version>>,
     /// Keys that each of the blocks changed, oldest first.
     changes: VecDeque<(u32, Vec<Vec<u8>>)>,
@@ -33,6 +38,16 @@ pub(super) struct StateAt<'a> {
 pub(super) type Changes = Vec<(Vec<u8>, Option<Arc<[u8]>>)>;
 
 impl History {
+    /// No states yet, of a chain of which clients are told this, or the usual.
+    pub(super) fn new(metadata: Option<Encoded>) -> Self {
+        Self { metadata, ..Self::default() }
+    }
+
+    /// What clients are told.
+    pub(super) fn metadata(&self) -> &Encoded {
+        self.metadata.as_ref().unwrap_or_else(|| Encoded::usual())
+    }
+
     /// How a state differs from the newest.
     pub(super) fn difference(&self, entries: Entries) -> Changes {
         let mut changes = Changes::new();
@@ -124,6 +139,10 @@ impl State for StateAt<'_> {
 
     fn keys(&self, prefix: &[u8]) -> Vec<Vec<u8>> {
         self.keys_after(prefix, None, usize::MAX)
+    }
+
+    fn metadata(&self) -> &Encoded {
+        self.history.metadata()
     }
 }
 

@@ -51,6 +51,15 @@ pub(super) enum Turned {
     /// No room, for anybody or for this signer.
     #[error("Immediately Dropped: the pool is full")]
     Full,
+    /// The nonce is further ahead than calls of one signer may wait.
+    #[error(
+        "Immediately Dropped: the nonce is {ahead} ahead of the account's next, and at most {} \
+         calls of one account wait", POOL_CALLS_PER_SIGNER_MAX
+    )]
+    Far {
+        /// How far.
+        ahead: u32,
+    },
     /// The nonce was used.
     #[error("Transaction is outdated")]
     Stale,
@@ -76,10 +85,13 @@ impl Pool {
         if call.nonce < next {
             return Err(Turned::Stale);
         }
-        let is_far = call.nonce - next >= POOL_CALLS_PER_SIGNER_MAX;
+        let ahead = call.nonce - next;
+        if ahead >= POOL_CALLS_PER_SIGNER_MAX {
+            return Err(Turned::Far { ahead });
+        }
         let n_bytes = bytes.len();
         let is_full = self.n_bytes + n_bytes > POOL_BYTES_MAX;
-        if is_far || is_full || self.waiting.len() >= POOL_CALLS_MAX {
+        if is_full || self.waiting.len() >= POOL_CALLS_MAX {
             return Err(Turned::Full);
         }
         let place = (call.signer, call.nonce);
@@ -239,8 +251,11 @@ mod tests {
             pool.admit(call(&ledger, 1, nonce), &ledger).unwrap();
         }
         let beyond = call(&ledger, 1, POOL_CALLS_PER_SIGNER_MAX);
-        assert_eq!(pool.admit(beyond, &ledger), Err(Turned::Full));
-        assert_eq!(pool.admit(call(&ledger, 1, u32::MAX), &ledger), Err(Turned::Full));
+        let far = Turned::Far { ahead: POOL_CALLS_PER_SIGNER_MAX };
+        assert!(far.to_string().contains("256 ahead"), "{far}");
+        assert_eq!(pool.admit(beyond, &ledger), Err(far));
+        let last = pool.admit(call(&ledger, 1, u32::MAX), &ledger);
+        assert_eq!(last, Err(Turned::Far { ahead: u32::MAX }));
         let stranger = Turned::Refused(CallError::UnknownSigner);
         assert_eq!(pool.admit(call(&ledger, 77, 0), &ledger), Err(stranger));
         pool.admit(call(&ledger, 2, 0), &ledger).unwrap();

@@ -6,13 +6,16 @@ mod hex;
 mod state;
 mod system;
 
-use super::author::{Notice, Request, Shared, read};
-use crate::wire::header::Header;
+use super::{
+    author::{Notice, Request, Shared, read},
+    callers::Callers,
+};
+use crate::{Genesis, client::GENESIS_METHOD, wire::header::Header};
 use jsonrpsee::{
     Methods, RpcModule,
     server::{
         BatchRequestConfig, PendingSubscriptionSink, PingConfig, ServerBuilder, ServerConfig,
-        ServerHandle, SubscriptionMessage,
+        ServerHandle, SubscriptionMessage, serve_with_graceful_shutdown, stop_channel,
     },
     types::ErrorObjectOwned,
 };
@@ -35,6 +38,12 @@ pub mod limits {
     pub const ANSWER_BYTES_MAX: u32 = 16 << 20;
     /// Connections at a time.
     pub const CONNECTIONS_MAX: u32 = 1_024;
+    /// Connections of one address at a time; of one network of /64 in the version 6.
+    pub const CONNECTIONS_PER_ADDRESS_MAX: u32 = 256;
+    /// For how long a connection has asked for nothing before a newcomer may take its place.
+    pub const IDLE_MIN: Duration = Duration::from_secs(2);
+    /// Pause after a connection that could not be taken.
+    pub const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
     /// Subscriptions of a connection.
     pub const SUBSCRIPTIONS_PER_CONNECTION_MAX: u32 = 64;
     /// Requests sent together.
@@ -64,6 +73,8 @@ pub(super) struct Context {
     pub(super) notices: broadcast::Sender<Arc<Notice>>,
     /// For requests that the author answers besides making blocks.
     pub(super) permits: Semaphore,
+    /// What the chain started with.
+    pub(super) genesis: Genesis,
 }
 
 type Answer<T> = Result<T, ErrorObjectOwned>;
@@ -86,9 +97,10 @@ impl Context {
         shared: Arc<RwLock<Shared>>,
         requests: Sender<Request>,
         notices: broadcast::Sender<Arc<Notice>>,
+        genesis: Genesis,
     ) -> Self {
         let permits = Semaphore::new(limits::AUTHOR_REQUESTS_MAX);
-        Self { shared, requests, notices, permits }
+        Self { shared, requests, notices, permits, genesis }
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Shared> {
@@ -139,27 +151,55 @@ pub(super) struct Server {
     pub(super) methods: Methods,
 }
 
-/// Listens and serves until the handle is dropped or stopped.
-pub(super) async fn serve(listen: SocketAddr, context: Context) -> std::io::Result<Server> {
+/// Serves whoever comes to the listener until the handle is dropped or stopped.
+pub(super) async fn serve(
+    listener: std::net::TcpListener,
+    context: Context,
+) -> std::io::Result<Server> {
+    listener.set_nonblocking(true)?;
+    let listener = tokio::net::TcpListener::from_std(listener)?;
+    let address = listener.local_addr()?;
     let config = ServerConfig::builder()
         .max_request_body_size(limits::REQUEST_BYTES_MAX)
         .max_response_body_size(limits::ANSWER_BYTES_MAX)
-        .max_connections(limits::CONNECTIONS_MAX)
+        // Whoever loses its place to a newcomer may take a moment to notice.
+        .max_connections(2 * limits::CONNECTIONS_MAX)
         .max_subscriptions_per_connection(limits::SUBSCRIPTIONS_PER_CONNECTION_MAX)
         .set_batch_request_config(BatchRequestConfig::Limit(limits::BATCH_REQUESTS_MAX))
         .set_message_buffer_capacity(limits::MESSAGES_WAITING_MAX)
-        .set_tcp_no_delay(true)
         .enable_ws_ping(
             PingConfig::new()
                 .ping_interval(limits::PING_INTERVAL)
                 .inactive_limit(limits::SILENCE_LIMIT),
         )
         .build();
-    let server = ServerBuilder::with_config(config).build(listen).await?;
-    let address = server.local_addr()?;
     // Names are constants, each registered once: this is checked by every test that starts a node.
     let methods = Methods::from(module(context).map_err(std::io::Error::other)?);
-    Ok(Server { handle: server.start(methods.clone()), address, methods })
+    let (stop, handle) = stop_channel();
+    let builder = ServerBuilder::with_config(config).to_service_builder();
+    let served = methods.clone();
+    tokio::spawn(async move {
+        let callers = Callers::new(limits::CONNECTIONS_MAX, limits::CONNECTIONS_PER_ADDRESS_MAX);
+        loop {
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                () = stop.clone().shutdown() => return,
+            };
+            let Ok((stream, peer)) = accepted else {
+                // Too many files are open, for example: better in a moment.
+                tokio::time::sleep(limits::ACCEPT_PAUSE).await;
+                continue;
+            };
+            // Without it answers only wait longer.
+            let _ = stream.set_nodelay(true);
+            let Some(stream) = callers.seat(stream, peer.ip()) else { continue };
+            let service = builder.clone().build(served.clone(), stop.clone());
+            let serving = serve_with_graceful_shutdown(stream, service, stop.clone().shutdown());
+            // How a stranger's connection ends is nobody's trouble.
+            tokio::spawn(async move { serving.await.is_ok() });
+        }
+    });
+    Ok(Server { handle, address, methods })
 }
 
 type Module = RpcModule<Context>;
@@ -171,6 +211,10 @@ fn module(context: Context) -> Result<Module, jsonrpsee::core::RegisterMethodErr
     chain::register(&mut module)?;
     state::register(&mut module)?;
     calls::register(&mut module)?;
+    module.register_method(GENESIS_METHOD, |_, context, _| {
+        // Numbers and texts always serialize.
+        serde_json::to_value(&context.genesis).unwrap_or_default()
+    })?;
     let mut names: Vec<&'static str> = module.method_names().collect();
     names.push("rpc_methods");
     names.sort_unstable();

@@ -4,7 +4,7 @@
 //! against the root in the header of its block. Everything that belongs together is written in one
 //! transaction, on disk before anybody is told of it.
 
-use super::error::NodeError;
+use super::{error::NodeError, history::STATE_BLOCKS};
 use crate::{
     CallId, Genesis, Head, Ledger, SignedCall,
     extrinsic::blake2_256,
@@ -14,13 +14,17 @@ use crate::{
 use parity_scale_codec::{Decode as _, Encode as _};
 use protocol::{Block, BlockHash};
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 /// Blocks between two snapshots.
 pub(super) const SNAPSHOT_BLOCKS: u64 = 256;
 
-/// Blocks for which snapshots are kept; the first is always there as the genesis.
-const SNAPSHOTS_KEPT_BLOCKS: u64 = 2_048;
+/// Blocks for which snapshots are kept: one is always older than the states that are held. The
+/// first is always there as the genesis.
+const SNAPSHOTS_KEPT_BLOCKS: u64 = 2 * STATE_BLOCKS as u64;
 
 const SCHEMA: &str = "
 CREATE TABLE IF NOT EXISTS meta (
@@ -125,6 +129,13 @@ impl Store {
         }
     }
 
+    /// Writes down the time between blocks, for a start that names none.
+    pub(super) fn keep_block_time(&self, block_time: Duration) -> Result<(), NodeError> {
+        let insert = "INSERT OR REPLACE INTO meta (name, value) VALUES ('block_time_ms', ?1)";
+        let ms = block_time.as_millis().to_string();
+        self.named(self.connection.execute(insert, [ms]).map(drop))
+    }
+
     fn meta(&self, name: &str) -> Result<Option<String>, NodeError> {
         let select = "SELECT value FROM meta WHERE name = ?1";
         let row = self.connection.query_row(select, [name], |row| row.get(0)).optional();
@@ -136,11 +147,11 @@ impl Store {
         result.map_err(|source| NodeError::Database { path: self.path.clone(), source })
     }
 
-    /// The state from which the last blocks can be made again, so that at least
-    /// [`SNAPSHOT_BLOCKS`] of them are.
+    /// The state from which the last blocks can be made again, so that all states are there that
+    /// a node has promised to hold.
     pub(super) fn base(&self, genesis: &Genesis) -> Result<Ledger, NodeError> {
         let newest = self.newest()?;
-        let latest = newest.saturating_sub(SNAPSHOT_BLOCKS);
+        let latest = newest.saturating_sub(STATE_BLOCKS as u64 - 1);
         let select = "SELECT block, state FROM snapshots WHERE block <= ?1 ORDER BY block DESC";
         let row = self.connection.query_row(select, [latest as i64], |row| {
             Ok((row.get::<_, i64>(0)? as u64, row.get::<_, Vec<u8>>(1)?))
@@ -278,6 +289,19 @@ impl Store {
 
 /// What the chain in the file started with; `None` in a file that no chain has begun in.
 pub(super) fn stored_genesis(path: &Path) -> Result<Option<Genesis>, NodeError> {
+    let damaged = |_| NodeError::Damaged { path: path.to_owned(), block: Block(0) };
+    let text = stored_meta(path, "genesis")?;
+    text.map(|text| serde_json::from_str(&text).map_err(damaged)).transpose()
+}
+
+/// The time between blocks that a node wrote down last.
+pub(super) fn stored_block_time(path: &Path) -> Result<Option<Duration>, NodeError> {
+    let text = stored_meta(path, "block_time_ms")?;
+    Ok(text.and_then(|text| text.parse().ok()).map(Duration::from_millis))
+}
+
+/// A value that stands in a file which may be no chain's yet.
+fn stored_meta(path: &Path, name: &str) -> Result<Option<String>, NodeError> {
     let failed = |source: rusqlite::Error| match source.sqlite_error_code() {
         Some(rusqlite::ErrorCode::DatabaseBusy) => NodeError::InUse { path: path.to_owned() },
         _ => NodeError::Database { path: path.to_owned(), source },
@@ -287,11 +311,8 @@ pub(super) fn stored_genesis(path: &Path) -> Result<Option<Genesis>, NodeError> 
     if connection.query_row(table, [], |row| row.get::<_, i64>(0)).map_err(failed)? == 0 {
         return Ok(None);
     }
-    let select = "SELECT value FROM meta WHERE name = 'genesis'";
-    let text: Option<String> =
-        connection.query_row(select, [], |row| row.get(0)).optional().map_err(failed)?;
-    let damaged = |_| NodeError::Damaged { path: path.to_owned(), block: Block(0) };
-    text.map(|text| serde_json::from_str(&text).map_err(damaged)).transpose()
+    let select = "SELECT value FROM meta WHERE name = ?1";
+    connection.query_row(select, [name], |row| row.get(0)).optional().map_err(failed)
 }
 
 fn delete_from_pool(transaction: &Transaction<'_>, gone: &[CallId]) -> Sql<()> {

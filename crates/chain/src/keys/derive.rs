@@ -158,7 +158,7 @@ impl Junction {
                 // The nonce key of the new pair is free to choose, but must be secret and
                 // independent of what the public key gives away. Made like the nonces of
                 // signatures, it lets the same URI sign the same message with the same bytes.
-                let witness = Witness::new(&from.secret, &code.0);
+                let witness = Witness::new(&from.secret, &code.0, &[]);
                 from.derived_key_simple_rng(*code, b"", witness).0
             }
         }

@@ -79,8 +79,8 @@ impl Default for Genesis {
 }
 
 impl Genesis {
-    /// Everything that the ledger relies on for ever after.
-    pub(crate) fn check(&self) -> Result<(), GenesisError> {
+    /// Everything that the ledger relies on for ever after; the error says what cannot be.
+    pub fn check(&self) -> Result<(), GenesisError> {
         let mut seen = BTreeSet::new();
         let mut total: u64 = 0;
         for (account, balance) in &self.accounts {

@@ -8,18 +8,23 @@ use crate::CallError;
 use protocol::{AccountId, Block, NetUid, Uid};
 
 impl Ledger {
-    /// `burned_register`: the checks of the pallet in its order, then the price and the slot.
+    /// `burned_register` and `register_limit`: the checks of the pallet in its order, then the price,
+    /// which is at most `limit_rao`, and the slot.
     pub(super) fn register(
         &mut self,
         coldkey: AccountId,
         netuid: NetUid,
         hotkey: AccountId,
+        limit_rao: u64,
     ) -> Result<Event, CallError> {
         if netuid == ROOT {
             return Err(CallError::RegistrationNotPermittedOnRootSubnet);
         }
         let subnet = self.subnets.get(&netuid).ok_or(CallError::SubnetNotExists)?;
         let price = subnet.open_to(&hotkey)?;
+        if price > limit_rao {
+            return Err(CallError::RegistrationPriceLimitExceeded);
+        }
         if self.balance(coldkey) < price {
             return Err(CallError::NotEnoughBalanceToStake);
         }

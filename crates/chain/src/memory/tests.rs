@@ -147,7 +147,7 @@ fn the_oldest_states_and_fates_are_forgotten_with_an_error_that_says_so() {
     assert_eq!(chain.status(id).unwrap(), CallStatus::Unknown);
     assert!(chain.commitments(NETUID, Block(2)).is_ok());
     let error = chain.commitments(NETUID, Block(1)).unwrap_err();
-    assert!(matches!(error, Error::NoState { oldest: Block(2), .. }), "{error}");
+    assert!(matches!(error, Error::NoState { oldest: Some(Block(2)), .. }), "{error}");
     assert!(!error.is_transient(), "what is gone does not come back");
 }
 

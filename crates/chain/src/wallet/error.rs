@@ -26,7 +26,7 @@ pub enum WalletError {
         path: PathBuf,
     },
     /// There is no such key.
-    #[error("there is no key at `{path}`: create it, or check the names and the folder of wallets")]
+    #[error("there is no key at `{path}`: check the names and the folder of wallets")]
     Missing {
         /// Where it was looked for.
         path: PathBuf,
@@ -84,15 +84,14 @@ pub enum WalletError {
         derived: protocol::AccountId,
     },
     /// The key is of a kind that signs nothing here.
-    #[error(
-        "`{path}` is a key of type {crypto_type}, and only sr25519, type 1, can be used: create \
-         another"
-    )]
+    #[error("`{path}` is not usable: it is a key of type {crypto_type}, and only sr25519, type 1, is")]
     CryptoType {
         /// Where.
         path: PathBuf,
         /// What the file says.
         crypto_type: String,
+        /// Its address, if it stands in the file.
+        address: Option<protocol::AccountId>,
     },
     /// A file has an address but no secret.
     #[error(
@@ -126,12 +125,10 @@ pub enum WalletError {
         format: &'static str,
     },
     /// A key is encrypted and nobody gave a password.
-    #[error("`{path}` is encrypted: give its password, or set {variable} as btwallet does")]
+    #[error("`{path}` is encrypted, and nobody gave its password")]
     PasswordNeeded {
         /// Where.
         path: PathBuf,
-        /// The variable that may hold the password.
-        variable: String,
     },
     /// A password that encrypts nothing was given for a new key.
     #[error(

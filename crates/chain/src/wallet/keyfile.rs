@@ -95,7 +95,8 @@ fn parse(json: &[u8], path: &Path) -> Result<Fields, WalletError> {
         return Ok(fields);
     }
     let crypto_type = fields.crypto_type.to_string().chars().take(20).collect();
-    Err(WalletError::CryptoType { path: path.to_owned(), crypto_type })
+    let address = fields.ss58_address.and_then(|text| text.parse().ok());
+    Err(WalletError::CryptoType { path: path.to_owned(), crypto_type, address })
 }
 
 fn secret(fields: &Fields) -> Option<Result<Keypair, KeyError>> {

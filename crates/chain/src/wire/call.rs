@@ -166,6 +166,16 @@ pub enum SubtensorCall {
         /// Version of the rules the validator runs.
         version_key: u64,
     },
+    /// Buys a slot at no higher a price than named.
+    #[codec(index = 134)]
+    register_limit {
+        /// Subnet.
+        netuid: u16,
+        /// Key that gets the slot.
+        hotkey: AccountId32,
+        /// Highest price, in rao.
+        limit_price: u64,
+    },
     /// Sets weights of one mechanism; a subnet has one here, number 0.
     #[codec(index = 119)]
     set_mechanism_weights {
@@ -370,6 +380,11 @@ impl From<Call> for RuntimeCall {
             Call::BurnedRegister { netuid, hotkey } => {
                 SubtensorCall::burned_register { netuid: netuid.0, hotkey: hotkey.into() }
             }
+            Call::RegisterLimit { netuid, hotkey, limit_rao } => SubtensorCall::register_limit {
+                netuid: netuid.0,
+                hotkey: hotkey.into(),
+                limit_price: limit_rao,
+            },
             Call::AddStake { hotkey, netuid, amount_rao } => SubtensorCall::add_stake {
                 hotkey: hotkey.into(),
                 netuid: netuid.0,
@@ -479,6 +494,11 @@ impl TryFrom<SubtensorCall> for Call {
             SubtensorCall::burned_register { netuid, hotkey } => {
                 Self::BurnedRegister { netuid: NetUid(netuid), hotkey: hotkey.into() }
             }
+            SubtensorCall::register_limit { netuid, hotkey, limit_price } => Self::RegisterLimit {
+                netuid: NetUid(netuid),
+                hotkey: hotkey.into(),
+                limit_rao: limit_price,
+            },
             SubtensorCall::register_network { hotkey } => {
                 Self::RegisterNetwork { hotkey: hotkey.into() }
             }

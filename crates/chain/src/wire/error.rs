@@ -80,6 +80,8 @@ pub enum SubtensorError {
     ExpiredWeightCommit,
     /// A subnet has one mechanism here, number 0.
     MechanismDoesNotExist,
+    /// A slot costs more than the limit.
+    RegistrationPriceLimitExceeded,
 }
 
 /// Errors of the pallet Commitments.

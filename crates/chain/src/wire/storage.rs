@@ -11,6 +11,7 @@ pub use project::{Entries, project};
 use frame_metadata::v14::{
     StorageEntryMetadata, StorageEntryModifier, StorageEntryType, StorageHasher,
 };
+use super::metadata::Encoded;
 use parity_scale_codec::{Decode, Encode};
 use scale_info::{MetaType, StaticTypeInfo, meta_type};
 use std::marker::PhantomData;
@@ -34,6 +35,11 @@ pub trait State {
 
     /// The keys that begin with `prefix`, in order.
     fn keys(&self, prefix: &[u8]) -> Vec<Vec<u8>>;
+
+    /// What clients are told of the chain.
+    fn metadata(&self) -> &Encoded {
+        Encoded::usual()
+    }
 }
 
 /// How a key of a map stands in the whole key.

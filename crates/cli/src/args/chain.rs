@@ -144,7 +144,8 @@ pub struct RegisterArgs {
     /// Subnet.
     #[arg(long)]
     pub netuid: u16,
-    /// Pay no more than this for the slot, in TAO.
+    /// Pay no more than this for the slot, in TAO: the chain itself holds to it, unless its runtime
+    /// is too old for that; then the price is looked at before the call is sent.
     #[arg(long, value_name = "TAO", value_parser = super::tao)]
     pub limit: Option<u64>,
 }
@@ -229,6 +230,8 @@ pub enum SubnetCommand {
     Create(CreateArgs),
     /// Change a rule of a subnet; for its owner alone.
     Set(SetArgs),
+    /// Show the rules of a subnet.
+    Show(ShowArgs),
 }
 
 /// Options of `agon chain subnet create`.
@@ -236,6 +239,16 @@ pub enum SubnetCommand {
 pub struct CreateArgs {
     #[command(flatten)]
     pub sign: SignArgs,
+}
+
+/// Options of `agon chain subnet show`.
+#[derive(Debug, Args)]
+pub struct ShowArgs {
+    #[command(flatten)]
+    pub endpoint: EndpointArgs,
+    /// Subnet.
+    #[arg(long)]
+    pub netuid: u16,
 }
 
 /// Options of `agon chain subnet set`.

@@ -30,15 +30,16 @@ pub struct NodeArgs {
     #[arg(long, default_value = "agon-node", value_name = "DIR")]
     pub home: PathBuf,
     /// Address to listen on, for WebSocket and HTTP; port 0 takes any that is free.
-    #[arg(long, default_value = "127.0.0.1:9944", value_name = "ADDRESS")]
+    #[arg(long, default_value = "127.0.0.1:9944", value_name = "ADDRESS", value_parser = super::listen)]
     pub listen: SocketAddr,
     /// Run a hub for models beside the chain, in the same folder, and listen for its clients here;
     /// as `agon hub` does.
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", value_parser = super::listen)]
     pub hub_listen: Option<SocketAddr>,
-    /// Time between blocks, such as 250ms, 12s or 1m.
-    #[arg(long, default_value = "12s", value_name = "TIME", value_parser = block_time)]
-    pub block_time: Duration,
+    /// Time between blocks, such as 250ms, 12s or 1m; without it that of the last start in this
+    /// folder, or 12s. Clients that keep what they were told of a chain may go on with the old one.
+    #[arg(long, value_name = "TIME", value_parser = block_time)]
+    pub block_time: Option<Duration>,
     /// TOML file with what a new chain starts with; a chain that is there must have started so.
     #[arg(long, value_name = "FILE")]
     pub spec: Option<PathBuf>,

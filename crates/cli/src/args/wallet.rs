@@ -26,7 +26,8 @@ pub struct WalletArgs {
   agon wallet list
 
 The files are those of Bittensor's own wallets, and either program reads the other's.
-The password of a coldkey is asked for; for scripts it can stand in AGON_WALLET_PASSWORD.")]
+The password of a coldkey is asked for; for scripts it can stand in AGON_WALLET_PASSWORD,
+or in BT_WALLET_PASSWORD, which Bittensor's own client reads.")]
 pub struct WalletCommandArgs {
     /// What to do.
     #[command(subcommand)]

@@ -2,6 +2,7 @@
 
 mod calls;
 mod read;
+mod refusal;
 mod session;
 mod table;
 
@@ -26,6 +27,7 @@ pub fn run(args: &ChainArgs) -> anyhow::Result<ExitCode> {
         ChainCommand::Subnet(args) => match &args.command {
             SubnetCommand::Create(args) => calls::create_subnet(args),
             SubnetCommand::Set(args) => calls::set_rules(args),
+            SubnetCommand::Show(args) => calls::show_rules(args),
         },
     }?;
     Ok(ExitCode::SUCCESS)

@@ -21,6 +21,9 @@ use std::{
     time::Duration,
 };
 
+/// Time between blocks where neither the command line nor the folder names one.
+const USUAL_BLOCK_TIME: Duration = Duration::from_secs(12);
+
 /// How often the node is looked at.
 const TICK: Duration = Duration::from_millis(100);
 
@@ -39,31 +42,46 @@ struct Ready {
 /// Runs the node until it is told to stop.
 pub fn run(args: &NodeArgs) -> anyhow::Result<ExitCode> {
     let stop = terminal::stop_on_signal()?;
+    let database = args.home.join("chain.db");
+    let genesis = genesis(args, &database)?;
+    genesis.check().map_err(|error| told(error.into(), args))?;
+    let block_time = match args.block_time {
+        Some(block_time) => block_time,
+        None => dev::stored_block_time(&database)
+            .map_err(|error| told(error, args))?
+            .unwrap_or(USUAL_BLOCK_TIME),
+    };
+    let is_new = !args.home.exists();
     fs::create_dir_all(&args.home)
         .with_context(|| format!("cannot make the folder `{}`", args.home.display()))
         .hint("name a folder that can be written with --home")?;
-    let database = args.home.join("chain.db");
     let config = dev::Config {
         listen: args.listen,
-        genesis: genesis(args, &database)?,
+        genesis,
         database: Some(database.clone()),
-        block_time: Some(args.block_time),
+        block_time: Some(block_time),
     };
-    let node = DevNode::start(&config).map_err(|error| told(error, args))?;
+    let node = DevNode::start(&config).map_err(|error| {
+        if is_new {
+            // Only a folder that is empty goes: there is nothing to say if it is not.
+            let _ = fs::remove_dir(&args.home);
+        }
+        told(error, args)
+    })?;
     let start = |listen| StandingHub::start(listen, &args.home.join("hub"), &[], None);
     let mut hub = args.hub_listen.map(start).transpose()?;
     let ready = Ready {
         url: node.url(),
         genesis: node.genesis_hash(),
         block: node.head().block,
-        block_time_ms: args.block_time.as_millis(),
+        block_time_ms: block_time.as_millis(),
         database: database.display().to_string(),
         hub: hub.as_ref().map(StandingHub::listening),
     };
     if args.json {
         print_json_line(&ready)?;
     } else {
-        print(&opening(&ready, args))?;
+        print(&opening(&ready, block_time))?;
     }
     watch(&node, hub.as_mut(), &stop, args.json)?;
     let head = node.head();
@@ -98,12 +116,12 @@ fn told(error: NodeError, args: &NodeArgs) -> anyhow::Error {
         }
         NodeError::OtherGenesis { .. } => {
             format!(
-                "name another folder with --home, or leave out --spec to go on with the chain \
-                 in `{home}`"
+                "name another folder with --home, leave out --spec to go on with the chain in \
+                 `{home}`, or remove `{home}` to begin anew"
             )
         }
         NodeError::OtherRules { .. } | NodeError::Damaged { .. } => {
-            "name another folder with --home to start a new chain".to_owned()
+            format!("name another folder with --home to start a new chain, or remove `{home}`")
         }
         NodeError::Genesis(_) => "`agon node --help` shows what a spec holds".to_owned(),
         _ => return error.into(),
@@ -111,13 +129,12 @@ fn told(error: NodeError, args: &NodeArgs) -> anyhow::Error {
     hinted(error, hint)
 }
 
-fn opening(ready: &Ready, args: &NodeArgs) -> String {
+fn opening(ready: &Ready, block_time: Duration) -> String {
     let Ready { url, genesis, block, database, hub, .. } = ready;
     let hub = hub.as_ref().map(Listening::for_people).unwrap_or_default();
     format!(
-        "{hub}agon node at {url}\n  genesis   {genesis}\n  block     {block}, then one every {:?}\n  \
-         state     {database}\nReach it with `agon chain info --chain {url}`; Ctrl-C stops it.\n",
-        args.block_time
+        "{hub}agon node at {url}\n  genesis   {genesis}\n  block     {block}, then one every {block_time:?}\n  \
+         state     {database}\nReach it with `agon chain info --chain {url}`; Ctrl-C stops it.\n"
     )
 }
 

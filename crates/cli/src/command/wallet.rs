@@ -175,7 +175,8 @@ fn list(args: &ListWalletsArgs) -> anyhow::Result<()> {
     }
     let mut text = format!("wallets in {}\n", root.display());
     let shown = |address: Option<AccountId>, trouble: &Option<String>| match (address, trouble) {
-        (Some(address), _) => address.to_string(),
+        (Some(address), None) => address.to_string(),
+        (Some(address), Some(trouble)) => format!("{address}  {trouble}"),
         (None, trouble) => trouble.clone().unwrap_or_default(),
     };
     for wallet in wallets {
@@ -188,11 +189,11 @@ fn list(args: &ListWalletsArgs) -> anyhow::Result<()> {
 }
 
 fn listed(wallet: wallet::Listed) -> ListedWallet {
-    let (coldkey, mut trouble) = split(wallet.coldkey);
+    let (coldkey, mut trouble) = addressed(wallet.coldkey);
     let (hotkeys, more) = split(wallet.hotkeys);
     trouble = trouble.or(more);
     let hotkeys = hotkeys.unwrap_or_default().into_iter().map(|hotkey| {
-        let (address, trouble) = split(hotkey.address);
+        let (address, trouble) = addressed(hotkey.address);
         ListedHotkey { name: hotkey.name, address, trouble }
     });
     ListedWallet { wallet: wallet.name, coldkey, hotkeys: hotkeys.collect(), trouble }
@@ -203,4 +204,14 @@ fn split<T>(result: Result<T, WalletError>) -> (Option<T>, Option<String>) {
         Ok(value) => (Some(value), None),
         Err(error) => (None, Some(error.to_string())),
     }
+}
+
+/// An address and what is wrong with its key; a key of another kind has both.
+fn addressed(result: Result<AccountId, WalletError>) -> (Option<AccountId>, Option<String>) {
+    let known = match &result {
+        Err(WalletError::CryptoType { address, .. }) => *address,
+        _ => None,
+    };
+    let (address, trouble) = split(result);
+    (address.or(known), trouble)
 }

@@ -49,7 +49,7 @@ fn turned(why: &Turned) -> ErrorObjectOwned {
     match why {
         Turned::Known => error(1013, why.to_string()),
         Turned::Taken => error(1014, why.to_string()),
-        Turned::Full => error(1016, why.to_string()),
+        Turned::Full | Turned::Far { .. } => error(1016, why.to_string()),
         Turned::Stale | Turned::Refused(_) => {
             ErrorObjectOwned::owned(1010, invalid, Some(why.to_string()))
         }

@@ -3,7 +3,6 @@
 use super::{Answer, Context, Module, Registered, bad_parameter, error, forward, hex, limits, raw};
 use crate::wire::{
     api::{self, ApiError},
-    metadata,
     primitives::RuntimeVersion,
     storage::State as _,
 };
@@ -11,15 +10,14 @@ use jsonrpsee::{Extensions, server::PendingSubscriptionSink, types::Params};
 use serde_json::{Value, json};
 use std::{
     collections::BTreeSet,
-    sync::{Arc, LazyLock},
+    sync::Arc,
 };
 
 pub(super) fn register(module: &mut Module) -> Registered {
     module.register_method("state_getRuntimeVersion", |_, _, _| runtime_version())?;
     module.register_alias("chain_getRuntimeVersion", "state_getRuntimeVersion")?;
-    module.register_method("state_getMetadata", |_, _, _| {
-        static METADATA: LazyLock<String> = LazyLock::new(|| hex::show(metadata::version_14()));
-        METADATA.as_str()
+    module.register_method("state_getMetadata", |_, context, _| {
+        hex::show(&context.read().history.metadata().version_14)
     })?;
     module.register_method("state_call", |params, context, _| call(&params, context))?;
     module.register_method("state_getStorage", |params, context, _| storage(&params, context))?;

@@ -174,3 +174,19 @@ fn a_new_subnet_locks_its_price_and_gets_its_part_of_the_emission() {
     ledger.pass(1);
     assert_eq!(ledger.balance(account(3)), 900 * TAO + 89_997_711, "18 % of half a TAO");
 }
+
+#[test]
+fn a_limit_holds_when_the_slot_is_paid_for_however_the_price_has_moved() {
+    let mut ledger = ledger(rules());
+    let price = ledger.burn_rao(NETUID).unwrap();
+    let limited = |hotkey, limit_rao| Call::RegisterLimit {
+        netuid: NETUID,
+        hotkey: account(hotkey),
+        limit_rao,
+    };
+    let refused = ledger.call(0, limited(100, price - 1)).unwrap_err();
+    assert_eq!(refused, CallError::RegistrationPriceLimitExceeded);
+    assert_eq!(ledger.balance(account(0)), 1_000 * TAO, "nothing was paid");
+    ledger.call(0, limited(100, price)).unwrap();
+    assert_eq!(ledger.balance(account(0)), 1_000 * TAO - price);
+}

@@ -2,7 +2,6 @@
 
 use super::{Method, runtime_version};
 use crate::wire::{
-    metadata,
     primitives::{AccountId32, DispatchClass, RuntimeVersion, UncheckedExtrinsic, Weight},
     storage::{State, items},
 };
@@ -33,7 +32,7 @@ pub(super) fn methods() -> Vec<Method> {
             doc: "The metadata, version 14.",
             inputs: Vec::new(),
             output: meta_type::<Vec<u8>>(),
-            answer: |_, _| Ok(metadata::version_14().encode()),
+            answer: |_, state| Ok(state.metadata().version_14.encode()),
         },
         Method {
             api: "Metadata",
@@ -41,10 +40,11 @@ pub(super) fn methods() -> Vec<Method> {
             doc: "The metadata of a version, if there is one.",
             inputs: vec![("version", meta_type::<u32>())],
             output: meta_type::<Option<Vec<u8>>>(),
-            answer: |arguments, _| {
+            answer: |arguments, state| {
+                let metadata = state.metadata();
                 Ok(match u32::decode(arguments)? {
-                    14 => Some(metadata::version_14()),
-                    15 => Some(metadata::version_15()),
+                    14 => Some(&metadata.version_14),
+                    15 => Some(&metadata.version_15),
                     _ => None,
                 }
                 .encode())

@@ -164,7 +164,7 @@ pub enum AdminUtilsCall {
         bonds_penalty: u16,
     },
     /// Turns the bonds of Yuma3 on or off.
-    #[codec(index = 65)]
+    #[codec(index = 69)]
     sudo_set_yuma3_enabled {
         /// Subnet.
         netuid: u16,

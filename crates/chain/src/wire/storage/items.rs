@@ -202,10 +202,10 @@ items! {
         BONDS_PENALTY: (u16,) => u16 = "BondsPenalty" [Identity];
 
         /// Whether bonds follow Yuma3.
-        YUMA3_ON: (u16,) => bool = "Yuma3On" [Identity];
+        YUMA3_ON: (u16,) => bool = "Yuma3On" [Blake2];
 
         /// Whether bond rates depend on weight and consensus.
-        LIQUID_ALPHA_ON: (u16,) => bool = "LiquidAlphaOn" [Identity];
+        LIQUID_ALPHA_ON: (u16,) => bool = "LiquidAlphaOn" [Blake2];
 
         /// Blocks after which a silent validator has no say.
         ACTIVITY_CUTOFF: (u16,) => u16 = "ActivityCutoff" [Identity];
@@ -217,7 +217,7 @@ items! {
         COMMIT_REVEAL_WEIGHTS_ENABLED: (u16,) => bool = "CommitRevealWeightsEnabled" [Identity];
 
         /// Epochs between commit and reveal.
-        REVEAL_PERIOD_EPOCHS: (u16,) => u64 = "RevealPeriodEpochs" [Identity];
+        REVEAL_PERIOD_EPOCHS: (u16,) => u64 = "RevealPeriodEpochs" [Twox64];
 
         /// Whether epochs run Yuma Consensus.
         SUBNET_EPOCH_CONSENSUS: (u16,) => ConsensusMode = "SubnetEpochConsensus" [Identity];
@@ -316,6 +316,9 @@ items! {
 
         /// Block of the last commitment of a hotkey.
         LAST_COMMITMENT: (u16, AccountId32) => u32 = "LastCommitment" [Identity, Twox64] optional;
+
+        /// Blocks between two commitments of a hotkey; the chain has no such item by subnet.
+        COMMITMENT_RATE_LIMIT: (u16,) => u64 = "CommitmentRateLimit" [Identity];
 
         /// Commitments revealed by time; none here.
         REVEALED_COMMITMENTS: (u16, AccountId32) => Vec<RevealedRow> =

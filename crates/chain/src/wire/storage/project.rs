@@ -116,6 +116,7 @@ fn put_rules(out: &mut Out, key: (u16,), subnet: &Subnet) {
     out.put(&items::ACTIVITY_CUTOFF, &key, &short(rules.activity_cutoff));
     out.put(&items::NETWORK_REGISTRATION_ALLOWED, &key, &rules.registration_allowed);
     out.put(&items::COMMIT_REVEAL_WEIGHTS_ENABLED, &key, &rules.commit_reveal);
+    out.put(&items::COMMITMENT_RATE_LIMIT, &key, &rules.commitment_rate_limit);
     out.put(&items::REVEAL_PERIOD_EPOCHS, &key, &rules.reveal_period);
 }
 

@@ -1,12 +1,17 @@
 //! Calls: signed by the wallet, confirmed where they cost, waited for.
 
-use super::{session::Session, table::tao};
+use super::{
+    session::{Session, connect},
+    table::{self, tao},
+};
 use crate::{
     args::{
-        CommitArgs, CreateArgs, RegisterArgs, SetArgs, SetWeightsArgs, StakeArgs, TransferArgs,
+        CommitArgs, CreateArgs, RegisterArgs, SetArgs, SetWeightsArgs, ShowArgs, StakeArgs,
+        TransferArgs,
     },
     competition_file,
     failure::HintExt as _,
+    terminal::{print, print_json},
 };
 use anyhow::Context as _;
 use chain::{Call, HyperparameterChange};
@@ -30,6 +35,9 @@ pub fn register(args: &RegisterArgs) -> anyhow::Result<()> {
     let netuid = NetUid(args.netuid);
     let hotkey = session.keys.hotkey_account()?;
     let price = session.chain.slot_price_rao(netuid)?;
+    if let Some(uid) = session.chain.slot(netuid, hotkey)? {
+        anyhow::bail!("{hotkey} has a slot on subnet {netuid} already: uid {uid}");
+    }
     if let Some(limit) = args.limit.filter(|limit| *limit < price) {
         return Err(anyhow::anyhow!(
             "a slot on subnet {netuid} costs {} TAO now, more than {}",
@@ -40,8 +48,17 @@ pub fn register(args: &RegisterArgs) -> anyhow::Result<()> {
     }
     session.confirm(&format!("burn about {} TAO for a slot on subnet {netuid}", tao(price)))?;
     let coldkey = session.keys.coldkey()?;
-    let call = Call::BurnedRegister { netuid, hotkey };
-    session.make(call, &coldkey, &format!("registered {hotkey} on subnet {netuid}"))
+    let call = match args.limit {
+        // The price may move until the call is included: the chain holds to the limit, if it can.
+        Some(limit_rao) if session.chain.takes_price_limits()? => {
+            Call::RegisterLimit { netuid, hotkey, limit_rao }
+        }
+        _ => Call::BurnedRegister { netuid, hotkey },
+    };
+    session.make_telling(call, &coldkey, |effects| {
+        let uid = effects.slot.map(|(_, uid)| format!(" as uid {uid}")).unwrap_or_default();
+        format!("registered {hotkey} on subnet {netuid}{uid}")
+    })
 }
 
 /// `agon chain stake`.
@@ -118,26 +135,51 @@ pub fn create_subnet(args: &CreateArgs) -> anyhow::Result<()> {
     let price = session.chain.network_price_rao()?;
     session.confirm(&format!("lock {} TAO to open a subnet", tao(price)))?;
     let coldkey = session.keys.coldkey()?;
-    let before = session.chain.info()?.subnets;
-    session.make(Call::RegisterNetwork { hotkey }, &coldkey, "opened a subnet")?;
-    let opened = session.chain.info()?.subnets;
-    if let Some(netuid) = opened.iter().find(|netuid| !before.contains(netuid)) {
-        // On stderr, because --json has said its one document.
-        eprintln!("the subnet is number {netuid}");
-    }
-    Ok(())
+    session.make_telling(Call::RegisterNetwork { hotkey }, &coldkey, |effects| {
+        match effects.netuid {
+            Some(netuid) => format!("opened subnet {netuid}"),
+            // Where it waits for another to be dissolved, its number comes later.
+            None => "paid for a subnet, whose number the chain has not given yet".to_owned(),
+        }
+    })
 }
 
-/// `agon chain subnet set`.
+/// `agon chain subnet show`.
+pub fn show_rules(args: &ShowArgs) -> anyhow::Result<()> {
+    let rules = connect(&args.endpoint)?.rules(NetUid(args.netuid))?;
+    if args.endpoint.json {
+        return print_json(&rules);
+    }
+    print(&table::rules(&rules))
+}
+
+/// `agon chain subnet set`: one rule after the other; the first refusal is the end.
 pub fn set_rules(args: &SetArgs) -> anyhow::Result<()> {
     let session = Session::open(&args.sign)?;
     let coldkey = session.keys.coldkey()?;
     let netuid = NetUid(args.netuid);
-    for change in &args.changes {
+    let rules: Vec<String> = args.changes.iter().map(|rule| shown(*rule)).collect::<Result<_, _>>()?;
+    for (i, (change, rule)) in args.changes.iter().zip(&rules).enumerate() {
         let call = Call::SetHyperparameter { netuid, change: *change };
-        session.make(call, &coldkey, &format!("subnet {netuid}: {}", shown(*change)?))?;
+        session
+            .make(call, &coldkey, &format!("subnet {netuid}: {rule}"))
+            .with_context(|| outcome(&rules, i))?;
     }
     Ok(())
+}
+
+/// Which rule could not be set, which were before it, and which were not tried.
+fn outcome(rules: &[String], failed: usize) -> String {
+    let list = |rules: Option<&[String]>| rules.unwrap_or_default().join(" ");
+    let mut text = format!("cannot set {}", list(rules.get(failed..=failed)));
+    for (word, rules) in [("set before", rules.get(..failed)), ("not tried", rules.get(failed + 1..))]
+    {
+        let rules = list(rules);
+        if !rules.is_empty() {
+            text += &format!(" ({word}: {rules})");
+        }
+    }
+    text
 }
 
 /// A change as it is written on the command line.
@@ -145,4 +187,17 @@ fn shown(change: HyperparameterChange) -> anyhow::Result<String> {
     let value = serde_json::to_value(change)?;
     let rules = value.as_object().into_iter().flatten();
     Ok(rules.map(|(rule, value)| format!("{rule}={value}")).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_several_rules_each_has_its_outcome() {
+        let rules = ["activity_cutoff=5", "tempo=0", "kappa=100"].map(str::to_owned);
+        let text = outcome(&rules, 1);
+        assert_eq!(text, "cannot set tempo=0 (set before: activity_cutoff=5) (not tried: kappa=100)");
+        assert_eq!(outcome(&rules[..1], 0), "cannot set activity_cutoff=5");
+    }
 }

@@ -4,7 +4,7 @@ use super::{session::connect, table};
 use crate::{
     args::{BalanceArgs, InfoArgs, StateArgs},
     command::wallet::Keys,
-    terminal::{print, print_json},
+    terminal::{print, print_json, shown},
 };
 use chain::{Chain as _, StoredCommitment};
 use protocol::{Block, NetUid};
@@ -23,9 +23,9 @@ pub fn info(args: &InfoArgs) -> anyhow::Result<()> {
     };
     print(&format!(
         "chain     {}\nendpoint  {}\nnode      {}, runtime {}\nblock     {}  {}\ngenesis   {}\nsubnets   {subnets}\n",
-        table::shown(&info.chain),
+        shown(&info.chain),
         chain.url(),
-        table::shown(&info.node),
+        shown(&info.node),
         info.spec_version,
         info.head.block,
         info.head.hash,

@@ -1,5 +1,6 @@
 //! A connection to a chain, with the keys that sign on it.
 
+use super::refusal::{self, Explanation};
 use crate::{
     args::{EndpointArgs, Network, SignArgs},
     command::wallet::Keys,
@@ -7,9 +8,10 @@ use crate::{
     terminal::{self, print, print_json, spinner},
 };
 use chain::{
-    Call, CallError, CallId, CallStatus, Chain as _, ClientConfig, Keypair, SubstrateChain,
+    Call, CallError, CallId, CallStatus, Chain as _, ClientConfig, Effects, Error, Keypair, Origin,
+    SubstrateChain,
 };
-use protocol::Block;
+use protocol::{Block, NetUid, Uid};
 use serde::Serialize;
 use std::{
     io::{BufRead as _, IsTerminal as _, Write as _},
@@ -49,11 +51,18 @@ pub fn connect(args: &EndpointArgs) -> anyhow::Result<SubstrateChain> {
     let bar = spinner(&format!("connecting to {url}"));
     let connected = SubstrateChain::connect(config);
     bar.finish_and_clear();
-    connected.hint(if args.chain.is_none() && args.network == Network::Local {
+    let is_local = args.chain.is_none() && args.network == Network::Local;
+    let chain = connected.hint(if is_local {
         "is a node up? `agon node` starts one; --network and --chain name others"
     } else {
         "look at the address, and at whether the endpoint is up"
-    })
+    })?;
+    // What answers on this machine may be a tunnel or a proxy to anywhere.
+    if let (true, Some(name)) = (is_local, chain.bittensor()?) {
+        return Err(anyhow::anyhow!("`{url}` leads to Bittensor's network `{name}`"))
+            .hint(format!("--network {name} says that you mean it; so does --chain {url}"));
+    }
+    Ok(chain)
 }
 
 /// A connection with keys.
@@ -63,6 +72,7 @@ pub struct Session<'a> {
     pub chain: SubstrateChain,
     /// The keys of the wallet.
     pub keys: Keys<'a>,
+    origin: Origin,
     stop: Arc<AtomicBool>,
 }
 
@@ -73,6 +83,12 @@ struct Done<'a> {
     block: Block,
     signer: String,
     did: &'a str,
+    /// Number of the subnet that it opened, or on which it bought a slot.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    netuid: Option<NetUid>,
+    /// Number of the slot that it bought.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    uid: Option<Uid>,
 }
 
 impl<'a> Session<'a> {
@@ -80,20 +96,34 @@ impl<'a> Session<'a> {
     pub fn open(args: &'a SignArgs) -> anyhow::Result<Self> {
         let stop = terminal::stop_on_signal()?;
         let keys = Keys::new(&args.wallet);
-        anyhow::ensure!(
-            !keys.are_for_development() || !is_public(&args.endpoint),
-            "`{}` is a key that everybody knows; it is for chains on this machine",
-            args.wallet.wallet
-        );
-        Ok(Self { args, chain: connect(&args.endpoint)?, keys, stop })
+        let chain = connect(&args.endpoint)?;
+        let origin = chain.origin()?;
+        if keys.are_for_development() {
+            check_development(&args.wallet.wallet, origin, args.yes)?;
+        }
+        Ok(Self { args, chain, keys, origin, stop })
+    }
+
+    /// Whether what is signed here may be worth something: unless the chain proves to be one that
+    /// an `agon node` made.
+    pub fn is_public(&self) -> bool {
+        self.origin != Origin::Agon
     }
 
     /// Asks whether to go on before money is spent on a public network.
     pub fn confirm(&self, what: &str) -> anyhow::Result<()> {
-        if !is_public(&self.args.endpoint) || self.args.yes {
+        if !self.is_public() || self.args.yes {
             return Ok(());
         }
-        let question = format!("{what} on {}, for good?", self.chain.url());
+        let question = format!("{what} on {}, for good?", place(&self.chain, self.origin));
+        self.ask(&question)
+    }
+
+    /// Asks a question that only a person, or --yes, may answer with yes.
+    pub fn ask(&self, question: &str) -> anyhow::Result<()> {
+        if self.args.yes {
+            return Ok(());
+        }
         if !std::io::stdin().is_terminal() {
             return Err(anyhow::anyhow!("{question} There is nobody to ask"))
                 .hint("--yes answers before the question");
@@ -108,10 +138,24 @@ impl<'a> Session<'a> {
 
     /// Submits a call, waits until it stands in a final block, and says so.
     pub fn make(&self, call: Call, signer: &Keypair, did: &str) -> anyhow::Result<()> {
+        self.make_telling(call, signer, |_| did.to_owned())
+    }
+
+    /// The same, where what was done is known from the events of the call.
+    pub fn make_telling(
+        &self,
+        call: Call,
+        signer: &Keypair,
+        did: impl Fn(&Effects) -> String,
+    ) -> anyhow::Result<()> {
         let (id, block) = self.include(call, signer)?;
+        let effects = self.chain.effects(id);
+        let did = did(&effects);
         if self.args.endpoint.json {
-            let call = hex_of(&id);
-            return print_json(&Done { call, block, signer: signer.to_string(), did });
+            let (call, signer, did) = (hex_of(&id), signer.to_string(), did.as_str());
+            let netuid = effects.netuid.or(effects.slot.map(|(netuid, _)| netuid));
+            let uid = effects.slot.map(|(_, uid)| uid);
+            return print_json(&Done { call, block, signer, did, netuid, uid });
         }
         print(&format!("{did}; in block {block}\n"))
     }
@@ -123,64 +167,111 @@ impl<'a> Session<'a> {
 
     /// Submits a call and waits until it stands in a final block; gives that block.
     pub fn include(&self, call: Call, signer: &Keypair) -> anyhow::Result<(CallId, Block)> {
-        let id = self.chain.submit(call, signer)?;
+        let told = |error: Error| match error {
+            Error::Refused(reason) => self.refused(&call, signer, &reason, None),
+            other => other.into(),
+        };
+        let id = self.chain.submit(call.clone(), signer).map_err(told)?;
+        match self.wait(id)? {
+            CallStatus::Applied(block) => Ok((id, block)),
+            CallStatus::Refused(block, reason) => {
+                Err(self.refused(&call, signer, &reason, Some(block)))
+            }
+            // The money may have moved: whoever makes the call again may pay twice.
+            CallStatus::Unreadable(block) => Err(anyhow::anyhow!(
+                "call {} stands in block {block}; whether it was applied cannot be read any more",
+                hex_of(&id)
+            ))
+            .hint("look at the balance, or at what the call was to change, before you make it again"),
+            CallStatus::Pending | CallStatus::Expired => Err(anyhow::anyhow!(
+                "call {} was not included in its time, and never will be: nothing was done",
+                hex_of(&id)
+            ))
+            .hint("the chain is busy, or another process used the key; try again"),
+            CallStatus::Unknown => {
+                Err(anyhow::anyhow!("what became of call {} is not known", hex_of(&id)))
+                    .hint("look at the balance, or at what the call was to change")
+            }
+        }
+    }
+
+    /// Waits for the fate of a call that was sent, however long the endpoint is away.
+    fn wait(&self, id: CallId) -> anyhow::Result<CallStatus> {
         let bar = spinner("waiting for the call to be in a final block");
-        let fate = loop {
+        let sent = || format!("call {} was sent and may still be included", hex_of(&id));
+        let mut is_away = false;
+        loop {
             match self.chain.status(id) {
-                Ok(CallStatus::Pending) => {}
-                Ok(fate) => break fate,
                 // Whoever gives up now may make the same call again, and it may count twice.
-                Err(error) if error.is_transient() => {}
+                Err(error) if error.is_transient() => {
+                    if !is_away {
+                        let text = crate::terminal::shown(&error.to_string());
+                        bar.suspend(|| eprintln!("{text}; {}: waiting", sent()));
+                    }
+                    is_away = true;
+                }
                 Err(error) => {
                     bar.finish_and_clear();
-                    let sent = format!("call {} was sent and may still be included", hex_of(&id));
-                    return Err(error).hint(sent);
+                    return Err(error).hint(sent());
+                }
+                Ok(fate) => {
+                    if std::mem::take(&mut is_away) {
+                        bar.suspend(|| eprintln!("the chain answers again"));
+                    }
+                    if fate != CallStatus::Pending {
+                        bar.finish_and_clear();
+                        return Ok(fate);
+                    }
                 }
             }
             if self.stop.load(Ordering::Relaxed) {
                 bar.finish_and_clear();
-                eprintln!("call {} was sent and may still be included", hex_of(&id));
+                eprintln!("{}", sent());
                 return Err(Interrupted.into());
             }
             std::thread::sleep(TICK);
-        };
-        bar.finish_and_clear();
-        match fate {
-            CallStatus::Applied(block) => Ok((id, block)),
-            CallStatus::Refused(block, reason) => {
-                let refused =
-                    anyhow::anyhow!("the chain refused the call in block {block}: {reason}");
-                Err(match hint_on(&reason) {
-                    Some(hint) => hinted(refused, hint),
-                    None => refused,
-                })
-            }
-            CallStatus::Pending | CallStatus::Unknown => {
-                Err(anyhow::anyhow!("the call was not included in time, and never will be"))
-                    .hint("the chain is busy; try again")
-            }
+        }
+    }
+
+    /// A refusal with the numbers behind it, and what a person can do about it.
+    fn refused(
+        &self,
+        call: &Call,
+        signer: &Keypair,
+        reason: &CallError,
+        block: Option<Block>,
+    ) -> anyhow::Error {
+        let place = block.map(|block| format!(" in block {block}")).unwrap_or_default();
+        let Explanation { numbers, hint } = refusal::explain(&self.chain, call, signer, reason);
+        let numbers = numbers.map(|numbers| format!("; {numbers}")).unwrap_or_default();
+        let error = anyhow::anyhow!("the chain refused the call{place}: {reason}{numbers}");
+        match hint {
+            Some(hint) => hinted(error, hint),
+            None => error,
         }
     }
 }
 
-/// What a person can do about a refusal, where its text does not say so.
-fn hint_on(reason: &CallError) -> Option<&'static str> {
-    match reason {
-        CallError::NeuronNoValidatorPermit => Some(
-            "permits come with an epoch, to the hotkeys with the most stake: stake, then wait for one",
+/// Keys that everybody knows are for chains that are worth nothing.
+fn check_development(key: &str, origin: Origin, insists: bool) -> anyhow::Result<()> {
+    match origin {
+        Origin::Agon => Ok(()),
+        Origin::Unknown if insists => Ok(()),
+        Origin::Unknown => Err(anyhow::anyhow!(
+            "`{key}` is a key that everybody knows, and this chain is not one of `agon node`"
+        ))
+        .hint("if it is a development chain of another program, --yes insists"),
+        Origin::Bittensor(name) => anyhow::bail!(
+            "`{key}` is a key that everybody knows, and this is Bittensor's network `{name}`"
         ),
-        CallError::CommitRevealEnabled => Some(
-            "`agon chain subnet set commit_reveal=false` lets weights be set at once, if the subnet is yours",
-        ),
-        CallError::SettingWeightsTooFast | CallError::CommitmentSetRateLimitExceeded => {
-            Some("wait some blocks; a registration counts as an update, too")
-        }
-        CallError::HotKeyNotRegisteredInSubNet | CallError::AccountNotAllowedCommit => {
-            Some("`agon chain register` buys a slot")
-        }
-        CallError::HotKeyAccountNotExists => Some("register the hotkey first"),
-        CallError::BadOrigin => Some("sign with the wallet that opened the subnet"),
-        _ => None,
+    }
+}
+
+/// Where money is spent, in words that a person can check.
+fn place(chain: &SubstrateChain, origin: Origin) -> String {
+    match origin {
+        Origin::Bittensor(name) => format!("Bittensor's network `{name}` ({})", chain.url()),
+        Origin::Agon | Origin::Unknown => chain.url().to_owned(),
     }
 }
 
@@ -188,31 +279,20 @@ fn hex_of(id: &CallId) -> String {
     id.0.iter().fold("0x".to_owned(), |text, byte| format!("{text}{byte:02x}"))
 }
 
-/// Whether what is spent there is worth something: everywhere but on this machine.
-fn is_public(args: &EndpointArgs) -> bool {
-    let url = url(args);
-    let host = url.split("://").nth(1).unwrap_or(url);
-    !["127.0.0.1", "localhost", "[::1]"].iter().any(|local| {
-        host.strip_prefix(local).is_some_and(|rest| rest.is_empty() || rest.starts_with([':', '/']))
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn only_this_machine_is_not_public() {
-        let at = |url: &str| EndpointArgs {
-            network: Network::Local,
-            chain: Some(url.to_owned()),
-            json: false,
-        };
-        for local in ["ws://127.0.0.1:9944", "ws://localhost", "ws://localhost/x", "ws://[::1]:1"] {
-            assert!(!is_public(&at(local)), "{local}");
-        }
-        for public in ["ws://localhost.example.com", "ws://127.0.0.10:1", "wss://example.com"] {
-            assert!(is_public(&at(public)), "{public}");
+    fn keys_that_everybody_knows_sign_for_chains_of_nodes_of_ours_alone() {
+        assert!(check_development("//Alice", Origin::Agon, false).is_ok());
+        assert!(check_development("//Alice", Origin::Unknown, true).is_ok(), "somebody insists");
+        for (origin, insists) in [
+            (Origin::Unknown, false),
+            (Origin::Bittensor("finney"), false),
+            (Origin::Bittensor("test"), true),
+        ] {
+            assert!(check_development("//Alice", origin, insists).is_err(), "{origin:?}");
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Tables for people.
 
-use chain::{Metagraph, Neuron, StoredCommitment};
+use crate::terminal::shown;
+use chain::{Metagraph, Neuron, StoredCommitment, SubnetRules};
 use protocol::Block;
 use std::fmt::Write as _;
 
@@ -9,11 +10,6 @@ pub fn tao(rao: u64) -> String {
     let (whole, part) = (rao / 1_000_000_000, rao % 1_000_000_000);
     let text = format!("{whole}.{part:09}");
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
-}
-
-/// A stranger's text, safe for a terminal.
-pub fn shown(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
 /// A share of 65,535.
@@ -81,6 +77,25 @@ fn row(neuron: &Neuron, now: Block) -> [String; 11] {
     ]
 }
 
+/// The rules of a subnet, as they are set; prices in TAO.
+pub fn rules(rules: &SubnetRules) -> String {
+    let mut text = format!(
+        "subnet {} after block {}, owned by {}\n{} slots are taken; the next costs {} TAO\n",
+        rules.netuid,
+        rules.block,
+        rules.owner,
+        rules.slots,
+        tao(rules.slot_price_rao)
+    );
+    if let Some(number) = rules.registrations_this_interval {
+        let _ = writeln!(text, "{number} registrations since the price was last adjusted");
+    }
+    for rule in &rules.rules {
+        let _ = writeln!(text, "  {}={}", rule.name, rule.value);
+    }
+    text
+}
+
 /// The commitments on a subnet.
 pub fn commitments(netuid: u16, at: Block, stored: &[StoredCommitment]) -> String {
     let mut text = format!("commitments on subnet {netuid} after block {at}\n");
@@ -112,10 +127,5 @@ mod tests {
         {
             assert_eq!(tao(rao), text);
         }
-    }
-
-    #[test]
-    fn no_control_character_of_a_stranger_reaches_the_terminal() {
-        assert_eq!(shown("a\u{1b}[2Jb\n"), "a\u{fffd}[2Jb\u{fffd}");
     }
 }

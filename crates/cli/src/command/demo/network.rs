@@ -15,7 +15,7 @@ use crate::{
 };
 use anyhow::Context as _;
 use chain::{
-    Call, CallStatus, Chain, ClientConfig, DevNode, SubstrateChain, dev,
+    Call, CallStatus, Chain, ClientConfig, DevNode, Signatures, SubstrateChain, dev,
     ledger::{Genesis, Hyperparameters, RAO_PER_TAO, SubnetGenesis},
 };
 use dataset::pack::TrainingStream;
@@ -181,9 +181,11 @@ impl ModelsHub {
     }
 }
 
-/// A connection to the node, which may take its time between two blocks.
+/// A connection to the node, which may take its time between two blocks; block hashes follow from
+/// the bytes of calls, and a demo can be repeated.
 fn connect(node: &DevNode) -> anyhow::Result<SubstrateChain> {
-    let config = ClientConfig { stall_limit: None, ..ClientConfig::new(node.url()) };
+    let signatures = Signatures::Repeatable;
+    let config = ClientConfig { stall_limit: None, signatures, ..ClientConfig::new(node.url()) };
     SubstrateChain::connect(config).context("cannot reach the chain")
 }
 

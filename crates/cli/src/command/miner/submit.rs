@@ -98,6 +98,7 @@ impl Entrant<'_> {
         let uid = self.slot()?;
         let standing = self.standing()?;
         let hubs = Hubs::new(self.args.hub.as_deref())?;
+        self.check_hub(&hubs)?;
         let repo = match (&self.args.repo, &standing) {
             (Some(repo), _) => repo.clone(),
             // Another repo would need another commitment, and cost the age of this one.
@@ -133,11 +134,38 @@ impl Entrant<'_> {
     /// The slot of the hotkey.
     fn slot(&self) -> anyhow::Result<Uid> {
         let (netuid, hotkey) = (self.netuid(), self.hotkey.public());
-        let metagraph = self.session.chain.metagraph(netuid);
-        let metagraph = metagraph.context("cannot read the metagraph")?;
-        let neuron = metagraph.neurons.iter().find(|neuron| neuron.hotkey == hotkey);
+        let slot = self.session.chain.slot(netuid, hotkey).context("cannot read the slots")?;
         let missing = || anyhow::anyhow!("{hotkey} has no slot on subnet {netuid}");
-        Ok(neuron.ok_or_else(missing).hint("`agon chain register` buys a slot")?.uid)
+        slot.ok_or_else(missing).hint("`agon chain register` buys a slot")
+    }
+
+    /// Refuses what the chain would refuse after the upload, when others can see the files and
+    /// commit to them first. A commitment costs no fee, so a slot and the pace are all it takes.
+    fn check_pace(&self) -> anyhow::Result<()> {
+        let chain = &self.session.chain;
+        let next = chain.next_commitment(self.netuid(), self.hotkey.public());
+        let next = next.context("cannot tell when the hotkey may commit again")?;
+        let now = chain.head().context("cannot read the newest block")?.block;
+        if next.0 <= now.0.saturating_add(1) {
+            return Ok(());
+        }
+        Err(anyhow::anyhow!(
+            "the hotkey has committed lately: the next commitment goes from block {next} on, and \
+             this is block {now}; nothing was uploaded"
+        ))
+        .hint(format!("run this again from block {next} on"))
+    }
+
+    /// Asks where a chain of one's own and a hub of everybody's look like an oversight.
+    fn check_hub(&self, hubs: &Hubs) -> anyhow::Result<()> {
+        let (chain, hub) = (self.session.chain.url(), hubs.own.endpoint());
+        if self.session.is_public() || self.args.hub.is_some() || is_near(hub) {
+            return Ok(());
+        }
+        let question =
+            format!("publish on `{hub}` what is entered on a chain of your own, `{chain}`?");
+        let asked = self.session.ask(&question);
+        asked.hint("--hub or HF_ENDPOINT names a hub of your own, which `agon hub` runs; --yes goes on")
     }
 
     fn netuid(&self) -> NetUid {
@@ -186,6 +214,7 @@ impl Entrant<'_> {
     fn commit_to(&self, place: &Place<'_>) -> anyhow::Result<Standing> {
         let Place { hubs, repo, .. } = *place;
         let (args, session) = (self.args, &self.session);
+        self.check_pace()?;
         session.confirm(&format!("commit to `{repo}` on subnet {}", args.netuid))?;
         if !args.public_before_commitment {
             place.hide()?;
@@ -269,6 +298,27 @@ impl Entrant<'_> {
     }
 }
 
+/// Whether a hub is on this machine or in its network, by the address alone: it decides whether to
+/// ask, and nothing else.
+fn is_near(hub: &str) -> bool {
+    let host = hub.split_once("://").map_or(hub, |(_, rest)| rest);
+    let host = host.split('/').next().unwrap_or_default();
+    let name = match host.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or_default(),
+        None => host.split(':').next().unwrap_or_default(),
+    };
+    match name.parse::<std::net::IpAddr>() {
+        Ok(std::net::IpAddr::V4(address)) => {
+            address.is_loopback() || address.is_private() || address.is_unspecified()
+        }
+        Ok(std::net::IpAddr::V6(address)) => {
+            address.is_loopback() || address.is_unique_local() || address.is_unspecified()
+        }
+        // Names without a dot, and those that never leave a network.
+        Err(_) => !name.contains('.') || name.ends_with(".local") || name.ends_with(".internal"),
+    }
+}
+
 /// The first block whose round counts a commitment of `block`.
 fn counts_from(competition: &Competition, block: Block) -> Block {
     let old_enough = block.0.saturating_add(competition.evaluation.commitment_age_min);
@@ -316,6 +366,23 @@ impl Report {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_hub_of_ones_own_is_known_by_its_address() {
+        for near in [
+            "http://127.0.0.1:9950",
+            "http://localhost:9950/x",
+            "http://[::1]:9950",
+            "http://hub:9950",
+            "https://models.lab.local",
+            "http://10.1.2.3",
+        ] {
+            assert!(is_near(near), "{near}");
+        }
+        for far in ["https://huggingface.co", "http://127.0.0.1.example.com", "https://8.8.8.8"] {
+            assert!(!is_near(far), "{far}");
+        }
+    }
 
     #[test]
     fn a_commitment_counts_in_the_first_round_that_it_is_old_enough_for() {

@@ -1,8 +1,15 @@
 //! The keys that a command line names.
 
-use crate::{args::WalletArgs, failure::HintExt as _, terminal::spinner};
+use crate::{
+    args::WalletArgs,
+    failure::{HintExt as _, hinted},
+    terminal::spinner,
+};
 use anyhow::Context as _;
-use chain::{Keypair, Wallet, wallet::Password};
+use chain::{
+    Keypair, Wallet,
+    wallet::{Password, WalletError},
+};
 use protocol::AccountId;
 use std::{
     env,
@@ -11,8 +18,11 @@ use std::{
 };
 use zeroize::Zeroizing;
 
-/// Where a script puts the password of a coldkey.
-const PASSWORD_VARIABLE: &str = "AGON_WALLET_PASSWORD";
+/// Where a script puts the password of a coldkey: ours, and the one that `btcli` reads.
+const PASSWORD_VARIABLES: [&str; 2] = ["AGON_WALLET_PASSWORD", "BT_WALLET_PASSWORD"];
+
+/// How often a person is asked for a password.
+const ASKED_MAX: usize = 3;
 
 /// The keys of a wallet, opened when they are needed.
 pub struct Keys<'a> {
@@ -51,7 +61,7 @@ impl<'a> Keys<'a> {
         if self.are_for_development() {
             return self.coldkey().map(|key| key.public());
         }
-        wallet(self.args)?.coldkey_address().hint(MAKE_ONE)
+        wallet(self.args)?.coldkey_address().map_err(|error| advised(error, self.args))
     }
 
     /// Account of the hotkey, for which no password is needed.
@@ -59,24 +69,60 @@ impl<'a> Keys<'a> {
         if self.are_for_development() {
             return self.hotkey().map(|key| key.public());
         }
-        wallet(self.args)?.hotkey_address().hint(MAKE_ONE)
+        wallet(self.args)?.hotkey_address().map_err(|error| advised(error, self.args))
     }
 
     fn open(
         &self,
-        load: impl Fn(&Wallet, Password<'_>) -> Result<Keypair, chain::wallet::WalletError>,
+        load: impl Fn(&Wallet, Password<'_>) -> Result<Keypair, WalletError>,
     ) -> anyhow::Result<Keypair> {
-        let bar = spinner("opening the key");
-        let person = |path: &Path| bar.suspend(|| ask(path));
-        let environment = |variable: &str| env::var(variable).ok();
-        let keys =
-            load(&wallet(self.args)?, Password::Ask { environment: &environment, person: &person });
-        bar.finish_and_clear();
-        keys.hint(MAKE_ONE)
+        let wallet = wallet(self.args)?;
+        let mut asked = 0;
+        loop {
+            let bar = spinner("opening the key");
+            let person = |path: &Path| bar.suspend(|| ask(path));
+            let environment = |variable: &str| env::var(variable).ok();
+            let password = Password::Ask { environment: &environment, person: &person };
+            let keys = load(&wallet, password);
+            bar.finish_and_clear();
+            asked += 1;
+            match keys {
+                Err(WalletError::WrongPassword { path }) if can_ask() && asked < ASKED_MAX => {
+                    eprintln!("wrong password for `{}`", path.display());
+                }
+                keys => return keys.map_err(|error| advised(error, self.args)),
+            }
+        }
     }
 }
 
-const MAKE_ONE: &str = "`agon wallet list` shows the wallets, `agon wallet create` makes one; name one with --wallet and --hotkey";
+/// A failure to open a key, with what mends this failure and no other.
+pub fn advised(error: WalletError, args: &WalletArgs) -> anyhow::Error {
+    let [ours, theirs] = PASSWORD_VARIABLES;
+    let name = &args.wallet;
+    let hint = match &error {
+        WalletError::NoFolder { .. } => {
+            "`agon wallet create` makes a wallet, --wallet-path names another folder".to_owned()
+        }
+        WalletError::Missing { path } if path.ends_with("coldkey") => format!(
+            "the coldkey signs what costs money: run this where it is kept, or bring it here with \
+             `agon wallet import --wallet {name}`; `agon wallet list` shows what is here"
+        ),
+        WalletError::Missing { .. } => format!(
+            "`agon wallet list` shows what is here; name another with --wallet and --hotkey, or \
+             make it with `agon wallet create --wallet {name} --hotkey {}`", args.hotkey
+        ),
+        WalletError::PasswordNeeded { .. } => {
+            format!("there is nobody to ask: set {ours}, or {theirs} as for `btcli`")
+        }
+        WalletError::WrongPassword { .. } => match variable() {
+            Some((variable, _)) => format!("the password came from {variable}"),
+            None => format!("`agon wallet import --wallet {name}` makes the key again from its words"),
+        },
+        _ => return error.into(),
+    };
+    hinted(error, hint)
+}
 
 /// The wallet that the options name.
 pub fn wallet(args: &WalletArgs) -> anyhow::Result<Wallet> {
@@ -93,12 +139,24 @@ pub fn root(path: Option<&Path>) -> anyhow::Result<PathBuf> {
     Ok(home.join(".bittensor").join("wallets"))
 }
 
+/// The first of the variables with a password that is set, and its value.
+fn variable() -> Option<(&'static str, Zeroizing<String>)> {
+    PASSWORD_VARIABLES.into_iter().find_map(|variable| {
+        env::var(variable).ok().map(|password| (variable, Zeroizing::new(password)))
+    })
+}
+
+/// Whether there is a person who can be asked for a password, and nothing that answers instead.
+fn can_ask() -> bool {
+    variable().is_none() && std::io::stdin().is_terminal()
+}
+
 /// The password of the key at a path, from the environment or a person.
 fn ask(path: &Path) -> Option<Zeroizing<String>> {
-    if let Ok(password) = env::var(PASSWORD_VARIABLE) {
-        return Some(Zeroizing::new(password));
+    if let Some((_, password)) = variable() {
+        return Some(password);
     }
-    if !std::io::stdin().is_terminal() {
+    if !can_ask() {
         return None;
     }
     let question = format!("Password of {}: ", path.display());
@@ -110,12 +168,14 @@ pub fn new_password(no_password: bool) -> anyhow::Result<Option<Zeroizing<String
     if no_password {
         return Ok(None);
     }
-    if let Ok(password) = env::var(PASSWORD_VARIABLE) {
-        return Ok(Some(Zeroizing::new(password)));
+    if let Some((_, password)) = variable() {
+        return Ok(Some(password));
     }
     if !std::io::stdin().is_terminal() {
         return Err(anyhow::anyhow!("a coldkey needs a password, and there is nobody to ask"))
-            .hint(format!("set {PASSWORD_VARIABLE}, or keep it in the clear with --no-password"));
+            .hint(format!(
+                "set {}, or keep it in the clear with --no-password", PASSWORD_VARIABLES[0]
+            ));
     }
     let ask = |question| rpassword::prompt_password(question).map(Zeroizing::new);
     let password = ask("Password for the coldkey: ").context("cannot ask for a password")?;

@@ -1,0 +1,229 @@
+//! Refusals with the numbers behind them: the chain names a rule, its state says the values.
+
+use super::table::tao;
+use chain::{Call, CallError, Chain as _, Keypair, SubnetRules, SubstrateChain};
+use protocol::{AccountId, NetUid, Uid};
+
+/// What a person is told about a refusal beside the chain's own name for it.
+#[derive(Default)]
+pub struct Explanation {
+    /// The values of the rule and of what it was held against.
+    pub numbers: Option<String>,
+    /// What can be done.
+    pub hint: Option<String>,
+}
+
+/// Looks up what is behind a refusal; what cannot be read now is left out.
+pub fn explain(
+    chain: &SubstrateChain,
+    call: &Call,
+    signer: &Keypair,
+    reason: &CallError,
+) -> Explanation {
+    let refused = Refused { chain, call, signer: signer.public(), reason };
+    Explanation { numbers: refused.numbers(), hint: refused.hint() }
+}
+
+/// A call that the chain did not want.
+struct Refused<'a> {
+    chain: &'a SubstrateChain,
+    call: &'a Call,
+    signer: AccountId,
+    reason: &'a CallError,
+}
+
+impl Refused<'_> {
+    fn netuid(&self) -> Option<NetUid> {
+        match self.call {
+            Call::BurnedRegister { netuid, .. }
+            | Call::RegisterLimit { netuid, .. }
+            | Call::AddStake { netuid, .. }
+            | Call::RemoveStake { netuid, .. }
+            | Call::SetCommitment { netuid, .. }
+            | Call::SetWeights { netuid, .. }
+            | Call::CommitWeights { netuid, .. }
+            | Call::RevealWeights { netuid, .. }
+            | Call::SetHyperparameter { netuid, .. } => Some(*netuid),
+            _ => None,
+        }
+    }
+
+    /// Whether a hotkey signs such calls, which needs no money but a slot.
+    fn is_hotkeys(&self) -> bool {
+        matches!(
+            self.call,
+            Call::SetCommitment { .. }
+                | Call::SetWeights { .. }
+                | Call::CommitWeights { .. }
+                | Call::RevealWeights { .. }
+        )
+    }
+
+    fn rules(&self) -> Option<SubnetRules> {
+        self.chain.rules(self.netuid()?).ok()
+    }
+
+    fn numbers(&self) -> Option<String> {
+        use CallError as Reason;
+        match self.reason {
+            Reason::UidVecContainInvalidOne | Reason::UidsLengthExceedUidsInSubNet => {
+                self.of_uids()
+            }
+            Reason::WeightVecLengthIsLow => {
+                let (given, fewest) = (self.uids()?.len(), self.rules()?.number("min_weights")?);
+                Some(format!("{given} are given, min_weights={fewest}"))
+            }
+            Reason::IncorrectWeightVersionKey => {
+                let given = self.version_key()?;
+                let version = self.rules()?.number("weights_version")?;
+                Some(format!("the version key is {given}, weights_version={version}"))
+            }
+            Reason::SettingWeightsTooFast | Reason::CommittingWeightsTooFast => self.of_weights(),
+            Reason::CommitmentSetRateLimitExceeded => {
+                let next = self.chain.next_commitment(self.netuid()?, self.signer).ok()?;
+                let limit = self.rules()?.number("commitment_rate_limit")?;
+                Some(format!("commitment_rate_limit={limit}: the next goes from block {next} on"))
+            }
+            Reason::NotEnoughStakeToSetWeights => {
+                let threshold = self.chain.stake_threshold_rao().ok()?;
+                Some(format!("the least is {} TAO", tao(threshold)))
+            }
+            Reason::TooManyRegistrationsThisBlock => {
+                let most = self.rules()?.number("max_registrations_per_block")?;
+                Some(format!("max_registrations_per_block={most}"))
+            }
+            Reason::TooManyRegistrationsThisInterval => self.of_interval(),
+            Reason::HotKeyAlreadyRegisteredInSubNet => {
+                let uid = self.chain.slot(self.netuid()?, self.registered()?).ok()??;
+                Some(format!("it has uid {uid}"))
+            }
+            Reason::RegistrationPriceLimitExceeded => {
+                let price = self.chain.slot_price_rao(self.netuid()?).ok()?;
+                Some(format!("it costs {} TAO", tao(price)))
+            }
+            Reason::NotEnoughBalanceToStake
+            | Reason::NotEnoughBalanceToLock
+            | Reason::FundsUnavailable => {
+                let balance = self.chain.balance(self.signer).ok()?;
+                Some(format!("{} holds {} TAO", self.signer, tao(balance)))
+            }
+            Reason::BadOrigin => Some(format!("the owner is {}", self.rules()?.owner)),
+            _ => None,
+        }
+    }
+
+    fn uids(&self) -> Option<&[Uid]> {
+        match self.call {
+            Call::SetWeights { uids, .. } | Call::RevealWeights { uids, .. } => Some(uids),
+            _ => None,
+        }
+    }
+
+    fn version_key(&self) -> Option<u64> {
+        match self.call {
+            Call::SetWeights { version_key, .. } | Call::RevealWeights { version_key, .. } => {
+                Some(*version_key)
+            }
+            _ => None,
+        }
+    }
+
+    fn registered(&self) -> Option<AccountId> {
+        match self.call {
+            Call::BurnedRegister { hotkey, .. } | Call::RegisterLimit { hotkey, .. } => {
+                Some(*hotkey)
+            }
+            _ => None,
+        }
+    }
+
+    /// Which uids have no slot.
+    fn of_uids(&self) -> Option<String> {
+        let (uids, slots) = (self.uids()?, self.rules()?.slots);
+        let missing: Vec<String> = uids
+            .iter()
+            .filter(|uid| u64::from(uid.0) >= slots)
+            .map(ToString::to_string)
+            .take(16)
+            .collect();
+        let missing = match &missing[..] {
+            [] => format!("{} weights", uids.len()),
+            missing => format!("no slot: {}", missing.join(", ")),
+        };
+        Some(match slots {
+            0 => format!("{missing}; no slot is taken"),
+            _ => format!("{missing}; there are {slots}, 0 to {}", slots - 1),
+        })
+    }
+
+    /// From which block on weights may be set.
+    fn of_weights(&self) -> Option<String> {
+        let metagraph = self.chain.metagraph(self.netuid()?).ok()?;
+        let own = metagraph.neurons.iter().find(|neuron| neuron.hotkey == self.signer)?;
+        let limit = metagraph.weights_rate_limit;
+        let from = own.last_update.0.saturating_add(limit);
+        Some(format!(
+            "weights_rate_limit={limit} and the last update was in block {}: the next goes from \
+             block {from} on",
+            own.last_update
+        ))
+    }
+
+    /// From which block on registrations are counted anew.
+    fn of_interval(&self) -> Option<String> {
+        let rules = self.rules()?;
+        let target = rules.number("target_registrations")?;
+        let interval = rules.number("adjustment_interval")?.max(1);
+        let from = rules.block.0.saturating_add(1).checked_next_multiple_of(interval)?;
+        Some(format!(
+            "three times target_registrations={target} may register in an interval of {interval} \
+             blocks, and the next begins with block {from}"
+        ))
+    }
+
+    fn hint(&self) -> Option<String> {
+        use CallError as Reason;
+        let netuid = self.netuid().map(|netuid| netuid.to_string()).unwrap_or_default();
+        let set = format!("agon chain subnet set --netuid {netuid}");
+        Some(match self.reason {
+            Reason::UnknownSigner if self.is_hotkeys() => {
+                "only hotkeys with a slot may do this: `agon chain register` buys one, paid for by \
+                 the coldkey"
+                    .to_owned()
+            }
+            Reason::UnknownSigner => format!("send {} some TAO first", self.signer),
+            Reason::NeuronNoValidatorPermit => {
+                "permits come with an epoch, to the hotkeys with the most stake: stake, then wait \
+                 for one"
+                    .to_owned()
+            }
+            Reason::CommitRevealEnabled => {
+                format!("`{set} commit_reveal=false` lets weights be set at once, if it is yours")
+            }
+            Reason::SettingWeightsTooFast => {
+                "wait; a registration counts as an update, too".to_owned()
+            }
+            Reason::TooManyRegistrationsThisInterval => {
+                format!("wait, or, if the subnet is yours, `{set} target_registrations=8`")
+            }
+            Reason::TooManyRegistrationsThisBlock => "try again in the next block".to_owned(),
+            Reason::IncorrectWeightVersionKey => {
+                "update, or say with --version-key which rules you run".to_owned()
+            }
+            Reason::HotKeyNotRegisteredInSubNet | Reason::AccountNotAllowedCommit => {
+                "`agon chain register` buys a slot".to_owned()
+            }
+            Reason::HotKeyAccountNotExists => "register the hotkey first".to_owned(),
+            Reason::RegistrationPriceLimitExceeded => {
+                "nothing was paid; the price falls while nobody registers: raise --limit or wait"
+                    .to_owned()
+            }
+            Reason::ValueNotInBounds => {
+                format!("`agon chain subnet show --netuid {netuid}` shows the rules")
+            }
+            Reason::BadOrigin => "sign with the wallet that opened the subnet".to_owned(),
+            Reason::BadNonce => "other processes use this key at the same time; try again".to_owned(),
+            _ => return None,
+        })
+    }
+}
