@@ -4,6 +4,7 @@
 //! description follow the tensors that a checkpoint must hold, the number of parameters, the work
 //! per token and the forward pass; no architecture has a forward pass of its own.
 
+mod agreement;
 mod bart;
 mod blocks;
 mod falcon;
@@ -26,7 +27,7 @@ mod stablelm;
 use crate::{
     config::Fields,
     error::{Stop, refuse},
-    json::shorten,
+    json::{shorten, text_of},
 };
 use protocol::{
     Reason,
@@ -102,10 +103,6 @@ pub(crate) struct Architecture {
     pub(crate) logit_cap: Option<f32>,
     /// Tensors that are published with the model although no loss depends on them.
     pub(crate) unused: Vec<(String, Vec<u64>)>,
-    /// How names of tensors start that may be published without it.
-    pub(crate) prefix: Option<&'static str>,
-    /// Constants that older programs saved: they may be there, with these shapes.
-    pub(crate) constants: Vec<(String, Vec<u64>)>,
 }
 
 /// How a token becomes a row.
@@ -149,12 +146,12 @@ struct Sizes {
 
 impl Sizes {
     /// Under the names that most configs give them.
-    fn read(fields: &mut Fields) -> Result<Self, Reason> {
-        Ok(Self {
-            hidden: fields.required("hidden_size", 1..=limits::HIDDEN_MAX)?,
-            n_layers: fields.required("num_hidden_layers", 1..=limits::LAYERS_MAX)?,
-            vocabulary: fields.required("vocab_size", 1..=limits::VOCABULARY_MAX)?,
-        })
+    fn read(fields: &mut Fields) -> Self {
+        Self {
+            hidden: fields.required("hidden_size", 1..=limits::HIDDEN_MAX),
+            n_layers: fields.required("num_hidden_layers", 1..=limits::LAYERS_MAX),
+            vocabulary: fields.required("vocab_size", 1..=limits::VOCABULARY_MAX),
+        }
     }
 }
 
@@ -179,28 +176,36 @@ impl Architecture {
             head,
             logit_cap: None,
             unused: Vec::new(),
-            prefix: None,
-            constants: Vec::new(),
         }
     }
 
     /// Reads a config; `admitted` are the architectures of the competition.
     pub(crate) fn read(config: &[u8], admitted: &[String]) -> Result<Self, Stop> {
-        let mut fields = Fields::parse(config)?;
-        let Some(name) = fields.text("model_type")? else {
+        let mut fields = match Fields::parse(config) {
+            Ok(fields) => fields,
+            Err(fault) => {
+                // That nobody runs the type says more than where the text stops to be JSON.
+                text_of(config, "model_type")
+                    .map_or(Ok(()), |name| find(&name, admitted).map(drop))?;
+                return Err(fault.into());
+            }
+        };
+        let Some(name) = fields.text("model_type") else {
+            fields.verdict()?;
             return refuse(ConfigRefused, "`model_type` is missing");
         };
-        if !admitted.contains(&name) {
-            let detail = format!("`{}` is none of {}", shorten(&name), admitted.join(", "));
-            return refuse(ArchitectureRefused, detail);
-        }
-        let Some((_, describe)) = DESCRIPTIONS.iter().find(|(known, _)| *known == name) else {
-            let detail = format!("this engine cannot run `{}`", shorten(&name));
-            return refuse(ArchitectureRefused, detail);
+        let describe = find(&name, admitted)?;
+        let model = match describe(&mut fields) {
+            Ok(model) => model,
+            // Values that do not fit together say nothing while some are none at all.
+            Err(reason) => return Err(fields.verdict().err().unwrap_or(reason).into()),
         };
-        let architecture = describe(&mut fields)?;
-        fields.finish()?;
-        Ok(architecture)
+        if fields.verdict().is_ok() {
+            agreement::check(&mut fields, &model);
+        }
+        fields.close();
+        fields.verdict()?;
+        Ok(model)
     }
 
     /// The tensors that a checkpoint must hold, each once.
@@ -225,14 +230,35 @@ impl Architecture {
         all
     }
 
-    /// Tensors that a checkpoint may hold besides: what repeats a tied table, and constants.
-    pub(crate) fn optional(&self) -> impl Iterator<Item = Parameter<'_>> {
-        let table = || vec![self.vocabulary as u64, self.hidden as u64];
-        let copy = match &self.head {
-            Head::Tied { copy, .. } => Some(Parameter { name: copy, shape: table() }),
+    /// What a checkpoint may hold besides: a head that repeats the table it is tied to.
+    pub(crate) fn optional(&self) -> Option<Parameter<'_>> {
+        let shape = || vec![self.vocabulary as u64, self.hidden as u64];
+        match &self.head {
+            Head::Tied { copy, .. } => Some(Parameter { name: copy, shape: shape() }),
             Head::Own(_) => None,
+        }
+    }
+
+    /// Names of the head's tensors, which stand beside the body.
+    pub(crate) fn heads(&self) -> Vec<&str> {
+        let (weight, bias) = match &self.head {
+            Head::Tied { copy, bias } => (copy, bias),
+            Head::Own(linear) => (&linear.weight, &linear.bias),
         };
-        copy.into_iter().chain(self.constants.iter().map(Parameter::of))
+        [weight].into_iter().chain(bias).map(String::as_str).collect()
+    }
+
+    /// How the names of all tensors of the body begin.
+    pub(crate) fn prefix(&self) -> &str {
+        self.embedding.table.split_inclusive('.').next().unwrap_or_default()
+    }
+
+    /// Modules that may have constants: attention of each layer, and the body for all of them.
+    pub(crate) fn modules(&self) -> impl Iterator<Item = &str> {
+        let inputs = self.layers.iter().filter_map(|layer| layer.attention.inputs.first());
+        // Its name stands before that of the matrix and `weight`.
+        let modules = inputs.filter_map(|linear| linear.weight.rsplitn(3, '.').nth(2));
+        modules.chain([self.prefix().trim_end_matches('.')])
     }
 
     /// Number of parameters; a tied table counts once, constants do not.
@@ -254,6 +280,18 @@ impl Architecture {
             4 * n_seen * attention.heads.queries_width() as u64
         };
         self.layers.iter().map(|layer| flops(&layer.attention)).sum()
+    }
+}
+
+/// The reader of a type's configs, if the competition admits it and the engine can run it.
+fn find(name: &str, admitted: &[String]) -> Result<Describe, Reason> {
+    if !admitted.iter().any(|admitted| admitted == name) {
+        let detail = format!("`{}` is none of {}", shorten(name), admitted.join(", "));
+        return refuse(ArchitectureRefused, detail);
+    }
+    match DESCRIPTIONS.iter().find(|(known, _)| *known == name) {
+        Some((_, describe)) => Ok(*describe),
+        None => refuse(ArchitectureRefused, format!("this engine cannot run `{}`", shorten(name))),
     }
 }
 

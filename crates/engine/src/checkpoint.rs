@@ -4,6 +4,7 @@
 //! Parameters are read on demand with bounded buffers, never mapped: a file that shrinks under
 //! the reader gives an [`Error`], not a crash.
 
+mod constant;
 mod header;
 mod index;
 
@@ -11,7 +12,7 @@ use crate::{
     error::{Error, Stop, refuse},
     fuzzing,
 };
-use header::{Entry, HEADER_BYTES_MAX, TENSORS_MAX, header_length};
+use header::{Entry, HEADER_BYTES_MAX, Stored, TENSORS_MAX, header_length};
 use protocol::ReasonCode::{FileRefused, HeaderRefused, TensorMismatch, TooLarge};
 use std::{
     collections::BTreeMap,
@@ -21,6 +22,8 @@ use std::{
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
 };
+
+pub(crate) use constant::Constant;
 
 /// Longest `config.json`.
 const CONFIG_BYTES_MAX: u64 = 256 << 10;
@@ -37,7 +40,9 @@ const INDEX: &str = "model.safetensors.index.json";
 /// The entries of a header, for fuzzing.
 pub(crate) fn scan_header(header: &[u8], data_bytes: u64) -> Result<Vec<fuzzing::Entry>, String> {
     let entries = header::scan(header, data_bytes)?;
-    let flat = |(name, Entry { dtype, shape, begin, end })| (name, dtype, shape, begin, end);
+    let flat = |(name, Entry { stored, shape, begin, end }): (String, Entry)| {
+        (name, stored.to_string(), shape, begin, end)
+    };
     Ok(entries.into_iter().map(flat).collect())
 }
 
@@ -102,6 +107,10 @@ pub(crate) struct Tensor {
 pub(crate) struct Checkpoint {
     pub(crate) config: Vec<u8>,
     pub(crate) tensors: BTreeMap<String, Tensor>,
+    /// Tensors that nobody reads, with their shapes.
+    pub(crate) constants: BTreeMap<String, Vec<u64>>,
+    /// Which tensor is in which file, constants included.
+    places: BTreeMap<String, usize>,
     pub(crate) size_bytes: u64,
     /// Bytes of the headers of all files so far.
     header_bytes: u64,
@@ -134,30 +143,49 @@ impl Checkpoint {
             return refuse(FileRefused, format!("`{CONFIG}` has {config_bytes} bytes"));
         }
         let config = read_start(&config, &dir.join(CONFIG), config_bytes)?;
-        let (tensors, files) = (BTreeMap::new(), Vec::new());
-        let mut checkpoint = Self { config, tensors, size_bytes, header_bytes: 0, files };
+        let mut checkpoint = Self {
+            config,
+            tensors: BTreeMap::new(),
+            constants: BTreeMap::new(),
+            places: BTreeMap::new(),
+            size_bytes,
+            header_bytes: 0,
+            files: Vec::new(),
+        };
         for (name, (file, n_bytes)) in names.iter().zip(opened) {
             checkpoint.add_file(dir.join(name), file, n_bytes)?;
         }
         if let Some(index) = index {
             checkpoint.check_index(&index, &names)?;
         }
+        checkpoint.places.clear();
         Ok(checkpoint)
     }
 
     /// Gives names their prefix where a model is published without it; `example` has it.
     ///
     /// The head stands beside the body and has none.
-    pub(crate) fn complete_names(&mut self, prefix: &str, example: &str) {
+    pub(crate) fn complete_names(&mut self, (prefix, example): (&str, &str), heads: &[&str]) {
         let short = example.strip_prefix(prefix).unwrap_or(example);
         if self.tensors.contains_key(example) || !self.tensors.contains_key(short) {
             return;
         }
-        let complete = |(name, tensor): (String, Tensor)| {
-            let is_head = name.starts_with("lm_head.");
-            (if is_head { name } else { format!("{prefix}{name}") }, tensor)
+        let complete = |name: String| {
+            if heads.contains(&name.as_str()) { name } else { format!("{prefix}{name}") }
         };
-        self.tensors = std::mem::take(&mut self.tensors).into_iter().map(complete).collect();
+        let tensors = std::mem::take(&mut self.tensors).into_iter();
+        self.tensors = tensors.map(|(name, tensor)| (complete(name), tensor)).collect();
+        let constants = std::mem::take(&mut self.constants).into_iter();
+        self.constants = constants.map(|(name, shape)| (complete(name), shape)).collect();
+    }
+
+    /// Takes a table from the head that is tied to it, where that alone was saved.
+    pub(crate) fn complete_table(&mut self, table: &str, head: &str) {
+        if !self.tensors.contains_key(table)
+            && let Some(tensor) = self.tensors.remove(head)
+        {
+            self.tensors.insert(table.to_owned(), tensor);
+        }
     }
 
     /// Reads bytes `from..from + buffer.len()` of a tensor.
@@ -189,15 +217,21 @@ impl Checkpoint {
             Err(detail) => return refuse_header(detail),
         };
         for (tensor, entry) in entries {
-            if self.tensors.contains_key(&tensor) {
+            if self.places.contains_key(&tensor) {
                 return refuse_header(format!("`{tensor}` stands in two files"));
             }
-            if self.tensors.len() >= TENSORS_MAX {
+            if self.places.len() >= TENSORS_MAX {
                 return refuse_header(format!("more than {TENSORS_MAX} tensors in all files"));
             }
-            let Entry { dtype, shape, begin, end } = entry;
+            let Entry { stored, shape, begin, end } = entry;
             let (file, offset, n_bytes) = (self.files.len(), data_start + begin, end - begin);
-            self.tensors.insert(tensor, Tensor { dtype, shape, file, offset, n_bytes });
+            self.places.insert(tensor.clone(), file);
+            match stored {
+                Stored::Number(dtype) if Constant::of(&tensor, &shape).is_none() => {
+                    self.tensors.insert(tensor, Tensor { dtype, shape, file, offset, n_bytes });
+                }
+                _ => drop(self.constants.insert(tensor, shape)),
+            }
         }
         self.files.push((path, file));
         Ok(())
@@ -206,12 +240,12 @@ impl Checkpoint {
     /// Each tensor stands in the file that the index names, and the index names no other.
     fn check_index(&self, index: &Index, names: &[String]) -> Result<(), Stop> {
         for (tensor, name) in index {
-            match self.tensors.get(tensor) {
-                Some(found) if names.get(found.file) == Some(name) => (),
+            match self.places.get(tensor) {
+                Some(file) if names.get(*file) == Some(name) => (),
                 _ => return refuse(TensorMismatch, format!("`{name}` has no tensor `{tensor}`")),
             }
         }
-        match self.tensors.keys().find(|&tensor| !index.contains_key(tensor)) {
+        match self.places.keys().find(|&tensor| !index.contains_key(tensor)) {
             Some(tensor) => refuse(TensorMismatch, format!("`{tensor}` is not in `{INDEX}`")),
             None => Ok(()),
         }
@@ -244,7 +278,15 @@ fn parameter_files(dir: &Path) -> Result<(Vec<String>, Option<Index>), Stop> {
             Ok((names, Some(index)))
         }
         (true, true) => refuse(FileRefused, format!("both `{SINGLE}` and `{INDEX}` are there")),
-        (false, false) => refuse(FileRefused, format!("`{SINGLE}` is missing")),
+        (false, false) => {
+            let others = index::OTHER_FORMATS.iter().copied();
+            let others: Vec<_> = others.filter(|name| dir.join(name).exists()).collect();
+            let hint = match others[..] {
+                [] => String::new(),
+                [name, ..] => format!(", and `{name}` is of another format: convert it"),
+            };
+            refuse(FileRefused, format!("`{SINGLE}` is missing{hint}"))
+        }
     }
 }
 

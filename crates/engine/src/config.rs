@@ -1,7 +1,11 @@
-//! `config.json`, key by key: a key that is not understood is refused by name, never skipped.
+//! `config.json`, key by key.
 //!
-//! An architecture takes the keys it knows out of [`Fields`], each with its range; what remains
-//! at the end must be on a list of keys that cannot change a loss.
+//! An architecture takes the keys it knows out of [`Fields`], each with its range. What remains is
+//! judged by its name: a key by which some class of transformers computes must say what the engine
+//! computes, in [`keys`] and in `arch/agreement.rs`. All other keys are passed over: nothing reads
+//! them, neither here nor there. Whatever is wrong is collected, so that one refusal names it all.
+
+mod keys;
 
 use crate::{
     error::refuse,
@@ -9,102 +13,17 @@ use crate::{
 };
 use protocol::{Reason, ReasonCode::ConfigRefused};
 use std::{
+    cell::RefCell,
     collections::{BTreeMap, BTreeSet},
     fmt,
     ops::RangeInclusive,
+    rc::Rc,
 };
 
-/// Keys that describe how a model was made, saved or sampled from; no loss depends on them.
-const HARMLESS: &[&str] = &[
-    "_name_or_path",
-    "activation_dropout",
-    "attention_dropout",
-    "attn_pdrop",
-    "attn_implementation",
-    "_attn_implementation",
-    "_attn_implementation_autoset",
-    "bad_words_ids",
-    "begin_suppress_tokens",
-    "bos_token_id",
-    "chunk_size_feed_forward",
-    "classif_dropout",
-    "classifier_dropout",
-    "decoder_layerdrop",
-    "decoder_start_token_id",
-    "diversity_penalty",
-    "do_sample",
-    "dropout",
-    "early_stopping",
-    "embd_pdrop",
-    "encoder_layerdrop",
-    "encoder_no_repeat_ngram_size",
-    "eos_token_id",
-    "exponential_decay_length_penalty",
-    "finetuning_task",
-    "forced_bos_token_id",
-    "forced_eos_token_id",
-    "hidden_dropout",
-    "gradient_checkpointing",
-    "id2label",
-    "init_std",
-    "initializer_range",
-    "is_decoder",
-    "label2id",
-    "length_penalty",
-    "max_length",
-    "min_length",
-    "no_repeat_ngram_size",
-    "num_beam_groups",
-    "num_beams",
-    "num_labels",
-    "num_return_sequences",
-    "output_attentions",
-    "output_hidden_states",
-    "output_scores",
-    "pad_token_id",
-    "prefix",
-    "pretraining_tp",
-    "problem_type",
-    "remove_invalid_values",
-    "repetition_penalty",
-    "resid_pdrop",
-    "return_dict",
-    "return_dict_in_generate",
-    "sep_token_id",
-    "summary_activation",
-    "summary_first_dropout",
-    "summary_proj_to_labels",
-    "summary_type",
-    "summary_use_proj",
-    "suppress_tokens",
-    "task_specific_params",
-    "temperature",
-    "tf_legacy_loss",
-    "tokenizer_class",
-    "top_k",
-    "top_p",
-    "torchscript",
-    "transformers_version",
-    "typical_p",
-    "unsloth_fixed",
-    "unsloth_version",
-    "use_cache",
-];
+/// Longest list of faults in one refusal, in characters; a [`Reason`] has room for 300.
+const FAULTS_CHARACTERS_MAX: usize = 270;
 
-/// Keys that would change what is computed, with the only value at which they do not.
-const NEUTRAL: &[(&str, &str)] = &[
-    ("add_cross_attention", "false"),
-    ("cross_attention_hidden_size", "null"),
-    ("is_encoder_decoder", "false"),
-    ("partial_rotary_factor", "1.0"),
-    ("pruned_heads", "{}"),
-    ("rope_interleaved", "false"),
-    ("tie_encoder_decoder", "false"),
-    ("use_bfloat16", "false"),
-    ("use_bidirectional_attention", "false"),
-];
-
-/// The members of a JSON object that nobody has taken yet.
+/// The members of a JSON object that nobody has taken yet, and what is wrong with the others.
 #[derive(Debug)]
 pub(crate) struct Fields {
     members: BTreeMap<String, Value>,
@@ -112,23 +31,29 @@ pub(crate) struct Fields {
     nulls: BTreeSet<String>,
     /// Where the object stands, for messages: empty or `key.`.
     place: String,
+    /// Of the whole document.
+    faults: Rc<RefCell<Vec<String>>>,
 }
 
 impl Fields {
     /// Reads `config.json`; a null stands for an absent key, unless somebody asks for nulls.
     pub(crate) fn parse(config: &[u8]) -> Result<Self, Reason> {
         match Value::parse(config) {
-            Ok(Value::Object(members)) => Ok(Self::of(members, String::new())),
+            Ok(Value::Object(members)) => Ok(Self::of(members, String::new(), Rc::default())),
             Ok(_) => refuse(ConfigRefused, "`config.json` is not an object"),
             Err(fault) => refuse(ConfigRefused, format!("`config.json`: {fault}")),
         }
     }
 
-    fn of(mut members: BTreeMap<String, Value>, place: String) -> Self {
+    fn of(
+        mut members: BTreeMap<String, Value>,
+        place: String,
+        faults: Rc<RefCell<Vec<String>>>,
+    ) -> Self {
         let nulls = members.iter().filter(|(_, value)| **value == Value::Null);
         let nulls = nulls.map(|(key, _)| key.clone()).collect();
         members.retain(|_, value| *value != Value::Null);
-        Self { members, nulls, place }
+        Self { members, nulls, place, faults }
     }
 
     /// Whether a key was there with a null.
@@ -136,176 +61,189 @@ impl Fields {
         self.nulls.contains(key)
     }
 
-    /// Takes a whole number within a range.
-    pub(crate) fn unsigned(
-        &mut self,
-        key: &str,
-        range: RangeInclusive<u64>,
-    ) -> Result<Option<usize>, Reason> {
-        let Some(value) = self.members.remove(key) else { return Ok(None) };
-        let number = match &value {
-            Value::Number(text) => text.parse().ok().filter(|n| range.contains(n)),
-            _ => None,
-        };
-        match number.and_then(|number: u64| usize::try_from(number).ok()) {
-            Some(number) => Ok(Some(number)),
-            None => self.refuse_value(key, &value, &format!("a whole number {}", Shown(&range))),
-        }
+    /// Whether a key is there and nobody has taken it.
+    pub(crate) fn has(&self, key: &str) -> bool {
+        self.members.contains_key(key)
     }
 
-    /// Takes a whole number that must be there.
-    pub(crate) fn required(
+    /// Notes what is wrong; reading goes on as if the value were absent.
+    pub(crate) fn fault(&self, fault: impl fmt::Display) {
+        self.faults.borrow_mut().push(fault.to_string());
+    }
+
+    /// Takes a value that `read` understands.
+    fn take<T>(
         &mut self,
         key: &str,
-        range: RangeInclusive<u64>,
-    ) -> Result<usize, Reason> {
-        match self.unsigned(key, range)? {
-            Some(number) => Ok(number),
-            None => refuse(ConfigRefused, format!("`{}{key}` is missing", self.place)),
+        expected: impl fmt::Display,
+        read: impl FnOnce(&Value) -> Option<T>,
+    ) -> Option<T> {
+        let value = self.members.remove(key)?;
+        let read = read(&value);
+        if read.is_none() {
+            self.mismatch(key, &value, expected);
         }
+        read
+    }
+
+    fn mismatch(&self, key: &str, value: &Value, expected: impl fmt::Display) {
+        let (place, key) = (&self.place, shorten(key));
+        self.fault(format_args!("`{place}{key}` is {}, not {expected}", Shown(value)));
+    }
+
+    /// Takes a whole number within a range.
+    pub(crate) fn unsigned(&mut self, key: &str, range: RangeInclusive<u64>) -> Option<usize> {
+        let expected = format!("a whole number {}", Shown(&range));
+        self.take(key, expected, |value| {
+            let number: u64 = number(value)?;
+            usize::try_from(number).ok().filter(|_| range.contains(&number))
+        })
+    }
+
+    /// Takes a whole number that must be there; the least of the range stands in for it.
+    pub(crate) fn required(&mut self, key: &str, range: RangeInclusive<u64>) -> usize {
+        let least = usize::try_from(*range.start()).unwrap_or(1);
+        if !self.has(key) {
+            self.fault(format_args!("`{}{key}` is missing", self.place));
+        }
+        self.unsigned(key, range).unwrap_or(least)
     }
 
     /// Takes a number within a range.
-    pub(crate) fn real(
-        &mut self,
-        key: &str,
-        range: RangeInclusive<f64>,
-    ) -> Result<Option<f64>, Reason> {
-        let Some(value) = self.members.remove(key) else { return Ok(None) };
-        let number = match &value {
-            Value::Number(text) => text.parse().ok().filter(|n| range.contains(n)),
-            _ => None,
-        };
-        match number {
-            Some(number) => Ok(Some(number)),
-            None => self.refuse_value(key, &value, &format!("a number {}", Shown(&range))),
-        }
+    pub(crate) fn real(&mut self, key: &str, range: RangeInclusive<f64>) -> Option<f64> {
+        let expected = format!("a number {}", Shown(&range));
+        self.take(key, expected, |value| number(value).filter(|n| range.contains(n)))
     }
 
     /// Takes a list of numbers within a range.
-    pub(crate) fn reals(
-        &mut self,
-        key: &str,
-        range: RangeInclusive<f64>,
-    ) -> Result<Option<Vec<f64>>, Reason> {
-        let Some(value) = self.members.remove(key) else { return Ok(None) };
-        let number = |value: &Value| match value {
-            Value::Number(text) => text.parse().ok().filter(|n| range.contains(n)),
-            _ => None,
-        };
-        let numbers = match &value {
+    pub(crate) fn reals(&mut self, key: &str, range: RangeInclusive<f64>) -> Option<Vec<f64>> {
+        let number = |value: &Value| number(value).filter(|n| range.contains(n));
+        self.take(key, format_args!("numbers {}", Shown(&range)), |value| match value {
             Value::Array(values) => values.iter().map(number).collect(),
             _ => None,
-        };
-        match numbers {
-            Some(numbers) => Ok(Some(numbers)),
-            None => self.refuse_value(key, &value, &format!("numbers {}", Shown(&range))),
-        }
+        })
     }
 
     /// Takes `true` or `false`.
-    pub(crate) fn boolean(&mut self, key: &str) -> Result<Option<bool>, Reason> {
-        match self.members.remove(key) {
-            None => Ok(None),
-            Some(Value::Boolean(value)) => Ok(Some(value)),
-            Some(value) => self.refuse_value(key, &value, "true or false"),
-        }
+    pub(crate) fn boolean(&mut self, key: &str) -> Option<bool> {
+        self.take(key, "true or false", |value| match value {
+            Value::Boolean(value) => Some(*value),
+            _ => None,
+        })
     }
 
     /// Takes a string.
-    pub(crate) fn text(&mut self, key: &str) -> Result<Option<String>, Reason> {
-        match self.members.remove(key) {
-            None => Ok(None),
-            Some(Value::Text(text)) => Ok(Some(text)),
-            Some(value) => self.refuse_value(key, &value, "a string"),
-        }
+    pub(crate) fn text(&mut self, key: &str) -> Option<String> {
+        self.take(key, "a string", text)
     }
 
     /// Takes a list of strings.
-    pub(crate) fn texts(&mut self, key: &str) -> Result<Option<Vec<String>>, Reason> {
-        let Some(value) = self.members.remove(key) else { return Ok(None) };
-        let Value::Array(values) = &value else {
-            return self.refuse_value(key, &value, "a list of strings");
-        };
-        let text = |value: &Value| match value {
-            Value::Text(text) => Some(text.clone()),
+    pub(crate) fn texts(&mut self, key: &str) -> Option<Vec<String>> {
+        self.take(key, "a list of strings", |value| match value {
+            Value::Array(values) => values.iter().map(text).collect(),
             _ => None,
-        };
-        match values.iter().map(text).collect() {
-            Some(texts) => Ok(Some(texts)),
-            None => self.refuse_value(key, &value, "a list of strings"),
-        }
+        })
     }
 
     /// Takes an object.
-    pub(crate) fn object(&mut self, key: &str) -> Result<Option<Self>, Reason> {
-        match self.members.remove(key) {
-            None => Ok(None),
-            Some(Value::Object(members)) => {
-                Ok(Some(Self::of(members, format!("{}{key}.", self.place))))
-            }
-            Some(value) => self.refuse_value(key, &value, "an object"),
-        }
+    pub(crate) fn object(&mut self, key: &str) -> Option<Self> {
+        let (place, faults) = (format!("{}{key}.", self.place), Rc::clone(&self.faults));
+        self.take(key, "an object", |value| match value {
+            Value::Object(members) => Some(Self::of(members.clone(), place, faults)),
+            _ => None,
+        })
+    }
+
+    /// Takes a number that repeats what other keys have said.
+    pub(crate) fn repeats(&mut self, key: &str, said: f64) {
+        let expected = format!("{said} as other keys say");
+        self.take(key, expected, |value| number(value).filter(|number: &f64| *number == said));
+    }
+
+    /// Takes a switch that must stand as the engine computes.
+    pub(crate) fn switch(&mut self, key: &str, usual: bool) {
+        self.take(key, usual, |value| (*value == Value::Boolean(usual)).then_some(()));
     }
 
     /// Checks the keys that say which class of transformers a model is.
-    pub(crate) fn check_class(&mut self, class: &str) -> Result<(), Reason> {
-        match self.members.remove("architectures") {
-            None => Ok(()),
-            Some(Value::Array(classes)) if classes == [Value::Text(class.to_owned())] => Ok(()),
-            Some(value) => self.refuse_value("architectures", &value, &format!("`[\"{class}\"]`")),
+    ///
+    /// Models that were saved without their head name the class without one, and old programs
+    /// spelled some names otherwise; transformers itself goes by the `model_type`.
+    pub(crate) fn check_class(&mut self, class: &str) {
+        let endings = ["ForCausalLM", "LMHeadModel"];
+        let base = endings.iter().find_map(|ending| class.strip_suffix(ending)).unwrap_or(class);
+        let is_kind = |name: &str| {
+            let rest = name.strip_suffix("Model").filter(|rest| rest.eq_ignore_ascii_case(base));
+            rest.is_some() || endings.iter().any(|ending| name.ends_with(ending))
+        };
+        let Some(names) = self.texts("architectures") else { return };
+        for name in names.iter().filter(|name| !is_kind(name)) {
+            let name = shorten(name);
+            self.fault(format_args!("`architectures` is `{name}`, not like `{class}`"));
         }
     }
 
     /// Checks the declared type of the parameters, spelled `dtype` or `torch_dtype`.
     ///
     /// What counts is the type in the tensors' own headers, which all widen exactly.
-    pub(crate) fn check_dtype(&mut self) -> Result<(), Reason> {
-        let (new, old) = (self.text("dtype")?, self.text("torch_dtype")?);
-        for dtype in new.iter().chain(&old) {
-            let name = dtype.strip_prefix("torch.").unwrap_or(dtype);
-            if !["float32", "float16", "bfloat16"].contains(&name) {
-                return refuse(ConfigRefused, format!("the dtype `{}`", shorten(dtype)));
+    pub(crate) fn check_dtype(&mut self) {
+        for key in ["dtype", "torch_dtype"] {
+            let Some(dtype) = self.text(key) else { continue };
+            let name = dtype.strip_prefix("torch.").unwrap_or(&dtype);
+            if !["float32", "float16", "bfloat16", "float64", "auto"].contains(&name) {
+                self.fault(format_args!("the `{key}` `{}` is not supported", shorten(name)));
             }
-        }
-        match (new, old) {
-            (Some(new), Some(old)) if new != old => {
-                refuse(ConfigRefused, "`dtype` and `torch_dtype` contradict each other")
-            }
-            _ => Ok(()),
         }
     }
 
-    /// Nothing may remain but keys that cannot change a loss.
-    pub(crate) fn finish(self) -> Result<(), Reason> {
+    /// Judges what nobody has taken by its name, at the end.
+    pub(crate) fn close(&self) {
         for (key, value) in &self.members {
-            if self.place.is_empty() && HARMLESS.contains(&key.as_str()) {
-                continue;
-            }
-            match NEUTRAL.iter().find(|(name, _)| name == key) {
-                Some((_, neutral)) if is_neutral(value, neutral) => (),
-                Some((_, neutral)) => {
-                    return self.refuse_value(key, value, &format!("{neutral} or absent"));
-                }
-                None => {
-                    let key = format!("{}{}", self.place, shorten(key));
-                    return refuse(ConfigRefused, format!("the key `{key}` is not supported"));
-                }
+            if let Some(expected) = keys::fault(key, value) {
+                self.mismatch(key, value, expected);
             }
         }
-        Ok(())
     }
 
-    fn refuse_value<T>(&self, key: &str, value: &Value, expected: &str) -> Result<T, Reason> {
-        let place = &self.place;
-        refuse(ConfigRefused, format!("`{place}{key}` is {}, not {expected}", Shown(value)))
+    /// Nothing may remain of an inner object but keys that no class of transformers reads there.
+    pub(crate) fn close_inner(&self, harmless: &[&str]) {
+        for key in self.members.keys().filter(|key| !harmless.contains(&key.as_str())) {
+            let key = format!("{}{}", self.place, shorten(key));
+            self.fault(format_args!("the key `{key}` is not supported"));
+        }
+    }
+
+    /// Refuses if anything was wrong.
+    pub(crate) fn verdict(&self) -> Result<(), Reason> {
+        let faults = self.faults.borrow();
+        if faults.is_empty() { Ok(()) } else { refuse(ConfigRefused, list(&faults)) }
     }
 }
 
-fn is_neutral(value: &Value, neutral: &str) -> bool {
+/// As many faults as there is room for, and how many there are besides.
+fn list(faults: &[String]) -> String {
+    let (mut text, mut n_characters) = (String::new(), 0);
+    for (index, fault) in faults.iter().enumerate() {
+        n_characters += fault.chars().count() + 2;
+        if index > 0 && n_characters > FAULTS_CHARACTERS_MAX {
+            return format!("{text}; and {} more", faults.len() - index);
+        }
+        text = if index > 0 { format!("{text}; {fault}") } else { fault.clone() };
+    }
+    text
+}
+
+fn number<T: std::str::FromStr>(value: &Value) -> Option<T> {
     match value {
-        Value::Number(text) => text.parse::<f64>().ok() == neutral.parse().ok(),
-        _ => Value::parse(neutral.as_bytes()).as_ref() == Ok(value),
+        Value::Number(text) => text.parse().ok(),
+        _ => None,
+    }
+}
+
+fn text(value: &Value) -> Option<String> {
+    match value {
+        Value::Text(text) => Some(text.clone()),
+        _ => None,
     }
 }
 

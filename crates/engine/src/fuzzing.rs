@@ -4,7 +4,6 @@
 //! and that is a hundred times slower than to read it.
 
 use crate::{
-    Dtype,
     arch::{Architecture, architectures},
     checkpoint,
     error::{Error, judge},
@@ -12,7 +11,7 @@ use crate::{
 use protocol::Reason;
 
 /// A tensor of a header: name, type, shape, first byte and the byte after the last.
-pub type Entry = (String, Dtype, Vec<u64>, u64, u64);
+pub type Entry = (String, String, Vec<u64>, u64, u64);
 
 /// Reads the header of a safetensors file whose tensors take `data_bytes`.
 pub fn header(bytes: &[u8], data_bytes: u64) -> Result<Vec<Entry>, String> {

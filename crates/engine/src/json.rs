@@ -53,13 +53,31 @@ pub(crate) struct Scanner<'a> {
     at: usize,
     depth: usize,
     n_values: usize,
+    /// Whether numbers that are not finite may be spelled as Python spells them.
+    is_lenient: bool,
+}
+
+/// The text under a key of the outermost object, for a refusal that names it.
+///
+/// Also of a document that is no JSON because Python wrote numbers into it that are not finite.
+pub(crate) fn text_of(document: &[u8], key: &str) -> Option<String> {
+    let mut scanner = Scanner { is_lenient: true, ..Scanner::new(document).ok()? };
+    let mut found = None;
+    let read = scanner.object(|scanner, name| {
+        let value = scanner.value()?;
+        if let (Value::Text(text), true) = (value, name == key) {
+            found = Some(text);
+        }
+        Ok(())
+    });
+    read.and_then(|()| scanner.end()).ok().and(found)
 }
 
 impl<'a> Scanner<'a> {
     /// Starts at the first byte; the document must be UTF-8.
     pub(crate) fn new(bytes: &'a [u8]) -> Result<Self, Fault> {
         match std::str::from_utf8(bytes) {
-            Ok(text) => Ok(Self { text, at: 0, depth: 0, n_values: 0 }),
+            Ok(text) => Ok(Self { text, at: 0, depth: 0, n_values: 0, is_lenient: false }),
             Err(error) => {
                 Err(Fault { at: error.valid_up_to(), message: "text is not UTF-8".into() })
             }
@@ -186,6 +204,10 @@ impl<'a> Scanner<'a> {
                 Ok(Value::Array(elements))
             }),
             Some(b'"') => Ok(Value::Text(self.string()?)),
+            Some(b'-') if self.is_lenient && self.text[self.at..].starts_with("-I") => {
+                self.at += 1;
+                self.word()
+            }
             Some(b'-' | b'0'..=b'9') => {
                 let number = self.number()?;
                 Ok(Value::Number(self.text[number].to_owned()))
@@ -213,7 +235,10 @@ impl<'a> Scanner<'a> {
             ("true", Value::Boolean(true)),
             ("false", Value::Boolean(false)),
         ];
-        for (word, value) in words {
+        // Nobody asks what they are worth.
+        let python = [("NaN", Value::Null), ("Infinity", Value::Null)];
+        let python = python.into_iter().filter(|_| self.is_lenient);
+        for (word, value) in words.into_iter().chain(python) {
             if self.text[self.at..].starts_with(word) {
                 self.at += word.len();
                 return Ok(value);
@@ -349,6 +374,25 @@ mod tests {
 
     fn refused(text: &str) -> String {
         Value::parse(text.as_bytes()).unwrap_err().message
+    }
+
+    #[test]
+    fn a_text_is_found_beside_numbers_that_are_not_finite_and_in_no_other_broken_document() {
+        let found = |document: &str| text_of(document.as_bytes(), "a");
+        for number in ["NaN", "Infinity", "-Infinity", "-1", "[NaN, 1]"] {
+            assert_eq!(found(&format!("{{\"b\": {number}, \"a\": \"x\"}}")).unwrap(), "x");
+        }
+        for document in [
+            "{\"a\": \"x\"} {}",
+            "{\"a\": \"x\", \"a\": \"y\"}",
+            "{\"a\": \"x\", \"b\": Inf}",
+            "{\"a\": \"x\", \"b\": -NaN}",
+            "{\"a\": 1}",
+            "[\"a\"]",
+            "{\"a\": \"x\"",
+        ] {
+            assert_eq!(found(document), None, "{document}");
+        }
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! A published model: what it says about itself, and its parameters ready to run.
 
 use crate::{
-    arch::{Architecture, Parameter, Positions, architectures},
+    arch::{Architecture, Head, Parameter, Positions, architectures},
     batch::Strides,
-    checkpoint::{Checkpoint, Dtype},
+    checkpoint::{Checkpoint, Constant, Dtype},
     error::{Error, Stop, judge, refuse},
     forward::Forward,
     kernel::{InstructionSet, rotate::Angles},
@@ -15,6 +15,7 @@ use protocol::{
     competition::ModelLimits,
 };
 use std::{
+    collections::HashSet,
     path::Path,
     sync::{
         Arc, Mutex, PoisonError,
@@ -213,10 +214,16 @@ impl std::fmt::Debug for Model {
 pub(crate) fn open(dir: &Path, limits: &ModelLimits) -> Result<(Checkpoint, Architecture), Stop> {
     let mut checkpoint = Checkpoint::open(dir, limits.size_bytes_max)?;
     let architecture = Architecture::read(&checkpoint.config, &limits.architectures)?;
-    if let Some(prefix) = architecture.prefix {
-        checkpoint.complete_names(prefix, &architecture.embedding.table);
+    let table = &architecture.embedding.table;
+    // Of the tables one may be missing: its head alone was saved.
+    let first = architecture.layers.first().and_then(|layer| layer.attention.inputs.first());
+    let example = first.map_or(table, |linear| &linear.weight);
+    checkpoint.complete_names((architecture.prefix(), example), &architecture.heads());
+    if let Head::Tied { copy, .. } = &architecture.head {
+        checkpoint.complete_table(table, copy);
     }
     check_tensors(&checkpoint, &architecture)?;
+    check_constants(&checkpoint, &architecture)?;
     let n_parameters = architecture.n_parameters();
     if !(limits.n_parameters_min..=limits.n_parameters_max).contains(&n_parameters) {
         let (min, max) = (limits.n_parameters_min, limits.n_parameters_max);
@@ -244,10 +251,33 @@ fn check_tensors(checkpoint: &Checkpoint, architecture: &Architecture) -> Result
         }
     }
     if checkpoint.tensors.len() > demanded.len() {
-        let names: std::collections::HashSet<_> = demanded.iter().map(|p| p.name).collect();
+        let names: HashSet<_> = demanded.iter().map(|p| p.name).collect();
         let extra = checkpoint.tensors.keys().find(|name| !names.contains(name.as_str()));
         let extra = extra.map_or("", String::as_str);
         return refuse(TensorMismatch, format!("the config does not demand `{extra}`"));
+    }
+    Ok(())
+}
+
+/// Constants belong to modules that the model has, and are no larger than it is.
+fn check_constants(checkpoint: &Checkpoint, architecture: &Architecture) -> Result<(), Stop> {
+    if checkpoint.constants.is_empty() {
+        return Ok(());
+    }
+    let modules: HashSet<_> = architecture.modules().collect();
+    let context = architecture.context as u64;
+    let sizes = architecture.layers.iter().map(|layer| layer.attention.heads.head_size as u64);
+    let head_size = sizes.max().unwrap_or(0);
+    for (name, shape) in &checkpoint.constants {
+        match Constant::of(name, shape) {
+            Some((constant, module)) if modules.contains(module) => {
+                if !constant.fits(shape, context, head_size) {
+                    let detail = format!("`{name}` is {shape:?}, larger than the model has it");
+                    return refuse(TensorMismatch, detail);
+                }
+            }
+            _ => return refuse(TensorMismatch, format!("the config does not demand `{name}`")),
+        }
     }
     Ok(())
 }

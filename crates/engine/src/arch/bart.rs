@@ -14,16 +14,16 @@ const N_SKIPPED: usize = 2;
 
 /// Reads the config of a `BartForCausalLM`; absent keys have the defaults of transformers.
 pub(super) fn describe(fields: &mut Fields) -> Result<Architecture, Reason> {
-    fields.check_class("BartForCausalLM")?;
-    fields.check_dtype()?;
+    fields.check_class("BartForCausalLM");
+    fields.check_dtype();
     // Without an encoder there is nothing else to look at; the class is a decoder regardless.
-    check_switches(fields, &[("normalize_before", false), ("add_final_layer_norm", false)])?;
-    fields.boolean("is_encoder_decoder")?;
+    check_switches(fields, &[("normalize_before", false), ("add_final_layer_norm", false)]);
+    fields.boolean("is_encoder_decoder");
     let shape = Shape::read(fields)?;
     let (hidden, vocabulary) = (shape.sizes.hidden, shape.sizes.vocabulary);
-    let context = fields.unsigned("max_position_embeddings", 1..=limits::LEARNED_CONTEXT_MAX)?;
-    let is_scaled = fields.boolean("scale_embedding")?.unwrap_or(false);
-    let head = Head::read(fields, true, ("lm_head", (hidden, vocabulary)), false)?;
+    let context = fields.unsigned("max_position_embeddings", 1..=limits::LEARNED_CONTEXT_MAX);
+    let is_scaled = fields.boolean("scale_embedding").unwrap_or(false);
+    let head = Head::read(fields, true, ("lm_head", (hidden, vocabulary)), false);
     let table = "model.decoder.embed_positions.weight".into();
     let all = || 0..shape.sizes.n_layers;
     let norm = Norm::layer("model.decoder.layernorm_embedding", hidden, EPSILON);
@@ -51,18 +51,16 @@ struct Shape {
 
 impl Shape {
     fn read(fields: &mut Fields) -> Result<Self, Reason> {
-        let hidden = fields.unsigned("d_model", 1..=limits::HIDDEN_MAX)?.unwrap_or(1024);
-        let n_heads = fields.unsigned("decoder_attention_heads", 1..=limits::HEADS_MAX)?;
+        let hidden = fields.unsigned("d_model", 1..=limits::HIDDEN_MAX).unwrap_or(1024);
+        let n_heads = fields.unsigned("decoder_attention_heads", 1..=limits::HEADS_MAX);
         let n_heads = n_heads.unwrap_or(16);
-        let n_layers = fields.unsigned("decoder_layers", 1..=limits::LAYERS_MAX)?;
-        let vocabulary = fields.unsigned("vocab_size", 1..=limits::VOCABULARY_MAX)?;
-        let intermediate = fields.unsigned("decoder_ffn_dim", 1..=limits::INTERMEDIATE_MAX)?;
-        let activation = Activation::read(fields, "activation_function")?;
-        // Nothing is read of the encoder.
-        for key in ["encoder_layers", "encoder_ffn_dim", "encoder_attention_heads"] {
-            fields.unsigned(key, 0..=limits::INTERMEDIATE_MAX)?;
-        }
-        fields.unsigned("num_hidden_layers", 0..=limits::LAYERS_MAX)?;
+        let n_layers = fields.unsigned("decoder_layers", 1..=limits::LAYERS_MAX);
+        let vocabulary = fields.unsigned("vocab_size", 1..=limits::VOCABULARY_MAX);
+        let intermediate = fields.unsigned("decoder_ffn_dim", 1..=limits::INTERMEDIATE_MAX);
+        let activation = Activation::read(fields, "activation_function");
+        // Two names of the encoder's sizes, of which nothing is read.
+        fields.unsigned("num_hidden_layers", 0..=limits::LAYERS_MAX);
+        fields.unsigned("num_attention_heads", 0..=limits::HEADS_MAX);
         Ok(Self {
             sizes: Sizes {
                 hidden,

@@ -293,16 +293,21 @@ pub(crate) enum Activation {
 
 impl Activation {
     /// Takes the name of an activation; nothing if there is none.
-    pub(super) fn read(fields: &mut Fields, key: &str) -> Result<Option<Self>, Reason> {
-        let Some(name) = fields.text(key)? else { return Ok(None) };
+    pub(super) fn read(fields: &mut Fields, key: &str) -> Option<Self> {
+        let name = fields.text(key)?;
         match name.as_str() {
-            "silu" | "swish" => Ok(Some(Self::Silu)),
-            "gelu" => Ok(Some(Self::Gelu)),
-            "gelu_new" | "gelu_pytorch_tanh" => Ok(Some(Self::GeluTanh)),
-            "relu" => Ok(Some(Self::Relu)),
+            "silu" | "swish" => Some(Self::Silu),
+            "gelu" | "gelu_python" => Some(Self::Gelu),
+            // The same polynomial inside of the tangent, factored in different ways.
+            "gelu_new" | "gelu_pytorch_tanh" | "gelu_fast" | "gelu_accurate" => {
+                Some(Self::GeluTanh)
+            }
+            "relu" => Some(Self::Relu),
             other => {
                 let other = shorten(other);
-                inconsistent(format!("`{key}` is `{other}`, not silu, gelu, gelu_new or relu"))
+                let usual = "silu, gelu, gelu_new or relu";
+                fields.fault(format_args!("`{key}` is `{other}`, not {usual}"));
+                None
             }
         }
     }
@@ -329,13 +334,13 @@ impl Head {
         is_tied: bool,
         (module, shape): (&str, (usize, usize)),
         has_bias: bool,
-    ) -> Result<Self, Reason> {
+    ) -> Self {
         let own = Linear::new(module, shape, has_bias);
-        Ok(if fields.boolean("tie_word_embeddings")?.unwrap_or(is_tied) {
+        if fields.boolean("tie_word_embeddings").unwrap_or(is_tied) {
             Self::Tied { copy: own.weight, bias: own.bias }
         } else {
             Self::Own(own)
-        })
+        }
     }
 }
 

@@ -9,17 +9,17 @@ use protocol::Reason;
 
 /// Reads the config of a Falcon; absent keys have the defaults of transformers.
 pub(super) fn describe(fields: &mut Fields) -> Result<Architecture, Reason> {
-    fields.check_class("FalconForCausalLM")?;
-    fields.check_dtype()?;
+    fields.check_class("FalconForCausalLM");
+    fields.check_dtype();
     // Positions as a penalty on scores, and a residual that later models dropped.
     let switches = [("alibi", false), ("apply_residual_connection_post_layernorm", false)];
-    check_switches(fields, &switches)?;
+    check_switches(fields, &switches);
     let shape = Shape::read(fields)?;
     let (hidden, vocabulary) = (shape.sizes.hidden, shape.sizes.vocabulary);
-    let context = fields.unsigned("max_position_embeddings", 1..=limits::CONTEXT_MAX)?;
+    let context = fields.unsigned("max_position_embeddings", 1..=limits::CONTEXT_MAX);
     let context = context.unwrap_or(2048);
     let rope = Rope::read(fields, (shape.heads.head_size, context), Spelling::WHOLE)?;
-    let head = Head::read(fields, true, ("lm_head", (hidden, vocabulary)), false)?;
+    let head = Head::read(fields, true, ("lm_head", (hidden, vocabulary)), false);
     Ok(Architecture::new(
         "falcon",
         (&shape.sizes, rope.context_max.map_or(context, |most| context.min(most))),
@@ -53,13 +53,13 @@ struct Shape {
 
 impl Shape {
     fn read(fields: &mut Fields) -> Result<Self, Reason> {
-        let sizes = Sizes::read(fields)?;
-        let n_heads = fields.required("num_attention_heads", 1..=limits::HEADS_MAX)?;
-        let n_kv_heads = fields.unsigned("num_kv_heads", 1..=limits::HEADS_MAX)?;
-        let is_new = fields.boolean("new_decoder_architecture")?.unwrap_or(false);
-        let is_shared = fields.boolean("multi_query")?.unwrap_or(true);
-        let is_parallel = fields.boolean("parallel_attn")?.unwrap_or(true);
-        let n_norms = fields.unsigned("num_ln_in_parallel_attn", 1..=2)?;
+        let sizes = Sizes::read(fields);
+        let n_heads = fields.required("num_attention_heads", 1..=limits::HEADS_MAX);
+        let n_kv_heads = fields.unsigned("num_kv_heads", 1..=limits::HEADS_MAX);
+        let is_new = fields.boolean("new_decoder_architecture").unwrap_or(false);
+        let is_shared = fields.boolean("multi_query").unwrap_or(true);
+        let is_parallel = fields.boolean("parallel_attn").unwrap_or(true);
+        let n_norms = fields.unsigned("num_ln_in_parallel_attn", 1..=2);
         // The older decoders have one key, or as many as queries, whatever the number says.
         let n_kv_heads = match (is_new, is_shared) {
             (true, _) => n_kv_heads.unwrap_or(n_heads),
@@ -77,15 +77,15 @@ impl Shape {
                 );
             }
         };
-        let intermediate = fields.unsigned("ffn_hidden_size", 1..=limits::INTERMEDIATE_MAX)?;
-        let activation = Activation::read(fields, "activation")?;
+        let intermediate = fields.unsigned("ffn_hidden_size", 1..=limits::INTERMEDIATE_MAX);
+        let activation = Activation::read(fields, "activation");
         Ok(Self {
             heads: Heads::of(sizes.hidden, n_heads, n_kv_heads)?,
             intermediate: intermediate.unwrap_or(4 * sizes.hidden),
             sizes,
-            epsilon: fields.real("layer_norm_epsilon", 1e-12..=1.0)?.unwrap_or(1e-5) as f32,
+            epsilon: fields.real("layer_norm_epsilon", 1e-12..=1.0).unwrap_or(1e-5) as f32,
             activation: activation.unwrap_or(Activation::Gelu),
-            has_biases: fields.boolean("bias")?.unwrap_or(false),
+            has_biases: fields.boolean("bias").unwrap_or(false),
             arrangement,
         })
     }

@@ -75,25 +75,25 @@ impl Body {
         family: &Family,
         activations: &[Activation],
     ) -> Result<Self, Reason> {
-        fields.check_class(family.class)?;
-        fields.check_dtype()?;
-        let activation = Activation::read(fields, "hidden_act")?;
+        fields.check_class(family.class);
+        fields.check_dtype();
+        let activation = Activation::read(fields, "hidden_act");
         let activation = activation.unwrap_or(activations[0]);
         if !activations.contains(&activation) {
             return inconsistent("`hidden_act` is not that of the published models");
         }
-        let sizes = Sizes::read(fields)?;
+        let sizes = Sizes::read(fields);
         let hidden = sizes.hidden;
-        let intermediate = fields.required("intermediate_size", 1..=limits::INTERMEDIATE_MAX)?;
-        let context = fields.unsigned("max_position_embeddings", 1..=limits::CONTEXT_MAX)?;
+        let intermediate = fields.required("intermediate_size", 1..=limits::INTERMEDIATE_MAX);
+        let context = fields.unsigned("max_position_embeddings", 1..=limits::CONTEXT_MAX);
         let context = context.unwrap_or(family.context);
-        let epsilon = fields.real(family.epsilon_key, 1e-12..=1.0)?.unwrap_or(family.epsilon);
+        let epsilon = fields.real(family.epsilon_key, 1e-12..=1.0).unwrap_or(family.epsilon);
         let heads = heads(fields, family, hidden)?;
         let rope = Rope::read(fields, (heads.head_size, context), family.rope)?;
         let shape = (hidden, sizes.vocabulary);
         Ok(Self {
             family: *family,
-            head: Head::read(fields, family.is_tied, ("lm_head", shape), family.has_head_bias)?,
+            head: Head::read(fields, family.is_tied, ("lm_head", shape), family.has_head_bias),
             context: rope.context_max.map_or(context, |most| context.min(most)),
             sizes,
             intermediate,
@@ -203,15 +203,15 @@ impl Body {
 
 /// Reads how many heads there are, and how wide they are.
 fn heads(fields: &mut Fields, family: &Family, hidden: usize) -> Result<Heads, Reason> {
-    let n_heads = fields.required("num_attention_heads", 1..=limits::HEADS_MAX)?;
-    let n_kv_heads = fields.unsigned("num_key_value_heads", 1..=limits::HEADS_MAX)?;
+    let n_heads = fields.required("num_attention_heads", 1..=limits::HEADS_MAX);
+    let n_kv_heads = fields.unsigned("num_key_value_heads", 1..=limits::HEADS_MAX);
     let n_kv_heads = match n_kv_heads {
         Some(n_kv_heads) => n_kv_heads,
         // A null is an answer here: as many as heads.
         None if fields.is_null("num_key_value_heads") => n_heads,
         None => family.n_kv_heads.unwrap_or(n_heads),
     };
-    let head_size = fields.unsigned("head_dim", 2..=limits::HEAD_SIZE_MAX)?.or(family.head_size);
+    let head_size = fields.unsigned("head_dim", 2..=limits::HEAD_SIZE_MAX).or(family.head_size);
     match head_size {
         Some(head_size) => Heads { n_heads, n_kv_heads, head_size }.check(),
         None => Heads::of(hidden, n_heads, n_kv_heads),
@@ -219,23 +219,24 @@ fn heads(fields: &mut Fields, family: &Family, hidden: usize) -> Result<Heads, R
 }
 
 /// Size of a window, if the config names one.
-pub(super) fn window(fields: &mut Fields) -> Result<Option<usize>, Reason> {
+pub(super) fn window(fields: &mut Fields) -> Option<usize> {
     fields.unsigned("sliding_window", 1..=limits::CONTEXT_MAX)
 }
 
 /// For each layer, whether it looks back over a window, as `layer_types` lists it.
-pub(super) fn layer_types(
-    fields: &mut Fields,
-    n_layers: usize,
-) -> Result<Option<Vec<bool>>, Reason> {
-    let Some(kinds) = fields.texts("layer_types")? else { return Ok(None) };
+pub(super) fn layer_types(fields: &mut Fields, n_layers: usize) -> Option<Vec<bool>> {
+    let kinds = fields.texts("layer_types")?;
     if kinds.len() != n_layers {
-        return inconsistent(format!("{} `layer_types` for {n_layers} layers", kinds.len()));
+        fields.fault(format_args!("{} `layer_types` for {n_layers} layers", kinds.len()));
+        return None;
     }
     let is_window = |kind: &String| match kind.as_str() {
-        "full_attention" => Ok(false),
-        "sliding_attention" => Ok(true),
-        other => inconsistent(format!("the layer type `{}` is not supported", shorten(other))),
+        "full_attention" => Some(false),
+        "sliding_attention" => Some(true),
+        other => {
+            fields.fault(format_args!("the layer type `{}` is not supported", shorten(other)));
+            None
+        }
     };
-    kinds.iter().map(is_window).collect::<Result<_, _>>().map(Some)
+    kinds.iter().map(is_window).collect()
 }

@@ -35,15 +35,16 @@ pub(super) fn describe_1(fields: &mut Fields) -> Result<Architecture, Reason> {
 
 /// Reads the config of a Gemma 2.
 pub(super) fn describe_2(fields: &mut Fields) -> Result<Architecture, Reason> {
-    fields.text("cache_implementation")?;
+    // Every other layer, as transformers wrote it for a while.
+    fields.repeats("sliding_window_pattern", 2.0);
     let (body, biases) = read(fields, &GEMMA2)?;
-    let scalar = fields.real("query_pre_attn_scalar", 1e-3..=1e6)?.unwrap_or(QUERY_SCALAR);
-    let score_cap = cap(fields, "attn_logit_softcapping", SCORE_CAP)?;
-    let logit_cap = cap(fields, "final_logit_softcapping", LOGIT_CAP)?;
+    let scalar = fields.real("query_pre_attn_scalar", 1e-3..=1e6).unwrap_or(QUERY_SCALAR);
+    let score_cap = cap(fields, "attn_logit_softcapping", SCORE_CAP);
+    let logit_cap = cap(fields, "final_logit_softcapping", LOGIT_CAP);
     let has_none = fields.is_null("sliding_window");
-    let size = gated::window(fields)?.unwrap_or(WINDOW);
+    let size = gated::window(fields).unwrap_or(WINDOW);
     let n_layers = body.sizes.n_layers;
-    let listed = gated::layer_types(fields, n_layers)?;
+    let listed = gated::layer_types(fields, n_layers);
     let listed = listed.unwrap_or_else(|| (0..n_layers).map(|layer| layer % 2 == 0).collect());
     let scale = 1.0 / scalar.sqrt();
     let layer = |body: &Body, index: usize| {
@@ -71,20 +72,20 @@ pub(super) fn describe_2(fields: &mut Fields) -> Result<Architecture, Reason> {
 
 fn read(fields: &mut Fields, family: &Family) -> Result<(Body, Biases), Reason> {
     // The old key means the approximation under either name.
-    let old = Activation::read(fields, "hidden_act")?.unwrap_or(Activation::GeluTanh);
-    let new = Activation::read(fields, "hidden_activation")?.unwrap_or(Activation::GeluTanh);
+    let old = Activation::read(fields, "hidden_act").unwrap_or(Activation::GeluTanh);
+    let new = Activation::read(fields, "hidden_activation").unwrap_or(Activation::GeluTanh);
     if !matches!(old, Activation::Gelu | Activation::GeluTanh) || new != Activation::GeluTanh {
         return inconsistent("`hidden_activation` is not `gelu_pytorch_tanh`");
     }
-    let attention = fields.boolean("attention_bias")?.unwrap_or(false);
+    let attention = fields.boolean("attention_bias").unwrap_or(false);
     let body = Body::read(fields, family, &[Activation::GeluTanh])?;
     Ok((body, Biases { inputs: attention, output: attention, mlp: false }))
 }
 
-fn cap(fields: &mut Fields, key: &str, usual: f64) -> Result<Option<f32>, Reason> {
-    let cap = fields.real(key, 1e-3..=1e6)?;
+fn cap(fields: &mut Fields, key: &str, usual: f64) -> Option<f32> {
+    let cap = fields.real(key, 1e-3..=1e6);
     let is_default = cap.is_none() && !fields.is_null(key);
-    Ok(if is_default { Some(usual as f32) } else { cap.map(|cap| cap as f32) })
+    if is_default { Some(usual as f32) } else { cap.map(|cap| cap as f32) }
 }
 
 /// Scales the embedding and adds to every gain the one that is not published.

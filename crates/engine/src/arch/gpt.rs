@@ -31,17 +31,17 @@ impl Gpt {
         usual: &Usual,
         context_max: u64,
     ) -> Result<Self, Reason> {
-        fields.check_dtype()?;
-        let hidden = fields.unsigned("n_embd", 1..=limits::HIDDEN_MAX)?.unwrap_or(usual.hidden);
-        let n_layers = fields.unsigned("n_layer", 1..=limits::LAYERS_MAX)?;
-        let n_heads = fields.unsigned("n_head", 1..=limits::HEADS_MAX)?.unwrap_or(usual.n_heads);
-        let vocabulary = fields.unsigned("vocab_size", 1..=limits::VOCABULARY_MAX)?;
-        let context = fields.unsigned("n_positions", 1..=context_max)?.unwrap_or(usual.context);
-        if fields.unsigned("n_ctx", 1..=context_max)?.is_some_and(|n_ctx| n_ctx != context) {
+        fields.check_dtype();
+        let hidden = fields.unsigned("n_embd", 1..=limits::HIDDEN_MAX).unwrap_or(usual.hidden);
+        let n_layers = fields.unsigned("n_layer", 1..=limits::LAYERS_MAX);
+        let n_heads = fields.unsigned("n_head", 1..=limits::HEADS_MAX).unwrap_or(usual.n_heads);
+        let vocabulary = fields.unsigned("vocab_size", 1..=limits::VOCABULARY_MAX);
+        let context = fields.unsigned("n_positions", 1..=context_max).unwrap_or(usual.context);
+        if fields.unsigned("n_ctx", 1..=context_max).is_some_and(|n_ctx| n_ctx != context) {
             return inconsistent("`n_ctx` and `n_positions` contradict each other");
         }
-        let intermediate = fields.unsigned("n_inner", 1..=limits::INTERMEDIATE_MAX)?;
-        let activation = Activation::read(fields, "activation_function")?;
+        let intermediate = fields.unsigned("n_inner", 1..=limits::INTERMEDIATE_MAX);
+        let activation = Activation::read(fields, "activation_function");
         Ok(Self {
             sizes: Sizes {
                 hidden,
@@ -51,7 +51,7 @@ impl Gpt {
             context,
             heads: Heads::of(hidden, n_heads, n_heads)?,
             intermediate: intermediate.unwrap_or(4 * hidden),
-            epsilon: fields.real("layer_norm_epsilon", 1e-12..=1.0)?.unwrap_or(1e-5) as f32,
+            epsilon: fields.real("layer_norm_epsilon", 1e-12..=1.0).unwrap_or(1e-5) as f32,
             activation: activation.unwrap_or(Activation::GeluTanh),
         })
     }
@@ -84,27 +84,9 @@ impl Gpt {
     pub(super) fn layers(&self, layer: impl Fn(usize) -> Layer) -> Vec<Layer> {
         (0..self.sizes.n_layers).map(layer).collect()
     }
-
-    /// The mask that older programs saved with each layer, `<module>.bias`, and its number.
-    pub(super) fn masks(&self) -> Vec<(String, Vec<u64>)> {
-        let context = self.context as u64;
-        let masks = |index: usize| {
-            let module = format!("transformer.h.{index}.attn");
-            [
-                (format!("{module}.bias"), vec![1, 1, context, context]),
-                (format!("{module}.masked_bias"), Vec::new()),
-            ]
-        };
-        (0..self.sizes.n_layers).flat_map(masks).collect()
-    }
 }
 
 /// Switches must stand as every published model has them.
-pub(super) fn check_switches(fields: &mut Fields, switches: &[(&str, bool)]) -> Result<(), Reason> {
-    for (key, usual) in switches {
-        if fields.boolean(key)?.is_some_and(|value| value != *usual) {
-            return inconsistent(format!("`{key}` is not {usual}"));
-        }
-    }
-    Ok(())
+pub(super) fn check_switches(fields: &mut Fields, switches: &[(&str, bool)]) {
+    switches.iter().for_each(|(key, usual)| fields.switch(key, *usual));
 }

@@ -13,17 +13,12 @@ const USUAL: Usual =
 
 /// Reads the config of a GPT-2; absent keys have the defaults of transformers.
 pub(super) fn describe(fields: &mut Fields) -> Result<Architecture, Reason> {
-    fields.check_class("GPT2LMHeadModel")?;
-    let switches = [
-        ("scale_attn_weights", true),
-        ("scale_attn_by_inverse_layer_idx", false),
-        // How intermediate results are rounded elsewhere; here they are single precision.
-        ("reorder_and_upcast_attn", false),
-    ];
-    check_switches(fields, &switches)?;
+    fields.check_class("GPT2LMHeadModel");
+    let switches = [("scale_attn_weights", true), ("scale_attn_by_inverse_layer_idx", false)];
+    check_switches(fields, &switches);
     let gpt = Gpt::read(fields, &USUAL, limits::LEARNED_CONTEXT_MAX)?;
     let (hidden, vocabulary) = (gpt.sizes.hidden, gpt.sizes.vocabulary);
-    let head = Head::read(fields, true, ("lm_head", (hidden, vocabulary)), false)?;
+    let head = Head::read(fields, true, ("lm_head", (hidden, vocabulary)), false);
     let layer = |index: usize| {
         let linear = |name: &str, shape| {
             Linear::new(&format!("transformer.h.{index}.attn.{name}"), shape, true).transposed()
@@ -40,12 +35,11 @@ pub(super) fn describe(fields: &mut Fields) -> Result<Architecture, Reason> {
         }
     };
     let positions = Positions::Learned { table: "transformer.wpe.weight".into(), n_skipped: 0 };
-    let model = Architecture::new(
+    Ok(Architecture::new(
         "gpt2",
         (&gpt.sizes, gpt.context),
         ("transformer.wte.weight", positions),
         gpt.layers(layer),
         (gpt.norm("transformer.ln_f"), head),
-    );
-    Ok(Architecture { prefix: Some("transformer."), constants: gpt.masks(), ..model })
+    ))
 }

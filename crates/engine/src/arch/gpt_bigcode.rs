@@ -3,7 +3,7 @@
 use super::{
     Architecture, Attention, Head, Heads, Layer, Linear, Order, Positions,
     gpt::{Gpt, Usual, check_switches},
-    inconsistent, limits,
+    limits,
 };
 use crate::config::Fields;
 use protocol::Reason;
@@ -11,34 +11,15 @@ use protocol::Reason;
 const USUAL: Usual =
     Usual { hidden: 768, n_layers: 12, n_heads: 12, vocabulary: 50_257, context: 1024 };
 
-/// Keys that say in which precision or with which memory others compute.
-const HARMLESS: [&str; 5] = [
-    "attention_softmax_in_fp32",
-    "scale_attention_softmax_in_fp32",
-    "pad_key_length",
-    "pre_allocate_kv_cache",
-    "validate_runner_input",
-];
-
 /// Reads the config of a GPT-BigCode; absent keys have the defaults of transformers.
 pub(super) fn describe(fields: &mut Fields) -> Result<Architecture, Reason> {
-    fields.check_class("GPTBigCodeForCausalLM")?;
-    check_switches(fields, &[("scale_attn_weights", true)])?;
-    for key in HARMLESS {
-        fields.boolean(key)?;
-    }
-    for key in ["inference_runner", "max_batch_size", "max_sequence_length"] {
-        fields.unsigned(key, 0..=u64::MAX)?;
-    }
+    fields.check_class("GPTBigCodeForCausalLM");
+    check_switches(fields, &[("scale_attn_weights", true)]);
     let gpt = Gpt::read(fields, &USUAL, limits::LEARNED_CONTEXT_MAX)?;
-    let is_shared = fields.boolean("multi_query")?.unwrap_or(true);
+    let is_shared = fields.boolean("multi_query").unwrap_or(true);
     let heads = Heads { n_kv_heads: if is_shared { 1 } else { gpt.heads.n_heads }, ..gpt.heads };
-    let written = fields.unsigned("num_key_value_heads", 1..=limits::HEADS_MAX)?;
-    if written.is_some_and(|written| written != heads.n_kv_heads) {
-        return inconsistent("`num_key_value_heads` and `multi_query` contradict each other");
-    }
     let (hidden, vocabulary) = (gpt.sizes.hidden, gpt.sizes.vocabulary);
-    let head = Head::read(fields, true, ("lm_head", (hidden, vocabulary)), false)?;
+    let head = Head::read(fields, true, ("lm_head", (hidden, vocabulary)), false);
     let layer = |index: usize| {
         let linear = |name: &str, width| {
             Linear::new(&format!("transformer.h.{index}.attn.{name}"), (hidden, width), true)

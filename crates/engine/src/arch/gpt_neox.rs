@@ -13,14 +13,14 @@ const ROPE: Spelling =
 
 /// Reads the config of a GPT-NeoX; absent keys have the defaults of transformers.
 pub(super) fn describe(fields: &mut Fields) -> Result<Architecture, Reason> {
-    fields.check_class("GPTNeoXForCausalLM")?;
-    fields.check_dtype()?;
+    fields.check_class("GPTNeoXForCausalLM");
+    fields.check_dtype();
     let shape = Shape::read(fields)?;
     let (hidden, vocabulary) = (shape.sizes.hidden, shape.sizes.vocabulary);
-    let context = fields.unsigned("max_position_embeddings", 1..=limits::CONTEXT_MAX)?;
+    let context = fields.unsigned("max_position_embeddings", 1..=limits::CONTEXT_MAX);
     let context = context.unwrap_or(2048);
     let rope = Rope::read(fields, (shape.heads.head_size, context), ROPE)?;
-    let head = Head::read(fields, false, ("embed_out", (hidden, vocabulary)), false)?;
+    let head = Head::read(fields, false, ("embed_out", (hidden, vocabulary)), false);
     Ok(Architecture::new(
         "gpt_neox",
         (&shape.sizes, rope.context_max.map_or(context, |most| context.min(most))),
@@ -43,17 +43,17 @@ struct Shape {
 
 impl Shape {
     fn read(fields: &mut Fields) -> Result<Self, Reason> {
-        let sizes = Sizes::read(fields)?;
-        let n_heads = fields.required("num_attention_heads", 1..=limits::HEADS_MAX)?;
-        let activation = Activation::read(fields, "hidden_act")?;
+        let sizes = Sizes::read(fields);
+        let n_heads = fields.required("num_attention_heads", 1..=limits::HEADS_MAX);
+        let activation = Activation::read(fields, "hidden_act");
         Ok(Self {
             heads: Heads::of(sizes.hidden, n_heads, n_heads)?,
             sizes,
-            intermediate: fields.required("intermediate_size", 1..=limits::INTERMEDIATE_MAX)?,
-            epsilon: fields.real("layer_norm_eps", 1e-12..=1.0)?.unwrap_or(1e-5) as f32,
+            intermediate: fields.required("intermediate_size", 1..=limits::INTERMEDIATE_MAX),
+            epsilon: fields.real("layer_norm_eps", 1e-12..=1.0).unwrap_or(1e-5) as f32,
             activation: activation.unwrap_or(Activation::Gelu),
-            attention_bias: fields.boolean("attention_bias")?.unwrap_or(true),
-            is_parallel: fields.boolean("use_parallel_residual")?.unwrap_or(true),
+            attention_bias: fields.boolean("attention_bias").unwrap_or(true),
+            is_parallel: fields.boolean("use_parallel_residual").unwrap_or(true),
         })
     }
 

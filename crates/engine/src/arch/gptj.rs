@@ -16,17 +16,17 @@ const N_TURNED: usize = 64;
 
 /// Reads the config of a GPT-J; absent keys have the defaults of transformers.
 pub(super) fn describe(fields: &mut Fields) -> Result<Architecture, Reason> {
-    fields.check_class("GPTJForCausalLM")?;
-    check_switches(fields, &[("scale_attn_weights", true), ("rotary", true)])?;
+    fields.check_class("GPTJForCausalLM");
+    check_switches(fields, &[("scale_attn_weights", true), ("rotary", true)]);
     if fields.is_null("rotary_dim") {
         return inconsistent("`rotary_dim` is null");
     }
     let gpt = Gpt::read(fields, &USUAL, limits::CONTEXT_MAX)?;
     let head_size = gpt.heads.head_size;
-    let n_turned = fields.unsigned("rotary_dim", 2..=limits::HEAD_SIZE_MAX)?;
+    let n_turned = fields.unsigned("rotary_dim", 2..=limits::HEAD_SIZE_MAX);
     let n_turned = rope::even(n_turned.unwrap_or(N_TURNED), head_size)?;
     let (hidden, vocabulary) = (gpt.sizes.hidden, gpt.sizes.vocabulary);
-    let head = Head::read(fields, false, ("lm_head", (hidden, vocabulary)), true)?;
+    let head = Head::read(fields, false, ("lm_head", (hidden, vocabulary)), true);
     let order = Order::PairByPair { head_size, n_turned };
     let layer = |index: usize| {
         let linear = |name: &str| {
@@ -43,12 +43,11 @@ pub(super) fn describe(fields: &mut Fields) -> Result<Architecture, Reason> {
             is_parallel: true,
         }
     };
-    let model = Architecture::new(
+    Ok(Architecture::new(
         "gptj",
         (&gpt.sizes, gpt.context),
         ("transformer.wte.weight", Positions::Rotary(Rope::plain(n_turned))),
         gpt.layers(layer),
         (gpt.norm("transformer.ln_f"), head),
-    );
-    Ok(Architecture { constants: gpt.masks(), ..model })
+    ))
 }

@@ -15,7 +15,7 @@ const WINDOW: usize = 4096;
 
 /// Reads the config of a Mistral; absent keys have the defaults of transformers.
 pub(super) fn describe(fields: &mut Fields) -> Result<Architecture, Reason> {
-    let window = match gated::window(fields)? {
+    let window = match gated::window(fields) {
         None if !fields.is_null("sliding_window") => Some(WINDOW),
         window => window,
     };

@@ -11,7 +11,7 @@ const FAMILY: Family = Family { epsilon: 1e-5, ..Family::new("olmo2", "Olmo2ForC
 
 /// Reads the config of an OLMo 2; absent keys have the defaults of transformers.
 pub(super) fn describe(fields: &mut Fields) -> Result<Architecture, Reason> {
-    let attention = fields.boolean("attention_bias")?.unwrap_or(false);
+    let attention = fields.boolean("attention_bias").unwrap_or(false);
     let biases = Biases { inputs: attention, output: attention, mlp: false };
     let body = Body::read(fields, &FAMILY, &[Activation::Silu])?;
     let layer = |body: &Body, index| {

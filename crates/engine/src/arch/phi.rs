@@ -22,7 +22,7 @@ const ACTIVATIONS: [Activation; 4] =
 
 /// Reads the config of a Phi; absent keys have the defaults of transformers.
 pub(super) fn describe(fields: &mut Fields) -> Result<Architecture, Reason> {
-    let has_head_norms = fields.boolean("qk_layernorm")?.unwrap_or(false);
+    let has_head_norms = fields.boolean("qk_layernorm").unwrap_or(false);
     let body = Body::read(fields, &FAMILY, &ACTIVATIONS)?;
     let norm = Norm::layer("model.final_layernorm", body.sizes.hidden, body.epsilon);
     Ok(body.finish_with(|body, index| layer(body, index, has_head_norms), norm))

@@ -16,7 +16,7 @@ const FAMILY: Family = Family {
 
 /// Reads the config of a Phi-3; absent keys have the defaults of transformers.
 pub(super) fn describe(fields: &mut Fields) -> Result<Architecture, Reason> {
-    let window = gated::window(fields)?;
+    let window = gated::window(fields);
     let body = Body::read(fields, &FAMILY, &[Activation::Silu])?;
     let layer = |body: &Body, index| {
         let (attention, mlp) = body.fused(index);

@@ -23,7 +23,7 @@ const WINDOWS_FROM_LAYER: usize = 28;
 /// Reads the config of a Qwen2; absent keys have the defaults of transformers.
 pub(super) fn describe_2(fields: &mut Fields) -> Result<Architecture, Reason> {
     let body = Body::read(fields, &QWEN2, &[Activation::Silu])?;
-    let windows = windows(fields, body.sizes.n_layers)?;
+    let windows = windows(fields, body.sizes.n_layers);
     let biases = Biases { inputs: true, ..Biases::default() };
     let layer = |body: &Body, index| {
         let layer = body.layer(index, biases);
@@ -34,10 +34,10 @@ pub(super) fn describe_2(fields: &mut Fields) -> Result<Architecture, Reason> {
 
 /// Reads the config of a Qwen3.
 pub(super) fn describe_3(fields: &mut Fields) -> Result<Architecture, Reason> {
-    let attention = fields.boolean("attention_bias")?.unwrap_or(false);
+    let attention = fields.boolean("attention_bias").unwrap_or(false);
     let biases = Biases { inputs: attention, output: attention, mlp: false };
     let body = Body::read(fields, &QWEN3, &[Activation::Silu])?;
-    let windows = windows(fields, body.sizes.n_layers)?;
+    let windows = windows(fields, body.sizes.n_layers);
     let layer = |body: &Body, index| {
         let layer = body.layer(index, biases);
         let head_size = body.heads.head_size;
@@ -49,13 +49,13 @@ pub(super) fn describe_3(fields: &mut Fields) -> Result<Architecture, Reason> {
 }
 
 /// Windows need the switch; then a list of the layers' kinds counts, or else the first layer.
-fn windows(fields: &mut Fields, n_layers: usize) -> Result<Vec<Option<usize>>, Reason> {
-    let is_wanted = fields.boolean("use_sliding_window")?.unwrap_or(false);
+fn windows(fields: &mut Fields, n_layers: usize) -> Vec<Option<usize>> {
+    let is_wanted = fields.boolean("use_sliding_window").unwrap_or(false);
     let has_none = fields.is_null("sliding_window");
-    let size = gated::window(fields)?.unwrap_or(WINDOW);
-    let first = fields.unsigned("max_window_layers", 0..=1 << 16)?.unwrap_or(WINDOWS_FROM_LAYER);
-    let listed = gated::layer_types(fields, n_layers)?;
+    let size = gated::window(fields).unwrap_or(WINDOW);
+    let first = fields.unsigned("max_window_layers", 0..=1 << 16).unwrap_or(WINDOWS_FROM_LAYER);
+    let listed = gated::layer_types(fields, n_layers);
     let listed = listed.unwrap_or_else(|| (0..n_layers).map(|layer| layer >= first).collect());
     let has_window = |listed: bool| listed && is_wanted && !has_none;
-    Ok(listed.into_iter().map(|listed| has_window(listed).then_some(size)).collect())
+    listed.into_iter().map(|listed| has_window(listed).then_some(size)).collect()
 }

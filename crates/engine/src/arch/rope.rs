@@ -11,6 +11,8 @@ const THETA_MAX: f64 = 1e12;
 const FACTOR_MAX: f64 = 1e5;
 /// Base of the frequencies where a config does not say.
 const THETA: f64 = 10_000.0;
+/// Parameters that other programs write and no class of transformers reads.
+const HARMLESS: [&str; 2] = ["attn_factor", "finetuned"];
 
 /// Turns per position of the pairs (i, i + half) of a head, in radians.
 #[derive(Clone, Debug, PartialEq)]
@@ -66,26 +68,34 @@ impl Rope {
         (head_size, context): (usize, usize),
         spelling: Spelling,
     ) -> Result<Self, Reason> {
-        let theta = fields.real(spelling.theta, 1.0..=THETA_MAX)?;
-        let original = fields
-            .unsigned("original_max_position_embeddings", 1..=limits::CONTEXT_MAX)?
-            .map(|original| original as f64)
-            .or(spelling.original);
-        let new = fields.object("rope_parameters")?;
-        let old = fields.object("rope_scaling")?;
-        if new.is_some() && old.is_some() {
-            return inconsistent("`rope_parameters` and `rope_scaling` are both there");
-        }
-        let mut inner = new.or(old);
-        let inner_theta = match &mut inner {
-            Some(inner) => inner.real("rope_theta", 1.0..=THETA_MAX)?,
-            None => None,
+        let written = Written {
+            theta: fields.real(spelling.theta, 1.0..=THETA_MAX),
+            share: spelling.share.and_then(|(key, _)| fields.real(key, 0.0..=1.0)),
+            original: fields
+                .unsigned("original_max_position_embeddings", 1..=limits::CONTEXT_MAX)
+                .map(|original| original as f64)
+                .or(spelling.original),
+            head_size,
+            context: context as f64,
+            spelling,
         };
-        let theta = agreed(spelling.theta, theta, inner_theta)?.unwrap_or(THETA);
-        let width = turned_width(fields, inner.as_mut(), head_size, spelling)?;
-        let plain = Self::new(theta, width, &Scaling::None);
-        let Some(inner) = inner else { return Ok(plain) };
-        Scales { theta, width, context: context as f64, original }.read(inner, plain)
+        let new = fields.object("rope_parameters");
+        let old = fields.object("rope_scaling");
+        let (rope, theta) = match (new, old) {
+            (Some(new), Some(old)) => {
+                // Which of them counts depends on who reads it, so they must mean the same.
+                let (new, old) = (written.read(Some(new))?, written.read(Some(old))?);
+                if new != old {
+                    return inconsistent(
+                        "`rope_parameters` and `rope_scaling` contradict each other",
+                    );
+                }
+                new
+            }
+            (new, old) => written.read(new.or(old))?,
+        };
+        repeated(fields, spelling, (theta, 2 * rope.frequencies.len(), head_size));
+        Ok(rope)
     }
 
     /// The definition is transformers': each step below rounds to `f32` once.
@@ -105,21 +115,65 @@ impl Rope {
     }
 }
 
-/// How many numbers of a head are turned.
-fn turned_width(
-    fields: &mut Fields,
-    inner: Option<&mut Fields>,
+/// What a config says outside of the parameters of the rotation.
+struct Written {
+    theta: Option<f64>,
+    share: Option<f64>,
+    original: Option<f64>,
     head_size: usize,
+    context: f64,
     spelling: Spelling,
-) -> Result<usize, Reason> {
-    let Some((key, usual)) = spelling.share else { return even(head_size, head_size) };
-    let outer = fields.real(key, 0.0..=1.0)?;
-    let inner = match inner {
-        Some(inner) => inner.real("partial_rotary_factor", 0.0..=1.0)?,
-        None => None,
-    };
-    let share = agreed(key, outer, inner)?.unwrap_or(usual);
-    even((head_size as f64 * share) as usize, head_size)
+}
+
+impl Written {
+    /// The rotation with these parameters, and the base of its frequencies.
+    fn read(&self, mut inner: Option<Fields>) -> Result<(Rope, f64), Reason> {
+        let inner_theta = inner.as_mut().and_then(|i| i.real("rope_theta", 1.0..=THETA_MAX));
+        let theta = agreed(self.spelling.theta, self.theta, inner_theta)?.unwrap_or(THETA);
+        let width = self.width(inner.as_mut())?;
+        let plain = Rope::new(theta, width, &Scaling::None);
+        let Some(inner) = inner else { return Ok((plain, theta)) };
+        let (context, original) = (self.context, self.original);
+        Ok((Scales { theta, width, context, original }.read(inner, plain)?, theta))
+    }
+
+    /// How many numbers of a head are turned.
+    fn width(&self, inner: Option<&mut Fields>) -> Result<usize, Reason> {
+        let head_size = self.head_size;
+        let Some((key, usual)) = self.spelling.share else {
+            inner.into_iter().for_each(|inner| inner.repeats("partial_rotary_factor", 1.0));
+            return even(head_size, head_size);
+        };
+        let inner = inner.and_then(|inner| inner.real("partial_rotary_factor", 0.0..=1.0));
+        let share = agreed(key, self.share, inner)?.unwrap_or(usual);
+        even(turned(head_size, share), head_size)
+    }
+}
+
+fn turned(head_size: usize, share: f64) -> usize {
+    (head_size as f64 * share) as usize
+}
+
+/// Takes the other names of the base and of the share, which must say the same.
+fn repeated(
+    fields: &mut Fields,
+    spelling: Spelling,
+    (theta, width, head_size): (f64, usize, usize),
+) {
+    for key in ["rope_theta", "rotary_emb_base"] {
+        if key != spelling.theta {
+            fields.repeats(key, theta);
+        }
+    }
+    for key in ["partial_rotary_factor", "rotary_pct"] {
+        if spelling.share.is_none_or(|(own, _)| own != key)
+            && let Some(share) = fields.real(key, 0.0..=1.0)
+            && turned(head_size, share) != width
+        {
+            fields.fault(format_args!("`{key}` is {share}, but {width} of {head_size} turn"));
+        }
+    }
+    fields.repeats("rotary_dim", width as f64);
 }
 
 /// A number of a head's numbers that can be turned.
@@ -153,7 +207,7 @@ struct Scales {
 impl Scales {
     /// Reads what remains of the parameters of the rotation.
     fn read(&self, mut fields: Fields, plain: Rope) -> Result<Rope, Reason> {
-        let kind = match (fields.text("rope_type")?, fields.text("type")?) {
+        let kind = match (fields.text("rope_type"), fields.text("type")) {
             (Some(new), Some(old)) if new != old => {
                 return inconsistent("`rope_type` and `type` contradict each other");
             }
@@ -162,12 +216,12 @@ impl Scales {
         let rope = match kind.as_str() {
             "default" => plain,
             "linear" => {
-                let factor = required(&mut fields, "factor", FACTOR_MAX)?;
+                let factor = at_least_one(&mut fields, "factor");
                 Rope::new(self.theta, self.width, &Scaling::Linear { factor })
             }
             // Stretches what is longer than the context, and nothing is.
             "dynamic" => {
-                required(&mut fields, "factor", FACTOR_MAX)?;
+                at_least_one(&mut fields, "factor");
                 plain
             }
             "llama3" => Rope::new(self.theta, self.width, &self.llama3(&mut fields)?),
@@ -178,21 +232,21 @@ impl Scales {
                 return inconsistent(format!("the rope type `{kind}` is not supported"));
             }
         };
-        fields.finish()?;
+        fields.close_inner(&HARMLESS);
         Ok(rope)
     }
 
     /// The longest sequence in pretraining.
     fn original(&self, fields: &mut Fields) -> Result<f64, Reason> {
         let key = "original_max_position_embeddings";
-        let inner = fields.unsigned(key, 1..=limits::CONTEXT_MAX)?.map(|inner| inner as f64);
+        let inner = fields.unsigned(key, 1..=limits::CONTEXT_MAX).map(|inner| inner as f64);
         Ok(agreed(key, self.original, inner)?.unwrap_or(self.context))
     }
 
     fn llama3(&self, fields: &mut Fields) -> Result<Scaling, Reason> {
-        let factor = required(fields, "factor", FACTOR_MAX)?;
-        let low = required(fields, "low_freq_factor", FACTOR_MAX)?;
-        let high = required(fields, "high_freq_factor", FACTOR_MAX)?;
+        let factor = at_least_one(fields, "factor");
+        let low = at_least_one(fields, "low_freq_factor");
+        let high = at_least_one(fields, "high_freq_factor");
         let context = self.original(fields)?;
         if high <= low {
             return inconsistent("`high_freq_factor` is not above `low_freq_factor`");
@@ -202,13 +256,13 @@ impl Scales {
 
     fn yarn(&self, fields: &mut Fields) -> Result<Rope, Reason> {
         let original = self.original(fields)?;
-        let factor = fields.real("factor", 1.0..=FACTOR_MAX)?;
+        let factor = fields.real("factor", 1.0..=FACTOR_MAX);
         let factor = factor.unwrap_or(self.context / original);
         let mut positive = |key| fields.real(key, 1e-6..=FACTOR_MAX);
-        let (fast, slow) = (positive("beta_fast")?.unwrap_or(32.0), positive("beta_slow")?);
-        let (own, all) = (positive("mscale")?, positive("mscale_all_dim")?);
-        let given = positive("attention_factor")?;
-        let is_whole = fields.boolean("truncate")?.unwrap_or(true);
+        let (fast, slow) = (positive("beta_fast").unwrap_or(32.0), positive("beta_slow"));
+        let (own, all) = (positive("mscale"), positive("mscale_all_dim"));
+        let given = positive("attention_factor");
+        let is_whole = fields.boolean("truncate").unwrap_or(true);
 
         let width = self.width as f64;
         let pair = |n_turns: f64| {
@@ -239,7 +293,7 @@ impl Scales {
     /// on what follows it: only sequences of the original length are measured.
     fn longrope(&self, fields: &mut Fields) -> Result<Rope, Reason> {
         let original = self.original(fields)?;
-        let mut factors = |key: &str| match fields.reals(key, 1e-3..=FACTOR_MAX)? {
+        let mut factors = |key: &str| match fields.reals(key, 1e-3..=FACTOR_MAX) {
             Some(factors) if factors.len() == self.width / 2 => Ok(factors),
             Some(factors) => {
                 let (n, n_pairs) = (factors.len(), self.width / 2);
@@ -249,22 +303,23 @@ impl Scales {
         };
         let short = factors("short_factor")?;
         factors("long_factor")?;
-        let factor = fields.real("factor", 1.0..=FACTOR_MAX)?;
+        let factor = fields.real("factor", 1.0..=FACTOR_MAX);
         let factor = factor.unwrap_or(self.context / original);
         let usual =
             if factor <= 1.0 { 1.0 } else { (1.0 + math::ln(factor) / math::ln(original)).sqrt() };
-        let given = fields.real("attention_factor", 1e-6..=FACTOR_MAX)?;
+        let given = fields.real("attention_factor", 1e-6..=FACTOR_MAX);
         let plain = Rope::new(self.theta, self.width, &Scaling::Long(short));
         let factor = given.unwrap_or(usual) as f32;
         Ok(Rope { factor, context_max: Some(original as usize), ..plain })
     }
 }
 
-fn required(fields: &mut Fields, key: &str, most: f64) -> Result<f64, Reason> {
-    match fields.real(key, 1.0..=most)? {
-        Some(number) => Ok(number),
-        None => inconsistent(format!("the rope scaling lacks `{key}`")),
+/// Takes a number that must be there; one stands in for it.
+fn at_least_one(fields: &mut Fields, key: &str) -> f64 {
+    if !fields.has(key) {
+        fields.fault(format_args!("the rope scaling lacks `{key}`"));
     }
+    fields.real(key, 1.0..=FACTOR_MAX).unwrap_or(1.0)
 }
 
 impl Scaling {

@@ -22,9 +22,9 @@ const HEAD_NORMS_MAX: usize = 16_384;
 
 /// Reads the config of a StableLM; absent keys have the defaults of transformers.
 pub(super) fn describe(fields: &mut Fields) -> Result<Architecture, Reason> {
-    let inputs = fields.boolean("use_qkv_bias")?.unwrap_or(false);
-    let has_head_norms = fields.boolean("qk_layernorm")?.unwrap_or(false);
-    let is_parallel = fields.boolean("use_parallel_residual")?.unwrap_or(false);
+    let inputs = fields.boolean("use_qkv_bias").unwrap_or(false);
+    let has_head_norms = fields.boolean("qk_layernorm").unwrap_or(false);
+    let is_parallel = fields.boolean("use_parallel_residual").unwrap_or(false);
     let biases = Biases { inputs, ..Biases::default() };
     let body = Body::read(fields, &FAMILY, &[Activation::Silu])?;
     let n_norms = body.sizes.n_layers * (body.heads.n_heads + body.heads.n_kv_heads);

@@ -4,9 +4,9 @@
 //! between readers: the same name twice, dimensions whose product is zero, tensors that overlap,
 //! names with path separators. This scanner refuses them before anything is allocated for them.
 
-use super::Dtype;
+use super::{Constant, Dtype};
 use crate::json::{Fault, Scanner, shorten};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 /// Longest header.
 pub(crate) const HEADER_BYTES_MAX: u64 = 8 << 20;
@@ -23,10 +23,57 @@ const DIMENSION_MAX: u64 = 1 << 31;
 /// Longest name of a tensor.
 const NAME_MAX: usize = 200;
 
+/// How the elements of a tensor are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stored {
+    /// As parameters may be.
+    Number(Dtype),
+    /// As constants alone may be: the type's name and the bytes of an element.
+    Other(&'static str, u64),
+}
+
+/// Types of elements that are no parameters.
+const OTHERS: [(&str, u64); 10] = [
+    ("BOOL", 1),
+    ("U8", 1),
+    ("I8", 1),
+    ("U16", 2),
+    ("I16", 2),
+    ("U32", 4),
+    ("I32", 4),
+    ("U64", 8),
+    ("I64", 8),
+    ("F64", 8),
+];
+
+impl Stored {
+    fn of_header(name: &str) -> Option<Self> {
+        let other = || OTHERS.iter().find(|(known, _)| *known == name);
+        let number = Dtype::of_header(name).map(Self::Number);
+        number.or_else(|| other().map(|(name, n_bytes)| Self::Other(name, *n_bytes)))
+    }
+
+    fn n_bytes(self) -> u64 {
+        match self {
+            Self::Number(dtype) => dtype.n_bytes(),
+            Self::Other(_, n_bytes) => n_bytes,
+        }
+    }
+}
+
+impl fmt::Display for Stored {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Number(dtype) => dtype.fmt(f),
+            Self::Other(name, _) => f.write_str(name),
+        }
+    }
+}
+
 /// One tensor as the header describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Entry {
-    pub(crate) dtype: Dtype,
+    pub(crate) stored: Stored,
     pub(crate) shape: Vec<u64>,
     /// First byte, counted from the end of the header.
     pub(crate) begin: u64,
@@ -85,26 +132,30 @@ pub(crate) fn check_name(scanner: &Scanner<'_>, name: &str) -> Result<(), Fault>
 }
 
 fn scan_entry(scanner: &mut Scanner<'_>, name: &str) -> Result<Entry, Fault> {
-    let (mut dtype, mut shape, mut offsets) = (None, None, None);
+    let (mut stored, mut shape, mut offsets) = (None, None, None);
     scanner.object(|scanner, key| {
         match key {
-            "dtype" => dtype = Some(scan_dtype(scanner, name)?),
+            "dtype" => stored = Some(scan_dtype(scanner, name)?),
             "shape" => shape = Some(scan_shape(scanner, name)?),
             "data_offsets" => offsets = Some(scan_offsets(scanner, name)?),
             _ => return scanner.fault(format!("`{name}` has the key `{}`", shorten(key))),
         }
         Ok(())
     })?;
-    match (dtype, shape, offsets) {
-        (Some(dtype), Some(shape), Some((begin, end))) => Ok(Entry { dtype, shape, begin, end }),
+    match (stored, shape, offsets) {
+        // What no parameter can be is judged where it is known that nobody reads it.
+        (Some(Stored::Other(other, _)), Some(shape), _) if Constant::of(name, &shape).is_none() => {
+            scanner.fault(format!("`{name}` has the type `{other}`"))
+        }
+        (Some(stored), Some(shape), Some((begin, end))) => Ok(Entry { stored, shape, begin, end }),
         _ => scanner.fault(format!("`{name}` lacks dtype, shape or data_offsets")),
     }
 }
 
-fn scan_dtype(scanner: &mut Scanner<'_>, name: &str) -> Result<Dtype, Fault> {
+fn scan_dtype(scanner: &mut Scanner<'_>, name: &str) -> Result<Stored, Fault> {
     let text = scanner.string()?;
-    match Dtype::of_header(&text) {
-        Some(dtype) => Ok(dtype),
+    match Stored::of_header(&text) {
+        Some(stored) => Ok(stored),
         None => scanner.fault(format!("`{name}` has the type `{}`", shorten(&text))),
     }
 }
@@ -156,7 +207,7 @@ fn check_layout(entries: &BTreeMap<String, Entry>, data_bytes: u64) -> Result<()
         let n_bytes = entry
             .shape
             .iter()
-            .try_fold(entry.dtype.n_bytes(), |n_bytes, &dimension| n_bytes.checked_mul(dimension));
+            .try_fold(entry.stored.n_bytes(), |n_bytes, &dimension| n_bytes.checked_mul(dimension));
         let end = n_bytes.and_then(|n_bytes| at.checked_add(n_bytes));
         if end != Some(entry.end) {
             return Err(format!("the length of `{name}` is not what its shape says"));
@@ -188,7 +239,8 @@ mod tests {
     fn a_header_as_safetensors_writes_it_is_accepted() {
         let entries = scan(TWO.as_bytes(), 32).unwrap();
         assert_eq!(entries["a"].shape, [2, 3]);
-        assert_eq!((entries["b.c_1"].dtype, entries["b.c_1"].begin), (Dtype::Bf16, 24));
+        let second = &entries["b.c_1"];
+        assert_eq!((second.stored, second.begin), (Stored::Number(Dtype::Bf16), 24));
     }
 
     #[test]
@@ -231,6 +283,21 @@ mod tests {
         refused(&TWO.replace(r#""shape":[4]"#, r#""shape":[4],"scale":1"#), 32, "key `scale`");
         refused(&TWO.replace(r#""shape":[4],"#, ""), 32, "lacks");
         refused(&TWO.replace(r#""pt""#, r#"{"x":1}"#), 32, "expected");
+    }
+
+    #[test]
+    fn constants_may_have_any_type_whose_size_is_known() {
+        for (dtype, n_bytes) in [("BOOL", 1), ("U8", 1), ("I64", 8), ("F64", 8), ("F16", 2)] {
+            let length = 4 * n_bytes;
+            let mask = one("h.0.attn.bias", dtype, "[1,1,2,2]", &format!("[0,{length}]"));
+            assert_eq!(scan(mask.as_bytes(), length).unwrap().len(), 1, "{dtype}");
+            refused(&mask, length + 1, "holds");
+            if n_bytes != 2 {
+                refused(&mask.replace("attn.bias", "attn.weight"), length, "type");
+                refused(&mask.replace("[1,1,2,2]", "[2,2]"), length, "type");
+            }
+        }
+        refused(&one("h.0.attn.bias", "F8_E4M3", "[1,1,2,2]", "[0,4]"), 4, "type");
     }
 
     #[test]

@@ -1,23 +1,36 @@
 //! `model.safetensors.index.json`: which file holds which tensor.
 
-use super::{
-    SINGLE,
-    header::{TENSORS_MAX, check_name},
-};
+use super::header::{TENSORS_MAX, check_name};
 use crate::json::{Scanner, shorten};
 use std::collections::BTreeMap;
 
 /// Longest index: a line per tensor.
 pub(crate) const INDEX_BYTES_MAX: u64 = 8 << 20;
 
-/// Whether a file may be named so: `model.safetensors` or `model-00001-of-00002.safetensors`.
+/// Longest name of a file with parameters.
+const NAME_BYTES_MAX: usize = 128;
+
+/// Files in which other programs publish parameters, the usual ones first.
+pub(super) const OTHER_FORMATS: [&str; 6] = [
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+    "adapter_model.safetensors",
+    "consolidated.safetensors",
+    "consolidated.00.pth",
+    "tf_model.h5",
+];
+
+/// Whether a file may be named so.
+///
+/// Publishers number their shards in many ways, and the index says which they are. A name is the
+/// same on every system, stays in its folder and is not hidden.
 pub(crate) fn is_shard_name(name: &str) -> bool {
-    let is_number = |text: &str| text.len() == 5 && text.bytes().all(|b| b.is_ascii_digit());
-    let numbers = name.strip_prefix("model-").and_then(|rest| rest.strip_suffix(".safetensors"));
-    let is_numbered = numbers
-        .and_then(|numbers| numbers.split_once("-of-"))
-        .is_some_and(|(number, count)| is_number(number) && is_number(count));
-    is_numbered || name == SINGLE
+    let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
+    let stem = name.strip_suffix(".safetensors").unwrap_or_default();
+    !stem.is_empty()
+        && !stem.starts_with('.')
+        && name.len() <= NAME_BYTES_MAX
+        && stem.bytes().all(is_plain)
 }
 
 /// Reads an index: tensor to file.
@@ -42,7 +55,8 @@ fn scan_map(text: &[u8]) -> Result<BTreeMap<String, String>, crate::json::Fault>
             map.insert(tensor.to_owned(), file);
             Ok(())
         }),
-        _ => scanner.fault(format!("the key `{}`", shorten(key))),
+        // Nobody reads more.
+        _ => scanner.value().map(drop),
     })?;
     scanner.end()?;
     Ok(map)
@@ -54,8 +68,7 @@ mod tests {
 
     #[test]
     fn attack_file_names_that_leave_the_folder_are_refused() {
-        assert!(is_shard_name("model.safetensors"));
-        assert!(is_shard_name("model-00001-of-00002.safetensors"));
+        let long = long_name(129);
         for name in [
             "",
             "../model.safetensors",
@@ -66,25 +79,25 @@ mod tests {
             "model-../../x-of-00002.safetensors",
             "C:\\model.safetensors",
             "\\\\host\\model.safetensors",
+            "..safetensors",
+            ".model.safetensors",
+            "...safetensors",
+            ".safetensors",
+            "mödel.safetensors",
+            "model 1.safetensors",
+            "model+1.safetensors",
+            &long,
             "model.safetensors\0",
             "model%2esafetensors",
             "model\u{2024}safetensors",
             "model.safetensors.",
             "model.safetensors ",
             " model.safetensors",
-            "Model.safetensors",
             "model.SAFETENSORS",
             "model.bin",
-            "model-1-of-2.safetensors",
-            "model-000001-of-00002.safetensors",
             "model-00001-of-00002.safetensors.py",
-            "model-0000a-of-00002.safetensors",
             "model-٠٠٠٠١-of-00002.safetensors",
-            "model-00001_of_00002.safetensors",
-            "model-00001-of-.safetensors",
-            "model--of-.safetensors",
             "a/model.safetensors",
-            "model-00001-of-00002-of-00003.safetensors",
             "~/model.safetensors",
             "file:model.safetensors",
             "model-+0001-of-00002.safetensors",
@@ -92,6 +105,25 @@ mod tests {
         ] {
             assert!(!is_shard_name(name), "{name:?}");
         }
+    }
+
+    #[test]
+    fn shards_are_named_as_publishers_name_them() {
+        for name in [
+            "model.safetensors",
+            "model-00001-of-00002.safetensors",
+            "model-00001-of-000002.safetensors",
+            "model.safetensors-00001-of-00002.safetensors",
+            "pytorch_model-00001-of-00002.safetensors",
+            "Model-1_of_2.v1.safetensors",
+            &long_name(128),
+        ] {
+            assert!(is_shard_name(name), "{name}");
+        }
+    }
+
+    fn long_name(n_bytes: usize) -> String {
+        format!("{}.safetensors", "x".repeat(n_bytes - 12))
     }
 
     #[test]

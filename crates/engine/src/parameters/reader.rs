@@ -110,7 +110,7 @@ impl<'a> Reader<'a> {
 
     /// What no loss depends on must be finite all the same, as every other parameter.
     pub(crate) fn check_unused(&mut self, architecture: &Architecture) -> Result<(), Stop> {
-        let optional: Vec<_> = architecture.optional().map(|optional| optional.name).collect();
+        let optional = architecture.optional().map(|optional| optional.name);
         let unused = architecture.unused.iter().map(|(name, _)| name.as_str());
         for name in optional.into_iter().chain(unused) {
             if self.checkpoint.tensors.contains_key(name) {

@@ -128,7 +128,7 @@ fn attack_packed_and_quantised_parameters_are_refused() {
             beside.tensors.push(tensor);
             assert_refused(beside.write().path(), TensorMismatch, part);
         }
-        for key in ["quantization_config", "compression_config", "quantization", "auto_map"] {
+        for key in ["quantization_config", "compression_config", "quantization"] {
             let mut said = model.clone();
             said.config.insert(key.into(), json!({"quant_method": "gptq", "bits": 4}));
             assert_refused(said.write().path(), ConfigRefused, key);

@@ -82,7 +82,7 @@ fn attack_config_bombs_are_refused_before_anything_is_allocated() {
         ("rms_norm_eps", json!(-1e-5)),
         ("rms_norm_eps", json!(1e300)),
         ("rope_theta", json!(0.0)),
-        ("rope_scaling", json!({"rope_type": "default"})),
+        ("rope_scaling", json!({"rope_type": "linear", "factor": 2.0})),
         ("rope_parameters", json!({"rope_type": "linear", "factor": 0.0})),
         ("rope_parameters", json!({"rope_type": "linear"})),
         ("rope_parameters", json!({"rope_type": "default", "rope_theta": 1e300})),
@@ -117,15 +117,23 @@ fn attack_config_bombs_are_refused_before_anything_is_allocated() {
 #[test]
 fn attack_keys_that_change_the_result_are_refused_by_name() {
     for (key, value) in [
-        ("auto_map", json!({"AutoModelForCausalLM": "modeling.Evil"})),
         ("quantization_config", json!({"quant_method": "gptq", "bits": 4})),
         ("is_causal", json!(false)),
-        ("is_causal", json!(true)),
         ("use_bidirectional_attention", json!(true)),
         ("attention_type", json!("full")),
         ("layer_types", json!(["full_attention"])),
         ("sliding_window", json!(64)),
-        ("custom_pipelines", json!({})),
+        ("use_sliding_window", json!(true)),
+        ("alibi", json!(true)),
+        ("num_experts", json!(8)),
+        ("clip_qkv", json!(8.0)),
+        ("scale_attn_by_inverse_layer_idx", json!(true)),
+        ("n_head", json!(3)),
+        ("hidden_activation", json!("gelu")),
+        ("use_parallel_residual", json!(true)),
+        ("rotary_pct", json!(0.25)),
+        ("bias", json!(true)),
+        ("use_mrope", json!(true)),
         ("logit_scale", json!(2.0)),
         ("final_logit_softcapping", json!(30.0)),
         ("partial_rotary_factor", json!(0.5)),
@@ -135,7 +143,6 @@ fn attack_keys_that_change_the_result_are_refused_by_name() {
         ("hidden_act", json!("gelu")),
         ("dtype", json!("float8_e4m3fn")),
         ("architectures", json!(["LlamaForSequenceClassification"])),
-        ("no_such_key", json!(1)),
     ] {
         let dir = with_config(&json!({key: value}));
         assert_refused_cheaply(dir.path(), ConfigRefused, key);
@@ -148,7 +155,6 @@ fn attack_keys_that_change_the_result_are_refused_by_name() {
     assert_refused(dir.path(), ConfigRefused, "short_factor");
     for contradiction in [
         json!({"rope_theta": 500_000.0}),
-        json!({"dtype": "float32", "torch_dtype": "bfloat16"}),
         json!({"rope_parameters": {"rope_type": "linear", "type": "default", "factor": 2.0}}),
     ] {
         assert_refused(with_config(&contradiction).path(), ConfigRefused, "");
@@ -159,10 +165,14 @@ fn attack_keys_that_change_the_result_are_refused_by_name() {
 fn keys_that_cannot_change_a_loss_are_passed_over() {
     let dir = with_config(&json!({
         "_name_or_path": "x", "transformers_version": "4.45.0", "use_cache": true,
-        "quantization_config": null, "auto_map": null, "sliding_window": null,
+        "quantization_config": null, "sliding_window": null,
         "partial_rotary_factor": 1, "pruned_heads": {}, "torch_dtype": "float32",
         "dtype": "float32", "bos_token_id": [1, 2], "rope_theta": 10_000,
-        "id2label": {"0": "LABEL_0"}, "attention_dropout": 0.1,
+        "id2label": {"0": "LABEL_0"}, "attention_dropout": 0.1, "is_causal": true,
+        "use_sliding_window": false, "num_experts": 0, "rope_interleaved": false,
+        // Code is never run, and nobody reads what nobody knows.
+        "auto_map": {"AutoModelForCausalLM": "modeling.Evil"}, "no_such_key": [1, {"a": "b"}],
+        "custom_pipelines": {"text-generation": {"impl": "evil.Pipeline"}},
     }));
     load(dir.path());
 }
@@ -439,7 +449,16 @@ fn tokens_and_lengths_that_a_model_does_not_know_refuse_it() {
 
 #[test]
 fn refusals_show_a_strangers_names_without_control_characters() {
-    let dir = with_config(&json!({"\u{1b}[2J\u{7}evil": 1}));
-    let reason = refusal(dir.path());
-    assert!(!reason.detail.contains(|c: char| c.is_control()), "{:?}", reason.detail);
+    let evil = "\u{1b}[2J\u{7}evil";
+    let rope = json!({"rope_type": "default", evil: 1});
+    for config in [
+        json!({"hidden_act": evil}),
+        json!({"architectures": [evil]}),
+        json!({"dtype": evil}),
+        json!({"rope_parameters": rope}),
+    ] {
+        let reason = refusal(with_config(&config).path());
+        assert!(reason.detail.contains("evil"), "{reason:?}");
+        assert!(!reason.detail.contains(|c: char| c.is_control()), "{reason:?}");
+    }
 }

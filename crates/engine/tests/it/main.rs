@@ -6,6 +6,7 @@ mod attack_json;
 mod attack_names;
 mod attack_shapes;
 mod attacks;
+mod configs;
 #[cfg(feature = "cuda")]
 mod cuda;
 mod definition;
@@ -19,6 +20,7 @@ mod memory;
 mod mutate;
 mod published;
 mod reference;
+mod spellings;
 mod wide;
 mod writer;
 
