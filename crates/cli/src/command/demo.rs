@@ -12,6 +12,7 @@ mod view;
 use crate::{
     args::DemoArgs,
     failure::HintExt as _,
+    private,
     terminal::{self, print_json},
 };
 use anyhow::Context as _;
@@ -57,15 +58,16 @@ fn make_home(home: &Path) -> anyhow::Result<()> {
         return Err(anyhow::anyhow!("`{}` holds files that are no demo's", home.display()))
             .hint("name an empty or new folder with --home");
     }
-    let make = || -> std::io::Result<()> {
+    let make = || -> anyhow::Result<()> {
         if home.exists() {
             fs::remove_dir_all(home)?;
         }
-        fs::create_dir_all(home)?;
-        fs::write(home.join(MARKER), "made by `agon demo`; the next demo here replaces it\n")
+        private::make_home(home, MARKER)?;
+        fs::write(home.join(MARKER), "made by `agon demo`; the next demo here replaces it\n")?;
+        Ok(())
     };
     make()
-        .with_context(|| format!("cannot make the folder `{}`", home.display()))
+        .with_context(|| format!("cannot make the folder `{}` anew", home.display()))
         .hint("name a folder that can be written with --home")
 }
 

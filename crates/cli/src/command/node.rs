@@ -6,14 +6,15 @@ use crate::{
     args::NodeArgs,
     command::hub::{Listening, StandingHub},
     failure::{HintExt as _, hinted},
+    private,
     terminal::{self, print, print_json_line},
 };
 use anyhow::Context as _;
 use chain::{DevNode, Genesis, dev, dev::NodeError};
+use hub::dev::{Config, Front, Limits};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use std::{
-    fs,
     io::IsTerminal as _,
     path::Path,
     process::ExitCode,
@@ -23,6 +24,8 @@ use std::{
 
 /// How often the node is looked at.
 const TICK: Duration = Duration::from_millis(100);
+/// The file of the chain in the home of the node.
+const DATABASE: &str = "chain.db";
 
 /// What `--json` prints when the node listens.
 #[derive(Serialize)]
@@ -39,10 +42,9 @@ struct Ready {
 /// Runs the node until it is told to stop.
 pub fn run(args: &NodeArgs) -> anyhow::Result<ExitCode> {
     let stop = terminal::stop_on_signal()?;
-    fs::create_dir_all(&args.home)
-        .with_context(|| format!("cannot make the folder `{}`", args.home.display()))
+    private::make_home(&args.home, DATABASE)
         .hint("name a folder that can be written with --home")?;
-    let database = args.home.join("chain.db");
+    let database = args.home.join(DATABASE);
     let config = dev::Config {
         listen: args.listen,
         genesis: genesis(args, &database)?,
@@ -50,7 +52,11 @@ pub fn run(args: &NodeArgs) -> anyhow::Result<ExitCode> {
         block_time: Some(args.block_time),
     };
     let node = DevNode::start(&config).map_err(|error| told(error, args))?;
-    let start = |listen| StandingHub::start(listen, &args.home.join("hub"), &[], None);
+    let start = |listen| {
+        let (folder, users) = (args.home.join("hub"), Vec::new());
+        let (limits, front) = (Limits::default(), Front::default());
+        StandingHub::start(Config { listen, folder, users, limits, front })
+    };
     let mut hub = args.hub_listen.map(start).transpose()?;
     let ready = Ready {
         url: node.url(),

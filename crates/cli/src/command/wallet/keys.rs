@@ -1,6 +1,6 @@
 //! The keys that a command line names.
 
-use crate::{args::WalletArgs, failure::HintExt as _, terminal::spinner};
+use crate::{args::WalletArgs, failure::HintExt as _, private, terminal::spinner};
 use anyhow::Context as _;
 use chain::{Keypair, Wallet, wallet::Password};
 use protocol::AccountId;
@@ -66,11 +66,15 @@ impl<'a> Keys<'a> {
         &self,
         load: impl Fn(&Wallet, Password<'_>) -> Result<Keypair, chain::wallet::WalletError>,
     ) -> anyhow::Result<Keypair> {
+        let wallet = wallet(self.args)?;
+        let (coldkey, hotkey) = (wallet.coldkey_path(), wallet.hotkey_path());
+        let folders = [&coldkey, &hotkey].map(|path| path.parent().unwrap_or(path));
+        let [folder, hotkeys] = folders;
+        private::warn_of_open(&[folder, &coldkey, hotkeys, &hotkey]);
         let bar = spinner("opening the key");
         let person = |path: &Path| bar.suspend(|| ask(path));
         let environment = |variable: &str| env::var(variable).ok();
-        let keys =
-            load(&wallet(self.args)?, Password::Ask { environment: &environment, person: &person });
+        let keys = load(&wallet, Password::Ask { environment: &environment, person: &person });
         bar.finish_and_clear();
         keys.hint(MAKE_ONE)
     }
