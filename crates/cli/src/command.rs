@@ -17,11 +17,14 @@ mod upload;
 mod wallet;
 mod yuma;
 
-use crate::args::Command;
+use crate::{args::Command, private};
 use std::process::ExitCode;
 
 /// Runs a command; the exit code is 0, or 1 where a check says no.
 pub fn run(command: Command) -> anyhow::Result<ExitCode> {
+    if matches!(command, Command::Wallet(_) | Command::Chain(_) | Command::Miner(_)) {
+        private::forbid_core_dumps();
+    }
     match command {
         Command::Demo(args) => demo::run(&args),
         Command::Score(args) => score::run(&args),

@@ -28,8 +28,7 @@ pub fn open(repo: &str, revision: &str, dir: Option<&Path>) -> anyhow::Result<Bo
     if let Some(dir) = dir {
         return Ok(Box::new(Directory::new(dir)));
     }
-    let mirror = env::var_os(MIRROR_VARIABLE).map(PathBuf::from);
-    let mirror = mirror.map(|root| mirror_folder(&root, repo, revision));
+    let mirror = mirror().map(|root| mirror_folder(&root, repo, revision));
     match mirror.filter(|folder| folder.is_dir()) {
         Some(mirror) => {
             let hub = open_remote(repo, revision, 1)?;
@@ -57,6 +56,11 @@ pub fn on_hub(
     let paths = known.keys().cloned().collect();
     let files = HubFiles { client, repo, revision: revision.clone(), known: Mutex::new(known) };
     Ok((revision, paths, Box::new(files)))
+}
+
+/// The mirror that the environment names.
+pub fn mirror() -> Option<PathBuf> {
+    env::var_os(MIRROR_VARIABLE).map(PathBuf::from)
 }
 
 /// Folder of a revision of a repo in a mirror.
@@ -172,7 +176,8 @@ mod tests {
             let listen = "127.0.0.1:0".parse().unwrap();
             let folder = dir.path().join("hub");
             fs::create_dir(&folder).unwrap();
-            let config = Config { listen, folder, users, limits };
+            let front = hub::dev::Front::default();
+            let config = Config { listen, folder, users, limits, front };
             let hub = DevHub::start(&config).unwrap();
             Self { endpoint: hub.url(), _hub: hub, dir }
         }

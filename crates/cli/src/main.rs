@@ -12,6 +12,7 @@ mod failure;
 mod hugging_face;
 mod input;
 mod plug;
+mod private;
 mod rules_text;
 mod terminal;
 

@@ -7,10 +7,12 @@ mod access;
 mod clock;
 mod database;
 mod error;
+mod front;
 mod names;
 mod objects;
 mod pace;
 mod parts;
+mod patterns;
 mod refusal;
 mod routes;
 mod seats;
@@ -21,6 +23,7 @@ mod tests;
 
 pub use access::new_token;
 pub use error::ServerError;
+pub use front::{Front, PublicUrl};
 pub use objects::Collected;
 
 use crate::disk;
@@ -158,6 +161,8 @@ pub struct Config {
     pub users: Vec<User>,
     /// What they may take at most.
     pub limits: Limits,
+    /// What stands between it and its clients.
+    pub front: Front,
 }
 
 /// What the hub has done since it started.
@@ -190,6 +195,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// What all requests share.
 struct Hub {
     address: SocketAddr,
+    front: Front,
     limits: Limits,
     access: Access,
     database: Database,
@@ -251,6 +257,7 @@ impl DevHub {
         let address = listener.local_addr().map_err(ServerError::System)?;
         let hub = Arc::new(Hub {
             address,
+            front: config.front.clone(),
             access,
             database,
             objects,

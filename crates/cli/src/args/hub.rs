@@ -2,8 +2,11 @@
 
 use bytesize::ByteSize;
 use clap::Args;
-use hub::dev::{Role, User};
-use std::{net::SocketAddr, path::PathBuf};
+use hub::dev::{PublicUrl, Role, User};
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+};
 
 /// Options of `agon hub`.
 #[derive(Debug, Args)]
@@ -21,7 +24,11 @@ Tokens on the command line can be read by every user of the machine. Without --u
 those of the file `users.json` in the folder, which is made with one user and a token for it:
   [{\"name\": \"agon\", \"token\": \"hf_…\", \"role\": \"write\", \"organisations\": [\"lab\"]}]
 
-The hub speaks plain HTTP: put something with TLS in front of it where others share the network.")]
+The hub speaks plain HTTP: put something with TLS in front of it where others share the network.
+  agon hub --url https://hub.example --trusted-proxy 127.0.0.1
+Such a proxy must take whole heads of requests before it passes them on, as nginx, Caddy and HAProxy
+do, and must set X-Forwarded-For itself: the hub bounds connections and requests of each client by
+what it says.")]
 pub struct HubArgs {
     /// Folder of everything that the hub keeps; it goes on from where it was.
     #[arg(long, default_value = "agon-hub", value_name = "DIR")]
@@ -35,9 +42,33 @@ pub struct HubArgs {
     /// Most bytes that the repos of one owner may hold.
     #[arg(long, value_name = "SIZE")]
     pub quota: Option<ByteSize>,
+    /// Most files of one revision; each commit keeps a list of all of them.
+    #[arg(long, value_name = "N", value_parser = files_max)]
+    pub files_max: Option<usize>,
+    /// Address by which clients reach the hub, where something stands in front of it; upload links
+    /// and next pages begin with it.
+    #[arg(long, value_name = "URL", value_parser = url)]
+    pub url: Option<PublicUrl>,
+    /// Addresses of proxies in front of the hub, with commas between them: what they say of a
+    /// client's address, scheme and host counts (X-Forwarded-For, -Proto and -Host, or Forwarded),
+    /// and what anybody else says of that does not.
+    #[arg(long = "trusted-proxy", value_name = "ADDRESS", value_delimiter = ',')]
+    pub trusted_proxies: Vec<IpAddr>,
     /// Print one line of JSON on stdout when the hub listens, and nothing more.
     #[arg(long)]
     pub json: bool,
+}
+
+/// Most files of one revision that may be asked for.
+const FILES_MAX: usize = 100_000;
+
+fn files_max(text: &str) -> Result<usize, String> {
+    let number = text.parse().ok().filter(|number| (1..=FILES_MAX).contains(number));
+    number.ok_or_else(|| format!("expected a number from 1 to {FILES_MAX}"))
+}
+
+fn url(text: &str) -> Result<PublicUrl, String> {
+    text.parse().map_err(str::to_owned)
 }
 
 /// A user as the command line names one.

@@ -3,29 +3,23 @@
 use crate::{
     args::HubArgs,
     failure::{HintExt as _, hinted},
-    input,
+    input, private,
     terminal::{self, print, print_json_line},
 };
 use anyhow::Context as _;
-use bytesize::ByteSize;
-use hub::dev::{self, Config, DevHub, Limits, Role, ServerError, User};
+use hub::dev::{self, Config, DevHub, Front, Limits, Role, ServerError, User};
 use serde::{Deserialize, Serialize};
 use std::{
-    collections::BTreeMap,
-    fs::{self, OpenOptions},
-    io::Write as _,
-    net::SocketAddr,
-    os::unix::fs::OpenOptionsExt as _,
-    path::Path,
-    process::ExitCode,
-    sync::atomic::Ordering,
-    time::Duration,
+    collections::BTreeMap, fs::OpenOptions, io::Write as _, os::unix::fs::OpenOptionsExt as _,
+    path::Path, process::ExitCode, sync::atomic::Ordering, time::Duration,
 };
 
 /// How often the hub looks whether it is to stop.
 const TICK: Duration = Duration::from_millis(100);
 /// Ticks between two collections of garbage: an hour.
 const TICKS_BETWEEN_COLLECTIONS: u64 = 36_000;
+/// The file of what the hub knows, by which a folder is a hub's.
+const DATABASE: &str = "hub.db";
 /// The file of users in the folder of the hub.
 const USERS: &str = "users.json";
 /// Most bytes of that file.
@@ -68,25 +62,16 @@ pub struct StandingHub {
 }
 
 impl StandingHub {
-    /// Starts a hub in `folder`, which is made if it is not there.
+    /// Starts a hub in its folder, which is made if it is not there.
     ///
-    /// Without `users` they are those of the file in the folder, which is made with one user.
-    pub fn start(
-        listen: SocketAddr,
-        folder: &Path,
-        users: &[User],
-        quota: Option<ByteSize>,
-    ) -> anyhow::Result<Self> {
-        fs::create_dir_all(folder)
-            .with_context(|| format!("cannot make the folder `{}`", folder.display()))
-            .hint("name a folder that can be written")?;
-        let users = if users.is_empty() { kept_users(folder)? } else { users.to_vec() };
-        let mut limits = Limits::default();
-        if let Some(quota) = quota {
-            limits.bytes_per_owner_max = quota.as_u64();
+    /// Without users they are those of the file in the folder, which is made with one user.
+    pub fn start(mut config: Config) -> anyhow::Result<Self> {
+        let folder = &config.folder;
+        private::make_home(folder, DATABASE).hint("name a folder that can be written")?;
+        if config.users.is_empty() {
+            config.users = kept_users(folder)?;
         }
-        let config = Config { listen, folder: folder.to_owned(), users, limits };
-        let server = DevHub::start(&config).map_err(|error| told(error, folder))?;
+        let server = DevHub::start(&config).map_err(|error| told(error, &config.folder))?;
         Ok(Self { server, config, n_ticks: 0 })
     }
 
@@ -108,7 +93,9 @@ impl StandingHub {
         if reached.ip().is_unspecified() {
             reached.set_ip([127, 0, 0, 1].into());
         }
-        let (url, users) = (format!("http://{reached}"), &self.config.users);
+        let public = self.config.front.url.as_ref().map(|url| url.as_str().to_owned());
+        let url = public.unwrap_or_else(|| format!("http://{reached}"));
+        let users = &self.config.users;
         let writer = users.iter().find(|user| user.role == Role::Write).or(users.first());
         let mut environment =
             BTreeMap::from([("HF_ENDPOINT", url.clone()), ("HF_HUB_DISABLE_XET", "1".to_owned())]);
@@ -137,7 +124,17 @@ impl Listening {
 /// Runs the hub until it is told to stop.
 pub fn run(args: &HubArgs) -> anyhow::Result<ExitCode> {
     let stop = terminal::stop_on_signal()?;
-    let mut hub = StandingHub::start(args.listen, &args.dir, &args.users, args.quota)?;
+    let mut limits = Limits::default();
+    limits.bytes_per_owner_max =
+        args.quota.map_or(limits.bytes_per_owner_max, |quota| quota.as_u64());
+    limits.files_max = args.files_max.unwrap_or(limits.files_max);
+    let mut hub = StandingHub::start(Config {
+        listen: args.listen,
+        folder: args.dir.clone(),
+        users: args.users.clone(),
+        limits,
+        front: Front { url: args.url.clone(), trusted_proxies: args.trusted_proxies.clone() },
+    })?;
     let listening = hub.listening();
     if args.json {
         print_json_line(&listening)?;

@@ -6,14 +6,15 @@ use crate::{
     args::NodeArgs,
     command::hub::{Listening, StandingHub},
     failure::{HintExt as _, hinted},
+    private,
     terminal::{self, print, print_json_line},
 };
 use anyhow::Context as _;
 use chain::{DevNode, Genesis, dev, dev::NodeError};
+use hub::dev::{Config, Front, Limits};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use std::{
-    fs,
     io::IsTerminal as _,
     path::Path,
     process::ExitCode,
@@ -26,6 +27,8 @@ const USUAL_BLOCK_TIME: Duration = Duration::from_secs(12);
 
 /// How often the node is looked at.
 const TICK: Duration = Duration::from_millis(100);
+/// The file of the chain in the home of the node.
+const DATABASE: &str = "chain.db";
 
 /// What `--json` prints when the node listens.
 #[derive(Serialize)]
@@ -42,7 +45,7 @@ struct Ready {
 /// Runs the node until it is told to stop.
 pub fn run(args: &NodeArgs) -> anyhow::Result<ExitCode> {
     let stop = terminal::stop_on_signal()?;
-    let database = args.home.join("chain.db");
+    let database = args.home.join(DATABASE);
     let genesis = genesis(args, &database)?;
     genesis.check().map_err(|error| told(error.into(), args))?;
     let block_time = match args.block_time {
@@ -52,8 +55,7 @@ pub fn run(args: &NodeArgs) -> anyhow::Result<ExitCode> {
             .unwrap_or(USUAL_BLOCK_TIME),
     };
     let is_new = !args.home.exists();
-    fs::create_dir_all(&args.home)
-        .with_context(|| format!("cannot make the folder `{}`", args.home.display()))
+    private::make_home(&args.home, DATABASE)
         .hint("name a folder that can be written with --home")?;
     let config = dev::Config {
         listen: args.listen,
@@ -68,7 +70,11 @@ pub fn run(args: &NodeArgs) -> anyhow::Result<ExitCode> {
         }
         told(error, args)
     })?;
-    let start = |listen| StandingHub::start(listen, &args.home.join("hub"), &[], None);
+    let start = |listen| {
+        let (folder, users) = (args.home.join("hub"), Vec::new());
+        let (limits, front) = (Limits::default(), Front::default());
+        StandingHub::start(Config { listen, folder, users, limits, front })
+    };
     let mut hub = args.hub_listen.map(start).transpose()?;
     let ready = Ready {
         url: node.url(),

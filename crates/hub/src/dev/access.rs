@@ -40,20 +40,36 @@ pub(super) struct Account {
 
 /// Whoever sent a request; nobody in particular without a token.
 #[derive(Clone, Debug)]
-pub(super) struct Caller(pub(super) Option<Arc<Account>>);
+pub(super) enum Caller {
+    Known(Arc<Account>),
+    Stranger,
+    /// A stranger at a hub where everybody is one.
+    OfNobody,
+}
 
 impl Caller {
     pub(super) fn is_known(&self) -> bool {
-        self.0.is_some()
+        matches!(self, Self::Known(_))
+    }
+
+    fn known(&self) -> Option<&Account> {
+        match self {
+            Self::Known(account) => Some(account),
+            Self::Stranger | Self::OfNobody => None,
+        }
     }
 
     pub(super) fn account(&self) -> Result<&Account, Refusal> {
-        self.0.as_deref().ok_or_else(Refusal::no_token)
+        match self {
+            Self::Known(account) => Ok(account),
+            Self::Stranger => Err(Refusal::no_token()),
+            Self::OfNobody => Err(Refusal::no_users()),
+        }
     }
 
     /// Whether the caller acts for an owner of repos.
     pub(super) fn acts_for(&self, owner: &str) -> bool {
-        self.0.as_ref().is_some_and(|account| {
+        self.known().is_some_and(|account| {
             account.name == owner || account.organisations.iter().any(|name| name == owner)
         })
     }
@@ -72,7 +88,7 @@ impl Caller {
 
     /// Owners whose private repos the caller sees.
     pub(super) fn owners(&self) -> Vec<String> {
-        let Some(account) = &self.0 else { return Vec::new() };
+        let Some(account) = self.known() else { return Vec::new() };
         account.organisations.iter().chain([&account.name]).cloned().collect()
     }
 }
@@ -152,14 +168,20 @@ impl Access {
     ///
     /// Tokens are looked up by their keyed hash: how long that takes says nothing of any token.
     pub(super) fn caller(&self, headers: &HeaderMap) -> Result<Caller, Refusal> {
-        let Some(value) = headers.get(header::AUTHORIZATION) else { return Ok(Caller(None)) };
+        let Some(value) = headers.get(header::AUTHORIZATION) else {
+            let has_users = !self.accounts.is_empty();
+            return Ok(if has_users { Caller::Stranger } else { Caller::OfNobody });
+        };
+        if self.accounts.is_empty() {
+            return Err(Refusal::no_users());
+        }
         let value = value.to_str().map_err(|_| Refusal::bad_token())?;
         let token = value.split_once(' ').filter(|(scheme, _)| {
             scheme.eq_ignore_ascii_case("bearer") && value.len() <= TOKEN_BYTES_MAX
         });
         let (_, token) = token.ok_or_else(Refusal::bad_token)?;
         let account = self.accounts.get(&self.hash(&["token", token.trim()]));
-        account.map(|account| Caller(Some(Arc::clone(account)))).ok_or_else(Refusal::bad_token)
+        account.map(|account| Caller::Known(Arc::clone(account))).ok_or_else(Refusal::bad_token)
     }
 
     /// Counts a request, or says how long to wait.
@@ -170,7 +192,7 @@ impl Access {
         requests_max: u64,
         now: i64,
     ) -> Result<(), Refusal> {
-        let name = match caller.and_then(|caller| caller.0.as_ref()) {
+        let name = match caller.and_then(Caller::known) {
             Some(account) => account.name.clone(),
             None => peer.to_string(),
         };

@@ -20,13 +20,17 @@ use crate::Error;
 use axum::http::StatusCode;
 use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params};
 use std::{
+    fs::{OpenOptions, Permissions},
+    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
     path::Path,
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 /// Version of the tables below.
-const VERSION: i64 = 2;
+const VERSION: i64 = 3;
+/// Names that a repo had before and is still found by.
+const FORMER_NAMES_MAX: i64 = 100;
 /// What a row of a revision counts towards what an owner may hold.
 const ENTRY_BYTES: u64 = 256;
 
@@ -56,6 +60,15 @@ CREATE TABLE held (
     size INTEGER NOT NULL, committed INTEGER NOT NULL, time INTEGER NOT NULL,
     PRIMARY KEY (repo, sha256)) STRICT, WITHOUT ROWID;
 CREATE INDEX holders ON held (sha256);
+";
+
+/// What version 3 has and version 2 had not: the names that repos had before.
+const FORMER_NAMES: &str = "
+CREATE TABLE former_names (
+    number INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, owner TEXT NOT NULL,
+    name TEXT NOT NULL COLLATE NOCASE,
+    repo INTEGER NOT NULL REFERENCES repos (id) ON DELETE CASCADE,
+    UNIQUE (kind, owner, name)) STRICT;
 ";
 
 /// A repo as it is now.
@@ -101,14 +114,22 @@ fn size(value: i64) -> u64 {
 
 impl Database {
     pub(super) fn open(folder: &Path) -> Result<Self, ServerError> {
-        let connection = Connection::open(folder.join("hub.db"))?;
+        let path = folder.join("hub.db");
+        // Before a word is in it: it names private repos, and its log has its mode.
+        close_to_others(&path).map_err(Error::io("make", &path))?;
+        let connection = Connection::open(&path)?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "FULL")?;
         connection.pragma_update(None, "foreign_keys", true)?;
         let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+        let make = |tables: &str| {
+            let make = format!("BEGIN; {tables} PRAGMA user_version = {VERSION}; COMMIT;");
+            connection.execute_batch(&make)
+        };
         if found == 0 {
-            let make = format!("BEGIN; {TABLES} PRAGMA user_version = {VERSION}; COMMIT;");
-            connection.execute_batch(&make)?;
+            make(&[TABLES, FORMER_NAMES].concat())?;
+        } else if found == 2 {
+            make(FORMER_NAMES)?;
         } else if found != VERSION {
             return Err(ServerError::OtherVersion { found, expected: VERSION });
         }
@@ -140,6 +161,7 @@ impl Database {
             params![repo.kind.word(), repo.owner, repo.name, repo.is_private, clock::now()],
         )?;
         let made = Repo { id: transaction.last_insert_rowid(), ..repo.clone() };
+        forget_name(&transaction, made.kind, &made.owner, &made.name)?;
         let commit = commit::insert_first(&transaction, &made, &repo.owner)?;
         transaction.execute(
             "INSERT INTO refs (repo, kind, name, at) VALUES (?, 'heads', 'main', ?)",
@@ -165,7 +187,8 @@ impl Database {
         Ok(())
     }
 
-    /// Gives a repo another name or owner, whose repos must have room for it.
+    /// Gives a repo another name or owner, whose repos must have room for it; by the old name it
+    /// is found until another repo takes that.
     pub(super) fn rename(
         &self,
         repo: &Repo,
@@ -180,6 +203,20 @@ impl Database {
         }
         let parameters = params![owner, name, repo.id];
         transaction.execute("UPDATE repos SET owner = ?, name = ? WHERE id = ?", parameters)?;
+        for (owner, name) in [(owner, name), (&repo.owner, &repo.name)] {
+            forget_name(&transaction, repo.kind, owner, name)?;
+        }
+        if find(&transaction, repo.kind, &repo.owner, &repo.name)?.is_none() {
+            transaction.execute(
+                "INSERT INTO former_names (kind, owner, name, repo) VALUES (?, ?, ?, ?)",
+                params![repo.kind.word(), repo.owner, repo.name, repo.id],
+            )?;
+        }
+        transaction.execute(
+            "DELETE FROM former_names WHERE repo = ?1 AND number NOT IN (
+                 SELECT number FROM former_names WHERE repo = ?1 ORDER BY number DESC LIMIT ?2)",
+            params![repo.id, FORMER_NAMES_MAX],
+        )?;
         check_quota(&transaction, owner, bytes_max)?;
         Ok(transaction.commit()?)
     }
@@ -191,6 +228,22 @@ impl Database {
         name: &str,
     ) -> Result<Option<Repo>, Refusal> {
         find(&self.lock(), kind, owner, name)
+    }
+
+    /// The repo that had this name before.
+    pub(super) fn moved(
+        &self,
+        kind: Kind,
+        owner: &str,
+        name: &str,
+    ) -> Result<Option<Repo>, Refusal> {
+        let connection = self.lock();
+        let mut query = connection.prepare_cached(
+            "SELECT repo FROM former_names WHERE kind = ? AND owner = ? AND name = ?",
+        )?;
+        let parameters = params![kind.word(), owner, name];
+        let id: Option<i64> = query.query_row(parameters, |row| row.get(0)).optional()?;
+        id.map_or(Ok(None), |id| by_id(&connection, id))
     }
 
     /// The object, if this repo has it or a repo that one may see has committed it.
@@ -276,6 +329,12 @@ impl Database {
     }
 }
 
+/// Makes a file that nobody else reads, or lets nobody else read the one that is there.
+fn close_to_others(path: &Path) -> std::io::Result<()> {
+    let file = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
+    file.set_permissions(Permissions::from_mode(0o600))
+}
+
 fn begin(connection: &mut Connection) -> rusqlite::Result<Transaction<'_>> {
     connection.transaction_with_behavior(TransactionBehavior::Immediate)
 }
@@ -303,6 +362,18 @@ fn find(
          WHERE kind = ? AND owner = ? AND name = ?",
     )?;
     Ok(query.query_row(params![kind.word(), owner, name], repo_of).optional()?)
+}
+
+/// From now on nobody had this name before.
+fn forget_name(
+    connection: &Connection,
+    kind: Kind,
+    owner: &str,
+    name: &str,
+) -> rusqlite::Result<()> {
+    let mut delete = connection
+        .prepare_cached("DELETE FROM former_names WHERE kind = ? AND owner = ? AND name = ?")?;
+    delete.execute(params![kind.word(), owner, name]).map(drop)
 }
 
 fn by_id(connection: &Connection, id: i64) -> Result<Option<Repo>, Refusal> {

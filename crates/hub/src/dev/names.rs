@@ -8,6 +8,8 @@ const NAME_BYTES_MAX: usize = 96;
 const PATH_BYTES_MAX: usize = 512;
 /// Most bytes of the name of a branch or tag.
 const REVISION_BYTES_MAX: usize = 128;
+/// Most characters of a stranger's text that a sentence quotes.
+const SHOWN_CHARS_MAX: usize = 100;
 /// Most pairs in a query or form.
 const PAIRS_MAX: usize = 2_000;
 
@@ -84,24 +86,67 @@ pub(super) fn is_ref(text: &str) -> bool {
         && text.split('/').all(is_part)
 }
 
-/// Refuses what is no path inside a repo.
+/// Refuses what is no path inside a repo, and says what is wrong with it.
 pub(super) fn check_path(path: &str) -> Result<(), Refusal> {
+    let Some(fault) = fault_of(path) else { return Ok(()) };
+    Err(Refusal::bad(format!("the path `{}` {fault}", shown(path))))
+}
+
+/// A text of a stranger as a sentence quotes it: visible letters of ASCII, and not too many.
+pub(super) fn shown(text: &str) -> String {
+    let short: String = text.chars().take(SHOWN_CHARS_MAX).collect();
+    let dots = if short.len() < text.len() { "..." } else { "" };
+    format!("{}{dots}", short.escape_default())
+}
+
+/// What keeps a text from being a path inside a repo.
+fn fault_of(path: &str) -> Option<&'static str> {
     let is_part = |part: &str| !part.is_empty() && part != "." && part != "..";
     let is_drive = path.as_bytes().get(1) == Some(&b':');
+    // Joiners are part of the spelling of Persian and of emoji, and are let in.
     let is_invisible = |c: char| {
+        let is_joiner = matches!(c, '\u{200c}' | '\u{200d}');
         let is_turning = matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}');
+        let is_turning = is_turning && !is_joiner;
         c.is_control() || is_turning || matches!(c, '\u{2060}'..='\u{2069}' | '\u{feff}')
     };
-    let is_dot = |c: char| matches!(c, '\u{2024}' | '\u{2025}' | '\u{2026}' | '\u{ff0e}');
-    let is_slash = |c: char| matches!(c, '\u{2044}' | '\u{2215}' | '\u{ff0f}' | '\u{ff3c}');
+    let is_dot = |c: char| matches!(c, '\u{2024}' | '\u{2025}');
+    let is_slash = |c: char| matches!(c, '\u{2044}' | '\u{2215}' | '\u{ff3c}');
     let is_git = |part: &str| part.trim_end_matches(['.', ' ']).eq_ignore_ascii_case(".git");
-    let is_good = (1..=PATH_BYTES_MAX).contains(&path.len())
-        && !path.contains('\\')
-        && !path.chars().any(|c| is_invisible(c) || is_dot(c) || is_slash(c))
-        && !is_drive
-        && path.split('/').all(|part| is_part(part) && !is_git(part))
-        && path.split('/').all(|part| !part.ends_with([' ', '.']) && !part.starts_with(' '));
-    if is_good { Ok(()) } else { Err(Refusal::bad("the path is not one inside a repo")) }
+    let plain = plain(path);
+    let has = |test: &dyn Fn(&str) -> bool| path.split('/').any(test) || plain.split('/').any(test);
+    let faults = [
+        (path.is_empty(), "is empty"),
+        (path.len() > PATH_BYTES_MAX, "has more than 512 bytes"),
+        (path.contains('\\'), "has a backslash"),
+        (path.chars().any(is_invisible), "has a character that cannot be seen"),
+        (path.chars().any(is_dot), "has a character that looks like dots"),
+        (path.chars().any(is_slash), "has a character that looks like a slash"),
+        (is_drive, "begins like a drive"),
+        (has(&|part| !is_part(part)), "has a part that is empty, `.` or `..`"),
+        (has(&is_git), "has a part that is Git's own folder"),
+        (
+            path.split('/').any(|part| part.ends_with([' ', '.']) || part.starts_with(' ')),
+            "has a part that begins with a blank, or ends with a blank or a dot",
+        ),
+    ];
+    faults.into_iter().find(|(is_there, _)| *is_there).map(|(_, fault)| fault)
+}
+
+/// A path as software may see it that knows no joiners and no wide letters: what it leads to must
+/// be inside a repo as well.
+fn plain(path: &str) -> String {
+    let mut plain = String::with_capacity(path.len());
+    for c in path.chars() {
+        match c {
+            '\u{200c}' | '\u{200d}' => {}
+            '\u{2026}' => plain.push_str("..."),
+            '\u{ff0e}' => plain.push('.'),
+            '\u{ff0f}' => plain.push('/'),
+            c => plain.push(c),
+        }
+    }
+    plain
 }
 
 /// The bytes behind `%41`, decoded once; `None` for what is no UTF-8 or no code.
@@ -181,5 +226,39 @@ impl Pairs {
         };
         let query: String = others.map(spell).collect();
         format!("{query}cursor={}", encode(cursor).replace('/', "%2F"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_people_write_are_paths_and_others_say_what_is_wrong_with_them() {
+        for path in [
+            "fam\u{1f468}\u{200d}\u{1f469}\u{200d}\u{1f467}.txt",
+            "\u{645}\u{6cc}\u{200c}\u{62e}\u{648}\u{627}\u{647}\u{645}.txt",
+            "What\u{2026} now.txt",
+            "\u{ff21}\u{ff22}\u{ff0e}txt",
+            "1\u{ff0f}2.txt",
+            ".hidden",
+            "ab:c.txt",
+        ] {
+            assert_eq!(fault_of(path), None, "{path}");
+        }
+        for (path, fault) in [
+            (".\u{200d}./x", "`..`"),
+            ("\u{200c}/x", "empty"),
+            ("a\u{ff0f}..\u{ff0f}x", "`..`"),
+            (".g\u{200c}it/config", "Git's own"),
+            ("\u{ff0e}git/config", "Git's own"),
+            ("\u{ff0f}etc", "empty"),
+            ("a\u{202e}b", "cannot be seen"),
+            ("a\\b", "backslash"),
+        ] {
+            assert!(fault_of(path).is_some_and(|found| found.contains(fault)), "{path:?}");
+        }
+        assert_eq!(shown("a\u{202e}\n"), "a\\u{202e}\\n");
+        assert_eq!(shown(&"a".repeat(101)).len(), 103);
     }
 }

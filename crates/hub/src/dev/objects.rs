@@ -13,7 +13,7 @@ use sha2::{Digest as _, Sha256};
 use std::{
     fs::{self, File},
     io,
-    os::unix::fs::{FileExt as _, PermissionsExt as _},
+    os::unix::fs::{DirBuilderExt as _, FileExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -22,6 +22,8 @@ use tempfile::{NamedTempFile, TempPath};
 
 /// Bytes that are read at a time.
 const CHUNK_BYTES: usize = 1 << 18;
+/// Only the user whose hub it is enters.
+const FOLDER_MODE: u32 = 0o700;
 
 /// What a collection of garbage has removed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -34,7 +36,7 @@ pub struct Collected {
 
 /// Takes the folder for this hub alone; the folder is made if it is not there.
 pub(super) fn lock(folder: &Path) -> Result<File, ServerError> {
-    fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
+    private_folder(folder).map_err(Error::io("create", folder))?;
     let path = folder.join("lock");
     let file = File::create(&path).map_err(Error::io("open", &path))?;
     file.try_lock().map_err(|_| ServerError::InUse { folder: folder.to_owned() })?;
@@ -55,7 +57,10 @@ impl Objects {
             fs::remove_dir_all(&incoming).map_err(Error::io("empty", &incoming))?;
         }
         for folder in [objects.folder.join("objects"), incoming] {
-            fs::create_dir_all(&folder).map_err(Error::io("create", &folder))?;
+            private_folder(&folder).map_err(Error::io("create", &folder))?;
+            // Those of an older version are open to all users of the machine.
+            let mode = fs::Permissions::from_mode(FOLDER_MODE);
+            fs::set_permissions(&folder, mode).map_err(Error::io("close", &folder))?;
         }
         sync_folder(&objects.folder).map_err(Error::io("sync", &objects.folder))?;
         Ok(objects)
@@ -101,7 +106,7 @@ impl Objects {
         let path = self.path(&object.sha256);
         let shelf = path.parent().unwrap_or(&self.folder);
         if !shelf.is_dir() {
-            fs::create_dir_all(shelf)?;
+            private_folder(shelf)?;
             sync_folder(&self.folder.join("objects"))?;
         }
         object.file.persist(&path).map_err(|failed| failed.error)?;
@@ -220,7 +225,7 @@ fn keep(
 ) -> io::Result<Received> {
     // Whoever writes or syncs holds another end of it, and is waited for before.
     let file = Arc::into_inner(file).ok_or(io::ErrorKind::ResourceBusy)?;
-    file.as_file().set_permissions(fs::Permissions::from_mode(0o444))?;
+    file.as_file().set_permissions(fs::Permissions::from_mode(0o400))?;
     file.as_file().sync_all()?;
     let sha256 = hex::encode(sha256.finalize());
     let git = git.unwrap_or_else(|| pointer(&sha256, size_bytes).0);
@@ -262,6 +267,11 @@ pub(super) fn pointer(sha256: &str, size_bytes: u64) -> (String, usize) {
     let mut sha1 = Sha1::new();
     sha1.update(format!("blob {}\0{text}", text.len()));
     (hex::encode(sha1.finalize()), text.len())
+}
+
+/// Makes a folder that nobody else enters: what is private lies there.
+fn private_folder(path: &Path) -> io::Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(path)
 }
 
 fn sync_folder(path: &Path) -> io::Result<()> {

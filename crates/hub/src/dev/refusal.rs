@@ -1,5 +1,6 @@
 //! What the hub answers when it does not do what it is asked, as its clients understand it.
 
+use super::names;
 use axum::{
     body::Body,
     http::{HeaderValue, StatusCode, header},
@@ -67,8 +68,36 @@ impl Refusal {
             .with_code("RevisionNotFound")
     }
 
-    pub(super) fn no_entry() -> Self {
-        Self::not_found("Entry not found").with_code("EntryNotFound")
+    pub(super) fn no_entry(path: &str) -> Self {
+        let message = format!("Entry not found: `{}`", names::shown(path));
+        Self::not_found(message).with_code("EntryNotFound")
+    }
+
+    /// A repo that has another name now: the same request is good there.
+    pub(super) fn moved(location: String) -> Self {
+        Self::new(StatusCode::TEMPORARY_REDIRECT, "the repo has another name now")
+            .with_header("location", location)
+    }
+
+    /// What the protocol has and this hub has not.
+    pub(super) fn not_implemented(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_IMPLEMENTED, message)
+    }
+
+    /// Says which file is refused.
+    pub(super) fn about(mut self, path: &str) -> Self {
+        if self.status.is_client_error() {
+            self.message = format!("`{}`: {}", names::shown(path), self.message);
+        }
+        self
+    }
+
+    /// Says which line of a commit is refused; trouble of our own is no line's.
+    pub(super) fn in_line(mut self, number: usize) -> Self {
+        if self.status.is_client_error() {
+            self.message = format!("line {number} of the commit: {}", self.message);
+        }
+        self
     }
 
     pub(super) fn bad_token() -> Self {
@@ -77,6 +106,14 @@ impl Refusal {
 
     pub(super) fn no_token() -> Self {
         Self::new(StatusCode::UNAUTHORIZED, "Invalid username or password.")
+    }
+
+    /// Nobody can have a token that is any good.
+    pub(super) fn no_users() -> Self {
+        Self::new(
+            StatusCode::UNAUTHORIZED,
+            "this hub has no users, so no token is good here: whoever runs it adds some",
+        )
     }
 
     pub(super) fn busy(seconds: u64) -> Self {

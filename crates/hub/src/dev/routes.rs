@@ -1,5 +1,6 @@
 //! Which request means what.
 
+mod absent;
 mod commit;
 mod lfs;
 mod refs;
@@ -53,6 +54,8 @@ pub(super) fn router(hub: Arc<Hub>) -> Router {
         .route("/api/repos/move", post(repo::rename))
         .route("/api/whoami-v2", get(repo::whoami))
         .route("/api/validate-yaml", post(repo::validate_yaml))
+        .route(&at("/auth-check"), get(repo::auth_check))
+        .route(&at("/auth-check/write"), get(repo::auth_check_write))
         .route("/api/stats", get(repo::stats))
         .route("/api/{kind}", get(repo::list))
         .route(REPO, get(repo::info))
@@ -77,14 +80,10 @@ pub(super) fn router(hub: Arc<Hub>) -> Router {
         .route("/lfs/{repo}/{sha256}/{part}", put(lfs::upload_part))
         .route("/{owner}/{name}/resolve/{revision}/{*path}", get(resolve::model))
         .route("/datasets/{owner}/{name}/resolve/{revision}/{*path}", get(resolve::dataset))
-        .fallback(any(nothing))
+        .fallback(any(absent::nothing))
         .method_not_allowed_fallback(no_method)
         .layer(axum::middleware::from_fn_with_state(Arc::clone(&hub), finish))
         .with_state(hub)
-}
-
-async fn nothing() -> Refusal {
-    Refusal::not_found("there is nothing at this address")
 }
 
 async fn no_method() -> Refusal {
@@ -110,6 +109,7 @@ pub(super) struct Asked {
     /// What our own URLs begin with, as the client reaches us.
     base: String,
     path: String,
+    uri_query: Option<String>,
 }
 
 impl FromRequestParts<Arc<Hub>> for Asked {
@@ -120,20 +120,15 @@ impl FromRequestParts<Arc<Hub>> for Asked {
             Extension::from_request_parts(parts, hub).await.map_err(|_| Refusal::broken())?;
         let caller = hub.access.caller(&parts.headers);
         let (max, now) = (hub.limits.requests_per_window_max, clock::now());
-        hub.access.count(caller.as_ref().ok(), peer, max, now)?;
-        let is_host = |text: &&str| {
-            !text.is_empty()
-                && text.len() <= 255
-                && text.bytes().all(|c| c.is_ascii_alphanumeric() || b".-:[]".contains(&c))
-        };
-        let host = parts.headers.get(header::HOST).and_then(|host| host.to_str().ok());
-        let host = host.filter(is_host).map_or_else(|| hub.address.to_string(), str::to_owned);
+        let client = hub.front.client(peer, &parts.headers);
+        hub.access.count(caller.as_ref().ok(), client, max, now)?;
         Ok(Self {
             caller: caller?,
             query: Pairs::parse(parts.uri.query().unwrap_or_default())?,
             headers: parts.headers.clone(),
-            base: format!("http://{host}"),
+            base: hub.front.base(peer, &parts.headers, hub.address),
             path: parts.uri.path().to_owned(),
+            uri_query: parts.uri.query().map(str::to_owned),
         })
     }
 }
@@ -145,9 +140,24 @@ impl Asked {
         if !names::is_owner(owner) || !names::is_name(name) {
             return Err(missing());
         }
-        let repo = hub.database.find(kind, owner, name)?;
         let may_see = |repo: &Repo| !repo.is_private || self.caller.acts_for(&repo.owner);
-        repo.filter(may_see).ok_or_else(missing)
+        if let Some(repo) = hub.database.find(kind, owner, name)? {
+            return if may_see(&repo) { Ok(repo) } else { Err(missing()) };
+        }
+        let moved = hub.database.moved(kind, owner, name)?.filter(may_see);
+        let there = moved.and_then(|repo| self.location(owner, name, &repo));
+        Err(there.map_or_else(missing, Refusal::moved))
+    }
+
+    /// Where this request is good, of a repo that was called `owner/name` and is not any more.
+    fn location(&self, owner: &str, name: &str, repo: &Repo) -> Option<String> {
+        let (before, after) = self.path.split_once(&format!("/{owner}/{name}"))?;
+        let is_whole = after.is_empty() || after.starts_with('/') || after.starts_with(".git/");
+        // Without scheme and host: some clients follow no other.
+        let prefix =
+            self.base.splitn(4, '/').nth(3).map_or(String::new(), |path| format!("/{path}"));
+        let query = self.uri_query.as_ref().map_or(String::new(), |query| format!("?{query}"));
+        is_whole.then(|| format!("{prefix}{before}/{}{after}{query}", repo.full_name()))
     }
 
     /// A repo that the caller may write to.

@@ -89,7 +89,12 @@ pub(super) async fn at_work(
     seat.work();
     let work = Work(seat);
     let response = next.run(request).await;
-    response.map(|body| Body::new(Working { body, _work: work }))
+    keep_until_sent(response, work)
+}
+
+/// Holds a value until the body of an answer has been sent, or given up.
+pub(super) fn keep_until_sent<T: Send + Unpin + 'static>(response: Response, kept: T) -> Response {
+    response.map(|body| Body::new(Working { body, _kept: kept }))
 }
 
 /// A request under way.
@@ -101,13 +106,13 @@ impl Drop for Work {
     }
 }
 
-/// The body of an answer, during which the request is under way.
-struct Working {
+/// The body of an answer, during which something is kept.
+struct Working<T> {
     body: Body,
-    _work: Work,
+    _kept: T,
 }
 
-impl HttpBody for Working {
+impl<T: Unpin> HttpBody for Working<T> {
     type Data = Bytes;
     type Error = axum::Error;
 

@@ -1,12 +1,18 @@
 //! Connections: how many, from whom, and how long they may take.
 
 use super::{
-    Hub,
+    Hub, Limits,
     pace::Connection,
+    refusal::Refusal,
     routes,
-    seats::{Seat, Seats, at_work},
+    seats::{Seat, Seats, at_work, keep_until_sent},
 };
-use axum::{Extension, middleware::from_fn_with_state};
+use axum::{
+    Extension,
+    extract::{Request, State},
+    middleware::{Next, from_fn_with_state},
+    response::{IntoResponse as _, Response},
+};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
@@ -36,6 +42,9 @@ const BREATH: Duration = Duration::from_millis(50);
 /// Whoever is at the other end.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Peer(pub(super) IpAddr);
+
+/// Connections of each address, or requests under way of whom a proxy speaks for.
+type Callers = Arc<Mutex<HashMap<IpAddr, u32>>>;
 
 /// The end of a server that is told to stop.
 pub(super) struct Server {
@@ -68,7 +77,7 @@ impl Server {
 
 async fn accept(listener: TcpListener, hub: Arc<Hub>, mut stopped: watch::Receiver<bool>) {
     let permits = Arc::new(Semaphore::new(hub.limits.connections_max));
-    let callers = Arc::new(Mutex::new(HashMap::<IpAddr, u32>::new()));
+    let callers = Callers::default();
     let seats = Arc::new(Seats::default());
     let router = routes::router(Arc::clone(&hub));
     loop {
@@ -80,12 +89,21 @@ async fn accept(listener: TcpListener, hub: Arc<Hub>, mut stopped: watch::Receiv
             sleep(BREATH).await;
             continue;
         };
+        let peer = peer.ip();
+        // All clients of a proxy have its address: they are told apart once a head has come.
+        let is_proxy = hub.front.trusts(peer);
+        let place = if is_proxy { None } else { Some(Place::take(&callers, peer, &hub.limits)) };
         // Whoever is too many is hung up on.
-        let per_address_max = hub.limits.connections_per_address_max;
-        let Some(place) = Place::take(&callers, peer.ip(), per_address_max) else { continue };
+        if matches!(place, Some(None)) {
+            continue;
+        }
         let Some(permit) = room(&permits, &seats).await else { continue };
         let seat = Seat::take(&seats);
-        let router = router.clone().layer(Extension(Peer(peer.ip())));
+        let mut router = router.clone().layer(Extension(Peer(peer)));
+        if is_proxy {
+            let shared = (Arc::clone(&hub), Arc::clone(&callers), peer);
+            router = router.layer(from_fn_with_state(shared, few_of_each));
+        }
         let router = router.layer(from_fn_with_state(Arc::clone(&seat), at_work));
         let (hub, stopped) = (Arc::clone(&hub), stopped.clone());
         tokio::spawn(async move {
@@ -96,6 +114,19 @@ async fn accept(listener: TcpListener, hub: Arc<Hub>, mut stopped: watch::Receiv
             drop((place, permit));
         });
     }
+}
+
+/// Lets each client of a proxy have so many requests under way.
+async fn few_of_each(
+    State((hub, callers, proxy)): State<(Arc<Hub>, Callers, IpAddr)>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let client = hub.front.client(proxy, request.headers());
+    let Some(place) = Place::take(&callers, client, &hub.limits) else {
+        return Refusal::busy(1).into_response();
+    };
+    keep_until_sent(next.run(request).await, place)
 }
 
 /// Room for a connection, if need be that of one that asks for nothing.
@@ -136,21 +167,17 @@ async fn converse(
     let _ = connection.await;
 }
 
-/// One connection of an address, counted while it lasts.
+/// One connection of an address, or one request, counted while it lasts.
 struct Place {
-    callers: Arc<Mutex<HashMap<IpAddr, u32>>>,
+    callers: Callers,
     address: IpAddr,
 }
 
 impl Place {
-    fn take(
-        callers: &Arc<Mutex<HashMap<IpAddr, u32>>>,
-        address: IpAddr,
-        n_max: u32,
-    ) -> Option<Self> {
+    fn take(callers: &Callers, address: IpAddr, limits: &Limits) -> Option<Self> {
         let mut counts = callers.lock().unwrap_or_else(PoisonError::into_inner);
         let count = counts.entry(address).or_default();
-        if *count >= n_max {
+        if *count >= limits.connections_per_address_max {
             return None;
         }
         *count += 1;

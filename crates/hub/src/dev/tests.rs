@@ -21,6 +21,7 @@ fn attack_a_disk_that_fills_while_bytes_come_takes_no_more_of_them() {
         folder: dir.path().to_owned(),
         users: vec![User { name, token, role: Role::Write, organisations: Vec::new() }],
         limits: Limits::default(),
+        front: Front::default(),
     };
     let hub = DevHub::start(&config).unwrap();
     let options = ClientOptions::new(&hub.url());

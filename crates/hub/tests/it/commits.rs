@@ -130,6 +130,89 @@ fn preupload_says_how_to_send_each_file_and_what_is_there() {
     assert_eq!(desk.post(path, BOB, &body).status(), 403);
 }
 
+/// What preupload says of files of one byte: their mode, and whether they are left out.
+fn advice(desk: &Desk, git_ignore: Option<&str>, paths: &[&str]) -> Vec<(String, bool)> {
+    let files: Vec<Value> =
+        paths.iter().map(|path| json!({ "path": path, "sample": "", "size": 1 })).collect();
+    let mut body = json!({ "files": files });
+    if let Some(text) = git_ignore {
+        body["gitIgnore"] = json!(text);
+    }
+    let answer = desk.post("/api/models/ann/tiny/preupload/main", ANN, &body);
+    assert_eq!(answer.status(), 200);
+    let answer: Value = answer.json().unwrap();
+    let told = |file: &Value| {
+        let mode = file["uploadMode"].as_str().unwrap().to_owned();
+        (mode, file["shouldIgnore"].as_bool().unwrap())
+    };
+    answer["files"].as_array().unwrap().iter().map(told).collect()
+}
+
+#[test]
+fn what_gitignore_leaves_out_is_told_to_clients_which_then_do_not_send_it() {
+    let desk = Desk::new();
+    desk.create("tiny");
+    let paths = ["secret/k.txt", "a.log", "keep.log", "a/b/cache/x", "a.txt"];
+    let ignored = |text: Option<&str>| -> Vec<bool> {
+        advice(&desk, text, &paths).into_iter().map(|(_, is_ignored)| is_ignored).collect()
+    };
+    assert_eq!(ignored(None), [false; 5]);
+    let text = "secret/\n*.log\n!keep.log\n**/cache/**\n";
+    assert_eq!(ignored(Some(text)), [true, true, false, true, false]);
+    // Where the client sends none, that of the repo counts; one that it sends counts instead.
+    desk.commit("ann/tiny", &[file(".gitignore", b"secret/\n")]);
+    assert_eq!(ignored(None), [true, false, false, false, false]);
+    assert_eq!(ignored(Some("")), [false; 5]);
+    let long = json!({ "files": [], "gitIgnore": "a".repeat(100_000) });
+    let answer = desk.post("/api/models/ann/tiny/preupload/main", ANN, &long);
+    assert_eq!(refusal(answer).0, 413);
+}
+
+#[test]
+fn small_files_are_large_ones_where_gitattributes_say_so() {
+    let desk = Desk::new();
+    desk.create("tiny");
+    let paths = ["data/train.parquet", "model.safetensors", "config.json", "table.csv"];
+    let modes = || -> Vec<String> {
+        advice(&desk, None, &paths).into_iter().map(|(mode, _)| mode).collect()
+    };
+    assert_eq!(modes(), ["lfs", "lfs", "regular", "regular"], "as in a new repo of the real hub");
+    let own = b"*.csv filter=lfs diff=lfs merge=lfs -text\n";
+    desk.commit("ann/tiny", &[file(".gitattributes", own)]);
+    assert_eq!(modes(), ["regular", "regular", "regular", "lfs"]);
+}
+
+#[test]
+fn refusals_name_the_line_and_the_file() {
+    let desk = Desk::new();
+    desk.create("tiny");
+    let line = |key: &str, value: Value| json!({ "key": key, "value": value });
+    for (bad, part) in [
+        (file("a\u{202e}b", b"x"), "line 3 of the commit: the path `a\\u{202e}b` has a character"),
+        (file("a//b", b"x"), "`a//b` has a part that is empty"),
+        (line("magic", json!({})), "line 3 of the commit: it is not understood: unknown variant"),
+        (line("lfsFile", json!({ "path": "w.bin" })), "missing field `oid`"),
+        (line("lfsFile", json!({ "path": "w.bin", "oid": "x" })), "line 3 of the commit: `w.bin`"),
+        (line("file", json!({ "path": "c.txt", "content": "%%%%" })), "commit: `c.txt`: a file"),
+        (line("deletedFile", json!({ "path": "gone.txt" })), "`gone.txt`"),
+        (line("copyFile", json!({ "path": "x", "srcPath": "none" })), "`none`"),
+        (large_file("w.bin", b"never uploaded"), "the bytes of `w.bin` were not uploaded"),
+    ] {
+        let lines = [file("a.txt", b"a"), bad];
+        let (_, _, message) = refusal(desk.send("ann/tiny", ANN, &json!({}), &lines));
+        assert!(message.contains(part), "{message}");
+    }
+    let body = json!({ "files": [{ "path": "ok", "size": 1 }, { "path": "../x", "size": 1 }] });
+    let answer = desk.post("/api/models/ann/tiny/preupload/main", ANN, &body);
+    assert!(refusal(answer).2.contains("`../x`"));
+    let revision = desk.commit(
+        "ann/tiny",
+        &[file("fam\u{1f468}\u{200d}\u{1f467}.txt", b"1"), file("What\u{2026} now.txt", b"2")],
+    );
+    let path = format!("/ann/tiny/resolve/{revision}/What%E2%80%A6%20now.txt");
+    assert_eq!(desk.get(&path, "").text().unwrap(), "2");
+}
+
 #[test]
 fn branches_and_tags_name_revisions() {
     let desk = Desk::new();

@@ -1,7 +1,7 @@
 //! A hub on a free port with three users, and short words for what clients ask.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use hub::dev::{Config, DevHub, Limits, Role, User};
+use hub::dev::{Config, DevHub, Front, Limits, Role, User};
 use reqwest::{
     Method,
     blocking::{Client, Response},
@@ -32,14 +32,14 @@ fn user(name: &str, token: &str, role: Role, organisations: &[&str]) -> User {
     User { name: name.to_owned(), token: token.to_owned(), role, organisations }
 }
 
-fn start(folder: &Path, limits: Limits) -> DevHub {
+fn start(folder: &Path, limits: Limits, front: Front) -> DevHub {
     let users = vec![
         user("ann", ANN, Role::Write, &["lab"]),
         user("ann", ANN_READS, Role::Read, &[]),
         user("bob", BOB, Role::Write, &[]),
     ];
     let listen = "127.0.0.1:0".parse().unwrap();
-    DevHub::start(&Config { listen, folder: folder.to_owned(), users, limits }).unwrap()
+    DevHub::start(&Config { listen, folder: folder.to_owned(), users, limits, front }).unwrap()
 }
 
 /// The name of an object of these bytes.
@@ -88,8 +88,12 @@ impl Desk {
     }
 
     pub(crate) fn with(limits: Limits) -> Self {
+        Self::behind(limits, Front::default())
+    }
+
+    pub(crate) fn behind(limits: Limits, front: Front) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let hub = start(folder.path(), limits);
+        let hub = start(folder.path(), limits, front);
         // Whoever builds a client chooses who does TLS, which no test speaks.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = Client::builder().timeout(Duration::from_secs(20)).no_proxy();
@@ -100,7 +104,8 @@ impl Desk {
     pub(crate) fn restart(self, limits: Limits) -> Self {
         let Self { hub, client, folder } = self;
         drop(hub);
-        Self { hub: start(folder.path(), limits), client, folder }
+        let hub = start(folder.path(), limits, Front::default());
+        Self { hub, client, folder }
     }
 
     pub(crate) fn folder(&self) -> &Path {

@@ -173,6 +173,32 @@ fn an_upload_that_breaks_off_leaves_nothing_and_can_be_sent_again() {
 }
 
 #[test]
+fn a_large_file_is_copied_and_moved_by_its_hash_alone() {
+    let desk = Desk::new();
+    desk.create("tiny");
+    let bytes = noise(8, 20_000);
+    desk.upload("ann/tiny", &bytes);
+    let first = desk.commit("ann/tiny", &[large_file("a.bin", &bytes)]);
+    let value = json!({ "path": "b.bin", "algo": "sha256", "oid": sha256(&bytes) });
+    let copy = json!({ "key": "lfsFile", "value": value });
+    let deleted = json!({ "key": "deletedFile", "value": { "path": "a.bin" } });
+    desk.commit("ann/tiny", &[copy.clone(), deleted]);
+    assert_eq!(desk.get("/ann/tiny/resolve/main/b.bin", "").bytes().unwrap(), bytes);
+    assert_eq!(desk.get("/ann/tiny/resolve/main/a.bin", "").status(), 404);
+    let old = json!({ "path": "c.bin", "srcPath": "a.bin", "srcRevision": first });
+    desk.commit("ann/tiny", &[json!({ "key": "copyFile", "value": old })]);
+    assert_eq!(desk.get("/ann/tiny/resolve/main/c.bin", "").bytes().unwrap(), bytes);
+    let wrong = large_line("d.bin", &sha256(&bytes), 19_999);
+    assert_eq!(desk.send("ann/tiny", ANN, &json!({}), &[wrong]).status(), 400);
+    // Nobody copies what he may not read.
+    let theirs = json!({ "name": "theirs", "private": true });
+    assert_eq!(desk.post("/api/repos/create", BOB, &theirs).status(), 200);
+    let body = json!({ "private": true });
+    desk.ask("PUT", "/api/models/ann/tiny/settings", ANN).json(&body).send().unwrap();
+    assert_eq!(desk.send("bob/theirs", BOB, &json!({}), &[copy]).status(), 400);
+}
+
+#[test]
 fn what_a_crash_left_behind_is_gone_after_a_start_and_nothing_else() {
     let desk = Desk::new();
     desk.create("tiny");

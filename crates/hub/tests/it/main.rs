@@ -4,6 +4,7 @@ mod attacks;
 mod client;
 mod commits;
 mod desk;
+mod front;
 mod intake;
 mod json;
 #[path = "../../../../testdata/json_suite.rs"]

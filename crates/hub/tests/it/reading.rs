@@ -30,10 +30,13 @@ fn a_file_comes_with_all_that_clients_ask_for() {
         let body = found.bytes().unwrap();
         assert_eq!(body.len(), if method == "HEAD" { 0 } else { 700_000 });
     }
-    let known =
-        desk.ask("GET", &path, "").header("if-none-match", format!("\"{}\"", sha256(&weights)));
-    let known = known.send().unwrap();
-    assert_eq!((known.status().as_u16(), known.bytes().unwrap().len()), (304, 0));
+    // Weak, as proxies make them that pack bytes, or among others.
+    for known in ["", "W/", "\"other\", "] {
+        let known = format!("{known}\"{}\"", sha256(&weights));
+        let answer = desk.ask("GET", &path, "").header("if-none-match", &known).send().unwrap();
+        let found = (answer.status().as_u16(), answer.bytes().unwrap().len());
+        assert_eq!(found, (304, 0), "{known}");
+    }
     let other = desk.ask("GET", &path, "").header("if-none-match", "\"other\"").send().unwrap();
     assert_eq!(other.status(), 200);
 

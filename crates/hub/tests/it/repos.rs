@@ -1,7 +1,8 @@
 //! Repos, users, privacy, lists.
 
 use crate::desk::{ANN, ANN_READS, BOB, Desk, file, refusal};
-use hub::dev::Limits;
+use hub::dev::{Front, Limits};
+use reqwest::blocking::Client;
 use serde_json::{Value, json};
 
 #[test]
@@ -161,7 +162,119 @@ fn a_repo_moves_and_keeps_what_it_has() {
     assert_eq!([shift(BOB, "bob/mine"), shift(ANN, "bob/yours")], [403, 403]);
     assert_eq!(shift(ANN, "lab/after"), 200);
     assert_eq!(desk.get(&format!("/lab/after/resolve/{revision}/a.txt"), "").status(), 200);
-    assert_eq!(desk.get("/api/models/ann/before", ANN).status(), 404);
+}
+
+#[test]
+fn a_repo_is_found_by_its_old_name_until_another_takes_it() {
+    let desk = Desk::new();
+    desk.create("before");
+    let revision = desk.commit("ann/before", &[file("a.txt", b"a")]);
+    let shift = |from: &str, to: &str| {
+        let body = json!({ "fromRepo": from, "toRepo": to, "type": "model" });
+        assert_eq!(desk.post("/api/repos/move", ANN, &body).status(), 200, "{from}");
+    };
+    let location = |path: &str, token: &str| {
+        let client = Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());
+        let mut request = client.build().unwrap().get(desk.url(path));
+        if !token.is_empty() {
+            request = request.bearer_auth(token);
+        }
+        let answer = request.send().unwrap();
+        let location = answer.headers().get("location").map(|to| to.to_str().unwrap().to_owned());
+        (answer.status().as_u16(), location.unwrap_or_default())
+    };
+    shift("ann/before", "lab/after");
+    let file_path = |repo: &str| format!("/{repo}/resolve/{revision}/a.txt?download=true");
+    let moved = |to: &str| (307, to.to_owned());
+    assert_eq!(location(&file_path("ann/before"), ""), moved(&file_path("lab/after")));
+    let info = location("/api/models/ann/before", "");
+    assert_eq!(info, moved("/api/models/lab/after"));
+    // Once more, and both names are good; what a client sends is sent on.
+    shift("lab/after", "ann/third");
+    for old in ["ann/before", "lab/after"] {
+        assert_eq!(location(&format!("/api/models/{old}"), ""), moved("/api/models/ann/third"));
+    }
+    desk.commit("ann/before", &[file("b.txt", b"b")]);
+    assert_eq!(desk.get("/ann/third/resolve/main/b.txt", "").text().unwrap(), "b");
+    let batch = json!({ "operation": "upload", "objects": [{ "oid": "0".repeat(64), "size": 1 }] });
+    let answer = desk.post("/ann/before.git/info/lfs/objects/batch", ANN, &batch);
+    assert_eq!(answer.status(), 200);
+
+    // What is private moves for those alone who may see it.
+    let hide = json!({ "private": true });
+    let hidden = desk.ask("PUT", "/api/models/ann/third/settings", ANN).json(&hide).send().unwrap();
+    assert_eq!(hidden.status(), 200);
+    assert_eq!(location("/api/models/ann/before", "").0, 401);
+    assert_eq!(location("/api/models/ann/before", BOB).0, 404);
+    assert_eq!(location("/api/models/ann/before", ANN).0, 307);
+
+    let revealed = json!({ "private": false });
+    desk.ask("PUT", "/api/models/ann/third/settings", ANN).json(&revealed).send().unwrap();
+    desk.create("before");
+    assert_eq!(location("/api/models/ann/before", "").0, 200);
+    assert_eq!(desk.get("/ann/before/resolve/main/a.txt", "").status(), 404);
+    let desk = desk.restart(Limits::default());
+    assert_eq!(desk.get("/api/models/lab/after", "").status(), 200);
+}
+
+#[test]
+fn attack_renaming_for_ever_leaves_only_so_many_names() {
+    let desk = Desk::new();
+    desk.create("n0");
+    for i in 0..102 {
+        let body = json!({ "fromRepo": format!("ann/n{i}"), "toRepo": format!("ann/n{}", i + 1) });
+        assert_eq!(desk.post("/api/repos/move", ANN, &body).status(), 200);
+    }
+    let status = |i: usize| desk.get(&format!("/api/models/ann/n{i}"), ANN).status().as_u16();
+    assert_eq!([status(0), status(1), status(2), status(101)], [404, 404, 200, 200]);
+}
+
+#[test]
+fn what_this_hub_has_not_is_refused_with_a_word_why() {
+    let desk = Desk::new();
+    desk.create("tiny");
+    for (method, path, part) in [
+        ("GET", "/api/models/ann/tiny/discussions", "no discussions"),
+        ("POST", "/api/models/ann/tiny/super-squash/main", "joins no commits"),
+        ("POST", "/api/models/ann/tiny/duplicate", "copies no repos"),
+        ("GET", "/api/models?filter=text-generation", "no tags"),
+        ("GET", "/ann/tiny.git/info/refs?service=git-upload-pack", "not speak Git"),
+    ] {
+        let (status, _, message) = refusal(desk.ask(method, path, ANN).send().unwrap());
+        assert!(status == 501 && message.contains(part), "{path}: {status} {message}");
+    }
+    assert_eq!(desk.get("/api/models?gated=false&sort=downloads", "").status(), 200);
+    let check = |rest: &str, token: &str| {
+        desk.get(&format!("/api/models/ann/tiny/auth-check{rest}"), token).status().as_u16()
+    };
+    assert_eq!([check("", ""), check("/write", ANN)], [200, 200]);
+    assert_eq!([check("/write", ""), check("/write", BOB)], [401, 403]);
+}
+
+#[test]
+fn a_hub_without_users_says_so_to_whoever_wants_to_be_one() {
+    let desk = Desk::new();
+    assert_eq!(refusal(desk.get("/api/whoami-v2", "")).0, 401);
+    let create = |url: &str, token: &str| {
+        let client = Client::builder().no_proxy().build().unwrap();
+        let request = client.post(format!("{url}/api/repos/create")).json(&json!({ "name": "x" }));
+        let request = if token.is_empty() { request } else { request.bearer_auth(token) };
+        refusal(request.send().unwrap())
+    };
+    assert_eq!(create(&desk.hub.url(), "").0, 401);
+    let folder = tempfile::tempdir().unwrap();
+    let config = hub::dev::Config {
+        listen: "127.0.0.1:0".parse().unwrap(),
+        folder: folder.path().to_owned(),
+        users: Vec::new(),
+        limits: Limits::default(),
+        front: Front::default(),
+    };
+    let nobodys = hub::DevHub::start(&config).unwrap();
+    for token in ["", ANN] {
+        let (status, _, message) = create(&nobodys.url(), token);
+        assert!(status == 401 && message.contains("no users"), "{status} {message}");
+    }
 }
 
 #[test]
@@ -240,7 +353,50 @@ fn a_second_hub_does_not_take_the_folder() {
         folder: desk.folder().to_owned(),
         users: Vec::new(),
         limits: Limits::default(),
+        front: Front::default(),
     };
     let second = hub::DevHub::start(&config);
     assert!(matches!(second.err(), Some(hub::dev::ServerError::InUse { .. })));
+}
+
+#[test]
+fn a_folder_of_the_version_before_is_opened_and_goes_on() {
+    let desk = Desk::new();
+    desk.create("tiny");
+    let database = desk.folder().join("hub.db");
+    let old = "DROP TABLE former_names; PRAGMA user_version = 2;";
+    rusqlite::Connection::open(&database).unwrap().execute_batch(old).unwrap();
+    let desk = desk.restart(Limits::default());
+    let body = json!({ "fromRepo": "ann/tiny", "toRepo": "ann/new" });
+    assert_eq!(desk.post("/api/repos/move", ANN, &body).status(), 200);
+    assert_eq!(desk.value("/api/models/ann/tiny", "")["id"], "ann/new");
+}
+
+#[test]
+fn attack_nobody_else_on_the_machine_reads_what_is_private() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let desk = Desk::new();
+    desk.create("tiny");
+    desk.commit("ann/tiny", &[file("a.txt", b"not published yet")]);
+    let open_up = |name: &str, mode: u32| {
+        let mode = std::fs::Permissions::from_mode(mode);
+        std::fs::set_permissions(desk.folder().join(name), mode).unwrap();
+    };
+    // As a version made it that let everybody in.
+    open_up("objects", 0o755);
+    open_up("hub.db", 0o644);
+    let desk = desk.restart(Limits::default());
+    desk.commit("ann/tiny", &[file("b.txt", b"nor is this")]);
+    let others =
+        |path: &std::path::Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o077;
+    for name in ["objects", "incoming", "hub.db", "hub.db-wal"] {
+        assert_eq!(others(&desk.folder().join(name)), 0, "{name}");
+    }
+    for shelf in std::fs::read_dir(desk.folder().join("objects")).unwrap() {
+        let shelf = shelf.unwrap().path();
+        assert_eq!(others(&shelf), 0);
+        for object in std::fs::read_dir(shelf).unwrap() {
+            assert_eq!(others(&object.unwrap().path()), 0);
+        }
+    }
 }

@@ -270,6 +270,7 @@ mod tests {
                 folder: folder.path().join("hub"),
                 users: vec![user.clone()],
                 limits: Limits::default(),
+                front: hub::dev::Front::default(),
             })
             .unwrap();
             let options =

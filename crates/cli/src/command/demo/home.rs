@@ -1,6 +1,6 @@
 //! The folder of a demo: one run in it at a time, and no earlier run is lost.
 
-use crate::failure::HintExt as _;
+use crate::{failure::HintExt as _, private};
 use anyhow::Context as _;
 use std::{
     fs::{self, File, TryLockError},
@@ -54,11 +54,9 @@ impl Home {
             }
         };
         drop(old);
-        let make = || {
-            fs::create_dir_all(home)?;
-            File::options().write(true).create_new(true).open(&marker)
-        };
-        Ok(Self { _marker: lock(make(), home)?, moved_to })
+        private::make_home(home, MARKER).hint("name a folder that can be written with --home")?;
+        let marker = File::options().write(true).create_new(true).open(&marker);
+        Ok(Self { _marker: lock(marker, home)?, moved_to })
     }
 }
 

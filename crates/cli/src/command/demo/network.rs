@@ -21,7 +21,7 @@ use chain::{
 use dataset::pack::TrainingStream;
 use hub::{
     ClientOptions, DevHub, HubClient,
-    dev::{Limits, Role::Write, User},
+    dev::{Front, Limits, Role::Write, User},
 };
 use miner::{Check, Miner, Publisher};
 use protocol::{Competition, NetUid, Seed, Uid};
@@ -168,6 +168,7 @@ impl ModelsHub {
             folder: args.home.join("hub"),
             users: users.values().cloned().collect(),
             limits: Limits::default(),
+            front: Front::default(),
         };
         let server = DevHub::start(&config).context("cannot start the hub")?;
         Ok(Self { server, users })

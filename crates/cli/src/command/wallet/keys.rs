@@ -3,6 +3,7 @@
 use crate::{
     args::WalletArgs,
     failure::{HintExt as _, hinted},
+    private,
     terminal::spinner,
 };
 use anyhow::Context as _;
@@ -77,6 +78,10 @@ impl<'a> Keys<'a> {
         load: impl Fn(&Wallet, Password<'_>) -> Result<Keypair, WalletError>,
     ) -> anyhow::Result<Keypair> {
         let wallet = wallet(self.args)?;
+        let (coldkey, hotkey) = (wallet.coldkey_path(), wallet.hotkey_path());
+        let folders = [&coldkey, &hotkey].map(|path| path.parent().unwrap_or(path));
+        let [folder, hotkeys] = folders;
+        private::warn_of_open(&[folder, &coldkey, hotkeys, &hotkey]);
         let mut asked = 0;
         loop {
             let bar = spinner("opening the key");

@@ -13,7 +13,8 @@ pub(in crate::dev) enum Change {
     /// A file whose bytes came with the commit.
     Put { path: String, object: Object },
     /// A file whose bytes were uploaded before, or are elsewhere on the hub.
-    Link { path: String, sha256: String, size_bytes: u64 },
+    /// A size is checked where one is said.
+    Link { path: String, sha256: String, size_bytes: Option<u64> },
     /// A file of another revision, or under another name.
     Copy { from: String, revision: Option<String>, path: String },
     /// A file that goes.
@@ -100,9 +101,15 @@ fn apply(
         Change::Put { path, object } => put(tree, path, object, false),
         Change::Link { path, sha256, size_bytes } => {
             let object = usable(connection, repo, sha256, &rules.owners)?;
-            let object = object.filter(|object| object.size_bytes == *size_bytes);
-            let missing = || Refusal::bad(format!("the bytes of `{path}` were not uploaded"));
-            put(tree, path, &object.ok_or_else(missing)?, true)
+            let missing = || {
+                let path = names::shown(path);
+                Refusal::bad(format!("the bytes of `{path}` were not uploaded"))
+            };
+            let object = object.ok_or_else(missing)?;
+            if size_bytes.is_some_and(|size_bytes| size_bytes != object.size_bytes) {
+                return Err(missing());
+            }
+            put(tree, path, &object, true)
         }
         Change::Copy { from, revision, path } => {
             let source = match revision {
@@ -112,15 +119,18 @@ fn apply(
                     super::read::tree(connection, &commit)?.remove(from)
                 }
             };
-            let source = source.ok_or_else(Refusal::no_entry)?;
+            let source = source.ok_or_else(|| Refusal::no_entry(from))?;
             put(tree, path, &source.object, source.is_large)
         }
-        Change::DeleteFile { path } => tree.remove(path).map(|_| ()).ok_or_else(Refusal::no_entry),
+        Change::DeleteFile { path } => match tree.remove(path) {
+            Some(_) => Ok(()),
+            None => Err(Refusal::no_entry(path)),
+        },
         Change::DeleteFolder { path } => {
             let folder = format!("{}/", path.trim_end_matches('/'));
             let n = tree.len();
             tree.retain(|path, _| !path.starts_with(&folder));
-            if tree.len() < n { Ok(()) } else { Err(Refusal::no_entry()) }
+            if tree.len() < n { Ok(()) } else { Err(Refusal::no_entry(path)) }
         }
     }
 }
@@ -145,12 +155,14 @@ fn is_weights(path: &str) -> bool {
 /// Refuses too many files, and names that are a file and a folder at once.
 fn check_tree(tree: &Tree, rules: &Rules) -> Result<(), Refusal> {
     if tree.len() > rules.files_max {
-        let message = format!("a revision may have {} files", rules.files_max);
+        let (n, max) = (tree.len(), rules.files_max);
+        let message = format!("a revision may have {max} files, and this one has {n}");
         return Err(Refusal::too_large(message));
     }
     for path in tree.keys() {
         let folders = path.match_indices('/').map(|(at, _)| path.split_at(at).0);
         if let Some(folder) = folders.into_iter().find(|folder| tree.contains_key(*folder)) {
+            let folder = names::shown(folder);
             return Err(Refusal::bad(format!("`{folder}` is a file and a folder")));
         }
     }

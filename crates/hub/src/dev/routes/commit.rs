@@ -2,9 +2,10 @@
 
 use super::{Answer, Asked, Hub, Kind, Path, RevisionPath, Shared, blocking, json, names};
 use crate::dev::{
-    database::{Change, NewCommit, Object, Repo, Rules},
+    database::{Change, Entry, NewCommit, Object, Repo, Rules},
     objects::Git,
     pace::Paced,
+    patterns::{self, Patterns},
     refusal::Refusal,
 };
 use axum::{body::Body, extract::State};
@@ -13,6 +14,8 @@ use serde::Deserialize;
 use serde_json::json;
 use std::{
     borrow::Cow,
+    collections::BTreeMap,
+    fs,
     sync::{Arc, atomic::Ordering},
 };
 use tokio::time::timeout;
@@ -25,8 +28,11 @@ const TITLE_CHARS_MAX: usize = 1_000;
 const CHUNK_CHARS: usize = 1 << 18;
 
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub(super) struct Candidates {
     files: Vec<Candidate>,
+    /// The text of the client's `.gitignore`; that of the repo counts where it sends none.
+    git_ignore: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -35,7 +41,7 @@ struct Candidate {
     size: u64,
 }
 
-/// Tells the client how to send each file, and what is there already.
+/// Tells the client how to send each file, which not to send, and what is there already.
 pub(super) async fn preupload(
     State(hub): Shared,
     Path { 0: (kind, owner, name, revision) }: RevisionPath,
@@ -48,15 +54,23 @@ pub(super) async fn preupload(
         let repo = asked.own_repo(hub, kind, &owner, &name)?;
         let commit = hub.database.resolve(&repo, &revision)?;
         let tree = hub.database.tree(&commit)?;
+        let ignored = match candidates.git_ignore {
+            Some(text) => Some(Patterns::ignored(&text)?),
+            None => kept_text(hub, &tree, patterns::IGNORE)?
+                .map(|text| Patterns::ignored(&text))
+                .transpose()?,
+        };
+        let large = Patterns::large(kept_text(hub, &tree, patterns::ATTRIBUTES)?.as_deref())?;
         let mut files = Vec::new();
         for Candidate { path, size } in candidates.files {
             names::check_path(&path)?;
-            let is_inline = size <= hub.limits.inline_bytes_max;
+            let is_inline = size <= hub.limits.inline_bytes_max && !large.has_file(&path);
+            let is_ignored = ignored.as_ref().is_some_and(|ignored| ignored.has_path(&path));
             let there = tree.get(&path).map(|entry| &entry.object);
             let oid = there.map(|object| if is_inline { &object.git } else { &object.sha256 });
             let mut file = json!({
                 "path": path, "uploadMode": if is_inline { "regular" } else { "lfs" },
-                "shouldIgnore": false,
+                "shouldIgnore": is_ignored,
             });
             if let (Some(oid), Some(file)) = (oid, file.as_object_mut()) {
                 file.insert("oid".to_owned(), json!(oid));
@@ -67,6 +81,18 @@ pub(super) async fn preupload(
     })
     .await?;
     Ok(json(&found))
+}
+
+/// The text of a file of a revision that steers uploads; `None` where it has none that is read.
+fn kept_text(
+    hub: &Hub,
+    tree: &BTreeMap<String, Entry>,
+    name: &str,
+) -> Result<Option<String>, Refusal> {
+    let entry = tree.get(name).filter(|entry| entry.object.size_bytes <= patterns::BYTES_MAX);
+    let Some(entry) = entry else { return Ok(None) };
+    let bytes = fs::read(hub.objects.path(&entry.object.sha256))?;
+    Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
 }
 
 /// A line of a commit.
@@ -90,7 +116,8 @@ enum Line<'a> {
         path: String,
         algo: Option<String>,
         oid: String,
-        size: u64,
+        /// Copies and moves leave it out.
+        size: Option<u64>,
     },
     #[serde(rename_all = "camelCase")]
     CopyFile {
@@ -191,9 +218,10 @@ impl Reader<'_> {
         if self.n_lines > self.hub.limits.files_max.saturating_mul(2).saturating_add(1) {
             return Err(Refusal::too_large("the commit has too many lines"));
         }
-        let is_first = self.n_lines == 1;
-        let repo = self.repo.clone();
-        let taken = blocking(self.hub, move |hub| understand(hub, &repo, &line, is_first));
+        let (number, repo) = (self.n_lines, self.repo.clone());
+        let taken = blocking(self.hub, move |hub| {
+            understand(hub, &repo, &line, number == 1).map_err(|refusal| refusal.in_line(number))
+        });
         match taken.await? {
             Taken::Header(header) => self.new = header,
             Taken::Change(change) => self.new.changes.push(change),
@@ -208,7 +236,9 @@ enum Taken {
 }
 
 fn understand(hub: &Hub, repo: &Repo, line: &[u8], is_first: bool) -> Result<Taken, Refusal> {
-    let wrong = |_| Refusal::bad("a line of the commit is not understood");
+    let wrong = |error: serde_json::Error| {
+        Refusal::bad(format!("it is not understood: {}", names::shown(&error.to_string())))
+    };
     let line: Line<'_> = serde_json::from_slice(line).map_err(wrong)?;
     if matches!(line, Line::Header { .. }) != is_first {
         return Err(Refusal::bad("a commit begins with its only header"));
@@ -227,14 +257,17 @@ fn understand(hub: &Hub, repo: &Repo, line: &[u8], is_first: bool) -> Result<Tak
             names::check_path(&path)?;
             let is_base64 = encoding.as_deref().is_none_or(|name| name == "base64");
             if !is_base64 {
-                return Err(Refusal::bad("files inside a commit are in base64"));
+                let path = names::shown(&path);
+                return Err(Refusal::bad(format!("`{path}`: files inside a commit are in base64")));
             }
-            Change::Put { object: keep(hub, repo, &content)?, path }
+            let object = keep(hub, repo, &content).map_err(|refusal| refusal.about(&path))?;
+            Change::Put { object, path }
         }
         Line::LfsFile { path, algo, oid, size } => {
             names::check_path(&path)?;
             if algo.is_some_and(|algo| algo != "sha256") || !is_sha256(&oid) {
-                return Err(Refusal::bad("files are named by their SHA-256"));
+                let path = names::shown(&path);
+                return Err(Refusal::bad(format!("`{path}`: files are named by their SHA-256")));
             }
             Change::Link { path, sha256: oid, size_bytes: size }
         }

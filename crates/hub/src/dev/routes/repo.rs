@@ -21,6 +21,9 @@ use std::sync::Arc;
 
 /// Where clients that choose Xet end.
 pub(super) const NO_XET: &str = "/this-hub-has-no-xet/set-HF_HUB_DISABLE_XET=1-and-try-again";
+/// What lists of Hugging Face's hub are chosen by, and ours are not.
+const UNKNOWN_FILTERS: [&str; 6] =
+    ["filter", "pipeline_tag", "apps", "inference", "inference_provider", "num_parameters"];
 /// Most repos of a page.
 const PAGE_MAX: usize = 1_000;
 
@@ -175,6 +178,28 @@ pub(super) async fn whoami(asked: Asked) -> Answer {
     })))
 }
 
+/// Says nothing but that the caller may see a repo.
+pub(super) async fn auth_check(
+    State(hub): Shared,
+    Path { 0: (kind, owner, name) }: RepoPath,
+    asked: Asked,
+) -> Answer {
+    let kind = Kind::of_plural(&kind)?;
+    blocking(&hub, move |hub| asked.repo(hub, kind, &owner, &name)).await?;
+    Ok(json(&json!({})))
+}
+
+/// Says nothing but that the caller may write to a repo.
+pub(super) async fn auth_check_write(
+    State(hub): Shared,
+    Path { 0: (kind, owner, name) }: RepoPath,
+    asked: Asked,
+) -> Answer {
+    let kind = Kind::of_plural(&kind)?;
+    blocking(&hub, move |hub| asked.own_repo(hub, kind, &owner, &name)).await?;
+    Ok(json(&json!({})))
+}
+
 /// Cards are not judged here.
 pub(super) async fn validate_yaml(State(hub): Shared, asked: Asked, body: Body) -> Answer {
     asked.small_body(&hub, body).await?;
@@ -283,6 +308,11 @@ pub(super) async fn list(
     asked: Asked,
 ) -> Answer {
     let kind = Kind::of_plural(&kind)?;
+    // A list that is not filtered would be taken for one that is.
+    if let Some(word) = UNKNOWN_FILTERS.iter().find(|word| asked.query.get(word).is_some()) {
+        let message = format!("this hub keeps no tags and cannot choose repos by `{word}`");
+        return Err(Refusal::not_implemented(message));
+    }
     let limit = asked.query.limit(PAGE_MAX)?;
     let cursor = asked.query.get("cursor").unwrap_or("0");
     let after: i64 = cursor.parse().map_err(|_| Refusal::bad("the cursor is none of ours"))?;

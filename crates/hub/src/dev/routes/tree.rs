@@ -132,7 +132,7 @@ async fn list(
         let commit = hub.database.resolve(&repo, &revision)?;
         let all = rows(hub.database.tree(&commit)?, &folder, asked.query.is_on("recursive"));
         if all.is_empty() && !folder.is_empty() {
-            return Err(Refusal::no_entry());
+            return Err(Refusal::no_entry(&folder));
         }
         let after = asked.query.get("cursor").unwrap_or_default();
         let mut page: Vec<Row> = all.into_iter().filter(|row| row.path() > after).collect();

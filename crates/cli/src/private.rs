@@ -1,0 +1,95 @@
+//! What keeps files and memory of a command from the other users of the machine.
+
+use anyhow::Context as _;
+use rustix::process::{Resource, Rlimit, setrlimit};
+use std::{
+    fs::{self, DirBuilder, Permissions},
+    io,
+    os::unix::fs::{DirBuilderExt as _, PermissionsExt as _},
+    path::Path,
+};
+
+/// Bits of a mode that let others in.
+const OTHERS: u32 = 0o077;
+
+/// Makes the folder in which a command keeps its state, for nobody else to enter.
+///
+/// One that is there is closed to others if it is empty or has a file called `mark`, by which it is
+/// one of ours; else it may be shared on purpose, and its mode is left as it is.
+pub fn make_home(path: &Path, mark: &str) -> anyhow::Result<()> {
+    let make = || -> io::Result<()> {
+        DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+        let mode = fs::metadata(path)?.permissions().mode();
+        let is_ours = path.join(mark).exists() || fs::read_dir(path)?.next().is_none();
+        if mode & OTHERS == 0 {
+            return Ok(());
+        }
+        if is_ours {
+            return fs::set_permissions(path, Permissions::from_mode(mode & 0o7700));
+        }
+        let shown = path.display();
+        tracing::warn!("others may enter `{shown}`; `chmod 700 {shown}` closes it to them");
+        Ok(())
+    };
+    make().with_context(|| format!("cannot make the folder `{}`", path.display()))
+}
+
+/// Tells of files and folders with keys that others may read or enter, and how to close them.
+pub fn warn_of_open(paths: &[&Path]) {
+    for path in paths {
+        let Ok(metadata) = fs::metadata(path) else { continue };
+        let mode = metadata.permissions().mode() & 0o777;
+        if mode & OTHERS != 0 {
+            let (shown, right) = (path.display(), if metadata.is_dir() { 700 } else { 600 });
+            tracing::warn!(
+                "`{shown}` holds keys, and its mode {mode:o} lets others in; `chmod {right} \
+                 {shown}` closes it to them"
+            );
+        }
+    }
+}
+
+/// Keeps the memory of this process, which holds keys, from ending in a file when it crashes.
+pub fn forbid_core_dumps() {
+    let none = Rlimit { current: Some(0), maximum: Some(0) };
+    if let Err(error) = setrlimit(Resource::Core, none) {
+        tracing::warn!("a crash may leave keys on disk: {error}");
+    }
+    // A system that hands dumps to a program does so whatever the limit is.
+    #[cfg(target_os = "linux")]
+    if let Err(error) =
+        rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)
+    {
+        tracing::warn!("a crash may leave keys on disk: {error}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn attack_a_home_is_entered_by_nobody_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let new = dir.path().join("a/b");
+        make_home(&new, "mark").unwrap();
+        assert_eq!(mode(&new), 0o700);
+        // What an older version made is closed; a folder of others' is left as it is.
+        for (name, file, expected) in
+            [("empty", None, 0o700), ("ours", Some("mark"), 0o700), ("theirs", Some("x"), 0o755)]
+        {
+            let home = dir.path().join(name);
+            fs::create_dir(&home).unwrap();
+            if let Some(file) = file {
+                fs::write(home.join(file), "").unwrap();
+            }
+            fs::set_permissions(&home, Permissions::from_mode(0o755)).unwrap();
+            make_home(&home, "mark").unwrap();
+            assert_eq!(mode(&home), expected, "{name}");
+        }
+    }
+}
