@@ -23,13 +23,11 @@ mod tests;
 use crate::{
     Error, FileEntry, Folder, Hub, Part,
     content::{CONFIG, INDEX, Kind, N_FILES_MAX, kind},
+    deadline::Deadline,
 };
 use http::{Answer, Http};
 use protocol::{Digest, Repo, Revision};
-use std::{
-    path::Path,
-    time::{Duration, Instant},
-};
+use std::{path::Path, time::Duration};
 
 pub use address::is_same_hub;
 pub use listed::Listed;
@@ -190,14 +188,14 @@ impl HubClient {
     }
 
     /// When all of a list must have come, however many pages it has.
-    fn deadline_of_list(&self) -> Instant {
-        Instant::now() + self.http.patience.time_for_list()
+    fn deadline_of_list(&self) -> Deadline {
+        Deadline::after(self.http.patience.time_for_list())
     }
 
     fn files_until(
         &self,
         pinned: Pinned<'_>,
-        until: Instant,
+        until: Deadline,
     ) -> Result<Option<Vec<Listed>>, Error> {
         let Pinned { kind, repo, revision } = pinned;
         let api = kind.in_api();
@@ -215,7 +213,7 @@ impl HubClient {
             }
             files.extend(self.listed(&path, entries)?);
             match next {
-                Some(_) if Instant::now() >= until => {
+                Some(_) if until.is_over() => {
                     return Err(self.http.nonsense(&path, "lists too slowly"));
                 }
                 Some(next) => path = next,
@@ -263,7 +261,7 @@ impl HubClient {
         &self,
         pinned: Pinned<'_>,
         file: &Listed,
-        until: Instant,
+        until: Deadline,
     ) -> Result<Vec<u8>, Error> {
         let Listed { path, size_bytes, .. } = file;
         let name = || pinned.name(path);
@@ -302,7 +300,7 @@ impl HubClient {
     ///
     /// Hubs tell the digests of large files alone. Of the others only a config and an index are
     /// part of a model, and they are small; were they not, the intake refuses them by their size.
-    fn digest(&self, pinned: Pinned<'_>, file: &Listed, until: Instant) -> Result<Digest, Error> {
+    fn digest(&self, pinned: Pinned<'_>, file: &Listed, until: Deadline) -> Result<Digest, Error> {
         if let Some(sha256) = file.sha256 {
             return Ok(sha256);
         }

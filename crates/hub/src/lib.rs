@@ -5,6 +5,7 @@
 
 pub mod client;
 pub mod content;
+mod deadline;
 pub mod dev;
 pub mod disk;
 pub mod error;

@@ -7,7 +7,7 @@ use super::{
     patience::{Failure, Patience},
     send::Sender,
 };
-use crate::{Error, content::is_safe_path};
+use crate::{Error, content::is_safe_path, deadline::Deadline};
 use reqwest::{
     Method, StatusCode, Url,
     blocking::{Body, Client, Request, Response},
@@ -18,7 +18,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use std::{
     io::{self, Read},
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 /// How JSON is announced.
@@ -122,7 +122,7 @@ impl Http {
     /// The same; no try begins after `until`.
     fn patiently_until<T>(
         &self,
-        until: Option<Instant>,
+        until: Option<Deadline>,
         mut attempt: impl FnMut() -> Result<T, Failure>,
     ) -> Result<T, Error> {
         let mut n_failed = 0;
@@ -132,7 +132,7 @@ impl Http {
                 Err(failure) => {
                     n_failed += 1;
                     let wait = self.patience.wait_after(n_failed, failure.asked);
-                    if until.is_some_and(|until| Instant::now() + wait >= until) {
+                    if until.is_some_and(|until| wait >= until.left()) {
                         return Err(failure.error);
                     }
                     self.wait_or_give_up(failure, n_failed)?;
@@ -157,7 +157,7 @@ impl Http {
 
     /// What a path of the hub holds; `None` if there is no such thing, or not for us.
     pub(super) fn get_json<T: DeserializeOwned>(&self, path: &str) -> Result<Option<T>, Error> {
-        let until = Instant::now() + self.patience.time_for_list();
+        let until = Deadline::after(self.patience.time_for_list());
         self.get_page(path, until).map(|page| page.map(|(value, _)| value))
     }
 
@@ -165,7 +165,7 @@ impl Http {
     pub(super) fn get_page<T: DeserializeOwned>(
         &self,
         path: &str,
-        until: Instant,
+        until: Deadline,
     ) -> Result<Option<(T, Option<String>)>, Error> {
         self.patiently_until(Some(until), || {
             let mut ask = Ask::get(self.hosts.url(path)?);
@@ -190,7 +190,7 @@ impl Http {
         &self,
         (pinned, path): (Pinned<'_>, &str),
         n_bytes_max: u64,
-        until: Instant,
+        until: Deadline,
     ) -> Result<Option<Vec<u8>>, Error> {
         self.patiently_until(Some(until), || {
             let Answer { mut body, .. } = self.file(pinned, path, None)?;
@@ -234,7 +234,7 @@ impl Http {
                 return Ok(None);
             }
             let mut answer = checked(answer)?;
-            let until = Instant::now() + self.patience.time_for_list();
+            let until = Deadline::after(self.patience.time_for_list());
             let bytes = read_all(&mut answer, JSON_BYTES_MAX, until)?;
             let bytes = bytes.ok_or_else(|| self.nonsense(path, "answers without end"))?;
             let value = serde_json::from_slice(&bytes);
@@ -324,7 +324,7 @@ impl Http {
         for _ in 0..=N_REDIRECTS_MAX {
             let mut request = Request::new(ask.method.clone(), url.clone());
             let time = ask.time.max(self.patience.silence);
-            let left = ask.until.map(|until| until.saturating_duration_since(Instant::now()));
+            let left = ask.until.map(Deadline::left);
             *request.timeout_mut() = Some(left.map_or(time, |left| time.min(left)));
             let headers = ask.headers.iter().cloned().map(|(name, value)| (Some(name), value));
             request.headers_mut().extend(headers);
@@ -374,7 +374,7 @@ struct Ask<'a> {
     body: Option<&'a [u8]>,
     time: Duration,
     /// When all must be over.
-    until: Option<Instant>,
+    until: Option<Deadline>,
 }
 
 impl Ask<'_> {
@@ -419,7 +419,7 @@ pub(super) fn broken(error: &io::Error) -> Failure {
 pub(super) fn read_all(
     answer: &mut Response,
     n_bytes_max: u64,
-    until: Instant,
+    until: Deadline,
 ) -> Result<Option<Vec<u8>>, Failure> {
     let (mut bytes, mut chunk) = (Vec::new(), vec![0; CHUNK_BYTES]);
     loop {
@@ -431,7 +431,7 @@ pub(super) fn read_all(
             return Ok(None);
         }
         bytes.extend_from_slice(read);
-        if Instant::now() >= until {
+        if until.is_over() {
             return Err(Error::Unavailable("an answer comes too slowly".to_owned()).into());
         }
     }

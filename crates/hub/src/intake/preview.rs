@@ -9,13 +9,14 @@ use super::{Found, Intake, Where};
 use crate::{
     Error, Hub, Part,
     content::{CONFIG, INDEX, is_shard_name},
+    deadline::Deadline,
 };
 use protocol::Commitment;
 use std::{
     fs::{self, File},
     io::Write as _,
     path::Path,
-    time::{Duration, Instant},
+    time::Duration,
 };
 use tempfile::TempDir;
 
@@ -48,7 +49,7 @@ impl Intake {
     pub fn preview(&self, hub: &dyn Hub, found: &Found) -> Result<Option<Preview>, Error> {
         let Where::Away(quarantine) = &found.place else { return Ok(None) };
         let folder = self.shelf.workbench()?;
-        let until = Instant::now() + TIME_MAX;
+        let until = Deadline::after(TIME_MAX);
         let shards = found.files.iter().filter(|file| is_shard_name(&file.path));
         let is_read = shards.clone().count() <= SHARDS_MAX;
         let mut left = HEADERS_BYTES_MAX;
@@ -78,7 +79,7 @@ struct Shard<'a> {
     hub: &'a dyn Hub,
     commitment: &'a Commitment,
     path: &'a str,
-    until: Instant,
+    until: Deadline,
 }
 
 impl Shard<'_> {
@@ -106,7 +107,7 @@ impl Shard<'_> {
         if n_bytes == 0 {
             return Ok(Vec::new());
         }
-        if Instant::now() >= self.until {
+        if self.until.is_over() {
             return Err(damaged("the headers of its files come too slowly"));
         }
         let n_bytes = usize::try_from(n_bytes).map_err(|_| damaged("its header is too long"))?;

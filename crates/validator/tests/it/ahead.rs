@@ -104,7 +104,7 @@ fn postponed(network: &Network, heard: &Heard, miners: &[&str]) -> Vec<String> {
 
 #[test]
 fn attack_models_that_their_config_or_headers_give_away_cost_headers_and_no_parameters() {
-    let names: Vec<String> = (0..20).map(|i| format!("evil-{i:02}")).collect();
+    let names: Vec<String> = (0..10).map(|i| format!("evil-{i}")).collect();
     let miners: Vec<&str> = names.iter().map(String::as_str).chain(["ada"]).collect();
     let (network, hub) = counted(&miners);
     let mut validator = network.validator();
@@ -121,11 +121,11 @@ fn attack_models_that_their_config_or_headers_give_away_cost_headers_and_no_para
     // The start of the one file of each, twice, and its config: 131 kB of 300, or of 29 GiB.
     let n_bytes = hub.n_bytes();
     let per_key = 2 * (64 << 10) + 1_000;
-    assert!(n_bytes <= 21 * per_key + 2 * LARGE as u64, "{n_bytes} bytes");
+    assert!(n_bytes <= 11 * per_key + 2 * LARGE as u64, "{n_bytes} bytes");
     assert_eq!(hub.fetched(), ["ada"]);
     // In the next round they are looked at again, as nothing proved what was seen.
     network.run_to(&mut validator, 31);
-    assert!(hub.n_bytes() <= 20 * per_key && hub.fetched().is_empty());
+    assert!(hub.n_bytes() <= 10 * per_key && hub.fetched().is_empty());
 }
 
 #[test]
@@ -148,12 +148,12 @@ fn attack_many_large_models_take_no_more_than_the_bytes_of_a_round_and_come_afte
     network.chain.produce_block().unwrap();
     enter(&network, "ada", "next", 2.2);
     let heard = network.run_to(&mut validator, 31);
-    assert_eq!(hub.fetched(), ["ada", "ben", "evil-0"].map(String::from), "in this order");
+    let fetched = hub.fetched();
+    assert!(fetched[..2] == ["ada", "ben"] && fetched.len() == 3, "in this order: {fetched:?}");
     assert_eq!(postponed(&network, &heard, &miners).len(), 9);
     let round = heard.rounds()[0];
     assert_eq!((heard.n_suspended(), round.champion.unwrap().uid), (0, network.uid("ada")));
-    let evil = network.uid("evil-1");
-    assert!(round.rows.iter().all(|row| row.uid != evil), "postponed is no verdict");
+    assert_eq!(round.rows.len(), 3, "postponed is no verdict");
 
     // The rest has its turn, round by round, and known models cost nothing.
     let mut n_fetched = 1;
