@@ -22,7 +22,7 @@ pub use data::{
 pub use hub::HubArgs;
 pub use miner::{MinerArgs, MinerCommand, SubmitArgs};
 pub use node::NodeArgs;
-pub use transfer::{DownloadArgs, PlaceArgs, UploadArgs};
+pub use transfer::{AddressArgs, DownloadArgs, PlaceArgs, UploadArgs};
 pub use wallet::{
     CreateWalletArgs, ImportWalletArgs, ListWalletsArgs, WalletArgs, WalletCommand,
     WalletCommandArgs,

@@ -1,13 +1,16 @@
 //! Where the files of a pinned dataset are read from: a folder, a hub, or a mirror.
 
-use crate::hugging_face::{self, explained, resolved};
+use crate::{
+    args::AddressArgs,
+    hugging_face::{self, explained, resolved},
+};
 use dataset::{
     Mirror, RangeRead,
     remote::{Directory, WithReserve},
 };
 use hub::{
     HubClient,
-    client::{Listed, Patience, Pinned, RepoKind},
+    client::{Listed, Pinned, RepoKind},
 };
 use protocol::{Digest, Repo, Revision};
 use std::{
@@ -30,6 +33,8 @@ pub fn open(repo: &str, revision: &str, dir: Option<&Path>) -> anyhow::Result<Bo
     }
     let mirror = mirror().map(|root| mirror_folder(&root, repo, revision));
     match mirror.filter(|folder| folder.is_dir()) {
+        // Whoever wants no hub to be asked may have all of it here.
+        Some(mirror) if hugging_face::is_offline() => Ok(Box::new(Mirror::new(&mirror))),
         Some(mirror) => {
             let hub = open_remote(repo, revision, 1)?;
             Ok(Box::new(WithReserve::new(hub, Mirror::new(&mirror))))
@@ -44,7 +49,7 @@ pub fn on_hub(
     repo: &str,
     revision: &str,
 ) -> anyhow::Result<(Revision, Vec<String>, Box<dyn RangeRead>)> {
-    let (client, repo) = (hugging_face::client(None)?, repo.parse()?);
+    let (client, repo) = (hugging_face::client(&AddressArgs::default())?, repo.parse()?);
     let revision = resolved(&client, RepoKind::Dataset, &repo, revision)?;
     let pinned = Pinned { kind: RepoKind::Dataset, repo: &repo, revision: &revision };
     let listed = client.files(pinned).map_err(explained)?.unwrap_or_default();
@@ -77,8 +82,7 @@ pub fn footers() -> Option<PathBuf> {
 
 /// The files of a revision of a dataset on the hub that the environment names.
 fn open_remote(repo: &str, revision: &str, n_tries: u32) -> anyhow::Result<Box<dyn RangeRead>> {
-    let patience = Patience { n_tries, ..Patience::default() };
-    let client = hugging_face::patient_client(None, patience)?;
+    let client = hugging_face::usual_client(n_tries)?;
     let (repo, revision) = (repo.parse()?, revision.parse()?);
     Ok(Box::new(HubFiles { client, repo, revision, known: Mutex::default() }))
 }
@@ -149,8 +153,8 @@ mod tests {
         source::pinned::{pin, pin_file},
     };
     use hub::{
-        ClientOptions, DevHub,
-        client::Upload,
+        ClientOptions, DevHub, Folder,
+        client::{Patience, Upload},
         dev::{Config, Limits, Role, User},
     };
     use protocol::{
@@ -196,7 +200,9 @@ mod tests {
             fs::create_dir_all(&folder).unwrap();
             fs::write(folder.join(FILE), bytes).unwrap();
             let client = self.client();
-            let revision = client.upload(&Upload::new(RepoKind::Dataset, &repo, &folder)).unwrap();
+            let folder = Folder::of_everything(&folder).unwrap();
+            let uploaded = client.upload(&Upload::new(RepoKind::Dataset, &repo, &folder)).unwrap();
+            let revision = uploaded.revision;
             HubFiles { client, repo, revision, known: Mutex::default() }
         }
     }

@@ -181,6 +181,18 @@ impl ProcessEvaluate {
 }
 
 impl Evaluate for ProcessEvaluate {
+    fn inspect_ahead(
+        &self,
+        dir: &Path,
+        competition: &Competition,
+    ) -> anyhow::Result<Result<(), Reason>> {
+        let request = Request::InspectAhead { competition: Cow::Borrowed(competition) };
+        match self.ask(dir, Limits::of(competition), &request, &|_| {})? {
+            Message::InspectedAhead(verdict) => Ok(verdict.map_err(|reason| told(&reason))),
+            other => Err(unexpected(&other)),
+        }
+    }
+
     fn inspect(
         &self,
         dir: &Path,

@@ -1,43 +1,110 @@
-//! The environment of Hugging Face's tools: where the hub is, and who we are there.
+//! Which hub is meant, and who we are there.
+//!
+//! The environment of Hugging Face's tools names a hub and a token that belongs to it. Another hub
+//! is named by `--hub`, and has a token of its own: a token goes to nobody that it is not for.
+
+mod environment;
 
 use crate::{
-    args::PlaceArgs,
+    args::{AddressArgs, PlaceArgs},
     failure::{HintExt as _, Interrupted, hinted},
 };
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
+use environment::{Environment, Token, token_of};
 use hub::{
     ClientOptions, HubClient,
-    client::{HUGGING_FACE, Patience, RepoKind},
+    client::{Patience, RepoKind, is_same_hub},
 };
 use protocol::{Repo, Revision};
-use std::{
-    env, fs,
-    io::{self, Read as _},
-    path::PathBuf,
-};
 
-/// Most bytes of a file with a token.
-const TOKEN_BYTES_MAX: u64 = 4 << 10;
+/// The variable with the token for the hub that `--hub` names.
+const OWN_TOKEN: &str = "AGON_HUB_TOKEN";
+/// How to say who one is.
+const TOKENS: &str = "set HF_TOKEN or run `hf auth login`; for a hub named by `--hub`, set \
+                      AGON_HUB_TOKEN or give --token-file";
 
-/// A client of the hub of this address, or of the one that the environment names.
-pub fn client(endpoint: Option<&str>) -> anyhow::Result<HubClient> {
-    patient_client(endpoint, Patience::default())
+/// A client of the hub that is named, or of the one that the environment names.
+pub fn client(address: &AddressArgs) -> anyhow::Result<HubClient> {
+    let environment = Environment::own();
+    let options = options(environment, address)?;
+    let token = chosen(environment, address, &options.endpoint)?;
+    connect(ClientOptions { token: token.map(|token| token.value), ..options })
 }
 
-/// The same, with another patience than usual.
-pub fn patient_client(endpoint: Option<&str>, patience: Patience) -> anyhow::Result<HubClient> {
-    let options = ClientOptions { token: token()?, patience, ..options(endpoint) };
-    HubClient::new(&options).map_err(anyhow::Error::from)
+/// A client of the hub that the environment names, which tries so many times.
+pub fn usual_client(n_tries: u32) -> anyhow::Result<HubClient> {
+    let environment = Environment::own();
+    let mut options = options(environment, &AddressArgs::default())?;
+    options.patience.n_tries = n_tries;
+    let token = environment.token()?.map(|token| token.value);
+    connect(ClientOptions { token, ..options })
 }
 
 /// A client of the same hub without a token: it sees what everybody sees.
-pub fn stranger(endpoint: Option<&str>) -> anyhow::Result<HubClient> {
-    HubClient::new(&options(endpoint)).map_err(anyhow::Error::from)
+pub fn stranger(address: &AddressArgs) -> anyhow::Result<HubClient> {
+    HubClient::new(&options(Environment::own(), address)?).map_err(anyhow::Error::from)
 }
 
-fn options(endpoint: Option<&str>) -> ClientOptions {
-    let endpoint = endpoint.map(str::to_owned).or_else(|| variable("HF_ENDPOINT"));
-    ClientOptions::new(&endpoint.unwrap_or_else(|| HUGGING_FACE.to_owned()))
+/// Whether the environment wants nothing to be asked of hubs.
+pub fn is_offline() -> bool {
+    Environment::own().offline().is_some()
+}
+
+fn connect(options: ClientOptions) -> anyhow::Result<HubClient> {
+    let client = HubClient::new(&options)?;
+    if options.token.is_some() && !client.has_token() {
+        eprintln!(
+            "no token is sent to `{}`: it would go unencrypted, and not stay on this machine",
+            client.endpoint()
+        );
+    }
+    Ok(client)
+}
+
+fn options(environment: Environment<'_>, address: &AddressArgs) -> anyhow::Result<ClientOptions> {
+    if let Some(name) = environment.offline() {
+        return Err(anyhow::anyhow!("{name} is set: nothing is asked of a hub"))
+            .hint(format!("unset {name} to go online"));
+    }
+    let endpoint = address.hub.clone().unwrap_or_else(|| environment.endpoint());
+    let mut options = ClientOptions::new(&endpoint);
+    options.proxies = environment.proxies();
+    if let Some(silence) = environment.silence()? {
+        options.patience = Patience { silence, ..options.patience };
+    }
+    Ok(options)
+}
+
+/// The token for a hub. One that is for another stays here, and whoever has it is told.
+fn chosen(
+    environment: Environment<'_>,
+    address: &AddressArgs,
+    endpoint: &str,
+) -> anyhow::Result<Option<Token>> {
+    if let Some(path) = &address.token_file {
+        return match token_of(path)? {
+            Some(token) if !token.value.is_empty() => Ok(Some(token)),
+            Some(_) => bail!("`{}` is empty", path.display()),
+            None => bail!("there is no file `{}`", path.display()),
+        };
+    }
+    if address.hub.is_some()
+        && let Some(token) = environment.named(OWN_TOKEN)
+    {
+        return Ok(Some(token));
+    }
+    let home = environment.endpoint();
+    if address.hub.is_none() || is_same_hub(&home, endpoint) {
+        return environment.token();
+    }
+    // A token that cannot be read is none of this hub's business.
+    if let Ok(Some(Token { from, .. })) = environment.token() {
+        eprintln!(
+            "no token is sent to `{endpoint}`: that of {from} is for `{home}`; AGON_HUB_TOKEN or \
+             --token-file give one for this hub"
+        );
+    }
+    Ok(None)
 }
 
 /// What the repo holds.
@@ -54,55 +121,29 @@ pub fn resolved(
 ) -> anyhow::Result<Revision> {
     let found = client.resolve(kind, repo, name).map_err(explained)?;
     let endpoint = client.endpoint();
-    found
-        .with_context(|| format!("`{repo}` has no revision `{name}` on {endpoint}"))
-        .hint("check the spelling; of private repos only their owners hear")
+    let hint = match client.has_token() {
+        true => {
+            "check the spelling; a private repo is visible only with a token of its owner".into()
+        }
+        false => format!(
+            "check the spelling; no token was sent, and a private repo is visible only with one: \
+             {TOKENS}"
+        ),
+    };
+    found.with_context(|| format!("`{repo}` has no revision `{name}` on {endpoint}")).hint(hint)
 }
 
 /// A hub's error with what can be done about it.
 pub fn explained(error: hub::Error) -> anyhow::Error {
     match error {
         hub::Error::Stopped => Interrupted.into(),
-        hub::Error::Denied { .. } => hinted(error, "set HF_TOKEN to a token that may do this"),
+        hub::Error::NoToken { .. } => hinted(error, TOKENS),
+        hub::Error::Denied { .. } => {
+            hinted(error, format!("give a token that may do this: {TOKENS}"))
+        }
         hub::Error::Unavailable(_) => {
             hinted(error, "check HF_ENDPOINT or `--hub`; what was sent or received is kept")
         }
         error => error.into(),
     }
-}
-
-/// The token, from where Hugging Face's tools take it, in their order.
-fn token() -> anyhow::Result<Option<String>> {
-    if let Some(token) = variable("HF_TOKEN") {
-        return Ok(Some(token.trim().to_owned()));
-    }
-    let Some(path) = token_path() else { return Ok(None) };
-    let mut text = String::new();
-    match fs::File::open(&path) {
-        Ok(file) => {
-            let read = file.take(TOKEN_BYTES_MAX).read_to_string(&mut text);
-            read.with_context(|| format!("cannot read `{}`", path.display()))?;
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => {
-            return Err(error)
-                .with_context(|| format!("cannot read `{}`", path.display()))
-                .hint("set HF_TOKEN, or HF_TOKEN_PATH to another file");
-        }
-    }
-    let token = text.trim();
-    Ok((!token.is_empty()).then(|| token.to_owned()))
-}
-
-fn token_path() -> Option<PathBuf> {
-    let home = || variable("HF_HOME").map(PathBuf::from);
-    let cache = || variable("XDG_CACHE_HOME").map(|cache| PathBuf::from(cache).join("huggingface"));
-    let usual = || env::home_dir().map(|home| home.join(".cache/huggingface"));
-    let path = variable("HF_TOKEN_PATH").map(PathBuf::from);
-    path.or_else(|| home().or_else(cache).or_else(usual).map(|home| home.join("token")))
-}
-
-/// A variable that is set to something.
-fn variable(name: &str) -> Option<String> {
-    env::var(name).ok().filter(|value| !value.trim().is_empty())
 }

@@ -76,6 +76,31 @@ pub fn check(dir: &Path, competition: &Competition) -> anyhow::Result<Result<Ins
     Ok(examine(dir, competition)?.verdict)
 }
 
+/// What of [`check`] can be told without parameters: from files, headers and config alone.
+pub fn check_ahead(dir: &Path, competition: &Competition) -> anyhow::Result<Result<(), Reason>> {
+    Ok(inspect(dir, competition)?.map(drop))
+}
+
+/// What headers and config say, and whether that fits the text of the competition.
+fn inspect(
+    dir: &Path,
+    competition: &Competition,
+) -> anyhow::Result<Result<engine::Inspection, Reason>> {
+    let inspection = match engine::inspect(dir, &competition.model)? {
+        Ok(inspection) => inspection,
+        Err(reason) => return Ok(Err(reason)),
+    };
+    let (needed, length) = (competition.text.vocabulary(), competition.text.sequence_length);
+    if inspection.vocabulary < needed || inspection.context < length {
+        let detail = format!(
+            "the model has {} tokens and a context of {}; the competition needs {needed} and {length}",
+            inspection.vocabulary, inspection.context
+        );
+        return Ok(Err(Reason::new(ReasonCode::VocabularyMismatch, detail)));
+    }
+    Ok(Ok(inspection))
+}
+
 /// What a model is like before it is evaluated.
 pub struct Examined {
     /// What a validator says of it.
@@ -87,18 +112,10 @@ pub struct Examined {
 /// [`check`], and what it saw.
 pub fn examine(dir: &Path, competition: &Competition) -> anyhow::Result<Examined> {
     let refused = |reason| Ok(Examined { verdict: Err(reason), scan: None });
-    let inspection = match engine::inspect(dir, &competition.model)? {
+    let inspection = match inspect(dir, competition)? {
         Ok(inspection) => inspection,
         Err(reason) => return refused(reason),
     };
-    let (needed, length) = (competition.text.vocabulary(), competition.text.sequence_length);
-    if inspection.vocabulary < needed || inspection.context < length {
-        let detail = format!(
-            "the model has {} tokens and a context of {}; the competition needs {needed} and {length}",
-            inspection.vocabulary, inspection.context
-        );
-        return refused(Reason::new(ReasonCode::VocabularyMismatch, detail));
-    }
     let scan = match engine::scan(dir, &competition.model)? {
         Ok(scan) => scan,
         Err(reason) => return refused(reason),

@@ -1,13 +1,17 @@
 //! The client of hubs that speak Hugging Face's protocol: the embedded one, and the real one.
 //!
-//! What a hub answers is a stranger's word: every answer has a limit in bytes and in time, every
-//! file is hashed while it comes, redirects go to known hosts alone, and the token goes to the hub
-//! alone. What failed for want of a connection is tried again, a download from where it was.
+//! What a hub answers is a stranger's word: every answer has a limit in bytes and in time, a file
+//! counts when it is all that the list says of it, redirects go to known hosts alone, and the token
+//! goes to the hub alone. What failed for want of a connection is tried again, a download from
+//! where it was.
 
 mod address;
 mod download;
+mod fault;
 mod http;
+mod listed;
 mod patience;
+mod proxies;
 mod send;
 mod upload;
 mod wire;
@@ -17,16 +21,19 @@ mod writer;
 mod tests;
 
 use crate::{
-    Error, FileEntry, Hub,
+    Error, FileEntry, Folder, Hub, Part,
     content::{CONFIG, INDEX, Kind, N_FILES_MAX, kind},
+    deadline::Deadline,
 };
 use http::{Answer, Http};
 use protocol::{Digest, Repo, Revision};
-use sha2::{Digest as _, Sha256};
 use std::{path::Path, time::Duration};
 
+pub use address::is_same_hub;
+pub use listed::Listed;
 pub use patience::Patience;
-pub use upload::{Step, Upload};
+pub use proxies::Proxies;
+pub use upload::{Step, Upload, Uploaded};
 
 /// Where the real hub is.
 pub const HUGGING_FACE: &str = "https://huggingface.co";
@@ -34,8 +41,8 @@ pub const HUGGING_FACE: &str = "https://huggingface.co";
 const HUGGING_FACE_HOSTS: [&str; 2] = [".huggingface.co", ".hf.co"];
 /// Most files of a repo that are listed, with the folders.
 const N_LISTED_MAX: usize = 100_000;
-/// Most pages of a list.
-const N_PAGES_MAX: usize = 1_000;
+/// Most pages of a list: hubs write a thousand files on one.
+const N_PAGES_MAX: usize = 200;
 /// Most bytes of one file that is read whole: configs, indices, tokenizers.
 const SMALL_BYTES_MAX: u64 = 16 << 20;
 
@@ -84,12 +91,15 @@ impl RepoKind {
 pub struct ClientOptions {
     /// Address of the hub.
     pub endpoint: String,
-    /// What says who we are; without one, only public repos can be read.
+    /// What says who we are; without one, only public repos can be read. It is sent by TLS, or to
+    /// this machine, and nowhere else.
     pub token: Option<String>,
     /// Hosts that the hub may send us to for files; `.hf.co` stands for all hosts below `hf.co`.
     pub redirect_hosts: Vec<String>,
     /// How long to wait and how often to try.
     pub patience: Patience,
+    /// Machines to go through; a hub on this machine is reached without them.
+    pub proxies: Proxies,
 }
 
 impl ClientOptions {
@@ -100,19 +110,9 @@ impl ClientOptions {
             token: None,
             redirect_hosts: HUGGING_FACE_HOSTS.map(str::to_owned).to_vec(),
             patience: Patience::default(),
+            proxies: Proxies::default(),
         }
     }
-}
-
-/// One file of a repo as the hub lists it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Listed {
-    /// Path inside the repo, with `/`; written by a stranger.
-    pub path: String,
-    /// Length.
-    pub size_bytes: u64,
-    /// Digest of the bytes, which hubs tell of large files alone.
-    pub sha256: Option<Digest>,
 }
 
 /// A repo at one of its revisions.
@@ -149,8 +149,14 @@ impl HubClient {
         self.http.endpoint()
     }
 
+    /// Whether requests say who we are.
+    pub fn has_token(&self) -> bool {
+        self.http.needs_token().is_ok()
+    }
+
     /// The name of the user whose token we have, if the hub takes it.
     pub fn user(&self) -> Result<String, Error> {
+        self.http.needs_token()?;
         let path = "/api/whoami-v2";
         let user: Option<wire::User> = self.http.get_json(path)?;
         user.map(|user| user.name).ok_or_else(|| self.http.nonsense(path, "knows no users"))
@@ -178,19 +184,38 @@ impl HubClient {
 
     /// The files of a revision in order of path; `None` when repo or revision do not exist.
     pub fn files(&self, pinned: Pinned<'_>) -> Result<Option<Vec<Listed>>, Error> {
+        self.files_until(pinned, self.deadline_of_list())
+    }
+
+    /// When all of a list must have come, however many pages it has.
+    fn deadline_of_list(&self) -> Deadline {
+        Deadline::after(self.http.patience.time_for_list())
+    }
+
+    fn files_until(
+        &self,
+        pinned: Pinned<'_>,
+        until: Deadline,
+    ) -> Result<Option<Vec<Listed>>, Error> {
         let Pinned { kind, repo, revision } = pinned;
         let api = kind.in_api();
         let mut path = format!("/api/{api}/{repo}/tree/{revision}?recursive=true&expand=false");
         let mut files = Vec::new();
-        for _ in 0..N_PAGES_MAX {
-            let Some((entries, next)) = self.http.get_page::<Vec<wire::Entry>>(&path)? else {
-                return Ok(None);
+        for page in 0..N_PAGES_MAX {
+            let Some((entries, next)) = self.http.get_page::<Vec<wire::Entry>>(&path, until)?
+            else {
+                // What has a first page has the others.
+                let half = || self.http.nonsense(&path, "lists a part and forgets the rest");
+                return if page == 0 { Ok(None) } else { Err(half()) };
             };
             if files.len() + entries.len() > N_LISTED_MAX {
                 return Err(self.http.nonsense(&path, "lists too many files"));
             }
             files.extend(self.listed(&path, entries)?);
             match next {
+                Some(_) if until.is_over() => {
+                    return Err(self.http.nonsense(&path, "lists too slowly"));
+                }
                 Some(next) => path = next,
                 None => {
                     files.sort_by(|a, b| a.path.cmp(&b.path));
@@ -220,28 +245,35 @@ impl HubClient {
             let sha256 = entry.lfs.map(|lfs| format!("sha256:{}", lfs.oid).parse()).transpose();
             let sha256 =
                 sha256.map_err(|_| self.http.nonsense(path, "lists a digest that is none"))?;
-            Ok(Listed { path: entry.path, size_bytes: entry.size, sha256 })
+            // Of a large file git's name is that of a pointer to it.
+            let git = sha256.is_none().then(|| listed::git_hash(&entry.oid)).flatten();
+            Ok(Listed { path: entry.path, size_bytes: entry.size, sha256, git })
         };
         files.map(listed).collect()
     }
 
-    /// The bytes of a small file; an error if it has more than `size_bytes_max`.
-    pub fn read(
+    /// The bytes of a small file, which are all that the list says of them.
+    pub fn read(&self, pinned: Pinned<'_>, file: &Listed) -> Result<Vec<u8>, Error> {
+        self.read_until(pinned, file, self.deadline_of_list())
+    }
+
+    fn read_until(
         &self,
         pinned: Pinned<'_>,
-        path: &str,
-        size_bytes_max: u64,
+        file: &Listed,
+        until: Deadline,
     ) -> Result<Vec<u8>, Error> {
-        let too_large = || Error::TooLarge {
-            name: pinned.name(path),
-            size_bytes: size_bytes_max.saturating_add(1),
-            size_bytes_max,
-        };
-        self.http.patiently(|| {
-            let Answer { mut body, .. } = self.http.file(pinned, path, None)?;
-            let bytes = http::read_all(&mut body, size_bytes_max.min(SMALL_BYTES_MAX))?;
-            bytes.ok_or_else(|| too_large().into())
-        })
+        let Listed { path, size_bytes, .. } = file;
+        let name = || pinned.name(path);
+        let size_bytes_max = SMALL_BYTES_MAX;
+        if *size_bytes > size_bytes_max {
+            return Err(Error::TooLarge { name: name(), size_bytes: *size_bytes, size_bytes_max });
+        }
+        let bytes = self.http.small_file((pinned, path), *size_bytes, until)?;
+        let damaged = |reason| Error::Damaged { name: name(), reason };
+        let bytes = bytes.ok_or_else(|| damaged("more bytes came than are listed"))?;
+        file.verify(&bytes).map_err(damaged)?;
+        Ok(bytes)
     }
 
     /// Fills `buffer` with the bytes of a file from `offset` on, by one request for that range.
@@ -268,7 +300,7 @@ impl HubClient {
     ///
     /// Hubs tell the digests of large files alone. Of the others only a config and an index are
     /// part of a model, and they are small; were they not, the intake refuses them by their size.
-    fn digest(&self, pinned: Pinned<'_>, file: &Listed) -> Result<Digest, Error> {
+    fn digest(&self, pinned: Pinned<'_>, file: &Listed, until: Deadline) -> Result<Digest, Error> {
         if let Some(sha256) = file.sha256 {
             return Ok(sha256);
         }
@@ -276,29 +308,32 @@ impl HubClient {
         if !is_needed || file.size_bytes > SMALL_BYTES_MAX {
             return Ok(Digest([0; 32]));
         }
-        let bytes = self.read(pinned, &file.path, file.size_bytes)?;
-        Ok(Digest(Sha256::digest(&bytes).into()))
+        Ok(Digest::of(&self.read_until(pinned, file, until)?))
     }
 }
 
 impl Hub for HubClient {
     fn publish(&self, repo: &Repo, dir: &Path) -> Result<Revision, Error> {
-        self.upload(&Upload::new(RepoKind::Model, repo, dir))
+        let folder = Folder::of_everything(dir)?;
+        let uploaded = self.upload(&Upload::new(RepoKind::Model, repo, &folder));
+        uploaded.map(|uploaded| uploaded.revision)
     }
 
     fn latest(&self, repo: &Repo) -> Result<Option<Revision>, Error> {
         self.resolve(RepoKind::Model, repo, "main")
     }
 
-    /// Of a file that is no part of a model, the digest may be zeros.
+    /// Of a file that is no part of a model, the digest may be zeros, and of files of a model that
+    /// are too many or too large to be fetched for it.
     fn list(&self, repo: &Repo, revision: &Revision) -> Result<Option<Vec<FileEntry>>, Error> {
         let pinned = Pinned { kind: RepoKind::Model, repo, revision };
-        let Some(files) = self.files(pinned)? else { return Ok(None) };
+        let until = self.deadline_of_list();
+        let Some(files) = self.files_until(pinned, until)? else { return Ok(None) };
         let is_worth_it = is_worth_hashing(&files);
         let entry = |file: Listed| {
             let sha256 = match file.sha256 {
                 None if !is_worth_it => Digest([0; 32]),
-                _ => self.digest(pinned, &file)?,
+                _ => self.digest(pinned, &file, until)?,
             };
             Ok(FileEntry { path: file.path, size_bytes: file.size_bytes, sha256 })
         };
@@ -315,6 +350,18 @@ impl Hub for HubClient {
     ) -> Result<(), Error> {
         let pinned = Pinned { kind: RepoKind::Model, repo, revision };
         self.fetch_whole(pinned, path, to, size_bytes_max)
+    }
+
+    fn read_part(
+        &self,
+        repo: &Repo,
+        revision: &Revision,
+        part: &Part<'_>,
+    ) -> Result<Vec<u8>, Error> {
+        let pinned = Pinned { kind: RepoKind::Model, repo, revision };
+        let mut bytes = vec![0; part.n_bytes];
+        self.read_range(pinned, part.path, part.offset, &mut bytes)?;
+        Ok(bytes)
     }
 }
 

@@ -1,6 +1,9 @@
 //! Which files of a repo are the model, and what a folder of files is as hashes.
 
-use crate::{Error, FileEntry, Progress};
+use crate::{
+    Error, FileEntry, Progress,
+    text::{is_joiner, is_plain, shown},
+};
 use protocol::{
     Digest,
     content::{self, ContentHash},
@@ -8,6 +11,7 @@ use protocol::{
 use rayon::iter::{IntoParallelIterator as _, ParallelIterator as _};
 use sha2::{Digest as _, Sha256};
 use std::{
+    collections::{BTreeMap, BTreeSet},
     fs::{self, File},
     io::{self, Read, Write},
     path::{Path, PathBuf},
@@ -21,6 +25,11 @@ use std::{
 pub const N_FILES_MAX: usize = 1_024;
 /// Most bytes of a path inside a repo.
 const PATH_BYTES_MAX: usize = 200;
+/// Most bytes of a path of a file that is no part of a model, and of a name in it.
+const SAFE_PATH_BYTES_MAX: usize = 1_024;
+const SAFE_NAME_BYTES_MAX: usize = 255;
+/// Most bytes of the name of a file with parameters.
+const SHARD_NAME_BYTES_MAX: usize = 128;
 /// Bytes that are read at a time.
 const CHUNK_BYTES: usize = 1 << 18;
 /// Chunks that are read before they are hashed, at most.
@@ -30,6 +39,8 @@ const CHUNKS_AHEAD: usize = 4;
 pub const CONFIG: &str = "config.json";
 /// The name of the index over the shards of a large model.
 pub const INDEX: &str = "model.safetensors.index.json";
+/// The name of the file with all parameters of a model that has no index.
+pub const SINGLE: &str = "model.safetensors";
 
 /// Endings of files that hold code, or parameters that only code can read.
 const REFUSED_ENDINGS: [&str; 25] = [
@@ -52,7 +63,7 @@ pub enum Kind {
 
 /// What a path in a repo is to us, by its name alone.
 pub fn kind(path: &str) -> Kind {
-    if path == CONFIG || path == INDEX || shard(path).is_some() {
+    if path == CONFIG || path == INDEX || is_shard_name(path) {
         return Kind::Model;
     }
     let name = path.rsplit_once('/').map_or(path, |(_, name)| name).to_ascii_lowercase();
@@ -63,20 +74,29 @@ pub fn kind(path: &str) -> Kind {
     if is_refused || !is_plain_path(path) { Kind::Refused } else { Kind::Ignored }
 }
 
-/// Number of the shard and of all shards: `model-00001-of-00002.safetensors`.
-///
-/// `model.safetensors` is number one of one.
-pub fn shard(path: &str) -> Option<(u32, u32)> {
-    let middle = path.strip_prefix("model")?.strip_suffix(".safetensors")?;
-    if middle.is_empty() {
-        return Some((1, 1));
+/// Whether a file beside the config may hold parameters: a plain name that ends with
+/// `.safetensors`. Which of those are the model's, its index says.
+pub fn is_shard_name(name: &str) -> bool {
+    let is_inner = |c: u8| c.is_ascii_alphanumeric() || b"-_.".contains(&c);
+    name.len() <= SHARD_NAME_BYTES_MAX
+        && name.ends_with(".safetensors")
+        && !name.starts_with('.')
+        && name.bytes().all(is_inner)
+}
+
+/// The files that an index names; an error for one that is none, or names what cannot be a shard.
+pub fn shards_of_index(index: &[u8]) -> Result<BTreeSet<String>, String> {
+    #[derive(serde::Deserialize)]
+    struct Index {
+        weight_map: BTreeMap<String, String>,
     }
-    let number = |text: &str| {
-        let is_number = text.len() == 5 && text.bytes().all(|c| c.is_ascii_digit());
-        if is_number { text.parse().ok() } else { None }
-    };
-    let (i, n) = middle.strip_prefix('-')?.split_once("-of-")?;
-    Some((number(i)?, number(n)?))
+    let index: Index = serde_json::from_slice(index)
+        .map_err(|_| format!("`{INDEX}` does not say which file has which tensor"))?;
+    let names: BTreeSet<String> = index.weight_map.into_values().collect();
+    match names.iter().find(|name| !is_shard_name(name)) {
+        Some(odd) => Err(format!("`{INDEX}` names `{}`", shown(odd).escape_default())),
+        None => Ok(names),
+    }
 }
 
 /// Whether a path stays inside its folder and is the same on every system.
@@ -92,6 +112,19 @@ pub fn is_plain_path(path: &str) -> bool {
             && name.chars().all(is_inner)
     };
     path.len() <= PATH_BYTES_MAX && path.split('/').all(is_part)
+}
+
+/// Whether a path stays inside its folder on systems like this one, and shows what it is.
+///
+/// For whatever is not a model: names of the world have letters of every script, and ` =()#?@`.
+pub fn is_safe_path(path: &str) -> bool {
+    let is_part = |part: &str| {
+        let is_inner = |c: char| c != '\\' && (is_plain(c) || is_joiner(c));
+        !["", ".", ".."].contains(&part)
+            && part.len() <= SAFE_NAME_BYTES_MAX
+            && part.chars().all(is_inner)
+    };
+    path.len() <= SAFE_PATH_BYTES_MAX && path.split('/').all(is_part)
 }
 
 /// What the files of a model are as hashes.
@@ -133,19 +166,20 @@ pub fn model_files(files: &[FileEntry]) -> impl Iterator<Item = &FileEntry> {
     files.iter().filter(|file| kind(&file.path) == Kind::Model)
 }
 
-/// The files of a folder as a hub would list them after publishing.
+/// The files of a folder that holds plain, visible files alone, as a hub would list them.
+///
+/// A folder of the user's own may hold more: see [`Folder`](crate::Folder).
 pub fn list_folder(dir: &Path) -> Result<Vec<FileEntry>, Error> {
-    list_folder_with(dir, &|_, _| true)
+    list_files(publishable_files(dir)?, &|_, _| true)
 }
 
-/// The same, for folders that take a while: `progress` is told how many bytes of all have been
-/// hashed; `false` stops it.
-pub(crate) fn list_folder_with(
-    dir: &Path,
+/// The entries of files; `progress` is told how many bytes of all have been hashed, and `false`
+/// stops it.
+pub(crate) fn list_files(
+    files: Vec<(String, PathBuf)>,
     progress: &(dyn Fn(u64, u64) -> bool + Sync),
 ) -> Result<Vec<FileEntry>, Error> {
     let mut all = 0_u64;
-    let files = publishable_files(dir)?;
     for (_, file) in &files {
         all = all.saturating_add(fs::metadata(file).map_err(Error::io("find", file))?.len());
     }
@@ -274,6 +308,10 @@ mod tests {
             "model.safetensors",
             "model.safetensors.index.json",
             "model-00001-of-00002.safetensors",
+            "model-00001-of-000002.safetensors",
+            "model.safetensors-00001-of-00002.safetensors",
+            "pytorch_model-1-of-2.safetensors",
+            "adapter.safetensors",
         ];
         assert!(model.iter().all(|path| kind(path) == Kind::Model));
         let ignored = [
@@ -299,11 +337,10 @@ mod tests {
             "x.pkl",
             "x.so",
             "run.sh",
-            "adapter.safetensors",
-            "Model.safetensors",
             "sub/model.safetensors",
             "model.SAFETENSORS",
-            "model-1-of-2.safetensors",
+            ".safetensors",
+            "model safetensors.safetensors",
             "model-00001-of-00002.safetensors.py",
             "model-00001-of-0000２.safetensors",
             "model-+0001-of-00002.safetensors",
@@ -339,7 +376,82 @@ mod tests {
         assert_eq!(renamed.reference_directory_hash, hashes.reference_directory_hash);
     }
 
+    #[test]
+    fn an_index_names_shards_and_nothing_else() {
+        let index = |name: &str| format!(r#"{{"weight_map":{{"a":"{name}","b":"{name}"}}}}"#);
+        let names = |name: &str| shards_of_index(index(name).as_bytes());
+        for name in ["x.safetensors", "model-00001-of-000002.safetensors"] {
+            assert_eq!(names(name).unwrap(), BTreeSet::from([name.to_owned()]));
+        }
+        let long = "x".repeat(120) + ".safetensors";
+        for name in
+            ["", "..", "../x.safetensors", "a/x.safetensors", ".x.safetensors", "x.bin", &long]
+        {
+            assert!(names(name).is_err(), "{name}");
+        }
+        for text in ["", "{}", "[]", r#"{"weight_map":[]}"#, r#"{"weight_map":{"a":1}}"#] {
+            assert!(shards_of_index(text.as_bytes()).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn ordinary_names_of_the_world_are_safe_and_what_leaves_or_deceives_is_not() {
+        for path in [
+            "na\u{ef}ve.txt",
+            "lang=en/part-0.parquet",
+            "model (1).txt",
+            "\u{6570}\u{636e}/\u{1f468}\u{200d}\u{1f469}.md",
+            "\u{645}\u{6cc}\u{200c}\u{631}.md",
+            "a#b?c@d &$.md",
+            "...",
+            "x.",
+            " x ",
+            "~/x",
+            "12:00.md",
+            "%2e%2e/x",
+        ] {
+            assert!(is_safe_path(path), "{path:?}");
+        }
+        let (long, deep) = ("x".repeat(256), "x/".repeat(600) + "x");
+        for path in [
+            "",
+            ".",
+            "..",
+            "/",
+            "/x",
+            "../x",
+            "a/../b",
+            "a/..",
+            "a//b",
+            "a/",
+            "./x",
+            "a\\b",
+            "a\0b",
+            "a\nb",
+            "a\u{1b}b",
+            "\u{202e}gnp.md",
+            "\u{200b}",
+            "\u{2066}a",
+            "\u{feff}a",
+            &long,
+            &deep,
+        ] {
+            assert!(!is_safe_path(path), "{path:?}");
+        }
+    }
+
     proptest! {
+        #[test]
+        fn a_safe_path_stays_inside(path in "[a./\\\\~:%\u{2024}\u{ff0e}\u{e9} =A0_-]{0,12}") {
+            if is_safe_path(&path) {
+                let n_parts = path.split('/').count();
+                prop_assert_eq!(Path::new("/x").join(&path).components().count(), 2 + n_parts);
+            }
+            for outside in ["../", "/", "./"] {
+                prop_assert!(!is_safe_path(&[outside, &path].concat()));
+            }
+        }
+
         #[test]
         fn a_plain_path_stays_inside_its_folder(path in "[a./\\\\~:%\u{2024}\u{ff0e} A0_-]{0,12}") {
             if is_plain_path(&path) {

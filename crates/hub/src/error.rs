@@ -90,6 +90,12 @@ pub enum Error {
     /// A token has characters that cannot be sent.
     #[error("the token for the hub has characters that no token has")]
     Token,
+    /// Something that nobody may do unnamed, with nothing that says who we are.
+    #[error("no token for `{endpoint}`")]
+    NoToken {
+        /// Address of the hub.
+        endpoint: String,
+    },
     /// The hub does not let us do what we ask for.
     #[error("the hub does not allow it ({status}): {said}")]
     Denied {
@@ -138,6 +144,7 @@ impl Error {
             | Self::TooLarge { .. }
             | Self::Endpoint { .. }
             | Self::Token
+            | Self::NoToken { .. }
             | Self::Denied { .. }
             | Self::Refused { .. }
             | Self::Redirect { .. }

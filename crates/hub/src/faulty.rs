@@ -1,6 +1,6 @@
 //! A hub that fails on purpose, by a seed: for tests and simulations.
 
-use crate::{Error, FileEntry, Hub};
+use crate::{Error, FileEntry, Hub, Part};
 use protocol::{Repo, Revision, Seed, seed::uniform_below};
 use std::{
     fs,
@@ -16,9 +16,9 @@ use std::{
 pub struct Faults {
     /// The hub does not answer; half of the time after the work was done.
     pub unavailable: u64,
-    /// A fetched file is cut short, without an error.
+    /// A fetched file or part is cut short, without an error.
     pub truncated: u64,
-    /// One bit of a fetched file is flipped, without an error.
+    /// One bit of a fetched file or part is flipped, without an error.
     pub flipped: u64,
 }
 
@@ -58,12 +58,20 @@ impl FaultyHub {
     }
 
     fn maybe_damage(&self, path: &Path) -> Result<(), Error> {
+        let bytes = fs::read(path).map_err(Error::io("read", path))?;
+        match self.damaged(bytes) {
+            Some(damaged) => fs::write(path, damaged).map_err(Error::io("write", path)),
+            None => Ok(()),
+        }
+    }
+
+    /// Other bytes, if these are to be damaged.
+    fn damaged(&self, mut bytes: Vec<u8>) -> Option<Vec<u8>> {
         let (truncated, flipped) =
             (self.happens(self.faults.truncated), self.happens(self.faults.flipped));
         if !truncated && !flipped {
-            return Ok(());
+            return None;
         }
-        let mut bytes = fs::read(path).map_err(Error::io("read", path))?;
         if truncated {
             bytes.truncate(self.below(bytes.len().max(1) as u64) as usize);
         }
@@ -73,7 +81,7 @@ impl FaultyHub {
                 *byte ^= 1 << (bit % 8);
             }
         }
-        fs::write(path, bytes).map_err(Error::io("write", path))
+        Some(bytes)
     }
 }
 
@@ -100,6 +108,16 @@ impl Hub for FaultyHub {
     ) -> Result<(), Error> {
         self.maybe_unavailable(|| self.inner.fetch(repo, revision, path, to, size_bytes_max))?;
         self.maybe_damage(to)
+    }
+
+    fn read_part(
+        &self,
+        repo: &Repo,
+        revision: &Revision,
+        part: &Part<'_>,
+    ) -> Result<Vec<u8>, Error> {
+        let bytes = self.maybe_unavailable(|| self.inner.read_part(repo, revision, part))?;
+        Ok(self.damaged(bytes.clone()).unwrap_or(bytes))
     }
 }
 

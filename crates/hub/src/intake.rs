@@ -1,8 +1,11 @@
-//! The door for a stranger's model: list, limits, hash, quarantine, store; in this order.
+//! The door for a stranger's model: list, limits, hash, config and index, quarantine, store; in
+//! this order.
 //!
-//! Nothing is parsed here and nothing is run. A model that is let in lies read-only in a folder
-//! named by the digest of its files, so the same content is fetched once, whoever commits to it;
-//! a file that several models have is fetched and stored once.
+//! Nothing is run here, and nothing is parsed but the names in an index. Between config and index
+//! and the parameters the caller may look at a [`Preview`], so that no parameter of a hopeless
+//! model is fetched. A model that is let in lies read-only in a folder named by the digest of its
+//! files, so the same content is fetched once, whoever commits to it; a file that several models
+//! have is fetched and stored once.
 //!
 //! ```text
 //! models/<file root>/     the admitted files
@@ -15,7 +18,10 @@
 
 use crate::{
     Error, FileEntry, Hub,
-    content::{CONFIG, Hashes, INDEX, Kind, N_FILES_MAX, kind, model_files, shard},
+    content::{
+        CONFIG, Hashes, INDEX, Kind, N_FILES_MAX, SINGLE, is_shard_name, kind, model_files,
+        shards_of_index,
+    },
 };
 use protocol::{
     AccountId, Commitment, Competition, Digest, Reason, ReasonCode,
@@ -24,11 +30,15 @@ use protocol::{
 };
 use std::{
     collections::BTreeSet,
+    fs,
     path::{Path, PathBuf},
 };
+use tempfile::TempDir;
 
 pub use crate::content::file_root;
+pub use preview::Preview;
 
+mod preview;
 mod shelf;
 
 #[cfg(test)]
@@ -62,6 +72,37 @@ pub struct Admitted {
     pub reference_directory_hash: ContentHash,
     /// Bytes of the admitted files.
     pub size_bytes: u64,
+}
+
+/// A model that nothing speaks against so far, of which the parameters may not be here.
+#[derive(Debug)]
+pub struct Found {
+    commitment: Commitment,
+    files: Vec<FileEntry>,
+    file_root: Digest,
+    reference_directory_hash: ContentHash,
+    size_bytes: u64,
+    place: Where,
+}
+
+#[derive(Debug)]
+enum Where {
+    /// All of it is here.
+    Here(PathBuf),
+    /// Config and index are here, in quarantine.
+    Away(TempDir),
+}
+
+impl Found {
+    /// Whether all of it is here already.
+    pub fn is_here(&self) -> bool {
+        matches!(self.place, Where::Here(_))
+    }
+
+    /// Bytes of its files.
+    pub fn size_bytes(&self) -> u64 {
+        self.size_bytes
+    }
 }
 
 impl Intake {
@@ -121,32 +162,115 @@ impl Intake {
         hotkey: AccountId,
         commitment: &Commitment,
     ) -> Result<Result<Admitted, Reason>, Error> {
+        match self.find(hub, competition, hotkey, commitment)? {
+            Ok(found) => self.fetch(hub, found).map(Ok),
+            Err(reason) => Ok(Err(reason)),
+        }
+    }
+
+    /// The first half of [`Intake::admit`]: all that can be told before parameters are fetched.
+    ///
+    /// Of a model that is not here only config and index are asked for.
+    pub fn find(
+        &self,
+        hub: &dyn Hub,
+        competition: &Competition,
+        hotkey: AccountId,
+        commitment: &Commitment,
+    ) -> Result<Result<Found, Reason>, Error> {
         let question = question(competition, hotkey, commitment);
         if let Some(reason) = self.shelf.refusal(&question)? {
             return Ok(Err(reason));
         }
-        let Commitment { repo, revision, secure_hash, .. } = commitment;
-        let Some(files) = hub.list(repo, revision)? else {
+        let refuse = |reason: Reason| {
+            self.shelf.refuse(&question, &reason)?;
+            Ok(Err(reason))
+        };
+        let Commitment { repo, revision, .. } = commitment;
+        let Some(files) = committed(hub, competition, hotkey, commitment)? else {
             let detail = format!("`{repo}@{revision}` is not on the hub");
             return Ok(Err(Reason::new(ReasonCode::NotPublished, detail)));
         };
-        let refused = refusal(&files, &competition.model)
-            .or_else(|| mismatch(&files, competition, hotkey, secure_hash));
-        if let Some(reason) = refused {
-            self.shelf.refuse(&question, &reason)?;
-            return Ok(Err(reason));
+        if let Some(reason) = refusal(&files, &competition.model)
+            .or_else(|| mismatch(&files, competition, hotkey, commitment))
+        {
+            return refuse(reason);
         }
         let Hashes { file_root, reference_directory_hash, size_bytes } = Hashes::of(&files);
         if let Some(reason) = self.shelf.refusal(&content_question(competition, &file_root))? {
             return Ok(Err(reason));
         }
-        let model: Vec<FileEntry> = model_files(&files).cloned().collect();
-        let dir = match self.shelf.find(&file_root, &model)? {
-            Some(dir) => dir,
-            None => self.shelf.fetch(hub, commitment, &file_root, &model)?,
+        let files: Vec<FileEntry> = model_files(&files).cloned().collect();
+        let place = match self.shelf.find(&file_root, &files)? {
+            Some(dir) => Where::Here(dir),
+            None => Where::Away(self.shelf.begin(hub, commitment, &files)?),
         };
-        Ok(Ok(Admitted { dir, file_root, reference_directory_hash, size_bytes }))
+        if let Where::Away(quarantine) = &place
+            && let Some(reason) = stray(quarantine.path(), &files)?
+        {
+            return refuse(reason);
+        }
+        let commitment = commitment.clone();
+        Ok(Ok(Found { commitment, files, file_root, reference_directory_hash, size_bytes, place }))
     }
+
+    /// The second half of [`Intake::admit`]: fetches what is not here.
+    pub fn fetch(&self, hub: &dyn Hub, found: Found) -> Result<Admitted, Error> {
+        let Found { commitment, files, file_root, reference_directory_hash, size_bytes, place } =
+            found;
+        let dir = match place {
+            Where::Here(dir) => dir,
+            Where::Away(quarantine) => {
+                self.shelf.fetch(hub, &commitment, (quarantine, &file_root), &files)?
+            }
+        };
+        Ok(Admitted { dir, file_root, reference_directory_hash, size_bytes })
+    }
+}
+
+/// The files of the committed revision; `None` where there is no such thing.
+///
+/// What contradicts the commitment is asked for a second time: a verdict that is remembered rests
+/// on two answers that agree, and answers that do not are trouble of the hub.
+fn committed(
+    hub: &dyn Hub,
+    competition: &Competition,
+    hotkey: AccountId,
+    commitment: &Commitment,
+) -> Result<Option<Vec<FileEntry>>, Error> {
+    let Commitment { repo, revision, .. } = commitment;
+    let Some(files) = hub.list(repo, revision)? else { return Ok(None) };
+    if mismatch(&files, competition, hotkey, commitment).is_none()
+        || hub.list(repo, revision)?.as_ref() == Some(&files)
+    {
+        return Ok(Some(files));
+    }
+    let reason = "the hub lists other files each time it is asked";
+    Err(Error::damaged(repo, revision, "", reason))
+}
+
+/// Why parameters are not those that the index names, if they are not.
+fn stray(quarantine: &Path, files: &[FileEntry]) -> Result<Option<Reason>, Error> {
+    if !files.iter().any(|file| file.path == INDEX) {
+        return Ok(None);
+    }
+    let path = quarantine.join(INDEX);
+    let index = fs::read(&path).map_err(Error::io("read", &path))?;
+    let is_listed = |name: &String| files.iter().any(|file| file.path == **name);
+    let detail = match shards_of_index(&index) {
+        Err(detail) => Some(detail),
+        Ok(named) => {
+            let mut shards = files.iter().filter(|file| is_shard_name(&file.path));
+            let extra = shards.find(|shard| !named.contains(&shard.path));
+            let missing = named.iter().find(|name| !is_listed(name));
+            match (extra, missing) {
+                (Some(extra), _) => Some(format!("`{INDEX}` does not name `{}`", extra.path)),
+                (None, Some(missing)) => Some(format!("`{missing}` of `{INDEX}` is missing")),
+                (None, None) => None,
+            }
+        }
+    };
+    Ok(detail.map(|detail| Reason::new(ReasonCode::FileRefused, detail)))
 }
 
 /// Everything that the refusal of a commitment depends on.
@@ -193,46 +317,36 @@ pub fn refusal(files: &[FileEntry], limits: &ModelLimits) -> Option<Reason> {
             return refuse(format!("`{path}` has more than {size_bytes_max} bytes"));
         }
     }
+    if let Some(file) = model_files(files).find(|file| file.sha256 == Digest([0; 32])) {
+        return refuse(format!("the hub lists no digest of `{}`", file.path));
+    }
     incomplete(files).and_then(refuse)
 }
 
-/// What is missing for a model, or too much: there must be one way to read it.
+/// What is missing for a model, or too much, by the names alone: there must be one way to read it.
 fn incomplete(files: &[FileEntry]) -> Option<String> {
     let has = |path: &str| files.iter().any(|file| file.path == path);
     if !has(CONFIG) {
         return Some(format!("`{CONFIG}` is missing"));
     }
-    let whole = "model.safetensors";
-    let shards: BTreeSet<(u32, u32)> = files
-        .iter()
-        .filter(|file| file.path != whole)
-        .filter_map(|file| shard(&file.path))
-        .collect();
-    let Some((_, n_shards)) = shards.first().copied() else {
-        return match (has(whole), has(INDEX)) {
-            (false, _) => Some(format!("`{whole}` is missing")),
-            (true, true) => Some(format!("`{INDEX}` is there, but no shards")),
-            (true, false) => None,
-        };
-    };
-    if has(whole) {
-        return Some(format!("`{whole}` is there beside shards"));
+    let shard = files.iter().find(|file| is_shard_name(&file.path) && file.path != SINGLE);
+    match (shard, has(SINGLE), has(INDEX)) {
+        (None, true, false) | (Some(_), false, true) => None,
+        (None, false, _) => Some(format!("`{SINGLE}` is missing")),
+        (None, true, true) => Some(format!("`{INDEX}` is there, but no shards")),
+        (Some(shard), true, _) => Some(format!("`{SINGLE}` is there beside `{}`", shard.path)),
+        (Some(_), false, false) => Some(format!("`{INDEX}` is missing")),
     }
-    if !has(INDEX) {
-        return Some(format!("`{INDEX}` is missing"));
-    }
-    let are_numbered = (1..).zip(&shards).all(|(i, shard)| *shard == (i, n_shards));
-    let is_complete = are_numbered && shards.len() as u64 == u64::from(n_shards);
-    (!is_complete).then(|| format!("there are {} of {n_shards} shards", shards.len()))
 }
 
 fn mismatch(
     files: &[FileEntry],
     competition: &Competition,
     hotkey: AccountId,
-    committed: &ContentHash,
+    commitment: &Commitment,
 ) -> Option<Reason> {
     let found = content::bound_hash(&file_root(files), &hotkey, competition.id);
+    let committed = &commitment.secure_hash;
     (found != *committed).then(|| {
         let detail = format!("the files give `{found}` for this hotkey, not `{committed}`");
         Reason::new(ReasonCode::HashMismatch, detail)

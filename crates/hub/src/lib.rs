@@ -5,17 +5,21 @@
 
 pub mod client;
 pub mod content;
+mod deadline;
 pub mod dev;
 pub mod disk;
 pub mod error;
 pub mod faulty;
+pub mod folder;
 pub mod intake;
 pub mod store;
+mod text;
 
 pub use client::{ClientOptions, HubClient};
 pub use dev::DevHub;
 pub use error::Error;
 pub use faulty::FaultyHub;
+pub use folder::Folder;
 pub use intake::Intake;
 pub use store::StoreHub;
 
@@ -35,6 +39,17 @@ pub struct FileEntry {
     pub size_bytes: u64,
     /// Digest of the bytes.
     pub sha256: Digest,
+}
+
+/// Some bytes of a file of a revision.
+#[derive(Clone, Copy, Debug)]
+pub struct Part<'a> {
+    /// Path inside the repo.
+    pub path: &'a str,
+    /// Offset of the first byte.
+    pub offset: u64,
+    /// How many.
+    pub n_bytes: usize,
 }
 
 /// A model host; blocking, safe to share between threads.
@@ -60,4 +75,12 @@ pub trait Hub: Send + Sync {
         to: &Path,
         size_bytes_max: u64,
     ) -> Result<(), Error>;
+
+    /// Reads a part of a file that has it; nothing proves these bytes but the whole file does.
+    fn read_part(
+        &self,
+        repo: &Repo,
+        revision: &Revision,
+        part: &Part<'_>,
+    ) -> Result<Vec<u8>, Error>;
 }

@@ -13,14 +13,14 @@
 //! names only blobs that are there.
 
 use crate::{
-    Error, FileEntry, Hub,
-    content::{self, copy},
+    Error, FileEntry, Hub, Part,
+    content::{self, copy, digest_of_file},
 };
 use protocol::{Digest, Repo, Revision};
 use std::{
     fs::{self, File},
     io::{self, Read, Write},
-    os::unix::fs::PermissionsExt as _,
+    os::unix::fs::{FileExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
 };
 use tempfile::NamedTempFile;
@@ -106,6 +106,15 @@ impl StoreHub {
         }
         serde_json::from_slice(&bytes).map(Some).map_err(|_| damaged("its manifest is unreadable"))
     }
+
+    /// What the manifest says of a file.
+    fn entry(&self, repo: &Repo, revision: &Revision, path: &str) -> Result<FileEntry, Error> {
+        let files = self.manifest(repo, revision)?.unwrap_or_default();
+        files.into_iter().find(|entry| entry.path == path).ok_or_else(|| {
+            let (repo, revision, path) = (repo.clone(), revision.clone(), path.to_owned());
+            Error::NoFile { repo, revision, path }
+        })
+    }
 }
 
 impl Hub for StoreHub {
@@ -149,13 +158,7 @@ impl Hub for StoreHub {
         to: &Path,
         size_bytes_max: u64,
     ) -> Result<(), Error> {
-        let entry = self
-            .manifest(repo, revision)?
-            .and_then(|files| files.into_iter().find(|entry| entry.path == path));
-        let Some(FileEntry { size_bytes, sha256, .. }) = entry else {
-            let (repo, revision, path) = (repo.clone(), revision.clone(), path.to_owned());
-            return Err(Error::NoFile { repo, revision, path });
-        };
+        let FileEntry { size_bytes, sha256, .. } = self.entry(repo, revision, path)?;
         let damaged = |reason| Error::damaged(repo, revision, path, reason);
         if size_bytes > size_bytes_max {
             let name = format!("{repo}@{revision}/{path}");
@@ -177,6 +180,26 @@ impl Hub for StoreHub {
             let _ = fs::remove_file(to);
         }
         copied
+    }
+
+    /// The whole file is checked, so that no part of a damaged one is served.
+    fn read_part(
+        &self,
+        repo: &Repo,
+        revision: &Revision,
+        part: &Part<'_>,
+    ) -> Result<Vec<u8>, Error> {
+        let FileEntry { size_bytes, sha256, path } = self.entry(repo, revision, part.path)?;
+        let blob = self.blob(&sha256);
+        if digest_of_file(&blob, &|_| true)? != (size_bytes, sha256) {
+            let reason = "its blob is not what was published";
+            return Err(Error::damaged(repo, revision, &path, reason));
+        }
+        let mut bytes = vec![0; part.n_bytes];
+        File::open(&blob)
+            .and_then(|file| file.read_exact_at(&mut bytes, part.offset))
+            .map_err(Error::io("read", &blob))?;
+        Ok(bytes)
     }
 }
 

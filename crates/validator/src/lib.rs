@@ -36,6 +36,14 @@ pub struct Inspected {
 
 /// Something that measures models; an `Err` is our own trouble and never a verdict.
 pub trait Evaluate: Send + Sync {
+    /// Judges a model of which nothing is here but its config, its index, its headers and the
+    /// lengths of its files: whatever of [`Evaluate::inspect`] needs no parameters.
+    fn inspect_ahead(
+        &self,
+        dir: &Path,
+        competition: &Competition,
+    ) -> anyhow::Result<Result<(), Reason>>;
+
     /// Judges the files of a model without running it.
     fn inspect(
         &self,
@@ -140,6 +148,7 @@ pub struct Validator {
     /// Weights on their way to the chain.
     pending: Option<CallId>,
     disk_reserve_bytes: u64,
+    fetched_bytes_max: Option<u64>,
 }
 
 impl Validator {
@@ -152,7 +161,23 @@ impl Validator {
     ) -> anyhow::Result<Self> {
         let state = State::load(&config.home)?;
         let disk_reserve_bytes = hub::disk::RESERVE_BYTES;
-        Ok(Self { config, ports, contests, keypair, state, pending: None, disk_reserve_bytes })
+        Ok(Self {
+            config,
+            ports,
+            contests,
+            keypair,
+            state,
+            pending: None,
+            disk_reserve_bytes,
+            fetched_bytes_max: None,
+        })
+    }
+
+    /// Fetches at most so many bytes of new models for a round; without this four models of the
+    /// largest size that the competition admits, and 16 GiB at least.
+    pub fn with_fetched_bytes_max(mut self, fetched_bytes_max: u64) -> Self {
+        self.fetched_bytes_max = Some(fetched_bytes_max);
+        self
     }
 
     /// Takes in no new models where that would leave less than `reserve_bytes` of the disk free.

@@ -1,6 +1,6 @@
 //! Options of `agon miner`.
 
-use super::SignArgs;
+use super::{AddressArgs, SignArgs};
 use clap::{Args, Subcommand};
 use protocol::Repo;
 use std::path::PathBuf;
@@ -49,10 +49,8 @@ pub struct SubmitArgs {
     /// files before the commitment is final.
     #[arg(long)]
     pub public_before_commitment: bool,
-    /// Address of the hub; without it HF_ENDPOINT, or Hugging Face's. The token is HF_TOKEN's,
-    /// or in the file where `hf auth login` keeps it.
-    #[arg(long, value_name = "URL")]
-    pub hub: Option<String>,
+    #[command(flatten)]
+    pub address: AddressArgs,
     #[command(flatten)]
     pub sign: SignArgs,
 }

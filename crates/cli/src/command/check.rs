@@ -6,17 +6,12 @@ mod tensors;
 use crate::{
     args::CheckArgs,
     competition_file,
-    failure::HintExt as _,
     plug::{self, Examined},
     terminal::{self, print_json},
 };
 use anyhow::Context as _;
 use engine::Inspection;
-use hub::{
-    FileEntry,
-    content::{Hashes, list_folder},
-    intake,
-};
+use hub::{FileEntry, Folder, content::Hashes, folder::LeftOut, intake};
 use indicatif::{HumanBytes, HumanCount};
 use probe::ProbeReport;
 use protocol::{Competition, ContentHash, Digest, Reason, ReasonCode, competition::ModelLimits};
@@ -61,6 +56,11 @@ struct Report {
     findings: Vec<FindingRow>,
     probe: Option<ProbeReport>,
     files: Vec<FileEntry>,
+    /// What of the folder is no part of the model, and why; a published repo must not have what is
+    /// not admitted.
+    left_out: Vec<LeftOut>,
+    /// How to make a model of the folder, where its parameters have another form.
+    hint: Option<&'static str>,
 }
 
 /// What an evaluation in this competition takes, from the config alone.
@@ -97,7 +97,8 @@ enum Verdict {
 pub fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     let competition = competition_file::rules(&args.competition)?;
     anyhow::ensure!(args.model.is_dir(), "`{}` is not a folder with a model", args.model.display());
-    let mut report = Report::new(&args.model, &competition)?;
+    let folder = Folder::of_model(&args.model)?;
+    let mut report = Report::new(&folder, &args.model, &competition)?;
     if let (true, Some(root)) = (args.probe && report.reasons.is_empty(), report.file_root) {
         let limits = competition.model.health.unwrap_or_default();
         let probe = ProbeReport::run(&args.model, &args.competition, &limits, root)?;
@@ -112,9 +113,13 @@ pub fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     Ok(if is_refused { ExitCode::from(REFUSED) } else { ExitCode::SUCCESS })
 }
 
-/// The root of the files in `dir`, or why a validator would refuse the model before evaluating it.
-pub fn verdict(dir: &Path, competition: &Competition) -> anyhow::Result<Result<Digest, Reason>> {
-    let Report { reasons, file_root, .. } = Report::new(dir, competition)?;
+/// The root of the model's files in `dir`, or why a validator would refuse it before evaluating it.
+pub fn verdict(
+    folder: &Folder,
+    dir: &Path,
+    competition: &Competition,
+) -> anyhow::Result<Result<Digest, Reason>> {
+    let Report { reasons, file_root, .. } = Report::new(folder, dir, competition)?;
     match reasons.into_iter().next() {
         Some(reason) => Ok(Err(reason)),
         None => file_root.map(Ok).context("an admitted model has a root"),
@@ -122,7 +127,7 @@ pub fn verdict(dir: &Path, competition: &Competition) -> anyhow::Result<Result<D
 }
 
 impl Report {
-    fn new(dir: &Path, competition: &Competition) -> anyhow::Result<Self> {
+    fn new(folder: &Folder, dir: &Path, competition: &Competition) -> anyhow::Result<Self> {
         // A model that breaks a limit of the competition is described all the same.
         let described = engine::inspect(dir, &engine::no_limits())?.ok();
         // What is far too large takes long to hash, and what is no model has no hash.
@@ -134,7 +139,7 @@ impl Report {
             Some(reason) => (None, refused(reason)),
             None => {
                 let spinner = terminal::spinner("reading the model");
-                let files = list_folder(dir).hint("a hub takes plain, visible files only")?;
+                let files = folder.list(&|_, _| true)?;
                 let examined = match intake::refusal(&files, &competition.model) {
                     Some(reason) => refused(reason),
                     None => plug::examine(dir, competition)?,
@@ -166,6 +171,8 @@ impl Report {
             findings,
             probe: None,
             files: files.unwrap_or_default(),
+            left_out: folder.left_out().to_vec(),
+            hint: folder.advice(),
         })
     }
 
@@ -198,9 +205,15 @@ impl Report {
         if let Some(probe) = &self.probe {
             writeln!(text, "probe           {}", probe.for_people())?;
         }
+        for LeftOut { path, reason } in &self.left_out {
+            writeln!(text, "left out        `{}`: {reason}", path.escape_debug())?;
+        }
         match self.reasons.first() {
             None => writeln!(text, "verdict         admitted: validators will evaluate it")?,
             Some(reason) => writeln!(text, "verdict         refused: {reason}")?,
+        }
+        if let (Some(hint), false) = (self.hint, self.reasons.is_empty()) {
+            writeln!(text, "hint            {hint}")?;
         }
         Ok(text)
     }

@@ -10,7 +10,7 @@ use anyhow::Context as _;
 use hub::{
     FileEntry, HubClient,
     client::{Listed, Pinned},
-    content::{digest_of_file, is_plain_path},
+    content::{digest_of_file, is_safe_path},
 };
 use indicatif::HumanBytes;
 use protocol::{Digest, Repo, Revision};
@@ -24,6 +24,9 @@ use std::{
     sync::atomic::{AtomicBool, Ordering},
     time::Instant,
 };
+
+/// Exit code when files were left out.
+const NOT_WHOLE: u8 = 1;
 
 /// What is printed.
 #[derive(Serialize)]
@@ -41,13 +44,13 @@ struct Report {
 pub fn run(args: &DownloadArgs) -> anyhow::Result<ExitCode> {
     let (name, revision) = args.repo.split_once('@').unwrap_or((&args.repo, "main"));
     let repo: Repo = name.parse().map_err(anyhow::Error::from)?;
-    let (kind, client) = (kind(&args.hub), client(args.hub.hub.as_deref())?);
+    let (kind, client) = (kind(&args.hub), client(&args.hub.address)?);
     let stop = terminal::stop_on_signal()?;
     let revision = resolved(&client, kind, &repo, revision)?;
     let pinned = Pinned { kind, repo: &repo, revision: &revision };
     let listed = client.files(pinned).map_err(explained)?.unwrap_or_default();
     let (listed, left_out): (Vec<_>, Vec<_>) =
-        listed.into_iter().partition(|file| is_plain_path(&file.path));
+        listed.into_iter().partition(|file| is_safe_path(&file.path));
     let started = Instant::now();
     let mut transfer = Transfer {
         client: &client,
@@ -74,6 +77,11 @@ pub fn run(args: &DownloadArgs) -> anyhow::Result<ExitCode> {
         print_json(&report)?;
     } else {
         terminal::print(&report.for_people(&args.dir, &revision))?;
+    }
+    let n_left_out = report.left_out.len();
+    if n_left_out > 0 {
+        eprintln!("the copy is not whole: {n_left_out} files were left out for their names");
+        return Ok(ExitCode::from(NOT_WHOLE));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -102,7 +110,7 @@ impl Transfer<'_> {
             let made = fs::create_dir_all(parent);
             made.with_context(|| format!("cannot create `{}`", parent.display()))?;
         }
-        let Listed { path, size_bytes, sha256 } = listed.clone();
+        let Listed { path, size_bytes, sha256, .. } = listed.clone();
         // A file of another size need not be read to be known as another.
         let may_be_it = fs::metadata(&to)
             .is_ok_and(|there| there.is_file() && there.len() == listed.size_bytes)
@@ -142,8 +150,7 @@ impl Transfer<'_> {
     }
 
     fn small(&mut self, listed: &Listed, to: &Path) -> anyhow::Result<Digest> {
-        let bytes = self.client.read(self.pinned, &listed.path, listed.size_bytes);
-        let bytes = bytes.map_err(explained)?;
+        let bytes = self.client.read(self.pinned, listed).map_err(explained)?;
         self.received_bytes += bytes.len() as u64;
         let folder = to.parent().unwrap_or(self.dir);
         let written = tempfile::NamedTempFile::new_in(folder).and_then(|mut file| {

@@ -53,6 +53,9 @@ fn serve(dir: &Path, memory_bytes_max: u64) -> anyhow::Result<ExitCode> {
 
 fn answer(dir: &Path, request: Request<'_>, memory_bytes_max: u64) -> anyhow::Result<Message> {
     Ok(match request {
+        Request::InspectAhead { competition } => {
+            Message::InspectedAhead(plug::check_ahead(dir, &competition)?)
+        }
         Request::Inspect { competition } => Message::Inspected(plug::check(dir, &competition)?),
         Request::Evaluate { competition, batches, n_threads } => {
             let told = Mutex::new(0);

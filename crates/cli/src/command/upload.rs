@@ -8,11 +8,12 @@ use crate::{
 };
 use anyhow::Context as _;
 use hub::{
-    HubClient,
-    client::{RepoKind, Step, Upload},
+    Folder, HubClient,
+    client::{RepoKind, Step, Upload, Uploaded},
+    folder::LeftOut,
 };
 use indicatif::HumanBytes;
-use protocol::{Repo, Revision};
+use protocol::Repo;
 use serde::Serialize;
 use std::{
     process::ExitCode,
@@ -29,6 +30,8 @@ struct Report {
     /// Bytes of large files that were sent.
     sent_bytes: u64,
     seconds: f64,
+    /// What of the folder is not in the repo, and why.
+    left_out: Vec<LeftOut>,
 }
 
 /// Uploads a folder and prints its revision.
@@ -38,15 +41,26 @@ pub fn run(args: &UploadArgs) -> anyhow::Result<ExitCode> {
         return Err(anyhow::anyhow!("`{}` is not a folder", args.dir.display()))
             .hint("give the folder with `config.json` and the safetensors files");
     }
-    let (kind, client) = (kind(&args.hub), client(args.hub.hub.as_deref())?);
+    let (kind, client) = (kind(&args.hub), client(&args.hub.address)?);
+    let folder = match kind {
+        RepoKind::Model if !args.all => Folder::of_model(&args.dir)?,
+        _ => Folder::of_everything(&args.dir)?,
+    };
+    if args.private && client.is_private(kind, &repo).map_err(explained)? == Some(false) {
+        eprintln!("`{repo}` is public already and stays so: --private is for repos that are made");
+    }
     let stop = terminal::stop_on_signal()?;
     let started = Instant::now();
     let upload = Upload {
         is_private: args.private,
         message: &args.message,
-        ..Upload::new(kind, &repo, &args.dir)
+        ..Upload::new(kind, &repo, &folder)
     };
-    let (revision, sent_bytes) = shown(&client, upload, &stop)?;
+    let (Uploaded { revision, ignored }, sent_bytes) = shown(&client, upload, &stop)?;
+    let reason = "`.gitignore` keeps it here";
+    let mut left_out = folder.left_out().to_vec();
+    left_out.extend(ignored.into_iter().map(|path| LeftOut { path, reason }));
+    left_out.sort();
     let before = if kind == RepoKind::Dataset { "datasets/" } else { "" };
     let report = Report {
         url: format!("{}/{before}{repo}/tree/{revision}", client.endpoint()),
@@ -54,26 +68,28 @@ pub fn run(args: &UploadArgs) -> anyhow::Result<ExitCode> {
         revision: revision.to_string(),
         sent_bytes,
         seconds: started.elapsed().as_secs_f64(),
+        left_out,
     };
     if args.hub.json {
         print_json(&report)?;
     } else {
-        let Report { revision, url, sent_bytes, seconds, .. } = &report;
+        let Report { revision, url, sent_bytes, seconds, left_out, .. } = &report;
+        let left_out = LeftOut::for_people(left_out);
         let sent = HumanBytes(*sent_bytes);
         terminal::print(&format!(
-            "revision  {revision}\nurl       {url}\nsent      {sent} of large files in {seconds:.1} s\n"
+            "revision  {revision}\nurl       {url}\nsent      {sent} of large files in {seconds:.1} s\n{left_out}"
         ))?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Uploads and shows how far it is, unless `stop` is raised; gives the revision and the bytes that
-/// were sent.
+/// Uploads and shows how far it is, unless `stop` is raised; gives what became of it, and the bytes
+/// that were sent.
 pub fn shown(
     client: &HubClient,
     upload: Upload<'_>,
     stop: &AtomicBool,
-) -> anyhow::Result<(Revision, u64)> {
+) -> anyhow::Result<(Uploaded, u64)> {
     let bar =
         PatientBar::new("{msg} {bar:40} {bytes} of {total_bytes}  {bytes_per_sec}  {eta} left")?;
     let sent_bytes = AtomicU64::new(0);
@@ -93,7 +109,7 @@ pub fn shown(
     if stop.load(Ordering::Relaxed) {
         return Err(Interrupted.into());
     }
-    let revision = uploaded.map_err(explained);
-    let revision = revision.with_context(|| format!("cannot upload to `{}`", upload.repo))?;
-    Ok((revision, sent_bytes.load(Ordering::Relaxed)))
+    let uploaded = uploaded.map_err(explained);
+    let uploaded = uploaded.with_context(|| format!("cannot upload to `{}`", upload.repo))?;
+    Ok((uploaded, sent_bytes.load(Ordering::Relaxed)))
 }

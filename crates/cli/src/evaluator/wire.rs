@@ -18,6 +18,11 @@ const MESSAGE_BYTES_MAX: u64 = 4 << 20;
 /// What an evaluator shall do with the model it was started for.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Request<'a> {
+    /// [`validator::Evaluate::inspect_ahead`].
+    InspectAhead {
+        /// The rules.
+        competition: Cow<'a, Competition>,
+    },
     /// [`validator::Evaluate::inspect`].
     Inspect {
         /// The rules.
@@ -60,6 +65,8 @@ pub enum Message {
         /// Their number.
         n_batches: usize,
     },
+    /// The answer to [`Request::InspectAhead`].
+    InspectedAhead(Result<(), Reason>),
     /// The answer to [`Request::Inspect`].
     Inspected(Result<Inspected, Reason>),
     /// The answer to [`Request::Evaluate`].

@@ -149,3 +149,58 @@ fn the_bytes_of_a_record_do_not_depend_on_instructions_threads_or_order() {
     let [last, before] = n_refused;
     assert!(last + 10 < before && before < 60, "{last} and {before} refused");
 }
+
+#[test]
+fn a_look_ahead_says_what_a_look_at_the_whole_files_says_where_no_parameter_is_needed() {
+    use hub::{Hub as _, Intake, StoreHub, content::file_root};
+    use protocol::{Commitment, content::bound_hash};
+    let dir = tempfile::tempdir().unwrap();
+    let store = StoreHub::open(&dir.path().join("hub")).unwrap();
+    let intake = Intake::open(&dir.path().join("models")).unwrap();
+    let mut competition = Competition::builtin("tiny").unwrap();
+    competition.model = no_limits();
+    let golden = golden().into_iter().find(|path| path.ends_with("minimal")).unwrap();
+    let config = fs::read_to_string(golden.join("config.json")).unwrap();
+    let parameters = fs::read(golden.join("model.safetensors")).unwrap();
+    let with = |key: &str, value: Value| {
+        let mut config: Value = serde_json::from_str(&config).unwrap();
+        config[key] = value;
+        (config.to_string(), parameters.clone())
+    };
+    let mut zeros = parameters.clone();
+    zeros.fill(0);
+    let mut cut = parameters.clone();
+    cut.truncate(parameters.len() - 4);
+    let mut broken = parameters.clone();
+    broken[9] = b'?';
+    let models = [
+        (config.clone(), parameters.clone()),
+        with("model_type", "no-such-model".into()),
+        with("hidden_size", 1.into()),
+        with("some_key", 1.into()),
+        (config.clone(), zeros),
+        (config.clone(), cut),
+        (config.clone(), broken),
+        ("{".to_owned(), parameters.clone()),
+    ];
+    let mut codes = std::collections::BTreeSet::new();
+    for (i, (config, parameters)) in models.into_iter().enumerate() {
+        let folder = dir.path().join(i.to_string());
+        fs::create_dir(&folder).unwrap();
+        fs::write(folder.join("config.json"), config).unwrap();
+        fs::write(folder.join("model.safetensors"), parameters).unwrap();
+        let repo: protocol::Repo = format!("ann/{i}").parse().unwrap();
+        let revision = store.publish(&repo, &folder).unwrap();
+        let root = file_root(&store.list(&repo, &revision).unwrap().unwrap());
+        let (owner, competition_id) = (AccountId([1; 32]), competition.id);
+        let secure_hash = bound_hash(&root, &owner, competition_id);
+        let commitment = Commitment { repo, revision, secure_hash, competition: competition_id };
+        let found = intake.find(&store, &competition, owner, &commitment).unwrap().unwrap();
+        let preview = intake.preview(&store, &found).unwrap().unwrap();
+        let ahead = check_ahead(preview.dir(), &competition).unwrap();
+        let whole = check(&folder, &competition).unwrap().map(drop);
+        assert_eq!(ahead, whole, "model {i}");
+        codes.extend(ahead.err().map(|reason| format!("{:?}", reason.code)));
+    }
+    assert!(codes.len() >= 4, "{codes:?}");
+}

@@ -71,6 +71,7 @@ const CLOCKS: [&str; 12] = [
     "crates/cli/src/evaluator.rs",
     "crates/cli/src/terminal.rs",
     "crates/hub/src/client/download.rs",
+    "crates/hub/src/deadline.rs",
     "crates/hub/src/dev/clock.rs",
     "crates/hub/src/dev/pace.rs",
 ];

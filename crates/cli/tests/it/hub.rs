@@ -1,7 +1,9 @@
 //! `agon hub` as a process: what it prints, what it keeps, killed and started again.
 
+mod folders;
 mod snipe;
 mod submit;
+mod tokens;
 
 use crate::tree;
 use serde_json::{Value, json};

@@ -1,5 +1,6 @@
 //! Where the client goes, and where it does not let itself be sent.
 
+use super::Proxies;
 use crate::Error;
 use reqwest::{
     Url,
@@ -20,25 +21,67 @@ pub(super) struct Hosts {
 impl Hosts {
     pub(super) fn new(endpoint: &str, others: &[String]) -> Result<Self, Error> {
         let refuse = |reason| Error::Endpoint { endpoint: endpoint.to_owned(), reason };
-        let url = Url::parse(endpoint).map_err(|_| refuse("it is no address"))?;
+        let mut url = Url::parse(endpoint).map_err(|_| refuse("it is no address"))?;
         if !["http", "https"].contains(&url.scheme()) || url.host_str().is_none() {
             return Err(refuse("it does not begin with `http://` or `https://` and a host"));
         }
         if !url.username().is_empty() || url.password().is_some() {
-            return Err(refuse("a token belongs into `HF_TOKEN`, not into the address"));
+            return Err(refuse("a token belongs into a variable or file, not into the address"));
         }
-        if url.path() != "/" || url.query().is_some() || url.fragment().is_some() {
-            return Err(refuse("nothing may follow the host"));
+        if url.query().is_some() || url.fragment().is_some() {
+            return Err(refuse("nothing may follow host and path"));
         }
+        let path = url.path().trim_end_matches('/').to_owned();
+        url.set_path(&path);
         let others = others.iter().map(|host| host.to_ascii_lowercase()).collect();
         Ok(Self { endpoint: url, others })
+    }
+
+    /// The path below which the hub lies, without a slash at its end; mostly empty.
+    fn prefix(&self) -> &str {
+        self.endpoint.path().trim_end_matches('/')
     }
 
     /// The address of a path of the hub.
     pub(super) fn url(&self, path: &str) -> Result<Url, Error> {
         let refuse = || Error::Unavailable(format!("`{}` is no address", path.escape_default()));
-        let url = self.endpoint.join(path).map_err(|_| refuse())?;
+        if !path.starts_with('/') || path.starts_with("//") {
+            return Err(refuse());
+        }
+        let url = self.endpoint.join(&format!("{}{path}", self.prefix()));
+        let url = url.map_err(|_| refuse())?;
         if self.is_hub(&url) { Ok(url) } else { Err(refuse()) }
+    }
+
+    /// The path of the hub that a link of its own leads to; `None` if it leads elsewhere.
+    ///
+    /// A hub behind something that speaks TLS for it may name itself by another scheme or port, and
+    /// one below a path may leave that out: what counts is that the host is the hub's.
+    pub(super) fn path_of(&self, link: &str) -> Option<String> {
+        let url = self.endpoint.join(link).ok()?;
+        if url.host_str() != self.endpoint.host_str() {
+            return None;
+        }
+        let path = url.path();
+        let inner = path.strip_prefix(self.prefix()).filter(|inner| inner.starts_with('/'));
+        let query = url.query().map_or(String::new(), |query| format!("?{query}"));
+        Some(format!("{}{query}", inner.unwrap_or(path)))
+    }
+
+    /// Whether whoever listens on the way could not read what we send to the hub.
+    pub(super) fn keeps_secrets(&self) -> bool {
+        self.endpoint.scheme() == "https" || self.is_this_machine()
+    }
+
+    /// Whether the hub runs on this machine.
+    pub(super) fn is_this_machine(&self) -> bool {
+        match self.endpoint.host_str().unwrap_or_default() {
+            "localhost" => true,
+            host => host
+                .trim_matches(['[', ']'])
+                .parse()
+                .is_ok_and(|address: IpAddr| address.is_loopback()),
+        }
     }
 
     /// Whether an address is the hub's: the token goes nowhere else.
@@ -68,25 +111,38 @@ impl Hosts {
         (!self.others.iter().any(is_known)).then_some("the host is not among those known")
     }
 
-    /// Looks hosts up; but for the hub, which we were told to trust, none may be a private one.
-    pub(super) fn resolver(&self) -> PublicResolver {
-        PublicResolver { hub: self.endpoint.host_str().unwrap_or_default().to_owned() }
+    /// Looks hosts up; but for the hub and the proxies, which we were told to trust, none may be a
+    /// private one.
+    pub(super) fn resolver(&self, proxies: &Proxies) -> PublicResolver {
+        let host = |address: &String| Some(Url::parse(address).ok()?.host_str()?.to_owned());
+        let mut trusted: Vec<String> = proxies.addresses().filter_map(host).collect();
+        trusted.extend(self.endpoint.host_str().map(str::to_owned));
+        PublicResolver { trusted }
+    }
+}
+
+/// Whether two addresses of hubs are one hub.
+pub fn is_same_hub(one: &str, other: &str) -> bool {
+    let hosts = |endpoint: &str| Hosts::new(endpoint.trim().trim_end_matches('/'), &[]).ok();
+    match (hosts(one), hosts(other)) {
+        (Some(one), Some(other)) => one.endpoint == other.endpoint,
+        _ => false,
     }
 }
 
 /// A resolver that never gives a private address for a host that a stranger named.
 pub(super) struct PublicResolver {
-    hub: String,
+    trusted: Vec<String>,
 }
 
 impl Resolve for PublicResolver {
     fn resolve(&self, name: Name) -> Resolving {
-        let is_hub = name.as_str() == self.hub;
+        let is_trusted = self.trusted.iter().any(|host| host == name.as_str());
         let name = name.as_str().to_owned();
         Box::pin(async move {
             let found = tokio::task::spawn_blocking(move || {
                 let found = (name.as_str(), 0).to_socket_addrs()?;
-                let admitted = |address: &SocketAddr| is_hub || is_public(address.ip());
+                let admitted = |address: &SocketAddr| is_trusted || is_public(address.ip());
                 Ok::<Vec<SocketAddr>, std::io::Error>(found.filter(admitted).collect())
             });
             let found = found.await??;
@@ -252,19 +308,62 @@ mod tests {
     }
 
     #[test]
-    fn endpoints_are_a_scheme_and_a_host() {
+    fn endpoints_are_a_scheme_a_host_and_perhaps_a_path() {
         for endpoint in [
             "hub.example",
             "ftp://hub.example",
             "https://",
             "https://t@hub.example",
-            "https://hub.example/x",
             "",
             "https://hub.example/?a",
+            "https://hub.example/x#b",
         ] {
             assert!(Hosts::new(endpoint, &[]).is_err(), "{endpoint} was taken");
         }
         assert!(Hosts::new("http://127.0.0.1:8000/", &[]).is_ok());
+        for endpoint in ["https://hub.example/api/hf", "https://hub.example/api/hf/"] {
+            let hosts = Hosts::new(endpoint, &[]).unwrap();
+            let url = hosts.url("/api/models?x=1").unwrap();
+            assert_eq!(url.as_str(), "https://hub.example/api/hf/api/models?x=1");
+            for link in
+                ["https://hub.example/api/hf/a?b=1", "http://hub.example:80/a?b=1", "/a?b=1"]
+            {
+                assert_eq!(hosts.path_of(link).as_deref(), Some("/a?b=1"), "{link}");
+            }
+            assert_eq!(hosts.path_of("https://evil.example/a"), None);
+        }
+    }
+
+    #[test]
+    fn one_hub_may_be_written_in_several_ways() {
+        assert!(is_same_hub("https://hub.example", "https://HUB.example:443/"));
+        for other in ["http://hub.example", "https://hub.example/x", "https://hub.example:8443", ""]
+        {
+            assert!(!is_same_hub("https://hub.example", other), "{other}");
+        }
+    }
+
+    #[test]
+    fn attack_secrets_go_over_encryption_or_stay_on_this_machine() {
+        let keeps = |endpoint: &str| Hosts::new(endpoint, &[]).unwrap().keeps_secrets();
+        for endpoint in [
+            "https://hub.example",
+            "http://127.0.0.1:9950",
+            "http://127.1.2.3",
+            "http://[::1]:9950",
+            "http://localhost:9950/x",
+        ] {
+            assert!(keeps(endpoint), "{endpoint}");
+        }
+        for endpoint in [
+            "http://hub.example",
+            "http://10.0.0.1:9950",
+            "http://localhost.evil.example",
+            "http://127.0.0.1.evil.example",
+            "http://[::2]",
+        ] {
+            assert!(!keeps(endpoint), "{endpoint}");
+        }
     }
 
     #[test]
@@ -272,6 +371,7 @@ mod tests {
         let hosts = hosts();
         assert!(hosts.url("//evil.org/x").is_err());
         assert!(hosts.url("https://evil.org/x").is_err());
+        assert!(hosts.url("@evil.org/x").is_err() && hosts.url(".evil.org/x").is_err());
         assert_eq!(path("a b/../c?d#e%2e"), "a%20b/../c%3Fd%23e%252e");
         assert_eq!(segment("refs/pr/1"), "refs%2Fpr%2F1");
     }

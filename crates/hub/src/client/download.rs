@@ -1,19 +1,23 @@
 //! Files that come piece by piece, are hashed meanwhile, and go on where they stopped.
 
 use super::{
-    HubClient, Pinned,
+    HubClient, Pinned, TICK,
     http::{self, Answer},
     patience::Failure,
     writer::Writer,
 };
-use crate::{Error, FileEntry, Progress, content::hash};
+use crate::{
+    Error, FileEntry, Progress,
+    content::{digest_of_file, hash},
+};
 use protocol::Digest;
 use sha2::{Digest as _, Sha256};
 use std::{
-    ffi::OsString,
-    fs::{self, File, OpenOptions},
+    fs::{self, File, OpenOptions, TryLockError},
     io::{self, Read},
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
+    thread,
     time::Instant,
 };
 
@@ -23,8 +27,9 @@ const INCOMPLETE: &str = ".incomplete";
 impl HubClient {
     /// Downloads a file of known size and digest to `to`, and syncs it.
     ///
-    /// What an earlier call got lies beside it under a name that ends with `.incomplete` and is not
-    /// asked for again. A file that turns out to be another than expected is thrown away.
+    /// What an earlier call got lies beside it under the name of its digest, which ends with
+    /// `.incomplete`, and is not asked for again; who finds another process at it waits. Bytes that
+    /// turn out to be others than expected are thrown away.
     pub fn download(
         &self,
         pinned: Pinned<'_>,
@@ -32,15 +37,30 @@ impl HubClient {
         to: &Path,
         progress: Progress<'_>,
     ) -> Result<(), Error> {
-        let mut partial = Partial::open(to, progress)?;
+        let expected = (file.size_bytes, file.sha256);
+        let Some(mut partial) = Partial::open(to, &file.sha256, progress)? else {
+            // Whoever had the file before us has made it.
+            return match digest_of_file(to, progress)? {
+                found if found == expected => Ok(()),
+                _ => Err(Error::io("write", to)(io::ErrorKind::AlreadyExists.into())),
+            };
+        };
         let wanted = Wanted { pinned, path: &file.path, size_bytes_max: file.size_bytes };
-        self.complete(wanted, &mut partial, progress)?;
-        if (partial.size_bytes, partial.digest()) != (file.size_bytes, file.sha256) {
-            partial.remove()?;
-            let reason = "the bytes that came are not the listed ones";
-            return Err(Error::Damaged { name: pinned.name(&file.path), reason });
+        let mut is_ours_alone = partial.size_bytes == 0;
+        loop {
+            self.complete(wanted, &mut partial, progress)?;
+            if (partial.size_bytes, partial.digest()) == expected {
+                return partial.finish(to);
+            }
+            if is_ours_alone {
+                partial.remove()?;
+                let reason = "the bytes that came are not the listed ones";
+                return Err(Error::Damaged { name: pinned.name(&file.path), reason });
+            }
+            // It may be what lay here that was wrong.
+            is_ours_alone = true;
+            partial.restart()?;
         }
-        partial.finish(to)
     }
 
     /// Downloads a file of which nothing is known but how large it may be.
@@ -51,7 +71,9 @@ impl HubClient {
         to: &Path,
         size_bytes_max: u64,
     ) -> Result<(), Error> {
-        let mut partial = Partial::open(to, &|_| true)?;
+        let name = Digest::of(pinned.name(path).as_bytes());
+        let exists = || Error::io("write", to)(io::ErrorKind::AlreadyExists.into());
+        let mut partial = Partial::open(to, &name, &|_| true)?.ok_or_else(exists)?;
         let wanted = Wanted { pinned, path, size_bytes_max };
         if let Err(error) = self.complete(wanted, &mut partial, &|_| true) {
             // The caller's folder is its own: nothing stays there that it did not ask for.
@@ -189,28 +211,29 @@ struct Partial {
 }
 
 impl Partial {
-    /// Goes on with what is there for `to`, which must not exist itself; hashing that is progress.
-    fn open(to: &Path, progress: Progress<'_>) -> Result<Self, Error> {
-        if fs::symlink_metadata(to).is_ok() {
-            let source = io::ErrorKind::AlreadyExists.into();
-            return Err(Error::Io { action: "write", path: to.to_owned(), source });
+    /// Goes on with what is there of a file called by `name`, which will be `to`; hashing that is
+    /// progress. `None` if another process has made `to` while we waited for it.
+    fn open(to: &Path, name: &Digest, progress: Progress<'_>) -> Result<Option<Self>, Error> {
+        let is_there = || fs::symlink_metadata(to).is_ok();
+        if is_there() {
+            return Err(Error::io("write", to)(io::ErrorKind::AlreadyExists.into()));
         }
-        let mut name = to.file_name().map_or_else(OsString::new, ToOwned::to_owned);
-        name.push(INCOMPLETE);
-        let path = to.with_file_name(name);
-        let is_link = fs::symlink_metadata(&path).is_ok_and(|metadata| !metadata.is_file());
-        if is_link {
+        let path = to.with_file_name(format!(".{}{INCOMPLETE}", name.hex()));
+        let file = loop {
+            if let Some(file) = lock_part(&path)? {
+                break file;
+            }
+            thread::sleep(TICK);
+            if !progress(0) {
+                return Err(Error::Stopped);
+            }
+        };
+        if is_there() {
             fs::remove_file(&path).map_err(Error::io("remove", &path))?;
-        }
-        let file = OpenOptions::new().read(true).append(true).create(true).open(&path);
-        let file = file.map_err(Error::io("write", &path))?;
-        // Two at a time would mix their bytes.
-        if file.try_lock().is_err() {
-            let source = io::ErrorKind::ResourceBusy.into();
-            return Err(Error::Io { action: "write", path, source });
+            return Ok(None);
         }
         let (size_bytes, hasher) = hash((&file, &path), progress)?;
-        Ok(Self { path, file, size_bytes, hasher })
+        Ok(Some(Self { path, file, size_bytes, hasher }))
     }
 
     /// Forgets what is there.
@@ -244,4 +267,23 @@ impl Partial {
     fn remove(self) -> Result<(), Error> {
         fs::remove_file(&self.path).map_err(Error::io("remove", &self.path))
     }
+}
+
+/// Opens a file for us alone, as two at a time would mix their bytes; `None` while another has it.
+fn lock_part(path: &Path) -> Result<Option<File>, Error> {
+    let is_link = fs::symlink_metadata(path).is_ok_and(|metadata| !metadata.is_file());
+    if is_link {
+        fs::remove_file(path).map_err(Error::io("remove", path))?;
+    }
+    let file = OpenOptions::new().read(true).append(true).create(true).open(path);
+    let file = file.map_err(Error::io("write", path))?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Ok(None),
+        Err(TryLockError::Error(error)) => return Err(Error::io("lock", path)(error)),
+    }
+    // Whoever had it may have given it its name, or thrown it away.
+    let own = file.metadata().map_err(Error::io("find", path))?;
+    let is_still_it = fs::symlink_metadata(path).is_ok_and(|there| there.ino() == own.ino());
+    Ok(is_still_it.then_some(file))
 }

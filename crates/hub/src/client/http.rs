@@ -1,13 +1,13 @@
 //! Requests and answers, each within its limits.
 
 use super::{
-    ClientOptions, Pinned,
+    ClientOptions, Pinned, Proxies,
     address::{self, Hosts},
+    fault::{checked, is_absent},
     patience::{Failure, Patience},
     send::Sender,
-    wire,
 };
-use crate::{Error, content::is_plain_path};
+use crate::{Error, content::is_safe_path, deadline::Deadline};
 use reqwest::{
     Method, StatusCode, Url,
     blocking::{Body, Client, Request, Response},
@@ -25,10 +25,8 @@ use std::{
 pub(super) const JSON: &str = "application/json";
 /// Most bytes of an answer that is read whole, but for files.
 const JSON_BYTES_MAX: u64 = 32 << 20;
-/// Most bytes of what a hub says that went wrong.
-const FAULT_BYTES_MAX: u64 = 4 << 10;
-/// Most characters of it that are passed on.
-const FAULT_CHARS_MAX: usize = 200;
+/// Bytes of an answer that are read at a time.
+const CHUNK_BYTES: usize = 1 << 16;
 /// Most redirects one after the other.
 const N_REDIRECTS_MAX: usize = 5;
 
@@ -56,39 +54,56 @@ impl Http {
         let endpoint = options.endpoint.trim_end_matches('/').to_owned();
         let hosts = Hosts::new(&endpoint, &options.redirect_hosts)?;
         let authorization = match &options.token {
-            None => None,
-            Some(token) => {
+            Some(token) if hosts.keeps_secrets() => {
                 let value = HeaderValue::from_str(&format!("Bearer {token}"));
                 let mut value = value.map_err(|_| Error::Token)?;
                 value.set_sensitive(true);
                 Some(value)
             }
+            // Whoever listens on the way would have it.
+            _ => None,
         };
         // Whoever came first has chosen: another part of the program speaks TLS too.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let patience = options.patience;
         let agent = concat!("agon/", env!("CARGO_PKG_VERSION"));
-        let client = Client::builder()
+        // What runs on this machine is not asked for through another.
+        let proxies = match hosts.is_this_machine() {
+            true => Proxies::default(),
+            false => options.proxies.clone(),
+        };
+        let mut client = Client::builder()
             .user_agent(agent)
             .redirect(Policy::none())
             .no_proxy()
-            .dns_resolver(Arc::new(hosts.resolver()))
+            .dns_resolver(Arc::new(hosts.resolver(&proxies)))
             .connect_timeout(patience.silence)
-            .timeout(patience.silence)
-            .build();
-        let client = client.map_err(|error| Error::Unavailable(error.to_string()))?;
-        let sender = reqwest::Client::builder()
+            .timeout(patience.silence);
+        let mut sender = reqwest::Client::builder()
             .user_agent(agent)
             .redirect(Policy::none())
             .no_proxy()
-            .dns_resolver(Arc::new(hosts.resolver()))
+            .dns_resolver(Arc::new(hosts.resolver(&proxies)))
             .connect_timeout(patience.silence);
+        for proxy in proxies.all()? {
+            client = client.proxy(proxy.clone());
+            sender = sender.proxy(proxy);
+        }
+        let client = client.build().map_err(|error| Error::Unavailable(error.to_string()))?;
         let sender = Sender::new(sender)?;
         Ok(Self { client, sender, hosts, endpoint, authorization, patience })
     }
 
     pub(super) fn endpoint(&self) -> &str {
         &self.endpoint
+    }
+
+    /// Fails where something needs a token and none would be sent.
+    pub(super) fn needs_token(&self) -> Result<(), Error> {
+        match self.authorization {
+            Some(_) => Ok(()),
+            None => Err(Error::NoToken { endpoint: self.endpoint.clone() }),
+        }
     }
 
     /// An answer that no hub gives.
@@ -99,6 +114,15 @@ impl Http {
     /// Tries until it succeeds, until trying has no sense, or until patience ends.
     pub(super) fn patiently<T>(
         &self,
+        attempt: impl FnMut() -> Result<T, Failure>,
+    ) -> Result<T, Error> {
+        self.patiently_until(None, attempt)
+    }
+
+    /// The same; no try begins after `until`.
+    fn patiently_until<T>(
+        &self,
+        until: Option<Deadline>,
         mut attempt: impl FnMut() -> Result<T, Failure>,
     ) -> Result<T, Error> {
         let mut n_failed = 0;
@@ -107,6 +131,10 @@ impl Http {
                 Ok(value) => return Ok(value),
                 Err(failure) => {
                     n_failed += 1;
+                    let wait = self.patience.wait_after(n_failed, failure.asked);
+                    if until.is_some_and(|until| wait >= until.left()) {
+                        return Err(failure.error);
+                    }
                     self.wait_or_give_up(failure, n_failed)?;
                 }
             }
@@ -129,27 +157,44 @@ impl Http {
 
     /// What a path of the hub holds; `None` if there is no such thing, or not for us.
     pub(super) fn get_json<T: DeserializeOwned>(&self, path: &str) -> Result<Option<T>, Error> {
-        self.get_page(path).map(|page| page.map(|(value, _)| value))
+        let until = Deadline::after(self.patience.time_for_list());
+        self.get_page(path, until).map(|page| page.map(|(value, _)| value))
     }
 
-    /// The same, with the path of the next page.
+    /// The same, with the path of the next page, and no later than `until`.
     pub(super) fn get_page<T: DeserializeOwned>(
         &self,
         path: &str,
+        until: Deadline,
     ) -> Result<Option<(T, Option<String>)>, Error> {
-        self.patiently(|| {
-            let url = self.hosts.url(path)?;
-            let answer = self.send(&Ask::get(url))?;
+        self.patiently_until(Some(until), || {
+            let mut ask = Ask::get(self.hosts.url(path)?);
+            ask.until = Some(until);
+            let answer = self.send(&ask)?;
             if is_absent(&answer) {
                 return Ok(None);
             }
             let mut answer = checked(answer)?;
-            let next = self.next_page(answer.headers());
-            let bytes = read_all(&mut answer, JSON_BYTES_MAX)?;
+            let next = self.next_page(path, answer.headers())?;
+            let bytes = read_all(&mut answer, JSON_BYTES_MAX, until)?;
             let bytes = bytes.ok_or_else(|| self.nonsense(path, "answers without end"))?;
             let value = serde_json::from_slice(&bytes);
             let value = value.map_err(|_| self.nonsense(path, "answers nonsense"))?;
             Ok(Some((value, next)))
+        })
+    }
+
+    /// All bytes of a small file, no later than `until`; `None` if there are more than
+    /// `n_bytes_max`.
+    pub(super) fn small_file(
+        &self,
+        (pinned, path): (Pinned<'_>, &str),
+        n_bytes_max: u64,
+        until: Deadline,
+    ) -> Result<Option<Vec<u8>>, Error> {
+        self.patiently_until(Some(until), || {
+            let Answer { mut body, .. } = self.file(pinned, path, None)?;
+            read_all(&mut body, n_bytes_max, until)
         })
     }
 
@@ -182,13 +227,15 @@ impl Http {
                 ],
                 body: Some(body),
                 time: self.patience.time_for(body.len() as u64),
+                until: None,
             };
             let answer = self.send(&ask)?;
             if is_absent(&answer) {
                 return Ok(None);
             }
             let mut answer = checked(answer)?;
-            let bytes = read_all(&mut answer, JSON_BYTES_MAX)?;
+            let until = Deadline::after(self.patience.time_for_list());
+            let bytes = read_all(&mut answer, JSON_BYTES_MAX, until)?;
             let bytes = bytes.ok_or_else(|| self.nonsense(path, "answers without end"))?;
             let value = serde_json::from_slice(&bytes);
             value.map(Some).map_err(|_| self.nonsense(path, "answers nonsense").into())
@@ -208,7 +255,7 @@ impl Http {
             revision: revision.clone(),
             path: path.to_owned(),
         };
-        if !is_plain_path(path) {
+        if !is_safe_path(path) {
             return Err(no_file().into());
         }
         let before = kind.before_files();
@@ -250,6 +297,7 @@ impl Http {
                 headers: vec![(header::CONTENT_TYPE, kind.clone()), (header::ACCEPT, kind.clone())],
                 body: Some(&body),
                 time: self.patience.time_for(body.len() as u64),
+                until: None,
             };
             checked(self.send(&ask)?).map(drop)
         })
@@ -275,7 +323,9 @@ impl Http {
         let mut url = ask.url.clone();
         for _ in 0..=N_REDIRECTS_MAX {
             let mut request = Request::new(ask.method.clone(), url.clone());
-            *request.timeout_mut() = Some(ask.time.max(self.patience.silence));
+            let time = ask.time.max(self.patience.silence);
+            let left = ask.until.map(Deadline::left);
+            *request.timeout_mut() = Some(left.map_or(time, |left| time.min(left)));
             let headers = ask.headers.iter().cloned().map(|(name, value)| (Some(name), value));
             request.headers_mut().extend(headers);
             if let Some(value) = self.authorization_for(&url) {
@@ -297,14 +347,17 @@ impl Http {
         Err(self.nonsense(ask.url.path(), "redirects without end").into())
     }
 
-    /// The path of the next page, which must be the hub's.
-    fn next_page(&self, headers: &HeaderMap) -> Option<String> {
-        let link = headers.get(header::LINK)?.to_str().ok()?;
-        let part = link.split(',').find(|part| part.contains("rel=\"next\""))?;
-        let address = part.trim().strip_prefix('<')?.split_once('>')?.0;
-        let url = self.hosts.url(address).ok()?;
-        let query = url.query().map_or(String::new(), |query| format!("?{query}"));
-        Some(format!("{}{query}", url.path()))
+    /// The path of the next page, which must be the hub's: without it the list is no whole one.
+    fn next_page(&self, path: &str, headers: &HeaderMap) -> Result<Option<String>, Error> {
+        let Some(link) = headers.get(header::LINK) else { return Ok(None) };
+        let odd = || self.nonsense(path, "names a next page that is not its own");
+        let link = link.to_str().map_err(|_| odd())?;
+        let Some(part) = link.split(',').find(|part| part.contains("rel=\"next\"")) else {
+            return Ok(None);
+        };
+        let address = part.trim().strip_prefix('<').and_then(|part| part.split_once('>'));
+        let next = address.and_then(|(address, _)| self.hosts.path_of(address));
+        next.map(Some).ok_or_else(odd)
     }
 }
 
@@ -320,91 +373,18 @@ struct Ask<'a> {
     headers: Vec<(header::HeaderName, HeaderValue)>,
     body: Option<&'a [u8]>,
     time: Duration,
+    /// When all must be over.
+    until: Option<Deadline>,
 }
 
 impl Ask<'_> {
     fn get(url: Url) -> Self {
-        Self { method: Method::GET, url, headers: Vec::new(), body: None, time: Duration::ZERO }
+        let (method, time) = (Method::GET, Duration::ZERO);
+        Self { method, url, headers: Vec::new(), body: None, time, until: None }
     }
 }
 
-/// Whether the thing is not there. Hubs also say so to strangers of what is private.
-fn is_absent(answer: &Response) -> bool {
-    let header =
-        |name| answer.headers().get(name).and_then(|value: &HeaderValue| value.to_str().ok());
-    match answer.status() {
-        StatusCode::NOT_FOUND => true,
-        StatusCode::UNAUTHORIZED => {
-            header("x-error-code") == Some("RepoNotFound")
-                || header("x-error-message")
-                    .is_none_or(|text| !text.contains("Invalid credentials"))
-        }
-        _ => false,
-    }
-}
-
-/// The answer, if it is one to go on with.
-fn checked(mut answer: Response) -> Result<Response, Failure> {
-    let status = answer.status();
-    if status.is_success() {
-        return Ok(answer);
-    }
-    let mut bytes = Vec::new();
-    // Half of an explanation is better than none.
-    let _ = Read::take(&mut answer, FAULT_BYTES_MAX).read_to_end(&mut bytes);
-    Err(checked_fault(status, answer.headers(), &bytes))
-}
-
-/// Why an answer is none to go on with, and whether the next may be.
-pub(super) fn checked_fault(status: StatusCode, headers: &HeaderMap, bytes: &[u8]) -> Failure {
-    let asked = retry_after(headers);
-    let said = said(headers, bytes);
-    let error = if matches!(status.as_u16(), 401 | 403) {
-        Error::Denied { status: status.as_u16(), said }
-    } else if status.is_server_error() || matches!(status.as_u16(), 408 | 425 | 429) {
-        Error::Unavailable(format!("it answers {status}: {said}"))
-    } else {
-        Error::Refused { status: status.as_u16(), said }
-    };
-    let may_pass = error.is_transient();
-    Failure { error, may_pass, asked }
-}
-
-/// What the hub says that went wrong, made fit to be shown.
-fn said(headers: &HeaderMap, bytes: &[u8]) -> String {
-    let header = headers.get("x-error-message").and_then(|text| text.to_str().ok());
-    let text = match header {
-        Some(text) => text.to_owned(),
-        None => serde_json::from_slice::<wire::Fault>(bytes).unwrap_or_default().error,
-    };
-    let shown = text.chars().take(FAULT_CHARS_MAX);
-    let shown: String = shown.map(|c| if is_plain(c) { c } else { ' ' }).collect();
-    if shown.trim().is_empty() { "it does not say why".to_owned() } else { shown }
-}
-
-/// Whether a character is shown where it stands and does nothing else.
-fn is_plain(c: char) -> bool {
-    // What turns the direction of a text, or has no width, could make it say something else.
-    const DECEIVING: [std::ops::RangeInclusive<char>; 4] = [
-        '\u{200b}'..='\u{200f}',
-        '\u{2028}'..='\u{202e}',
-        '\u{2060}'..='\u{206f}',
-        '\u{feff}'..='\u{feff}',
-    ];
-    !c.is_control() && !DECEIVING.iter().any(|range| range.contains(&c))
-}
-
-/// How long a hub asks us to wait, in seconds.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let seconds = headers.get(header::RETRY_AFTER).and_then(number).or_else(|| {
-        // "resolvers";r=0;t=55
-        let limit = headers.get("ratelimit")?.to_str().ok()?;
-        limit.split(';').find_map(|part| part.trim().strip_prefix("t="))?.parse().ok()
-    })?;
-    Some(Duration::from_secs(seconds))
-}
-
-fn number(value: &HeaderValue) -> Option<u64> {
+pub(super) fn number(value: &HeaderValue) -> Option<u64> {
     value.to_str().ok()?.trim().parse().ok()
 }
 
@@ -439,11 +419,22 @@ pub(super) fn broken(error: &io::Error) -> Failure {
 pub(super) fn read_all(
     answer: &mut Response,
     n_bytes_max: u64,
+    until: Deadline,
 ) -> Result<Option<Vec<u8>>, Failure> {
-    let mut bytes = Vec::new();
-    let capped = Read::take(&mut *answer, n_bytes_max.saturating_add(1)).read_to_end(&mut bytes);
-    capped.map_err(|error| broken(&error))?;
-    Ok((bytes.len() as u64 <= n_bytes_max).then_some(bytes))
+    let (mut bytes, mut chunk) = (Vec::new(), vec![0; CHUNK_BYTES]);
+    loop {
+        let n = answer.read(&mut chunk).map_err(|error| broken(&error))?;
+        let Some(read) = chunk.get(..n).filter(|read| !read.is_empty()) else {
+            return Ok(Some(bytes));
+        };
+        if bytes.len() as u64 + n as u64 > n_bytes_max {
+            return Ok(None);
+        }
+        bytes.extend_from_slice(read);
+        if until.is_over() {
+            return Err(Error::Unavailable("an answer comes too slowly".to_owned()).into());
+        }
+    }
 }
 
 /// As many bytes of an answer as were asked for.

@@ -40,6 +40,11 @@ impl Patience {
         (self.silence * 2).min(Self::GRACE) + Duration::from_secs(seconds)
     }
 
+    /// Longest time for all pages and small files of one list.
+    pub(super) fn time_for_list(&self) -> Duration {
+        self.silence * 10
+    }
+
     /// How long to wait after the failure number `n_failed`, counted from one.
     pub(super) fn wait_after(&self, n_failed: u32, asked: Option<Duration>) -> Duration {
         let doubled = self.wait.saturating_mul(1 << (n_failed - 1).min(16));

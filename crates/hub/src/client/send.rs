@@ -2,7 +2,8 @@
 
 use super::{
     TICK,
-    http::{Http, checked_fault, unreachable},
+    fault::checked_fault,
+    http::{Http, unreachable},
     patience::Failure,
 };
 use crate::{Error, Progress};

@@ -115,8 +115,13 @@ fn entry(bytes: &[u8]) -> FileEntry {
     FileEntry {
         path: "model.safetensors".to_owned(),
         size_bytes: bytes.len() as u64,
-        sha256: Digest(Sha256::digest(bytes).into()),
+        sha256: Digest::of(bytes),
     }
+}
+
+/// Where a file lies until it is whole.
+fn part_of(dir: &tempfile::TempDir, file: &FileEntry) -> std::path::PathBuf {
+    dir.path().join(format!(".{}.incomplete", file.sha256.hex()))
 }
 
 fn repo() -> Repo {
@@ -181,11 +186,55 @@ fn what_an_earlier_run_got_is_not_asked_for_again() {
     });
     let dir = tempfile::tempdir().unwrap();
     let to = dir.path().join("file");
-    std::fs::write(dir.path().join("file.incomplete"), &all[..60_000]).unwrap();
+    // What is of another file, or of the user's, is none of it.
+    std::fs::write(dir.path().join("file.incomplete"), "mine").unwrap();
+    std::fs::write(part_of(&dir, &entry(b"other")), b"another revision").unwrap();
+    std::fs::write(part_of(&dir, &file), &all[..60_000]).unwrap();
     download(&hub.client(), &file, &to).unwrap();
     assert_eq!(std::fs::read(&to).unwrap(), all);
     assert_eq!(hub.requests.lock().unwrap()[0].header("range"), Some("bytes=60000-"));
-    assert!(!dir.path().join("file.incomplete").exists());
+    assert!(!part_of(&dir, &file).exists() && part_of(&dir, &entry(b"other")).exists());
+    assert_eq!(std::fs::read(dir.path().join("file.incomplete")).unwrap(), b"mine");
+}
+
+#[test]
+fn what_lies_here_and_is_wrong_is_not_blamed_on_the_hub() {
+    let all = bytes(50_000);
+    let (file, served) = (entry(&all), all.clone());
+    let hub = Scripted::start(move |request, _, stream| {
+        let first = request.first();
+        // As some hubs do it: the rest alone, and nothing says so.
+        say(stream, "200 OK", &[], &served[first..]);
+    });
+    let dir = tempfile::tempdir().unwrap();
+    for wrong in [&b"something else"[..], &[0; 50_000]] {
+        std::fs::write(part_of(&dir, &file), wrong).unwrap();
+        download(&hub.client(), &file, &dir.path().join("file")).unwrap();
+        assert_eq!(std::fs::read(dir.path().join("file")).unwrap(), all);
+        std::fs::remove_file(dir.path().join("file")).unwrap();
+    }
+}
+
+#[test]
+fn who_finds_another_at_a_file_waits_and_gets_the_same() {
+    let all = bytes(100_000);
+    let (file, served) = (entry(&all), all.clone());
+    let hub = Scripted::start(move |_, _, stream| {
+        std::thread::sleep(Duration::from_millis(100));
+        say(stream, "200 OK", &[], &served);
+    });
+    let (dir, client) = (tempfile::tempdir().unwrap(), hub.client());
+    let to = dir.path().join("file");
+    std::thread::scope(|scope| {
+        let get = || scope.spawn(|| download(&client, &file, &to));
+        let results = [get(), get(), get(), get()].map(|thread| thread.join().unwrap());
+        // One that comes when all is done finds the file there, which is for its caller to see.
+        let is_late = |error: &Error| error.to_string().starts_with("cannot write");
+        assert!(results.iter().any(Result::is_ok));
+        assert!(results.iter().filter_map(|result| result.as_ref().err()).all(is_late));
+    });
+    assert_eq!(std::fs::read(&to).unwrap(), all);
+    assert_eq!((hub.n_requests(), std::fs::read_dir(dir.path()).unwrap().count()), (1, 1));
 }
 
 #[test]
@@ -194,7 +243,7 @@ fn a_hub_that_knows_no_ranges_sends_all_again() {
     let (file, served) = (entry(&all), all.clone());
     let hub = Scripted::start(move |_, _, stream| say(stream, "200 OK", &[], &served));
     let dir = tempfile::tempdir().unwrap();
-    std::fs::write(dir.path().join("file.incomplete"), b"something else").unwrap();
+    std::fs::write(part_of(&dir, &file), b"something else").unwrap();
     download(&hub.client(), &file, &dir.path().join("file")).unwrap();
     assert_eq!(std::fs::read(dir.path().join("file")).unwrap(), all);
 }
@@ -367,8 +416,7 @@ fn pages_are_followed_and_only_the_hubs_own() {
             )
         };
         if request.line.contains("cursor=2") {
-            let evil = "Link: <https://evil.example/?cursor=3>; rel=\"next\"";
-            say(stream, "200 OK", &[evil], entry("a.txt").as_bytes());
+            say(stream, "200 OK", &["Link: </x>; rel=\"prev\""], entry("a.txt").as_bytes());
         } else {
             say(stream, "200 OK", &[next], entry("b.txt").as_bytes());
         }
@@ -379,6 +427,252 @@ fn pages_are_followed_and_only_the_hubs_own() {
     let paths: Vec<_> = files.iter().map(|file| file.path.as_str()).collect();
     assert_eq!(paths, ["a.txt", "b.txt"]);
     assert_eq!(hub.n_requests(), 2);
+    // Without a page that lies elsewhere, or is gone, the list is no whole one.
+    let elsewhere = Scripted::start(|_, _, stream| {
+        let evil = "Link: <https://evil.example/?cursor=3>; rel=\"next\"";
+        say(stream, "200 OK", &[evil], b"[]");
+    });
+    let gone = Scripted::start(|_, number, stream| match number {
+        0 => say(stream, "200 OK", &["Link: </api/x?cursor=2>; rel=\"next\""], b"[]"),
+        _ => say(stream, "404 Not Found", &[], b""),
+    });
+    for hub in [elsewhere, gone] {
+        let found = hub.client().files(pinned);
+        assert!(matches!(found, Err(Error::Unavailable(_))), "{found:?}");
+    }
+}
+
+#[test]
+fn attack_a_list_that_comes_slowly_ends_with_its_one_deadline() {
+    // Each page in time, and each byte of a page: it is all of them that take too long.
+    let pages: fn(&Request, usize, &mut TcpStream) = |_, number, stream| {
+        std::thread::sleep(Duration::from_millis(300));
+        let next = format!("Link: </api/x?cursor={number}>; rel=\"next\"");
+        say(stream, "200 OK", &[&next], b"[]");
+    };
+    let bytes: fn(&Request, usize, &mut TcpStream) = |_, _, stream| {
+        say(stream, "200 OK", &["Content-Length: 100000"], b"[");
+        while stream.write_all(b" ").is_ok() {
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    };
+    let busy: fn(&Request, usize, &mut TcpStream) =
+        |_, _, stream| say(stream, "429 Too Many Requests", &["Retry-After: 200"], b"");
+    let config: fn(&Request, usize, &mut TcpStream) = |request, _, stream| {
+        let small = |i: usize| {
+            let oid = "0".repeat(40);
+            format!(
+                "{{\"type\":\"file\",\"path\":\"{i}.safetensors\",\"size\":9,\"oid\":\"{oid}\"}}"
+            )
+        };
+        let files: Vec<String> = (0..100).map(small).collect();
+        if request.line.contains("/tree/") {
+            return say(stream, "200 OK", &[], format!("[{}]", files.join(",")).as_bytes());
+        }
+        say(stream, "200 OK", &["Content-Length: 9"], b"");
+        while stream.write_all(b"x").is_ok() {
+            std::thread::sleep(Duration::from_millis(300));
+        }
+    };
+    for (i, script) in [pages, bytes, busy, config].into_iter().enumerate() {
+        let (hub, started) = (Scripted::start(script), Instant::now());
+        let found = hub.client().list(&repo(), &revision());
+        assert!(
+            matches!(found, Err(Error::Unavailable(_) | Error::Damaged { .. })),
+            "{i}: {found:?}"
+        );
+        // Ten times the patience of the tests.
+        assert!(started.elapsed() < Duration::from_secs(7), "{i}: {:?}", started.elapsed());
+    }
+}
+
+#[test]
+fn attack_short_long_and_other_answers_are_never_the_file() {
+    let all = bytes(200);
+    let oid = "ed67bd7a7e8d6fc0d5b0f1a1b7c4a0bd2f8e4f10";
+    let listed = Listed {
+        path: "config.json".to_owned(),
+        size_bytes: 200,
+        sha256: None,
+        git: listed::git_hash(oid),
+    };
+    let (repo, revision) = (repo(), revision());
+    let pinned = Pinned { kind: RepoKind::Model, repo: &repo, revision: &revision };
+    let mut other = all.clone();
+    other[7] ^= 1;
+    let page = [&b"<html>"[..], &[b' '; 194]].concat();
+    for body in [all[..100].to_vec(), Vec::new(), [&all[..], b"x"].concat(), other, page] {
+        let hub = Scripted::start(move |_, _, stream| say(stream, "200 OK", &[], &body));
+        let read = hub.client().read(pinned, &listed);
+        let is_trouble = |error: &Error| error.is_transient();
+        assert!(read.as_ref().is_err_and(is_trouble), "{read:?}");
+    }
+    let (served, dir) = (all.clone(), tempfile::tempdir().unwrap());
+    std::fs::write(dir.path().join("file"), &all).unwrap();
+    let git = listed::git_hash_of(&dir.path().join("file"), 200).ok();
+    let hub = Scripted::start(move |_, _, stream| say(stream, "200 OK", &[], &served));
+    assert_eq!(hub.client().read(pinned, &Listed { git, ..listed.clone() }).unwrap(), all);
+    // A list that proves nothing, and a file that is no small one.
+    assert!(hub.client().read(pinned, &Listed { git: None, ..listed.clone() }).is_err());
+    let large = Listed { size_bytes: 1 << 30, ..listed };
+    assert!(matches!(hub.client().read(pinned, &large), Err(Error::TooLarge { .. })));
+}
+
+#[test]
+fn attack_a_config_cut_on_its_way_is_trouble_of_the_hub_and_no_list() {
+    let config = br#"{"model_type":"llama"}"#;
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("c"), config).unwrap();
+    let git = listed::git_hash_of(&dir.path().join("c"), config.len() as u64).unwrap();
+    let (oid, length) = (hex::encode(git), config.len());
+    let list = format!(
+        "[{{\"type\":\"file\",\"path\":\"config.json\",\"size\":{length},\"oid\":\"{oid}\"}}]"
+    );
+    let hub = Scripted::start(move |request, number, stream| {
+        match request.line.contains("/tree/") {
+            true => say(stream, "200 OK", &[], list.as_bytes()),
+            // Whole the second time.
+            false if number < 2 => say(stream, "200 OK", &[], &config[..10]),
+            false => say(stream, "200 OK", &[], config),
+        }
+    });
+    let client = hub.client();
+    let cut = client.list(&repo(), &revision()).unwrap_err();
+    assert!(matches!(cut, Error::Damaged { .. }) && cut.is_transient(), "{cut}");
+    let listed = client.list(&repo(), &revision()).unwrap().unwrap();
+    assert_eq!(listed[0].sha256, Digest::of(config));
+}
+
+#[test]
+fn a_gated_repo_is_there_and_not_for_everybody() {
+    let file = entry(&bytes(10));
+    for status in ["401 Unauthorized", "403 Forbidden", "404 Not Found"] {
+        let (got, _) = outcome(&file, move |_, _, stream| {
+            let headers = ["X-Error-Code: GatedRepo", "X-Error-Message: agree to its terms"];
+            say(stream, status, &headers, b"");
+        });
+        let error = got.unwrap_err();
+        assert!(error.to_string().contains("agree to its terms"), "{status}: {error}");
+        assert!(!matches!(error, Error::NoFile { .. }), "{status}: {error}");
+    }
+}
+
+#[test]
+fn what_needs_a_token_is_not_asked_for_without_one() {
+    let hub = Scripted::start(|_, _, stream| say(stream, "404 Not Found", &[], b""));
+    let nobody = HubClient::new(&ClientOptions::new(&hub.endpoint)).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("a.txt"), "a").unwrap();
+    let answers = [
+        nobody.user().map(drop),
+        nobody.create(RepoKind::Model, &repo(), true),
+        nobody.set_private(RepoKind::Model, &repo(), true),
+        nobody.publish(&repo(), dir.path()).map(drop),
+    ];
+    for answer in answers {
+        assert!(matches!(answer, Err(Error::NoToken { .. })), "{answer:?}");
+    }
+    assert_eq!(hub.n_requests(), 0);
+}
+
+#[test]
+fn attack_a_token_is_never_sent_where_others_can_read_it() {
+    let options = |endpoint: &str| ClientOptions {
+        token: Some("hf_secret".to_owned()),
+        ..ClientOptions::new(endpoint)
+    };
+    let has_token = |endpoint| HubClient::new(&options(endpoint)).unwrap().has_token();
+    assert!(has_token("http://127.0.0.1:9950") && has_token("https://hub.example"));
+    assert!(!has_token("http://hub.example") && !has_token("http://10.0.0.1:9950"));
+}
+
+#[test]
+fn a_hub_elsewhere_is_asked_through_the_proxy_and_one_here_is_not() {
+    let proxy = Scripted::start(|_, _, stream| say(stream, "200 OK", &[], b"{\"sha\":\"zz\"}"));
+    let ask = |endpoint: &str, except: Option<&str>| {
+        let before = proxy.n_requests();
+        let proxies = Proxies {
+            http: Some(proxy.endpoint.clone()),
+            https: None,
+            except: except.map(str::to_owned),
+        };
+        let patience =
+            Patience { n_tries: 1, silence: Duration::from_millis(500), ..Patience::default() };
+        let options = ClientOptions { proxies, patience, ..ClientOptions::new(endpoint) };
+        let _ = HubClient::new(&options).unwrap().latest(&repo());
+        proxy.n_requests() - before
+    };
+    assert_eq!(ask("http://hub.invalid", None), 1);
+    assert_eq!(ask("http://hub.invalid", Some("hub.invalid")), 0);
+    assert_eq!(ask("http://127.0.0.1:1", None), 0);
+    assert_eq!(ask("http://localhost:1", None), 0);
+    let line = proxy.requests.lock().unwrap()[0].line.clone();
+    assert!(line.starts_with("GET http://hub.invalid/api/models/"), "{line}");
+}
+
+#[test]
+fn a_hub_may_lie_below_a_path() {
+    let all = bytes(10);
+    let (file, served) = (entry(&all), all.clone());
+    let hub = Scripted::start(move |_, _, stream| say(stream, "200 OK", &[], &served));
+    let endpoint = format!("{}/artifactory/api/hf/", hub.endpoint);
+    let client = HubClient::new(&ClientOptions::new(&endpoint)).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    download(&client, &file, &dir.path().join("a")).unwrap();
+    let line = hub.requests.lock().unwrap()[0].line.clone();
+    assert!(line.starts_with("GET /artifactory/api/hf/alice/model/resolve/"), "{line}");
+}
+
+#[test]
+fn ordinary_names_of_the_world_are_asked_for_as_they_are() {
+    let all = bytes(10);
+    let served = all.clone();
+    let hub = Scripted::start(move |_, _, stream| say(stream, "200 OK", &[], &served));
+    let (repo, revision, client) = (repo(), revision(), hub.client());
+    let pinned = Pinned { kind: RepoKind::Dataset, repo: &repo, revision: &revision };
+    let names = [
+        ("a?b#c", "a%3Fb%23c"),
+        ("lang=en/na\u{ef}ve (1).txt", "lang%3Den/na%C3%AFve%20%281%29.txt"),
+        ("%2e%2e/x", "%252e%252e/x"),
+    ];
+    for (path, encoded) in names {
+        let dir = tempfile::tempdir().unwrap();
+        let file = FileEntry { path: path.to_owned(), ..entry(&all) };
+        client.download(pinned, &file, &dir.path().join("a"), &|_| true).unwrap();
+        let line = hub.requests.lock().unwrap().last().unwrap().line.clone();
+        assert!(line.contains(&format!("/resolve/{revision}/{encoded} ")), "{line}");
+    }
+}
+
+#[test]
+fn what_the_hub_ignores_by_the_folders_rules_stays_here_and_is_named() {
+    let hub = Scripted::start(|request, _, stream| {
+        let answer: &[u8] = match &request.line {
+            line if line.contains("/preupload/") => {
+                br#"{"files":[
+                {"path":"secret/k.txt","uploadMode":"regular","shouldIgnore":true},
+                {"path":"a.txt","uploadMode":"regular","shouldIgnore":false}]}"#
+            }
+            line if line.contains("/commit/") => {
+                br#"{"commitOid":"0123456789012345678901234567890123456789"}"#
+            }
+            line if line.contains("/repos/create") => b"{}",
+            _ => return say(stream, "404 Not Found", &[], b""),
+        };
+        say(stream, "200 OK", &[], answer);
+    });
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir(dir.path().join("secret")).unwrap();
+    let upload = || {
+        let folder = Folder::of_everything(dir.path()).unwrap();
+        hub.client().upload(&Upload::new(RepoKind::Model, &repo(), &folder)).unwrap().ignored
+    };
+    for path in ["a.txt", "secret/k.txt"] {
+        std::fs::write(dir.path().join(path), "x").unwrap();
+    }
+    assert!(upload().is_empty(), "nobody asked for anything to be ignored");
+    std::fs::write(dir.path().join(".gitignore"), "secret/").unwrap();
+    assert_eq!(upload(), ["secret/k.txt"]);
 }
 
 #[test]
@@ -412,11 +706,10 @@ fn attack_paths_that_leave_their_place_are_never_asked_for() {
     let client = hub.client();
     let (repo, revision) = (repo(), revision());
     let pinned = Pinned { kind: RepoKind::Model, repo: &repo, revision: &revision };
-    for path in [
-        "../x", "/x", "a/../b", "a//b", "a\\b", "a\0b", "", ".", "..", "a/.", "%2e%2e/x", "a?b",
-        "a#b",
-    ] {
-        let read = client.read(pinned, path, 10);
+    for path in ["../x", "/x", "a/../b", "a//b", "a\\b", "a\0b", "", ".", "..", "a/."] {
+        let (path, git) = (path.to_owned(), Some([0; 20]));
+        let file = Listed { path: path.clone(), size_bytes: 10, sha256: None, git };
+        let read = client.read(pinned, &file);
         assert!(matches!(read, Err(Error::NoFile { .. })), "{path}: {read:?}");
     }
     assert_eq!(hub.n_requests(), 0);

@@ -1,22 +1,22 @@
 //! Folders that become revisions: large files by the protocol of Git LFS, small ones in the commit.
 
 use super::{
-    HubClient, Listed, Pinned, RepoKind, SMALL_BYTES_MAX,
+    HubClient, Listed, Pinned, RepoKind,
     http::{JSON, json},
+    listed::git_hash_of,
     send::Outgoing,
     wire,
 };
-use crate::{Error, FileEntry, Progress, content::list_folder_with};
+use crate::{Error, FileEntry, Folder, Progress};
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
-use protocol::{Digest, Repo, Revision};
+use protocol::{Repo, Revision};
 use reqwest::{
     Method,
     header::{HeaderName, HeaderValue},
 };
 use serde::de::IgnoredAny;
-use sha2::{Digest as _, Sha256};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs::File,
     io::Read as _,
     path::{Path, PathBuf},
@@ -49,8 +49,8 @@ pub struct Upload<'a> {
     pub kind: RepoKind,
     /// Its name.
     pub repo: &'a Repo,
-    /// The folder.
-    pub dir: &'a Path,
+    /// The folder, of which what is left out stays here.
+    pub folder: &'a Folder,
     /// Whether a new repo is private; one that is there stays as it is.
     pub is_private: bool,
     /// First line of the commit.
@@ -61,15 +61,24 @@ pub struct Upload<'a> {
 
 impl<'a> Upload<'a> {
     /// The files of a folder, which become all files of the repo.
-    pub fn new(kind: RepoKind, repo: &'a Repo, dir: &'a Path) -> Self {
+    pub fn new(kind: RepoKind, repo: &'a Repo, folder: &'a Folder) -> Self {
         let message = "Upload with agon";
-        Self { kind, repo, dir, is_private: false, message, progress: &|_, _, _| true }
+        Self { kind, repo, folder, is_private: false, message, progress: &|_, _, _| true }
     }
 
     /// Where a file of the folder is.
     fn path_of(&self, file: &FileEntry) -> PathBuf {
-        self.dir.join(&file.path)
+        self.folder.path_of(&file.path)
     }
+}
+
+/// What became of an upload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Uploaded {
+    /// The revision that has the files.
+    pub revision: Revision,
+    /// Files that the folder's `.gitignore` keeps here, as the hub reads it.
+    pub ignored: Vec<String>,
 }
 
 impl HubClient {
@@ -77,9 +86,10 @@ impl HubClient {
     ///
     /// The repo is made if it is not there. Files that the hub has are not sent again, and a folder
     /// that the hub has gives the revision that it has. Hidden files of the repo stay.
-    pub fn upload(&self, upload: &Upload<'_>) -> Result<Revision, Error> {
+    pub fn upload(&self, upload: &Upload<'_>) -> Result<Uploaded, Error> {
+        self.http.needs_token()?;
         let hashed = |done, all| (upload.progress)(Step::Hash, done, all);
-        let local = list_folder_with(upload.dir, &hashed)?;
+        let local = upload.folder.list(&hashed)?;
         self.create(upload.kind, upload.repo, upload.is_private)?;
         match self.upload_changes(upload, &local) {
             // Somebody else was faster, or it was us and the answer was lost: look again.
@@ -89,40 +99,41 @@ impl HubClient {
     }
 
     /// Sends what the hub does not have, and commits it if there is anything.
-    fn upload_changes(&self, upload: &Upload<'_>, local: &[FileEntry]) -> Result<Revision, Error> {
+    fn upload_changes(&self, upload: &Upload<'_>, local: &[FileEntry]) -> Result<Uploaded, Error> {
         let Upload { kind, repo, .. } = *upload;
         let head = self.resolve(kind, repo, "main")?;
         let listed = match &head {
             Some(revision) => self.files(Pinned { kind, repo, revision })?.unwrap_or_default(),
             None => Vec::new(),
         };
-        let stays = |file: &&Listed| {
-            file.path.starts_with('.') || local.iter().any(|local| local.path == file.path)
-        };
+        let here: BTreeSet<&str> = local.iter().map(|local| local.path.as_str()).collect();
+        let stays = |file: &&Listed| file.path.starts_with('.') || here.contains(&*file.path);
         let deleted: Vec<&Listed> = listed.iter().filter(|file| !stays(file)).collect();
+        let there: BTreeMap<&str, &Listed> =
+            listed.iter().map(|file| (file.path.as_str(), file)).collect();
         let mut changed = Vec::new();
         for local in local {
-            let there = listed.iter().find(|file| file.path == local.path);
-            let is_there = match (&head, there) {
-                (Some(revision), Some(there)) => {
-                    self.is_same(Pinned { kind, repo, revision }, there, local)?
-                }
-                _ => false,
+            let is_there = match there.get(local.path.as_str()) {
+                Some(there) => is_same(&upload.path_of(local), there, local)?,
+                None => false,
             };
             if !is_there {
                 changed.push(local);
             }
         }
+        let Sorted { changed, large, ignored } = self.sort(upload, changed)?;
+        let ignored = ignored.into_iter().map(|local| local.path.clone()).collect();
         if let (true, true, Some(head)) = (changed.is_empty(), deleted.is_empty(), &head) {
-            return Ok(head.clone());
+            return Ok(Uploaded { revision: head.clone(), ignored });
         }
-        let large = self.choose_large(upload, &changed)?;
         self.send_large(upload, &large)?;
-        self.commit(upload, head.as_ref(), (&changed, &large, &deleted))
+        let revision = self.commit(upload, head.as_ref(), (&changed, &large, &deleted))?;
+        Ok(Uploaded { revision, ignored })
     }
 
     /// Makes a repo, unless it is there.
     pub fn create(&self, kind: RepoKind, repo: &Repo, is_private: bool) -> Result<(), Error> {
+        self.http.needs_token()?;
         let (organization, name) = repo.parts();
         let request = wire::NewRepo {
             name,
@@ -141,39 +152,21 @@ impl HubClient {
 
     /// Lets everybody see a repo, or nobody.
     pub fn set_private(&self, kind: RepoKind, repo: &Repo, is_private: bool) -> Result<(), Error> {
+        self.http.needs_token()?;
         let path = format!("/api/{}/{repo}/settings", kind.in_api());
         let settings = wire::Settings { private: is_private, visibility: visibility(is_private) };
         self.post::<IgnoredAny>((&Method::PUT, &path), JSON, &settings).map(drop)
     }
 
-    /// Whether the hub has a file of the folder.
-    fn is_same(
-        &self,
-        pinned: Pinned<'_>,
-        there: &Listed,
-        local: &FileEntry,
-    ) -> Result<bool, Error> {
-        if there.size_bytes != local.size_bytes {
-            return Ok(false);
-        }
-        match there.sha256 {
-            Some(sha256) => Ok(sha256 == local.sha256),
-            None if there.size_bytes > SMALL_BYTES_MAX => Ok(false),
-            None => {
-                let bytes = self.read(pinned, &there.path, there.size_bytes)?;
-                Ok(Digest(Sha256::digest(&bytes).into()) == local.sha256)
-            }
-        }
-    }
-
-    /// Asks the hub which of the files are large.
-    fn choose_large<'a>(
+    /// Asks the hub which of the files are large, and which are to be ignored.
+    fn sort<'a>(
         &self,
         upload: &Upload<'_>,
-        files: &[&'a FileEntry],
-    ) -> Result<Vec<&'a FileEntry>, Error> {
+        files: Vec<&'a FileEntry>,
+    ) -> Result<Sorted<'a>, Error> {
         let Upload { kind, repo, .. } = *upload;
         let path = format!("/api/{}/{repo}/preupload/main", kind.in_api());
+        let git_ignore = upload.folder.gitignore()?;
         let mut modes = BTreeMap::new();
         for files in files.chunks(FILES_PER_REQUEST) {
             let file = |local: &&'a FileEntry| {
@@ -186,15 +179,26 @@ impl HubClient {
                 Ok(wire::PreuploadFile { path, sample: BASE64.encode(sample), size })
             };
             let files = files.iter().map(file).collect::<Result<_, Error>>()?;
-            let answer: wire::Modes =
-                self.post((&Method::POST, &path), JSON, &wire::Preupload { files })?;
-            modes.extend(answer.files.into_iter().map(|mode| (mode.path, mode.upload_mode)));
+            let asked = wire::Preupload { files, git_ignore: git_ignore.as_deref() };
+            let answer: wire::Modes = self.post((&Method::POST, &path), JSON, &asked)?;
+            modes.extend(answer.files.into_iter().map(|mode| (mode.path.clone(), mode)));
         }
-        let is_large = |local: &&&FileEntry| {
-            local.size_bytes > REGULAR_BYTES_MAX
-                || modes.get(&local.path).is_some_and(|mode| mode == "lfs")
-        };
-        Ok(files.iter().filter(is_large).copied().collect())
+        let mut sorted = Sorted::default();
+        for local in files {
+            let mode = modes.get(&local.path);
+            // A hub that ignores what it was not told to would lose files in silence.
+            if git_ignore.is_some() && mode.is_some_and(|mode| mode.should_ignore) {
+                sorted.ignored.push(local);
+                continue;
+            }
+            if local.size_bytes > REGULAR_BYTES_MAX
+                || mode.is_some_and(|mode| mode.upload_mode == "lfs")
+            {
+                sorted.large.push(local);
+            }
+            sorted.changed.push(local);
+        }
+        Ok(sorted)
     }
 
     /// Sends the large files that the hub does not have.
@@ -335,6 +339,32 @@ impl HubClient {
         body: &impl serde::Serialize,
     ) -> Result<T, Error> {
         self.http.post_json(to, (kind, &json(body)?))
+    }
+}
+
+/// What is to become of files that the hub does not have.
+#[derive(Default)]
+struct Sorted<'a> {
+    /// All that are to be sent.
+    changed: Vec<&'a FileEntry>,
+    /// Those of them that do not travel in the commit.
+    large: Vec<&'a FileEntry>,
+    /// Those that stay here.
+    ignored: Vec<&'a FileEntry>,
+}
+
+/// Whether the hub has a file of the folder; nothing is fetched to tell.
+fn is_same(on_disk: &Path, there: &Listed, local: &FileEntry) -> Result<bool, Error> {
+    if there.size_bytes != local.size_bytes {
+        return Ok(false);
+    }
+    match (there.sha256, there.git) {
+        (Some(sha256), _) => Ok(sha256 == local.sha256),
+        (None, Some(git)) => {
+            let own = git_hash_of(on_disk, local.size_bytes).map_err(Error::io("read", on_disk))?;
+            Ok(own == git)
+        }
+        (None, None) => Ok(false),
     }
 }
 

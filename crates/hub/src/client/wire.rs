@@ -34,6 +34,9 @@ pub(super) struct Entry {
     pub(super) path: String,
     #[serde(default)]
     pub(super) size: u64,
+    /// What git calls the file, or of a large file its pointer.
+    #[serde(default)]
+    pub(super) oid: String,
     pub(super) lfs: Option<LargeFile>,
 }
 
@@ -77,8 +80,12 @@ pub(super) struct Settings<'a> {
 
 /// Files about to be uploaded.
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 pub(super) struct Preupload<'a> {
     pub(super) files: Vec<PreuploadFile<'a>>,
+    /// The text of the folder's `.gitignore`, by which the hub says what to leave out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) git_ignore: Option<&'a str>,
 }
 
 /// One of them.
@@ -102,6 +109,8 @@ pub(super) struct Modes {
 pub(super) struct Mode {
     pub(super) path: String,
     pub(super) upload_mode: String,
+    #[serde(default)]
+    pub(super) should_ignore: bool,
 }
 
 /// Large files about to be uploaded.

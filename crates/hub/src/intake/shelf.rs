@@ -3,7 +3,11 @@
 //! A file of a model lies under its digest too, as another link to the same bytes. So the number of
 //! links says who needs it: one with a single link belongs to no model, and goes.
 
-use crate::{Error, FileEntry, Hub, content::digest_of_file, disk};
+use crate::{
+    Error, FileEntry, Hub,
+    content::{CONFIG, INDEX, digest_of_file, is_shard_name},
+    disk,
+};
 use protocol::{Commitment, Digest, Reason};
 use std::{
     collections::{BTreeSet, HashMap},
@@ -13,6 +17,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
 };
+use tempfile::TempDir;
 
 /// Most refusals that are remembered; then all are forgotten.
 const N_REFUSALS_MAX: usize = 100_000;
@@ -140,37 +145,50 @@ impl Shelf {
         Ok(None)
     }
 
-    /// Fetches files into quarantine, checks every byte, and puts them on the shelf.
+    /// Fetches config and index of a model into a quarantine of its own, and checks every byte.
+    pub(super) fn begin(
+        &self,
+        hub: &dyn Hub,
+        commitment: &Commitment,
+        files: &[FileEntry],
+    ) -> Result<TempDir, Error> {
+        let folder = self.folder.join("quarantine");
+        let quarantine = tempfile::tempdir_in(&folder).map_err(Error::io("write in", &folder));
+        let quarantine =
+            quarantine.map_err(|error| self.or_disk_full(error, size_of(files.iter())))?;
+        let is_small = |file: &&FileEntry| [CONFIG, INDEX].contains(&&*file.path);
+        let small: Vec<&FileEntry> = files.iter().filter(is_small).collect();
+        self.fetch_missing(hub, commitment, quarantine.path(), &small)?;
+        Ok(quarantine)
+    }
+
+    /// Fetches the rest of a model into its quarantine, checks every byte, and shelves it.
     pub(super) fn fetch(
         &self,
         hub: &dyn Hub,
         commitment: &Commitment,
-        root: &Digest,
+        (quarantine, root): (TempDir, &Digest),
         files: &[FileEntry],
     ) -> Result<PathBuf, Error> {
-        let fetched = self.fetch_into_quarantine(hub, commitment, root, files);
-        if fetched.is_err() {
-            // What came before the trouble belongs to no model; the trouble says more than this.
-            let _ = remove_unneeded(&self.folder.join("files"));
-        }
-        fetched
+        let is_away = |file: &&FileEntry| !quarantine.path().join(&file.path).exists();
+        let away: Vec<&FileEntry> = files.iter().filter(is_away).collect();
+        self.fetch_missing(hub, commitment, quarantine.path(), &away)?;
+        files.iter().for_each(|file| self.share(file, &quarantine.path().join(&file.path)));
+        self.admit(quarantine.path(), root, files)
+            .map_err(|error| self.or_disk_full(error, size_of(files.iter())))
     }
 
-    fn fetch_into_quarantine(
+    fn fetch_missing(
         &self,
         hub: &dyn Hub,
         commitment: &Commitment,
-        root: &Digest,
-        files: &[FileEntry],
-    ) -> Result<PathBuf, Error> {
-        let folder = self.folder.join("quarantine");
-        let full = |error| self.or_disk_full(error, size_of(files.iter()));
-        let quarantine = tempfile::tempdir_in(&folder).map_err(Error::io("write in", &folder));
-        let quarantine = quarantine.map_err(full)?;
-        let place = |file: &FileEntry| quarantine.path().join(&file.path);
+        quarantine: &Path,
+        files: &[&FileEntry],
+    ) -> Result<(), Error> {
+        let place = |file: &FileEntry| quarantine.join(&file.path);
         // Linked first, so that what is here already stays while room is made for the rest.
         let is_missing = |file: &&FileEntry| !self.link(file, &place(file));
-        let missing: Vec<&FileEntry> = files.iter().filter(is_missing).collect();
+        let missing: Vec<&FileEntry> = files.iter().copied().filter(is_missing).collect();
         let size_bytes = size_of(missing.iter().copied());
         self.reserve(size_bytes)?;
         let fetched = missing.iter().try_for_each(|file| {
@@ -179,11 +197,27 @@ impl Shelf {
                 return Ok(());
             }
             fetch_file(hub, commitment, file, &place(file))?;
-            self.share(file, &place(file));
+            // Of a model that may yet be refused nothing is for others.
+            if is_shard_name(&file.path) {
+                self.share(file, &place(file));
+            }
             Ok(())
         });
         self.in_use().reserved_bytes -= size_bytes;
-        fetched.and_then(|()| self.admit(quarantine.path(), root, files)).map_err(full)
+        if fetched.is_err() {
+            // What came before the trouble belongs to no model; the trouble says more than this.
+            for file in files {
+                let _ = fs::remove_file(place(file));
+            }
+            let _ = remove_unneeded(&self.folder.join("files"));
+        }
+        fetched.map_err(|error| self.or_disk_full(error, size_bytes))
+    }
+
+    /// A folder to look at a model in before its parameters are fetched.
+    pub(super) fn workbench(&self) -> Result<TempDir, Error> {
+        let folder = self.folder.join("quarantine");
+        tempfile::tempdir_in(&folder).map_err(Error::io("write in", &folder))
     }
 
     /// Moves a model out of quarantine.

@@ -9,10 +9,11 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+mod ahead;
 mod room;
 mod stage;
 
-use stage::{Door, LyingHub, MODEL, OWNER, competition, repo, with_extra};
+use stage::{Door, LyingHub, MODEL, OWNER, competition, index, repo, with_extra};
 
 #[test]
 fn an_honest_model_is_admitted_read_only_with_its_hashes() {
@@ -55,28 +56,83 @@ fn the_same_content_is_fetched_once_whoever_commits_to_it() {
 }
 
 #[test]
-fn a_model_in_shards_needs_all_of_them_and_the_index() {
+fn a_model_in_shards_needs_those_that_its_index_names_and_no_other() {
+    let conventions = [
+        ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"],
+        ["model-00001-of-000002.safetensors", "model-00002-of-000002.safetensors"],
+        [
+            "model.safetensors-00001-of-00002.safetensors",
+            "model.safetensors-00002-of-00002.safetensors",
+        ],
+    ];
+    for shards in conventions {
+        let door = Door::new();
+        let index = index(&shards);
+        let hub = |paths: &[&str]| {
+            let text = |path: &str| if path == INDEX { index.clone() } else { path.to_owned() };
+            let texts: Vec<String> = paths.iter().map(|path| text(path)).collect();
+            let files = paths.iter().zip(&texts).map(|(path, text)| (*path, text.as_str()));
+            LyingHub::with(&files.collect::<Vec<_>>())
+        };
+        // What the index names is in the index, which has to be read for it.
+        let refused = |hub: &LyingHub| {
+            let reason = door.admit(hub).unwrap().unwrap_err();
+            assert!(hub.fetched().iter().all(|path| [CONFIG, INDEX].contains(&path.as_str())));
+            door.assert_nothing_admitted();
+            reason.code
+        };
+        let all = [&[CONFIG, INDEX][..], &shards].concat();
+        for left_out in 0..4 {
+            let mut paths = all.clone();
+            paths.remove(left_out);
+            assert_eq!(refused(&hub(&paths)), ReasonCode::FileRefused, "{paths:?}");
+        }
+        for extra in ["model.safetensors", "model-00003-of-00002.safetensors", "x.safetensors"] {
+            let paths = [&all[..], &[extra]].concat();
+            assert_eq!(refused(&hub(&paths)), ReasonCode::FileRefused, "{extra}");
+        }
+        assert_eq!(refused(&hub(&[CONFIG, INDEX])), ReasonCode::FileRefused);
+        let beside = [CONFIG, INDEX, "model.safetensors"];
+        assert_eq!(refused(&hub(&beside)), ReasonCode::FileRefused);
+        assert_eq!(door.admit(&hub(&all)).unwrap().unwrap().dir.read_dir().unwrap().count(), 4);
+    }
+}
+
+#[test]
+fn attack_an_index_that_names_files_elsewhere_or_cannot_be_read() {
+    let shard = "model-00001-of-00001.safetensors";
+    for text in [index(&["../config.json"]), index(&["config.json"]), "{".to_owned()] {
+        let door = Door::new();
+        let hub = LyingHub::with(&[MODEL[0], (INDEX, &text), (shard, "parameters")]);
+        let reason = door.admit(&hub).unwrap().unwrap_err();
+        assert_eq!(reason.code, ReasonCode::FileRefused, "{text}");
+        assert!(!hub.fetched().contains(&shard.to_owned()), "{text}");
+        door.assert_nothing_admitted();
+    }
+}
+
+#[test]
+fn a_list_damaged_on_its_way_is_trouble_of_the_hub_and_no_verdict() {
     let door = Door::new();
-    let shards =
-        [CONFIG, INDEX, "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"];
-    let hub = |paths: &[&str]| LyingHub::with(&paths.iter().map(|p| (*p, *p)).collect::<Vec<_>>());
-    for left_out in 0..4 {
-        let mut paths = shards.to_vec();
-        paths.remove(left_out);
-        assert_eq!(door.refused(&hub(&paths)), ReasonCode::FileRefused, "{paths:?}");
-    }
-    for extra in [
-        "model.safetensors",
-        "model-00003-of-00002.safetensors",
-        "model-00001-of-00003.safetensors",
-        "model-00000-of-00002.safetensors",
-    ] {
-        let paths = [&shards[..], &[extra]].concat();
-        assert_eq!(door.refused(&hub(&paths)), ReasonCode::FileRefused, "{extra}");
-    }
-    assert_eq!(door.refused(&hub(&[CONFIG, INDEX])), ReasonCode::FileRefused);
-    assert_eq!(door.refused(&hub(&[CONFIG, INDEX, "model.safetensors"])), ReasonCode::FileRefused);
-    assert_eq!(door.admit(&hub(&shards)).unwrap().unwrap().dir.read_dir().unwrap().count(), 4);
+    let hub = LyingHub::with(&MODEL);
+    let commitment = hub.commitment(OWNER, &door.competition);
+    let mut damaged = hub.listed.lock().unwrap().clone();
+    damaged[0].sha256 = Digest::of(b"{");
+    *hub.listed_first.lock().unwrap() = Some(damaged);
+    let admit = || door.intake.admit(&hub, &door.competition, OWNER, &commitment);
+    let error = admit().unwrap_err();
+    assert!(matches!(error, Error::Damaged { .. }) && error.is_transient(), "{error}");
+    assert!(admit().unwrap().is_ok(), "nothing of it is remembered");
+}
+
+#[test]
+fn a_file_of_a_model_without_a_digest_is_named() {
+    let door = Door::new();
+    let hub = LyingHub::with(&MODEL);
+    hub.listed.lock().unwrap()[1].sha256 = Digest([0; 32]);
+    let reason = door.admit(&hub).unwrap().unwrap_err();
+    assert_eq!(reason.code, ReasonCode::FileRefused);
+    assert!(reason.detail.contains("no digest of `model.safetensors`"), "{reason}");
 }
 
 #[test]
@@ -132,10 +188,12 @@ fn attack_a_copied_commitment_is_refused_and_the_owner_is_not() {
 #[test]
 fn attack_files_renamed_after_the_commitment() {
     let door = Door::new();
-    let sharded =
-        LyingHub::with(&[MODEL[0], (INDEX, "1"), ("model-00001-of-00001.safetensors", "2")]);
-    let swapped =
-        LyingHub::with(&[MODEL[0], (INDEX, "2"), ("model-00001-of-00001.safetensors", "1")]);
+    let names = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"];
+    let index = index(&names);
+    let hub = |first, second| {
+        LyingHub::with(&[MODEL[0], (INDEX, &index), (names[0], first), (names[1], second)])
+    };
+    let (sharded, swapped) = (hub("1", "2"), hub("2", "1"));
     let commitment = sharded.commitment(OWNER, &door.competition);
     let admit = |hub| door.intake.admit(hub, &door.competition, OWNER, &commitment).unwrap();
     assert_eq!(admit(&swapped).unwrap_err().code, ReasonCode::HashMismatch);

@@ -2,7 +2,7 @@
 
 use crate::desk::{ANN, BOB, Desk, noise};
 use hub::{
-    ClientOptions, Error, FileEntry, Hub as _, HubClient,
+    ClientOptions, Error, FileEntry, Folder, Hub as _, HubClient,
     client::{Patience, Pinned, RepoKind, Step, Upload},
     content::digest_of_file,
     dev::Limits,
@@ -109,8 +109,9 @@ fn a_private_repo_is_absent_for_others_until_it_is_public() {
         (client(&desk, Some(ANN)), client(&desk, Some(BOB)), client(&desk, None));
     let dir = folder(&[("config.json", b"{}")]);
     let repo = repo();
-    let upload = Upload { is_private: true, ..Upload::new(RepoKind::Model, &repo, dir.path()) };
-    let revision = ann.upload(&upload).unwrap();
+    let all = Folder::of_everything(dir.path()).unwrap();
+    let upload = Upload { is_private: true, ..Upload::new(RepoKind::Model, &repo, &all) };
+    let revision = ann.upload(&upload).unwrap().revision;
     for stranger in [&bob, &nobody] {
         assert_eq!(stranger.latest(&repo).unwrap(), None);
         assert_eq!(stranger.list(&repo, &revision).unwrap(), None);
@@ -121,6 +122,7 @@ fn a_private_repo_is_absent_for_others_until_it_is_public() {
         assert_eq!(reader.latest(&repo).unwrap(), Some(revision.clone()));
     }
     assert!(matches!(bob.publish(&repo, dir.path()), Err(Error::Denied { .. })));
+    assert!(matches!(nobody.publish(&repo, dir.path()), Err(Error::NoToken { .. })));
 }
 
 #[test]
@@ -130,7 +132,9 @@ fn datasets_are_read_by_ranges() {
     let bytes = noise(3, 100_000);
     let dir = folder(&[("data/train-00000-of-00001.parquet", &bytes)]);
     let repo = repo();
-    let revision = client.upload(&Upload::new(RepoKind::Dataset, &repo, dir.path())).unwrap();
+    let all = Folder::of_everything(dir.path()).unwrap();
+    let uploaded = client.upload(&Upload::new(RepoKind::Dataset, &repo, &all)).unwrap();
+    let revision = uploaded.revision;
     let pinned = Pinned { kind: RepoKind::Dataset, repo: &repo, revision: &revision };
     let path = "data/train-00000-of-00001.parquet";
     let listed = client.file(pinned, path).unwrap().unwrap();
@@ -177,7 +181,8 @@ fn an_upload_that_is_stopped_publishes_nothing_and_can_be_repeated() {
     let repo = repo();
     let before = client.latest(&repo).unwrap();
     assert_eq!(before, None);
-    let whole = Upload::new(RepoKind::Model, &repo, dir.path());
+    let all = Folder::of_everything(dir.path()).unwrap();
+    let whole = Upload::new(RepoKind::Model, &repo, &all);
     for last in [Step::Hash, Step::Send] {
         let seen = AtomicBool::new(false);
         let progress = |step, _, _| {
@@ -196,7 +201,8 @@ fn an_upload_that_is_stopped_publishes_nothing_and_can_be_repeated() {
         told.lock().unwrap().push((step, done, all));
         true
     };
-    let revision = client.upload(&Upload { progress: &progress, ..whole }).unwrap();
+    let uploaded = client.upload(&Upload { progress: &progress, ..whole }).unwrap();
+    let revision = uploaded.revision;
     let (told, large) = (told.into_inner().unwrap(), LARGE as u64);
     let of_step = |wanted| told.iter().filter(move |(step, ..)| *step == wanted);
     assert_eq!(of_step(Step::Hash).map(|told| told.1).max(), Some(large + 2), "with the config");

@@ -1,11 +1,7 @@
 //! The door for models, with a real client and a real hub behind it.
 
 use crate::desk::{ANN, Desk, file, noise};
-use hub::{
-    ClientOptions, Hub as _, HubClient, Intake,
-    client::{RepoKind, Upload},
-    intake::file_root,
-};
+use hub::{ClientOptions, Hub as _, HubClient, Intake, intake::file_root};
 use protocol::{AccountId, Commitment, Competition, ReasonCode, Repo, content::bound_hash};
 use std::fs;
 
@@ -39,12 +35,14 @@ impl Setting {
         let folder = self.dir.path().join(name);
         fs::create_dir(&folder).unwrap();
         fs::write(folder.join("config.json"), "{}").unwrap();
-        fs::write(folder.join("model.safetensors.index.json"), "{}").unwrap();
+        let [a, b] = SHARDS;
+        let index = format!(r#"{{"weight_map":{{"a":"{a}","b":"{b}"}}}}"#);
+        fs::write(folder.join("model.safetensors.index.json"), index).unwrap();
         for (path, bytes) in SHARDS.into_iter().zip(shards) {
             fs::write(folder.join(path), bytes).unwrap();
         }
         let repo: Repo = format!("ann/{name}").parse().unwrap();
-        self.client.upload(&Upload::new(RepoKind::Model, &repo, &folder)).unwrap();
+        self.client.publish(&repo, &folder).unwrap();
         self.commitment(repo)
     }
 

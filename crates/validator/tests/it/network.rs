@@ -83,6 +83,11 @@ fn read(dir: &Path) -> Fake {
 }
 
 impl Evaluate for Written {
+    fn inspect_ahead(&self, dir: &Path, _: &Competition) -> anyhow::Result<Result<(), Reason>> {
+        let hopeless = || Reason::new(ReasonCode::ArchitectureRefused, "hopeless");
+        Ok(if read(dir).name.contains("hopeless") { Err(hopeless()) } else { Ok(()) })
+    }
+
     fn inspect(&self, dir: &Path, _: &Competition) -> anyhow::Result<Result<Inspected, Reason>> {
         let model = read(dir);
         *self.n_inspected.lock().unwrap().entry(model.name.clone()).or_default() += 1;

@@ -15,7 +15,7 @@ use crate::{
 };
 use anyhow::Context as _;
 use chain::{Call, HyperparameterChange};
-use hub::content::{file_root, list_folder};
+use hub::{Folder, content::file_root};
 use protocol::{AccountId, Commitment, NetUid, Uid, weights};
 use std::{collections::BTreeMap, path::Path};
 
@@ -104,8 +104,8 @@ fn of_model(args: &CommitArgs, dir: &Path, hotkey: AccountId) -> anyhow::Result<
     let missing = "--model needs --repo, --revision and --competition";
     let name = args.competition.as_deref().context(missing)?;
     let competition = competition_file::rules(name)?.id;
-    let files = list_folder(dir)
-        .with_context(|| format!("cannot read the model in `{}`", dir.display()))?;
+    let files = Folder::of_model(dir).and_then(|folder| folder.list(&|_, _| true));
+    let files = files.with_context(|| format!("cannot read the model in `{}`", dir.display()))?;
     let root = file_root(&files);
     let repo = args.repo.as_ref().context(missing)?;
     let revision = args.revision.as_ref().context(missing)?;

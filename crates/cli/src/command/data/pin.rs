@@ -10,7 +10,7 @@ use crate::{
 };
 use anyhow::bail;
 use dataset::{RangeRead, definition::Definition, remote::Directory, source::pinned::pin};
-use hub::content::is_plain_path;
+use hub::content::is_safe_path;
 use protocol::{
     Revision,
     competition::{DatasetConfig, DatasetRules, DrawRules, HubDataset},
@@ -51,7 +51,7 @@ pub fn run(args: &DataPinArgs) -> anyhow::Result<()> {
     };
     let found = find(args, &repo)?;
     let listed = listed(&args.config, definition.as_ref(), &found)?;
-    let odd = listed.iter().flat_map(|part| &part.paths).find(|path| !is_plain_path(path));
+    let odd = listed.iter().flat_map(|part| &part.paths).find(|path| !is_safe_path(path));
     if let Some(odd) = odd {
         bail!("`{}` cannot be pinned: no such name is ever asked for", odd.escape_default());
     }

@@ -1,6 +1,7 @@
 //! Where a model goes on the hub, and who can see it there.
 
 use crate::{
+    args::AddressArgs,
     failure::{HintExt as _, Interrupted, hinted},
     hugging_face::{client, explained, stranger},
     terminal::spinner,
@@ -44,15 +45,15 @@ pub struct Hubs {
 
 impl Hubs {
     /// The hub of this address, or the one that the environment names.
-    pub fn new(endpoint: Option<&str>) -> anyhow::Result<Self> {
-        Ok(Self { own: client(endpoint)?, stranger: stranger(endpoint)? })
+    pub fn new(address: &AddressArgs) -> anyhow::Result<Self> {
+        Ok(Self { own: client(address)?, stranger: stranger(address)? })
     }
 
     /// The repo of the token's user for the files of a root: another model goes to another repo, so
     /// that each is private until its own commitment is final.
     pub fn own_repo(&self, competition: &str, root: &Digest) -> anyhow::Result<Repo> {
         let user = self.own.user().map_err(explained);
-        let user = user.context("cannot tell whose token HF_TOKEN is")?;
+        let user = user.context("cannot tell who you are on the hub")?;
         let digits: String = root.hex().chars().take(8).collect();
         Ok(format!("{user}/{competition}-{digits}").parse()?)
     }
@@ -121,7 +122,7 @@ impl Place<'_> {
             ),
             SeenBy::Nobody => {
                 Err(anyhow::anyhow!("`{repo}` was made, but the hub does not show it to us"))
-                    .hint("set HF_TOKEN to a token that may read and write")
+                    .hint("give a token that may read and write")
             }
         }
     }

@@ -13,7 +13,11 @@ use crate::{
 };
 use anyhow::Context as _;
 use chain::{Call, Chain as _, Keypair};
-use hub::client::{RepoKind, Upload};
+use hub::{
+    Folder,
+    client::{RepoKind, Upload, Uploaded},
+    folder::LeftOut,
+};
 use protocol::{
     AccountId, Block, Commitment, Competition, Digest, Error, NetUid, Reason, Repo, Revision, Uid,
     commitment::COMMITMENT_BYTES_MAX, content::bound_hash,
@@ -28,8 +32,12 @@ const REFUSED: u8 = 1;
 #[derive(Serialize)]
 struct Report {
     competition: String,
-    /// Why a validator would refuse the model; then there is nothing else.
+    /// Why a validator would refuse the model; then nothing was submitted.
     refused: Option<Reason>,
+    /// How to make a model of the folder, where its parameters have another form.
+    hint: Option<&'static str>,
+    /// What of the folder is no part of what is submitted, and why.
+    left_out: Vec<LeftOut>,
     #[serde(flatten)]
     submitted: Option<Submitted>,
 }
@@ -60,16 +68,20 @@ struct Submitted {
 pub fn run(args: &SubmitArgs) -> anyhow::Result<ExitCode> {
     let competition = competition_file::rules(&args.competition)?;
     anyhow::ensure!(args.dir.is_dir(), "`{}` is not a folder with a model", args.dir.display());
-    let (code, refused, submitted) = match check::verdict(&args.dir, &competition)? {
+    let folder = Folder::of_model(&args.dir)?;
+    let (code, refused, submitted) = match check::verdict(&folder, &args.dir, &competition)? {
         Err(reason) => (ExitCode::from(REFUSED), Some(reason), None),
         Ok(root) => {
             let session = Session::open(&args.sign)?;
             let hotkey = session.keys.hotkey()?;
-            let entrant = Entrant { args, session, hotkey, competition: &competition, root: &root };
+            let (competition, root) = (&competition, &root);
+            let entrant = Entrant { args, folder: &folder, session, hotkey, competition, root };
             (ExitCode::SUCCESS, None, Some(entrant.submit()?))
         }
     };
-    let report = Report { competition: competition.name, refused, submitted };
+    let hint = folder.advice().filter(|_| refused.is_some());
+    let left_out = folder.left_out().to_vec();
+    let report = Report { competition: competition.name, refused, hint, left_out, submitted };
     if args.sign.endpoint.json {
         print_json(&report)?;
     } else {
@@ -81,6 +93,7 @@ pub fn run(args: &SubmitArgs) -> anyhow::Result<ExitCode> {
 /// A hotkey that enters a model, whose files were judged and have this root.
 struct Entrant<'a> {
     args: &'a SubmitArgs,
+    folder: &'a Folder,
     session: Session<'a>,
     hotkey: Keypair,
     competition: &'a Competition,
@@ -97,7 +110,7 @@ impl Entrant<'_> {
     fn submit(&self) -> anyhow::Result<Submitted> {
         let uid = self.slot()?;
         let standing = self.standing()?;
-        let hubs = Hubs::new(self.args.hub.as_deref())?;
+        let hubs = Hubs::new(&self.args.address)?;
         self.check_hub(&hubs)?;
         let repo = match (&self.args.repo, &standing) {
             (Some(repo), _) => repo.clone(),
@@ -224,8 +237,8 @@ impl Entrant<'_> {
                  commitment is final"
             );
         }
-        let upload = Upload { is_private: true, ..Upload::new(RepoKind::Model, repo, &args.dir) };
-        let (revision, _) = upload::shown(&hubs.own, upload, session.stop())?;
+        let upload = Upload { is_private: true, ..Upload::new(RepoKind::Model, repo, self.folder) };
+        let (Uploaded { revision, .. }, _) = upload::shown(&hubs.own, upload, session.stop())?;
         anyhow::ensure!(
             place.holds(&revision)?,
             "the hub lists other files than `{}` holds; they may have changed meanwhile",
@@ -333,9 +346,11 @@ fn seed_from(competition: &Competition, block: Block) -> Block {
 
 impl Report {
     fn for_people(&self) -> String {
+        let left_out = LeftOut::for_people(&self.left_out);
         let Some(submitted) = &self.submitted else {
             let reason = self.refused.as_ref().map(ToString::to_string).unwrap_or_default();
-            return format!("refused: {reason}\nnothing has left this machine\n");
+            let hint = self.hint.map_or(String::new(), |hint| format!("hint: {hint}\n"));
+            return format!("{left_out}refused: {reason}\n{hint}nothing has left this machine\n");
         };
         let Submitted { netuid, uid, url, commitment, block, measured_from_block, .. } = submitted;
         let first = if submitted.already_submitted {
@@ -344,7 +359,7 @@ impl Report {
             ""
         };
         let mut text = format!(
-            "{first}\
+            "{left_out}{first}\
              admitted    validators will find nothing against it\n\
              committed   {commitment}\n\
              in block    {block}, which is final, by uid {uid}\n\

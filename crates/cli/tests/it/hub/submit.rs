@@ -71,7 +71,7 @@ impl Network {
             .args(["miner", "submit", dir, "--competition", "tiny", "--netuid", "1", "--json"])
             .args(["--chain", &self.node.url, "--hub", &format!("http://{}", self.hub.address)])
             .args(more)
-            .env("HF_TOKEN", &self.hub.token);
+            .env("AGON_HUB_TOKEN", &self.hub.token);
         command
     }
 
@@ -85,7 +85,7 @@ impl Network {
             .args(["upload", dir, repo, "--json"])
             .args(["--hub", &format!("http://{}", self.hub.address)])
             .args(more)
-            .env("HF_TOKEN", &self.hub.token)
+            .env("AGON_HUB_TOKEN", &self.hub.token)
             .output()
             .unwrap();
         report(&uploaded)["revision"].as_str().unwrap().to_owned()

@@ -78,7 +78,7 @@ fn attack_every_step_of_an_upload_survives_every_text() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("config.json"), "{}").unwrap();
     std::fs::write(dir.path().join("model.safetensors"), bytes(100)).unwrap();
-    let repo = repo();
+    let (repo, folder) = (repo(), Folder::of_everything(dir.path()).unwrap());
     // The steps in their order, and an honest answer to each.
     let oid = entry(&bytes(100)).sha256.hex();
     let steps = [
@@ -102,7 +102,7 @@ fn attack_every_step_of_an_upload_survives_every_text() {
             }
         });
         let started = Instant::now();
-        let done = hub.client().upload(&Upload::new(RepoKind::Model, &repo, dir.path()));
+        let done = hub.client().upload(&Upload::new(RepoKind::Model, &repo, &folder));
         assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
         done
     };

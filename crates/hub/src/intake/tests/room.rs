@@ -7,7 +7,8 @@ const SHARDS: [&str; 2] = ["model-00001-of-00002.safetensors", "model-00002-of-0
 
 /// A model of two shards, which have these bytes.
 fn in_shards(first: &str, second: &str) -> LyingHub {
-    LyingHub::with(&[(CONFIG, "{}"), (INDEX, "{}"), (SHARDS[0], first), (SHARDS[1], second)])
+    let index = index(&SHARDS);
+    LyingHub::with(&[(CONFIG, "{}"), (INDEX, &index), (SHARDS[0], first), (SHARDS[1], second)])
 }
 
 fn admit(intake: &Intake, hub: &LyingHub) -> Result<Result<Admitted, Reason>, Error> {
@@ -81,7 +82,7 @@ fn a_file_that_models_share_is_fetched_and_stored_once() {
     let door = Door::new();
     let (a, b) = (in_shards("same", "one"), in_shards("same", "other"));
     let first = door.admit(&a).unwrap().unwrap();
-    assert_eq!(a.fetched().len(), 3, "config and index have the same bytes here");
+    assert_eq!(a.fetched().len(), 4);
     let second = door.admit(&b).unwrap().unwrap();
     assert_eq!(b.fetched(), [SHARDS[1]]);
     let inode = |dir: &Path| fs::metadata(dir.join(SHARDS[0])).unwrap().ino();
@@ -99,8 +100,9 @@ fn what_models_share_counts_once_and_outlives_the_one_that_goes() {
     let door = Door::new();
     let shared = "s".repeat(100);
     let model = |i: usize| in_shards(&shared, &i.to_string().repeat(50));
-    // Two models of 152 bytes of their own fit into 210 only because 102 bytes are the same.
-    let open = || Intake::open(&door.folder).unwrap().with_quota(210);
+    // Two models with shards of 150 bytes fit into 210 only because 100 bytes are the same.
+    let quota_bytes = 210 + index(&SHARDS).len() as u64;
+    let open = || Intake::open(&door.folder).unwrap().with_quota(quota_bytes);
     let round = open();
     let (first, second) = (admit(&round, &model(0)), admit(&round, &model(1)));
     let (first, second) = (first.unwrap().unwrap().dir, second.unwrap().unwrap().dir);
@@ -110,8 +112,8 @@ fn what_models_share_counts_once_and_outlives_the_one_that_goes() {
     assert_eq!([&first, &second, &third].map(|dir| dir.exists()), [false, true, true]);
     assert_eq!(fs::read_to_string(second.join(SHARDS[0])).unwrap(), shared);
     assert!(admit(&open(), &model(1)).unwrap().is_ok(), "and it is whole");
-    // The shared shard, the shared config, and two shards of their own.
-    assert_eq!(n_entries(&door.folder.join("files")), 4);
+    // The shared shard, config and index, and two shards of their own.
+    assert_eq!(n_entries(&door.folder.join("files")), 5);
 }
 
 #[test]
@@ -174,12 +176,13 @@ fn on_a_full_disk_models_that_nobody_needs_make_room_first() {
 
 #[test]
 fn a_disk_that_fills_up_on_the_way_leaves_nothing_behind_and_blames_nobody() {
-    for at in [CONFIG, "model.safetensors"] {
+    for (at, missing_bytes) in [(CONFIG, 2), ("model.safetensors", 10)] {
         let door = Door::new();
         let mut hub = LyingHub::with(&MODEL);
         hub.fills_disk_at = Some(at.to_owned());
         let error = door.admit(&hub).unwrap_err();
-        assert!(matches!(error, Error::DiskFull { size_bytes: 12, .. }), "{error}");
+        let Error::DiskFull { size_bytes, .. } = error else { panic!("{error}") };
+        assert_eq!(size_bytes, missing_bytes);
         door.assert_nothing_admitted();
         hub.fills_disk_at = None;
         assert!(door.admit(&hub).unwrap().is_ok(), "there was no verdict");

@@ -1,6 +1,7 @@
 //! A hub that lies, and a door before it.
 
 use super::*;
+use crate::Part;
 
 pub(super) const OWNER: AccountId = AccountId([1; 32]);
 pub(super) const MODEL: [(&str, &str); 2] =
@@ -33,6 +34,12 @@ pub(super) struct LyingHub {
     pub(super) links_to: Option<PathBuf>,
     pub(super) fetched: Mutex<Vec<String>>,
     pub(super) n_lists: Mutex<usize>,
+    /// What the first list says instead, as if it had been damaged on its way.
+    pub(super) listed_first: Mutex<Option<Vec<FileEntry>>>,
+    /// Bytes of parts that were asked for.
+    pub(super) n_part_bytes: Mutex<usize>,
+    /// Each part has another first byte than the one before.
+    pub(super) wavers: bool,
 }
 
 impl LyingHub {
@@ -87,6 +94,9 @@ impl Hub for LyingHub {
 
     fn list(&self, _: &Repo, _: &Revision) -> Result<Option<Vec<FileEntry>>, Error> {
         *self.n_lists.lock().unwrap() += 1;
+        if let Some(first) = self.listed_first.lock().unwrap().take() {
+            return Ok(Some(first));
+        }
         let listed = self.listed.lock().unwrap().clone();
         Ok(if listed.is_empty() { None } else { Some(listed) })
     }
@@ -106,13 +116,25 @@ impl Hub for LyingHub {
         let cap = if self.ignores_caps { usize::MAX } else { cap as usize };
         fs::write(to, &body[..body.len().min(cap)]).map_err(Error::io("write", to))
     }
+
+    fn read_part(&self, _: &Repo, _: &Revision, part: &Part<'_>) -> Result<Vec<u8>, Error> {
+        *self.n_part_bytes.lock().unwrap() += part.n_bytes;
+        let bodies = self.bodies.lock().unwrap();
+        let body = &bodies.iter().find(|(name, _)| name == part.path).unwrap().1;
+        let start = usize::try_from(part.offset).unwrap();
+        let mut bytes = body[start..][..part.n_bytes].to_vec();
+        if self.wavers {
+            bytes[0] = *self.n_part_bytes.lock().unwrap() as u8;
+        }
+        Ok(bytes)
+    }
 }
 
 pub(super) struct Door {
     pub(super) intake: Intake,
     pub(super) folder: PathBuf,
     pub(super) competition: Competition,
-    pub(super) _dir: tempfile::TempDir,
+    pub(super) _dir: TempDir,
 }
 
 impl Door {
@@ -148,4 +170,10 @@ pub(super) fn with_extra(path: &str) -> LyingHub {
     let hub = LyingHub::with(&MODEL);
     hub.add(path, "x");
     hub
+}
+
+/// An index that names these files.
+pub(super) fn index(shards: &[&str]) -> String {
+    let entries = shards.iter().enumerate().map(|(i, shard)| format!("\"{i}\":\"{shard}\""));
+    format!("{{\"weight_map\":{{{}}}}}", entries.collect::<Vec<_>>().join(","))
 }
