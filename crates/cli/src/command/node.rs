@@ -15,6 +15,7 @@ use hub::dev::{Config, Front, Limits};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use std::{
+    fs,
     io::IsTerminal as _,
     path::Path,
     process::ExitCode,

@@ -20,13 +20,14 @@ use chain::{
 };
 use dataset::pack::TrainingStream;
 use hub::{
-    ClientOptions, DevHub, HubClient,
+    ClientOptions, DevHub, Folder, HubClient,
     dev::{Front, Limits, Role::Write, User},
 };
 use miner::{Check, Miner, Publisher};
 use protocol::{Competition, NetUid, Seed, Uid};
 use std::{
     collections::BTreeMap,
+    fs,
     path::{Path, PathBuf},
     sync::{Arc, atomic::AtomicBool},
 };
@@ -105,14 +106,34 @@ impl Network {
     }
 }
 
-/// Refuses a model of the user's that no validator would measure, before anything is started.
+/// Takes a model of the user's into the home folder; one that no validator would measure is refused
+/// before anything is started.
 fn admit(model: &Path, competition: &Competition, args: &DemoArgs) -> anyhow::Result<()> {
-    let Err(reason) = plug::check(model, competition)? else { return Ok(()) };
+    let copy = own_model(args);
+    take(model, &copy)
+        .with_context(|| format!("cannot take the model in `{}`", model.display()))?;
+    let Err(reason) = plug::check(&copy, competition)? else { return Ok(()) };
     let (model, home) = (model.display(), args.home.display());
     Err(anyhow::anyhow!("the model in `{model}` would not be measured: {reason}")).hint(format!(
         "`agon check --model {model} --competition {home}/competition.toml` says more; the \
          tokenizer to train with lies beside that file"
     ))
+}
+
+/// Copies the files of a model, and not what else lies in its folder.
+fn take(model: &Path, copy: &Path) -> anyhow::Result<()> {
+    let folder = Folder::of_model(model)?;
+    for file in folder.list(&|_, _| true)? {
+        let to = copy.join(&file.path);
+        fs::create_dir_all(to.parent().unwrap_or(copy))?;
+        fs::copy(folder.path_of(&file.path), to)?;
+    }
+    Ok(())
+}
+
+/// Where the user's model lies during the demo.
+fn own_model(args: &DemoArgs) -> PathBuf {
+    args.home.join(Role::Own.name()).join("published")
 }
 
 /// A chain on a fast clock whose tempo ends eight blocks after each round begins.
@@ -250,7 +271,7 @@ impl Build<'_> {
                 Service::Broken(Box::new(Broken::new(self.publisher(role, false)?, home, seed)))
             }
             Role::Own => {
-                let model = self.args.miner.clone().context("there is no model of the user's")?;
+                let model = own_model(self.args);
                 Service::Own(Box::new(Own::new(self.publisher(role, true)?, model)))
             }
         })

@@ -1,9 +1,6 @@
 //! The end of a demo for people: curve, leaderboard, earnings, files, what to try next.
 
-use super::{
-    cast::Role,
-    report::{Report, Round},
-};
+use super::report::{Report, Round};
 use crate::rules_text::plural;
 use protocol::Merit;
 use std::fmt::Write as _;
@@ -150,9 +147,7 @@ fn files(report: &Report) -> String {
         .peak_memory_bytes
         .map(|bytes| format!(" and {} MiB of memory", bytes >> 20))
         .unwrap_or_default();
-    let champion = report.rounds.last().and_then(|round| round.champion);
-    // The user's own model lies where it was.
-    let champion = champion.filter(|name| *name != Role::Own.name()).unwrap_or("honest-1");
+    let champion = report.rounds.last().and_then(|round| round.champion).unwrap_or("honest-1");
     let record = report.rounds.last().map(|round| round.record.as_str()).unwrap_or("none");
     format!(
         "The run took {:.0} s{memory}. Everything lies in {home}/

@@ -172,13 +172,15 @@ impl Entrant<'_> {
     /// Asks where a chain of one's own and a hub of everybody's look like an oversight.
     fn check_hub(&self, hubs: &Hubs) -> anyhow::Result<()> {
         let (chain, hub) = (self.session.chain.url(), hubs.own.endpoint());
-        if self.session.is_public() || self.args.hub.is_some() || is_near(hub) {
+        if self.session.is_public() || self.args.address.hub.is_some() || is_near(hub) {
             return Ok(());
         }
         let question =
             format!("publish on `{hub}` what is entered on a chain of your own, `{chain}`?");
         let asked = self.session.ask(&question);
-        asked.hint("--hub or HF_ENDPOINT names a hub of your own, which `agon hub` runs; --yes goes on")
+        asked.hint(
+            "--hub or HF_ENDPOINT names a hub of your own, which `agon hub` runs; --yes goes on",
+        )
     }
 
     fn netuid(&self) -> NetUid {

@@ -16,9 +16,8 @@ use Here::{Heard, Not};
 
 /// The variables of `huggingface_hub` 2.4.0: those of its constants, of its tokens and of the
 /// library by which it speaks HTTP.
-const TABLE: [(&str, Here); 47] = [
+const TABLE: [(&str, Here); 46] = [
     ("ALL_PROXY", Heard),
-    ("CLAUDE_CONFIG_DIR", Not),
     ("DISABLE_TELEMETRY", Not),
     ("DO_NOT_TRACK", Not),
     ("HF_ASSETS_CACHE", Not),
