@@ -16,8 +16,8 @@ mod send;
 pub use fate::Effects;
 pub use info::ChainInfo;
 pub use link::{ClientConfig, Signatures};
-pub use origin::Origin;
 pub(crate) use origin::GENESIS_METHOD;
+pub use origin::Origin;
 pub use rules::{Rule, RuleValue, SubnetRules};
 
 use crate::{Call, CallId, CallStatus, Chain, Error, Head, Keypair, Metagraph, StoredCommitment};

@@ -161,7 +161,8 @@ fn a_slot_costs_no_more_than_its_limit_when_the_call_is_included() {
     assert!(chain.takes_price_limits().unwrap());
     let price = chain.slot_price_rao(NetUid(1)).unwrap();
     let buy = |hotkey: u64, limit_rao| {
-        let call = Call::RegisterLimit { netuid: NetUid(1), hotkey: key(hotkey).public(), limit_rao };
+        let call =
+            Call::RegisterLimit { netuid: NetUid(1), hotkey: key(hotkey).public(), limit_rao };
         let id = chain.submit(call, &key(0)).unwrap();
         node.produce_block().unwrap();
         chain.status(id).unwrap()

@@ -53,7 +53,9 @@ impl Liar {
                     let params: Value = params.parse().unwrap_or(json!([]));
                     let is_of_genesis = params[0] == 0 || params[0] == "0x0";
                     match &lie {
-                        Some(lie) if name != "chain_getBlockHash" || is_of_genesis => Ok(lie.clone()),
+                        Some(lie) if name != "chain_getBlockHash" || is_of_genesis => {
+                            Ok(lie.clone())
+                        }
                         _ => ask(&node, name, &params),
                     }
                 })

@@ -61,9 +61,9 @@ fn pythons_number(bytes: &[u8], error: &serde_json::Error) -> Option<&'static st
     // The column is that of the first letter, of the one before it, or of the one after a sign.
     let rest = line.get(error.column().saturating_sub(2)..)?;
     let rest = rest.get(..rest.len().min(16))?;
-    ["NaN", "Infinity"].into_iter().find(|word| {
-        rest.windows(word.len()).take(3).any(|window| window == word.as_bytes())
-    })
+    ["NaN", "Infinity"]
+        .into_iter()
+        .find(|word| rest.windows(word.len()).take(3).any(|window| window == word.as_bytes()))
 }
 
 /// How a file is called in an error.

@@ -65,7 +65,9 @@ pub fn shown(text: &str) -> String {
 ///
 /// The reader going away is an error that [`crate::failure`] knows.
 pub fn print(text: &str) -> anyhow::Result<()> {
-    let safe = |letter| if letter == '\n' || letter == '\t' || is_plain(letter) { letter } else { '\u{fffd}' };
+    let safe = |letter| {
+        if letter == '\n' || letter == '\t' || is_plain(letter) { letter } else { '\u{fffd}' }
+    };
     write(&text.chars().map(safe).collect::<String>())
 }
 

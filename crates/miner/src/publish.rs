@@ -83,9 +83,8 @@ impl Publisher {
         let head = self.chain.head().context("cannot read the newest block")?.block;
         let stored = self.chain.commitments(self.netuid, head);
         let hotkey = self.keypair.public();
-        let is_it = |stored: &StoredCommitment| {
-            stored.hotkey == hotkey && stored.data == text.as_bytes()
-        };
+        let is_it =
+            |stored: &StoredCommitment| stored.hotkey == hotkey && stored.data == text.as_bytes();
         Ok(stored.context("cannot read the commitments")?.iter().any(is_it))
     }
 }

@@ -117,9 +117,7 @@ impl Miner {
             CallStatus::Pending => {}
             CallStatus::Applied(_) => self.pending = None,
             // A second commitment would cost the age of the first.
-            CallStatus::Unreadable(_)
-                if self.publisher.has_committed(&published.commitment)? =>
-            {
+            CallStatus::Unreadable(_) if self.publisher.has_committed(&published.commitment)? => {
                 self.pending = None;
             }
             CallStatus::Unreadable(_)

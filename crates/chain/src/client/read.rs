@@ -131,10 +131,7 @@ pub(super) async fn next_commitment(
 }
 
 /// Blocks between two commitments of a hotkey, where the runtime counts blocks.
-pub(super) async fn commitment_rate_limit(
-    at: &At,
-    netuid: NetUid,
-) -> Result<Option<u64>, Failure> {
+pub(super) async fn commitment_rate_limit(at: &At, netuid: NetUid) -> Result<Option<u64>, Failure> {
     if has_storage(at, COMMITMENTS, "CommitmentRateLimit") {
         let address = dynamic::storage::<(u16,), u64>(COMMITMENTS, "CommitmentRateLimit");
         return Ok(Some(at.storage().fetch(address, (netuid.0,)).await?.decode()?));

@@ -54,7 +54,8 @@ pub(super) enum Turned {
     /// The nonce is further ahead than calls of one signer may wait.
     #[error(
         "Immediately Dropped: the nonce is {ahead} ahead of the account's next, and at most {} \
-         calls of one account wait", POOL_CALLS_PER_SIGNER_MAX
+         calls of one account wait",
+        POOL_CALLS_PER_SIGNER_MAX
     )]
     Far {
         /// How far.

@@ -84,7 +84,9 @@ pub enum WalletError {
         derived: protocol::AccountId,
     },
     /// The key is of a kind that signs nothing here.
-    #[error("`{path}` is not usable: it is a key of type {crypto_type}, and only sr25519, type 1, is")]
+    #[error(
+        "`{path}` is not usable: it is a key of type {crypto_type}, and only sr25519, type 1, is"
+    )]
     CryptoType {
         /// Where.
         path: PathBuf,

@@ -8,10 +8,10 @@ mod project;
 
 pub use project::{Entries, project};
 
+use super::metadata::Encoded;
 use frame_metadata::v14::{
     StorageEntryMetadata, StorageEntryModifier, StorageEntryType, StorageHasher,
 };
-use super::metadata::Encoded;
 use parity_scale_codec::{Decode, Encode};
 use scale_info::{MetaType, StaticTypeInfo, meta_type};
 use std::marker::PhantomData;

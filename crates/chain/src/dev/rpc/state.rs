@@ -8,10 +8,7 @@ use crate::wire::{
 };
 use jsonrpsee::{Extensions, server::PendingSubscriptionSink, types::Params};
 use serde_json::{Value, json};
-use std::{
-    collections::BTreeSet,
-    sync::Arc,
-};
+use std::{collections::BTreeSet, sync::Arc};
 
 pub(super) fn register(module: &mut Module) -> Registered {
     module.register_method("state_getRuntimeVersion", |_, _, _| runtime_version())?;

@@ -158,7 +158,8 @@ pub fn set_rules(args: &SetArgs) -> anyhow::Result<()> {
     let session = Session::open(&args.sign)?;
     let coldkey = session.keys.coldkey()?;
     let netuid = NetUid(args.netuid);
-    let rules: Vec<String> = args.changes.iter().map(|rule| shown(*rule)).collect::<Result<_, _>>()?;
+    let rules: Vec<String> =
+        args.changes.iter().map(|rule| shown(*rule)).collect::<Result<_, _>>()?;
     for (i, (change, rule)) in args.changes.iter().zip(&rules).enumerate() {
         let call = Call::SetHyperparameter { netuid, change: *change };
         session
@@ -172,7 +173,8 @@ pub fn set_rules(args: &SetArgs) -> anyhow::Result<()> {
 fn outcome(rules: &[String], failed: usize) -> String {
     let list = |rules: Option<&[String]>| rules.unwrap_or_default().join(" ");
     let mut text = format!("cannot set {}", list(rules.get(failed..=failed)));
-    for (word, rules) in [("set before", rules.get(..failed)), ("not tried", rules.get(failed + 1..))]
+    for (word, rules) in
+        [("set before", rules.get(..failed)), ("not tried", rules.get(failed + 1..))]
     {
         let rules = list(rules);
         if !rules.is_empty() {
@@ -197,7 +199,10 @@ mod tests {
     fn of_several_rules_each_has_its_outcome() {
         let rules = ["activity_cutoff=5", "tempo=0", "kappa=100"].map(str::to_owned);
         let text = outcome(&rules, 1);
-        assert_eq!(text, "cannot set tempo=0 (set before: activity_cutoff=5) (not tried: kappa=100)");
+        assert_eq!(
+            text,
+            "cannot set tempo=0 (set before: activity_cutoff=5) (not tried: kappa=100)"
+        );
         assert_eq!(outcome(&rules[..1], 0), "cannot set activity_cutoff=5");
     }
 }

@@ -222,7 +222,9 @@ impl Refused<'_> {
                 format!("`agon chain subnet show --netuid {netuid}` shows the rules")
             }
             Reason::BadOrigin => "sign with the wallet that opened the subnet".to_owned(),
-            Reason::BadNonce => "other processes use this key at the same time; try again".to_owned(),
+            Reason::BadNonce => {
+                "other processes use this key at the same time; try again".to_owned()
+            }
             _ => return None,
         })
     }

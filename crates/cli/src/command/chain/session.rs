@@ -182,7 +182,9 @@ impl<'a> Session<'a> {
                 "call {} stands in block {block}; whether it was applied cannot be read any more",
                 hex_of(&id)
             ))
-            .hint("look at the balance, or at what the call was to change, before you make it again"),
+            .hint(
+                "look at the balance, or at what the call was to change, before you make it again",
+            ),
             CallStatus::Pending | CallStatus::Expired => Err(anyhow::anyhow!(
                 "call {} was not included in its time, and never will be: nothing was done",
                 hex_of(&id)
@@ -205,7 +207,7 @@ impl<'a> Session<'a> {
                 // Whoever gives up now may make the same call again, and it may count twice.
                 Err(error) if error.is_transient() => {
                     if !is_away {
-                        let text = crate::terminal::shown(&error.to_string());
+                        let text = terminal::shown(&error.to_string());
                         bar.suspend(|| eprintln!("{text}; {}: waiting", sent()));
                     }
                     is_away = true;

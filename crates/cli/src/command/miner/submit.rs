@@ -165,7 +165,9 @@ impl Entrant<'_> {
         let question =
             format!("publish on `{hub}` what is entered on a chain of your own, `{chain}`?");
         let asked = self.session.ask(&question);
-        asked.hint("--hub or HF_ENDPOINT names a hub of your own, which `agon hub` runs; --yes goes on")
+        asked.hint(
+            "--hub or HF_ENDPOINT names a hub of your own, which `agon hub` runs; --yes goes on",
+        )
     }
 
     fn netuid(&self) -> NetUid {

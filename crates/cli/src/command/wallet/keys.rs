@@ -110,14 +110,17 @@ pub fn advised(error: WalletError, args: &WalletArgs) -> anyhow::Error {
         ),
         WalletError::Missing { .. } => format!(
             "`agon wallet list` shows what is here; name another with --wallet and --hotkey, or \
-             make it with `agon wallet create --wallet {name} --hotkey {}`", args.hotkey
+             make it with `agon wallet create --wallet {name} --hotkey {}`",
+            args.hotkey
         ),
         WalletError::PasswordNeeded { .. } => {
             format!("there is nobody to ask: set {ours}, or {theirs} as for `btcli`")
         }
         WalletError::WrongPassword { .. } => match variable() {
             Some((variable, _)) => format!("the password came from {variable}"),
-            None => format!("`agon wallet import --wallet {name}` makes the key again from its words"),
+            None => {
+                format!("`agon wallet import --wallet {name}` makes the key again from its words")
+            }
         },
         _ => return error.into(),
     };
@@ -174,7 +177,8 @@ pub fn new_password(no_password: bool) -> anyhow::Result<Option<Zeroizing<String
     if !std::io::stdin().is_terminal() {
         return Err(anyhow::anyhow!("a coldkey needs a password, and there is nobody to ask"))
             .hint(format!(
-                "set {}, or keep it in the clear with --no-password", PASSWORD_VARIABLES[0]
+                "set {}, or keep it in the clear with --no-password",
+                PASSWORD_VARIABLES[0]
             ));
     }
     let ask = |question| rpassword::prompt_password(question).map(Zeroizing::new);
