@@ -11,6 +11,7 @@ AGON, says about the same block: two independent readers of one chain.
 """
 
 import asyncio
+import itertools
 import json
 import os
 import subprocess
@@ -364,14 +365,53 @@ def btcli() -> None:
         return f"lists the commitments ({len(ours)})"
 
     passed = True
-    for step in (metagraph, table, commitments):
+    reads = ((step.__name__, step) for step in (metagraph, table, commitments))
+    # The wallets of the second come into being after the first, which must not know them.
+    for name, step in itertools.chain(reads, everyday(program)):
         try:
             say("ok", step())
         except Exception as error:
             passed = False
-            say("FAILED", f"{step.__name__}: {type(error).__name__}: {error}")
+            say("FAILED", f"{name}: {type(error).__name__}: {error}")
     if not passed:
         raise SystemExit(1)
+
+
+def everyday(program: str):
+    """The commands of btcli.json with a wallet of their own, each as a name and a check."""
+    import bittensor as bt
+
+    path = str(Path.home() / "btcli-wallets")
+    os.environ["BT_WALLET_PATH"] = path
+    for hotkey in ("default", "second"):
+        wallet = bt.Wallet("rich", hotkey, path=path)
+        if hotkey == "default":
+            wallet.create_new_coldkey(use_password=False, suppress=True)
+        wallet.create_new_hotkey(suppress=True)
+    wallet = bt.Wallet("rich", path=path)
+    poor = json.loads(command(AGON, "wallet", "create", "--wallet-path", path, "--wallet", "poor",
+                              "--no-password", "--json"))["coldkey"]
+    ours = ["--wallet", "rich", "--wallet-path", path]
+    agon("transfer", "--wallet", RICH, "--to", wallet.coldkeypub.ss58_address, "1000")
+    agon("register", *ours, "--netuid", str(NETUID))
+    names = {"hotkey": wallet.hotkey.ss58_address, "poor": poor}
+
+    def check(entry: dict) -> str:
+        words = entry["words"].format(**names).split()
+        done = subprocess.run(
+            [program, "--json", *words, "--wallet", "rich"],
+            capture_output=True, text=True, timeout=30, stdin=subprocess.DEVNULL,
+        )
+        shown = " ".join((done.stdout + done.stderr).split())
+        works = "works" in entry
+        ensure((done.returncode == 0) == works, f"exit status {done.returncode}: {shown[-300:]}")
+        part = entry["works" if works else "refused"].format(**names)
+        ensure(part in shown, f"`{part}` is not in: {shown[-300:]}")
+        return f"`{entry['words']}` {'works' if works else 'is refused plainly'}"
+
+    table = json.loads((Path(__file__).parent / "btcli.json").read_text())
+    for entry in table["commands"]:
+        yield entry["words"], lambda entry=entry: check(entry)
 
 
 if CLIENT == "sdk":

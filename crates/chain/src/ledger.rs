@@ -20,6 +20,7 @@ mod reveal;
 mod snapshot;
 mod staking;
 mod subnet;
+mod swap;
 mod view;
 mod weights;
 
@@ -157,6 +158,13 @@ impl Ledger {
                 self.remove_stake(signer, hotkey, netuid, amount_rao)
             }
             Call::Transfer { to, amount_rao } => self.transfer(signer, to, amount_rao),
+            Call::TransferAll { to } => self.transfer(signer, to, self.balance(signer)),
+            Call::UnstakeAll { hotkey } => {
+                self.remove_stake(signer, hotkey, ROOT, self.stake(hotkey, signer))
+            }
+            Call::SwapHotkey { hotkey, new_hotkey, netuid } => {
+                self.swap_hotkey(signer, hotkey, new_hotkey, netuid)
+            }
             Call::SetCommitment { netuid, data } => self.set_commitment(signer, netuid, data),
             Call::SetWeights { netuid, uids, weights, version_key } => {
                 self.set_weights(signer, netuid, (&uids, &weights), version_key)

@@ -88,6 +88,25 @@ pub enum Call {
         /// Amount in rao.
         amount_rao: u64,
     },
+    /// Moves all balance of the signer to another coldkey.
+    TransferAll {
+        /// Receiver.
+        to: AccountId,
+    },
+    /// Takes all stake of the signing coldkey behind a hotkey back into balance.
+    UnstakeAll {
+        /// Key that loses the stake.
+        hotkey: AccountId,
+    },
+    /// Lets another hotkey of the signing coldkey take the place of one.
+    SwapHotkey {
+        /// Key that loses its slots.
+        hotkey: AccountId,
+        /// Key that gets them; commitments do not go over.
+        new_hotkey: AccountId,
+        /// Subnet, or nothing for all of them and the stake as well.
+        netuid: Option<NetUid>,
+    },
     /// Opens a subnet owned by the signer.
     RegisterNetwork {
         /// Key that gets the first slot; the chain of 2024 gave none.

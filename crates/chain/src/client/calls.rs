@@ -69,6 +69,23 @@ impl NamedCall {
                     ("amount_unstaked", number(*amount_rao)),
                 ],
             ),
+            Call::TransferAll { to } => {
+                let to = Value::unnamed_variant("Id", [account(*to)]);
+                let arguments = vec![("dest", to), ("keep_alive", Value::bool(false))];
+                in_pallet("Balances", "transfer_all", arguments)
+            }
+            Call::UnstakeAll { hotkey } => {
+                subtensor("unstake_all", vec![("hotkey", account(*hotkey))])
+            }
+            Call::SwapHotkey { hotkey, new_hotkey, netuid } => {
+                let netuid = match netuid {
+                    Some(netuid) => Value::unnamed_variant("Some", [number(netuid.0)]),
+                    None => Value::unnamed_variant("None", []),
+                };
+                let (old, new) = (account(*hotkey), account(*new_hotkey));
+                let arguments = vec![("hotkey", old), ("new_hotkey", new), ("netuid", netuid)];
+                subtensor("swap_hotkey", arguments)
+            }
             Call::RegisterNetwork { hotkey } => {
                 subtensor("register_network", vec![("hotkey", account(*hotkey))])
             }

@@ -29,6 +29,15 @@ pub enum Event {
         /// Key that holds it now.
         hotkey: AccountId,
     },
+    /// A hotkey took the place of another.
+    HotkeySwapped {
+        /// Owner of both.
+        coldkey: AccountId,
+        /// The key of before.
+        old: AccountId,
+        /// The key of now.
+        new: AccountId,
+    },
     /// A subnet was opened.
     NetworkAdded {
         /// Its number.

@@ -8,8 +8,8 @@ use crate::CallError;
 use protocol::{AccountId, Block, NetUid, Uid};
 
 impl Ledger {
-    /// `burned_register` and `register_limit`: the checks of the pallet in its order, then the price,
-    /// which is at most `limit_rao`, and the slot.
+    /// `burned_register` and `register_limit`: the checks of the pallet in its order, then the
+    /// price, which is at most `limit_rao`, and the slot.
     pub(super) fn register(
         &mut self,
         coldkey: AccountId,

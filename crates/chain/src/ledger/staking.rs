@@ -32,6 +32,15 @@ impl Ledger {
         }
     }
 
+    /// Moves all stake behind a hotkey to another.
+    pub(super) fn move_stake(&mut self, from: AccountId, to: AccountId) {
+        let stakes: Vec<(AccountId, u64)> = self.stakers(from).collect();
+        for (coldkey, rao) in stakes {
+            self.stakes.remove(&(from, coldkey));
+            self.credit_stake(to, coldkey, rao);
+        }
+    }
+
     pub(super) fn add_stake(
         &mut self,
         coldkey: AccountId,

@@ -3,9 +3,12 @@
 //! One table says the name, the arguments, the result and the function of each method, so that
 //! metadata and answers cannot disagree.
 
+mod baskets;
+mod delegates;
 mod economy;
-mod metagraph;
+pub(super) mod metagraph;
 mod neurons;
+mod rules;
 mod stakes;
 mod system;
 
@@ -53,6 +56,9 @@ fn methods() -> Vec<Method> {
     methods.extend(economy::methods());
     methods.extend(neurons::methods());
     methods.extend(stakes::methods());
+    methods.extend(rules::methods());
+    methods.extend(delegates::methods());
+    methods.extend(baskets::methods());
     methods
 }
 

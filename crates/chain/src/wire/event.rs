@@ -126,7 +126,9 @@ fn fate(result: &Result<Event, CallError>) -> SystemEvent {
 
 fn runtime_event(event: &Event) -> Option<RuntimeEvent> {
     let subtensor = match event {
-        Event::Remarked { .. } | Event::HyperparameterSet { .. } => return None,
+        Event::Remarked { .. } | Event::HyperparameterSet { .. } | Event::HotkeySwapped { .. } => {
+            return None;
+        }
         Event::Transferred { from, to, amount_rao } => {
             let (from, to) = ((*from).into(), (*to).into());
             return Some(RuntimeEvent::Balances(BalancesEvent::Transfer {

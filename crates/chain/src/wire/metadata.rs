@@ -279,8 +279,8 @@ mod tests {
     const FROZEN: (u32, [&str; 2]) = (
         2,
         [
-            "087b74eb15e4fdca0d5ff25c0da312718647c0dc245559d867bb2739707df933",
-            "49caec09c8654645c5bcdf55e5908a3be140f4859ebd50255305074ee2afa720",
+            "9bdedd75c0a3116d6ce7e361e650548651139c3554efdfc9eeeb4eeebf78f090",
+            "4b0dd88b7b2f6e328be776be2b5d667db69c380a177190aa0897297dd9c33138",
         ],
     );
 

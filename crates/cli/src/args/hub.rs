@@ -34,7 +34,8 @@ pub struct HubArgs {
     #[arg(long, default_value = "agon-hub", value_name = "DIR")]
     pub dir: PathBuf,
     /// Address to listen on; port 0 takes any that is free.
-    #[arg(long, default_value = "127.0.0.1:9950", value_name = "ADDRESS", value_parser = super::listen)]
+    #[arg(long, default_value = "127.0.0.1:9950", value_name = "ADDRESS")]
+    #[arg(value_parser = super::listen)]
     pub listen: SocketAddr,
     /// A user with a token that may `read` or `write`; several times for several.
     #[arg(long = "user", value_name = "NAME:TOKEN:ROLE", value_parser = user)]

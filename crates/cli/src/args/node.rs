@@ -30,7 +30,8 @@ pub struct NodeArgs {
     #[arg(long, default_value = "agon-node", value_name = "DIR")]
     pub home: PathBuf,
     /// Address to listen on, for WebSocket and HTTP; port 0 takes any that is free.
-    #[arg(long, default_value = "127.0.0.1:9944", value_name = "ADDRESS", value_parser = super::listen)]
+    #[arg(long, default_value = "127.0.0.1:9944", value_name = "ADDRESS")]
+    #[arg(value_parser = super::listen)]
     pub listen: SocketAddr,
     /// Run a hub for models beside the chain, in the same folder, and listen for its clients here;
     /// as `agon hub` does.

@@ -64,6 +64,7 @@ const CLOCKS: [&str; 13] = [
     "crates/chain/src/client/finality.rs",
     "crates/chain/src/client/link.rs",
     "crates/chain/src/dev/author.rs",
+    "crates/chain/src/dev/callers.rs",
     "crates/cli/src/command/demo.rs",
     "crates/cli/src/command/download.rs",
     "crates/cli/src/command/evaluate.rs",
@@ -78,8 +79,9 @@ const CLOCKS: [&str; 13] = [
 
 /// Files below `cli` that name addresses: the node and the hub, which listen, and the client of
 /// hubs, which looks where a hub sends it.
-const SOCKETS: [&str; 8] = [
+const SOCKETS: [&str; 9] = [
     "crates/chain/src/dev.rs",
+    "crates/chain/src/dev/callers.rs",
     "crates/chain/src/dev/error.rs",
     "crates/chain/src/dev/rpc.rs",
     "crates/hub/src/client/address.rs",

@@ -190,3 +190,47 @@ fn a_limit_holds_when_the_slot_is_paid_for_however_the_price_has_moved() {
     ledger.call(0, limited(100, price)).unwrap();
     assert_eq!(ledger.balance(account(0)), 1_000 * TAO - price);
 }
+
+#[test]
+fn a_hotkey_that_takes_the_place_of_another_gets_slot_and_stake_but_no_commitment() {
+    let mut ledger = ledger(rules());
+    ledger.call(0, register(100)).unwrap();
+    ledger.call(0, stake(100, 5 * TAO)).unwrap();
+    ledger.call(100, commit("namespace:model")).unwrap();
+    let swap = |old, new, netuid| Call::SwapHotkey {
+        hotkey: account(old),
+        new_hotkey: account(new),
+        netuid,
+    };
+    let strangers = ledger.call(1, swap(100, 101, None)).unwrap_err();
+    assert_eq!(strangers, CallError::NonAssociatedColdKey);
+    ledger.call(0, swap(100, 101, Some(NETUID))).unwrap();
+    let neuron = ledger.metagraph(NETUID).unwrap().neurons.remove(0);
+    assert_eq!((neuron.hotkey, neuron.stake_rao), (account(101), 0), "the stake stays behind");
+    assert_eq!(ledger.commitments(NETUID).unwrap(), []);
+    let gone = ledger.call(0, swap(100, 102, Some(NETUID))).unwrap_err();
+    assert_eq!(gone, CallError::HotKeyNotRegisteredInSubNet);
+    ledger.call(0, register(100)).unwrap();
+    let taken = ledger.call(0, swap(101, 100, None)).unwrap_err();
+    assert_eq!(taken, CallError::HotKeyAlreadyRegisteredInSubNet);
+    ledger.call(0, swap(100, 103, None)).unwrap();
+    let neuron = ledger.metagraph(NETUID).unwrap().neurons.remove(1);
+    assert_eq!(neuron.hotkey, account(103));
+    assert!(neuron.stake_rao >= 5 * TAO, "what an epoch has paid meanwhile goes over, too");
+    assert_eq!(ledger.total_stake(account(100)), 0);
+}
+
+#[test]
+fn all_means_all_of_a_balance_and_of_a_stake() {
+    let mut ledger = ledger(rules());
+    ledger.call(0, register(100)).unwrap();
+    ledger.call(0, stake(100, 5 * TAO)).unwrap();
+    ledger.call(1, stake(100, 3 * TAO)).unwrap();
+    ledger.call(0, Call::UnstakeAll { hotkey: account(100) }).unwrap();
+    assert_eq!(ledger.total_stake(account(100)), 3 * TAO, "another's stays");
+    let nothing = ledger.call(0, Call::UnstakeAll { hotkey: account(100) }).unwrap_err();
+    assert_eq!(nothing, CallError::AmountTooLow);
+    let (balance, before) = (ledger.balance(account(0)), ledger.balance(account(2)));
+    ledger.call(0, Call::TransferAll { to: account(2) }).unwrap();
+    assert_eq!((ledger.balance(account(0)), ledger.balance(account(2))), (0, before + balance));
+}

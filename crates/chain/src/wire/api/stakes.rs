@@ -7,10 +7,10 @@ use crate::wire::{
 };
 use parity_scale_codec::{Compact, Decode, Encode};
 use scale_info::{TypeInfo, meta_type};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Number of the root network: stake is plain TAO here and counts on every subnet.
-const ROOT: u16 = 0;
+pub(super) const ROOT: u16 = 0;
 
 /// Stake of a coldkey behind a hotkey, in rao.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, TypeInfo)]
@@ -58,7 +58,7 @@ pub(super) fn methods() -> Vec<Method> {
         Method {
             api: "StakeInfoRuntimeApi",
             name: "get_stake_info_for_hotkey_coldkey_netuid",
-            doc: "Stake of a coldkey behind a hotkey; all of it is the root network's.",
+            doc: "Stake of a coldkey behind a hotkey, which counts on every subnet that is there.",
             inputs: vec![
                 ("hotkey_account", account()),
                 ("coldkey_account", account()),
@@ -68,11 +68,56 @@ pub(super) fn methods() -> Vec<Method> {
             answer: |arguments, state| {
                 let (hotkey, coldkey, netuid) =
                     <(AccountId32, AccountId32, u16)>::decode(arguments)?;
-                let info = (netuid == ROOT).then(|| stake_info(hotkey, coldkey, state));
+                let is_there = netuid == ROOT || items::NETWORKS_ADDED.read(state, &(netuid,));
+                let info = is_there.then(|| StakeInfo {
+                    netuid: Compact(netuid),
+                    ..stake_info(hotkey, coldkey, state)
+                });
                 Ok(info.encode())
             },
         },
+        Method {
+            api: "StakeInfoRuntimeApi",
+            name: "get_stake_availability_for_coldkeys",
+            doc: "How much of the stake of some coldkeys can be taken back: all of it.",
+            inputs: vec![
+                ("coldkey_accounts", meta_type::<Vec<AccountId32>>()),
+                ("netuids", meta_type::<Option<Vec<u16>>>()),
+            ],
+            output: meta_type::<Available>(),
+            answer: |arguments, state| {
+                let (coldkeys, netuids) =
+                    <(Vec<AccountId32>, Option<Vec<u16>>)>::decode(arguments)?;
+                Ok(available(coldkeys, netuids.as_deref(), state).encode())
+            },
+        },
     ]
+}
+
+/// Of the stake of a coldkey on a subnet, in rao, what is held and what can be taken back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, TypeInfo)]
+struct StakeAvailability {
+    total: Compact<u64>,
+    locked: Compact<u64>,
+    available: Compact<u64>,
+}
+
+/// By coldkey and subnet.
+type Available = BTreeMap<AccountId32, BTreeMap<u16, StakeAvailability>>;
+
+/// All stake is told on the root network, as by the other methods, and none is held.
+fn available(coldkeys: Vec<AccountId32>, netuids: Option<&[u16]>, state: &dyn State) -> Available {
+    let rows = staked_rows(state);
+    let is_asked_for = netuids.is_none_or(|netuids| netuids.contains(&ROOT));
+    let of = |coldkey: AccountId32| {
+        let own = rows.iter().filter(|(_, owner)| *owner == coldkey);
+        let stakes = own.map(|(hotkey, _)| items::STAKE.read(state, &(*hotkey, coldkey)));
+        let total = Compact(stakes.fold(0, u64::saturating_add));
+        let all = StakeAvailability { total, locked: Compact(0), available: total };
+        let rows = (is_asked_for && total.0 > 0).then_some((ROOT, all));
+        (coldkey, rows.into_iter().collect())
+    };
+    coldkeys.into_iter().take(COLDKEYS_MAX).map(of).collect()
 }
 
 /// Most coldkeys that are answered for at once.
@@ -80,7 +125,7 @@ const COLDKEYS_MAX: usize = 256;
 
 /// Hotkey and coldkey of each entry of `Stake`, whose keys end with them: hash of 16 bytes and
 /// hotkey, then the coldkey as it is.
-fn staked_rows(state: &dyn State) -> Vec<(AccountId32, AccountId32)> {
+pub(super) fn staked_rows(state: &dyn State) -> Vec<(AccountId32, AccountId32)> {
     let prefix = items::STAKE.prefix();
     let row = |key: Vec<u8>| {
         let mut rest = key.get(prefix.len() + 16..)?;
@@ -98,11 +143,17 @@ fn of_coldkey(
     own.map(|(hotkey, _)| stake_info(*hotkey, coldkey, state)).collect()
 }
 
-fn stake_info(hotkey: AccountId32, coldkey: AccountId32, state: &dyn State) -> StakeInfo {
+/// Subnets on which a hotkey has a slot.
+pub(super) fn memberships(hotkey: AccountId32, state: &dyn State) -> Vec<u16> {
     // Without the number of the subnet, a key is what those of all subnets begin with.
     let mut member = items::IS_NETWORK_MEMBER.key(&(hotkey, 0));
     member.truncate(member.len() - 2);
-    let is_registered = !state.keys(&member).is_empty();
+    let netuid = |key: Vec<u8>| u16::decode(&mut key.get(member.len()..)?).ok();
+    state.keys(&member).into_iter().filter_map(netuid).collect()
+}
+
+fn stake_info(hotkey: AccountId32, coldkey: AccountId32, state: &dyn State) -> StakeInfo {
+    let is_registered = !memberships(hotkey, state).is_empty();
     StakeInfo {
         hotkey,
         coldkey,

@@ -2,6 +2,7 @@
 
 use super::{Hasher, Item};
 use crate::wire::{
+    api::metagraph::FixedI128,
     call::CommitmentInfo,
     event,
     primitives::{AccountData, AccountId32, AccountInfo, H256},
@@ -303,6 +304,15 @@ items! {
 
         /// What opening a subnet costs, in rao.
         NETWORK_MIN_LOCK_COST: () => u64 = "NetworkMinLockCost" [];
+
+        /// Rao that went into the pool of a subnet in the newest block; no subnet has a pool here.
+        SUBNET_TAO_IN_EMISSION: (u16,) => u64 = "SubnetTaoInEmission" [Identity];
+
+        /// Block and average of what flows into the pool of a subnet; nothing here.
+        SUBNET_EMA_TAO_FLOW: (u16,) => (u64, FixedI128) = "SubnetEmaTaoFlow" [Identity] optional;
+
+        /// Blocks between two calls of a key; there is no such limit here.
+        TX_RATE_LIMIT: () => u64 = "TxRateLimit" [];
 
         /// Stake below which nobody sets weights: the lowest of all subnets.
         STAKE_THRESHOLD: () => u64 = "StakeThreshold" [];
