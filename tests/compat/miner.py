@@ -115,6 +115,7 @@ class Checks:
         from transformers import LlamaConfig, LlamaForCausalLM
 
         torch.manual_seed(1)
+        torch.set_num_threads(2)
         text = self.rules["text"]
         config = LlamaConfig(
             vocab_size=text["tokenizer"]["vocabulary"], max_position_embeddings=text["sequence_length"], hidden_size=96,
