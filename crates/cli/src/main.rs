@@ -14,6 +14,7 @@ mod input;
 mod plug;
 mod private;
 mod terminal;
+mod trained;
 
 use clap::Parser as _;
 use std::process::ExitCode;

@@ -77,7 +77,7 @@ const CLOCKS: [&str; 12] = [
 
 /// Files below `cli` that name addresses: the node and the hub, which listen, and the client of
 /// hubs, which looks where a hub sends it.
-const SOCKETS: [&str; 8] = [
+const SOCKETS: [&str; 9] = [
     "crates/chain/src/dev.rs",
     "crates/chain/src/dev/error.rs",
     "crates/chain/src/dev/rpc.rs",
@@ -85,6 +85,7 @@ const SOCKETS: [&str; 8] = [
     "crates/hub/src/dev.rs",
     "crates/hub/src/dev/access.rs",
     "crates/hub/src/dev/error.rs",
+    "crates/hub/src/dev/front.rs",
     "crates/hub/src/dev/serve.rs",
 ];
 
