@@ -1,4 +1,5 @@
-"""Writes what pyarrow reads in `small.parquet`, and `odd.parquet` with everything that FineWeb's files do not have.
+"""Writes what pyarrow reads in `small.parquet`, `odd.parquet` with everything that FineWeb's files do not have, and
+`codecs.parquet` and `codecs-2.parquet` with each way of packing, in both versions of pages and with checksums.
 
     python -m venv venv && venv/bin/pip install pyarrow==26.0.1
     venv/bin/python benches/compare/fineweb.py --rows 360 --rows-per-group 9 --sentences 2 testdata/fineweb/small.parquet
@@ -54,5 +55,20 @@ def odd():
     )
 
 
+def codecs():
+    texts = ["one", None, "", "four, with \U0001f642 and \u4e2d\u6587", "much of the same " * 200, "last"]
+    names = ["none", "snappy", "gzip", "brotli", "zstd", "lz4"]
+    for file, version in [("codecs.parquet", "1.0"), ("codecs-2.parquet", "2.0")]:
+        pq.write_table(
+            pa.table({name: texts for name in names}),
+            HERE / file,
+            row_group_size=5,
+            compression={name: name for name in names},
+            data_page_version=version,
+            write_page_checksum=True,
+        )
+
+
 small()
 odd()
+codecs()

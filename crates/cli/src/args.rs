@@ -354,6 +354,9 @@ pub struct SampleArgs {
     /// Number of that block; counts where rounds in a row must share no row of a pinned dataset.
     #[arg(long, value_name = "N")]
     pub block: Option<u64>,
+    /// Folder of the files of a pinned dataset; without it they are read from the hub.
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
     /// Print JSON on stdout.
     #[arg(long)]
     pub json: bool,

@@ -1,6 +1,6 @@
 //! What `--competition NAME` means: the rules, and where they say so the text and its tokenizer.
 
-use crate::{data_files, failure::HintExt as _, input};
+use crate::{data_files, failure::HintExt as _, input, trained};
 use anyhow::Context as _;
 use dataset::{FilesSource, GeneratedSource, PinnedSource, Source, Tokenizer};
 use protocol::{
@@ -56,11 +56,12 @@ pub fn text(name: &str) -> anyhow::Result<String> {
 /// The rules called `name` with the text and the tokenizer that they name.
 ///
 /// A tokenizer that is trained for the competition is read from beside the competition file where
-/// it lies there and the file pins it, and trained again otherwise; its digest is checked either
-/// way.
-pub fn contest(name: &str) -> anyhow::Result<Contest> {
+/// it lies there and the file pins it, or from the mirror that the environment names, and trained
+/// again otherwise; its digest is checked in every case. Files of a hub are read from the folder
+/// `dir` if one is given.
+pub fn contest(name: &str, dir: Option<&Path>) -> anyhow::Result<Contest> {
     let competition = rules(name)?;
-    let source = source(&competition)?;
+    let source = source(&competition, dir)?;
     let tokenizer = Arc::new(tokenizer(&competition, &*source, file(name).as_deref())?);
     Ok(Contest { competition, source, tokenizer })
 }
@@ -72,18 +73,32 @@ fn file(name: &str) -> Option<PathBuf> {
     (!is_known && (is_path || Path::new(name).is_file())).then(|| PathBuf::from(name))
 }
 
-/// The text that a competition names.
-pub fn source(competition: &Competition) -> anyhow::Result<Arc<dyn Source>> {
+/// A corpus of files; lines and rows without a text are passed over, and that is said.
+pub fn corpus(path: &Path) -> anyhow::Result<FilesSource> {
+    let corpus = with_own_hint(FilesSource::open(path))?;
+    let n = corpus.n_passed_over();
+    if n > 0 {
+        tracing::warn!(
+            "{n} lines or rows of `{}` have no text and are passed over",
+            path.display()
+        );
+    }
+    Ok(corpus)
+}
+
+/// The text that a competition names; files of a hub are read from the folder `dir` if one is
+/// given.
+pub fn source(competition: &Competition, dir: Option<&Path>) -> anyhow::Result<Arc<dyn Source>> {
     match &competition.dataset {
         DatasetRules::Generated { world } => Ok(Arc::new(GeneratedSource::new(*world))),
         DatasetRules::Files { path, sha256 } => {
-            let source = with_own_hint(FilesSource::open(Path::new(path)))?;
+            let source = corpus(Path::new(path))?;
             expect_digest(path, *sha256, source.digest())?;
             Ok(Arc::new(source))
         }
         DatasetRules::Hub(dataset) => match &dataset.revision {
             Some(revision) if !dataset.configs.is_empty() => {
-                let files = data_files::open(&dataset.repo, &revision.to_string(), None)?;
+                let files = data_files::open(&dataset.repo, &revision.to_string(), dir)?;
                 let source = PinnedSource::new(dataset.clone(), files, data_files::footers());
                 Ok(Arc::new(with_own_hint(source)?))
             }
@@ -115,7 +130,11 @@ fn tokenizer(
     if let Some(path) = beside.filter(|path| pinned.is_some() && path.is_file()) {
         return with_own_hint(Tokenizer::load(&path, pinned, None));
     }
-    let tokenizer = with_own_hint(Tokenizer::train(source, vocabulary))?;
+    let mirrored = trained::find(source, vocabulary)?;
+    let tokenizer = match mirrored {
+        Some(tokenizer) => tokenizer,
+        None => with_own_hint(Tokenizer::train(source, vocabulary))?,
+    };
     let name = format!("the tokenizer of competition {}", competition.name);
     expect_digest(&name, pinned, tokenizer.digest())?;
     Ok(tokenizer)

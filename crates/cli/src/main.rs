@@ -15,6 +15,7 @@ mod plug;
 mod private;
 mod rules_text;
 mod terminal;
+mod trained;
 
 use std::process::ExitCode;
 

@@ -36,17 +36,22 @@ pub fn make_home(path: &Path, mark: &str) -> anyhow::Result<()> {
 
 /// Tells of files and folders with keys that others may read or enter, and how to close them.
 pub fn warn_of_open(paths: &[&Path]) {
-    for path in paths {
-        let Ok(metadata) = fs::metadata(path) else { continue };
-        let mode = metadata.permissions().mode() & 0o777;
-        if mode & OTHERS != 0 {
-            let (shown, right) = (path.display(), if metadata.is_dir() { 700 } else { 600 });
-            tracing::warn!(
-                "`{shown}` holds keys, and its mode {mode:o} lets others in; `chmod {right} \
-                 {shown}` closes it to them"
-            );
-        }
+    for told in paths.iter().filter_map(|path| open_to_others(path)) {
+        tracing::warn!("{told}");
     }
+}
+
+/// What is wrong with the mode of a file or folder with keys, if it is there.
+fn open_to_others(path: &Path) -> Option<String> {
+    let metadata = fs::metadata(path).ok()?;
+    let mode = metadata.permissions().mode() & 0o777;
+    let (shown, right) = (path.display(), if metadata.is_dir() { 700 } else { 600 });
+    (mode & OTHERS != 0).then(|| {
+        format!(
+            "`{shown}` holds keys, and its mode {mode:o} lets others in; `chmod {right} {shown}` \
+             closes it to them"
+        )
+    })
 }
 
 /// Keeps the memory of this process, which holds keys, from ending in a file when it crashes.
@@ -91,5 +96,21 @@ mod tests {
             make_home(&home, "mark").unwrap();
             assert_eq!(mode(&home), expected, "{name}");
         }
+    }
+
+    #[test]
+    fn a_wallet_that_others_may_read_is_told_with_what_closes_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let key = dir.path().join("coldkey");
+        fs::write(&key, "").unwrap();
+        for (path, open, right) in
+            [(&key, 0o644, "chmod 600"), (&dir.path().into(), 0o777, "chmod 700")]
+        {
+            fs::set_permissions(path, Permissions::from_mode(open)).unwrap();
+            assert!(open_to_others(path).is_some_and(|told| told.contains(right)), "{open:o}");
+            fs::set_permissions(path, Permissions::from_mode(open & 0o700)).unwrap();
+            assert_eq!(open_to_others(path), None);
+        }
+        assert_eq!(open_to_others(&dir.path().join("none")), None);
     }
 }

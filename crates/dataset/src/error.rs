@@ -74,6 +74,20 @@ pub enum Error {
         detail: String,
     },
 
+    /// A file of parquet has no rows, so that nothing can be drawn from it.
+    #[error("`{name}` has no rows")]
+    NoRows {
+        /// The file.
+        name: String,
+    },
+
+    /// A text file is in an encoding of two bytes a letter.
+    #[error("`{}` is UTF-16 text", path.display())]
+    Utf16 {
+        /// The file.
+        path: PathBuf,
+    },
+
     /// A file is not the one that is pinned.
     #[error("`{name}` is not the file that is pinned: {detail}")]
     NotPinned {
@@ -214,8 +228,11 @@ impl Error {
     pub fn hint(&self) -> Option<&'static str> {
         Some(match self {
             Self::NoTextFiles { .. } => {
-                "files are read that end in .txt, .md, .jsonl, .ndjson, .json-lines or .parquet"
+                "files are read that end in .txt, .md, .jsonl, .ndjson, .json-lines or .parquet, \
+                 and all but the last also packed, with .gz or .zst behind"
             }
+            Self::NoRows { .. } => "leave it out",
+            Self::Utf16 { .. } => "convert it with `iconv -f UTF-16 -t UTF-8`",
             Self::NotUtf8 { .. } => "convert it with `iconv -f LATIN1 -t UTF-8`, or leave it out",
             Self::NameNotUtf8 { .. } => {
                 "rename it: documents are in the order of names, the same on every machine"

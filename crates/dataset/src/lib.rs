@@ -20,7 +20,7 @@ mod whole;
 pub use error::Error;
 pub use mirror::Mirror;
 pub use remote::RangeRead;
-pub use source::{FilesSource, GeneratedSource, PinnedSource};
+pub use source::{FilesSource, GeneratedSource, PinnedSource, plain_text};
 pub use tokenizer::Tokenizer;
 
 use protocol::{Digest, Seed};

@@ -4,6 +4,6 @@ pub mod files;
 pub mod generated;
 pub mod pinned;
 
-pub use files::FilesSource;
+pub use files::{FilesSource, plain_text};
 pub use generated::GeneratedSource;
 pub use pinned::PinnedSource;

@@ -4,7 +4,9 @@
 //! sees them, and a panic of it is an error like any other.
 
 mod chunk;
+mod footer;
 mod header;
+mod unpack;
 
 #[cfg(test)]
 mod tests;
@@ -12,6 +14,7 @@ mod tests;
 use crate::{Error, RangeRead};
 use parquet::{
     basic::Type,
+    errors::ParquetError,
     file::metadata::{ColumnChunkMetaData, ParquetMetaDataReader},
 };
 use protocol::Digest;
@@ -45,6 +48,9 @@ pub struct Table {
 struct Group {
     n_rows: u64,
     column: ColumnChunkMetaData,
+    extent: Extent,
+    /// Bytes at the end of the extent that the footer does not count.
+    slack_bytes: u64,
 }
 
 /// Size and digest of a footer, as competitions pin them.
@@ -127,14 +133,23 @@ impl Table {
             return Err(bad(path, &format!("it has more than {GROUPS_MAX} row groups")));
         }
         let data_ends = size_bytes - footer.len() as u64;
-        let groups = metadata.row_groups().iter().map(|group| {
+        let slack_bytes = footer::slack_bytes(metadata.file_metadata().created_by());
+        // An empty row group, as writers leave one that are closed without a row, holds nothing.
+        let groups = metadata.row_groups().iter().filter(|group| group.num_rows() != 0);
+        let groups = groups.map(|group| {
             let n_rows = u64::try_from(group.num_rows()).ok().filter(|n| *n <= GROUP_ROWS_MAX);
             let column = group.columns().get(index).cloned();
             let (Some(n_rows), Some(column)) = (n_rows, column) else {
                 return Err(bad(path, "a row group has no columns, or too many rows"));
             };
-            check_chunk(path, data_ends, &column)?;
-            Ok(Group { n_rows, column })
+            let column = guarded(path, || footer::mended(column))?;
+            check_codec(path, &column)?;
+            let extent = check_chunk(path, data_ends, &column)?;
+            let slack_bytes = slack_bytes.min(data_ends - extent.offset - extent.size_bytes);
+            let size_bytes = extent.size_bytes + slack_bytes;
+            let column = guarded(path, || footer::with_size(column, size_bytes))?;
+            let extent = Extent { size_bytes, ..extent };
+            Ok(Group { n_rows, column, extent, slack_bytes })
         });
         let groups = groups.collect::<Result<_, _>>()?;
         Ok(Self { path: path.to_owned(), size_bytes, column: name.to_owned(), groups })
@@ -157,9 +172,7 @@ impl Table {
 
     /// Where the text of a row group lies in the file.
     pub fn extent(&self, group: u64) -> Result<Extent, Error> {
-        let found = self.group(group)?;
-        let (offset, size_bytes) = extent_of(&found.column).ok_or_else(|| self.no_group(group))?;
-        Ok(Extent { offset, size_bytes })
+        Ok(self.group(group)?.extent)
     }
 
     /// The texts of a row group; `None` where a row has none.
@@ -168,9 +181,12 @@ impl Table {
         let found = self.group(group)?;
         let mut bytes = vec![0; usize_of(size_bytes)];
         files.read_at(&self.path, offset, &mut bytes)?;
-        header::check(&bytes, &found.column).map_err(|detail| bad(&self.path, &detail))?;
         let n_rows = usize_of(found.n_rows);
-        let values = guarded(&self.path, || chunk::read(&found.column, bytes, offset, n_rows))?;
+        let values = guarded(&self.path, || {
+            header::check(&bytes, &found.column, found.n_rows, found.slack_bytes)
+                .map_err(ParquetError::General)?;
+            chunk::read(&found.column, bytes, offset, n_rows)
+        })?;
         if values.len() != n_rows {
             let detail = format!("row group {group} has {} rows, not {n_rows}", values.len());
             return Err(bad(&self.path, &detail));
@@ -203,16 +219,31 @@ impl Table {
 
 /// Offset and size of a column chunk, the page with its dictionary included.
 fn extent_of(column: &ColumnChunkMetaData) -> Option<(u64, u64)> {
-    // As the decoder has it.
+    // As the decoder has it, once `footer::mended` has seen it.
     let first = column.dictionary_page_offset().unwrap_or(column.data_page_offset());
     Some((u64::try_from(first).ok()?, u64::try_from(column.compressed_size()).ok()?))
 }
 
-fn check_chunk(path: &str, data_ends: u64, column: &ColumnChunkMetaData) -> Result<(), Error> {
+/// Refuses what nobody unpacks here, and says how to write it otherwise.
+fn check_codec(path: &str, column: &ColumnChunkMetaData) -> Result<(), Error> {
+    let codec = column.compression();
+    if unpack::is_known(codec) {
+        return Ok(());
+    }
+    let name = shortened(&format!("{codec:?}"));
+    let detail = format!(
+        "it is packed with {name}; write it with zstd, as by pyarrow's \
+         `pq.write_table(table, path, compression=\"zstd\")`"
+    );
+    Err(bad(path, &detail))
+}
+
+/// Where a chunk lies, which is inside the file.
+fn check_chunk(path: &str, data_ends: u64, column: &ColumnChunkMetaData) -> Result<Extent, Error> {
     let extent = extent_of(column).filter(|(offset, size_bytes)| {
         offset.checked_add(*size_bytes).is_some_and(|end| end <= data_ends)
     });
-    let Some((_, size_bytes)) = extent else {
+    let Some((offset, size_bytes)) = extent else {
         return Err(bad(path, "a row group lies outside the file"));
     };
     let decoded = u64::try_from(column.uncompressed_size()).unwrap_or(u64::MAX);
@@ -223,7 +254,7 @@ fn check_chunk(path: &str, data_ends: u64, column: &ColumnChunkMetaData) -> Resu
         );
         return Err(bad(path, &detail));
     }
-    Ok(())
+    Ok(Extent { offset, size_bytes })
 }
 
 /// Runs the decoder; what goes wrong in it is trouble with the file.

@@ -10,7 +10,7 @@ use crate::{
     terminal::{self, PatientBar, peak_memory_bytes, print_json},
 };
 use anyhow::ensure;
-use dataset::{Batch, Document, Tokenizer, pack};
+use dataset::{Batch, Document, Tokenizer, pack, plain_text};
 use device::Loaded;
 use engine::{EvaluateOptions, Inspection, LoadOptions, Progress, SequenceLoss};
 use indicatif::HumanCount;
@@ -147,7 +147,8 @@ fn text(args: &EvaluateArgs) -> anyhow::Result<Text> {
         anyhow::bail!("`--text` needs `--tokenizer` and `--sequence-length`");
     };
     ensure!(length >= 2, "`--sequence-length` is {length}: a loss needs at least 2 tokens");
-    let text = input::read_text(path, TEXT_BYTES_MAX)?;
+    // As competitions read text files, so that the same file has the same tokens.
+    let text = plain_text(&input::read_text(path, TEXT_BYTES_MAX)?);
     let file = input::name(path);
     ensure!(!text.is_empty(), "{file} is empty");
     let tokenizer = with_own_hint(Tokenizer::load(tokenizer, None, None))?;

@@ -57,7 +57,7 @@ struct DrawnBatch {
 pub fn run(args: &SampleArgs) -> anyhow::Result<ExitCode> {
     let block_hash: BlockHash =
         args.block_hash.parse().hint("such as 0x and 64 of the digits 0 to 9 and a to f")?;
-    let contest = competition_file::contest(&args.competition)?;
+    let contest = competition_file::contest(&args.competition, args.dir.as_deref())?;
     let sample = Sample::draw(&contest, block(args, &contest)?, block_hash)?;
     if args.json {
         print_json(&sample)?;

@@ -88,6 +88,7 @@ const SOCKETS: [&str; 9] = [
     "crates/hub/src/dev.rs",
     "crates/hub/src/dev/access.rs",
     "crates/hub/src/dev/error.rs",
+    "crates/hub/src/dev/front.rs",
     "crates/hub/src/dev/serve.rs",
 ];
 

@@ -1,6 +1,7 @@
 //! A corpus of text files.
 
 mod cut;
+mod lines;
 
 #[cfg(test)]
 mod tests;
@@ -10,8 +11,8 @@ use crate::{
     remote::Directory,
     table::{self, Table},
 };
+use flate2::read::MultiGzDecoder;
 use protocol::Digest;
-use serde::Deserialize;
 use std::{
     collections::HashSet,
     fs,
@@ -33,11 +34,14 @@ const PARQUET: &str = "parquet";
 const EVALUATION_PART: u64 = 10;
 
 /// UTF-8 text: a file, or all `.txt`, `.md`, `.jsonl`, `.ndjson`, `.json-lines` and `.parquet`
-/// files under a directory, in order of their names.
+/// files under a directory, in order of their names; all but the last also packed, as `.gz` or
+/// `.zst`. A file that is named itself may be called `.json` and hold lines, too; in folders such
+/// files tell of data more often than they are data.
 ///
-/// Plain text is cut into documents by its blank lines (see `cut.rs` for the rule), a line of
-/// JSONL is one document by its field `text`, a row of parquet one by its column `text` or
-/// `content`. Of equal documents only the first is kept. Those whose digest is divisible by ten
+/// Plain text, of which [`plain_text`] says what counts, is cut into documents by its blank lines
+/// (see `cut.rs` for the rule). A line of JSONL is one document by its field `text` or `content`, a
+/// row of parquet one by its column of that name; those without a text are passed over. Of equal
+/// documents only the first is kept. Those whose digest is divisible by ten
 /// (first eight bytes, big-endian) are for evaluation, the rest for training. All text is held in
 /// memory.
 ///
@@ -49,18 +53,13 @@ pub struct FilesSource {
     train: Vec<Document>,
     evaluation: Vec<Document>,
     ignored: Vec<PathBuf>,
+    n_passed_over: u64,
     digest: Digest,
 }
 
 /// A text file: its path below the directory with `/` between parts, by which files are ordered,
 /// and where it is.
 type Named = (String, PathBuf);
-
-/// One line of a JSONL file; other fields are ignored.
-#[derive(Deserialize)]
-struct Line {
-    text: String,
-}
 
 impl FilesSource {
     /// Reads a file, or the text files under a directory.
@@ -81,6 +80,7 @@ impl FilesSource {
             train: Vec::new(),
             evaluation: Vec::new(),
             ignored: found.ignored,
+            n_passed_over: 0,
             digest: Digest::of(b""),
         };
         corpus.read(&found.texts)?;
@@ -98,12 +98,19 @@ impl FilesSource {
         &self.ignored
     }
 
+    /// Lines and rows that have no text: it is missing, or null.
+    pub fn n_passed_over(&self) -> u64 {
+        self.n_passed_over
+    }
+
     fn read(&mut self, texts: &[Named]) -> Result<(), Error> {
         let mut seen = HashSet::new();
         let mut digests = Vec::new();
         let mut left_bytes = CORPUS_BYTES_MAX;
         for (_, path) in texts {
-            for text in documents(path, &mut left_bytes, &self.path)? {
+            let Texts { texts, n_passed_over } = documents(path, &mut left_bytes, &self.path)?;
+            self.n_passed_over += n_passed_over;
+            for text in texts {
                 let digest = Digest::of(text.as_bytes());
                 if seen.insert(digest) {
                     digests.extend(digest.0);
@@ -203,26 +210,63 @@ fn extension(path: &Path) -> String {
     path.extension().unwrap_or_default().to_string_lossy().to_lowercase()
 }
 
-fn is_jsonl(path: &Path) -> bool {
-    ["jsonl", "ndjson", "json-lines"].contains(&extension(path).as_str())
+/// How a file is packed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Packing {
+    None,
+    Gzip,
+    Zstd,
+}
+
+/// What a file is by its name, and how it is packed.
+fn kind(path: &Path) -> (String, Packing) {
+    let packing = match extension(path).as_str() {
+        "gz" => Packing::Gzip,
+        "zst" => Packing::Zstd,
+        other => return (other.to_owned(), Packing::None),
+    };
+    (extension(Path::new(path.file_stem().unwrap_or_default())), packing)
+}
+
+fn is_jsonl(name: &str) -> bool {
+    ["jsonl", "ndjson", "json-lines"].contains(&name)
 }
 
 fn has_text_name(path: &Path) -> bool {
-    is_jsonl(path) || ["txt", "md", PARQUET].contains(&extension(path).as_str())
+    let (name, packing) = kind(path);
+    let is_parquet = name == PARQUET && packing == Packing::None;
+    is_parquet || is_jsonl(&name) || ["txt", "md"].contains(&name.as_str())
 }
 
-/// The texts of a parquet file, blank ones left out.
-fn rows(path: &Path, left_bytes: &mut u64, corpus: &Path) -> Result<Vec<String>, Error> {
+/// The texts of a file, none of them blank.
+#[derive(Default)]
+struct Texts {
+    texts: Vec<String>,
+    /// Lines or rows that have none.
+    n_passed_over: u64,
+}
+
+impl Texts {
+    fn push(&mut self, text: Option<String>) {
+        match text {
+            Some(text) if text.trim().is_empty() => {}
+            Some(text) => self.texts.push(text),
+            None => self.n_passed_over += 1,
+        }
+    }
+}
+
+/// The texts of a parquet file.
+fn rows(path: &Path, left_bytes: &mut u64, corpus: &Path) -> Result<Texts, Error> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let files = Directory::new(path.parent().unwrap_or(Path::new("")));
     let footer = table::read_footer(&files, &name)?;
     let table = Table::new(&name, files.size_bytes(&name)?, &footer, None)?;
-    let mut rows = Vec::new();
+    let mut rows = Texts::default();
     for group in 0..table.rows_of_groups().count() as u64 {
-        let texts = table.texts(&files, group)?.into_iter().flatten();
-        for text in texts.filter(|text| !text.trim().is_empty()) {
-            *left_bytes =
-                left_bytes.checked_sub(text.len() as u64).ok_or_else(|| too_much(corpus))?;
+        for text in table.texts(&files, group)? {
+            let n_bytes = text.as_ref().map_or(0, |text| text.len() as u64);
+            *left_bytes = left_bytes.checked_sub(n_bytes).ok_or_else(|| too_much(corpus))?;
             rows.push(text);
         }
     }
@@ -234,44 +278,63 @@ fn too_much(corpus: &Path) -> Error {
     Error::TooMuchText { path: corpus.to_owned(), limit }
 }
 
-/// The text of a file without byte order mark and with `\n` alone at the ends of lines.
-fn read_text(path: &Path, left_bytes: &mut u64, corpus: &Path) -> Result<String, Error> {
+/// Text as it counts, whichever way it comes in: without a byte order mark, and with `\n` alone at
+/// the ends of lines.
+pub fn plain_text(text: &str) -> String {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    text.replace("\r\n", "\n").replace('\r', "\n")
+}
+
+/// The bytes of a file, unpacked, and no more than `bytes_max`.
+fn unpacked(path: &Path, packing: Packing, bytes_max: u64) -> std::io::Result<Vec<u8>> {
+    let file = fs::File::open(path)?;
+    let mut bytes = Vec::new();
+    match packing {
+        Packing::None => file.take(bytes_max).read_to_end(&mut bytes),
+        Packing::Gzip => MultiGzDecoder::new(file).take(bytes_max).read_to_end(&mut bytes),
+        Packing::Zstd => {
+            zstd::stream::read::Decoder::new(file)?.take(bytes_max).read_to_end(&mut bytes)
+        }
+    }?;
+    Ok(bytes)
+}
+
+fn read_text(
+    path: &Path,
+    packing: Packing,
+    left_bytes: &mut u64,
+    corpus: &Path,
+) -> Result<String, Error> {
     // Asked first, so that a huge file is refused without reading it.
     if metadata(path)?.len() > *left_bytes {
         return Err(too_much(corpus));
     }
-    let mut bytes = Vec::new();
-    fs::File::open(path)
-        .and_then(|file| file.take(*left_bytes + 1).read_to_end(&mut bytes))
-        .map_err(|source| Error::Io { action: "read", path: path.to_owned(), source })?;
+    let bytes = unpacked(path, packing, *left_bytes + 1).map_err(|source| Error::Io {
+        action: "read",
+        path: path.to_owned(),
+        source,
+    })?;
     *left_bytes = left_bytes.checked_sub(bytes.len() as u64).ok_or_else(|| too_much(corpus))?;
+    if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
+        return Err(Error::Utf16 { path: path.to_owned() });
+    }
     let text = String::from_utf8(bytes).map_err(|e| {
         let offset = e.utf8_error().valid_up_to();
         Error::NotUtf8 { path: path.to_owned(), offset }
     })?;
-    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
-    Ok(text.replace("\r\n", "\n").replace('\r', "\n"))
+    Ok(plain_text(&text))
 }
 
-/// The documents of one file, none of them blank.
-fn documents(path: &Path, left_bytes: &mut u64, corpus: &Path) -> Result<Vec<String>, Error> {
-    if extension(path) == PARQUET {
+/// The documents of one file.
+fn documents(path: &Path, left_bytes: &mut u64, corpus: &Path) -> Result<Texts, Error> {
+    let (name, packing) = kind(path);
+    if name == PARQUET && packing == Packing::None {
         return rows(path, left_bytes, corpus);
     }
-    let text = read_text(path, left_bytes, corpus)?;
-    if !is_jsonl(path) {
-        return Ok(cut::documents(&text));
+    let text = read_text(path, packing, left_bytes, corpus)?;
+    // A file called `.json` is here only if somebody named it.
+    if is_jsonl(&name) || name == "json" {
+        return lines::documents(path, &text);
     }
-    let mut documents = Vec::new();
-    for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-        let line: Line = serde_json::from_str(line).map_err(|cause| Error::NotJsonl {
-            path: path.to_owned(),
-            line: number + 1,
-            detail: cause.to_string(),
-        })?;
-        if !line.text.trim().is_empty() {
-            documents.push(line.text);
-        }
-    }
-    Ok(documents)
+    Ok(Texts { texts: cut::documents(&text), n_passed_over: 0 })
 }

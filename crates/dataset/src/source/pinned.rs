@@ -29,6 +29,9 @@ const TABLES_MAX: usize = 64;
 /// Row groups whose text is kept in memory.
 const GROUPS_MAX: usize = 4;
 
+/// Row groups of a file in which text is looked for before it is taken to have none.
+const TRIED_MAX: usize = 8;
+
 /// The texts of one row group.
 type Texts = Arc<Vec<Option<String>>>;
 
@@ -67,11 +70,7 @@ impl PinnedSource {
         }
         let layout = Layout::new(&dataset);
         if !layout.is_enough() {
-            let apart = dataset.draw.rounds_apart;
-            return Err(refuse(format!(
-                "its files have too few row groups: every tenth is for evaluation, and {apart} \
-                 rounds in a row share none"
-            )));
+            return Err(refuse(layout.too_few()));
         }
         let name = format!("{}@{revision}", dataset.repo);
         let (tables, groups) = Default::default();
@@ -92,6 +91,30 @@ impl PinnedSource {
         }
         let place = Place { file, group: row / pinned.rows_per_group };
         self.row(place, row % pinned.rows_per_group)
+    }
+
+    /// Reads a row group of each file as a draw would, which finds most of what keeps rounds from
+    /// being drawn: a file that has changed, that the decoder does not read, or that has no text.
+    ///
+    /// `progress` is told after each file how many are done.
+    pub fn try_each_file(&self, progress: &dyn Fn(u64)) -> Result<(), Error> {
+        for (file, part) in self.layout.files.iter().enumerate() {
+            // A file of few row groups may have none for evaluation: then the first is as good.
+            let first = part.groups(Split::Evaluation).next().unwrap_or(0);
+            let more = part.groups(Split::Evaluation).skip(1);
+            let mut groups = std::iter::once(first).chain(more).take(TRIED_MAX);
+            let has_text = |group| -> Result<bool, Error> {
+                let texts = self.texts(Place { file, group })?;
+                Ok(texts.iter().flatten().any(|text| !text.trim().is_empty()))
+            };
+            if !groups.try_fold(false, |found, group| Ok::<_, Error>(found || has_text(group)?))? {
+                let column = &self.dataset.text_column;
+                let detail = format!("no row that was looked at has a text in `{column}`");
+                return Err(Error::NotParquet { name: part.file.path.clone(), detail });
+            }
+            progress(file as u64 + 1);
+        }
+        Ok(())
     }
 
     /// The pinned files, in order.

@@ -133,6 +133,98 @@ fn attack_a_page_that_claims_gigabytes_is_refused_before_they_are_given() {
     assert!(error.contains("bytes stated"), "{error}");
 }
 
+/// A column of a file with each way of packing.
+fn packed(file: &str, column: &str) -> (Vec<u8>, Result<Table, Error>) {
+    let bytes = std::fs::read(folder().join(file)).unwrap();
+    let memory = Memory(bytes.clone());
+    let footer = read_footer(&memory, file).unwrap();
+    (bytes, Table::new(file, memory.0.len() as u64, &footer, Some(column)))
+}
+
+const CODECS: [&str; 6] = ["none", "snappy", "gzip", "brotli", "zstd", "lz4"];
+
+#[test]
+fn every_way_of_packing_gives_the_same_rows() {
+    let same = "much of the same ".repeat(200);
+    let four = "four, with \u{1f642} and \u{4e2d}\u{6587}";
+    let first = [Some("one"), None, Some(""), Some(four), Some(same.as_str())];
+    for file in ["codecs.parquet", "codecs-2.parquet"] {
+        for column in CODECS {
+            let (bytes, table) = packed(file, column);
+            let (memory, table) = (Memory(bytes), table.unwrap());
+            let texts = table.texts(&memory, 0).unwrap();
+            let texts: Vec<Option<&str>> = texts.iter().map(Option::as_deref).collect();
+            assert_eq!(texts, first, "{file} {column}");
+            assert_eq!(table.texts(&memory, 1).unwrap(), [Some("last".to_owned())]);
+        }
+    }
+}
+
+#[test]
+fn attack_a_page_of_other_bytes_than_its_checksum_says_is_no_text() {
+    for file in ["codecs.parquet", "codecs-2.parquet"] {
+        for column in CODECS {
+            let (bytes, table) = packed(file, column);
+            let table = table.unwrap();
+            let Extent { offset, size_bytes } = table.extent(0).unwrap();
+            // The last byte of the last page, which no header is.
+            let mut damaged = bytes;
+            damaged[usize::try_from(offset + size_bytes).unwrap() - 1] ^= 1;
+            assert!(table.texts(&Memory(damaged), 0).is_err(), "{file} {column}");
+        }
+    }
+}
+
+/// `small.parquet` with another footer.
+fn with_footer(
+    writer: &str,
+    mut change: impl FnMut(ColumnChunkMetaData) -> ColumnChunkMetaData,
+) -> Vec<u8> {
+    use parquet::file::metadata::{FileMetaData, ParquetMetaData, ParquetMetaDataWriter};
+    let footer = read_footer(&Memory(BYTES.clone()), SMALL).unwrap();
+    let metadata =
+        ParquetMetaDataReader::decode_metadata(&footer[..footer.len() - TAIL_BYTES as usize])
+            .unwrap();
+    let groups = metadata.row_groups().iter().map(|group| {
+        let mut builder = group.clone().into_builder();
+        let columns = builder.take_columns().into_iter().map(&mut change).collect();
+        builder.set_column_metadata(columns).build().unwrap()
+    });
+    let groups = groups.collect();
+    let of = metadata.file_metadata();
+    let writer = Some(writer.to_owned());
+    let file =
+        FileMetaData::new(of.version(), of.num_rows(), writer, None, of.schema_descr_ptr(), None);
+    let mut changed = BYTES[..BYTES.len() - footer.len()].to_vec();
+    let mut written = Vec::new();
+    ParquetMetaDataWriter::new(&mut written, &ParquetMetaData::new(file, groups)).finish().unwrap();
+    changed.extend(written);
+    changed
+}
+
+#[test]
+fn footers_of_older_writers_are_read_as_others_read_them() {
+    let all = read_all(&BYTES).unwrap();
+    let unknown_size = |column: ColumnChunkMetaData| {
+        column.into_builder().set_total_uncompressed_size(0).build().unwrap()
+    };
+    assert_eq!(read_all(&with_footer("DuckDB", unknown_size)).unwrap(), all);
+    let no_dictionary = |column: ColumnChunkMetaData| {
+        let first = column.dictionary_page_offset().unwrap_or(column.data_page_offset());
+        let builder = column.into_builder().set_data_page_offset(first);
+        builder.set_dictionary_page_offset(Some(0)).build().unwrap()
+    };
+    assert_eq!(read_all(&with_footer("parquet-mr version 1.8.0", no_dictionary)).unwrap(), all);
+    // Twenty bytes of a header are not counted, which one writer forgets and no other may.
+    let cut = |column: ColumnChunkMetaData| {
+        let size = column.compressed_size() - 20;
+        column.into_builder().set_total_compressed_size(size).build().unwrap()
+    };
+    assert_eq!(read_all(&with_footer("parquet-mr version 1.2.8", cut)).unwrap(), all);
+    let error = read_all(&with_footer("parquet-mr version 1.2.9", cut)).unwrap_err().to_string();
+    assert!(error.contains("a page "), "{error}");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 

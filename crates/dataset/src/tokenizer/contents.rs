@@ -33,6 +33,11 @@ pub(super) struct Added {
 pub(super) fn check(json: &[u8]) -> Result<Vec<Added>, String> {
     let value = part::parse(json)?;
     let file = Part::of("", &value)?;
+    if file.get("model").is_null() && file.get("vocab").is_array() {
+        let why = "it is a `tekken.json`, which has no rules to read text by; take the \
+                   `tokenizer.json` of Hugging Face's library";
+        return Err(why.to_owned());
+    }
     file.only(&[
         "version",
         "truncation",

@@ -85,7 +85,23 @@ pub(super) fn parse(json: &[u8]) -> Result<Value, String> {
         return Err("it begins with a byte order mark: save it without".to_owned());
     }
     let parsed = serde_json::from_slice(json).map(|Unique(value)| value);
-    parsed.map_err(|error| format!("it is not the JSON of a `tokenizer.json`: {error}"))
+    parsed.map_err(|error| {
+        let other = other_format(json).map_or(String::new(), |name| format!(" but {name}"));
+        format!("it is not the JSON of a `tokenizer.json`{other}: {error}")
+    })
+}
+
+/// What a file looks like that is no JSON, with what to do about it.
+fn other_format(bytes: &[u8]) -> Option<&'static str> {
+    // The first piece of each list of SentencePiece's is the one for what is unknown.
+    let head = bytes.get(..64).unwrap_or(bytes);
+    if head.first() == Some(&0x0a) && head.windows(5).any(|part| part == b"<unk>") {
+        return Some("a `tokenizer.model` of SentencePiece, which is not taken");
+    }
+    let line = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let rank = line.splitn(2, |byte| *byte == b' ').nth(1).unwrap_or_default();
+    let is_rank = !rank.is_empty() && rank.trim_ascii().iter().all(u8::is_ascii_digit);
+    is_rank.then_some("a list of ranks, of which `agon data tokenizer` makes one")
 }
 
 /// An object of the file with its place, such as `model`; the whole file has an empty place.
@@ -185,4 +201,26 @@ fn kind_of(value: &Value) -> &'static str {
 pub(super) fn shown(text: &str) -> String {
     let visible = |c: char| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c };
     text.chars().take(SHOWN_MAX).map(visible).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_of_other_formats_are_called_by_their_names() {
+        for (bytes, name) in [
+            (&b"\x0a\x0e\x0a\x05<unk>\x15\0\0\0\0\x18\x02"[..], "SentencePiece"),
+            (b"IQ== 0\nIg== 1\n", "list of ranks"),
+            (b"\xef\xbb\xbf{}", "byte order mark"),
+            (b"nonsense here", "not the JSON of a `tokenizer.json`:"),
+            (b"", "not the JSON of a `tokenizer.json`:"),
+        ] {
+            let error = parse(bytes).unwrap_err();
+            assert!(error.contains(name), "{error}");
+        }
+        let tekken = br#"{"config":{},"vocab":[{"rank":0}],"special_tokens":[]}"#;
+        let error = super::super::contents::check(tekken).err().unwrap();
+        assert!(error.contains("tekken.json"), "{error}");
+    }
 }

@@ -54,7 +54,7 @@ impl ProbeReport {
         root: Digest,
     ) -> anyhow::Result<Self> {
         let stop = terminal::stop_on_signal()?;
-        let contest = competition_file::contest(competition)?;
+        let contest = competition_file::contest(competition, None)?;
         let round = with_own_hint(contest.draw(Block(0), BlockHash(root.0)))?;
         let sequences: Vec<Vec<u32>> =
             round.batches.into_iter().flat_map(|batch| batch.sequences).collect();

@@ -6,12 +6,13 @@ use crate::{
     competition_file::{self, with_own_hint},
     data_files,
     terminal::{self, PatientBar, print_json},
+    trained,
 };
 use dataset::{
     Mirror, RangeRead,
     source::pinned::{PinnedSource, pin_file},
 };
-use protocol::competition::PinnedFile;
+use protocol::competition::{PinnedFile, TokenizerRules};
 use serde::Serialize;
 use std::path::PathBuf;
 
@@ -26,7 +27,8 @@ struct Mirrored {
 
 /// Copies what is missing.
 pub fn run(args: &DataMirrorArgs) -> anyhow::Result<()> {
-    let dataset = target::pinned_dataset(&competition_file::rules(&args.competition)?)?;
+    let competition = competition_file::rules(&args.competition)?;
+    let dataset = target::pinned_dataset(&competition)?;
     let (repo, revision) = (dataset.repo.clone(), target::revision(&dataset));
     let open = || data_files::open(&repo, &revision, args.dir.as_deref());
     if args.whole {
@@ -34,6 +36,11 @@ pub fn run(args: &DataMirrorArgs) -> anyhow::Result<()> {
         check_whole(&*open()?, &pins, &dataset.text_column)?;
     }
     let source = with_own_hint(PinnedSource::new(dataset, open()?, data_files::footers()))?;
+    // A mirror of what no round can read helps nobody.
+    with_own_hint(source.try_each_file(&|_| ()))?;
+    if let TokenizerRules::Trained { vocabulary, .. } = competition.text.tokenizer {
+        trained::keep(&args.to, &source, vocabulary)?;
+    }
     let folder = data_files::mirror_folder(&args.to, &repo, &revision);
     let bar = PatientBar::new("{bar:40} {percent} %  {msg}  {eta} left")?;
     let progress = |done, all| bar.set(done, all, || format!("{done} of {all} files"));

@@ -9,7 +9,9 @@ use crate::{
     terminal::{self, PatientBar},
 };
 use anyhow::bail;
-use dataset::{RangeRead, definition::Definition, remote::Directory, source::pinned::pin};
+use dataset::{
+    PinnedSource, RangeRead, definition::Definition, remote::Directory, source::pinned::pin,
+};
 use hub::content::is_safe_path;
 use protocol::{
     Revision,
@@ -69,15 +71,25 @@ pub fn run(args: &DataPinArgs) -> anyhow::Result<()> {
         for path in paths {
             let progress = || bar.set(n_done, n_files as u64, || path.clone());
             progress();
-            pins.push(with_own_hint(pin(files, &path, Some(&column), &|_| progress()))?);
+            let pinned = pin(files, &path, Some(&column), &|_| progress());
+            pins.extend(target::with_rows(pinned)?);
             n_done += 1;
         }
-        configs.push(DatasetConfig { name, weight: 1, files: pins });
+        configs.extend((!pins.is_empty()).then_some(DatasetConfig {
+            name,
+            weight: 1,
+            files: pins,
+        }));
     }
-    bar.finish();
+    anyhow::ensure!(!configs.is_empty(), "no file of `{}` has a row", found.place);
     let (draw, revision) = (DrawRules::default(), Some(found.revision));
     let dataset = HubDataset { repo, text_column: column, revision, draw, configs };
     dataset.check()?;
+    // Once printed it is announced, so what no round could draw is found now.
+    let source = with_own_hint(PinnedSource::new(dataset.clone(), found.files, None))?;
+    let trying = |done| bar.set(done, n_done, || "reading one row group of each file".to_owned());
+    with_own_hint(source.try_each_file(&trying))?;
+    bar.finish();
     let text = toml::to_string(&Part { dataset: DatasetRules::Hub(dataset) })?;
     terminal::print(&text)
 }

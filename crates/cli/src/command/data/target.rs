@@ -6,7 +6,7 @@ use crate::{
     failure::HintExt as _,
 };
 use dataset::{
-    FilesSource, RangeRead, Source,
+    RangeRead, Source,
     remote::{Counting, Directory},
     source::pinned::{PinnedSource, pin_footer},
 };
@@ -68,20 +68,23 @@ pub fn open(target: &str, dir: Option<&Path>) -> anyhow::Result<Opened> {
                 counted(dataset, files, data_files::footers())
             }
             _ => {
-                let source = competition_file::source(&competition)?;
+                let source = competition_file::source(&competition, dir)?;
                 Ok(Opened { source, reads: None })
             }
         };
     }
     let (root, paths) = parquet_files(path)?;
     if paths.is_empty() {
-        let source = Arc::new(with_own_hint(FilesSource::open(path))?);
+        let source = Arc::new(competition_file::corpus(path)?);
         return Ok(Opened { source, reads: None });
     }
     let files = Directory::new(&root);
     // Nobody pins these files, so nothing is compared with the digest of the whole.
-    let pins = paths.iter().map(|path| pin_footer(&files, path, None, Digest([0; 32])));
-    let pins: Vec<PinnedFile> = with_own_hint(pins.collect())?;
+    let mut pins = Vec::new();
+    for path in &paths {
+        pins.extend(with_rows(pin_footer(&files, path, None, Digest([0; 32])))?);
+    }
+    anyhow::ensure!(!pins.is_empty(), "no file of `{target}` has a row");
     let column = column(&files, &paths)?;
     let dataset = HubDataset {
         repo: "local/files".to_owned(),
@@ -91,6 +94,17 @@ pub fn open(target: &str, dir: Option<&Path>) -> anyhow::Result<Opened> {
         configs: vec![DatasetConfig { name: "files".to_owned(), weight: 1, files: pins }],
     };
     counted(dataset, Box::new(files), None)
+}
+
+/// The pins of a file; a file without rows is passed over, and that is said.
+pub fn with_rows(pinned: Result<PinnedFile, dataset::Error>) -> anyhow::Result<Option<PinnedFile>> {
+    match pinned {
+        Err(error @ dataset::Error::NoRows { .. }) => {
+            tracing::warn!("{error}: it is left out");
+            Ok(None)
+        }
+        pinned => with_own_hint(pinned).map(Some),
+    }
 }
 
 /// The pinned dataset of a competition.

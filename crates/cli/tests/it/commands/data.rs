@@ -168,3 +168,54 @@ fn known_datasets_and_files_of_this_machine_are_described() {
     let refused = agon(&["data", "tokenizer", "gpt2", "--ranks", &ranks, &out]);
     assert!(refused.code == 2 && refused.err.contains("r50k_base.tiktoken"), "{}", refused.err);
 }
+
+/// Pins the file of that name of the small ones, alone in a folder.
+fn pinned(workshop: &Workshop, file: &str, column: &str) -> Ran {
+    let bytes = std::fs::read(Path::new(&data()).join(file)).unwrap();
+    workshop.file("alone/part.parquet", bytes);
+    let dir = workshop.path("alone");
+    let pin = ["data", "pin", &dir, "--repo", "acme/text", "--revision", REVISION];
+    agon(&[&pin[..], &["--column", column]].concat())
+}
+
+#[test]
+fn what_no_round_could_draw_is_never_pinned() {
+    let workshop = Workshop::new();
+    let few = pinned(&workshop, "codecs.parquet", "gzip");
+    assert_eq!((few.code, few.out.as_str()), (2, ""));
+    let says = "2 row groups, and 21 at least are needed";
+    assert!(few.err.contains(says), "{}", few.err);
+    let info = agon(&["data", "info", &format!("{}/codecs.parquet", data())]);
+    assert!(info.code == 2 && info.err.contains("no column `text`"), "{}", info.err);
+}
+
+#[test]
+fn lines_without_a_text_are_told() {
+    let workshop = Workshop::new();
+    let mut lines: String = (0..60).map(|i| format!("{{\"text\":\"line {i}\"}}\n")).collect();
+    lines += "{\"text\":null}\n";
+    let file = workshop.file("lines.jsonl", lines);
+    let info = agon(&["data", "info", &file]);
+    assert!(info.code == 0 && info.err.contains("1 lines or rows"), "{}", info.err);
+}
+
+#[test]
+fn a_mirror_has_the_tokenizer_that_a_competition_trains() {
+    let workshop = Workshop::new();
+    let (rules, dir) = competition(&workshop);
+    let text = std::fs::read_to_string(&rules).unwrap();
+    let pinned = text.lines().find(|line| line.contains("words.json")).unwrap();
+    let trained = "tokenizer = { kind = \"trained\", vocabulary = 300 }";
+    let rules = workshop.file("trained.toml", text.replace(pinned, trained));
+    let mirror = workshop.path("mirror");
+    let fill = ["data", "mirror", &rules, "--to", &mirror, "--dir", &dir, "--json"];
+    assert_eq!(with_mirror(&workshop, None, &fill).code, 0);
+    let block_hash = format!("0x{}", "5a".repeat(32));
+    let sample =
+        ["sample", "--competition", &rules, "--block-hash", &block_hash, "--block", "20", "--json"];
+    // From the files themselves, where it is trained, and from the mirror alone.
+    let from_files = with_mirror(&workshop, None, &[&sample[..], &["--dir", &dir]].concat());
+    let from_mirror = with_mirror(&workshop, Some(&mirror), &sample);
+    assert_eq!(from_mirror.code, 0, "{}", from_mirror.err);
+    assert_eq!(from_mirror.json(), from_files.json());
+}

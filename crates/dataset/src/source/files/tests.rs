@@ -169,7 +169,7 @@ fn each_kind_of_bad_corpus_gets_its_own_error() {
     let error = open(&[("a.txt", b"abc\n\xff\xfe")]);
     assert!(matches!(error, Error::NotUtf8 { offset: 4, .. }), "{error}");
     assert!(error.to_string().contains("a.txt") && error.to_string().contains("offset 4"));
-    for bad in ["[1]", "{\"text\": 1}", "{\"content\": \"a\"}", "nonsense", "{\"text\": \"a\""] {
+    for bad in ["[1]", "{\"text\": 1}", "{\"content\": 1}", "nonsense", "{\"text\": \"a\""] {
         let error = open(&[("a.jsonl", format!("{{\"text\": \"a\"}}\n\n{bad}").as_bytes())]);
         assert!(matches!(error, Error::NotJsonl { line: 3, .. }), "{error}");
     }
@@ -255,6 +255,8 @@ fn every_line_that_is_no_object_with_a_text_is_refused_by_its_number() {
     let lines = INVALID.iter().chain(&VALID).map(|line| line.to_vec());
     for line in lines.chain(deep()) {
         match with_line(&line).err() {
+            // What has no text is passed over, whatever else it has.
+            None => assert!(line.trim_ascii().starts_with(b"{")),
             Some(Error::NotJsonl { line: 61, detail, .. }) => assert!(detail.len() < 400),
             Some(Error::NotUtf8 { .. }) => assert!(std::str::from_utf8(&line).is_err()),
             other => panic!("{:?}: {other:?}", String::from_utf8_lossy(&line)),
@@ -267,6 +269,76 @@ fn every_line_that_is_no_object_with_a_text_is_refused_by_its_number() {
             matches!(with_line(twice.as_bytes()).err(), Some(Error::NotJsonl { .. })),
             "{twice}"
         );
+    }
+}
+
+#[test]
+fn lines_and_rows_without_a_text_are_passed_over_and_counted() {
+    let lines: String = (0..60).map(|i| format!("{{\"text\":\"line {i}\"}}\n")).collect();
+    let more =
+        lines.clone() + "{\"text\":null}\n{\"id\":5}\n{}\n{\"text\":null,\"content\":\"x\"}\n";
+    let open = |text: &str| {
+        let dir = corpus(&[("a.jsonl", text.as_bytes())]);
+        FilesSource::open(dir.path())
+    };
+    let (plain, with_more) = (open(&lines).unwrap(), open(&more).unwrap());
+    assert_eq!((plain.n_passed_over(), with_more.n_passed_over()), (0, 4));
+    assert_eq!(hashed(&plain), hashed(&with_more));
+    let none = lines.replace("\"text\"", "\"body\"");
+    let error = open(&none).err().unwrap();
+    assert!(matches!(error, Error::NotJsonl { line: 1, .. }), "{error}");
+    let content = open(&lines.replace("\"text\"", "\"content\"")).unwrap();
+    assert_eq!(hashed(&plain), hashed(&content));
+}
+
+#[test]
+fn numbers_that_python_writes_and_json_has_not_are_read_where_nobody_looks_at_them() {
+    for line in
+        [r#"{"score":NaN,"text":"x"}"#, r#"{"score":-Infinity,"more":[Infinity, NaN],"text":"x"}"#]
+    {
+        let source = with_line(line.as_bytes()).unwrap_or_else(|error| panic!("{line}: {error}"));
+        assert!(all(&source).iter().any(|document| document.text == "x"), "{line}");
+    }
+    let kept = with_line(br#"{"s":NaN,"text":"NaN \" Infinity \\"}"#).unwrap();
+    assert!(all(&kept).iter().any(|document| document.text == "NaN \" Infinity \\"));
+    for line in [r#"{"score":NaNs,"text":"x"}"#, r#"NaN"#, r#"{"text":nan}"#] {
+        assert!(matches!(with_line(line.as_bytes()).err(), Some(Error::NotJsonl { .. })), "{line}");
+    }
+}
+
+#[test]
+fn packed_files_are_read_as_what_they_hold_and_bounded_as_such() {
+    let text = prose("a", 80);
+    let gzip = |text: &str| {
+        let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        std::io::Write::write_all(&mut packer, text.as_bytes()).unwrap();
+        packer.finish().unwrap()
+    };
+    let zstd = zstd::stream::encode_all(text.as_bytes(), 1).unwrap();
+    let open = |name: &str, bytes: &[u8]| FilesSource::open(corpus(&[(name, bytes)]).path());
+    let plain = open("a.txt", text.as_bytes()).unwrap();
+    for packed in [open("a.txt.gz", &gzip(&text)).unwrap(), open("a.md.zst", &zstd).unwrap()] {
+        assert_eq!(hashed(&packed), hashed(&plain));
+    }
+    let lines: String = (0..60).map(|i| format!("{{\"text\":\"line {i}\"}}\n")).collect();
+    let plain = open("a.jsonl", lines.as_bytes()).unwrap();
+    assert_eq!(hashed(&open("a.jsonl.gz", &gzip(&lines)).unwrap()), hashed(&plain));
+    assert!(matches!(open("a.jsonl.gz", b"no gzip").err(), Some(Error::Io { .. })));
+    assert!(matches!(open("a.parquet.gz", b"x").err(), Some(Error::NoTextFiles { .. })));
+    // Lines under the name of a list are read if somebody names the file, and only then.
+    assert!(matches!(open("a.json", lines.as_bytes()).err(), Some(Error::NoTextFiles { .. })));
+    let dir = corpus(&[("a.json", lines.as_bytes()), ("list.json", b"[\n{\"text\":\"a\"}]")]);
+    assert_eq!(hashed(&FilesSource::open(&dir.path().join("a.json")).unwrap()), hashed(&plain));
+    let error = FilesSource::open(&dir.path().join("list.json")).err().unwrap().to_string();
+    assert!(error.contains("each object on a line of its own"), "{error}");
+}
+
+#[test]
+fn text_of_two_bytes_a_letter_is_named_as_such() {
+    for begin in [b"\xff\xfea\0", b"\xfe\xff\0a"] {
+        let error = FilesSource::open(corpus(&[("a.txt", begin)]).path()).err().unwrap();
+        assert!(matches!(error, Error::Utf16 { .. }), "{error}");
+        assert!(error.hint().unwrap().contains("UTF-16"));
     }
 }
 

@@ -74,6 +74,28 @@ impl Layout {
         self.n_rows(Split::Train) > 0 && turns.into_iter().all(is_served)
     }
 
+    /// Why there are not enough, and how there would be.
+    pub(super) fn too_few(&self) -> String {
+        let apart = self.draw.rounds_apart.max(1);
+        let n_groups: u64 = self.files.iter().map(|part| part.file.n_groups()).sum();
+        let n_rows: u64 = self.files.iter().map(|part| part.file.n_rows).sum();
+        // One for evaluation each turn, and one that is for training.
+        let needed = ((apart - 1) * EVALUATION_PART + 1).max(2);
+        let in_all = format!(
+            "its files have {n_groups} row groups, and {needed} at least are needed: every tenth \
+             is for evaluation, and {apart} rounds in a row share none"
+        );
+        // Twice as many, so that the last of each file may have few rows.
+        let size = n_rows / (2 * needed);
+        if size == 0 {
+            return in_all;
+        }
+        format!(
+            "{in_all}; write the files anew with smaller row groups, as by pyarrow's \
+             `pq.write_table(table, path, row_group_size={size})`"
+        )
+    }
+
     /// The row group and the row in it that is document `index` of a split.
     pub(super) fn find(&self, split: Split, index: u64) -> Option<(Place, u64)> {
         let mut left = index;

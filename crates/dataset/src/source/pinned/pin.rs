@@ -51,7 +51,8 @@ pub fn pin_file(
 /// Reads the footer of a file and gives what a competition pins, with a digest of the whole file
 /// that is known already, as hubs list them.
 ///
-/// A file whose row groups have different numbers of rows, but for a shorter last one, is refused.
+/// A file whose row groups have different numbers of rows, but for a shorter last one, is refused;
+/// empty ones do not count. A file without rows is [`Error::NoRows`].
 pub fn pin_footer(
     files: &dyn RangeRead,
     path: &str,
@@ -61,6 +62,9 @@ pub fn pin_footer(
     let size_bytes = files.size_bytes(path)?;
     let footer = table::read_footer(files, path)?;
     let table = table::Table::new(path, size_bytes, &footer, column)?;
+    if table.rows_of_groups().next().is_none() {
+        return Err(Error::NoRows { name: path.to_owned() });
+    }
     let rows: Vec<u64> = table.rows_of_groups().collect();
     let pinned = PinnedFile {
         path: path.to_owned(),
@@ -73,8 +77,11 @@ pub fn pin_footer(
     };
     let groups = 0..pinned.n_groups();
     let is_regular = rows.iter().copied().eq(groups.map(|group| pinned.rows_of_group(group)));
-    if pinned.n_rows == 0 || !is_regular {
-        let detail = "its row groups are not of one number of rows, which pins need".to_owned();
+    if !is_regular {
+        let detail = "its row groups are not of one number of rows, which pins need: write it \
+                      anew in one go, as by pyarrow's `pq.write_table(table, path, \
+                      row_group_size=1000)`"
+            .to_owned();
         return Err(Error::NotParquet { name: path.to_owned(), detail });
     }
     Ok(pinned)

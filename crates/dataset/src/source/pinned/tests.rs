@@ -331,7 +331,9 @@ fn a_dataset_that_cannot_be_drawn_from_says_why() {
     };
     assert!(refused(|d| d.revision = None).contains("no revision"));
     assert!(refused(|d| d.configs.clear()).contains("no files"));
-    assert!(refused(|d| d.draw.rounds_apart = 5).contains("too few row groups"));
+    let few = refused(|d| d.draw.rounds_apart = 5);
+    assert!(few.contains("40 row groups, and 41 at least are needed"), "{few}");
+    assert!(few.contains("row_group_size=4"), "{few}");
     assert!(refused(|d| d.configs[0].files[0].n_rows = 0).contains("n_rows"));
 }
 
@@ -344,4 +346,73 @@ fn parquet_files_of_this_machine_are_text_files_too() {
     assert!((300..=360).contains(&count), "{count}");
     let first = local.document(Split::Train, 0).unwrap();
     assert_eq!(first.id, "files/train/0");
+}
+
+/// A file with a row group for each list of texts.
+fn written(groups: &[&[&str]]) -> Vec<u8> {
+    use parquet::{
+        data_type::{ByteArray, ByteArrayType},
+        file::writer::SerializedFileWriter,
+        schema::parser::parse_message_type,
+    };
+    let schema = parse_message_type("message rows { required binary text (UTF8); }").unwrap();
+    let mut file = SerializedFileWriter::new(Vec::new(), Arc::new(schema), Arc::default()).unwrap();
+    for texts in groups {
+        let values: Vec<ByteArray> = texts.iter().map(|text| ByteArray::from(*text)).collect();
+        let mut group = file.next_row_group().unwrap();
+        let mut column = group.next_column().unwrap().unwrap();
+        column.typed::<ByteArrayType>().write_batch(&values, None, None).unwrap();
+        column.close().unwrap();
+        group.close().unwrap();
+    }
+    file.into_inner().unwrap()
+}
+
+#[test]
+fn row_groups_and_files_without_rows_are_passed_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let (full, empty): (&[&str], &[&str]) = (&["one", "two"], &[]);
+    let write = |name: &str, groups: &[&[&str]]| {
+        fs::write(dir.path().join(name), written(groups)).unwrap();
+    };
+    write("a.parquet", &[full, full, empty]);
+    write("b.parquet", &[full, empty, full, full]);
+    write("none.parquet", &[]);
+    write("empty.parquet", &[empty, empty]);
+    let files = Directory::new(dir.path());
+    let pin = |name: &str| pin_file(&files, name, None, &|_| {});
+    assert_eq!((pin("a.parquet").unwrap().n_groups(), pin("b.parquet").unwrap().n_rows), (2, 6));
+    for name in ["none.parquet", "empty.parquet"] {
+        let error = pin(name).unwrap_err();
+        assert!(matches!(error, Error::NoRows { .. }), "{error}");
+    }
+    let configs = vec![DatasetConfig {
+        name: "all".to_owned(),
+        weight: 1,
+        files: vec![pin("a.parquet").unwrap(), pin("b.parquet").unwrap()],
+    }];
+    let draw = DrawRules { text_bytes_min: 1, rounds_apart: 1, ..DrawRules::default() };
+    let dataset = HubDataset { configs, draw, ..small() };
+    let files = Box::new(Directory::new(dir.path()));
+    let source = PinnedSource::new(dataset, files, None).unwrap();
+    source.try_each_file(&|_| ()).unwrap();
+    let third = format!("acme/fineweb@{REVISION}/b.parquet#3");
+    assert_eq!(source.document_of(&third).unwrap().text, "two");
+}
+
+#[test]
+fn each_file_is_tried_as_a_draw_would_read_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let source = |texts: &[&str]| {
+        fs::write(dir.path().join("a.parquet"), written(&[texts, texts])).unwrap();
+        let files = Directory::new(dir.path());
+        let files_of = vec![pin_file(&files, "a.parquet", None, &|_| {}).unwrap()];
+        let configs = vec![DatasetConfig { name: "a".to_owned(), weight: 1, files: files_of }];
+        let draw = DrawRules { rounds_apart: 1, ..DrawRules::default() };
+        PinnedSource::new(HubDataset { configs, draw, ..small() }, Box::new(files), None).unwrap()
+    };
+    assert!(source(&["one", ""]).try_each_file(&|_| ()).is_ok());
+    assert!(source(&["", "one"]).try_each_file(&|_| ()).is_ok());
+    let error = source(&["", " "]).try_each_file(&|_| ()).unwrap_err().to_string();
+    assert!(error.contains("no row that was looked at has a text in `text`"), "{error}");
 }

@@ -2,7 +2,7 @@
 
 use crate::{
     Error, GeneratedSource, Tokenizer,
-    tokenizer::patterns::{CL100K, FALCON, GPT_2, QWEN_2},
+    tokenizer::patterns::{CL100K, FALCON, GPT_2, O200K, QWEN_2},
 };
 use proptest::prelude::*;
 use protocol::Digest;
@@ -200,6 +200,7 @@ fn published() -> Vec<(&'static str, Value)> {
         ("GPT-NeoX, OLMo", with(&neox)),
         ("Llama 3", with(&llama3)),
         ("Qwen 2, Qwen 3", with(&qwen)),
+        ("GPT-4o", with(&[("/pre_tokenizer", words(O200K))])),
         ("cl100k on the hub", with(&[("/pre_tokenizer", cl100k)])),
         ("Falcon", with(&[("/pre_tokenizer", falcon)])),
         ("StarCoder", with(&starcoder)),
