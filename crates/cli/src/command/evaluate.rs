@@ -1,6 +1,7 @@
 //! `agon evaluate`: the loss of a model on tokens or text.
 
 mod device;
+mod first_token;
 
 use crate::{
     args::EvaluateArgs,
@@ -53,6 +54,9 @@ struct Report {
     /// Name of the GPU that the losses come from, which then are rounded.
     #[serde(skip_serializing_if = "Option::is_none")]
     gpu: Option<String>,
+    /// The token in front of each sequence of a text; null if none is, absent for tokens.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    first_token: Option<Option<u32>>,
 }
 
 #[derive(Serialize)]
@@ -69,11 +73,11 @@ pub fn run(args: &EvaluateArgs) -> anyhow::Result<ExitCode> {
     let n_threads = n_threads(args)?;
     ensure!(args.batch != Some(0), "`--batch` is 0: at least one sequence is computed at a time");
     let stop = terminal::stop_on_signal()?;
-    let sequences = sequences(args)?;
+    let (sequences, first_token) = sequences(args)?;
     let model = load(args, &stop)?;
     check_tokens(&sequences, model.inspection())?;
     let (losses, seconds) = measure(&model, &sequences, (args, n_threads), &stop)?;
-    let report = Report::new(losses, seconds, &model, n_threads);
+    let report = Report { first_token, ..Report::new(losses, seconds, &model, n_threads) };
     if args.json {
         print_json(&report)?;
     } else {
@@ -92,8 +96,11 @@ fn n_threads(args: &EvaluateArgs) -> anyhow::Result<usize> {
     Ok(n_threads)
 }
 
+/// Sequences, and what stands in front of each where they are a text.
+type Sequences = (Vec<Vec<u32>>, Option<Option<u32>>);
+
 /// The tokens of `--tokens`, or of `--text` packed as one document.
-fn sequences(args: &EvaluateArgs) -> anyhow::Result<Vec<Vec<u32>>> {
+fn sequences(args: &EvaluateArgs) -> anyhow::Result<Sequences> {
     if let Some(path) = &args.tokens {
         let tokens: Tokens = input::read_json(path, TOKENS_BYTES_MAX, "evaluate")?;
         let file = input::name(path);
@@ -102,7 +109,7 @@ fn sequences(args: &EvaluateArgs) -> anyhow::Result<Vec<Vec<u32>>> {
             let (number, n) = (index + 1, sequence.len());
             ensure!(n >= 2, "sequence {number} of {file} has {n} tokens: a loss needs at least 2");
         }
-        return Ok(tokens.sequences);
+        return Ok((tokens.sequences, None));
     }
     let (Some(path), Some(tokenizer), Some(length)) =
         (&args.text, &args.tokenizer, args.sequence_length)
@@ -114,14 +121,20 @@ fn sequences(args: &EvaluateArgs) -> anyhow::Result<Vec<Vec<u32>>> {
     let text = input::read_text(path, TEXT_BYTES_MAX)?;
     let file = input::name(path);
     ensure!(!text.is_empty(), "{file} is empty");
+    let first = first_token::find(args.first_token, tokenizer, &args.model)?;
     let tokenizer = with_own_hint(Tokenizer::load(tokenizer, None, None))?;
     let document = Document { id: file.clone(), text, entropy_nats: None };
-    let sequences = with_own_hint(pack::pack(&[document], &tokenizer, length))?;
+    let length_of_text = length - usize::from(first.is_some());
+    ensure!(length_of_text >= 2, "`--sequence-length` is {length}: 3 with a first token at least");
+    let mut sequences = with_own_hint(pack::pack(&[document], &tokenizer, length_of_text))?;
     if sequences.is_empty() {
         return Err(anyhow::anyhow!("{file} is too short for one sequence of {length} tokens"))
             .hint("give more text, or a smaller --sequence-length");
     }
-    Ok(sequences)
+    for sequence in &mut sequences {
+        sequence.splice(0..0, first);
+    }
+    Ok((sequences, Some(first)))
 }
 
 /// The model in a folder; one that is refused is an error with the code of its reason.
@@ -232,6 +245,7 @@ impl Report {
             threads,
             streamed,
             gpu,
+            first_token: None,
             sequences: losses.into_iter().map(Sequence::from).collect(),
         }
     }
@@ -248,6 +262,11 @@ impl Report {
         let n_parameters = HumanCount(self.n_parameters);
         writeln!(text, "model          {n_parameters} parameters, {}", self.architecture)?;
         writeln!(text, "sequences      {}, {n_tokens} tokens predicted", self.sequences.len())?;
+        match self.first_token {
+            Some(Some(token)) => writeln!(text, "first token    {token} in front of each")?,
+            Some(None) => writeln!(text, "first token    none is put in front")?,
+            None => (),
+        }
         writeln!(text, "cross-entropy  {:.6} nats per token", self.mean_cross_entropy.value())?;
         writeln!(text, "perplexity     {:.6}", self.perplexity.value())?;
         let (speed, threads) = (self.tokens_per_second, self.threads);
