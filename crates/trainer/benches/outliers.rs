@@ -20,13 +20,13 @@ const WIDTHS: [(usize, u64); 4] = [(32, 4), (64, 4), (128, 2), (256, 1)];
 /// Ways to train that people use, and some that make single numbers grow.
 fn recipes() -> [(&'static str, Recipe); 6] {
     let usual = Recipe { total_steps: 200, sequences_per_batch: 8, ..Recipe::default() };
-    let hot = Recipe { lr: 2e-2, lr_min: 2e-3, warmup_steps: 0, ..usual.clone() };
+    let hot = Recipe { lr: 2e-2, lr_min: 2e-3, warmup_steps: 0, ..usual };
     [
         ("usual", usual.clone()),
-        ("no decay", Recipe { weight_decay: 0.0, ..usual.clone() }),
-        ("much decay", Recipe { weight_decay: 1.0, ..usual.clone() }),
+        ("no decay", Recipe { weight_decay: 0.0, ..usual }),
+        ("much decay", Recipe { weight_decay: 1.0, ..usual }),
         ("no clipping", Recipe { clip_norm: 1e9, beta2: 0.999, ..usual }),
-        ("hot, no warm-up, no decay", Recipe { weight_decay: 0.0, ..hot.clone() }),
+        ("hot, no warm-up, no decay", Recipe { weight_decay: 0.0, ..hot }),
         ("hot and long", Recipe { weight_decay: 0.0, total_steps: 800, ..hot }),
     ]
 }
