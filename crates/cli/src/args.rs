@@ -251,9 +251,13 @@ pub struct EvaluateArgs {
     /// `tokenizer.json` that turns the text into tokens.
     #[arg(long, value_name = "FILE")]
     pub tokenizer: Option<PathBuf>,
-    /// Tokens per sequence.
+    /// Tokens per sequence, the first token included.
     #[arg(long, value_name = "N")]
     pub sequence_length: Option<usize>,
+    /// What stands in front of each sequence of a text: what the tokenizer puts there, if it
+    /// does; its first token, or the model's; or nothing.
+    #[arg(long, value_enum, default_value = "auto", conflicts_with = "tokens")]
+    pub first_token: FirstToken,
     /// Threads; the losses are the same for any number.
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,
@@ -275,6 +279,17 @@ pub struct EvaluateArgs {
     /// Print JSON on stdout.
     #[arg(long)]
     pub json: bool,
+}
+
+/// What stands in front of each sequence of a text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum FirstToken {
+    /// What the tokenizer's post-processor puts there, if it does.
+    Auto,
+    /// The beginning of text: of the tokenizer, or of the model's config.
+    Bos,
+    /// Nothing, as the rounds of a competition have it.
+    None,
 }
 
 /// Where a model is measured.

@@ -65,6 +65,9 @@ pub struct DataExportArgs {
     /// Folder to write to.
     #[arg(long, value_name = "DIR")]
     pub to: PathBuf,
+    /// Folder that holds the files of the pinned repo.
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
     /// Which part of the text: rounds never evaluate on that for training.
     #[arg(long, value_enum, default_value_t = DataSplit::Train)]
     pub split: DataSplit,

@@ -86,7 +86,7 @@ fn list(competitions: &[Competition]) -> Result<String, std::fmt::Error> {
 fn show(args: &ShowCompetitionArgs) -> anyhow::Result<()> {
     let mut shown = Shown::from(competition_file::rules(&args.competition)?);
     if let Some(file) = &args.tokenizer {
-        let tokenizer = competition_file::contest(&args.competition)?.tokenizer;
+        let tokenizer = competition_file::contest(&args.competition, None)?.tokenizer;
         with_own_hint(tokenizer.save(file))?;
         shown.tokenizer = Some(Written {
             file: file.clone(),

@@ -1,49 +1,31 @@
 //! `agon evaluate`: the loss of a model on tokens or text.
 
 mod device;
+mod first_token;
+mod text;
 
 use crate::{
     args::EvaluateArgs,
-    competition_file::with_own_hint,
     failure::{HintExt as _, Interrupted, hinted},
-    input, plug,
+    plug,
     terminal::{self, PatientBar, peak_memory_bytes, print_json},
 };
 use anyhow::ensure;
-use dataset::{Batch, Document, Tokenizer, pack, plain_text};
 use device::Loaded;
 use engine::{EvaluateOptions, Inspection, LoadOptions, Progress, SequenceLoss};
 use indicatif::HumanCount;
 use protocol::{Loss, loss::perplexity};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use std::{
     fmt::Write as _,
-    path::Path,
     process::ExitCode,
     sync::atomic::{AtomicBool, Ordering},
     time::Instant,
 };
+use text::Text;
 
-/// Longest file of tokens: 40 million of them.
-const TOKENS_BYTES_MAX: u64 = 256 << 20;
-/// Longest text; its tokens are held in memory.
-const TEXT_BYTES_MAX: u64 = 64 << 20;
 /// Most threads; more than any machine has.
 const THREADS_MAX: usize = 1024;
-
-/// What `--tokens` holds: sequences, or what `agon sample --json` prints; other fields are ignored.
-#[derive(Deserialize)]
-struct Tokens {
-    sequences: Option<Vec<Vec<u32>>>,
-    batches: Option<Vec<Batch>>,
-}
-
-/// What a model is measured on.
-struct Text {
-    sequences: Vec<Vec<u32>>,
-    /// How many of the sequences each batch has, where they are a round's.
-    batches: Option<Vec<usize>>,
-}
 
 /// What is printed.
 #[derive(Serialize)]
@@ -66,6 +48,9 @@ struct Report {
     /// Name of the GPU that the losses come from, which then are rounded.
     #[serde(skip_serializing_if = "Option::is_none")]
     gpu: Option<String>,
+    /// The token in front of each sequence of a text; null if none is, absent for tokens.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    first_token: Option<Option<u32>>,
 }
 
 #[derive(Serialize)]
@@ -82,12 +67,13 @@ pub fn run(args: &EvaluateArgs) -> anyhow::Result<ExitCode> {
     let n_threads = n_threads(args)?;
     ensure!(args.batch != Some(0), "`--batch` is 0: at least one sequence is computed at a time");
     let stop = terminal::stop_on_signal()?;
-    let Text { sequences, batches } = text(args)?;
+    let Text { sequences, batches, first_token } = Text::of(args)?;
     let model = load(args, &stop)?;
     check_tokens(&sequences, model.inspection())?;
     let (losses, seconds) = measure(&model, &sequences, (args, n_threads), &stop)?;
     let batches = batches.map(|sizes| plug::per_batch(sizes, &losses));
-    let report = Report { batches, ..Report::new(losses, seconds, &model, n_threads) };
+    let report = Report::new(losses, seconds, &model, n_threads);
+    let report = Report { batches, first_token, ..report };
     if args.json {
         print_json(&report)?;
     } else {
@@ -104,61 +90,6 @@ fn n_threads(args: &EvaluateArgs) -> anyhow::Result<usize> {
         "`--threads` is {n_threads}: expected 1 to {THREADS_MAX}"
     );
     Ok(n_threads)
-}
-
-/// The tokens of a file.
-fn tokens(path: &Path) -> anyhow::Result<Text> {
-    let tokens: Tokens = input::read_json(path, TOKENS_BYTES_MAX, "evaluate")?;
-    let file = input::name(path);
-    let text = match tokens {
-        Tokens { sequences: Some(_), batches: Some(_) } => {
-            anyhow::bail!("{file} holds both `sequences` and `batches`")
-        }
-        Tokens { sequences: None, batches: None } => {
-            return Err(anyhow::anyhow!("{file} holds neither `sequences` nor `batches`"))
-                .hint("`agon evaluate --help` shows what the file holds");
-        }
-        Tokens { sequences: Some(sequences), .. } => Text { sequences, batches: None },
-        Tokens { batches: Some(batches), .. } => {
-            let empty = batches.iter().position(|batch| batch.sequences.is_empty());
-            ensure!(empty.is_none(), "a batch of {file} holds no sequences");
-            let sizes = batches.iter().map(|batch| batch.sequences.len()).collect();
-            let sequences = batches.into_iter().flat_map(|batch| batch.sequences).collect();
-            Text { sequences, batches: Some(sizes) }
-        }
-    };
-    ensure!(!text.sequences.is_empty(), "{file} holds no sequences");
-    for (index, sequence) in text.sequences.iter().enumerate() {
-        let (number, n) = (index + 1, sequence.len());
-        ensure!(n >= 2, "sequence {number} of {file} has {n} tokens: a loss needs at least 2");
-    }
-    Ok(text)
-}
-
-/// The tokens of `--tokens`, or of `--text` packed as one document.
-fn text(args: &EvaluateArgs) -> anyhow::Result<Text> {
-    if let Some(path) = &args.tokens {
-        return tokens(path);
-    }
-    let (Some(path), Some(tokenizer), Some(length)) =
-        (&args.text, &args.tokenizer, args.sequence_length)
-    else {
-        // The parser of arguments has asked for them already.
-        anyhow::bail!("`--text` needs `--tokenizer` and `--sequence-length`");
-    };
-    ensure!(length >= 2, "`--sequence-length` is {length}: a loss needs at least 2 tokens");
-    // As competitions read text files, so that the same file has the same tokens.
-    let text = plain_text(&input::read_text(path, TEXT_BYTES_MAX)?);
-    let file = input::name(path);
-    ensure!(!text.is_empty(), "{file} is empty");
-    let tokenizer = with_own_hint(Tokenizer::load(tokenizer, None, None))?;
-    let document = Document { id: file.clone(), text, entropy_nats: None };
-    let sequences = with_own_hint(pack::pack(&[document], &tokenizer, length))?;
-    if sequences.is_empty() {
-        return Err(anyhow::anyhow!("{file} is too short for one sequence of {length} tokens"))
-            .hint("give more text, or a smaller --sequence-length");
-    }
-    Ok(Text { sequences, batches: None })
 }
 
 /// The model in a folder; one that is refused is an error with the code of its reason.
@@ -269,6 +200,7 @@ impl Report {
             threads,
             streamed,
             gpu,
+            first_token: None,
             sequences: losses.into_iter().map(Sequence::from).collect(),
             batches: None,
         }
@@ -289,6 +221,11 @@ impl Report {
         }
         writeln!(text, "model          {n_parameters} parameters, {}", self.architecture)?;
         writeln!(text, "sequences      {}, {n_tokens} tokens predicted", self.sequences.len())?;
+        match self.first_token {
+            Some(Some(token)) => writeln!(text, "first token    {token} in front of each")?,
+            Some(None) => writeln!(text, "first token    none is put in front")?,
+            None => (),
+        }
         writeln!(text, "cross-entropy  {:.6} nats per token", self.mean_cross_entropy.value())?;
         writeln!(text, "perplexity     {:.6}", self.perplexity.value())?;
         let (speed, threads) = (self.tokens_per_second, self.threads);

@@ -79,7 +79,7 @@ const CLOCKS: [&str; 14] = [
 
 /// Files below `cli` that name addresses: the node and the hub, which listen, and the client of
 /// hubs, which looks where a hub sends it.
-const SOCKETS: [&str; 9] = [
+const SOCKETS: [&str; 10] = [
     "crates/chain/src/dev.rs",
     "crates/chain/src/dev/callers.rs",
     "crates/chain/src/dev/error.rs",

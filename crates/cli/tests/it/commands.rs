@@ -251,6 +251,52 @@ fn a_text_is_measured_as_its_packed_tokens_are() {
 }
 
 #[test]
+fn a_text_has_the_first_token_of_its_tokenizer_in_front_of_each_sequence() {
+    let workshop = Workshop::new();
+    let tokenizer = Tokenizer::train(&GeneratedSource::new(1), 300).unwrap();
+    let path = workshop.path("tokenizer.json");
+    tokenizer.save(Path::new(&path)).unwrap();
+    let mut file: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    let (first, name) = (tokenizer.end_of_text(), &file["added_tokens"][0]["content"]);
+    let name = name.as_str().unwrap().to_owned();
+    let token = json!({"SpecialToken": {"id": name, "type_id": 0}});
+    let part = |id: &str| json!({"Sequence": {"id": id, "type_id": 0}});
+    file["post_processor"] = json!({
+        "type": "TemplateProcessing",
+        "single": [token, part("A")],
+        "pair": [token, part("A"), part("B")],
+        "special_tokens": {&name: {"id": name, "ids": [first], "tokens": [name]}},
+    });
+    let path = workshop.json("with-first.json", &file);
+
+    let text = "The crown goes to whoever is better, and stays there. ".repeat(20);
+    let document = Document { id: "text".to_owned(), text: text.clone(), entropy_nats: None };
+    let packed = |length: usize| pack(std::slice::from_ref(&document), &tokenizer, length).unwrap();
+    let with_first: Vec<Vec<u32>> =
+        packed(63).into_iter().map(|rest| [&[first][..], &rest].concat()).collect();
+    let model = workshop.model("model", &SmallModel::new());
+    let text = workshop.file("text.txt", text);
+    let of =
+        |rest: &[&str]| agon(&[&["evaluate", "--model", &model, "--json"], rest].concat()).json();
+    let of_text = |more: &[&str]| {
+        let args = ["--text", &text, "--tokenizer", &path, "--sequence-length", "64"];
+        of(&[&args[..], more].concat())
+    };
+    let of_tokens = |name: &str, sequences: &[Vec<u32>]| {
+        let file = workshop.json(name, &json!({ "sequences": sequences }));
+        of(&["--tokens", &file])["sequences"].clone()
+    };
+    for more in [&[][..], &["--first-token", "bos"]] {
+        let report = of_text(more);
+        assert_eq!(report["first_token"], first, "{more:?}");
+        assert_eq!(report["sequences"], of_tokens("first.json", &with_first), "{more:?}");
+    }
+    let report = of_text(&["--first-token", "none"]);
+    assert_eq!(report["first_token"], Value::Null);
+    assert_eq!(report["sequences"], of_tokens("none.json", &packed(64)));
+}
+
+#[test]
 fn evaluate_tells_people_the_loss_without_json() {
     let dir = golden("tied");
     let tokens = dir.join("golden.json");

@@ -48,7 +48,7 @@ fn switches(fields: &mut Fields, layer: &Layer) {
     }
 }
 
-/// A list of the kinds of layers, and the size of windows.
+/// A list of the kinds of layers.
 fn windows(fields: &mut Fields, model: &Architecture) {
     let windows = || model.layers.iter().map(|layer| layer.attention.window);
     if let Some(kinds) = fields.texts("layer_types") {
@@ -59,8 +59,5 @@ fn windows(fields: &mut Fields, model: &Architecture) {
         if !windows().map(kind).eq(kinds.iter().map(String::as_str)) {
             fields.fault("`layer_types` are not those of the layers");
         }
-    }
-    if let Some(size) = windows().flatten().next() {
-        fields.repeats("sliding_window_size", size as f64);
     }
 }

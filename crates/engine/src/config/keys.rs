@@ -26,8 +26,20 @@ use Neutral::{Absent, Off, On, One};
 
 /// Names with what they must say, sorted by kind, then by name.
 const COMPUTED_BY: &[(Neutral, &[&str])] = &[
-    // What no engine can leave out.
-    (Absent, &["compression_config", "quantization", "quantization_config"]),
+    // What is said here holds for every class.
+    (
+        Absent,
+        &[
+            // It would give other keys another meaning.
+            "attribute_map",
+            "compression_config",
+            // It overrides keys for some layers, in every class of transformers 5.
+            "per_layer_config",
+            "quantization",
+            "quantization_config",
+            "text_config",
+        ],
+    ),
     (On, &["is_causal", "rotary", "scale_attn_weights"]),
     (
         One,
@@ -108,7 +120,6 @@ const COMPUTED_BY: &[(Neutral, &[&str])] = &[
             "scale_attn_by_inverse_layer_idx",
             "sliding_window",
             "sliding_window_pattern",
-            "sliding_window_size",
             "softmax_scale",
             "use_absolute_position_embeddings",
             "use_attention_bias",

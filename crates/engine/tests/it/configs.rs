@@ -85,7 +85,6 @@ fn names_of_other_programs_for_a_size_must_repeat_it() {
         ("llama-2-7b", "rotary_pct", json!(1.0), json!(0.25)),
         ("llama-2-7b", "hidden_activation", json!("silu"), json!("gelu")),
         ("qwen2.5-7b", "use_qkv_bias", json!(true), json!(false)),
-        ("gemma-2-27b", "sliding_window_size", json!(4096), json!(1024)),
         ("gemma-2-27b", "sliding_window_pattern", json!(2), json!(6)),
         ("mistral-7b-v0.1", "layer_types", json!(vec!["sliding_attention"; 32]), json!([])),
     ] {

@@ -48,7 +48,14 @@ pub(crate) fn text(seed: u64, n_sequences: usize) -> Vec<Vec<u32>> {
 /// An honest model: its size, first parameters and length of training depend on the number.
 pub(crate) fn honest(number: u64) -> TempDir {
     let hidden = [32, 48, 64][number as usize % 3];
-    let config = ModelConfig {
+    let steps = 60 + number * 37 % 140;
+    let recipe = Recipe { total_steps: steps, sequences_per_batch: 8, ..Recipe::default() };
+    trained(config(hidden, number), recipe, number)
+}
+
+/// A model of some width; its number decides on the rest.
+pub(crate) fn config(hidden: usize, number: u64) -> ModelConfig {
+    ModelConfig {
         vocabulary: VOCABULARY,
         hidden,
         intermediate: hidden * 2,
@@ -59,9 +66,12 @@ pub(crate) fn honest(number: u64) -> TempDir {
         rope_theta: 10_000.0,
         rms_norm_eps: 1e-5,
         tied: number % 4 == 1,
-    };
-    let steps = 60 + number * 37 % 140;
-    let recipe = Recipe { total_steps: steps, sequences_per_batch: 8, ..Recipe::default() };
+    }
+}
+
+/// A model trained by a recipe; the number decides on its first parameters and its text.
+pub(crate) fn trained(config: ModelConfig, recipe: Recipe, number: u64) -> TempDir {
+    let steps = recipe.total_steps;
     let mut trainer = Trainer::new(config, recipe, Seed::of_number(number)).unwrap();
     for step in 0..steps {
         trainer.step(&text(number * 1_000_003 + step, 8)).unwrap();

@@ -54,7 +54,7 @@ struct Line<'a> {
 /// Writes documents, their tokens and the tokenizer into a folder.
 pub fn run(args: &DataExportArgs) -> anyhow::Result<ExitCode> {
     let stop = terminal::stop_on_signal()?;
-    let contest = competition_file::contest(&args.competition)?;
+    let contest = competition_file::contest(&args.competition, args.dir.as_deref())?;
     let dir = &args.to;
     fs::create_dir_all(dir).with_context(|| format!("cannot make `{}`", dir.display()))?;
     let report = Export::new(args, &contest)?.write(&stop)?;

@@ -104,8 +104,8 @@ enum Trick {
     Code,
     /// The file goes on after its last tensor.
     HiddenBytes,
-    /// The config names code to load the model with.
-    AutoMap,
+    /// The config gives one of its layers another meaning.
+    OtherLayers,
     /// The commitment is to other files than those that are published.
     OtherFiles,
     /// The commitment is to a revision that nobody has published.
@@ -119,7 +119,7 @@ impl Trick {
         Self::Overweight,
         Self::Code,
         Self::HiddenBytes,
-        Self::AutoMap,
+        Self::OtherLayers,
         Self::OtherFiles,
         Self::Unpublished,
     ];
@@ -143,9 +143,9 @@ impl Trick {
                 bytes.extend_from_slice(&[7; 64]);
                 fs::write(model, bytes)?;
             }
-            Self::AutoMap => {
-                let classes = serde_json::json!({ "AutoModelForCausalLM": "modeling.Llama" });
-                set_in(&config, "auto_map", classes)?;
+            Self::OtherLayers => {
+                let layers = serde_json::json!({ "0": { "num_attention_heads": 1 } });
+                set_in(&config, "per_layer_config", layers)?;
             }
             Self::Overweight | Self::OtherFiles | Self::Unpublished => {}
         }

@@ -51,7 +51,7 @@ fn own(name: &str) -> anyhow::Result<Contest> {
         ))
         .hint("add it to `architectures` under [model]");
     }
-    competition_file::contest(name)
+    competition_file::contest(name, None)
 }
 
 /// The competition `tiny` on generated text or the user's.

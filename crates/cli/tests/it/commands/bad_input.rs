@@ -180,7 +180,10 @@ fn broken_models(workshop: &Workshop) -> Vec<(String, &'static str)> {
         (raw("deep", &"[".repeat(100_000), &bytes), "config-refused"),
         (configured("layers", json!({"num_hidden_layers": 1_000_000_000})), "config-refused"),
         (configured("zero", json!({"hidden_size": 0})), "config-refused"),
-        (configured("code", json!({"auto_map": {"AutoModel": "evil.py"}})), "config-refused"),
+        (
+            configured("layers-of-their-own", json!({"per_layer_config": {"0": {}}})),
+            "config-refused",
+        ),
         (configured("mismatch", json!({"intermediate_size": 32})), "tensor-mismatch"),
         (configured("two-layers", json!({"num_hidden_layers": 2})), "tensor-mismatch"),
         (workshop.model("extra", &extra), "tensor-mismatch"),

@@ -1,0 +1,94 @@
+//! What a model is measured on: tokens of a file, or a text.
+
+use super::first_token;
+use crate::{args::EvaluateArgs, competition_file::with_own_hint, failure::HintExt as _, input};
+use anyhow::ensure;
+use dataset::{Batch, Document, Tokenizer, pack, plain_text};
+use serde::Deserialize;
+use std::path::Path;
+
+/// Longest file of tokens: 40 million of them.
+const TOKENS_BYTES_MAX: u64 = 256 << 20;
+/// Longest text; its tokens are held in memory.
+const TEXT_BYTES_MAX: u64 = 64 << 20;
+
+/// Sequences of tokens, and where they are from.
+pub struct Text {
+    /// The sequences.
+    pub sequences: Vec<Vec<u32>>,
+    /// How many of the sequences each batch has, where they are a round's.
+    pub batches: Option<Vec<usize>>,
+    /// What stands in front of each sequence, where they are a text.
+    pub first_token: Option<Option<u32>>,
+}
+
+/// What `--tokens` holds: sequences, or what `agon sample --json` prints; other fields are ignored.
+#[derive(Deserialize)]
+struct Tokens {
+    sequences: Option<Vec<Vec<u32>>>,
+    batches: Option<Vec<Batch>>,
+}
+
+impl Text {
+    /// The tokens of `--tokens`, or of `--text` packed as one document.
+    pub fn of(args: &EvaluateArgs) -> anyhow::Result<Self> {
+        if let Some(path) = &args.tokens {
+            return Self::of_tokens(path);
+        }
+        let (Some(path), Some(tokenizer), Some(length)) =
+            (&args.text, &args.tokenizer, args.sequence_length)
+        else {
+            // The parser of arguments has asked for them already.
+            anyhow::bail!("`--text` needs `--tokenizer` and `--sequence-length`");
+        };
+        ensure!(length >= 2, "`--sequence-length` is {length}: a loss needs at least 2 tokens");
+        // As competitions read text files, so that the same file has the same tokens.
+        let text = plain_text(&input::read_text(path, TEXT_BYTES_MAX)?);
+        let file = input::name(path);
+        ensure!(!text.is_empty(), "{file} is empty");
+        let first = first_token::find(args.first_token, tokenizer, &args.model)?;
+        let tokenizer = with_own_hint(Tokenizer::load(tokenizer, None, None))?;
+        let document = Document { id: file.clone(), text, entropy_nats: None };
+        let length_of_text = length - usize::from(first.is_some());
+        ensure!(
+            length_of_text >= 2,
+            "`--sequence-length` is {length}: 3 with a first token at least"
+        );
+        let mut sequences = with_own_hint(pack::pack(&[document], &tokenizer, length_of_text))?;
+        if sequences.is_empty() {
+            return Err(anyhow::anyhow!("{file} is too short for one sequence of {length} tokens"))
+                .hint("give more text, or a smaller --sequence-length");
+        }
+        for sequence in &mut sequences {
+            sequence.splice(0..0, first);
+        }
+        Ok(Self { sequences, batches: None, first_token: Some(first) })
+    }
+
+    fn of_tokens(path: &Path) -> anyhow::Result<Self> {
+        let tokens: Tokens = input::read_json(path, TOKENS_BYTES_MAX, "evaluate")?;
+        let file = input::name(path);
+        let (sequences, batches) = match tokens {
+            Tokens { sequences: Some(_), batches: Some(_) } => {
+                anyhow::bail!("{file} holds both `sequences` and `batches`")
+            }
+            Tokens { sequences: None, batches: None } => {
+                return Err(anyhow::anyhow!("{file} holds neither `sequences` nor `batches`"))
+                    .hint("`agon evaluate --help` shows what the file holds");
+            }
+            Tokens { sequences: Some(sequences), .. } => (sequences, None),
+            Tokens { batches: Some(batches), .. } => {
+                let empty = batches.iter().position(|batch| batch.sequences.is_empty());
+                ensure!(empty.is_none(), "a batch of {file} holds no sequences");
+                let sizes = batches.iter().map(|batch| batch.sequences.len()).collect();
+                (batches.into_iter().flat_map(|batch| batch.sequences).collect(), Some(sizes))
+            }
+        };
+        ensure!(!sequences.is_empty(), "{file} holds no sequences");
+        for (index, sequence) in sequences.iter().enumerate() {
+            let (number, n) = (index + 1, sequence.len());
+            ensure!(n >= 2, "sequence {number} of {file} has {n} tokens: a loss needs at least 2");
+        }
+        Ok(Self { sequences, batches, first_token: None })
+    }
+}
