@@ -39,7 +39,7 @@ struct Liar {
 }
 
 impl Liar {
-    fn start(node: &Arc<DevNode>, lies: BTreeMap<&'static str, Value>) -> Self {
+    fn start(node: &Arc<DevNode>, lies: &BTreeMap<&'static str, Value>) -> Self {
         let mut module = RpcModule::new(());
         let methods = ask(node, "rpc_methods", &json!([])).unwrap();
         for method in methods["methods"].as_array().unwrap() {
@@ -80,13 +80,13 @@ fn a_node_of_ours_proves_that_it_is_one() {
     let honest = node(7);
     let chain = SubstrateChain::connect(ClientConfig::new(honest.url())).unwrap();
     assert_eq!(chain.origin().unwrap(), Origin::Agon);
-    assert_eq!(Liar::start(&honest, BTreeMap::new()).origin(), Origin::Agon);
+    assert_eq!(Liar::start(&honest, &BTreeMap::new()).origin(), Origin::Agon);
 }
 
 #[test]
 fn attack_a_node_of_this_machine_that_names_a_public_genesis_is_taken_at_its_word() {
     let lies = BTreeMap::from([("chain_getBlockHash", json!(FINNEY))]);
-    assert_eq!(Liar::start(&node(7), lies).origin(), Origin::Bittensor("finney"));
+    assert_eq!(Liar::start(&node(7), &lies).origin(), Origin::Bittensor("finney"));
 }
 
 #[test]
@@ -96,10 +96,10 @@ fn attack_saying_that_a_chain_is_for_development_proves_nothing() {
     // Calls signed here are for the chain with that hash, whoever that is; all else the liar says
     // is the development chain's.
     let lies = BTreeMap::from([("chain_getBlockHash", strange)]);
-    assert_eq!(Liar::start(&node, lies).origin(), Origin::Unknown);
+    assert_eq!(Liar::start(&node, &lies).origin(), Origin::Unknown);
     let other = ask(&self::node(8), "agon_genesis", &json!([])).unwrap();
     for genesis in [other, json!("Development"), Value::Null, json!({ "seed": 7 })] {
         let lies = BTreeMap::from([("agon_genesis", genesis)]);
-        assert_eq!(Liar::start(&node, lies).origin(), Origin::Unknown);
+        assert_eq!(Liar::start(&node, &lies).origin(), Origin::Unknown);
     }
 }

@@ -28,7 +28,7 @@ pub fn client(address: &AddressArgs) -> anyhow::Result<HubClient> {
     let environment = Environment::own();
     let options = options(environment, address)?;
     let token = chosen(environment, address, &options.endpoint)?;
-    connect(ClientOptions { token: token.map(|token| token.value), ..options })
+    connect(&ClientOptions { token: token.map(|token| token.value), ..options })
 }
 
 /// A client of the hub that the environment names, which tries so many times.
@@ -37,7 +37,7 @@ pub fn usual_client(n_tries: u32) -> anyhow::Result<HubClient> {
     let mut options = options(environment, &AddressArgs::default())?;
     options.patience.n_tries = n_tries;
     let token = environment.token()?.map(|token| token.value);
-    connect(ClientOptions { token, ..options })
+    connect(&ClientOptions { token, ..options })
 }
 
 /// A client of the same hub without a token: it sees what everybody sees.
@@ -50,8 +50,8 @@ pub fn is_offline() -> bool {
     Environment::own().offline().is_some()
 }
 
-fn connect(options: ClientOptions) -> anyhow::Result<HubClient> {
-    let client = HubClient::new(&options)?;
+fn connect(options: &ClientOptions) -> anyhow::Result<HubClient> {
+    let client = HubClient::new(options)?;
     if options.token.is_some() && !client.has_token() {
         eprintln!(
             "no token is sent to `{}`: it would go unencrypted, and not stay on this machine",

@@ -26,7 +26,7 @@ pub fn transfer(args: &TransferArgs) -> anyhow::Result<()> {
     session.confirm(&what)?;
     let coldkey = session.keys.coldkey()?;
     let call = Call::Transfer { to: args.to, amount_rao: args.amount_rao };
-    session.make(call, &coldkey, &format!("sent {} TAO to {}", tao(args.amount_rao), args.to))
+    session.make(&call, &coldkey, &format!("sent {} TAO to {}", tao(args.amount_rao), args.to))
 }
 
 /// `agon chain register`.
@@ -55,7 +55,7 @@ pub fn register(args: &RegisterArgs) -> anyhow::Result<()> {
         }
         _ => Call::BurnedRegister { netuid, hotkey },
     };
-    session.make_telling(call, &coldkey, |effects| {
+    session.make_telling(&call, &coldkey, |effects| {
         let uid = effects.slot.map(|(_, uid)| format!(" as uid {uid}")).unwrap_or_default();
         format!("registered {hotkey} on subnet {netuid}{uid}")
     })
@@ -69,7 +69,7 @@ pub fn stake(args: &StakeArgs) -> anyhow::Result<()> {
     session.confirm(&format!("stake {amount} TAO behind {hotkey} on subnet {netuid}"))?;
     let coldkey = session.keys.coldkey()?;
     let call = Call::AddStake { hotkey, netuid, amount_rao: args.amount_rao };
-    session.make(call, &coldkey, &format!("staked {amount} TAO behind {hotkey}"))
+    session.make(&call, &coldkey, &format!("staked {amount} TAO behind {hotkey}"))
 }
 
 /// `agon chain unstake`.
@@ -80,7 +80,7 @@ pub fn unstake(args: &StakeArgs) -> anyhow::Result<()> {
     session.confirm(&format!("take {amount} of the stake behind {hotkey} on subnet {netuid}"))?;
     let coldkey = session.keys.coldkey()?;
     let call = Call::RemoveStake { hotkey, netuid, amount_rao: args.amount_rao };
-    session.make(call, &coldkey, &format!("took {amount} from behind {hotkey}"))
+    session.make(&call, &coldkey, &format!("took {amount} from behind {hotkey}"))
 }
 
 fn staked(session: &Session<'_>, args: &StakeArgs) -> anyhow::Result<AccountId> {
@@ -96,7 +96,7 @@ pub fn commit(args: &CommitArgs) -> anyhow::Result<()> {
         None => args.text.clone().unwrap_or_default(),
     };
     let call = Call::SetCommitment { netuid: NetUid(args.netuid), data: text.clone().into_bytes() };
-    session.make(call, &hotkey, &format!("committed to `{text}`"))
+    session.make(&call, &hotkey, &format!("committed to `{text}`"))
 }
 
 /// The text that names the model in a folder.
@@ -125,7 +125,7 @@ pub fn set_weights(args: &SetWeightsArgs) -> anyhow::Result<()> {
     let (uids, weights) = quantized.iter().copied().unzip();
     let netuid = NetUid(args.netuid);
     let call = Call::SetWeights { netuid, uids, weights, version_key: args.version_key };
-    session.make(call, &hotkey, &format!("set {} weights on subnet {netuid}", quantized.len()))
+    session.make(&call, &hotkey, &format!("set {} weights on subnet {netuid}", quantized.len()))
 }
 
 /// `agon chain subnet create`.
@@ -135,7 +135,7 @@ pub fn create_subnet(args: &CreateArgs) -> anyhow::Result<()> {
     let price = session.chain.network_price_rao()?;
     session.confirm(&format!("lock {} TAO to open a subnet", tao(price)))?;
     let coldkey = session.keys.coldkey()?;
-    session.make_telling(Call::RegisterNetwork { hotkey }, &coldkey, |effects| {
+    session.make_telling(&Call::RegisterNetwork { hotkey }, &coldkey, |effects| {
         match effects.netuid {
             Some(netuid) => format!("opened subnet {netuid}"),
             // Where it waits for another to be dissolved, its number comes later.
@@ -163,7 +163,7 @@ pub fn set_rules(args: &SetArgs) -> anyhow::Result<()> {
     for (i, (change, rule)) in args.changes.iter().zip(&rules).enumerate() {
         let call = Call::SetHyperparameter { netuid, change: *change };
         session
-            .make(call, &coldkey, &format!("subnet {netuid}: {rule}"))
+            .make(&call, &coldkey, &format!("subnet {netuid}: {rule}"))
             .with_context(|| outcome(&rules, i))?;
     }
     Ok(())

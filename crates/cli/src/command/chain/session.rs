@@ -137,14 +137,14 @@ impl<'a> Session<'a> {
     }
 
     /// Submits a call, waits until it stands in a final block, and says so.
-    pub fn make(&self, call: Call, signer: &Keypair, did: &str) -> anyhow::Result<()> {
+    pub fn make(&self, call: &Call, signer: &Keypair, did: &str) -> anyhow::Result<()> {
         self.make_telling(call, signer, |_| did.to_owned())
     }
 
     /// The same, where what was done is known from the events of the call.
     pub fn make_telling(
         &self,
-        call: Call,
+        call: &Call,
         signer: &Keypair,
         did: impl Fn(&Effects) -> String,
     ) -> anyhow::Result<()> {
@@ -166,16 +166,16 @@ impl<'a> Session<'a> {
     }
 
     /// Submits a call and waits until it stands in a final block; gives that block.
-    pub fn include(&self, call: Call, signer: &Keypair) -> anyhow::Result<(CallId, Block)> {
+    pub fn include(&self, call: &Call, signer: &Keypair) -> anyhow::Result<(CallId, Block)> {
         let told = |error: Error| match error {
-            Error::Refused(reason) => self.refused(&call, signer, &reason, None),
+            Error::Refused(reason) => self.refused(call, signer, &reason, None),
             other => other.into(),
         };
         let id = self.chain.submit(call.clone(), signer).map_err(told)?;
         match self.wait(id)? {
             CallStatus::Applied(block) => Ok((id, block)),
             CallStatus::Refused(block, reason) => {
-                Err(self.refused(&call, signer, &reason, Some(block)))
+                Err(self.refused(call, signer, &reason, Some(block)))
             }
             // The money may have moved: whoever makes the call again may pay twice.
             CallStatus::Unreadable(block) => Err(anyhow::anyhow!(

@@ -261,7 +261,7 @@ impl Entrant<'_> {
         }
         self.check_stop()?;
         let call = Call::SetCommitment { netuid: self.netuid(), data: text.into_bytes() };
-        let included = self.session.include(call, &self.hotkey);
+        let included = self.session.include(&call, &self.hotkey);
         let standing = match &included {
             Err(error) if error.is::<Interrupted>() => None,
             // One that an earlier run sent may be what keeps this one out.
