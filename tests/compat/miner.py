@@ -113,7 +113,9 @@ class Checks:
     def transformers_trains_two_models_outside(self):
         import torch
         from transformers import LlamaConfig, LlamaForCausalLM
+        from transformers.utils import logging
 
+        logging.disable_progress_bar()
         torch.manual_seed(1)
         torch.set_num_threads(2)
         text = self.rules["text"]
@@ -220,7 +222,7 @@ def main():
                 name, started = check.__name__.replace("_", " "), time.monotonic()
                 try:
                     check()
-                    print(f"ok miner: {name} ({time.monotonic() - started:.0f} s)", flush=True)
+                    print(f"ok  miner: {name} ({time.monotonic() - started:.0f} s)", flush=True)
                 except Exception as error:  # Whatever it is, the others would fail of it.
                     if not isinstance(error, AssertionError):
                         traceback.print_exc()

@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wallet_that_others_may_read_is_told_with_what_closes_it() {
+    fn attack_a_wallet_that_others_may_read_is_told_with_what_closes_it() {
         let dir = tempfile::tempdir().unwrap();
         let key = dir.path().join("coldkey");
         fs::write(&key, "").unwrap();

@@ -412,3 +412,30 @@ fn check_admits_a_good_model_and_says_what_it_is() {
         assert!(people.out.contains(part), "no `{part}`: {}", people.out);
     }
 }
+
+/// While it waits for the words of a key.
+#[cfg(target_os = "linux")]
+#[test]
+fn attack_keys_in_memory_are_not_dumped_when_their_process_crashes() {
+    let workshop = Workshop::new();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_agon"))
+        .args(["wallet", "import", "--wallet-path", &workshop.path("wallets")])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let limits = format!("/proc/{}/limits", child.id());
+    let is_forbidden = || {
+        let limits = std::fs::read_to_string(&limits).unwrap();
+        let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+        core.split_whitespace().skip(4).take(2).all(|limit| limit == "0")
+    };
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while !is_forbidden() {
+        assert!(std::time::Instant::now() < deadline, "a crash would leave keys on disk");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    drop(child.stdin.take());
+    child.wait().unwrap();
+}
