@@ -176,6 +176,9 @@ pub enum CallStatus {
     Unreadable(Block),
     /// Its time is over and no block has it: it never will be included.
     Expired,
+    /// Another call of the signer used its nonce and stands in a block: this one never will be
+    /// included, and can be made again.
+    Displaced,
     /// Not known here: never submitted, or too long ago.
     Unknown,
 }

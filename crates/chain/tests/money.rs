@@ -41,7 +41,7 @@ fn process(node: &DevNode) -> SubstrateChain {
 
 /// What became of a call, when it is known.
 fn fate(chain: &SubstrateChain, call: Call, signer: &Keypair) -> CallStatus {
-    let id = chain.submit(call, signer).unwrap();
+    let mut id = chain.submit(call.clone(), signer).unwrap();
     let until = Instant::now() + Duration::from_secs(60);
     loop {
         match chain.status(id).unwrap() {
@@ -49,6 +49,8 @@ fn fate(chain: &SubstrateChain, call: Call, signer: &Keypair) -> CallStatus {
                 assert!(Instant::now() < until, "no fate within a minute");
                 thread::sleep(Duration::from_millis(5));
             }
+            // Another process was quicker, and this call never will be included.
+            CallStatus::Displaced => id = chain.submit(call.clone(), signer).unwrap(),
             fate => return fate,
         }
     }

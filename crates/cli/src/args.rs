@@ -205,7 +205,8 @@ senior alone counts. `merit` says why a model counts or does not.
 A record of a validator is read as it is, and its verdicts are derived again:
   agon score agon-home/validator-1/records/tiny-000001.json \\
     --competition agon-home/competition.toml
-The exit code is 1 if the record says something else than its losses give.")]
+The exit code is 1 if the record says something else than its losses give. Whether losses,
+texts and hashes are true only a new evaluation tells.")]
 pub struct ScoreArgs {
     /// JSON file with losses, or a record; `-` reads standard input.
     pub file: PathBuf,

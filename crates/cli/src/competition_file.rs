@@ -177,8 +177,8 @@ pub fn with_own_hint<T>(result: Result<T, dataset::Error>) -> anyhow::Result<T> 
 
 fn on_a_hub<T>(competition: &Competition, what: &str, repo: &str) -> anyhow::Result<T> {
     let name = &competition.name;
-    let works = "`--competition tiny` works, and so do competition files whose dataset is \
-                 `generated` or `files` and whose tokenizer is `trained`";
+    let works = "`tiny` works, and so do competition files that pin both: `agon data pin` prints \
+                 the files of a dataset, and a tokenizer of kind `file` has a digest";
     Err(anyhow::anyhow!(
         "competition `{name}` takes its {what} from `{repo}` on a hub and does not pin which \
          files: everybody must get the same"

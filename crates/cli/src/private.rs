@@ -1,5 +1,6 @@
 //! What keeps files and memory of a command from the other users of the machine.
 
+use crate::terminal;
 use anyhow::Context as _;
 use rustix::process::{Resource, Rlimit, setrlimit};
 use std::{
@@ -27,11 +28,13 @@ pub fn make_home(path: &Path, mark: &str) -> anyhow::Result<()> {
         if is_ours {
             return fs::set_permissions(path, Permissions::from_mode(mode & 0o7700));
         }
-        let shown = path.display();
+        let shown = terminal::shown(&path.display().to_string());
         tracing::warn!("others may enter `{shown}`; `chmod 700 {shown}` closes it to them");
         Ok(())
     };
-    make().with_context(|| format!("cannot make the folder `{}`", path.display()))
+    make().with_context(|| {
+        format!("cannot make the folder `{}`", terminal::shown(&path.display().to_string()))
+    })
 }
 
 /// Tells of files and folders with keys that others may read or enter, and how to close them.
@@ -45,7 +48,8 @@ pub fn warn_of_open(paths: &[&Path]) {
 fn open_to_others(path: &Path) -> Option<String> {
     let metadata = fs::metadata(path).ok()?;
     let mode = metadata.permissions().mode() & 0o777;
-    let (shown, right) = (path.display(), if metadata.is_dir() { 700 } else { 600 });
+    let (shown, right) =
+        (terminal::shown(&path.display().to_string()), if metadata.is_dir() { 700 } else { 600 });
     (mode & OTHERS != 0).then(|| {
         format!(
             "`{shown}` holds keys, and its mode {mode:o} lets others in; `chmod {right} {shown}` \

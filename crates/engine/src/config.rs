@@ -203,6 +203,10 @@ impl Fields {
                 self.mismatch(key, value, expected);
             }
         }
+        // Python takes a null for off, and for nothing else that matters here.
+        for key in self.nulls.iter().filter(|key| keys::must_be_on(key)) {
+            self.mismatch(key, &Value::Null, "true or absent");
+        }
     }
 
     /// Nothing may remain of an inner object but keys that no class of transformers reads there.

@@ -12,7 +12,7 @@ mod names;
 mod objects;
 mod pace;
 mod parts;
-mod patterns;
+pub(crate) mod patterns;
 mod refusal;
 mod routes;
 mod seats;

@@ -7,9 +7,10 @@
 use crate::{
     Error, FileEntry,
     content::{
-        INDEX, Kind, SINGLE, is_plain_path, is_safe_path, is_shard_name, kind, list_files,
+        CONFIG, INDEX, Kind, SINGLE, is_plain_path, is_safe_path, is_shard_name, kind, list_files,
         shards_of_index,
     },
+    dev::patterns::Patterns,
     text::shown,
 };
 use serde::Serialize;
@@ -24,6 +25,8 @@ use std::{
 const N_ENTRIES_MAX: usize = 10_000;
 /// Most bytes of an index over shards, and of a `.gitignore`.
 const TEXT_BYTES_MAX: u64 = 16 << 20;
+/// What the owner of a folder keeps out of it when it is published.
+const IGNORE: &str = ".gitignore";
 /// Hidden files that say nothing of whoever owns the folder.
 const HARMLESS: [&str; 2] = [".gitattributes", ".gitignore"];
 /// Folders in which trainers keep earlier states, and publishers other formats of the same model.
@@ -101,7 +104,7 @@ impl Folder {
 
     /// The text of the folder's `.gitignore`, if that goes to the hub.
     pub fn gitignore(&self) -> Result<Option<String>, Error> {
-        let name = ".gitignore".to_owned();
+        let name = IGNORE.to_owned();
         if !self.files.contains(&name) {
             return Ok(None);
         }
@@ -160,9 +163,33 @@ impl Folder {
                 }
             }
         }
+        found.heed_gitignore(purpose)?;
         found.files.sort_unstable();
         found.left_out.sort();
         Ok(found)
+    }
+
+    /// Leaves out what the folder's own `.gitignore` does, as the hub would be asked to. A model
+    /// that is named as one keeps its config and parameters: those are what is asked for.
+    fn heed_gitignore(&mut self, purpose: Purpose) -> Result<(), Error> {
+        let path = self.path_of(IGNORE);
+        if !path.is_file() {
+            return Ok(());
+        }
+        let bytes = read_small(&path).map_err(Error::io("read", &path))?;
+        let reason = "its `.gitignore` has more than 64 KiB or 1000 lines";
+        let patterns = Patterns::of_gitignore(&String::from_utf8_lossy(&bytes))
+            .ok_or_else(|| Error::NotPublishable { path: self.dir.clone(), reason })?;
+        let is_wanted = |path: &str| {
+            purpose == Purpose::Model && (path == CONFIG || path == INDEX || is_shard_name(path))
+        };
+        let (files, ignored): (Vec<String>, Vec<String>) = std::mem::take(&mut self.files)
+            .into_iter()
+            .partition(|path| is_wanted(path) || !patterns.has_path(path));
+        self.files = files;
+        let reason = "the folder's `.gitignore` leaves it out";
+        self.left_out.extend(ignored.into_iter().map(|path| LeftOut { path, reason }));
+        Ok(())
     }
 
     /// The files that hold the model's parameters; `None` where that cannot be told, so that

@@ -126,6 +126,7 @@ impl Miner {
             CallStatus::Unreadable(_)
             | CallStatus::Refused(_, CallError::CommitmentSetRateLimitExceeded)
             | CallStatus::Expired
+            | CallStatus::Displaced
             | CallStatus::Unknown => {
                 published.call = self.publisher.commit(&published.commitment)?;
             }

@@ -146,6 +146,14 @@ pub enum Mismatch {
         /// Digest of the rules that it was compared with.
         given: Digest,
     },
+    /// Another competition than the rules are of.
+    #[error("the record is of competition `{recorded}`, the rules are those of `{given}`")]
+    Competition {
+        /// Name in the record.
+        recorded: String,
+        /// Name in the rules.
+        given: String,
+    },
     /// No round of the competition starts at this block.
     #[error("no round starts at block {0}")]
     Block(Block),
@@ -156,7 +164,7 @@ pub enum Mismatch {
     #[error("the commitment of uid `{0}` is too young for the round")]
     Age(Uid),
     /// The losses do not give this verdict.
-    #[error("uid `{}` was given {recorded:?}, its losses give {derived:?}", .recorded.uid)]
+    #[error("uid `{}` was given {}, its losses give {}", .recorded.uid, told(.recorded), told(.derived))]
     Verdict {
         /// What the record says.
         recorded: Box<Verdict>,
@@ -173,7 +181,7 @@ pub enum Mismatch {
     #[error("uid `{0}` is judged with the model of somebody who committed to it before")]
     Duplicate(Uid),
     /// The losses give another champion.
-    #[error("the record crowns {recorded:?}, its losses {derived:?}")]
+    #[error("the record crowns {}, its losses {}", crowned(.recorded), crowned(.derived))]
     Champion {
         /// What the record says.
         recorded: Option<Uid>,
@@ -183,6 +191,15 @@ pub enum Mismatch {
     /// The record does not continue the one before it.
     #[error("the record does not continue the record before it: its {0} differs")]
     Previous(&'static str),
+}
+
+/// A verdict in the words of a record.
+fn told(verdict: &Verdict) -> String {
+    String::from_utf8_lossy(&canonical_json(verdict)).into_owned()
+}
+
+fn crowned(uid: &Option<Uid>) -> String {
+    uid.map_or("nobody".to_owned(), |uid| format!("uid `{uid}`"))
 }
 
 impl Model {
@@ -258,8 +275,12 @@ pub fn verify(record: &Record, competition: &Competition) -> Result<(), Mismatch
         return Err(Mismatch::Format(record.format));
     }
     let (recorded, given) = (record.round.competition_digest, competition.digest());
-    if recorded != given || record.round.competition != competition.name {
+    if recorded != given {
         return Err(Mismatch::Rules { recorded, given });
+    }
+    if record.round.competition != competition.name {
+        let (recorded, given) = (record.round.competition.clone(), competition.name.clone());
+        return Err(Mismatch::Competition { recorded, given });
     }
     let block = record.round.block;
     let every = competition.evaluation.blocks_per_round;
@@ -300,6 +321,9 @@ pub fn verify_chain(
     let ensure = |holds: bool, what| if holds { Ok(()) } else { Err(Mismatch::Previous(what)) };
     let round = &record.round;
     ensure(round.previous == previous.map(Record::digest), "digest")?;
+    if previous.is_none() {
+        ensure(round.number == 1, "number")?;
+    }
     let mut average = MovingAverage::default();
     if let Some(Record { round: before, averages, .. }) = previous {
         ensure(round.validator == before.validator, "validator")?;

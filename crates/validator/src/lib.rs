@@ -230,7 +230,10 @@ impl Validator {
                 self.state.weights_due = true;
             }
             // Setting the same weights twice does no harm.
-            CallStatus::Unreadable(_) | CallStatus::Expired | CallStatus::Unknown => {
+            CallStatus::Unreadable(_)
+            | CallStatus::Expired
+            | CallStatus::Displaced
+            | CallStatus::Unknown => {
                 self.state.weights_due = true;
             }
         }

@@ -3,11 +3,11 @@
 use super::{
     SubstrateChain,
     link::{Failure, Link, is_state_gone, told},
-    lock,
+    lock, read,
 };
 use crate::{CallError, CallId, CallStatus, Chain as _, Error, Head};
 use parity_scale_codec::Decode as _;
-use protocol::{Block, NetUid, Uid};
+use protocol::{AccountId, Block, NetUid, Uid};
 use std::collections::{BTreeMap, VecDeque};
 use subxt::{error::DispatchError, events::Phase, utils::H256};
 
@@ -23,11 +23,28 @@ pub struct Effects {
     pub slot: Option<(NetUid, Uid)>,
 }
 
+/// A call that may still be included.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Waiting {
+    /// Last block that can include it.
+    last: Block,
+    /// Who signed it, with which nonce.
+    nonce: (AccountId, u64),
+    /// Whether the endpoint has said that the nonce is another call's.
+    is_contested: bool,
+}
+
+impl Waiting {
+    pub(super) fn new(last: Block, nonce: (AccountId, u64)) -> Self {
+        Self { last, nonce, is_contested: false }
+    }
+}
+
 /// Calls that were sent from here.
 #[derive(Default)]
 pub(super) struct Sent {
-    /// Calls that may still be included: last block that can.
-    waiting: BTreeMap<CallId, Block>,
+    /// Calls that may still be included.
+    waiting: BTreeMap<CallId, Waiting>,
     fates: BTreeMap<CallId, (CallStatus, Effects)>,
     /// Order in which fates became known, oldest first.
     known: VecDeque<CallId>,
@@ -36,11 +53,18 @@ pub(super) struct Sent {
 }
 
 impl Sent {
-    pub(super) fn wait_for(&mut self, id: CallId, last: Block, sent_at: Block) {
+    pub(super) fn wait_for(&mut self, id: CallId, call: Waiting, sent_at: Block) {
         if self.waiting.is_empty() {
             self.looked_at = Some(sent_at);
         }
-        self.waiting.insert(id, last);
+        self.waiting.insert(id, call);
+    }
+
+    /// Notes that another call may have the nonce of this one.
+    pub(super) fn contest(&mut self, id: CallId) {
+        if let Some(call) = self.waiting.get_mut(&id) {
+            call.is_contested = true;
+        }
     }
 
     /// Forgets a call that has not arrived anywhere.
@@ -50,7 +74,7 @@ impl Sent {
 
     /// Gives up the calls that no block after `block` can include.
     fn expire(&mut self, block: Block) {
-        let is_over = |(id, last): (&CallId, &Block)| (*last <= block).then_some(*id);
+        let is_over = |(id, call): (&CallId, &Waiting)| (call.last <= block).then_some(*id);
         let over: Vec<CallId> = self.waiting.iter().filter_map(is_over).collect();
         for id in over {
             self.settle(id, CallStatus::Expired, Effects::default());
@@ -72,25 +96,44 @@ impl Sent {
 impl SubstrateChain {
     /// What became of a call that was sent from here.
     pub(super) fn fate(&self, id: CallId) -> Result<CallStatus, Error> {
-        let newest = self.head()?.block;
+        let newest = self.head()?;
         loop {
             let next = {
                 let sent = lock(&self.sent);
                 if let Some((fate, _)) = sent.fates.get(&id) {
                     return Ok(fate.clone());
                 }
-                let Some(last) = sent.waiting.get(&id) else { return Ok(CallStatus::Unknown) };
+                let Some(call) = sent.waiting.get(&id) else { return Ok(CallStatus::Unknown) };
                 match sent.looked_at {
-                    Some(looked_at) if looked_at < newest => Block(looked_at.0 + 1),
-                    _ if *last <= newest => break,
-                    _ => return Ok(CallStatus::Pending),
+                    Some(looked_at) if looked_at < newest.block => Ok(Block(looked_at.0 + 1)),
+                    _ if call.last <= newest.block => break,
+                    _ => Err(*call),
                 }
             };
-            self.look_through(next)?;
+            match next {
+                Ok(block) => self.look_through(block)?,
+                Err(call) => return self.displaced(id, call, newest),
+            }
         }
         // Its time is over, and all blocks of that time were looked through.
         lock(&self.sent).settle(id, CallStatus::Expired, Effects::default());
         Ok(CallStatus::Expired)
+    }
+
+    /// Whether another call has the nonce of one that no block up to `head` has.
+    fn displaced(&self, id: CallId, call: Waiting, head: Head) -> Result<CallStatus, Error> {
+        let (signer, nonce) = call.nonce;
+        if !call.is_contested {
+            return Ok(CallStatus::Pending);
+        }
+        let next = self
+            .links
+            .ask("nonce", async |link: &Link| read::nonce(&link.at(head).await?, signer).await)?;
+        if u64::from(next) <= nonce {
+            return Ok(CallStatus::Pending);
+        }
+        lock(&self.sent).settle(id, CallStatus::Displaced, Effects::default());
+        Ok(CallStatus::Displaced)
     }
 
     /// What a call that was applied has made, by its own events; empty for all others.

@@ -108,6 +108,18 @@ pub(super) async fn balance(at: &At, account: AccountId) -> Result<u64, Failure>
     Ok(info.data.free)
 }
 
+/// The nonce that the next call of an account has.
+pub(super) async fn nonce(at: &At, account: AccountId) -> Result<u32, Failure> {
+    #[derive(DecodeAsType)]
+    #[decode_as_type(crate_path = "subxt::ext::scale_decode")]
+    struct AccountInfo {
+        nonce: u32,
+    }
+    let address = dynamic::storage::<(AccountId32,), AccountInfo>("System", "Account");
+    let info = at.storage().fetch(address, (AccountId32(account.0),)).await?.decode()?;
+    Ok(info.nonce)
+}
+
 /// The first block that can take another commitment of a hotkey; 0 for any. `None` if the subnet
 /// is not there.
 ///

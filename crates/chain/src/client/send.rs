@@ -3,13 +3,14 @@
 use super::{
     SubstrateChain,
     calls::NamedCall,
+    fate::Waiting,
     link::{At, Failure, Link, Signatures},
     lock,
 };
 use crate::{Call, CallError, CallId, Chain as _, Error, Head, Keypair};
 use protocol::{AccountId, Block};
 use rand_core_06::{OsRng, RngCore as _};
-use std::{sync::Arc, time::Duration};
+use std::{ops::RangeInclusive, sync::Arc};
 use subxt::{
     SubstrateConfig,
     config::substrate::SubstrateExtrinsicParamsBuilder,
@@ -24,19 +25,16 @@ use zeroize::Zeroizing;
 /// How often a signed call is sent again when the answer gets lost.
 const SENDINGS_MAX: usize = 5;
 
-/// How often a call is signed anew because others used its nonce.
-const SIGNINGS_MAX: u32 = 64;
-
-/// Longest pause before a call is signed anew: those who compete for nonces draw theirs apart.
-const PAUSE_MS_MAX: u64 = 500;
-
-/// How a delivery ended.
-enum Delivery {
-    /// The endpoint has the call, or may have it: its fate will tell.
-    Made,
-    /// It has not: another call of the signer has the nonce.
-    NonceUsed,
-}
+/// Codes of what a pool says of a call.
+const POOL_CODES: RangeInclusive<i32> = 1_010..=1_019;
+/// The call was seen lately, and is not wanted for a while.
+const BANNED: i32 = 1_012;
+/// The pool has the call.
+const ALREADY_IMPORTED: i32 = 1_013;
+/// The pool has another call of the signer with the same nonce.
+const NONCE_TAKEN: i32 = 1_014;
+/// Codes of JSON-RPC for a request that was not understood, so that nothing came of it.
+const NOT_UNDERSTOOD: [i32; 4] = [-32_700, -32_600, -32_601, -32_602];
 
 /// Signs with one of our keys; with something fresh, the signature is like no other.
 struct Pen<'a> {
@@ -61,22 +59,19 @@ impl Signer<SubstrateConfig> for Pen<'_> {
 impl SubstrateChain {
     /// Signs a call for a limited time and sends it until the endpoint has it.
     ///
-    /// Other processes may use the same key: what has surely not arrived is signed anew with the
-    /// next nonce.
+    /// Other processes may use the same key, and then the nonce may be theirs. The call is signed
+    /// once all the same: what an endpoint says of bytes that have reached it proves nothing, and
+    /// only a block in which another call has the nonce shows that this one never will be included
+    /// (`CallStatus::Displaced`).
     pub(super) fn send(&self, call: &Call, signer: &Keypair) -> Result<CallId, Error> {
         if matches!(call, Call::SetCommitment { data, .. } if data.len() > 128) {
             return Err(CallError::CommitmentTooLong.into());
         }
         let turn = Arc::clone(lock(&self.turns).entry(signer.public()).or_default());
         let _turn = lock(&turn);
-        for attempt in 0..SIGNINGS_MAX {
-            let (id, bytes) = self.signed(call, signer)?;
-            match self.deliver(id, &bytes)? {
-                Delivery::Made => return Ok(id),
-                Delivery::NonceUsed => std::thread::sleep(pause(id, attempt)),
-            }
-        }
-        Err(CallError::BadNonce.into())
+        let (id, bytes) = self.signed(call, signer)?;
+        self.deliver(id, &bytes)?;
+        Ok(id)
     }
 
     /// The call as bytes that may be sent from now on, waited for under their name.
@@ -95,18 +90,21 @@ impl SubstrateChain {
         let id = CallId(crate::extrinsic::blake2_256(&bytes));
         let era = crate::Era::mortal(era_blocks, head.block);
         let last = era.death(head.block).map_or(Block(u64::MAX), |death| Block(death.0 - 1));
-        lock(&self.sent).wait_for(id, last, head.block);
+        lock(&self.sent).wait_for(id, Waiting::new(last, (signer.public(), nonce)), head.block);
         Ok((id, bytes))
     }
 
     /// Sends the same bytes until there is an answer: they are one call, however often they arrive.
-    fn deliver(&self, id: CallId, bytes: &[u8]) -> Result<Delivery, Error> {
+    ///
+    /// An error means that they have surely not arrived, or that the pool of the endpoint does not
+    /// want them; else the fate of the call will tell.
+    fn deliver(&self, id: CallId, bytes: &[u8]) -> Result<(), Error> {
         let until = self.links.deadline();
         let mut may_have_arrived = false;
         for _ in 0..SENDINGS_MAX {
             let sending = async |link: &Link| link.rpc.author_submit_extrinsic(bytes).await;
             match self.links.ask_once(until, sending) {
-                Ok(Ok(_)) => return Ok(Delivery::Made),
+                Ok(Ok(_)) => return Ok(()),
                 Ok(Err(refusal)) => return self.refused(id, refusal, may_have_arrived),
                 Err(Error::Unavailable { .. }) => may_have_arrived = true,
                 Err(_) if may_have_arrived => break,
@@ -116,35 +114,30 @@ impl SubstrateChain {
                 }
             }
         }
-        Ok(Delivery::Made)
+        Ok(())
     }
 
-    /// What a refusal means: that the endpoint has the call, that it has another of the signer
-    /// with the same nonce, or that it does not want this one.
-    fn refused(&self, id: CallId, refusal: rpcs::Error, again: bool) -> Result<Delivery, Error> {
-        let rpcs::Error::User(said) = refusal else {
-            return Err(Error::Answer { request: "submit", text: refusal.to_string() });
-        };
-        const BANNED: i32 = 1012;
-        const ALREADY_IMPORTED: i32 = 1013;
-        const NONCE_TAKEN: i32 = 1014;
-        // Nobody else has these bytes: who knows them, knows our call.
-        let is_unique = self.links.config().signatures == Signatures::Unique;
-        if said.code == ALREADY_IMPORTED && (is_unique || again) {
-            return Ok(Delivery::Made);
+    /// What a refusal means: that the endpoint has the call, or another of the signer with the same
+    /// nonce, or that it does not want this one.
+    fn refused(&self, id: CallId, refusal: rpcs::Error, again: bool) -> Result<(), Error> {
+        // Whatever is no answer of a pool may come from somebody who has passed the call on.
+        let rpcs::Error::User(said) = refusal else { return Ok(()) };
+        if !POOL_CODES.contains(&said.code) && !NOT_UNDERSTOOD.contains(&said.code) {
+            return Ok(());
         }
         let data = said.data.as_ref().map(|data| data.get().to_owned()).unwrap_or_default();
         let text = format!("{} {data}", said.message);
-        let is_nonce_used =
-            [ALREADY_IMPORTED, NONCE_TAKEN].contains(&said.code) || text.contains("outdated");
-        // What an endpoint says, too, of a call that it has put into a block already.
-        if again && (is_nonce_used || said.code == BANNED) {
-            return Ok(Delivery::Made);
+        if [ALREADY_IMPORTED, NONCE_TAKEN].contains(&said.code) || text.contains("outdated") {
+            // Ours may be the call that has the nonce: sent twice by somebody on the way, it is
+            // refused the second time.
+            lock(&self.sent).contest(id);
+            return Ok(());
+        }
+        if again || said.code == BANNED {
+            // What an endpoint says, too, of a call that it has put into a block already.
+            return Ok(());
         }
         lock(&self.sent).forget(id);
-        if is_nonce_used {
-            return Ok(Delivery::NonceUsed);
-        }
         Err(refusal_of(said.code, &text))
     }
 
@@ -163,13 +156,6 @@ fn fresh() -> Result<Zeroizing<[u8; 32]>, Error> {
         .try_fill_bytes(&mut *bytes)
         .map_err(|failure| Error::Randomness { text: failure.to_string() })?;
     Ok(bytes)
-}
-
-/// A pause whose bound grows with each attempt; as random as the name of the call.
-fn pause(id: CallId, attempt: u32) -> Duration {
-    let bound = (10_u64 << attempt.min(6)).min(PAUSE_MS_MAX);
-    let draw = u64::from(u16::from_le_bytes([id.0[0], id.0[1]]));
-    Duration::from_millis(draw % bound)
 }
 
 /// The signed bytes of a call; an error if the runtime has no such call.

@@ -66,7 +66,15 @@ impl Callers {
             None
         };
         if let Some(crowd) = crowd {
-            let idlest = idlest(&seats, crowd, now)?;
+            let n_crowd = seats.values().filter(|seat| seat.address == crowd).count();
+            // Who has far fewer places than a crowd need not wait until one of the crowd is idle:
+            // whoever fills the node keeps all of its connections busy.
+            let idle_min = if n_own + 1 < n_crowd && crowd != address {
+                Duration::ZERO
+            } else {
+                limits::IDLE_MIN
+            };
+            let idlest = idlest(&seats, crowd, (now, idle_min))?;
             if let Some(seat) = seats.remove(&idlest) {
                 seat.lose();
             }
@@ -112,11 +120,15 @@ fn largest(seats: &HashMap<u64, Arc<Seat>>) -> Option<IpAddr> {
 }
 
 /// The connection of an address that has asked for nothing the longest, if that is long enough.
-fn idlest(seats: &HashMap<u64, Arc<Seat>>, address: IpAddr, now: Duration) -> Option<u64> {
+fn idlest(
+    seats: &HashMap<u64, Arc<Seat>>,
+    address: IpAddr,
+    (now, idle_min): (Duration, Duration),
+) -> Option<u64> {
     let asked = |seat: &Seat| seat.asked_ms.load(Ordering::Relaxed);
     let own = seats.iter().filter(|(_, seat)| seat.address == address);
     let (number, seat) = own.min_by_key(|(number, seat)| (asked(seat), **number))?;
-    (ms(now).saturating_sub(asked(seat)) >= ms(limits::IDLE_MIN)).then_some(*number)
+    (ms(now).saturating_sub(asked(seat)) >= ms(idle_min)).then_some(*number)
 }
 
 fn ms(time: Duration) -> u64 {
@@ -248,6 +260,19 @@ mod tests {
         assert_eq!(crowd.iter().filter(|seat| seat.seat.is_lost()).count(), 1);
         drop((crowd, lonely, newcomer));
         assert!(callers.0.seats().is_empty(), "places are given back");
+    }
+
+    #[test]
+    fn attack_crowds_that_are_busy_all_the_time_make_room_for_a_stranger() {
+        let callers = callers(8, 4);
+        let crowds = ["10.0.0.1", "10.0.0.2"].map(at);
+        let busy: Vec<_> =
+            crowds.iter().flat_map(|a| (0..4).map(|_| callers.seat((), *a).unwrap())).collect();
+        let stranger = callers.seat((), at("10.0.0.3")).unwrap();
+        assert_eq!(busy.iter().filter(|seat| seat.seat.is_lost()).count(), 1);
+        // Those of the crowds gain nothing by it, and cannot take the place back.
+        assert!(callers.seat((), crowds[0]).is_none() || callers.seat((), crowds[1]).is_none());
+        assert!(!stranger.seat.is_lost());
     }
 
     #[test]

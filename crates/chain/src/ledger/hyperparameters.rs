@@ -93,8 +93,10 @@ pub enum HyperparameterChange {
     /// `target_registrations`.
     TargetRegistrations(u16),
     /// `min_burn_rao`.
+    #[serde(rename = "min_burn_rao", alias = "min_burn")]
     MinBurn(u64),
     /// `max_burn_rao`.
+    #[serde(rename = "max_burn_rao", alias = "max_burn")]
     MaxBurn(u64),
     /// `max_validators`.
     MaxValidators(u16),

@@ -262,7 +262,8 @@ impl Scales {
         let (fast, slow) = (positive("beta_fast").unwrap_or(32.0), positive("beta_slow"));
         let (own, all) = (positive("mscale"), positive("mscale_all_dim"));
         let given = positive("attention_factor");
-        let is_whole = fields.boolean("truncate").unwrap_or(true);
+        // Python takes a null for no.
+        let is_whole = fields.boolean("truncate").unwrap_or(!fields.is_null("truncate"));
 
         let width = self.width as f64;
         let pair = |n_turns: f64| {
@@ -378,6 +379,22 @@ mod tests {
         }
         let torn = r#"{"rotary_pct": 0.5, "rope_parameters": {"partial_rotary_factor": 1.0}}"#;
         assert!(n_pairs(torn).unwrap_err().detail.contains("rotary_pct"));
+    }
+
+    #[test]
+    fn a_null_switches_yarns_rounding_off_as_python_reads_it() {
+        let spelling = Spelling { theta: "rope_theta", share: None, original: None };
+        let frequencies = |more: &str| {
+            let config = format!(
+                r#"{{"rope_scaling": {{"rope_type": "yarn", "factor": 4.0,
+                    "original_max_position_embeddings": 32{more}}}}}"#
+            );
+            read(&config, spelling).unwrap().frequencies
+        };
+        let off = frequencies(r#", "truncate": false"#);
+        assert_eq!(frequencies(r#", "truncate": null"#), off);
+        assert_eq!(frequencies(r#", "truncate": true"#), frequencies(""));
+        assert_ne!(frequencies(""), off);
     }
 
     #[test]

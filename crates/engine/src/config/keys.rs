@@ -230,6 +230,11 @@ pub(super) fn fault(key: &str, value: &Value) -> Option<&'static str> {
     }
 }
 
+/// Whether a key means another model when it is off.
+pub(super) fn must_be_on(key: &str) -> bool {
+    COMPUTED_BY.iter().any(|(neutral, names)| matches!(neutral, On) && names.contains(&key))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

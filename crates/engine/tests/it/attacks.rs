@@ -119,6 +119,8 @@ fn attack_keys_that_change_the_result_are_refused_by_name() {
     for (key, value) in [
         ("quantization_config", json!({"quant_method": "gptq", "bits": 4})),
         ("is_causal", json!(false)),
+        // Not absent, but false to Python.
+        ("is_causal", json!(null)),
         ("per_layer_config", json!({"0": {"num_attention_heads": 1}})),
         ("attribute_map", json!({"hidden_size": "my_size"})),
         ("use_bidirectional_attention", json!(true)),

@@ -1,7 +1,7 @@
 //! What stands between the hub and its clients: the address that they use, and the proxies that
 //! speak for them.
 
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, Uri, header};
 use std::{
     net::{IpAddr, SocketAddr},
     str::FromStr,
@@ -25,7 +25,13 @@ impl FromStr for PublicUrl {
         let Some(rest) = rest else { return Err("expected http:// or https:// and a host") };
         let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
         let is_path = path.bytes().all(|c| c.is_ascii_alphanumeric() || b"-._~/%".contains(&c));
-        if !is_host(host) || !is_path || text.len() > URL_BYTES_MAX {
+        let uri = text.parse::<Uri>().ok();
+        let is_address = uri.as_ref().and_then(Uri::authority).is_some_and(|authority| {
+            let port = authority.as_str().rsplit_once(':').map(|(_, port)| port);
+            // What stands behind the last colon of an address in brackets is no port.
+            port.is_none_or(|port| port.ends_with(']') || authority.port_u16().is_some())
+        });
+        if !is_address || !is_host(host) || !is_path || text.len() > URL_BYTES_MAX {
             return Err("expected a host, maybe a port, and maybe a path behind the scheme");
         }
         Ok(Self(text.to_owned()))

@@ -23,9 +23,14 @@ const USUAL: &str = "*.7z *.arrow *.bin *.bz2 *.ckpt *.ftz *.gguf *.gz *.h5 *.jo
     *.jpg *.jpeg *.webp *.mp4 *.webm";
 
 /// A list of patterns, of which the last that fits decides.
-pub(super) struct Patterns(Gitignore);
+pub(crate) struct Patterns(Gitignore);
 
 impl Patterns {
+    /// What the text of a `.gitignore` leaves out; `None` if it is longer than anybody reads.
+    pub(crate) fn of_gitignore(text: &str) -> Option<Self> {
+        Self::ignored(text).ok()
+    }
+
     /// What the text of a `.gitignore` leaves out.
     pub(super) fn ignored(text: &str) -> Result<Self, Refusal> {
         if text.len() as u64 > BYTES_MAX || text.lines().count() > LINES_MAX {
@@ -54,7 +59,7 @@ impl Patterns {
 
     /// Whether a file fits, or a folder that it is in; what is in such a folder is never let in
     /// again.
-    pub(super) fn has_path(&self, path: &str) -> bool {
+    pub(crate) fn has_path(&self, path: &str) -> bool {
         let folders = path.match_indices('/').map(|(at, _)| path.split_at(at).0);
         folders.into_iter().any(|folder| self.0.matched(folder, true).is_ignore())
             || self.has_file(path)

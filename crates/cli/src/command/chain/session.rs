@@ -22,6 +22,9 @@ use std::{
     time::Duration,
 };
 
+/// How often a call is made anew because other processes used its nonce.
+const DISPLACED_MAX: usize = 64;
+
 /// How often the fate of a call is asked for.
 const TICK: Duration = Duration::from_millis(200);
 
@@ -166,13 +169,33 @@ impl<'a> Session<'a> {
     }
 
     /// Submits a call and waits until it stands in a final block; gives that block.
+    ///
+    /// Where another process was quicker with a nonce, and its call stands in a block, the call is
+    /// made anew: it has surely not been included.
     pub fn include(&self, call: &Call, signer: &Keypair) -> anyhow::Result<(CallId, Block)> {
         let told = |error: Error| match error {
             Error::Refused(reason) => self.refused(call, signer, &reason, None),
             other => other.into(),
         };
-        let id = self.chain.submit(call.clone(), signer).map_err(told)?;
-        match self.wait(id)? {
+        for _ in 0..DISPLACED_MAX {
+            let id = self.chain.submit(call.clone(), signer).map_err(told)?;
+            match self.wait(id)? {
+                CallStatus::Displaced => {}
+                fate => return self.included(id, fate, (call, signer)),
+            }
+        }
+        Err(anyhow::anyhow!("other processes that use the same key were quicker each time"))
+            .hint("nothing was done; try again when they are done")
+    }
+
+    /// The block of a call, or what else became of it.
+    fn included(
+        &self,
+        id: CallId,
+        fate: CallStatus,
+        (call, signer): (&Call, &Keypair),
+    ) -> anyhow::Result<(CallId, Block)> {
+        match fate {
             CallStatus::Applied(block) => Ok((id, block)),
             CallStatus::Refused(block, reason) => {
                 Err(self.refused(call, signer, &reason, Some(block)))
@@ -185,11 +208,13 @@ impl<'a> Session<'a> {
             .hint(
                 "look at the balance, or at what the call was to change, before you make it again",
             ),
-            CallStatus::Pending | CallStatus::Expired => Err(anyhow::anyhow!(
-                "call {} was not included in its time, and never will be: nothing was done",
-                hex_of(&id)
-            ))
-            .hint("the chain is busy, or another process used the key; try again"),
+            CallStatus::Pending | CallStatus::Displaced | CallStatus::Expired => {
+                Err(anyhow::anyhow!(
+                    "call {} was not included in its time, and never will be: nothing was done",
+                    hex_of(&id)
+                ))
+                .hint("the chain is busy, or another process used the key; try again")
+            }
             CallStatus::Unknown => {
                 Err(anyhow::anyhow!("what became of call {} is not known", hex_of(&id)))
                     .hint("look at the balance, or at what the call was to change")

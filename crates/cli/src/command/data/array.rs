@@ -1,10 +1,7 @@
 //! Tokens as an array in NumPy's file format, version 1.0: written as they come.
 
 use super::export::Part;
-use std::{
-    io::{Seek as _, SeekFrom, Write as _},
-    path::PathBuf,
-};
+use std::path::PathBuf;
 
 /// Bytes before the numbers: a multiple of 64, and room for any number of rows.
 const HEADER_BYTES: usize = 128;
@@ -55,9 +52,7 @@ impl Writer {
     /// Writes the header, and gives the file its name.
     pub fn finish(mut self) -> anyhow::Result<PathBuf> {
         let header = self.header();
-        self.part.file.flush()?;
-        self.part.file.seek(SeekFrom::Start(0))?;
-        self.part.write(&header)?;
+        self.part.write_at_start(&header)?;
         self.part.finish()
     }
 

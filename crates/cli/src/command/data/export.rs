@@ -14,12 +14,13 @@ use indicatif::{HumanBytes, HumanCount};
 use protocol::{Digest, Seed};
 use serde::Serialize;
 use std::{
-    fs::{self, File},
-    io::{BufWriter, Write as _},
+    fs::{self, File, TryLockError},
+    io::{BufWriter, ErrorKind, IntoInnerError, Seek as _, SeekFrom, Write as _},
     path::{Path, PathBuf},
     process::ExitCode,
     sync::atomic::{AtomicBool, Ordering},
 };
+use tempfile::NamedTempFile;
 use validator::Contest;
 
 /// What was exported; also in the folder, as `export.json`.
@@ -57,6 +58,8 @@ pub fn run(args: &DataExportArgs) -> anyhow::Result<ExitCode> {
     let contest = competition_file::contest(&args.competition, args.dir.as_deref())?;
     let dir = &args.to;
     fs::create_dir_all(dir).with_context(|| format!("cannot make `{}`", dir.display()))?;
+    // Ours to the end.
+    let _lock = lock(dir)?;
     let report = Export::new(args, &contest)?.write(&stop)?;
     if args.json {
         print_json(&report)?;
@@ -114,11 +117,19 @@ impl<'a> Export<'a> {
         }
         bar.finish();
         anyhow::ensure!(n_documents > 0, "{} has no documents to export", source.describe());
-        let name = self.args.to.join("tokenizer.json");
-        with_own_hint(tokenizer.save(&name))?;
         let (n_tokens, n_sequences) = self.tokens.counts();
-        let files = vec![self.text.finish()?, self.tokens.finish()?, name];
-        let mut report = Report {
+        let [name, summary] = ["tokenizer.json", "export.json"].map(|name| self.args.to.join(name));
+        // The summary is the last to come and the first to go: it speaks of the files beside it.
+        match fs::remove_file(&summary) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(error)
+                    .with_context(|| format!("cannot replace `{}`", summary.display()));
+            }
+            _ => {}
+        }
+        with_own_hint(tokenizer.save(&name))?;
+        let files = vec![self.text.finish()?, self.tokens.finish()?, name, summary.clone()];
+        let report = Report {
             competition: competition.name.clone(),
             competition_digest: competition.digest(),
             dataset: source.digest(),
@@ -134,10 +145,9 @@ impl<'a> Export<'a> {
             n_sequences,
             files,
         };
-        let name = self.args.to.join("export.json");
-        report.files.push(name.clone());
-        fs::write(&name, serde_json::to_string_pretty(&report)? + "\n")
-            .with_context(|| format!("cannot write `{}`", name.display()))?;
+        let mut part = Part::create(summary)?;
+        part.write((serde_json::to_string_pretty(&report)? + "\n").as_bytes())?;
+        part.finish()?;
         Ok(report)
     }
 
@@ -165,45 +175,59 @@ fn documents<'a>(
     source.draw(split, Lot { seed: Seed::of_number(args.seed), turn: 0 })
 }
 
-/// A file that is not whole yet, under a name that says so.
+/// A file that is not whole yet, under a name of its own; it goes away unless it is finished.
 pub struct Part {
     path: PathBuf,
-    pub file: BufWriter<File>,
+    file: BufWriter<NamedTempFile>,
 }
 
 impl Part {
     fn create(path: PathBuf) -> anyhow::Result<Self> {
-        let partial = partial(&path);
-        let file = File::create(&partial)
-            .with_context(|| format!("cannot write `{}`", partial.display()))
+        let folder = path.parent().unwrap_or(Path::new("."));
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(".export-").suffix(".partial");
+        #[cfg(unix)]
+        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+        let file = builder
+            .tempfile_in(folder)
+            .with_context(|| format!("cannot write to `{}`", folder.display()))
             .hint("name a folder that can be written with --to")?;
         Ok(Self { path, file: BufWriter::with_capacity(1 << 20, file) })
     }
 
     pub fn write(&mut self, bytes: &[u8]) -> anyhow::Result<()> {
         let written = self.file.write_all(bytes);
-        written.with_context(|| format!("cannot write `{}`", partial(&self.path).display()))
+        written.with_context(|| format!("cannot write `{}`", self.path.display()))
     }
 
-    pub fn finish(mut self) -> anyhow::Result<PathBuf> {
-        let partial = partial(&self.path);
-        let done = self.file.flush().and_then(|()| fs::rename(&partial, &self.path));
-        done.with_context(|| format!("cannot write `{}`", self.path.display()))?;
-        Ok(self.path.clone())
+    /// Writes over the beginning of the file.
+    pub fn write_at_start(&mut self, bytes: &[u8]) -> anyhow::Result<()> {
+        let moved = self.file.seek(SeekFrom::Start(0));
+        moved.with_context(|| format!("cannot write `{}`", self.path.display()))?;
+        self.write(bytes)
+    }
+
+    /// Gives the file its name.
+    pub fn finish(self) -> anyhow::Result<PathBuf> {
+        let Self { path, file } = self;
+        let cannot = || format!("cannot write `{}`", path.display());
+        let file = file.into_inner().map_err(IntoInnerError::into_error).with_context(cannot)?;
+        file.persist(&path).with_context(cannot)?;
+        Ok(path)
     }
 }
 
-impl Drop for Part {
-    /// Whatever was not finished goes; a finished file has another name by now.
-    fn drop(&mut self) {
-        let _ = fs::remove_file(partial(&self.path));
+/// Keeps other exports out of a folder as long as this lives.
+fn lock(dir: &Path) -> anyhow::Result<File> {
+    let folder = File::open(dir).with_context(|| format!("cannot open `{}`", dir.display()))?;
+    match folder.try_lock() {
+        Err(TryLockError::WouldBlock) => {
+            Err(anyhow::anyhow!("another export writes to `{}`", dir.display()))
+                .hint("wait for it, or name another folder with --to")
+        }
+        // A file system without locks has none to wait for.
+        Ok(()) | Err(TryLockError::Error(_)) => Ok(folder),
     }
-}
-
-fn partial(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".partial");
-    name.into()
 }
 
 fn for_people(report: &Report, args: &DataExportArgs) -> String {

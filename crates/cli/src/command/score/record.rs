@@ -3,7 +3,7 @@
 use crate::{competition_file, failure::HintExt as _, terminal::print_json};
 use protocol::{
     Competition, Digest, ReasonCode, Record, Uid, Verdict,
-    record::{Finding, Judged, verify},
+    record::{Finding, Judged, verify, verify_chain},
 };
 use serde::Serialize;
 use std::process::ExitCode;
@@ -42,7 +42,12 @@ impl From<Judged> for Scored {
 pub fn run(bytes: &[u8], file: &str, competition: Option<&str>) -> anyhow::Result<ExitCode> {
     let record = Record::from_json(bytes).map_err(|error| anyhow::anyhow!("{file}: {error}"))?;
     let rules = rules(&record, file, competition)?;
-    if let Err(mismatch) = verify(&record, &rules) {
+    // A first record continues nothing, so that its averages and its number follow, too.
+    let of_first = |()| match record.round.previous {
+        None => verify_chain(&record, None, &rules),
+        Some(_) => Ok(()),
+    };
+    if let Err(mismatch) = verify(&record, &rules).and_then(of_first) {
         eprintln!("{file} is not what its losses give: {mismatch}");
         return Ok(ExitCode::from(1));
     }
