@@ -279,8 +279,8 @@ mod tests {
     const FROZEN: (u32, [&str; 2]) = (
         2,
         [
-            "9bdedd75c0a3116d6ce7e361e650548651139c3554efdfc9eeeb4eeebf78f090",
-            "4b0dd88b7b2f6e328be776be2b5d667db69c380a177190aa0897297dd9c33138",
+            "7dae51ab7b0f63af152ed0d2cff14ad1594355669936387068378a66734e79d2",
+            "34b1251d66f0d43c105bce616c18285bb733101005cfc1e859a4d6cd68b97703",
         ],
     );
 

@@ -18,7 +18,7 @@ use std::marker::PhantomData;
 
 /// One item of storage: a value of type `V` under each key of type `K`.
 ///
-/// `K` is a tuple: `()` for a single value, `(A,)` and `(A, B)` for maps.
+/// `K` is a tuple: `()` for a single value, `(A,)`, `(A, B)` and `(A, B, C)` for maps.
 pub struct Item<K, V> {
     pallet: &'static str,
     name: &'static str,
@@ -57,7 +57,7 @@ pub enum Hasher {
 pub trait Keys {
     /// Each key in SCALE, in order.
     fn encoded(&self) -> Vec<Vec<u8>>;
-    /// Type of the key, or of the tuple of two; nothing without keys.
+    /// Type of the key, or of the tuple of all; nothing without keys.
     fn meta() -> Option<MetaType>;
 }
 
@@ -88,6 +88,21 @@ impl<A: Encode + StaticTypeInfo, B: Encode + StaticTypeInfo> Keys for (A, B) {
 
     fn meta() -> Option<MetaType> {
         Some(meta_type::<(A, B)>())
+    }
+}
+
+impl<A, B, C> Keys for (A, B, C)
+where
+    A: Encode + StaticTypeInfo,
+    B: Encode + StaticTypeInfo,
+    C: Encode + StaticTypeInfo,
+{
+    fn encoded(&self) -> Vec<Vec<u8>> {
+        vec![self.0.encode(), self.1.encode(), self.2.encode()]
+    }
+
+    fn meta() -> Option<MetaType> {
+        Some(meta_type::<(A, B, C)>())
     }
 }
 

@@ -102,6 +102,13 @@ pub struct FixedI128 {
     pub bits: i128,
 }
 
+/// A number with 64 bits of fraction.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode, TypeInfo)]
+pub struct FixedU128 {
+    /// The number times 2^64.
+    pub bits: u128,
+}
+
 /// Where a neuron is served; nobody serves here.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode, TypeInfo)]
 pub struct AxonInfo {
@@ -150,6 +157,7 @@ pub(super) fn metagraph(netuid: u16, state: &dyn State) -> Option<Metagraph> {
     let stakes: Vec<u64> =
         hotkeys.iter().map(|hotkey| items::TOTAL_HOTKEY_STAKE.read(state, &(*hotkey,))).collect();
     let pending = items::PENDING_EMISSION.read(state, &key);
+    let (alpha_low, alpha_high) = items::ALPHA_VALUES.read(state, &key);
     let zeros = || vec![Compact(0_u16); usize::from(n)];
     Some(Metagraph {
         netuid: Compact(netuid),
@@ -203,8 +211,8 @@ pub(super) fn metagraph(netuid: u16, state: &dyn State) -> Option<Metagraph> {
         commit_reveal_weights_enabled: items::COMMIT_REVEAL_WEIGHTS_ENABLED.read(state, &key),
         commit_reveal_period: Compact(items::REVEAL_PERIOD_EPOCHS.read(state, &key)),
         liquid_alpha_enabled: items::LIQUID_ALPHA_ON.read(state, &key),
-        alpha_high: Compact(58_982),
-        alpha_low: Compact(45_875),
+        alpha_high: Compact(alpha_high),
+        alpha_low: Compact(alpha_low),
         bonds_moving_avg: Compact(items::BONDS_MOVING_AVERAGE.read(state, &key)),
         coldkeys: hotkeys.iter().map(|hotkey| items::OWNER.read(state, &(*hotkey,))).collect(),
         identities: vec![None; usize::from(n)],

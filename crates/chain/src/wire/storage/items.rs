@@ -2,7 +2,7 @@
 
 use super::{Hasher, Item};
 use crate::wire::{
-    api::metagraph::FixedI128,
+    api::metagraph::{FixedI128, FixedU128},
     call::CommitmentInfo,
     event,
     primitives::{AccountData, AccountId32, AccountInfo, H256},
@@ -50,6 +50,30 @@ pub struct SubnetIdentityV3 {
     pub description: Vec<u8>,
     pub logo_url: Vec<u8>,
     pub additional: Vec<u8>,
+}
+
+/// What somebody says of itself; nobody does here.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode, TypeInfo)]
+#[expect(missing_docs, reason = "the fields are Bittensor's, one by one")]
+pub struct ChainIdentityV2 {
+    pub name: Vec<u8>,
+    pub url: Vec<u8>,
+    pub github_repo: Vec<u8>,
+    pub image: Vec<u8>,
+    pub discord: Vec<u8>,
+    pub description: Vec<u8>,
+    pub additional: Vec<u8>,
+}
+
+/// Stake that its owner may not take back for a while; nobody locks any here.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode, TypeInfo)]
+pub struct LockState {
+    /// How much, in rao.
+    pub locked_mass: u64,
+    /// What it counts for.
+    pub conviction: FixedU128,
+    /// Block in which the two were reckoned.
+    pub last_update: u64,
 }
 
 /// The items of a pallet as constants, and a function that describes them all.
@@ -211,6 +235,52 @@ items! {
         /// Blocks after which a silent validator has no say.
         ACTIVITY_CUTOFF: (u16,) => u16 = "ActivityCutoff" [Identity];
 
+        /// The same in thousandths of the tempo, rounded up.
+        ACTIVITY_CUTOFF_FACTOR_MILLI: (u16,) => u32 = "ActivityCutoffFactorMilli" [Identity];
+
+        /// Lowest and highest rate of bonds where they depend on weight and consensus.
+        ALPHA_VALUES: (u16,) => (u16, u16) = "AlphaValues" [Identity];
+
+        /// Hundred times the slope between the two.
+        ALPHA_SIGMOID_STEEPNESS: (u16,) => i16 = "AlphaSigmoidSteepness" [Identity];
+
+        /// Whether a commitment takes bonds away; it does not.
+        BONDS_RESET_ON: (u16,) => bool = "BondsResetOn" [Identity];
+
+        /// Whether slots can be had for work; they cannot.
+        NETWORK_POW_REGISTRATION_ALLOWED: (u16,) => bool =
+            "NetworkPowRegistrationAllowed" [Identity];
+
+        /// Highest price of a slot in work.
+        MAX_DIFFICULTY: (u16,) => u64 = "MaxDifficulty" [Identity];
+
+        /// Whether stake can be given to another coldkey; it cannot.
+        TRANSFER_TOGGLE: (u16,) => bool = "TransferToggle" [Identity];
+
+        /// Whether the owner gets a part of what a block mints.
+        OWNER_CUT_ENABLED: (u16,) => bool = "OwnerCutEnabled" [Identity];
+
+        /// Whether that part is locked; it is not.
+        OWNER_CUT_AUTO_LOCK_ENABLED: (u16,) => bool = "OwnerCutAutoLockEnabled" [Identity];
+
+        /// How many slots of the owner are spared when one is pruned.
+        IMMUNE_OWNER_UIDS_LIMIT: (u16,) => u16 = "ImmuneOwnerUidsLimit" [Identity];
+
+        /// Lowest part that a hotkey takes of stake lent to it; none is lent here.
+        MIN_CHILDKEY_TAKE_PER_SUBNET: (u16,) => u16 = "MinChildkeyTakePerSubnet" [Identity];
+
+        /// Slope of trust by consensus; consensus here has no such rule.
+        RHO: (u16,) => u16 = "Rho" [Identity] optional;
+
+        /// Blocks between two announcements of a service; nobody announces one here.
+        SERVING_RATE_LIMIT: (u16,) => u64 = "ServingRateLimit" [Identity] optional;
+
+        /// What one registration does to the price; here it is adjusted by interval.
+        BURN_INCREASE_MULT: (u16,) => FixedU128 = "BurnIncreaseMult" [Identity] optional;
+
+        /// Blocks in which the price halves; here it is adjusted by interval.
+        BURN_HALF_LIFE: (u16,) => u16 = "BurnHalfLife" [Identity] optional;
+
         /// Whether slots can be bought.
         NETWORK_REGISTRATION_ALLOWED: (u16,) => bool = "NetworkRegistrationAllowed" [Identity];
 
@@ -237,6 +307,9 @@ items! {
 
         /// Share of the price of a slot that is locked, not burned; none here.
         COLLATERAL_LOCK_SHARE: (u16,) => u16 = "CollateralLockShare" [Identity];
+
+        /// How fast what is locked comes free; nothing is locked here.
+        COLLATERAL_DRAIN_RATIO: (u16,) => FixedU128 = "CollateralDrainRatio" [Identity] optional;
 
         /// What the owner says of the subnet.
         SUBNET_IDENTITIES: (u16,) => SubnetIdentityV3 = "SubnetIdentitiesV3" [Blake2] optional;
@@ -289,6 +362,13 @@ items! {
 
         /// Rao that a coldkey staked behind a hotkey.
         STAKE: (AccountId32, AccountId32) => u64 = "Stake" [Blake2, Identity];
+
+        /// Stake of a coldkey on a subnet that cannot be taken back; there is none here.
+        LOCK: (AccountId32, u16, AccountId32) => LockState =
+            "Lock" [Blake2, Identity, Blake2] optional;
+
+        /// What a coldkey says of itself.
+        IDENTITIES: (AccountId32,) => ChainIdentityV2 = "IdentitiesV2" [Blake2] optional;
 
         /// Rao staked behind a hotkey.
         TOTAL_HOTKEY_STAKE: (AccountId32,) => u64 = "TotalHotkeyStake" [Identity];

@@ -13,9 +13,12 @@ use crate::{
     },
 };
 use parity_scale_codec::Encode;
-use protocol::{AccountId, NetUid};
+use protocol::{AccountId, NetUid, yuma::LiquidAlpha};
 use scale_info::StaticTypeInfo;
 use std::collections::BTreeMap;
+
+/// What a spec that switches liquid alpha on without numbers gets.
+const LIQUID_ALPHA: LiquidAlpha = LiquidAlpha { low: 45_875, high: 58_982, steepness: 1_000 };
 
 /// Keys with their values.
 pub type Entries = BTreeMap<Vec<u8>, Vec<u8>>;
@@ -100,8 +103,8 @@ fn put_rules(out: &mut Out, key: (u16,), subnet: &Subnet) {
     out.put(&items::MAX_ALLOWED_VALIDATORS, &key, &rules.max_validators);
     out.put(&items::IMMUNITY_PERIOD, &key, &short(rules.immunity_period));
     out.put(&items::ADJUSTMENT_INTERVAL, &key, &short(rules.adjustment_interval));
-    let alpha = u64::from(rules.adjustment_alpha) * (u64::MAX / u64::from(u16::MAX));
-    out.put(&items::ADJUSTMENT_ALPHA, &key, &alpha);
+    let share = u64::from(rules.adjustment_alpha) * (u64::MAX / u64::from(u16::MAX));
+    out.put(&items::ADJUSTMENT_ALPHA, &key, &share);
     out.put(&items::TARGET_REGISTRATIONS_PER_INTERVAL, &key, &rules.target_registrations);
     out.put(&items::MAX_REGISTRATIONS_PER_BLOCK, &key, &rules.max_registrations_per_block);
     out.put(&items::WEIGHTS_SET_RATE_LIMIT, &key, &rules.weights_rate_limit);
@@ -113,7 +116,16 @@ fn put_rules(out: &mut Out, key: (u16,), subnet: &Subnet) {
     out.put(&items::BONDS_PENALTY, &key, &rules.bonds_penalty);
     out.put(&items::YUMA3_ON, &key, &rules.yuma3);
     out.put(&items::LIQUID_ALPHA_ON, &key, &rules.liquid_alpha.is_some());
+    let alpha = rules.liquid_alpha.unwrap_or(LIQUID_ALPHA);
+    out.put(&items::ALPHA_VALUES, &key, &(alpha.low, alpha.high));
+    out.put(&items::ALPHA_SIGMOID_STEEPNESS, &key, &alpha.steepness);
     out.put(&items::ACTIVITY_CUTOFF, &key, &short(rules.activity_cutoff));
+    let factor = rules.activity_cutoff.saturating_mul(1_000).div_ceil(rules.tempo.max(1).into());
+    let factor = u32::try_from(factor).unwrap_or(u32::MAX);
+    out.put(&items::ACTIVITY_CUTOFF_FACTOR_MILLI, &key, &factor);
+    // What the ledger does on every subnet: see its emission and its pruning.
+    out.put(&items::OWNER_CUT_ENABLED, &key, &true);
+    out.put(&items::IMMUNE_OWNER_UIDS_LIMIT, &key, &1);
     out.put(&items::NETWORK_REGISTRATION_ALLOWED, &key, &rules.registration_allowed);
     out.put(&items::COMMIT_REVEAL_WEIGHTS_ENABLED, &key, &rules.commit_reveal);
     out.put(&items::COMMITMENT_RATE_LIMIT, &key, &rules.commitment_rate_limit);
