@@ -40,7 +40,7 @@ fn process(node: &DevNode) -> SubstrateChain {
 }
 
 /// What became of a call, when it is known.
-fn fate(chain: &SubstrateChain, call: Call, signer: &Keypair) -> CallStatus {
+fn fate(chain: &SubstrateChain, call: &Call, signer: &Keypair) -> CallStatus {
     let mut id = chain.submit(call.clone(), signer).unwrap();
     let until = Instant::now() + Duration::from_secs(60);
     loop {
@@ -69,7 +69,7 @@ fn pay_together(node: &DevNode, rounds: usize, amounts: &[u64]) -> usize {
                     let pay = |_| {
                         barrier.wait();
                         let call = Call::Transfer { to, amount_rao: *amount };
-                        matches!(fate(&chain, call, &key(0)), CallStatus::Applied(_))
+                        matches!(fate(&chain, &call, &key(0)), CallStatus::Applied(_))
                     };
                     (0..rounds).map(pay).filter(|applied| *applied).count()
                 })

@@ -146,7 +146,16 @@ fn records_of_the_run_are_scored(home: &Path) {
     std::fs::write(&file, changed).unwrap();
     let output = score(&file);
     let err = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.code() == Some(1) && err.contains("the record crowns"), "{err}");
+    assert!(output.status.code() == Some(1) && err.contains("the record crowns uid `0`"), "{err}");
+
+    // A first record continues nothing: its number and its averages follow from it alone.
+    let first = std::fs::read_to_string(path("validator-1/records/tiny-000001.json")).unwrap();
+    let changed = first.replace("\"number\":1,", "\"number\":2,");
+    assert_ne!(changed, first);
+    std::fs::write(&file, changed).unwrap();
+    let output = score(&file);
+    let err = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(1) && err.contains("its number differs"), "{err}");
 }
 
 /// A short demo by changed rules, with the champion of another as one more miner.

@@ -135,3 +135,19 @@ fn ordinary_names_of_the_world_go_and_names_that_deceive_stay() {
     assert!(Folder::of_everything(folder(&[]).path()).is_err());
     assert!(Folder::of_everything(Path::new("missing")).is_err());
 }
+
+#[test]
+fn attack_what_the_owner_keeps_out_by_gitignore_is_published_in_no_way() {
+    let dir = folder(&["config.json", "model.safetensors", "notes.txt", "keys/k.txt", "a.log"]);
+    fs::write(dir.path().join(IGNORE), "notes.txt\nkeys/\n*.log\n*.safetensors\n").unwrap();
+    let model = Folder::of_model(dir.path()).unwrap();
+    // Whoever names a folder as a model asks for its parameters.
+    assert_eq!(model.files, ["config.json", "model.safetensors"]);
+    for path in ["a.log", "keys/k.txt", "notes.txt"] {
+        assert!(left_out(&model).contains(&path), "{path}");
+    }
+    let all = Folder::of_everything(dir.path()).unwrap();
+    assert_eq!(all.files, [".gitignore", "config.json"]);
+    fs::write(dir.path().join(IGNORE), "x\n".repeat(2_000)).unwrap();
+    assert!(Folder::of_everything(dir.path()).is_err(), "what is not read is not passed over");
+}

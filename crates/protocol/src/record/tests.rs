@@ -141,7 +141,8 @@ fn whoever_changes_a_verdict_is_found_out() {
     };
     assert!(matches!(changed(|r| r.format = 1), Mismatch::Format(1)));
     assert!(matches!(changed(|r| r.round.competition_digest.0[0] ^= 1), Mismatch::Rules { .. }));
-    assert!(matches!(changed(|r| r.round.competition.push('x')), Mismatch::Rules { .. }));
+    let renamed = changed(|r| r.round.competition.push('x'));
+    assert!(matches!(renamed, Mismatch::Competition { .. }));
     assert!(matches!(changed(|r| r.round.block.0 += 1), Mismatch::Block(_)));
     assert!(matches!(changed(|r| r.models.swap(0, 1)), Mismatch::Order(Uid(3))));
     assert!(matches!(changed(|r| r.models[0].model.commit_block.0 = 110), Mismatch::Age(Uid(3))));

@@ -147,6 +147,31 @@ fn all_documents_of_a_small_corpus_are_exported_in_order() {
 }
 
 #[test]
+fn one_export_at_a_time_writes_to_a_folder_and_only_there() {
+    let workshop = Workshop::new();
+    let (dir, victim) = (workshop.path("data"), workshop.file("victim", "precious"));
+    fs::create_dir(&dir).unwrap();
+    let export = || agon(&["data", "export", "tiny", "--to", &dir, "--documents", "3", "--json"]);
+    let folder = fs::File::open(&dir).unwrap();
+    folder.try_lock().unwrap();
+    let refused = export();
+    assert!(refused.code == 2 && refused.err.contains("another export"), "{}", refused.err);
+    drop(folder);
+    for name in ["train.npy", "train.jsonl", "export.json"] {
+        std::os::unix::fs::symlink(&victim, format!("{dir}/{name}")).unwrap();
+    }
+    assert_eq!(export().json()["n_documents"], 3);
+    assert_eq!(fs::read_to_string(&victim).unwrap(), "precious", "links are replaced");
+
+    // What speaks of the files is gone before one of them changes.
+    fs::remove_file(format!("{dir}/train.npy")).unwrap();
+    fs::create_dir(format!("{dir}/train.npy")).unwrap();
+    let failed = export();
+    assert!(failed.code == 2 && failed.err.contains("train.npy"), "{}", failed.err);
+    assert!(!Path::new(&format!("{dir}/export.json")).exists());
+}
+
+#[test]
 fn what_sample_prints_is_what_evaluate_reads() {
     let workshop = Workshop::new();
     let model = workshop.model("model", &SmallModel::new());
