@@ -238,12 +238,21 @@ fn a_text_is_measured_as_its_packed_tokens_are() {
 
     let model = workshop.model("model", &SmallModel::new());
     let tokens = workshop.json("tokens.json", &json!({ "sequences": sequences }));
+    let plain = text.clone();
     let text = workshop.file("text.txt", text);
     let evaluate = |rest: &[&str]| {
         let ran = agon(&[&["evaluate", "--model", &model, "--json"], rest].concat());
         ran.json()["sequences"].clone()
     };
-    let of_text = evaluate(&["--text", &text, "--tokenizer", &path, "--sequence-length", "64"]);
+    let of =
+        |text: &str| evaluate(&["--text", text, "--tokenizer", &path, "--sequence-length", "64"]);
+    let of_text = of(&text);
+    // A mark in front and the ends of lines of another system make no other tokens, here as in
+    // corpora.
+    let [lines, marked] = ["\n", "\r\n"].map(|end| plain.replace(". ", &format!(".{end}")));
+    let lines = workshop.file("lines.txt", lines);
+    let marked = workshop.file("marked.txt", format!("\u{feff}{marked}"));
+    assert_eq!(of(&lines), of(&marked));
     assert_eq!(of_text, evaluate(&["--tokens", &tokens]));
     assert_eq!(of_text.as_array().unwrap().len(), sequences.len());
     assert_eq!(of_text[0]["tokens"], 63);

@@ -177,6 +177,23 @@ fn another_model_goes_to_another_repo() {
 }
 
 #[test]
+fn within_the_rate_limit_nothing_is_uploaded_and_the_block_to_wait_for_is_said() {
+    let network = Network::with("200ms", "commitment_rate_limit = 1000");
+    let [first, second] =
+        [1, 2].map(|number| network.workshop.model(&format!("model-{number}"), &numbered(number)));
+    let submitted = report(&network.submit(&first, &["--wallet", "//Bob"]));
+    let next = submitted["block"].as_u64().unwrap() + 1_000;
+    let output = network.submit(&second, &["--wallet", "//Bob"]);
+    let err = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{err}");
+    assert!(err.contains("nothing was uploaded"), "{err}");
+    assert!(err.contains(&format!("from block {next} on")), "{err}");
+    let line = format!("GET /api/models/{}", own_repo(&second));
+    let (status, _) = ask_as(&network.hub.address, Some("hf_of_the_miner"), &line, "");
+    assert_eq!(status, "404", "not even in private");
+}
+
+#[test]
 fn what_was_interrupted_before_it_was_public_goes_on_from_there_and_says_what_it_missed() {
     let network = Network::new();
     let model = network.workshop.model("model", &SmallModel::new());
