@@ -167,20 +167,6 @@ impl Train for TrainerTrain {
         Ok(())
     }
 
-    fn takes(&mut self, dir: &Path) -> anyhow::Result<bool> {
-        use trainer::Error::{Config, Malformed};
-        // Validators have measured it, so what the trainer finds wrong is only foreign to it.
-        match Trainer::from_model(dir, self.recipe.clone()).map(|other| other.loss(&self.held_out))
-        {
-            Ok(Ok(_)) => Ok(true),
-            Ok(Err(trainer::Error::Batch(_))) | Err(Config(_) | Malformed { .. }) => Ok(false),
-            Err(trainer::Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound => {
-                Ok(false)
-            }
-            Ok(Err(error)) | Err(error) => Err(error.into()),
-        }
-    }
-
     fn step(&mut self) -> anyhow::Result<StepReport> {
         if self.stop.load(Ordering::Relaxed) {
             return Err(Interrupted.into());
@@ -197,9 +183,16 @@ impl Train for TrainerTrain {
         Ok(self.trainer.loss(&self.held_out)?)
     }
 
-    fn loss_of(&mut self, dir: &Path) -> anyhow::Result<f64> {
-        let trainer = Trainer::from_model(dir, self.recipe.clone())?;
-        Ok(trainer.loss(&self.held_out)?)
+    fn loss_of(&mut self, dir: &Path) -> anyhow::Result<Option<f64>> {
+        use trainer::Error::{Batch, Config, Io, Malformed};
+        // Validators have measured it, so what the trainer finds wrong is only foreign to it.
+        match Trainer::from_model(dir, self.recipe.clone()).map(|other| other.loss(&self.held_out))
+        {
+            Ok(Ok(loss)) => Ok(Some(loss)),
+            Ok(Err(Batch(_))) | Err(Config(_) | Malformed { .. }) => Ok(None),
+            Err(Io { source, .. }) if source.kind() == ErrorKind::NotFound => Ok(None),
+            Ok(Err(error)) | Err(error) => Err(error.into()),
+        }
     }
 
     fn save(&mut self, dir: &Path) -> anyhow::Result<()> {

@@ -4,7 +4,8 @@ use indicatif::{HumanBytes, HumanCount};
 use protocol::{
     Competition,
     competition::{
-        DatasetRules, Epsilon, HealthLimits, LossKind, Packing, Rule, ScoringRules, TokenizerRules,
+        DatasetRules, Epsilon, HealthLimits, LossKind, Packing, Rule, ScoringRules, TextRules,
+        TokenizerRules,
     },
 };
 
@@ -82,7 +83,7 @@ pub fn lines(competition: &Competition) -> Vec<(&'static str, String)> {
         ),
         ("size", format!("at most {}", HumanBytes(model.size_bytes_max))),
         ("health", model.health.as_ref().map_or("no limits".to_owned(), health)),
-        ("tokenizer", tokenizer(&text.tokenizer)),
+        ("tokenizer", tokenizer(text)),
         (
             "sequences",
             format!("of {} tokens: the least context length of a model", text.sequence_length),
@@ -124,18 +125,13 @@ fn health(limits: &HealthLimits) -> String {
     )
 }
 
-fn tokenizer(rules: &TokenizerRules) -> String {
-    let from = match rules {
+fn tokenizer(rules: &TextRules) -> String {
+    let from = match &rules.tokenizer {
         TokenizerRules::Trained { .. } => "BPE trained on the text".to_owned(),
         TokenizerRules::Hub { repo, .. } => format!("that of {repo}"),
         TokenizerRules::File { path, .. } => format!("in the file {path}"),
     };
-    let n = match rules {
-        TokenizerRules::Trained { vocabulary, .. }
-        | TokenizerRules::Hub { vocabulary, .. }
-        | TokenizerRules::File { vocabulary, .. } => *vocabulary as u64,
-    };
-    format!("{from}, vocabulary {}", HumanCount(n))
+    format!("{from}, vocabulary {}", HumanCount(rules.vocabulary() as u64))
 }
 
 fn scoring_rules(rules: &ScoringRules) -> String {

@@ -29,18 +29,15 @@ pub trait Train: Send {
     /// Starts over from the parameters of the model in `dir`, keeping nothing of its own.
     fn rebase(&mut self, dir: &Path) -> anyhow::Result<()>;
 
-    /// Whether training could go on from the model in `dir`, which is somebody else's: it may be of
-    /// another architecture, or in another form.
-    fn takes(&mut self, dir: &Path) -> anyhow::Result<bool>;
-
     /// Takes one optimizer step on fresh training text.
     fn step(&mut self) -> anyhow::Result<StepReport>;
 
     /// Mean cross-entropy in nats per token on text held back from training, always the same.
     fn held_out_loss(&mut self) -> anyhow::Result<f64>;
 
-    /// The same for a model on disk; training is not touched.
-    fn loss_of(&mut self, dir: &Path) -> anyhow::Result<f64>;
+    /// The same for somebody else's model on disk; training is not touched. `None` where it could
+    /// not go on from that model: it may be of another architecture, or in another form.
+    fn loss_of(&mut self, dir: &Path) -> anyhow::Result<Option<f64>>;
 
     /// Writes `config.json` and `model.safetensors` into `dir`, which must not exist.
     fn save(&mut self, dir: &Path) -> anyhow::Result<()>;

@@ -160,12 +160,11 @@ impl Miner {
         let Some(dir) = champion.fetch(&*publisher.hub, &publisher.competition, &models)? else {
             return Ok(());
         };
-        if !self.train.takes(&dir)? {
+        let Some(theirs) = self.train.loss_of(&dir)? else {
             watch(Event::PassedOver(champion.clone()));
             self.passed_over = Some(champion);
             return Ok(());
-        }
-        let theirs = self.train.loss_of(&dir)?;
+        };
         let ours = self.train.held_out_loss()?;
         if self.base.is_none() || theirs < ours {
             self.train.rebase(&dir)?;

@@ -51,16 +51,16 @@ struct Model {
 #[derive(Serialize)]
 struct Scores {
     champion: Option<Uid>,
-    models: Vec<Scored>,
+    models: Vec<Scored<Reason>>,
 }
 
+/// A verdict, and why the model was refused, as far as that is known.
 #[derive(Serialize)]
-struct Scored {
+struct Scored<R> {
     #[serde(flatten)]
     verdict: Verdict,
-    /// Why the model is absent although it has its losses.
     #[serde(skip_serializing_if = "Option::is_none")]
-    refused: Option<Reason>,
+    refused: Option<R>,
 }
 
 /// Which of the two kinds of file it is: a record has a format.

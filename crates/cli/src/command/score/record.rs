@@ -1,8 +1,9 @@
 //! The verdicts of a validator's record, derived again from the losses in it.
 
+use super::Scored;
 use crate::{competition_file, failure::HintExt as _, terminal::print_json};
 use protocol::{
-    Competition, Digest, ReasonCode, Record, Uid, Verdict,
+    Competition, Digest, ReasonCode, Record, Uid,
     record::{Finding, Judged, verify, verify_chain},
 };
 use serde::Serialize;
@@ -15,19 +16,10 @@ struct Scores {
     /// Digest of the record.
     record: Digest,
     champion: Option<Uid>,
-    models: Vec<Scored>,
+    models: Vec<Scored<ReasonCode>>,
 }
 
-#[derive(Serialize)]
-struct Scored {
-    #[serde(flatten)]
-    verdict: Verdict,
-    /// The rule that the model broke.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    refused: Option<ReasonCode>,
-}
-
-impl From<Judged> for Scored {
+impl From<Judged> for Scored<ReasonCode> {
     fn from(Judged { model, verdict }: Judged) -> Self {
         let refused = match model.finding {
             Finding::Evaluated(_) => None,
