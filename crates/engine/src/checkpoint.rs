@@ -5,6 +5,7 @@
 //! the reader gives an [`Error`], not a crash.
 
 mod constant;
+mod finite;
 mod header;
 mod index;
 
@@ -24,6 +25,7 @@ use std::{
 };
 
 pub(crate) use constant::Constant;
+pub(crate) use finite::check_finite;
 
 /// Longest `config.json`.
 const CONFIG_BYTES_MAX: u64 = 256 << 10;

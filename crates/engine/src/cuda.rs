@@ -13,8 +13,8 @@ use crate::{
     arch::{Architecture, Positions},
     error::{Error, Stop, judge},
     evaluate::{TOKENS_MIN, check_sequences, sequence_loss, tokens_run},
+    inspection::{describe, open},
     kernel::rotate::Angles,
-    model::{describe, open},
 };
 use device::{Device, HEAD_SIZE_MAX, Mark};
 use forward::Forward;

@@ -7,14 +7,13 @@ use crate::{
     arch::{Architecture, Head, Layer},
     checkpoint::{Checkpoint, Dtype, Tensor},
     error::{Error, Stop},
-    health::first_fault,
     kernel::{
         head::BLOCK,
         memory::Buffer,
         panels::{Panels, widen},
     },
 };
-pub(crate) use reader::Reader;
+pub(crate) use reader::{Reader, first_fault, untied};
 use std::ops::Range;
 
 /// All parameters of a model.

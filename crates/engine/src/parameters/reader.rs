@@ -3,16 +3,15 @@
 use super::{Gain, Gains, LayerParameters, Projection, Rows, Table, TokenTable};
 use crate::{
     arch::{Architecture, Head, HeadNorms, Layer, Linear, Norm, Norms, Positions},
-    checkpoint::{Checkpoint, Dtype, Tensor},
+    checkpoint::{Checkpoint, Dtype, Tensor, check_finite},
     error::{Error, Stop, refuse},
-    health::{check_finite, untied},
     kernel::{
         memory::Buffer,
         panels::{Panels, widen},
         simd::LANES,
     },
 };
-use protocol::ReasonCode::TensorMismatch;
+use protocol::{Reason, ReasonCode::TensorMismatch};
 use std::ops::Range;
 
 /// Bytes that are read at a time, unless one row is longer.
@@ -284,4 +283,33 @@ impl<'a> Reader<'a> {
             None => refuse(TensorMismatch, format!("`{name}` is missing")),
         }
     }
+}
+
+/// The fault that a scan finds first, for one that was found while parameters were read to be used.
+///
+/// They may have several, and the order in which they are read differs: what is in memory, what is
+/// streamed and what is scanned must give one reason.
+pub(crate) fn first_fault(
+    (checkpoint, architecture): (&Checkpoint, &Architecture),
+    found: Stop,
+) -> Stop {
+    match &found {
+        Stop::Model(_) => check_all(checkpoint, architecture).err().unwrap_or(found),
+        Stop::Us(_) => found,
+    }
+}
+
+/// Checks in the order in which a scan does.
+fn check_all(checkpoint: &Checkpoint, architecture: &Architecture) -> Result<(), Stop> {
+    let mut reader = Reader::new(checkpoint);
+    checkpoint.tensors.keys().try_for_each(|name| reader.check(name))?;
+    match &architecture.head {
+        Head::Tied { copy, .. } => reader.check_copy(&architecture.embedding.table, copy),
+        Head::Own(_) => Ok(()),
+    }
+}
+
+/// A tied head that is written out as well, but with other numbers.
+pub(crate) fn untied(original: &str, copy: &str) -> Reason {
+    Reason::new(TensorMismatch, format!("`{copy}` is not `{original}`, which it is tied to"))
 }
