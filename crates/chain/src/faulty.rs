@@ -2,7 +2,7 @@
 
 use crate::{
     Call, CallId, CallStatus, Chain, Error, Head, Keypair, Metagraph, StoredCommitment,
-    extrinsic::blake2_256,
+    hash::blake2_256,
 };
 use protocol::{AccountId, Block, BlockHash, NetUid, Seed, seed::uniform_below};
 use rand_chacha::ChaCha20Rng;

@@ -1,30 +1,22 @@
 //! The chain: registrations, stake, commitments, weights, blocks and seeds.
 //!
 //! [`Chain`] is what services see. Reads name a block and get one consistent state; calls are
-//! signed by a [`Keypair`], enter the next block, and their fate is asked for afterwards.
+//! signed by a [`Keypair`], enter the next block, and their fate is asked for afterwards. Here are
+//! the rules, and chains that live in this process; what speaks to others is `substrate`.
 
-pub mod client;
-pub mod dev;
 pub mod error;
-pub mod extrinsic;
 pub mod faulty;
-pub mod keys;
+pub mod hash;
 pub mod ledger;
 pub mod memory;
-pub mod wallet;
-pub mod wire;
 
-pub use client::{ClientConfig, Effects, Origin, Signatures, SubnetRules, SubstrateChain};
-pub use dev::DevNode;
 pub use error::{CallError, Error};
-pub use extrinsic::{Era, SignedCall};
 pub use faulty::FaultyChain;
 pub use keys::Keypair;
 pub use ledger::{
     EpochSummary, Genesis, HyperparameterChange, Hyperparameters, Ledger, SubnetGenesis,
 };
 pub use memory::MemoryChain;
-pub use wallet::Wallet;
 
 use protocol::{AccountId, Block, BlockHash, NetUid, Uid};
 use serde::{Deserialize, Serialize};

@@ -1,25 +1,20 @@
 //! Publishes and fetches models by revision and hash.
 //!
 //! [`Hub`] is what services see. A revision never changes: who reads it gets exactly the bytes
-//! that were published, or an error.
+//! that were published, or an error. Here are the door for strangers' models and a hub in a folder;
+//! what speaks to others is `hugging_face`.
 
-pub mod client;
 pub mod content;
-mod deadline;
-pub mod dev;
+pub mod deadline;
 pub mod disk;
 pub mod error;
 pub mod faulty;
-pub mod folder;
 pub mod intake;
 pub mod store;
-mod text;
+pub mod text;
 
-pub use client::{ClientOptions, HubClient};
-pub use dev::DevHub;
 pub use error::Error;
 pub use faulty::FaultyHub;
-pub use folder::Folder;
 pub use intake::Intake;
 pub use store::StoreHub;
 

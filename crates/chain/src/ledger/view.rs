@@ -40,22 +40,22 @@ impl Ledger {
     }
 
     /// All accounts, in order.
-    pub(crate) fn accounts(&self) -> impl Iterator<Item = (AccountId, Account)> {
+    pub fn accounts(&self) -> impl Iterator<Item = (AccountId, Account)> {
         self.accounts.iter().map(|(account, entry)| (*account, *entry))
     }
 
     /// All hotkeys with their coldkeys, in order.
-    pub(crate) fn owners(&self) -> impl Iterator<Item = (AccountId, AccountId)> {
+    pub fn owners(&self) -> impl Iterator<Item = (AccountId, AccountId)> {
         self.owners.iter().map(|(hotkey, coldkey)| (*hotkey, *coldkey))
     }
 
     /// All stakes by hotkey and coldkey, in order.
-    pub(crate) fn stakes(&self) -> impl Iterator<Item = ((AccountId, AccountId), u64)> {
+    pub fn stakes(&self) -> impl Iterator<Item = ((AccountId, AccountId), u64)> {
         self.stakes.iter().map(|(keys, rao)| (*keys, *rao))
     }
 
     /// All subnets, in order.
-    pub(crate) fn subnets(&self) -> impl Iterator<Item = (NetUid, &Subnet)> {
+    pub fn subnets(&self) -> impl Iterator<Item = (NetUid, &Subnet)> {
         self.subnets.iter().map(|(netuid, subnet)| (*netuid, subnet))
     }
 

@@ -11,7 +11,8 @@ use crate::{
 };
 use anyhow::Context as _;
 use engine::Inspection;
-use hub::{FileEntry, Folder, content::Hashes, folder::LeftOut, intake};
+use hub::{FileEntry, content::Hashes, intake};
+use hugging_face::{Folder, folder::LeftOut};
 use indicatif::{HumanBytes, HumanCount};
 use probe::ProbeReport;
 use protocol::{Competition, ContentHash, Digest, Reason, ReasonCode, competition::ModelLimits};

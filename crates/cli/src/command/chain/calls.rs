@@ -15,7 +15,8 @@ use crate::{
 };
 use anyhow::Context as _;
 use chain::{Call, HyperparameterChange};
-use hub::{Folder, content::file_root};
+use hub::content::file_root;
+use hugging_face::Folder;
 use protocol::{AccountId, Commitment, NetUid, Uid, weights};
 use std::{collections::BTreeMap, path::Path};
 

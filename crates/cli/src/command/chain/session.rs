@@ -7,10 +7,7 @@ use crate::{
     failure::{HintExt as _, Interrupted, hinted},
     terminal::{self, print, print_json, spinner},
 };
-use chain::{
-    Call, CallError, CallId, CallStatus, Chain as _, ClientConfig, Effects, Error, Keypair, Origin,
-    SubstrateChain,
-};
+use chain::{Call, CallError, CallId, CallStatus, Chain as _, Error, Keypair};
 use protocol::{Block, NetUid, Uid};
 use serde::Serialize;
 use std::{
@@ -21,6 +18,7 @@ use std::{
     },
     time::Duration,
 };
+use substrate::{ClientConfig, Effects, Origin, SubstrateChain};
 
 /// How often a call is made anew because other processes used its nonce.
 const DISPLACED_MAX: usize = 64;

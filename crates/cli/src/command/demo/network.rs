@@ -15,12 +15,13 @@ use crate::{
 };
 use anyhow::Context as _;
 use chain::{
-    Call, CallStatus, Chain, ClientConfig, DevNode, Signatures, SubstrateChain, dev,
+    Call, CallStatus, Chain,
     ledger::{Genesis, Hyperparameters, RAO_PER_TAO, SubnetGenesis},
 };
 use dataset::pack::TrainingStream;
-use hub::{
-    ClientOptions, DevHub, Folder, HubClient,
+use hugging_face::Folder;
+use hugging_face::{
+    ClientOptions, DevHub, HubClient,
     dev::{Front, Limits, Role::Write, User},
 };
 use miner::{Check, Miner, Publisher};
@@ -31,6 +32,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{Arc, atomic::AtomicBool},
 };
+use substrate::{ClientConfig, DevNode, Signatures, SubstrateChain, dev};
 use trainer::Trainer;
 use validator::{Contest, Ports, Validator};
 
@@ -179,12 +181,12 @@ struct ModelsHub {
 impl ModelsHub {
     fn start(args: &DemoArgs, roles: &[Role]) -> anyhow::Result<Self> {
         let user = |role: Role| {
-            let (name, token) = (role.name().to_owned(), hub::dev::new_token()?);
+            let (name, token) = (role.name().to_owned(), hugging_face::dev::new_token()?);
             Ok((role, User { name, token, role: Write, organisations: Vec::new() }))
         };
         let miners = roles.iter().copied().filter(|role| role.is_miner());
         let users: BTreeMap<Role, User> = miners.map(user).collect::<anyhow::Result<_>>()?;
-        let config = hub::dev::Config {
+        let config = hugging_face::dev::Config {
             listen: ([127, 0, 0, 1], 0).into(),
             folder: args.home.join("hub"),
             users: users.values().cloned().collect(),

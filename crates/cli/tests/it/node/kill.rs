@@ -1,10 +1,7 @@
 //! A node that is killed at random moments under load loses nothing that it acknowledged.
 
 use super::{Node, free_address};
-use chain::{
-    Call, CallId, Chain as _, ClientConfig, Genesis, Hyperparameters, Keypair, Ledger, SignedCall,
-    SubnetGenesis, SubstrateChain, dev::Replay,
-};
+use chain::{Call, CallId, Chain as _, Genesis, Hyperparameters, Keypair, Ledger, SubnetGenesis};
 use protocol::{NetUid, Seed, Uid, seed::uniform_below};
 use serde_json::{Value, json};
 use std::{
@@ -20,6 +17,7 @@ use std::{
     thread,
     time::Duration,
 };
+use substrate::{ClientConfig, SignedCall, SubstrateChain, dev::Replay};
 
 /// How often the node is killed.
 const N_KILLS: u64 = 200;
