@@ -9,6 +9,7 @@ use crate::{
     checkpoint::{Checkpoint, Tensor, check_finite},
     error::{Error, Stop, judge},
     inspection,
+    limits::Limits,
     parameters::untied,
 };
 use protocol::{
@@ -53,11 +54,11 @@ impl Scan {
 ///
 /// Reads every byte of the model in `dir` once and keeps none of them: the check that needs no
 /// memory, where [`Model::load`](crate::Model::load) needs that of the whole model.
-pub fn scan(dir: &Path, limits: &ModelLimits) -> Result<Result<Scan, Reason>, Error> {
-    judge(try_scan(dir, limits))
+pub fn scan<'a>(dir: &Path, limits: impl Into<Limits<'a>>) -> Result<Result<Scan, Reason>, Error> {
+    judge(try_scan(dir, limits.into()))
 }
 
-fn try_scan(dir: &Path, limits: &ModelLimits) -> Result<Scan, Stop> {
+fn try_scan(dir: &Path, limits: Limits<'_>) -> Result<Scan, Stop> {
     let (checkpoint, architecture) = inspection::open(dir, limits)?;
     let Parts { parts, before } = Parts::of(&architecture);
     let mut channels = Channels::new(before);
@@ -92,7 +93,8 @@ fn try_scan(dir: &Path, limits: &ModelLimits) -> Result<Scan, Stop> {
     }
     check_copy(&digests, &architecture)?;
     let usual = HealthLimits::default();
-    let findings = verdict::findings(&tensors, &parts, limits.health.as_ref().unwrap_or(&usual));
+    let findings =
+        verdict::findings(&tensors, &parts, limits.model.health.as_ref().unwrap_or(&usual));
     let tensor_root = tensor_root(&Digest::of(&checkpoint.config), &digests);
     Ok(Scan { tensor_root, tensors, findings })
 }

@@ -4,11 +4,12 @@ use crate::{
     arch::{Architecture, Head, Parameter, architectures},
     checkpoint::{Checkpoint, Constant, Dtype},
     error::{Error, Stop, judge, refuse},
+    limits::{Limits, Need},
 };
 use protocol::{
     Reason,
-    ReasonCode::{ParameterCount, TensorMismatch},
-    competition::ModelLimits,
+    ReasonCode::TensorMismatch,
+    competition::{ModelLimits, WORK_MULTIPLE},
 };
 use std::{collections::HashSet, path::Path};
 
@@ -33,6 +34,8 @@ pub struct Inspection {
     pub attention_flops_per_key: u64,
     /// Bytes that the parameters take once loaded; work space comes on top.
     pub resident_bytes: u64,
+    /// What measuring takes, where the limits are those of a competition.
+    pub need: Option<Need>,
 }
 
 impl Inspection {
@@ -53,6 +56,8 @@ pub fn no_limits() -> ModelLimits {
         n_parameters_max: u64::MAX,
         size_bytes_max: u64::MAX,
         architectures: architectures().map(ToString::to_string).collect(),
+        work_multiple: WORK_MULTIPLE,
+        memory_bytes_max: None,
         health: None,
     }
 }
@@ -61,14 +66,24 @@ pub fn no_limits() -> ModelLimits {
 ///
 /// Reads the headers and the config only, in bounded time and memory. Whether the parameters are
 /// finite is another matter: [`scan`](crate::scan) or [`Model::load`](crate::Model::load).
-pub fn inspect(dir: &Path, limits: &ModelLimits) -> Result<Result<Inspection, Reason>, Error> {
-    judge(open(dir, limits).map(|(checkpoint, architecture)| describe(&checkpoint, &architecture)))
+///
+/// The limits are those of a [`Competition`](protocol::Competition), or [`ModelLimits`] alone,
+/// which know no text to measure on.
+pub fn inspect<'a>(
+    dir: &Path,
+    limits: impl Into<Limits<'a>>,
+) -> Result<Result<Inspection, Reason>, Error> {
+    let limits = limits.into();
+    judge(open(dir, limits).map(|(checkpoint, architecture)| Inspection {
+        need: limits.need(&checkpoint, &architecture),
+        ..describe(&checkpoint, &architecture)
+    }))
 }
 
 /// Everything that can be judged without parameters.
-pub(crate) fn open(dir: &Path, limits: &ModelLimits) -> Result<(Checkpoint, Architecture), Stop> {
-    let mut checkpoint = Checkpoint::open(dir, limits.size_bytes_max)?;
-    let architecture = Architecture::read(&checkpoint.config, &limits.architectures)?;
+pub(crate) fn open(dir: &Path, limits: Limits<'_>) -> Result<(Checkpoint, Architecture), Stop> {
+    let mut checkpoint = Checkpoint::open(dir, limits.model.size_bytes_max)?;
+    let architecture = Architecture::read(&checkpoint.config, &limits.model.architectures)?;
     let table = &architecture.embedding.table;
     // Of the tables one may be missing: its head alone was saved.
     let first = architecture.layers.first().and_then(|layer| layer.attention.inputs.first());
@@ -79,12 +94,7 @@ pub(crate) fn open(dir: &Path, limits: &ModelLimits) -> Result<(Checkpoint, Arch
     }
     check_tensors(&checkpoint, &architecture)?;
     check_constants(&checkpoint, &architecture)?;
-    let n_parameters = architecture.n_parameters();
-    if !(limits.n_parameters_min..=limits.n_parameters_max).contains(&n_parameters) {
-        let (min, max) = (limits.n_parameters_min, limits.n_parameters_max);
-        let detail = format!("{n_parameters} parameters, not from {min} to {max}");
-        return refuse(ParameterCount, detail);
-    }
+    limits.check(&checkpoint, &architecture)?;
     Ok((checkpoint, architecture))
 }
 
@@ -158,5 +168,6 @@ pub(crate) fn describe(checkpoint: &Checkpoint, architecture: &Architecture) -> 
                 Dtype::F32 | Dtype::Bf16 => tensor.n_bytes,
             })
             .sum(),
+        need: None,
     }
 }

@@ -3,13 +3,16 @@
 use crate::{
     arch::{Architecture, Positions},
     batch::Strides,
-    error::{Error, judge},
+    checkpoint::Checkpoint,
+    error::{Error, Stop, judge},
+    footprint,
     forward::Forward,
-    inspection::{Inspection, describe, open},
+    inspection::{Inspection, describe, no_limits, open},
     kernel::{InstructionSet, rotate::Angles},
+    limits::Limits,
     parameters::Parameters,
 };
-use protocol::{Reason, competition::ModelLimits};
+use protocol::{Digest, Reason};
 use std::{
     path::Path,
     sync::{
@@ -18,15 +21,14 @@ use std::{
     },
 };
 
-/// Fewest positions whose angles are computed: they are kept, so that most models do it once.
-const ANGLES_MIN: usize = 256;
-
 /// A model whose parameters are in memory and finite, or read and checked whenever they are used.
 pub struct Model {
     architecture: Architecture,
     parameters: Parameters,
     inspection: Inspection,
     memory_limit: Option<u64>,
+    /// Bytes that all parameters take in memory.
+    kept_bytes: u64,
     /// Angles of the longest sequence so far.
     angles: Mutex<Option<Arc<Angles>>>,
 }
@@ -41,6 +43,12 @@ pub struct LoadOptions<'a> {
     pub memory_limit: Option<u64>,
     /// Whether to leave the parameters in the files even if they would fit.
     pub streamed: bool,
+    /// The tensor root that the model was admitted with, if it was.
+    ///
+    /// Files that hold another one since are our trouble, [`Error::OtherModel`], whatever they
+    /// hold. With parameters in memory that shows when they are loaded; else whenever they have
+    /// been read for losses, of which there are none then.
+    pub expect_root: Option<Digest>,
     /// Told before every layer that is loaded how many have been, and of how many.
     pub progress: Option<&'a dyn Fn(usize, usize)>,
     /// Set from elsewhere to stop: the call ends with [`Error::Cancelled`] at the next layer.
@@ -49,25 +57,30 @@ pub struct LoadOptions<'a> {
 
 impl Model {
     /// Checks the files, the config, the tensors' names and shapes and every parameter; loads.
-    pub fn load(dir: &Path, limits: &ModelLimits) -> Result<Result<Self, Reason>, Error> {
+    pub fn load<'a>(
+        dir: &Path,
+        limits: impl Into<Limits<'a>>,
+    ) -> Result<Result<Self, Reason>, Error> {
         Self::load_with(dir, limits, &LoadOptions::default())
     }
 
     /// The same, within bounds; parameters that stay in the files are checked when they are used.
-    pub fn load_with(
+    pub fn load_with<'a>(
         dir: &Path,
-        limits: &ModelLimits,
+        limits: impl Into<Limits<'a>>,
         options: &LoadOptions<'_>,
     ) -> Result<Result<Self, Reason>, Error> {
-        judge(open(dir, limits).and_then(|(checkpoint, architecture)| {
+        let expected = options.expect_root;
+        judge(open_known(dir, limits.into(), expected).and_then(|(checkpoint, architecture)| {
             let inspection = describe(&checkpoint, &architecture);
             let memory_limit = options.memory_limit;
-            let is_too_large = memory_limit.is_some_and(|m| inspection.resident_bytes > m / 2);
+            let kept_bytes = footprint::parameters(&checkpoint, &architecture);
+            let is_too_large = memory_limit.is_some_and(|m| kept_bytes > m / 2);
             let parameters = if options.streamed || is_too_large {
-                Parameters::stream(checkpoint, &architecture)?
+                Parameters::stream(checkpoint, &architecture, expected)?
             } else {
                 let n_layers = architecture.layers.len();
-                Parameters::read(&checkpoint, &architecture, &|n_done| {
+                Parameters::read((&checkpoint, &architecture), expected, &|n_done| {
                     if let Some(progress) = options.progress {
                         progress(n_done, n_layers);
                     }
@@ -78,7 +91,7 @@ impl Model {
                 })?
             };
             let angles = Mutex::new(None);
-            Ok(Self { architecture, parameters, inspection, memory_limit, angles })
+            Ok(Self { architecture, parameters, inspection, memory_limit, kept_bytes, angles })
         }))
     }
 
@@ -106,6 +119,11 @@ impl Model {
         self.memory_limit.unwrap_or(u64::MAX)
     }
 
+    /// Bytes that all parameters take in memory, if they are there.
+    pub(crate) fn kept_bytes(&self) -> u64 {
+        self.kept_bytes
+    }
+
     /// Whether the parameters stay in the files and are read layer by layer.
     pub fn is_streamed(&self) -> bool {
         self.parameters.is_streamed()
@@ -122,8 +140,7 @@ impl Model {
         match &*kept {
             Some(angles) if angles.n_positions >= n_positions => Ok(Some(Arc::clone(angles))),
             _ => {
-                let n_positions = n_positions.next_power_of_two().max(ANGLES_MIN);
-                let angles = Arc::new(Angles::new(rope, n_positions)?);
+                let angles = Arc::new(Angles::new(rope, Angles::n_kept(n_positions))?);
                 *kept = Some(Arc::clone(&angles));
                 Ok(Some(angles))
             }
@@ -143,6 +160,24 @@ impl Model {
             is_cancelled,
             strides: Strides::of(&self.architecture),
         }
+    }
+}
+
+/// Opens a model that may have been admitted before under `expected`.
+fn open_known(
+    dir: &Path,
+    limits: Limits<'_>,
+    expected: Option<Digest>,
+) -> Result<(Checkpoint, Architecture), Stop> {
+    let (refusal, root) = match (open(dir, limits), expected) {
+        (Err(Stop::Model(reason)), Some(root)) => (reason, root),
+        (opened, _) => return opened,
+    };
+    // Rules may have changed. If the files have, they may hold no model at all.
+    match open(dir, (&no_limits()).into()) {
+        Ok((checkpoint, _)) => Err(checkpoint.blame(refusal.into(), Some(root))),
+        Err(Stop::Model(_)) => Err(Error::OtherModel { expected: root, found: None }.into()),
+        Err(us) => Err(us),
     }
 }
 

@@ -3,7 +3,7 @@
 use super::{Gain, Gains, LayerParameters, Projection, Rows, Table, TokenTable};
 use crate::{
     arch::{Architecture, Head, HeadNorms, Layer, Linear, Norm, Norms, Positions},
-    checkpoint::{Checkpoint, Dtype, Tensor, check_finite},
+    checkpoint::{Checkpoint, Dtype, Hashes, Tensor, check_finite},
     error::{Error, Stop, refuse},
     kernel::{
         memory::Buffer,
@@ -21,11 +21,23 @@ const READ_BYTES: usize = 4 << 20;
 pub(crate) struct Reader<'a> {
     checkpoint: &'a Checkpoint,
     buffer: Vec<u8>,
+    /// Where somebody asks what is read.
+    hashes: Option<Hashes>,
 }
 
 impl<'a> Reader<'a> {
     pub(crate) fn new(checkpoint: &'a Checkpoint) -> Self {
-        Self { checkpoint, buffer: Vec::new() }
+        Self { checkpoint, buffer: Vec::new(), hashes: None }
+    }
+
+    /// The same, which goes on with hashes of what it reads, if there are any.
+    pub(super) fn hashing(checkpoint: &'a Checkpoint, hashes: Option<Hashes>) -> Self {
+        Self { checkpoint, buffer: Vec::new(), hashes }
+    }
+
+    /// The hashes of what was read.
+    pub(super) fn into_hashes(self) -> Option<Hashes> {
+        self.hashes
     }
 
     /// All parameters of a layer.
@@ -269,6 +281,9 @@ impl<'a> Reader<'a> {
             let (at, bytes) = ((start * row_bytes) as u64, &mut self.buffer[..n]);
             checkpoint.read(tensor, at, bytes)?;
             check_finite(name, tensor.dtype, at, bytes)?;
+            if let Some(hashes) = &mut self.hashes {
+                hashes.take(name, at, bytes);
+            }
             for bytes in bytes.chunks_exact(row_bytes) {
                 row(index, bytes, tensor.dtype);
                 index += 1;

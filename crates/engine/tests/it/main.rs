@@ -16,6 +16,7 @@ mod generation;
 mod golden;
 mod health;
 mod identity;
+mod limits;
 mod memory;
 mod mutate;
 mod published;

@@ -2,6 +2,8 @@
 
 use super::*;
 
+/// The digest of these rules before there were bounds on work and memory.
+const BEFORE: &str = "sha256:1f6379f38227c5c4fe9eb819227379722632893b925f5db0add2ff04818b6cfa";
 const TINY: &str = include_str!("../../../../testdata/scoring/competition.toml");
 
 #[test]
@@ -68,6 +70,9 @@ fn a_value_out_of_range_is_named() {
         ("n_parameters_min = 10_000", "n_parameters_min = 0", "model.n_parameters_min"),
         ("n_parameters_max = 2_000_000", "n_parameters_max = 9", "model.n_parameters_max"),
         ("size_bytes_max = 12_582_912", "size_bytes_max = 0", "model.size_bytes_max"),
+        ("architectures =", "work_multiple = 0\narchitectures =", "model.work_multiple"),
+        ("architectures =", "work_multiple = 1000001\narchitectures =", "model.work_multiple"),
+        ("architectures =", "memory_bytes_max = 0\narchitectures =", "model.memory_bytes_max"),
         (r#"["llama"]"#, "[]", "model.architectures"),
         (r#"["llama"]"#, r#"["llama", "llama"]"#, "model.architectures"),
         (r#"["llama"]"#, r#"["../llama"]"#, "model.architectures"),
@@ -142,6 +147,38 @@ fn a_file_without_an_arithmetic_means_the_first() {
     assert_ne!(named, TINY);
     let digest = |text: &str| Competition::from_toml(text).unwrap().digest();
     assert_eq!(digest(&named), digest(TINY), "and the digest says so, too");
+}
+
+#[test]
+fn a_file_without_a_bound_on_work_or_memory_has_one_and_keeps_its_digest() {
+    let named = |line: &str| {
+        let text = TINY.replacen("architectures =", &format!("{line}\narchitectures ="), 1);
+        assert_ne!(text, TINY);
+        Competition::from_toml(&text).unwrap()
+    };
+    let unnamed = Competition::from_toml(TINY).unwrap();
+    assert_eq!(named("work_multiple = 4"), unnamed);
+    assert_eq!(named("work_multiple = 4").digest(), unnamed.digest());
+    // What `Competition::digest` gave for this file before there were bounds.
+    assert_eq!(unnamed.digest().to_string(), BEFORE);
+    assert_eq!(unnamed.work_max(), 4 * 2_000_000 * 127);
+    assert_eq!(unnamed.model.memory_max(), 4 * 12_582_912 + (2 << 30));
+    for (line, work, memory) in [
+        ("work_multiple = 5", 5 * 2_000_000 * 127, unnamed.model.memory_max()),
+        ("memory_bytes_max = 1_000_000", unnamed.work_max(), 1_000_000),
+    ] {
+        let other = named(line);
+        assert_ne!(other.digest(), unnamed.digest(), "{line}");
+        assert_eq!((other.work_max(), other.model.memory_max()), (work, memory), "{line}");
+    }
+}
+
+#[test]
+fn bounds_beyond_what_numbers_hold_are_the_largest() {
+    let mut rules = Competition::from_toml(TINY).unwrap();
+    rules.model.n_parameters_max = u64::MAX / 2;
+    rules.model.size_bytes_max = u64::MAX / 2;
+    assert_eq!((rules.work_max(), rules.model.memory_max()), (u64::MAX, u64::MAX));
 }
 
 #[test]
