@@ -82,6 +82,15 @@ pub fn lines(competition: &Competition) -> Vec<(&'static str, String)> {
             ),
         ),
         ("size", format!("at most {}", HumanBytes(model.size_bytes_max))),
+        (
+            "work",
+            format!(
+                "at most {} multiply-adds a sequence, {} for each of the most parameters and token",
+                HumanCount(competition.work_max()),
+                model.work_multiple
+            ),
+        ),
+        ("memory", format!("at most {} to be measured", HumanBytes(model.memory_max()))),
         ("health", model.health.as_ref().map_or("no limits".to_owned(), health)),
         ("tokenizer", tokenizer(text)),
         (

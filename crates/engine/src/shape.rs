@@ -95,7 +95,7 @@ mod tests {
 
     #[test]
     fn a_decimal_survives_single_precision() {
-        for decimal in [1e-5, 1e-6, 1e-12, 0.1, 3.25e-7] {
+        for decimal in [1e-5_f64, 1e-6, 1e-12, 0.1, 3.25e-7] {
             assert_eq!(shortest(decimal as f32).to_bits(), decimal.to_bits());
         }
     }

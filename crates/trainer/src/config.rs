@@ -113,7 +113,7 @@ impl ModelConfig {
     pub fn read(dir: &Path) -> Result<Self> {
         let path = dir.join("config.json");
         let shape = Shape::read(dir).map_err(|error| Error::of_engine(error, &path))?;
-        let shape = shape.map_err(|reason| Error::malformed(&path, reason.detail))?;
+        let shape = shape.map_err(|reason| Error::malformed(&path, reason))?;
         let config = Self {
             vocabulary: shape.vocabulary,
             hidden: shape.hidden,

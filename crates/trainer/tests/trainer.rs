@@ -218,7 +218,7 @@ fn a_config_is_read_in_both_spellings_of_transformers() {
         );
     assert_eq!(read(&new).unwrap(), config);
     for (found, replaced, named) in [
-        ("\"llama\"", "\"gpt2\"", "model_type"),
+        ("\"llama\"", "\"gpt2\"", "architecture-refused"),
         ("\"silu\"", "\"relu\"", "hidden_act"),
         ("\"attention_bias\": false", "\"attention_bias\": true", "attention_bias"),
         ("\"head_dim\": 8", "\"head_dim\": 16", "head_dim"),
@@ -231,7 +231,11 @@ fn a_config_is_read_in_both_spellings_of_transformers() {
             "rope_type",
         ),
         ("\"rope_scaling\": null", "\"num_experts\": 8", "num_experts"),
-        ("\"model_type\": \"llama\"", "\"model_type\": \"llama\", \"model_type\": \"llama\"", ""),
+        (
+            "\"model_type\": \"llama\"",
+            "\"model_type\": \"llama\", \"model_type\": \"llama\"",
+            "model_type",
+        ),
         ("\"rms_norm_eps\": 0.00001", "\"rms_norm_eps\": 0", "rms_norm_eps"),
     ] {
         assert!(old.contains(found), "{found} in {old}");

@@ -21,6 +21,7 @@ mod memory;
 mod mutate;
 mod published;
 mod reference;
+mod rest;
 mod spellings;
 mod wide;
 mod writer;
