@@ -3,6 +3,7 @@
 mod away;
 mod kill;
 mod network;
+mod weights;
 
 pub(crate) use kill::ask;
 
