@@ -134,8 +134,10 @@ impl Chain for SubstrateChain {
 
     fn balance(&self, coldkey: AccountId) -> Result<u64, Error> {
         let head = self.head()?;
-        self.links
-            .ask("balance", async |link: &Link| read::balance(&link.at(head).await?, coldkey).await)
+        let account = self.links.ask("balance", async |link: &Link| {
+            read::account(&link.at(head).await?, coldkey).await
+        })?;
+        Ok(account.data.free)
     }
 
     fn submit(&self, call: Call, signer: &Keypair) -> Result<CallId, Error> {

@@ -126,10 +126,10 @@ impl SubstrateChain {
         if !call.is_contested {
             return Ok(CallStatus::Pending);
         }
-        let next = self
+        let account = self
             .links
-            .ask("nonce", async |link: &Link| read::nonce(&link.at(head).await?, signer).await)?;
-        if u64::from(next) <= nonce {
+            .ask("nonce", async |link: &Link| read::account(&link.at(head).await?, signer).await)?;
+        if u64::from(account.nonce) <= nonce {
             return Ok(CallStatus::Pending);
         }
         lock(&self.sent).settle(id, CallStatus::Displaced, Effects::default());

@@ -91,33 +91,28 @@ pub(super) async fn is_open(at: &At, netuid: NetUid) -> Result<bool, Failure> {
     value(at, "NetworksAdded", (netuid.0,)).await
 }
 
-/// Free balance of an account.
-pub(super) async fn balance(at: &At, account: AccountId) -> Result<u64, Failure> {
-    #[derive(DecodeAsType)]
-    #[decode_as_type(crate_path = "subxt::ext::scale_decode")]
-    struct AccountInfo {
-        data: AccountData,
-    }
-    #[derive(DecodeAsType)]
-    #[decode_as_type(crate_path = "subxt::ext::scale_decode")]
-    struct AccountData {
-        free: u64,
-    }
-    let address = dynamic::storage::<(AccountId32,), AccountInfo>("System", "Account");
-    let info = at.storage().fetch(address, (AccountId32(account.0),)).await?.decode()?;
-    Ok(info.data.free)
+/// What the chain keeps of an account; a new one where it has never seen it.
+#[derive(DecodeAsType)]
+#[decode_as_type(crate_path = "subxt::ext::scale_decode")]
+pub(super) struct Account {
+    /// The nonce that its next call has.
+    pub(super) nonce: u32,
+    /// What it holds.
+    pub(super) data: AccountData,
 }
 
-/// The nonce that the next call of an account has.
-pub(super) async fn nonce(at: &At, account: AccountId) -> Result<u32, Failure> {
-    #[derive(DecodeAsType)]
-    #[decode_as_type(crate_path = "subxt::ext::scale_decode")]
-    struct AccountInfo {
-        nonce: u32,
-    }
-    let address = dynamic::storage::<(AccountId32,), AccountInfo>("System", "Account");
-    let info = at.storage().fetch(address, (AccountId32(account.0),)).await?.decode()?;
-    Ok(info.nonce)
+/// What an account holds.
+#[derive(DecodeAsType)]
+#[decode_as_type(crate_path = "subxt::ext::scale_decode")]
+pub(super) struct AccountData {
+    /// What it can spend, in rao.
+    pub(super) free: u64,
+}
+
+/// An account as it stands.
+pub(super) async fn account(at: &At, account: AccountId) -> Result<Account, Failure> {
+    let address = dynamic::storage::<(AccountId32,), Account>("System", "Account");
+    Ok(at.storage().fetch(address, (AccountId32(account.0),)).await?.decode()?)
 }
 
 /// The first block that can take another commitment of a hotkey; 0 for any. `None` if the subnet
