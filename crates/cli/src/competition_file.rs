@@ -96,13 +96,13 @@ pub fn source(competition: &Competition, dir: Option<&Path>) -> anyhow::Result<A
             expect_digest(path, *sha256, source.digest())?;
             Ok(Arc::new(source))
         }
-        DatasetRules::Hub(dataset) => match &dataset.revision {
-            Some(revision) if !dataset.configs.is_empty() => {
+        DatasetRules::Hub(dataset) => match dataset.pinned() {
+            Some(revision) => {
                 let files = data_files::open(&dataset.repo, &revision.to_string(), dir)?;
                 let source = PinnedSource::new(dataset.clone(), files, data_files::footers());
                 Ok(Arc::new(with_own_hint(source)?))
             }
-            _ => on_a_hub(competition, "text", &dataset.repo),
+            None => on_a_hub(competition, "text", &dataset.repo),
         },
     }
 }

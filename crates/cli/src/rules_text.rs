@@ -47,7 +47,7 @@ pub fn dataset(rules: &DatasetRules) -> String {
 /// What nobody can draw text without, if the rules lack it.
 pub fn unpinned(competition: &Competition) -> Option<&'static str> {
     let text = match &competition.dataset {
-        DatasetRules::Hub(dataset) => dataset.revision.is_none() || dataset.configs.is_empty(),
+        DatasetRules::Hub(dataset) => dataset.pinned().is_none(),
         _ => false,
     };
     let tokenizer = matches!(competition.text.tokenizer, TokenizerRules::Hub { sha256: None, .. });

@@ -207,6 +207,16 @@ fn pinned_files_survive_their_own_toml_and_enter_the_digest() {
 }
 
 #[test]
+fn a_dataset_is_pinned_by_a_revision_and_files_together() {
+    let DatasetRules::Hub(files) = pinned().dataset else { panic!("no dataset of a hub") };
+    assert_eq!(files.pinned(), None);
+    let revision = Some("0123456789".repeat(4).parse().unwrap());
+    let dataset = HubDataset { revision: revision.clone(), ..files };
+    assert_eq!(dataset.pinned(), revision.as_ref());
+    assert_eq!(HubDataset { configs: Vec::new(), ..dataset }.pinned(), None);
+}
+
+#[test]
 fn what_pins_a_file_is_checked_value_by_value() {
     type Change = fn(&mut HubDataset);
     let changes: [(Change, &str); 14] = [
