@@ -1,5 +1,6 @@
 //! The node as a process: killed, restarted, asked by clients.
 
+mod asks;
 mod away;
 mod kill;
 mod network;

@@ -113,7 +113,7 @@ impl<'a> Session<'a> {
         self.origin != Origin::Agon
     }
 
-    /// Asks whether to go on before money is spent on a public network.
+    /// Asks whether to go on before something is signed for a public network.
     pub fn confirm(&self, what: &str) -> anyhow::Result<()> {
         if !self.is_public() || self.args.yes {
             return Ok(());
