@@ -196,7 +196,20 @@ fn what_sample_prints_is_what_evaluate_reads() {
     assert_eq!(alone["mean_cross_entropy"].to_string(), losses[3].to_string());
     assert_eq!(alone["batches"], Value::Null);
 
+    let changed = |change: &dyn Fn(&mut Value)| {
+        let mut round = sample.json();
+        change(&mut round);
+        round
+    };
+    let instead = "the digest beside them";
     for (value, says) in [
+        (changed(&|round| round["batches"][3]["sequences"][0][5] = json!(7)), "of batch 4 of"),
+        (
+            changed(&|round| round["batches"][3]["digest"] = round["batches"][2]["digest"].take()),
+            instead,
+        ),
+        (changed(&|round| round["batches"].as_array_mut().unwrap().swap(0, 1)), "the batches of"),
+        (changed(&|round| drop(round["batches"].as_array_mut().unwrap().pop())), instead),
         (json!({}), "neither `sequences` nor `batches`"),
         (json!({"sequences": [[1, 2]], "batches": []}), "both `sequences` and `batches`"),
         (json!({"batches": []}), "holds no sequences"),
