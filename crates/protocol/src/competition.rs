@@ -224,7 +224,7 @@ pub enum DatasetRules {
     },
     /// Text files: UTF-8 text, JSONL with a field `text`, or a directory of such.
     Files {
-        /// A file or a directory.
+        /// A file or a directory; a relative path starts at the folder of the competition file.
         path: String,
         /// Digest over the documents; absent until set up.
         sha256: Option<Digest>,

@@ -68,7 +68,7 @@ pub fn open(target: &str, dir: Option<&Path>) -> anyhow::Result<Opened> {
                 counted(dataset, files, data_files::footers())
             }
             _ => {
-                let source = competition_file::source(&competition, dir)?;
+                let source = competition_file::source(target, &competition, dir)?;
                 Ok(Opened { source, reads: None })
             }
         };

@@ -51,7 +51,12 @@ fn own(name: &str) -> anyhow::Result<Contest> {
         ))
         .hint("add it to `architectures` under [model]");
     }
-    competition_file::contest(name, None)
+    let mut contest = competition_file::contest(name, None)?;
+    // The file of this run lies in another folder.
+    if let DatasetRules::Files { path, .. } = &mut contest.competition.dataset {
+        *path = competition_file::path_in(name, path).display().to_string();
+    }
+    Ok(contest)
 }
 
 /// The competition `tiny` on generated text or the user's.
