@@ -35,6 +35,7 @@ pub(super) struct Http {
     client: Client,
     pub(super) sender: Sender,
     hosts: Hosts,
+    proxies: Proxies,
     endpoint: String,
     authorization: Option<HeaderValue>,
     pub(super) patience: Patience,
@@ -91,7 +92,7 @@ impl Http {
         }
         let client = client.build().map_err(|error| Error::Unavailable(error.to_string()))?;
         let sender = Sender::new(sender)?;
-        Ok(Self { client, sender, hosts, endpoint, authorization, patience })
+        Ok(Self { client, sender, hosts, proxies, endpoint, authorization, patience })
     }
 
     pub(super) fn endpoint(&self) -> &str {
@@ -332,7 +333,8 @@ impl Http {
                 request.headers_mut().insert(header::AUTHORIZATION, value.clone());
             }
             *request.body_mut() = ask.body.map(|body| Body::from(body.to_vec()));
-            let answer = self.client.execute(request).map_err(|error| unreachable(&error))?;
+            let answer = self.client.execute(request);
+            let answer = answer.map_err(|error| self.unreachable(&url, &error))?;
             if !answer.status().is_redirection() || answer.status() == StatusCode::NOT_MODIFIED {
                 return Ok(answer);
             }
@@ -345,6 +347,20 @@ impl Http {
             url = next;
         }
         Err(self.nonsense(ask.url.path(), "redirects without end").into())
+    }
+
+    /// No answer came: the next try may have one. What stands between is named.
+    pub(super) fn unreachable(&self, url: &Url, error: &reqwest::Error) -> Failure {
+        let mut text = error.to_string();
+        let mut cause = std::error::Error::source(error);
+        while let Some(inner) = cause {
+            text = format!("{text}: {inner}");
+            cause = inner.source();
+        }
+        if let Some(proxy) = self.proxies.before(url).filter(|_| error.is_connect()) {
+            text += &format!("; the way there is the proxy `{proxy}`");
+        }
+        Failure::passing(Error::Unavailable(text))
     }
 
     /// The path of the next page, which must be the hub's: without it the list is no whole one.
@@ -397,17 +413,6 @@ fn content_range(value: &HeaderValue) -> Option<(u64, Option<u64>)> {
 
 fn host_of(url: &Url) -> String {
     url.host_str().unwrap_or("nowhere").to_owned()
-}
-
-/// No answer came: the next try may have one.
-pub(super) fn unreachable(error: &reqwest::Error) -> Failure {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(inner) = cause {
-        text = format!("{text}: {inner}");
-        cause = inner.source();
-    }
-    Failure::passing(Error::Unavailable(text))
 }
 
 /// A connection broke: the next try may have more.

@@ -1,7 +1,7 @@
 //! Machines that stand between us and a hub, as the environment names them.
 
 use crate::Error;
-use reqwest::{NoProxy, Proxy};
+use reqwest::{NoProxy, Proxy, Url};
 
 /// Proxies for hubs that are not on this machine; each as `http://[user:password@]host:port`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -18,6 +18,22 @@ impl Proxies {
     /// Their addresses.
     pub(super) fn addresses(&self) -> impl Iterator<Item = &String> {
         [&self.http, &self.https].into_iter().flatten()
+    }
+
+    /// The one that surely stands before `url`, as it may be shown.
+    pub(super) fn before(&self, url: &Url) -> Option<String> {
+        let proxy = if url.scheme() == "https" { &self.https } else { &self.http };
+        let host = url.host_str()?.to_lowercase();
+        let is_excepted = |name: &str| {
+            let name = name.trim().trim_start_matches('.').to_lowercase();
+            name == "*" || host == name || host.ends_with(&format!(".{name}"))
+        };
+        let excepted = self.except.as_deref().unwrap_or_default();
+        // Addresses can be excepted by ranges of them, too.
+        let is_address = url.domain().is_none();
+        let is_doubtful = is_address && !excepted.is_empty();
+        let is_direct = is_doubtful || excepted.split(',').any(is_excepted);
+        proxy.as_deref().filter(|_| !is_direct).map(without_password)
     }
 
     /// As the library takes them.
@@ -50,6 +66,24 @@ fn without_password(address: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_proxy_before_an_address_is_known_where_there_is_no_doubt() {
+        let proxies = Proxies {
+            http: Some("http://plain.example:1".to_owned()),
+            https: Some("http://ann:secret@tls.example:2".to_owned()),
+            except: Some("lab.example, .here.example,10.0.0.0/8".to_owned()),
+        };
+        let before = |url: &str| proxies.before(&Url::parse(url).unwrap());
+        assert_eq!(before("http://hub.example").as_deref(), Some("http://plain.example:1"));
+        assert_eq!(before("https://hub.example").as_deref(), Some("…@tls.example:2"));
+        for direct in ["https://lab.example/x", "https://a.lab.example", "http://Here.example"] {
+            assert_eq!(before(direct), None, "{direct}");
+        }
+        assert_eq!(before("https://10.1.2.3"), None, "it may be one of a range");
+        let plain = Proxies { except: None, ..proxies.clone() };
+        assert!(plain.before(&Url::parse("https://10.1.2.3").unwrap()).is_some());
+    }
 
     #[test]
     fn an_address_that_is_none_is_named_without_its_password() {

@@ -1,11 +1,6 @@
 //! Bytes of files that go out, in pieces so large that handing them on costs nothing.
 
-use super::{
-    TICK,
-    fault::checked_fault,
-    http::{Http, unreachable},
-    patience::Failure,
-};
+use super::{TICK, fault::checked_fault, http::Http, patience::Failure};
 use crate::{Error, Progress};
 use futures_util::stream;
 use reqwest::{
@@ -114,7 +109,7 @@ impl Http {
             let mut answer = pin!(client.execute(request));
             loop {
                 match timeout(TICK, answer.as_mut()).await {
-                    Ok(answer) => return answer.map_err(|error| unreachable(&error)),
+                    Ok(answer) => return answer.map_err(|error| self.unreachable(&url, &error)),
                     Err(_) if progress(n_read.load(Ordering::Relaxed)) => {}
                     Err(_) => return Err(Error::Stopped.into()),
                 }

@@ -299,6 +299,28 @@ fn a_hub_elsewhere_is_asked_through_the_proxy_and_one_here_is_not() {
 }
 
 #[test]
+fn a_proxy_that_does_not_answer_is_named_without_its_password() {
+    // Nothing listens there any more.
+    let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let ask = |endpoint: &str, except: Option<&str>| {
+        let proxy = Some(format!("http://ann:secret@{gone}"));
+        let except = except.map(str::to_owned);
+        let proxies = Proxies { http: proxy.clone(), https: proxy, except };
+        let patience =
+            Patience { n_tries: 1, silence: Duration::from_millis(500), ..Patience::default() };
+        let options = ClientOptions { proxies, patience, ..ClientOptions::new(endpoint) };
+        HubClient::new(&options).unwrap().latest(&repo()).unwrap_err().to_string()
+    };
+    for endpoint in ["http://hub.invalid", "https://hub.invalid"] {
+        let error = ask(endpoint, None);
+        assert!(error.ends_with(&format!("; the way there is the proxy `…@{gone}`")), "{error}");
+        assert!(error.contains(endpoint) && !error.contains("secret"), "{error}");
+        let error = ask(endpoint, Some("hub.invalid"));
+        assert!(!error.contains("proxy"), "{error}");
+    }
+}
+
+#[test]
 fn a_hub_may_lie_below_a_path() {
     let all = bytes(10);
     let (file, served) = (entry(&all), all.clone());
