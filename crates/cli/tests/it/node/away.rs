@@ -3,11 +3,27 @@
 use super::{Node, ask, free_address};
 use serde_json::{Value, json};
 use std::{
-    io::{BufRead as _, BufReader, Read as _},
+    io::{BufRead as _, BufReader, Read},
     process::{Command, Stdio},
+    sync::mpsc::{self, Receiver},
     thread,
     time::Duration,
 };
+
+/// Longer than anything here takes; only a command that says nothing is waited for so long.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The lines of a pipe, as they come.
+fn lines_of(pipe: impl Read + Send + 'static) -> Receiver<String> {
+    let (send, lines) = mpsc::channel();
+    thread::spawn(move || {
+        for line in BufReader::new(pipe).lines().map_while(Result::ok) {
+            // The test may have ended.
+            let _ = send.send(line);
+        }
+    });
+    lines
+}
 
 #[test]
 fn a_command_says_when_the_endpoint_goes_away_and_when_it_answers_again() {
@@ -33,20 +49,21 @@ fn a_command_says_when_the_endpoint_goes_away_and_when_it_answers_again() {
         thread::sleep(Duration::from_millis(5));
     }
     node.kill();
-    let mut err = BufReader::new(child.stderr.take().unwrap());
-    let mut line = String::new();
-    err.read_line(&mut line).unwrap();
+    let lines = lines_of(child.stderr.take().unwrap());
+    let mut next = |what: &str| {
+        lines.recv_timeout(PATIENCE).unwrap_or_else(|error| {
+            child.kill().unwrap();
+            panic!("it does not say {what}: {error}")
+        })
+    };
+    let line = next("that the endpoint is away");
     let was_sent = line.split("call ").nth(1).unwrap_or_else(|| panic!("it said `{line}`"));
-    assert!(was_sent.ends_with(" was sent and may still be included: waiting\n"), "{line}");
+    assert!(was_sent.ends_with(" was sent and may still be included: waiting"), "{line}");
 
     let _again = Node::start(&home, "200ms", &listen);
-    let mut later = String::new();
-    err.read_line(&mut later).unwrap();
-    assert_eq!(later, "the chain answers again\n");
+    assert_eq!(next("that it is back"), "the chain answers again");
     let output = child.wait_with_output().unwrap();
-    let mut rest = String::new();
-    err.read_to_string(&mut rest).unwrap();
-    assert_eq!((output.status.code(), rest.as_str()), (Some(0), ""));
+    assert_eq!((output.status.code(), lines.iter().collect()), (Some(0), Vec::<String>::new()));
     let done: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(done["did"], format!("sent 3 TAO to {bob}"));
     let call = done["call"].as_str().unwrap();
