@@ -2,7 +2,7 @@
 
 #![no_main]
 
-use chain::SignedCall;
+use substrate::SignedCall;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {

@@ -2,7 +2,8 @@
 
 #![no_main]
 
-use chain::{DevNode, Genesis, dev};
+use chain::Genesis;
+use substrate::{DevNode, dev};
 use libfuzzer_sys::fuzz_target;
 use std::{net::SocketAddr, sync::LazyLock};
 

@@ -2,7 +2,7 @@
 
 #![no_main]
 
-use chain::wire::{api, storage::State};
+use substrate::wire::{api, storage::State};
 use libfuzzer_sys::fuzz_target;
 
 /// A state that holds nothing.

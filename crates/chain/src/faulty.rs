@@ -1,8 +1,8 @@
 //! Seeded failures around any chain: what a bad connection does to those who rely on it.
 
 use crate::{
-    Call, CallId, CallStatus, Chain, Error, Head, Keypair, Metagraph, StoredCommitment,
-    extrinsic::blake2_256,
+    Call, CallId, CallStatus, Chain, Error, Head, Keypair, Metagraph, Rewards, StoredCommitment,
+    hash::blake2_256,
 };
 use protocol::{AccountId, Block, BlockHash, NetUid, Seed, seed::uniform_below};
 use rand_chacha::ChaCha20Rng;
@@ -133,6 +133,10 @@ impl<C: Chain> Chain for FaultyChain<C> {
 
     fn commitments(&self, netuid: NetUid, at: Block) -> Result<Vec<StoredCommitment>, Error> {
         self.ask("commitments", |chain| chain.commitments(netuid, at))
+    }
+
+    fn rewards(&self, netuid: NetUid, at: Block) -> Result<Rewards, Error> {
+        self.ask("rewards", |chain| chain.rewards(netuid, at))
     }
 
     fn balance(&self, coldkey: AccountId) -> Result<u64, Error> {

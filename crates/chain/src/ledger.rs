@@ -1,8 +1,9 @@
 //! The chain's rules as a pure state machine: calls in, state and block hashes out.
 //!
 //! The pallets of the paper's time on one page each: staking in TAO, burned registration, weights,
-//! commitments, Yuma Consensus at each tempo, emission. No clock, no network, no threads; the same
-//! genesis and the same calls per block give the same hashes everywhere.
+//! commitments, Yuma Consensus at each tempo, emission. No clock, no network, no threads, no
+//! signatures: who calls is beyond doubt here. The same genesis and the same calls per block give
+//! the same state everywhere.
 //!
 //! Deviation: there are no transaction fees and no existential deposit, every hotkey accepts
 //! stake from anybody, and all subnets get equal parts of the emission instead of what a root
@@ -17,7 +18,6 @@ mod genesis;
 mod hyperparameters;
 mod registration;
 mod reveal;
-mod snapshot;
 mod staking;
 mod subnet;
 mod swap;
@@ -27,24 +27,22 @@ mod weights;
 #[cfg(test)]
 mod tests;
 
-pub use block::{Applied, Produced};
+pub use account::Account;
+pub use block::{OwnCall, Produced};
 pub use commitment::COMMITMENT_BYTES_MAX;
 pub use emission::{EpochSummary, SlotEarnings};
 pub use event::Event;
 pub use genesis::{Genesis, GenesisError, RAO_PER_TAO, SUPPLY_RAO_MAX, SubnetGenesis};
 pub use hyperparameters::{HyperparameterChange, Hyperparameters};
 pub use reveal::{OPEN_COMMITS_MAX, commit_hash};
-pub use snapshot::SnapshotError;
+pub use subnet::{Commitment, Slot, Subnet, WeightCommit};
 pub use view::Supply;
 
-use crate::{Call, CallError, Head, SignedCall, extrinsic::blake2_256};
-use account::Account;
+use crate::{Call, CallError, Head, hash::blake2_256};
 use protocol::{AccountId, Block, BlockHash, NetUid};
 use reveal::Reveal;
-pub(crate) use reveal::WeightCommit;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-pub(crate) use subnet::{Slot, Subnet};
 
 /// Most subnets a chain holds.
 pub const SUBNETS_MAX: usize = 1_024;
@@ -77,7 +75,7 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// The state before the first block.
+    /// The state before the first block, whose hash is that of the genesis.
     pub fn new(genesis: &Genesis) -> Result<Self, GenesisError> {
         genesis.check()?;
         let accounts: BTreeMap<_, _> = genesis
@@ -87,7 +85,7 @@ impl Ledger {
             .collect();
         let open =
             |subnet: &SubnetGenesis| Subnet::new(subnet.owner, subnet.hyperparameters.clone(), 0);
-        let mut ledger = Self {
+        let ledger = Self {
             network_price_rao: genesis.network_price_rao,
             head: Self::no_head(),
             hashes: Vec::new(),
@@ -99,10 +97,8 @@ impl Ledger {
             subnets: (1..).map(NetUid).zip(genesis.subnets.iter().map(open)).collect(),
             burned_rao: 0,
         };
-        let hash = BlockHash(ledger.genesis_header().hash());
-        ledger.head = Head { block: Block(0), hash };
-        ledger.hashes = vec![hash];
-        Ok(ledger)
+        let hash = BlockHash(ledger.genesis);
+        Ok(ledger.with_hashes(vec![hash]))
     }
 
     fn no_head() -> Head {
@@ -110,35 +106,25 @@ impl Ledger {
     }
 
     /// Number of the block being built.
-    fn now(&self) -> Block {
+    pub fn now(&self) -> Block {
         Block(self.head.block.0 + 1)
     }
 
-    /// Checks and applies one call of the block being built.
+    /// Applies one call of the block being built; that `signer` made it is beyond doubt.
     ///
-    /// A call that is not its signer's, not for this chain, or not next in turn leaves no trace.
-    /// Any other uses up its nonce, and changes the rest of the state wholly or not at all.
-    fn apply(&mut self, signed: &SignedCall) -> Result<Event, CallError> {
-        self.check_signed(signed)?;
-        self.use_nonce(signed.signer, signed.nonce)?;
-        self.dispatch(signed.signer, signed.call.clone().try_into()?)
-    }
-
-    /// Whether the call fits a block, is its signer's, and is for this chain and the next block.
-    ///
-    /// And whether the signer is anybody, so that strangers cannot fill the queue at no cost.
-    pub fn check_signed(&self, signed: &SignedCall) -> Result<(), CallError> {
-        if !signed.fits() {
-            return Err(CallError::ExhaustsResources);
-        }
-        if !self.knows(signed.signer) {
+    /// A call of nobody, or one that is not next in turn, leaves no trace. Any other uses up its
+    /// nonce, and changes the rest of the state wholly or not at all.
+    pub fn apply(
+        &mut self,
+        signer: AccountId,
+        nonce: u32,
+        call: Result<Call, CallError>,
+    ) -> Result<Event, CallError> {
+        if !self.knows(signer) {
             return Err(CallError::UnknownSigner);
         }
-        let birth = self.block_hash(signed.era.birth(self.now())).ok_or(CallError::BadSignature)?;
-        if !signed.is_authentic(self.genesis_hash(), birth) {
-            return Err(CallError::BadSignature);
-        }
-        Ok(())
+        self.use_nonce(signer, nonce)?;
+        self.dispatch(signer, call?)
     }
 
     fn dispatch(&mut self, signer: AccountId, call: Call) -> Result<Event, CallError> {

@@ -1,30 +1,22 @@
 //! The chain: registrations, stake, commitments, weights, blocks and seeds.
 //!
 //! [`Chain`] is what services see. Reads name a block and get one consistent state; calls are
-//! signed by a [`Keypair`], enter the next block, and their fate is asked for afterwards.
+//! signed by a [`Keypair`], enter the next block, and their fate is asked for afterwards. Here are
+//! the rules, and chains that live in this process; what speaks to others is `substrate`.
 
-pub mod client;
-pub mod dev;
 pub mod error;
-pub mod extrinsic;
 pub mod faulty;
-pub mod keys;
+pub mod hash;
 pub mod ledger;
 pub mod memory;
-pub mod wallet;
-pub mod wire;
 
-pub use client::{ClientConfig, Effects, Origin, Signatures, SubnetRules, SubstrateChain};
-pub use dev::DevNode;
 pub use error::{CallError, Error};
-pub use extrinsic::{Era, SignedCall};
 pub use faulty::FaultyChain;
 pub use keys::Keypair;
 pub use ledger::{
     EpochSummary, Genesis, HyperparameterChange, Hyperparameters, Ledger, SubnetGenesis,
 };
 pub use memory::MemoryChain;
-pub use wallet::Wallet;
 
 use protocol::{AccountId, Block, BlockHash, NetUid, Uid};
 use serde::{Deserialize, Serialize};
@@ -190,12 +182,26 @@ pub struct StoredCommitment {
     pub hotkey: AccountId,
     /// Slot of the hotkey.
     pub uid: Uid,
+    /// Block at which the slot was taken: a commitment outlives its slot on the chain, and one that
+    /// is older was made in an earlier slot.
+    pub registered: Block,
     /// Block in which the commitment was included.
     pub block: Block,
     /// Hash of that block: unknown to everybody before the commitment was signed.
     pub block_hash: BlockHash,
     /// Bytes as committed, at most 128.
     pub data: Vec<u8>,
+}
+
+/// What a subnet pays, and how long it takes to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rewards {
+    /// Incentive of the last epoch by uid, of 65,535.
+    pub incentives: Vec<u16>,
+    /// Blocks between two runs of Yuma Consensus.
+    pub tempo: u64,
+    /// Blocks that must pass between two settings of weights of one validator.
+    pub weights_rate_limit: u64,
 }
 
 /// State of one slot, in the units of the chain (65,535 is 1).
@@ -267,6 +273,9 @@ pub trait Chain: Send + Sync {
     /// they agree however late they ask; at least the last 256 blocks can be asked for, an older
     /// or future one is an error that names it.
     fn commitments(&self, netuid: NetUid, at: Block) -> Result<Vec<StoredCommitment>, Error>;
+
+    /// What the subnet pays in the state after block `at`; the same blocks can be asked for.
+    fn rewards(&self, netuid: NetUid, at: Block) -> Result<Rewards, Error>;
 
     /// Free balance of a coldkey, in rao.
     fn balance(&self, coldkey: AccountId) -> Result<u64, Error>;

@@ -1,9 +1,9 @@
 //! The whole chain in this process: for tests, simulations and the demo.
 
 use crate::{
-    Call, CallError, CallId, CallStatus, Chain, Error, Head, Keypair, Metagraph, SignedCall,
+    Call, CallError, CallId, CallStatus, Chain, Error, Head, Keypair, Metagraph, Rewards,
     StoredCommitment,
-    ledger::{EpochSummary, Genesis, Ledger, Supply},
+    ledger::{EpochSummary, Event, Genesis, Ledger, OwnCall, Supply},
 };
 use protocol::{AccountId, Block, BlockHash, NetUid, yuma};
 use std::{
@@ -17,15 +17,22 @@ pub const HISTORY_BLOCKS: usize = 1_024;
 /// Most calls that wait for a block.
 pub const POOL_CALLS_MAX: usize = 8_192;
 
+/// Bytes that the lists of a call may take, as on the network.
+pub const CALL_BYTES_MAX: usize = 32 * 1024;
+
 /// A chain that makes a block when it is told to.
 ///
 /// Calls may come from many threads in any order: a block depends only on which calls are in it.
+/// Nothing leaves the process, so nothing is signed: whoever has the key pair is its owner.
 pub struct MemoryChain(Mutex<Node>);
 
 struct Node {
     ledger: Ledger,
-    pool: Vec<SignedCall>,
+    pool: Vec<OwnCall>,
+    /// Names of the calls that wait.
     waiting: BTreeSet<CallId>,
+    /// Next nonces of signers whose calls wait.
+    nonces: BTreeMap<AccountId, u32>,
     fates: BTreeMap<CallId, CallStatus>,
     /// What the last blocks left, oldest first; the last entry is the head's.
     history: VecDeque<Past>,
@@ -36,7 +43,21 @@ struct Node {
 struct Past {
     block: Block,
     calls: Vec<CallId>,
-    commitments: BTreeMap<NetUid, Arc<Vec<StoredCommitment>>>,
+    commitments: Arc<Commitments>,
+    rewards: BTreeMap<NetUid, Arc<Rewards>>,
+}
+
+/// The commitments of every subnet; those that stay from block to block are there once.
+type Commitments = BTreeMap<NetUid, Arc<Vec<Arc<StoredCommitment>>>>;
+
+/// Which commitments a block may have changed.
+#[derive(Default)]
+struct Touched {
+    hotkeys: Vec<(NetUid, AccountId)>,
+    /// Where slots changed hands.
+    netuids: BTreeSet<NetUid>,
+    /// Everywhere.
+    all: bool,
 }
 
 impl MemoryChain {
@@ -46,22 +67,18 @@ impl MemoryChain {
             ledger: Ledger::new(genesis)?,
             pool: Vec::new(),
             waiting: BTreeSet::new(),
+            nonces: BTreeMap::new(),
             fates: BTreeMap::new(),
             history: VecDeque::new(),
             epochs: Vec::new(),
         };
-        node.remember(Vec::new());
+        node.remember(Vec::new(), &Touched { all: true, ..Touched::default() });
         Ok(Self(Mutex::new(node)))
     }
 
     /// Makes a block of all calls that wait.
     pub fn produce_block(&self) -> Result<Head, Error> {
         self.node().produce_block()
-    }
-
-    /// Queues a call that was signed elsewhere.
-    pub fn submit_signed(&self, call: SignedCall) -> Result<CallId, Error> {
-        self.node().submit(call)
     }
 
     /// Every epoch of the subnet since genesis: who earned what, as miner and as validator.
@@ -92,59 +109,87 @@ impl MemoryChain {
 }
 
 impl Node {
-    fn submit(&mut self, call: SignedCall) -> Result<CallId, Error> {
-        let id = call.id();
-        self.ledger.check_signed(&call)?;
-        if call.nonce < self.ledger.nonce(call.signer) || self.waiting.contains(&id) {
-            return Err(CallError::BadNonce.into());
+    fn submit(&mut self, call: Call, signer: AccountId) -> Result<CallId, Error> {
+        if lists_bytes(&call) > CALL_BYTES_MAX {
+            return Err(CallError::ExhaustsResources.into());
+        }
+        if !self.ledger.knows(signer) {
+            return Err(CallError::UnknownSigner.into());
         }
         if self.pool.len() >= POOL_CALLS_MAX {
             return Err(Error::PoolFull);
         }
+        let next = self.nonces.entry(signer).or_insert_with(|| self.ledger.nonce(signer));
+        let call = OwnCall::new(signer, *next, call);
+        *next = next.checked_add(1).ok_or(CallError::BadNonce)?;
+        let id = call.id;
         self.waiting.insert(id);
         self.pool.push(call);
         Ok(id)
     }
 
-    /// The signer's next nonce, past all of its calls that wait.
-    fn next_nonce(&self, signer: AccountId) -> u32 {
-        let waiting = self.pool.iter().filter(|call| call.signer == signer);
-        let after = waiting.map(|call| call.nonce.saturating_add(1)).max();
-        self.ledger.nonce(signer).max(after.unwrap_or(0))
-    }
-
     fn produce_block(&mut self) -> Result<Head, Error> {
         let calls = std::mem::take(&mut self.pool);
         self.waiting.clear();
+        self.nonces.clear();
         let produced = self.ledger.produce_block(calls)?;
         let block = produced.head.block;
-        let mut fates: Vec<(CallId, CallStatus)> = Vec::with_capacity(produced.applied.len());
-        for call in produced.applied {
-            let fate = match call.result {
-                Ok(_) => CallStatus::Applied(block),
+        let mut touched = Touched::default();
+        let mut ids = Vec::with_capacity(produced.applied.len());
+        for (id, result) in produced.applied {
+            let fate = match result {
+                Ok(event) => {
+                    touched.note(&event);
+                    CallStatus::Applied(block)
+                }
                 Err(reason) => CallStatus::Refused(block, reason),
             };
-            fates.push((call.id, fate));
+            self.fates.insert(id, fate);
+            ids.push(id);
         }
-        let left_out = produced.left_out.into_iter();
-        fates.extend(left_out.map(|(id, reason)| (id, CallStatus::Refused(block, reason))));
-        let ids = fates.iter().map(|(id, _)| *id).collect();
-        self.fates.extend(fates);
+        for (id, reason) in produced.left_out {
+            self.fates.insert(id, CallStatus::Refused(block, reason));
+            ids.push(id);
+        }
         self.epochs.extend(produced.epochs);
-        self.remember(ids);
+        self.remember(ids, &touched);
         Ok(produced.head)
     }
 
     /// Keeps what can be asked about the newest block, and drops the oldest.
-    fn remember(&mut self, calls: Vec<CallId>) {
-        let before = self.history.back().map(|past| &past.commitments);
-        let commitments = |netuid: NetUid| {
-            let now = self.ledger.commitments(netuid).unwrap_or_default();
-            let same = before.and_then(|before| before.get(&netuid)).filter(|old| ***old == now);
+    fn remember(&mut self, calls: Vec<CallId>, touched: &Touched) {
+        let before = self.history.back();
+        let rewards = |netuid: NetUid| {
+            let now = self.ledger.rewards(netuid).unwrap_or_default();
+            let same = before.and_then(|before| before.rewards.get(&netuid));
+            let same = same.filter(|old| ***old == now);
             (netuid, same.map_or_else(|| Arc::new(now), Arc::clone))
         };
-        let commitments = self.ledger.netuids().into_iter().map(commitments).collect();
-        self.history.push_back(Past { block: self.ledger.head().block, calls, commitments });
+        let rewards = self.ledger.netuids().into_iter().map(rewards).collect();
+        let before = before.map(|past| Arc::clone(&past.commitments));
+        let mut commitments = before.unwrap_or_default();
+        for &(netuid, hotkey) in &touched.hotkeys {
+            if let Some(now) = self.ledger.commitment(netuid, hotkey).map(Arc::new) {
+                let subnets = Arc::make_mut(&mut commitments);
+                let list = Arc::make_mut(subnets.entry(netuid).or_default());
+                match list.binary_search_by_key(&now.uid, |commitment| commitment.uid) {
+                    Ok(place) => list[place] = now,
+                    Err(place) => list.insert(place, now),
+                }
+            }
+        }
+        let netuids = if touched.all { self.ledger.netuids() } else { touched.list() };
+        for netuid in netuids {
+            let now = self.ledger.commitments(netuid).unwrap_or_default();
+            let now = now.into_iter().map(Arc::new).collect();
+            Arc::make_mut(&mut commitments).insert(netuid, Arc::new(now));
+        }
+        self.history.push_back(Past {
+            block: self.ledger.head().block,
+            calls,
+            commitments,
+            rewards,
+        });
         if self.history.len() > HISTORY_BLOCKS {
             let oldest = self.history.pop_front();
             for id in oldest.into_iter().flat_map(|past| past.calls) {
@@ -153,15 +198,65 @@ impl Node {
         }
     }
 
-    fn commitments(&self, netuid: NetUid, at: Block) -> Result<Vec<StoredCommitment>, Error> {
+    /// What is kept of the block `at`.
+    fn past(&self, at: Block) -> Result<&Past, Error> {
         let newest = self.ledger.head().block;
         let oldest = self.history.front().map_or(newest, |past| past.block);
-        let past =
-            at.0.checked_sub(oldest.0)
-                .and_then(|i| self.history.get(usize::try_from(i).ok()?))
-                .ok_or(Error::NoState { at, oldest: Some(oldest), newest })?;
-        let commitments = past.commitments.get(&netuid).ok_or(Error::NoSubnet(netuid))?;
-        Ok(commitments.to_vec())
+        at.0.checked_sub(oldest.0)
+            .and_then(|i| self.history.get(usize::try_from(i).ok()?))
+            .ok_or(Error::NoState { at, oldest: Some(oldest), newest })
+    }
+
+    fn commitments(&self, netuid: NetUid, at: Block) -> Result<Vec<StoredCommitment>, Error> {
+        let commitments = self.past(at)?.commitments.get(&netuid).ok_or(Error::NoSubnet(netuid))?;
+        Ok(commitments.iter().map(|commitment| StoredCommitment::clone(commitment)).collect())
+    }
+}
+
+impl Touched {
+    fn note(&mut self, event: &Event) {
+        match event {
+            Event::Committed { netuid, hotkey } => self.hotkeys.push((*netuid, *hotkey)),
+            Event::NeuronRegistered { netuid, .. } | Event::NetworkAdded { netuid } => {
+                self.netuids.insert(*netuid);
+            }
+            Event::HotkeySwapped { .. } => self.all = true,
+            Event::Remarked { .. }
+            | Event::Transferred { .. }
+            | Event::StakeAdded { .. }
+            | Event::StakeRemoved { .. }
+            | Event::WeightsSet { .. }
+            | Event::WeightsCommitted { .. }
+            | Event::WeightsRevealed { .. }
+            | Event::HyperparameterSet { .. } => {}
+        }
+    }
+
+    fn list(&self) -> Vec<NetUid> {
+        self.netuids.iter().copied().collect()
+    }
+}
+
+/// Bytes of the lists in a call; all else is small.
+fn lists_bytes(call: &Call) -> usize {
+    let numbers = |n: usize| n.saturating_mul(2);
+    match call {
+        Call::Remark { data } | Call::SetCommitment { data, .. } => data.len(),
+        Call::SetWeights { uids, weights, .. } => numbers(uids.len() + weights.len()),
+        Call::RevealWeights { uids, weights, salt, .. } => {
+            numbers(uids.len() + weights.len() + salt.len())
+        }
+        Call::BurnedRegister { .. }
+        | Call::RegisterLimit { .. }
+        | Call::AddStake { .. }
+        | Call::RemoveStake { .. }
+        | Call::Transfer { .. }
+        | Call::TransferAll { .. }
+        | Call::UnstakeAll { .. }
+        | Call::SwapHotkey { .. }
+        | Call::RegisterNetwork { .. }
+        | Call::CommitWeights { .. }
+        | Call::SetHyperparameter { .. } => 0,
     }
 }
 
@@ -182,16 +277,19 @@ impl Chain for MemoryChain {
         self.node().commitments(netuid, at)
     }
 
+    fn rewards(&self, netuid: NetUid, at: Block) -> Result<Rewards, Error> {
+        let node = self.node();
+        let rewards = node.past(at)?.rewards.get(&netuid);
+        rewards.map(|rewards| (**rewards).clone()).ok_or(Error::NoSubnet(netuid))
+    }
+
     fn balance(&self, coldkey: AccountId) -> Result<u64, Error> {
         Ok(self.node().ledger.balance(coldkey))
     }
 
     fn submit(&self, call: Call, signer: &Keypair) -> Result<CallId, Error> {
-        // One lock for nonce, signature and pool: two threads with one key get two nonces.
-        let mut node = self.node();
-        let nonce = node.next_nonce(signer.public());
-        let signed = SignedCall::sign(call, nonce, node.ledger.genesis_hash(), signer);
-        node.submit(signed)
+        // One lock for nonce and pool: two threads with one key get two nonces.
+        self.node().submit(call, signer.public())
     }
 
     fn status(&self, id: CallId) -> Result<CallStatus, Error> {

@@ -1,17 +1,14 @@
-//! Every chain behaves alike: one suite, run over each implementation.
+//! Every chain behaves alike: one suite, here over those that live in this process.
 
 #[path = "contract/suite.rs"]
 mod suite;
 
-#[path = "contract/proxy.rs"]
-mod proxy;
-
 use chain::{
-    Call, CallId, CallStatus, Chain, ClientConfig, DevNode, Error, FaultyChain, Genesis, Head,
-    Keypair, MemoryChain, Metagraph, StoredCommitment, SubstrateChain, dev, faulty::Rates,
+    Call, CallId, CallStatus, Chain, Error, FaultyChain, Genesis, Head, Keypair, MemoryChain,
+    Metagraph, Rewards, StoredCommitment, faulty::Rates,
 };
 use protocol::{AccountId, Block, BlockHash, NetUid, Seed};
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::sync::Arc;
 use suite::World;
 
 fn memory(genesis: &Genesis) -> World {
@@ -30,40 +27,7 @@ fn faulty_and_asked_again(genesis: &Genesis) -> World {
     World { chain, next_block: Box::new(next_block) }
 }
 
-/// A node that makes blocks when it is told to.
-fn node(genesis: &Genesis) -> DevNode {
-    let listen = SocketAddr::from(([127, 0, 0, 1], 0));
-    let genesis = genesis.clone();
-    let config = dev::Config { listen, database: None, genesis, block_time: None };
-    DevNode::start(&config).unwrap()
-}
-
-/// The client, over the network, against the embedded node.
-fn client_and_node(genesis: &Genesis) -> World {
-    let node = node(genesis);
-    let chain = Arc::new(SubstrateChain::connect(ClientConfig::new(node.url())).unwrap());
-    World { chain, next_block: Box::new(move || node.produce_block().map(|_| ()).unwrap()) }
-}
-
-/// The client against the node, over connections that break after a few messages.
-fn client_and_faulty_node(genesis: &Genesis) -> World {
-    let node = node(genesis);
-    let proxy = proxy::Proxy::start(node.address(), Seed::of_number(1));
-    let config = ClientConfig {
-        patience: Duration::from_secs(20),
-        ..ClientConfig::new(format!("ws://{}", proxy.address()))
-    };
-    let chain = Arc::new(SubstrateChain::connect(config).unwrap());
-    let next_block = move || {
-        let _alive = &proxy;
-        node.produce_block().map(|_| ()).unwrap();
-    };
-    World { chain, next_block: Box::new(next_block) }
-}
-
 suite::contract!(memory);
-suite::contract!(client_and_node);
-suite::contract!(client_and_faulty_node);
 suite::contract!(faulty_and_asked_again);
 
 /// Asks until the connection works.
@@ -99,6 +63,10 @@ impl Chain for Again {
 
     fn commitments(&self, netuid: NetUid, at: Block) -> Result<Vec<StoredCommitment>, Error> {
         self.ask(|chain| chain.commitments(netuid, at))
+    }
+
+    fn rewards(&self, netuid: NetUid, at: Block) -> Result<Rewards, Error> {
+        self.ask(|chain| chain.rewards(netuid, at))
     }
 
     fn balance(&self, coldkey: AccountId) -> Result<u64, Error> {

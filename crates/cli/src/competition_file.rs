@@ -1,5 +1,6 @@
 //! What `--competition NAME` means: the rules, and where they say so the text and its tokenizer.
 
+use crate::contest::Contest;
 use crate::{data_files, failure::HintExt as _, input, trained};
 use anyhow::Context as _;
 use dataset::{FilesSource, GeneratedSource, PinnedSource, Source, Tokenizer};
@@ -11,7 +12,6 @@ use std::{
     path::{Path, PathBuf},
     sync::Arc,
 };
-use validator::Contest;
 
 /// Longest competition file that is read.
 const SIZE_BYTES_MAX: u64 = 1 << 20;
@@ -61,8 +61,8 @@ pub fn text(name: &str) -> anyhow::Result<String> {
 /// `dir` if one is given.
 pub fn contest(name: &str, dir: Option<&Path>) -> anyhow::Result<Contest> {
     let competition = rules(name)?;
-    let source = source(&competition, dir)?;
-    let tokenizer = Arc::new(tokenizer(&competition, &*source, file(name).as_deref())?);
+    let source = source(name, &competition, dir)?;
+    let tokenizer = Arc::new(tokenizer(name, &competition, &*source)?);
     Ok(Contest { competition, source, tokenizer })
 }
 
@@ -86,47 +86,55 @@ pub fn corpus(path: &Path) -> anyhow::Result<FilesSource> {
     Ok(corpus)
 }
 
-/// The text that a competition names; files of a hub are read from the folder `dir` if one is
-/// given.
-pub fn source(competition: &Competition, dir: Option<&Path>) -> anyhow::Result<Arc<dyn Source>> {
+/// Where a path leads that the rules called `name` hold: a relative one starts at the folder of
+/// their file, wherever the command runs.
+pub fn path_in(name: &str, path: &str) -> PathBuf {
+    file(name).map_or(PathBuf::from(path), |file| file.with_file_name(path))
+}
+
+/// The text that the competition called `name` takes; files of a hub are read from the folder `dir`
+/// if one is given.
+pub fn source(
+    name: &str,
+    competition: &Competition,
+    dir: Option<&Path>,
+) -> anyhow::Result<Arc<dyn Source>> {
     match &competition.dataset {
         DatasetRules::Generated { world } => Ok(Arc::new(GeneratedSource::new(*world))),
         DatasetRules::Files { path, sha256 } => {
-            let source = corpus(Path::new(path))?;
+            let source = corpus(&path_in(name, path))?;
             expect_digest(path, *sha256, source.digest())?;
             Ok(Arc::new(source))
         }
-        DatasetRules::Hub(dataset) => match &dataset.revision {
-            Some(revision) if !dataset.configs.is_empty() => {
+        DatasetRules::Hub(dataset) => match dataset.pinned() {
+            Some(revision) => {
                 let files = data_files::open(&dataset.repo, &revision.to_string(), dir)?;
                 let source = PinnedSource::new(dataset.clone(), files, data_files::footers());
                 Ok(Arc::new(with_own_hint(source)?))
             }
-            _ => on_a_hub(competition, "text", &dataset.repo),
+            None => on_a_hub(competition, "text", &dataset.repo),
         },
     }
 }
 
 fn tokenizer(
+    name: &str,
     competition: &Competition,
     source: &dyn Source,
-    file: Option<&Path>,
 ) -> anyhow::Result<Tokenizer> {
+    let beside = file(name).map(|file| file.with_file_name(TOKENIZER_FILE));
     let (vocabulary, pinned) = match &competition.text.tokenizer {
         TokenizerRules::Trained { vocabulary, sha256 } => (*vocabulary, *sha256),
         TokenizerRules::File { path, vocabulary, end_of_text, sha256 } => {
-            let path = file.map_or(PathBuf::from(path), |file| file.with_file_name(path));
-            return from_file(&path, *sha256, *vocabulary, *end_of_text);
+            return from_file(&path_in(name, path), *sha256, *vocabulary, *end_of_text);
         }
         TokenizerRules::Hub { repo, vocabulary, end_of_text, sha256 } => {
-            let beside = file.map(|file| file.with_file_name(TOKENIZER_FILE));
             return match (beside.filter(|path| path.is_file()), sha256) {
                 (Some(path), Some(sha256)) => from_file(&path, *sha256, *vocabulary, *end_of_text),
                 _ => on_a_hub(competition, "tokenizer", repo),
             };
         }
     };
-    let beside = file.map(|file| file.with_file_name(TOKENIZER_FILE));
     if let Some(path) = beside.filter(|path| pinned.is_some() && path.is_file()) {
         return with_own_hint(Tokenizer::load(&path, pinned, None));
     }

@@ -4,13 +4,13 @@ use crate::{
     args::AddressArgs,
     hugging_face::{self, explained, resolved},
 };
+use ::hugging_face::{
+    HubClient,
+    client::{Listed, Pinned, RepoKind},
+};
 use dataset::{
     Mirror, RangeRead,
     remote::{Directory, WithReserve},
-};
-use hub::{
-    HubClient,
-    client::{Listed, Pinned, RepoKind},
 };
 use protocol::{Digest, Repo, Revision};
 use std::{
@@ -147,15 +147,16 @@ impl RangeRead for HubFiles {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ::hugging_face::Folder;
+    use ::hugging_face::{
+        ClientOptions, DevHub,
+        client::{Patience, Upload},
+        dev::{Config, Limits, Role, User},
+    };
     use dataset::{
         Document, Error, PinnedSource, Source as _, Split,
         remote::Counting,
         source::pinned::{pin, pin_file},
-    };
-    use hub::{
-        ClientOptions, DevHub, Folder,
-        client::{Patience, Upload},
-        dev::{Config, Limits, Role, User},
     };
     use protocol::{
         Seed,
@@ -180,7 +181,7 @@ mod tests {
             let listen = "127.0.0.1:0".parse().unwrap();
             let folder = dir.path().join("hub");
             fs::create_dir(&folder).unwrap();
-            let front = hub::dev::Front::default();
+            let front = ::hugging_face::dev::Front::default();
             let config = Config { listen, folder, users, limits, front };
             let hub = DevHub::start(&config).unwrap();
             Self { endpoint: hub.url(), _hub: hub, dir }

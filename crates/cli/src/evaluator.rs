@@ -8,10 +8,9 @@
 pub mod isolation;
 pub mod wire;
 
-use crate::failure::Interrupted;
+use crate::{failure::Interrupted, plug};
 use anyhow::{Context as _, bail};
-use dataset::Batch;
-use protocol::{Competition, Outcome, Reason};
+use protocol::{Competition, Reason, SequenceLoss};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 use std::{
     borrow::Cow,
@@ -27,13 +26,15 @@ use std::{
     },
     time::{Duration, Instant},
 };
-use validator::{Evaluate, Inspected};
+use validator::{Ask, Engine, Inspected};
 use wire::{Attempt, Message, Request};
 
 /// Seconds of a block, as Bittensor makes them.
 const SECONDS_PER_BLOCK: u64 = 12;
-/// Memory besides the parameters: activations, logits, text.
+/// Memory of a self-test.
 const WORKING_BYTES: u64 = 2 << 30;
+/// What a process takes besides what its engine counts.
+const SLACK_BYTES: u64 = 256 << 20;
 /// Time for a self-test.
 const SELF_TEST_PATIENCE: Duration = Duration::from_secs(60);
 /// How often a waiting parent looks whether it is to stop.
@@ -51,13 +52,13 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// Parameters of the largest model, widened and once more; the time between two rounds, as a
-    /// model that takes longer cannot be measured each round.
+    /// The memory that the rules allow; the time between two rounds, as a model that takes longer
+    /// cannot be measured each round. By work and memory alone models are refused; these bounds end
+    /// an evaluator that goes beyond what the formulas say, and that is our own trouble.
     pub fn of(competition: &Competition) -> Self {
-        let parameters = competition.model.size_bytes_max.saturating_mul(4);
         let seconds = competition.evaluation.blocks_per_round.saturating_mul(SECONDS_PER_BLOCK);
         Self {
-            memory_bytes_max: parameters.saturating_add(WORKING_BYTES),
+            memory_bytes_max: competition.model.memory_max(),
             patience: Duration::from_secs(seconds),
         }
     }
@@ -66,6 +67,8 @@ impl Limits {
 /// The engine as validators use it: one isolated process for each model.
 pub struct ProcessEvaluate {
     n_threads: usize,
+    /// Most bytes to take on this machine, whatever the rules allow.
+    memory_limit: Option<u64>,
     stop: Arc<AtomicBool>,
     /// What is run: this very program.
     command: Vec<PathBuf>,
@@ -83,26 +86,41 @@ impl ProcessEvaluate {
             true => link.to_owned(),
             false => std::env::current_exe().context("cannot tell where this program is")?,
         };
-        Ok(Self { n_threads, stop, command: vec![program], warned: Mutex::default() })
+        let (command, warned) = (vec![program], Mutex::default());
+        let memory_limit = memory_of_this_machine().map(|bytes| bytes / 4 * 3);
+        Ok(Self { n_threads, memory_limit, stop, command, warned })
+    }
+
+    /// Most bytes that measuring may take where this machine has less than the rules allow: then
+    /// parameters that do not fit stay in their files. The losses are the same.
+    fn memory_limit(&self, competition: &Competition) -> Option<u64> {
+        self.memory_limit.filter(|own| *own < Limits::of(competition).memory_bytes_max)
+    }
+
+    /// What measuring may take: what the rules say, or less on a machine that has less.
+    fn limits(&self, competition: &Competition) -> Limits {
+        let limits = Limits::of(competition);
+        let own = self.memory_limit(competition).map(|own| own.saturating_add(SLACK_BYTES));
+        Limits { memory_bytes_max: own.unwrap_or(limits.memory_bytes_max), ..limits }
     }
 
     /// What an evaluator could do that it must not, tried in the empty folder `dir`.
     pub fn self_test(&self, dir: &Path) -> anyhow::Result<Vec<Attempt>> {
         let limits = Limits { memory_bytes_max: WORKING_BYTES, patience: SELF_TEST_PATIENCE };
-        match self.ask(dir, limits, &Request::SelfTest, &|_| {})? {
+        match self.ask(dir, limits, &Request::SelfTest, &mut nothing)? {
             Message::SelfTested(attempts) => Ok(attempts),
             other => Err(unexpected(&other)),
         }
     }
 
     /// Runs one child to its end and gives its last message, which is neither `Ready` nor
-    /// `Progress`.
+    /// `Losses`.
     fn ask(
         &self,
         dir: &Path,
         limits: Limits,
         request: &Request<'_>,
-        progress: &(dyn Fn(usize) + Sync),
+        learn: &mut Learn<'_>,
     ) -> anyhow::Result<Message> {
         let mut child = self.spawn(dir, limits).context("cannot start an evaluator")?;
         let (Some(to), Some(from), Some(complaints)) =
@@ -116,7 +134,7 @@ impl ProcessEvaluate {
         let writer = on_a_thread(move || (&to).write_all(&text).map(|()| to));
         let messages = hear(from);
         let last_words = on_a_thread(move || last_words(complaints));
-        let answer = self.listen(&messages, limits.patience, progress);
+        let answer = self.listen(&messages, limits.patience, learn);
         let status = end(&mut child, answer.is_ok()).context("cannot end an evaluator")?;
         // Until here the pipe was open. It closes as well when this process dies, and the child,
         // which watches it, ends.
@@ -147,7 +165,7 @@ impl ProcessEvaluate {
         &self,
         messages: &Receiver<anyhow::Result<Message>>,
         patience: Duration,
-        progress: &(dyn Fn(usize) + Sync),
+        learn: &mut Learn<'_>,
     ) -> anyhow::Result<Option<Message>> {
         let started = Instant::now();
         loop {
@@ -159,7 +177,11 @@ impl ProcessEvaluate {
             }
             match messages.recv_timeout(TICK) {
                 Ok(Ok(Message::Ready { missing })) => self.warn(missing),
-                Ok(Ok(Message::Progress { n_batches })) => progress(n_batches),
+                Ok(Ok(Message::Losses(losses))) => {
+                    let is_finite = |loss: &SequenceLoss| loss.cross_entropy.is_finite();
+                    anyhow::ensure!(losses.iter().all(is_finite), "an evaluator gave no number");
+                    learn(&losses)?;
+                }
                 Ok(Ok(answer)) => return Ok(Some(answer)),
                 Ok(Err(error)) => return Err(error.context("an evaluator speaks nonsense")),
                 Err(RecvTimeoutError::Timeout) => {}
@@ -180,14 +202,18 @@ impl ProcessEvaluate {
     }
 }
 
-impl Evaluate for ProcessEvaluate {
+impl Engine for ProcessEvaluate {
+    fn name(&self) -> &str {
+        plug::ENGINE
+    }
+
     fn inspect_ahead(
         &self,
         dir: &Path,
         competition: &Competition,
     ) -> anyhow::Result<Result<(), Reason>> {
         let request = Request::InspectAhead { competition: Cow::Borrowed(competition) };
-        match self.ask(dir, Limits::of(competition), &request, &|_| {})? {
+        match self.ask(dir, Limits::of(competition), &request, &mut nothing)? {
             Message::InspectedAhead(verdict) => Ok(verdict.map_err(|reason| told(&reason))),
             other => Err(unexpected(&other)),
         }
@@ -199,35 +225,59 @@ impl Evaluate for ProcessEvaluate {
         competition: &Competition,
     ) -> anyhow::Result<Result<Inspected, Reason>> {
         let request = Request::Inspect { competition: Cow::Borrowed(competition) };
-        match self.ask(dir, Limits::of(competition), &request, &|_| {})? {
+        match self.ask(dir, Limits::of(competition), &request, &mut nothing)? {
             Message::Inspected(verdict) => Ok(verdict.map_err(|reason| told(&reason))),
             other => Err(unexpected(&other)),
         }
     }
 
-    fn evaluate(
+    fn losses(
         &self,
         dir: &Path,
-        competition: &Competition,
-        batches: &[Batch],
-        progress: &(dyn Fn(usize) + Sync),
-    ) -> anyhow::Result<Outcome> {
-        let request = Request::Evaluate {
+        ask: Ask<'_>,
+        learn: &mut Learn<'_>,
+    ) -> anyhow::Result<Result<(), Reason>> {
+        let Ask { competition, admission, sequences } = ask;
+        let request = Request::Losses {
             competition: Cow::Borrowed(competition),
-            batches: Cow::Borrowed(batches),
+            tensor_root: admission.tensor_root,
+            memory_limit: self.memory_limit(competition),
+            sequences: sequences.iter().map(|s| Cow::Borrowed(s.tokens.as_slice())).collect(),
             n_threads: self.n_threads,
         };
-        match self.ask(dir, Limits::of(competition), &request, progress)? {
-            Message::Evaluated(Outcome::Evaluated(losses)) if losses.len() != batches.len() => {
-                bail!("an evaluator gave {} losses for {} batches", losses.len(), batches.len())
+        let mut n_losses = 0;
+        let mut learn = |losses: &[SequenceLoss]| {
+            n_losses += losses.len();
+            learn(losses)
+        };
+        match self.ask(dir, self.limits(competition), &request, &mut learn)? {
+            Message::Evaluated(Ok(())) if n_losses != sequences.len() => {
+                bail!("an evaluator gave {n_losses} losses for {} sequences", sequences.len())
             }
-            Message::Evaluated(Outcome::Disqualified(reason)) => {
-                Ok(Outcome::Disqualified(told(&reason)))
-            }
-            Message::Evaluated(outcome) => Ok(outcome),
+            Message::Evaluated(end) => Ok(end.map_err(|reason| told(&reason))),
             other => Err(unexpected(&other)),
         }
     }
+
+    fn is_stop(&self, error: &anyhow::Error) -> bool {
+        error.downcast_ref::<Interrupted>().is_some()
+    }
+}
+
+/// Told of losses as they come.
+type Learn<'a> = dyn FnMut(&[SequenceLoss]) -> anyhow::Result<()> + 'a;
+
+/// For requests that are answered without losses.
+fn nothing(_: &[SequenceLoss]) -> anyhow::Result<()> {
+    bail!("an evaluator gave losses that it was not asked for")
+}
+
+/// Memory of this machine, where the system tells.
+fn memory_of_this_machine() -> Option<u64> {
+    let told = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let total = told.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+    let kib: u64 = total.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    kib.checked_mul(1024)
 }
 
 /// Ends the child, which may do so by itself in the first moment if `gently`.

@@ -11,7 +11,7 @@ use crate::{
 };
 use anyhow::{Context as _, bail};
 use environment::{Environment, Token, token_of};
-use hub::{
+use hugging_face::{
     ClientOptions, HubClient,
     client::{Patience, RepoKind, is_same_hub},
 };

@@ -6,6 +6,7 @@
 mod args;
 mod command;
 mod competition_file;
+mod contest;
 mod data_files;
 mod evaluator;
 mod failure;

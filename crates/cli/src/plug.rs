@@ -2,12 +2,11 @@
 
 use crate::failure::Interrupted;
 use anyhow::Context as _;
-use dataset::{Batch, pack::TrainingStream};
-use engine::{EvaluateOptions, Model, Scan};
+use dataset::pack::TrainingStream;
+use engine::{EvaluateOptions, LoadOptions, Model, Scan};
 use miner::{StepReport, Train};
 use protocol::{
-    Competition, Loss, Outcome, Reason, ReasonCode,
-    unigram::{no_better_than_guessing, unigram},
+    Competition, Digest, Loss, Reason, SequenceLoss, competition::ARITHMETIC, loss::of_sequences,
 };
 use std::{
     io::ErrorKind,
@@ -20,41 +19,64 @@ use std::{
 use trainer::{Recipe, Trainer};
 use validator::Inspected;
 
-/// Measures a model on all batches and compares it with guessing; what
-/// [`validator::Evaluate::evaluate`] is, in this process.
-pub fn evaluate(
+/// Name of the definition of a loss's bits: `docs/protocol.md` writes it down.
+pub const ENGINE: &str = "arithmetic-1";
+const _: () = assert!(ARITHMETIC == 1);
+
+/// Tokens for each thread after which losses are handed over: few enough that a crash costs
+/// minutes, many enough that nobody waits for anybody.
+const TOKENS_PER_PIECE: usize = 1 << 14;
+
+/// Measures a model on sequences and hands their losses over, in order and in pieces; what
+/// [`validator::Engine::losses`] is, in this process.
+pub fn losses(
     dir: &Path,
-    competition: &Competition,
-    batches: &[Batch],
-    n_threads: usize,
-    progress: &(dyn Fn(usize) + Sync),
-) -> anyhow::Result<Outcome> {
-    let model = match Model::load(dir, &competition.model)? {
+    exam: &Exam<'_>,
+    learn: &mut dyn FnMut(&[SequenceLoss]) -> anyhow::Result<()>,
+) -> anyhow::Result<Result<(), Reason>> {
+    let Exam { competition, tensor_root, sequences, n_threads, memory_limit } = *exam;
+    let options =
+        LoadOptions { memory_limit, expect_root: Some(tensor_root), ..LoadOptions::default() };
+    let model = match Model::load_with(dir, competition, &options)? {
         Ok(model) => model,
-        Err(reason) => return Ok(Outcome::Disqualified(reason)),
+        Err(reason) => return Ok(Err(reason)),
     };
-    // A loss is a function of parameters and tokens alone, so all batches go in one call.
-    let n_per_batch = batches.first().map_or(1, |batch| batch.sequences.len().max(1));
-    let report = |at: engine::Progress| progress(at.n_sequences_done / n_per_batch);
-    let options = EvaluateOptions {
-        threads: n_threads,
-        progress: Some(&report),
-        ..EvaluateOptions::default()
+    let options = EvaluateOptions { threads: n_threads, ..EvaluateOptions::default() };
+    let longest = sequences.iter().map(Vec::len).max().unwrap_or(1).max(1);
+    let per_piece = match memory_limit {
+        // Each piece reads all parameters from the files again.
+        Some(_) => sequences.len().max(1),
+        None => (TOKENS_PER_PIECE * n_threads.max(1) / longest).max(n_threads.max(1)),
     };
-    let sequences: Vec<Vec<u32>> =
-        batches.iter().flat_map(|batch| batch.sequences.iter().cloned()).collect();
-    let losses = match model.evaluate(&sequences, &options)? {
-        Ok(losses) => losses,
-        Err(reason) => return Ok(Outcome::Disqualified(reason)),
-    };
-    let guessing = unigram(sequences.iter().map(Vec::as_slice));
-    Ok(match no_better_than_guessing(mean_cross_entropy(&losses), guessing) {
-        Some(reason) => Outcome::Disqualified(reason),
-        None => {
-            let sizes = batches.iter().map(|batch| batch.sequences.len());
-            Outcome::Evaluated(per_batch(sizes, &losses))
+    // A loss is a function of parameters and tokens alone, so the pieces do not matter to it.
+    for piece in sequences.chunks(per_piece) {
+        match model.evaluate(piece, &options)? {
+            Ok(losses) => learn(&losses.iter().map(of_sequence).collect::<Vec<_>>())?,
+            Err(reason) => return Ok(Err(reason)),
         }
-    })
+    }
+    Ok(Ok(()))
+}
+
+/// What a model is measured on, and with what.
+#[derive(Clone, Copy)]
+pub struct Exam<'a> {
+    /// The rules.
+    pub competition: &'a Competition,
+    /// Tensor root that the model was admitted with.
+    pub tensor_root: Digest,
+    /// The text.
+    pub sequences: &'a [Vec<u32>],
+    /// Threads to use.
+    pub n_threads: usize,
+    /// Most bytes of memory to take: parameters that would fill more than half of it stay in their
+    /// files.
+    pub memory_limit: Option<u64>,
+}
+
+fn of_sequence(loss: &engine::SequenceLoss) -> SequenceLoss {
+    let n_tokens = u32::try_from(loss.n_tokens).unwrap_or(u32::MAX);
+    SequenceLoss { n_tokens, cross_entropy: loss.cross_entropy }
 }
 
 /// The loss of each batch from those of all sequences in order; `sizes` tells how many sequences
@@ -78,27 +100,7 @@ pub fn check(dir: &Path, competition: &Competition) -> anyhow::Result<Result<Ins
 
 /// What of [`check`] can be told without parameters: from files, headers and config alone.
 pub fn check_ahead(dir: &Path, competition: &Competition) -> anyhow::Result<Result<(), Reason>> {
-    Ok(inspect(dir, competition)?.map(drop))
-}
-
-/// What headers and config say, and whether that fits the text of the competition.
-fn inspect(
-    dir: &Path,
-    competition: &Competition,
-) -> anyhow::Result<Result<engine::Inspection, Reason>> {
-    let inspection = match engine::inspect(dir, &competition.model)? {
-        Ok(inspection) => inspection,
-        Err(reason) => return Ok(Err(reason)),
-    };
-    let (needed, length) = (competition.text.vocabulary(), competition.text.sequence_length);
-    if inspection.vocabulary < needed || inspection.context < length {
-        let detail = format!(
-            "the model has {} tokens and a context of {}; the competition needs {needed} and {length}",
-            inspection.vocabulary, inspection.context
-        );
-        return Ok(Err(Reason::new(ReasonCode::VocabularyMismatch, detail)));
-    }
-    Ok(Ok(inspection))
+    Ok(engine::inspect(dir, competition)?.map(drop))
 }
 
 /// What a model is like before it is evaluated.
@@ -112,11 +114,11 @@ pub struct Examined {
 /// [`check`], and what it saw.
 pub fn examine(dir: &Path, competition: &Competition) -> anyhow::Result<Examined> {
     let refused = |reason| Ok(Examined { verdict: Err(reason), scan: None });
-    let inspection = match inspect(dir, competition)? {
+    let inspection = match engine::inspect(dir, competition)? {
         Ok(inspection) => inspection,
         Err(reason) => return refused(reason),
     };
-    let scan = match engine::scan(dir, &competition.model)? {
+    let scan = match engine::scan(dir, competition)? {
         Ok(scan) => scan,
         Err(reason) => return refused(reason),
     };
@@ -131,12 +133,7 @@ pub fn examine(dir: &Path, competition: &Competition) -> anyhow::Result<Examined
 
 /// Equation 1 over several sequences: the mean over all predicted tokens, summed in order.
 pub fn mean_cross_entropy(sequences: &[engine::SequenceLoss]) -> Loss {
-    let n_tokens: usize = sequences.iter().map(|sequence| sequence.n_tokens).sum();
-    let sum: f64 = sequences
-        .iter()
-        .map(|sequence| sequence.cross_entropy.value() * sequence.n_tokens as f64)
-        .sum();
-    Loss::new(sum / n_tokens as f64).unwrap_or(Loss::INFINITE)
+    of_sequences(&sequences.iter().map(of_sequence).collect::<Vec<_>>())
 }
 
 /// The trainer as miners use it: one model, one endless stream of text, some text held back.

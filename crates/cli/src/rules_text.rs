@@ -47,7 +47,7 @@ pub fn dataset(rules: &DatasetRules) -> String {
 /// What nobody can draw text without, if the rules lack it.
 pub fn unpinned(competition: &Competition) -> Option<&'static str> {
     let text = match &competition.dataset {
-        DatasetRules::Hub(dataset) => dataset.revision.is_none() || dataset.configs.is_empty(),
+        DatasetRules::Hub(dataset) => dataset.pinned().is_none(),
         _ => false,
     };
     let tokenizer = matches!(competition.text.tokenizer, TokenizerRules::Hub { sha256: None, .. });
@@ -71,6 +71,12 @@ pub fn lines(competition: &Competition) -> Vec<(&'static str, String)> {
         ("name", format!("{}, number {} in commitments", competition.name, competition.id)),
         ("digest", competition.digest().to_string()),
         ("from block", HumanCount(competition.from_block).to_string()),
+        (
+            "until block",
+            competition
+                .until_block
+                .map_or("no end".to_owned(), |block| HumanCount(block).to_string()),
+        ),
         ("reward share", competition.reward_share.to_string()),
         ("architectures", model.architectures.join(", ")),
         (
@@ -82,6 +88,15 @@ pub fn lines(competition: &Competition) -> Vec<(&'static str, String)> {
             ),
         ),
         ("size", format!("at most {}", HumanBytes(model.size_bytes_max))),
+        (
+            "work",
+            format!(
+                "at most {} multiply-adds a sequence, {} for each of the most parameters and token",
+                HumanCount(competition.work_max()),
+                model.work_multiple
+            ),
+        ),
+        ("memory", format!("at most {} to be measured", HumanBytes(model.memory_max()))),
         ("health", model.health.as_ref().map_or("no limits".to_owned(), health)),
         ("tokenizer", tokenizer(text)),
         (

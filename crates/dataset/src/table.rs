@@ -13,7 +13,7 @@ mod tests;
 
 use crate::{Error, RangeRead};
 use parquet::{
-    basic::Type,
+    basic::{Compression, Type},
     errors::ParquetError,
     file::metadata::{ColumnChunkMetaData, ParquetMetaDataReader},
 };
@@ -35,6 +35,10 @@ pub const GROUP_ROWS_MAX: u64 = 1 << 20;
 pub const GROUPS_MAX: usize = 1 << 20;
 /// Columns in which text is looked for when none is named.
 pub const TEXT_COLUMNS: [&str; 2] = ["text", "content"];
+
+/// What helps where the decoder does not unpack something.
+const REWRITE: &str = "write it with zstd, as by pyarrow's `pq.write_table(table, path, \
+                       compression=\"zstd\")`";
 
 /// What the footer of a parquet file says about the column that holds the text.
 pub struct Table {
@@ -182,11 +186,14 @@ impl Table {
         let mut bytes = vec![0; usize_of(size_bytes)];
         files.read_at(&self.path, offset, &mut bytes)?;
         let n_rows = usize_of(found.n_rows);
+        let codec = found.column.compression();
+        let has_frames = codec == Compression::LZ4 && header::has_frames(&bytes, codec);
         let values = guarded(&self.path, || {
             header::check(&bytes, &found.column, found.n_rows, found.slack_bytes)
                 .map_err(ParquetError::General)?;
             chunk::read(&found.column, bytes, offset, n_rows)
-        })?;
+        });
+        let values = values.map_err(|error| if has_frames { self.frames() } else { error })?;
         if values.len() != n_rows {
             let detail = format!("row group {group} has {} rows, not {n_rows}", values.len());
             return Err(bad(&self.path, &detail));
@@ -205,6 +212,14 @@ impl Table {
             },
         };
         values.into_iter().map(text).collect()
+    }
+
+    /// What is wrong with a large page of Hadoop's LZ4.
+    fn frames(&self) -> Error {
+        bad(
+            &self.path,
+            &format!("a page is in several frames, as Hadoop packs with LZ4; {REWRITE}"),
+        )
     }
 
     fn group(&self, group: u64) -> Result<&Group, Error> {
@@ -231,11 +246,7 @@ fn check_codec(path: &str, column: &ColumnChunkMetaData) -> Result<(), Error> {
         return Ok(());
     }
     let name = shortened(&format!("{codec:?}"));
-    let detail = format!(
-        "it is packed with {name}; write it with zstd, as by pyarrow's \
-         `pq.write_table(table, path, compression=\"zstd\")`"
-    );
-    Err(bad(path, &detail))
+    Err(bad(path, &format!("it is packed with {name}; {REWRITE}")))
 }
 
 /// Where a chunk lies, which is inside the file.

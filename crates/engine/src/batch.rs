@@ -14,6 +14,8 @@ use crate::{
     parameters::Parameters,
 };
 
+/// Tokens that a batch should have: enough to keep the kernels busy, few enough for the caches.
+pub(crate) const TOKENS_PER_BATCH: usize = 512;
 /// What products, gates and the head write to on the way, rounded up.
 const SCRATCH_BYTES: u64 = 2 << 20;
 
@@ -88,20 +90,47 @@ impl WorkSpace {
         architecture: &Architecture,
         (n_rows, n_positions): (usize, usize),
     ) -> u64 {
+        // Each sequence's panels are padded on their own.
+        let panels = |attention: &Attention| 2 * memory_numbers(attention, (1, n_rows));
+        Self::n_bytes_with(architecture, (n_rows, n_positions), panels)
+    }
+
+    /// The same for a batch of `n_sequences` of `n_positions` each.
+    pub(crate) fn n_bytes_of(
+        architecture: &Architecture,
+        (n_sequences, n_positions): (usize, usize),
+    ) -> u64 {
+        let n_rows = n_sequences.saturating_mul(n_positions);
+        let panels = |attention: &Attention| memory_numbers(attention, (n_sequences, n_positions));
+        Self::n_bytes_with(architecture, (n_rows, n_positions), panels)
+    }
+
+    /// The same with so many numbers of keys and values.
+    fn n_bytes_with(
+        architecture: &Architecture,
+        (n_rows, n_positions): (usize, usize),
+        panels: impl Fn(&Attention) -> u64,
+    ) -> u64 {
         let strides = Strides::of(architecture);
         let attention = architecture.layers.iter().map(|layer| {
             let shape = head_shape(&layer.attention, n_positions);
-            let per_head = head_shape(&layer.attention, n_rows).n_numbers();
             let scores = shape.n_queries() * n_positions.next_multiple_of(LANES);
-            // Each sequence's panels are padded on their own.
-            2 * per_head * layer.attention.heads.n_kv_heads + scores
+            panels(&layer.attention).saturating_add(scores as u64)
         });
         let widest = strides.hidden.max(strides.inputs).max(strides.intermediate);
         let rows = ROW_BLOCK * (2 * strides.hidden + strides.intermediate + widest);
-        let inputs = n_rows * strides.inputs;
-        let numbers = rows + inputs + attention.max().unwrap_or(0);
-        4 * numbers as u64 + SCRATCH_BYTES
+        let inputs = (n_rows as u64).saturating_mul(strides.inputs as u64);
+        let numbers =
+            inputs.saturating_add(attention.max().unwrap_or(0)).saturating_add(rows as u64);
+        numbers.saturating_mul(4).saturating_add(SCRATCH_BYTES)
     }
+}
+
+/// Numbers of the keys and values of sequences of `n_positions`.
+fn memory_numbers(attention: &Attention, (n_sequences, n_positions): (usize, usize)) -> u64 {
+    let per_head = head_shape(attention, n_positions).n_numbers() as u64;
+    let n_heads = attention.heads.n_kv_heads as u64;
+    per_head.saturating_mul(n_heads).saturating_mul(n_sequences as u64)
 }
 
 fn head_shape(attention: &Attention, capacity: usize) -> HeadShape {

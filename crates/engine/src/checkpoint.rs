@@ -5,8 +5,10 @@
 //! the reader gives an [`Error`], not a crash.
 
 mod constant;
+mod finite;
 mod header;
 mod index;
+mod root;
 
 use crate::{
     error::{Error, Stop, refuse},
@@ -24,6 +26,8 @@ use std::{
 };
 
 pub(crate) use constant::Constant;
+pub(crate) use finite::check_finite;
+pub(crate) use root::Hashes;
 
 /// Longest `config.json`.
 const CONFIG_BYTES_MAX: u64 = 256 << 10;
@@ -139,10 +143,7 @@ impl Checkpoint {
             let detail = format!("{size_bytes} bytes, more than the {size_bytes_max} allowed");
             return refuse(TooLarge, detail);
         }
-        if config_bytes > CONFIG_BYTES_MAX {
-            return refuse(FileRefused, format!("`{CONFIG}` has {config_bytes} bytes"));
-        }
-        let config = read_start(&config, &dir.join(CONFIG), config_bytes)?;
+        let config = config_of(dir, &config, config_bytes)?;
         let mut checkpoint = Self {
             config,
             tensors: BTreeMap::new(),
@@ -250,6 +251,19 @@ impl Checkpoint {
             None => Ok(()),
         }
     }
+}
+
+/// The config of the model in `dir`.
+pub(crate) fn read_config(dir: &Path) -> Result<Vec<u8>, Stop> {
+    let (file, n_bytes) = open_file(dir, CONFIG)?;
+    config_of(dir, &file, n_bytes)
+}
+
+fn config_of(dir: &Path, file: &File, n_bytes: u64) -> Result<Vec<u8>, Stop> {
+    if n_bytes > CONFIG_BYTES_MAX {
+        return refuse(FileRefused, format!("`{CONFIG}` has {n_bytes} bytes"));
+    }
+    Ok(read_start(file, &dir.join(CONFIG), n_bytes)?)
 }
 
 /// Names of the files with parameters in order, and the index if there is one.

@@ -13,13 +13,14 @@ use crate::{
     arch::{Architecture, Positions},
     error::{Error, Stop, judge},
     evaluate::{TOKENS_MIN, check_sequences, sequence_loss, tokens_run},
+    inspection::{describe, open},
     kernel::rotate::Angles,
-    model::{describe, open},
+    limits::Limits,
 };
 use device::{Device, HEAD_SIZE_MAX, Mark};
 use forward::Forward;
 use parameters::Parameters;
-use protocol::{Reason, competition::ModelLimits};
+use protocol::Reason;
 use std::{cell::Cell, ops::Range, path::Path, sync::atomic::Ordering};
 
 /// Rows that go through the layers together, unless one sequence alone has more.
@@ -40,13 +41,13 @@ impl CudaModel {
     ///
     /// An error if there is no such GPU, if a library of CUDA is missing, if the memory does not
     /// suffice, or if heads are larger than 256 numbers or differ in size.
-    pub fn load(
+    pub fn load<'a>(
         dir: &Path,
-        limits: &ModelLimits,
+        limits: impl Into<Limits<'a>>,
         ordinal: usize,
         options: &LoadOptions<'_>,
     ) -> Result<Result<Self, Reason>, Error> {
-        judge(open(dir, limits).and_then(|(checkpoint, architecture)| {
+        judge(open(dir, limits.into()).and_then(|(checkpoint, architecture)| {
             let device = Device::open(ordinal, head_size(&architecture)?)?;
             let n_layers = architecture.layers.len();
             let between = |n_done| {

@@ -1,6 +1,6 @@
 //! Our own trouble while measuring a model, as opposed to the model's.
 
-use protocol::{Reason, ReasonCode};
+use protocol::{Digest, Reason, ReasonCode};
 use std::{fmt, io, path::PathBuf};
 
 /// Something went wrong that the model's owner is not to blame for.
@@ -21,6 +21,14 @@ pub enum Error {
     /// A file became shorter or longer between two reads.
     #[error("`{}` changed while it was read", .0.display())]
     Changed(PathBuf),
+    /// The files no longer hold the model that was admitted: they changed at rest.
+    #[error("the files do not hold the model of tensor root {expected}")]
+    OtherModel {
+        /// The root that the caller knows.
+        expected: Digest,
+        /// The root of what the files hold, if they hold a model.
+        found: Option<Digest>,
+    },
     /// There is not enough memory for the parameters or the work buffers.
     #[error("out of memory: {n_bytes} more bytes are needed")]
     OutOfMemory {

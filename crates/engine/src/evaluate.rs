@@ -3,7 +3,7 @@
 use crate::{
     InstructionSet, Model,
     arch::Architecture,
-    batch::{Batch, WorkSpace},
+    batch::{Batch, TOKENS_PER_BATCH, WorkSpace},
     error::{Error, Stop, judge, refuse},
     forward::Forward,
     kernel::head::RowLoss,
@@ -22,8 +22,6 @@ use std::{
     },
 };
 
-/// Tokens that a batch should have: enough to keep the kernels busy, few enough for the caches.
-const TOKENS_PER_BATCH: usize = 512;
 /// Work of one layer, in floating-point operations, from which on threads share a batch: less is
 /// done before another thread has woken up.
 const SHARED_FLOPS_MIN: u64 = 100_000_000;
@@ -142,15 +140,16 @@ impl Model {
             done: Mutex::new(Progress::start(self.architecture(), sequences)),
         };
         let groups = group(sequences, options);
-        let n_threads = options.threads.max(1);
-        let spaces = (0..n_threads).map(|_| WorkSpace::new(self.architecture(), longest));
-        let mut spaces = spaces.collect::<Result<Vec<_>, Error>>()?;
         let n_rows = |group: &Range<usize>| {
             sequences[group.clone()].iter().map(|tokens| tokens_run(tokens).len()).sum()
         };
+        let rows: Vec<usize> = groups.iter().map(n_rows).collect();
+        let largest = rows.iter().copied().max().unwrap_or(0);
+        let n_threads = self.threads_within_limit((largest, longest), options.threads.max(1));
+        let spaces = (0..n_threads).map(|_| WorkSpace::new(self.architecture(), longest));
+        let mut spaces = spaces.collect::<Result<Vec<_>, Error>>()?;
         if self.parameters().is_streamed() {
             let mut results = Vec::with_capacity(sequences.len());
-            let rows: Vec<usize> = groups.iter().map(n_rows).collect();
             for wave in self.waves((&rows, longest), n_threads)? {
                 results.extend(evaluation.wave(&groups[wave], &mut spaces)?);
             }

@@ -6,14 +6,15 @@ mod verdict;
 
 use crate::{
     arch::{Architecture, Head},
-    checkpoint::{Checkpoint, Dtype, Tensor},
-    error::{Error, Stop, judge, refuse},
-    model,
-    parameters::Reader,
+    checkpoint::{Checkpoint, Tensor, check_finite},
+    error::{Error, Stop, judge},
+    inspection,
+    limits::Limits,
+    parameters::untied,
 };
 use protocol::{
     Digest, Reason,
-    ReasonCode::{NonFiniteParameters, TensorMismatch, UntrainableParameters},
+    ReasonCode::UntrainableParameters,
     competition::{HealthLimits, ModelLimits},
     content::{TensorDigest, tensor_root},
 };
@@ -53,12 +54,12 @@ impl Scan {
 ///
 /// Reads every byte of the model in `dir` once and keeps none of them: the check that needs no
 /// memory, where [`Model::load`](crate::Model::load) needs that of the whole model.
-pub fn scan(dir: &Path, limits: &ModelLimits) -> Result<Result<Scan, Reason>, Error> {
-    judge(try_scan(dir, limits))
+pub fn scan<'a>(dir: &Path, limits: impl Into<Limits<'a>>) -> Result<Result<Scan, Reason>, Error> {
+    judge(try_scan(dir, limits.into()))
 }
 
-fn try_scan(dir: &Path, limits: &ModelLimits) -> Result<Scan, Stop> {
-    let (checkpoint, architecture) = model::open(dir, limits)?;
+fn try_scan(dir: &Path, limits: Limits<'_>) -> Result<Scan, Stop> {
+    let (checkpoint, architecture) = inspection::open(dir, limits)?;
     let Parts { parts, before } = Parts::of(&architecture);
     let mut channels = Channels::new(before);
     let mut buffer = vec![0; READ_BYTES];
@@ -92,7 +93,8 @@ fn try_scan(dir: &Path, limits: &ModelLimits) -> Result<Scan, Stop> {
     }
     check_copy(&digests, &architecture)?;
     let usual = HealthLimits::default();
-    let findings = verdict::findings(&tensors, &parts, limits.health.as_ref().unwrap_or(&usual));
+    let findings =
+        verdict::findings(&tensors, &parts, limits.model.health.as_ref().unwrap_or(&usual));
     let tensor_root = tensor_root(&Digest::of(&checkpoint.config), &digests);
     Ok(Scan { tensor_root, tensors, findings })
 }
@@ -128,104 +130,4 @@ fn digest(
         at += n as u64;
     }
     Ok(Digest(hasher.finalize().into()))
-}
-
-/// The fault that a scan finds first, for one that was found while parameters were read to be used.
-///
-/// They may have several, and the order in which they are read differs: what is in memory, what is
-/// streamed and what is scanned must give one reason.
-pub(crate) fn first_fault(
-    (checkpoint, architecture): (&Checkpoint, &Architecture),
-    found: Stop,
-) -> Stop {
-    match &found {
-        Stop::Model(_) => check_all(checkpoint, architecture).err().unwrap_or(found),
-        Stop::Us(_) => found,
-    }
-}
-
-/// Checks in the order in which a scan does.
-fn check_all(checkpoint: &Checkpoint, architecture: &Architecture) -> Result<(), Stop> {
-    let mut reader = Reader::new(checkpoint);
-    checkpoint.tensors.keys().try_for_each(|name| reader.check(name))?;
-    match &architecture.head {
-        Head::Tied { copy, .. } => reader.check_copy(&architecture.embedding.table, copy),
-        Head::Own(_) => Ok(()),
-    }
-}
-
-/// A tied head that is written out as well, but with other numbers.
-pub(crate) fn untied(original: &str, copy: &str) -> Reason {
-    Reason::new(TensorMismatch, format!("`{copy}` is not `{original}`, which it is tied to"))
-}
-
-/// Refuses a NaN or infinity among the bytes of a tensor that start at byte `at`.
-pub(crate) fn check_finite(name: &str, dtype: Dtype, at: u64, bytes: &[u8]) -> Result<(), Stop> {
-    // All exponent bits set is NaN or infinity.
-    let wide = |bytes: &[u8; 4]| u32::from_le_bytes(*bytes) & 0x7f80_0000 == 0x7f80_0000;
-    let narrow = |mask: u16| move |bytes: &[u8; 2]| u16::from_le_bytes(*bytes) & mask == mask;
-    let found = match dtype {
-        Dtype::F32 => find(bytes.as_chunks().0, wide),
-        Dtype::F16 => find(bytes.as_chunks().0, narrow(0x7c00)),
-        Dtype::Bf16 => find(bytes.as_chunks().0, narrow(0x7f80)),
-    };
-    match found {
-        None => Ok(()),
-        Some(index) => {
-            let index = at / dtype.n_bytes() + index as u64;
-            let detail = format!("`{name}` has a NaN or infinite number at element {index}");
-            refuse(NonFiniteParameters, detail)
-        }
-    }
-}
-
-/// Looks at whole blocks first: that loop has no early exit and runs in vectors.
-fn find<const N: usize>(numbers: &[[u8; N]], is_bad: impl Fn(&[u8; N]) -> bool) -> Option<usize> {
-    for (index, block) in numbers.chunks(1024).enumerate() {
-        if block.iter().fold(false, |any, number| any | is_bad(number)) {
-            return block.iter().position(&is_bad).map(|place| index * 1024 + place);
-        }
-    }
-    None
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use half::{bf16, f16};
-
-    fn found(dtype: Dtype, bytes: &[u8]) -> Option<String> {
-        match check_finite("t", dtype, 8, bytes) {
-            Err(Stop::Model(reason)) => Some(reason.detail),
-            _ => None,
-        }
-    }
-
-    #[test]
-    fn attack_nan_and_infinity_are_found_wherever_they_stand() {
-        for place in [0, 1, 1023, 1024, 2999] {
-            for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, -f32::NAN] {
-                let mut numbers = vec![f32::MIN_POSITIVE / 2.0; 3000];
-                numbers[place] = bad;
-                let wide: Vec<u8> = numbers.iter().flat_map(|n| n.to_le_bytes()).collect();
-                let half: Vec<u8> =
-                    numbers.iter().flat_map(|n| f16::from_f32(*n).to_le_bytes()).collect();
-                let brain: Vec<u8> =
-                    numbers.iter().flat_map(|n| bf16::from_f32(*n).to_le_bytes()).collect();
-                assert!(found(Dtype::F32, &wide).unwrap().ends_with(&format!(" {}", place + 2)));
-                assert!(found(Dtype::F16, &half).unwrap().ends_with(&format!(" {}", place + 4)));
-                assert!(found(Dtype::Bf16, &brain).unwrap().ends_with(&format!(" {}", place + 4)));
-            }
-        }
-    }
-
-    #[test]
-    fn the_largest_and_smallest_numbers_are_finite() {
-        let bytes = [f32::MAX, f32::MIN, 1e-45, -0.0].map(f32::to_le_bytes).concat();
-        assert_eq!(found(Dtype::F32, &bytes), None);
-        let bytes = [f16::MAX, f16::MIN].map(f16::to_le_bytes).concat();
-        assert_eq!(found(Dtype::F16, &bytes), None);
-        let bytes = [bf16::MAX, bf16::MIN].map(bf16::to_le_bytes).concat();
-        assert_eq!(found(Dtype::Bf16, &bytes), None);
-    }
 }

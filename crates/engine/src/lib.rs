@@ -4,7 +4,8 @@
 //! answers in three steps, each of which may refuse it with a [`Reason`](protocol::Reason):
 //!
 //! - [`inspect`] reads headers and config, in bounded time and memory: is it what it claims, and
-//!   what would it cost?
+//!   what would it cost? Where the limits are those of a competition, cost is judged, too: work and
+//!   memory by formulas, the same on every machine.
 //! - [`scan`] reads every parameter once, which must be finite, and gives their root hash;
 //!   [`Model::load`] reads them to stay.
 //! - [`Model::evaluate`] gives the loss of sequences of tokens (equation 1 of the paper).
@@ -23,18 +24,23 @@ mod config;
 mod cuda;
 pub mod error;
 mod evaluate;
+mod footprint;
 mod forward;
 #[doc(hidden)]
 pub mod fuzzing;
 mod generate;
 mod health;
+mod inspection;
 mod json;
 mod kernel;
+mod limits;
 mod matrix;
 mod model;
 mod parameters;
 mod plan;
 mod pool;
+mod shape;
+mod work;
 
 pub use arch::architectures;
 pub use checkpoint::Dtype;
@@ -42,7 +48,11 @@ pub use checkpoint::Dtype;
 pub use cuda::CudaModel;
 pub use error::Error;
 pub use evaluate::{EvaluateOptions, Progress, SequenceLoss};
+pub use footprint::Memory;
 pub use health::{Finding, Role, Sabotage, Scan, TensorHealth, scan};
+pub use inspection::{Inspection, inspect, no_limits};
 pub use kernel::InstructionSet;
+pub use limits::{Limits, Need};
 pub use matrix::Matrix;
-pub use model::{Inspection, LoadOptions, Model, inspect, no_limits};
+pub use model::{LoadOptions, Model};
+pub use shape::Shape;

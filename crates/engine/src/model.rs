@@ -1,21 +1,19 @@
-//! A published model: what it says about itself, and its parameters ready to run.
+//! A published model with its parameters ready to run.
 
 use crate::{
-    arch::{Architecture, Head, Parameter, Positions, architectures},
+    arch::{Architecture, Positions},
     batch::Strides,
-    checkpoint::{Checkpoint, Constant, Dtype},
-    error::{Error, Stop, judge, refuse},
+    checkpoint::Checkpoint,
+    error::{Error, Stop, judge},
+    footprint,
     forward::Forward,
+    inspection::{Inspection, describe, no_limits, open},
     kernel::{InstructionSet, rotate::Angles},
+    limits::Limits,
     parameters::Parameters,
 };
-use protocol::{
-    Reason,
-    ReasonCode::{ParameterCount, TensorMismatch},
-    competition::ModelLimits,
-};
+use protocol::{Digest, Reason};
 use std::{
-    collections::HashSet,
     path::Path,
     sync::{
         Arc, Mutex, PoisonError,
@@ -23,68 +21,14 @@ use std::{
     },
 };
 
-/// Fewest positions whose angles are computed: they are kept, so that most models do it once.
-const ANGLES_MIN: usize = 256;
-
-/// What the header and the config of a model say, before any parameter is read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Inspection {
-    /// The `model_type` of the config.
-    pub architecture: String,
-    /// Parameters; tied tensors count once.
-    pub n_parameters: u64,
-    /// Bytes of the files that the engine reads.
-    pub size_bytes: u64,
-    /// Tokens that the model knows.
-    pub vocabulary: usize,
-    /// Longest sequence.
-    pub context: usize,
-    /// Types of the tensors in alphabetical order of their names in the format.
-    pub dtypes: Vec<Dtype>,
-    /// Floating-point operations per token in products with parameters.
-    pub flops_per_token: u64,
-    /// Floating-point operations per token and position that it looks at.
-    pub attention_flops_per_key: u64,
-    /// Bytes that the parameters take once loaded; work space comes on top.
-    pub resident_bytes: u64,
-}
-
-impl Inspection {
-    /// Floating-point operations for one sequence, of which all tokens but the last are run.
-    pub fn flops_per_sequence(&self, n_tokens: u64) -> u64 {
-        let n_rows = u128::from(n_tokens.saturating_sub(1));
-        let n_keys = n_rows * (n_rows + 1) / 2;
-        let flops = n_rows * u128::from(self.flops_per_token)
-            + n_keys * u128::from(self.attention_flops_per_key);
-        u64::try_from(flops).unwrap_or(u64::MAX)
-    }
-}
-
-/// Limits that admit every model the engine can run, for use outside competitions.
-pub fn no_limits() -> ModelLimits {
-    ModelLimits {
-        n_parameters_min: 0,
-        n_parameters_max: u64::MAX,
-        size_bytes_max: u64::MAX,
-        architectures: architectures().map(ToString::to_string).collect(),
-        health: None,
-    }
-}
-
-/// What a validator says about the model in `dir` before reading its parameters.
-///
-/// Reads the headers and the config only, in bounded time and memory. Whether the parameters are
-/// finite is another matter: [`scan`](crate::scan) or [`Model::load`].
-pub fn inspect(dir: &Path, limits: &ModelLimits) -> Result<Result<Inspection, Reason>, Error> {
-    judge(open(dir, limits).map(|(checkpoint, architecture)| describe(&checkpoint, &architecture)))
-}
-
 /// A model whose parameters are in memory and finite, or read and checked whenever they are used.
 pub struct Model {
     architecture: Architecture,
     parameters: Parameters,
     inspection: Inspection,
     memory_limit: Option<u64>,
+    /// Bytes that all parameters take in memory.
+    kept_bytes: u64,
     /// Angles of the longest sequence so far.
     angles: Mutex<Option<Arc<Angles>>>,
 }
@@ -99,6 +43,12 @@ pub struct LoadOptions<'a> {
     pub memory_limit: Option<u64>,
     /// Whether to leave the parameters in the files even if they would fit.
     pub streamed: bool,
+    /// The tensor root that the model was admitted with, if it was.
+    ///
+    /// Files that hold another one since are our trouble, [`Error::OtherModel`], whatever they
+    /// hold. With parameters in memory that shows when they are loaded; else whenever they have
+    /// been read for losses, of which there are none then.
+    pub expect_root: Option<Digest>,
     /// Told before every layer that is loaded how many have been, and of how many.
     pub progress: Option<&'a dyn Fn(usize, usize)>,
     /// Set from elsewhere to stop: the call ends with [`Error::Cancelled`] at the next layer.
@@ -107,25 +57,30 @@ pub struct LoadOptions<'a> {
 
 impl Model {
     /// Checks the files, the config, the tensors' names and shapes and every parameter; loads.
-    pub fn load(dir: &Path, limits: &ModelLimits) -> Result<Result<Self, Reason>, Error> {
+    pub fn load<'a>(
+        dir: &Path,
+        limits: impl Into<Limits<'a>>,
+    ) -> Result<Result<Self, Reason>, Error> {
         Self::load_with(dir, limits, &LoadOptions::default())
     }
 
     /// The same, within bounds; parameters that stay in the files are checked when they are used.
-    pub fn load_with(
+    pub fn load_with<'a>(
         dir: &Path,
-        limits: &ModelLimits,
+        limits: impl Into<Limits<'a>>,
         options: &LoadOptions<'_>,
     ) -> Result<Result<Self, Reason>, Error> {
-        judge(open(dir, limits).and_then(|(checkpoint, architecture)| {
+        let expected = options.expect_root;
+        judge(open_known(dir, limits.into(), expected).and_then(|(checkpoint, architecture)| {
             let inspection = describe(&checkpoint, &architecture);
             let memory_limit = options.memory_limit;
-            let is_too_large = memory_limit.is_some_and(|m| inspection.resident_bytes > m / 2);
+            let kept_bytes = footprint::parameters(&checkpoint, &architecture);
+            let is_too_large = memory_limit.is_some_and(|m| kept_bytes > m / 2);
             let parameters = if options.streamed || is_too_large {
-                Parameters::stream(checkpoint, &architecture)?
+                Parameters::stream(checkpoint, &architecture, expected)?
             } else {
                 let n_layers = architecture.layers.len();
-                Parameters::read(&checkpoint, &architecture, &|n_done| {
+                Parameters::read((&checkpoint, &architecture), expected, &|n_done| {
                     if let Some(progress) = options.progress {
                         progress(n_done, n_layers);
                     }
@@ -136,7 +91,7 @@ impl Model {
                 })?
             };
             let angles = Mutex::new(None);
-            Ok(Self { architecture, parameters, inspection, memory_limit, angles })
+            Ok(Self { architecture, parameters, inspection, memory_limit, kept_bytes, angles })
         }))
     }
 
@@ -164,6 +119,11 @@ impl Model {
         self.memory_limit.unwrap_or(u64::MAX)
     }
 
+    /// Bytes that all parameters take in memory, if they are there.
+    pub(crate) fn kept_bytes(&self) -> u64 {
+        self.kept_bytes
+    }
+
     /// Whether the parameters stay in the files and are read layer by layer.
     pub fn is_streamed(&self) -> bool {
         self.parameters.is_streamed()
@@ -180,8 +140,7 @@ impl Model {
         match &*kept {
             Some(angles) if angles.n_positions >= n_positions => Ok(Some(Arc::clone(angles))),
             _ => {
-                let n_positions = n_positions.next_power_of_two().max(ANGLES_MIN);
-                let angles = Arc::new(Angles::new(rope, n_positions)?);
+                let angles = Arc::new(Angles::new(rope, Angles::n_kept(n_positions))?);
                 *kept = Some(Arc::clone(&angles));
                 Ok(Some(angles))
             }
@@ -204,104 +163,26 @@ impl Model {
     }
 }
 
+/// Opens a model that may have been admitted before under `expected`.
+fn open_known(
+    dir: &Path,
+    limits: Limits<'_>,
+    expected: Option<Digest>,
+) -> Result<(Checkpoint, Architecture), Stop> {
+    let (refusal, root) = match (open(dir, limits), expected) {
+        (Err(Stop::Model(reason)), Some(root)) => (reason, root),
+        (opened, _) => return opened,
+    };
+    // Rules may have changed. If the files have, they may hold no model at all.
+    match open(dir, (&no_limits()).into()) {
+        Ok((checkpoint, _)) => Err(checkpoint.blame(refusal.into(), Some(root))),
+        Err(Stop::Model(_)) => Err(Error::OtherModel { expected: root, found: None }.into()),
+        Err(us) => Err(us),
+    }
+}
+
 impl std::fmt::Debug for Model {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Model").field("inspection", &self.inspection).finish_non_exhaustive()
-    }
-}
-
-/// Everything that can be judged without parameters.
-pub(crate) fn open(dir: &Path, limits: &ModelLimits) -> Result<(Checkpoint, Architecture), Stop> {
-    let mut checkpoint = Checkpoint::open(dir, limits.size_bytes_max)?;
-    let architecture = Architecture::read(&checkpoint.config, &limits.architectures)?;
-    let table = &architecture.embedding.table;
-    // Of the tables one may be missing: its head alone was saved.
-    let first = architecture.layers.first().and_then(|layer| layer.attention.inputs.first());
-    let example = first.map_or(table, |linear| &linear.weight);
-    checkpoint.complete_names((architecture.prefix(), example), &architecture.heads());
-    if let Head::Tied { copy, .. } = &architecture.head {
-        checkpoint.complete_table(table, copy);
-    }
-    check_tensors(&checkpoint, &architecture)?;
-    check_constants(&checkpoint, &architecture)?;
-    let n_parameters = architecture.n_parameters();
-    if !(limits.n_parameters_min..=limits.n_parameters_max).contains(&n_parameters) {
-        let (min, max) = (limits.n_parameters_min, limits.n_parameters_max);
-        let detail = format!("{n_parameters} parameters, not from {min} to {max}");
-        return refuse(ParameterCount, detail);
-    }
-    Ok((checkpoint, architecture))
-}
-
-/// The checkpoint holds exactly the tensors that the config demands.
-fn check_tensors(checkpoint: &Checkpoint, architecture: &Architecture) -> Result<(), Stop> {
-    let mut demanded = architecture.parameters();
-    let is_there = |parameter: &Parameter<'_>| checkpoint.tensors.contains_key(parameter.name);
-    demanded.extend(architecture.optional().filter(is_there));
-    for parameter in &demanded {
-        let name = parameter.name;
-        match checkpoint.tensors.get(name) {
-            Some(tensor) if tensor.shape == parameter.shape => (),
-            Some(tensor) => {
-                let (found, expected) = (&tensor.shape, &parameter.shape);
-                let detail = format!("`{name}` is {found:?}, the config demands {expected:?}");
-                return refuse(TensorMismatch, detail);
-            }
-            None => return refuse(TensorMismatch, format!("`{name}` is missing")),
-        }
-    }
-    if checkpoint.tensors.len() > demanded.len() {
-        let names: HashSet<_> = demanded.iter().map(|p| p.name).collect();
-        let extra = checkpoint.tensors.keys().find(|name| !names.contains(name.as_str()));
-        let extra = extra.map_or("", String::as_str);
-        return refuse(TensorMismatch, format!("the config does not demand `{extra}`"));
-    }
-    Ok(())
-}
-
-/// Constants belong to modules that the model has, and are no larger than it is.
-fn check_constants(checkpoint: &Checkpoint, architecture: &Architecture) -> Result<(), Stop> {
-    if checkpoint.constants.is_empty() {
-        return Ok(());
-    }
-    let modules: HashSet<_> = architecture.modules().collect();
-    let context = architecture.context as u64;
-    let sizes = architecture.layers.iter().map(|layer| layer.attention.heads.head_size as u64);
-    let head_size = sizes.max().unwrap_or(0);
-    for (name, shape) in &checkpoint.constants {
-        match Constant::of(name, shape) {
-            Some((constant, module)) if modules.contains(module) => {
-                if !constant.fits(shape, context, head_size) {
-                    let detail = format!("`{name}` is {shape:?}, larger than the model has it");
-                    return refuse(TensorMismatch, detail);
-                }
-            }
-            _ => return refuse(TensorMismatch, format!("the config does not demand `{name}`")),
-        }
-    }
-    Ok(())
-}
-
-pub(crate) fn describe(checkpoint: &Checkpoint, architecture: &Architecture) -> Inspection {
-    let tensors = || checkpoint.tensors.values();
-    let mut dtypes: Vec<_> = tensors().map(|tensor| tensor.dtype).collect();
-    dtypes.sort_by_key(ToString::to_string);
-    dtypes.dedup();
-    Inspection {
-        architecture: architecture.name.to_owned(),
-        n_parameters: architecture.n_parameters(),
-        size_bytes: checkpoint.size_bytes,
-        vocabulary: architecture.vocabulary,
-        context: architecture.context,
-        dtypes,
-        flops_per_token: architecture.flops_per_token(),
-        attention_flops_per_key: architecture.attention_flops(1),
-        // F16 is widened at load; F32 and BF16 stay as they are.
-        resident_bytes: tensors()
-            .map(|tensor| match tensor.dtype {
-                Dtype::F16 => 2 * tensor.n_bytes,
-                Dtype::F32 | Dtype::Bf16 => tensor.n_bytes,
-            })
-            .sum(),
     }
 }

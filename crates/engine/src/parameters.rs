@@ -5,16 +5,16 @@ mod reader;
 
 use crate::{
     arch::{Architecture, Head, Layer},
-    checkpoint::{Checkpoint, Dtype, Tensor},
+    checkpoint::{Checkpoint, Dtype, Hashes, Tensor},
     error::{Error, Stop},
-    health::first_fault,
     kernel::{
         head::BLOCK,
         memory::Buffer,
         panels::{Panels, widen},
     },
 };
-pub(crate) use reader::Reader;
+use protocol::Digest;
+pub(crate) use reader::{Reader, first_fault, untied};
 use std::ops::Range;
 
 /// All parameters of a model.
@@ -29,7 +29,14 @@ enum Store {
     /// In memory.
     Resident { layers: Vec<LayerParameters>, head: Projection },
     /// In the files: each is read when its turn comes.
-    Streamed(Checkpoint),
+    Streamed(Streamed),
+}
+
+/// What stays in the files.
+struct Streamed {
+    checkpoint: Checkpoint,
+    /// The tensor root that it must have, and the hashes of what is not read again.
+    expected: Option<(Digest, Hashes)>,
 }
 
 /// What the rows of a model go through, one after the other.
@@ -130,22 +137,28 @@ impl Table {
 }
 
 impl Parameters {
-    /// Reads all parameters; the checkpoint must hold what the architecture demands.
+    /// Reads all parameters; the checkpoint must hold what the architecture demands, and have the
+    /// root that is expected.
     pub(crate) fn read(
-        checkpoint: &Checkpoint,
-        architecture: &Architecture,
+        (checkpoint, architecture): (&Checkpoint, &Architecture),
+        expected: Option<Digest>,
         between: &dyn Fn(usize) -> Result<(), Error>,
     ) -> Result<Self, Stop> {
-        Self::read_to_stay(checkpoint, architecture, between)
-            .map_err(|stop| first_fault((checkpoint, architecture), stop))
+        let mut reader = Reader::hashing(checkpoint, expected.map(|_| Hashes::default()));
+        let read = Self::read_to_stay(&mut reader, architecture, between).map_err(|stop| {
+            checkpoint.blame(first_fault((checkpoint, architecture), stop), expected)
+        })?;
+        if let (Some(hashes), Some(expected)) = (reader.into_hashes(), expected) {
+            hashes.expect(checkpoint, expected)?;
+        }
+        Ok(read)
     }
 
     fn read_to_stay(
-        checkpoint: &Checkpoint,
+        reader: &mut Reader<'_>,
         architecture: &Architecture,
         between: &dyn Fn(usize) -> Result<(), Error>,
     ) -> Result<Self, Stop> {
-        let mut reader = Reader::new(checkpoint);
         reader.check_unused(architecture)?;
         let table = match &architecture.head {
             Head::Tied { .. } => TokenTable::Head,
@@ -167,24 +180,30 @@ impl Parameters {
 
     /// Reads only what every row needs; the rest stays in the files.
     ///
-    /// Whether layers and head are finite shows when they are used, all of them at every use.
+    /// Whether layers and head are finite, and all of it has the root that is expected, shows when
+    /// they are used, all of them at every use.
     pub(crate) fn stream(
         checkpoint: Checkpoint,
         architecture: &Architecture,
+        expected: Option<Digest>,
     ) -> Result<Self, Stop> {
-        match Self::read_for_rows(&checkpoint, architecture) {
+        let mut reader = Reader::hashing(&checkpoint, expected.map(|_| Hashes::default()));
+        match Self::read_for_rows(&mut reader, architecture) {
             Ok((rows, final_norm)) => {
-                Ok(Self { rows, final_norm, store: Store::Streamed(checkpoint) })
+                let expected = expected.zip(reader.into_hashes());
+                let store = Store::Streamed(Streamed { checkpoint, expected });
+                Ok(Self { rows, final_norm, store })
             }
-            Err(stop) => Err(first_fault((&checkpoint, architecture), stop)),
+            Err(stop) => {
+                Err(checkpoint.blame(first_fault((&checkpoint, architecture), stop), expected))
+            }
         }
     }
 
     fn read_for_rows(
-        checkpoint: &Checkpoint,
+        reader: &mut Reader<'_>,
         architecture: &Architecture,
     ) -> Result<(Rows, Option<Gain>), Stop> {
-        let mut reader = Reader::new(checkpoint);
         reader.check_unused(architecture)?;
         let table = &architecture.embedding.table;
         if matches!(architecture.head, Head::Own(_)) {
@@ -210,8 +229,8 @@ impl Parameters {
         architecture: &Architecture,
         mut run: impl FnMut(Piece<'_>) -> Result<(), Stop>,
     ) -> Result<(), Stop> {
-        let checkpoint = match &self.store {
-            Store::Streamed(checkpoint) => checkpoint,
+        let Streamed { checkpoint, expected } = match &self.store {
+            Store::Streamed(streamed) => streamed,
             Store::Resident { layers, head } => {
                 for (index, layer) in layers.iter().enumerate() {
                     run(Piece::Layer(index, layer))?;
@@ -219,7 +238,9 @@ impl Parameters {
                 return run(Piece::Head(0..architecture.vocabulary, head));
             }
         };
-        let mut reader = Reader::new(checkpoint);
+        let root = expected.as_ref().map(|(root, _)| *root);
+        let hashes = expected.as_ref().map(|(_, hashes)| hashes.clone());
+        let mut reader = Reader::hashing(checkpoint, hashes);
         let n_layers = architecture.layers.len();
         let vocabulary = architecture.vocabulary;
         let n_tokens = head_part(architecture);
@@ -236,7 +257,16 @@ impl Parameters {
             OwnPiece::Layer(index, layer) => run(Piece::Layer(index, &layer)),
             OwnPiece::Head(tokens, head) => run(Piece::Head(tokens, &head)),
         })
-        .map_err(|stop| first_fault((checkpoint, architecture), stop))
+        .map_err(|stop| checkpoint.blame(first_fault((checkpoint, architecture), stop), root))?;
+        match (reader.into_hashes(), root) {
+            (Some(hashes), Some(root)) => Ok(hashes.expect(checkpoint, root)?),
+            _ => Ok(()),
+        }
+    }
+
+    /// Bytes that stay in memory of a model that is read layer by layer.
+    pub(crate) fn bytes_for_rows(&self) -> u64 {
+        self.rows.positions.as_ref().map_or(0, |table| table.bytes.len() as u64)
     }
 
     /// Writes the row of a token, which must be in the vocabulary, at a position, which must be in
@@ -252,8 +282,8 @@ impl Parameters {
             (TokenTable::Head, Store::Resident { head, .. }) => {
                 head.panels.output(token as usize, to);
             }
-            (TokenTable::Streamed(tensor), Store::Streamed(checkpoint)) => {
-                read_row(checkpoint, tensor, token, to)?;
+            (TokenTable::Streamed(tensor), Store::Streamed(streamed)) => {
+                read_row(&streamed.checkpoint, tensor, token, to)?;
             }
             _ => unreachable!("a table is where layers and head are"),
         }

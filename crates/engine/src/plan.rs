@@ -2,21 +2,39 @@
 
 use crate::{
     Model,
-    arch::{Layer, Linear},
+    arch::{Architecture, Layer, Linear},
     batch::{Strides, WorkSpace},
     checkpoint::Dtype,
     error::Error,
+    footprint::{self, PROGRAM_BYTES},
     kernel::{head::RowLoss, simd::LANES},
     parameters::head_part,
 };
 use std::ops::Range;
 
-/// What the program takes besides: code, stacks, tokens, the buffer that files are read into.
-const PROGRAM_BYTES: u64 = 64 << 20;
 /// Layers, or parts of the head, that exist at a time: one is used, the next is read.
 const N_PIECES: u64 = 2;
 
 impl Model {
+    /// How many of `n_threads` have the work space for groups of up to `largest` rows, of sequences
+    /// of up to `longest`; one at least.
+    pub(crate) fn threads_within_limit(
+        &self,
+        (largest, longest): (usize, usize),
+        n_threads: usize,
+    ) -> usize {
+        let architecture = self.architecture();
+        let space = WorkSpace::n_bytes(architecture, (largest, longest));
+        let rows = row_bytes(architecture) * largest as u64;
+        // Between two layers, groups of a model that is streamed wait with nobody.
+        let (fixed, each) = match self.is_streamed() {
+            true => (self.fixed_bytes(longest).saturating_add(rows), space),
+            false => (self.fixed_bytes(longest), space.saturating_add(rows)),
+        };
+        let n_fitting = self.memory_limit().saturating_sub(fixed) / each.max(1);
+        n_threads.min(usize::try_from(n_fitting).unwrap_or(usize::MAX)).max(1)
+    }
+
     /// Cuts groups of sequences, each with its number of rows, into waves whose hidden states fit.
     ///
     /// An error where not even one group fits.
@@ -26,19 +44,27 @@ impl Model {
         n_threads: usize,
     ) -> Result<Vec<Range<usize>>, Error> {
         let architecture = self.architecture();
-        let strides = Strides::of(architecture);
         let largest = rows.iter().copied().max().unwrap_or(0);
-        let numbers = N_PIECES * self.piece_bytes()
-            + n_threads as u64 * WorkSpace::n_bytes(architecture, (largest, longest));
-        let fixed = PROGRAM_BYTES + numbers;
-        let per_row = (4 * strides.hidden + size_of::<RowLoss>() + 4) as u64;
+        let spaces = n_threads as u64 * WorkSpace::n_bytes(architecture, (largest, longest));
+        let fixed = self.fixed_bytes(longest).saturating_add(spaces);
+        let per_row = row_bytes(architecture);
         let limit = self.memory_limit();
-        let needed = fixed + per_row * largest as u64;
+        let needed = fixed.saturating_add(per_row * largest as u64);
         if needed > limit {
             return Err(Error::MemoryLimit { limit, needed });
         }
         let n_rows = usize::try_from((limit - fixed) / per_row).unwrap_or(usize::MAX);
         Ok(cut(rows, n_rows))
+    }
+
+    /// Bytes of everything but work spaces and rows.
+    fn fixed_bytes(&self, longest: usize) -> u64 {
+        let parameters = if self.is_streamed() {
+            N_PIECES * self.piece_bytes() + self.parameters().bytes_for_rows()
+        } else {
+            self.kept_bytes()
+        };
+        PROGRAM_BYTES + parameters + footprint::angles(self.architecture(), longest)
     }
 
     /// Bytes of the largest layer or part of the head once it is packed.
@@ -52,6 +78,11 @@ impl Model {
         let head = head_part(architecture) * architecture.hidden;
         n_bytes * layers.chain([head as u64]).max().unwrap_or(0)
     }
+}
+
+/// Bytes of a row between two layers.
+fn row_bytes(architecture: &Architecture) -> u64 {
+    (4 * Strides::of(architecture).hidden + size_of::<RowLoss>() + 4) as u64
 }
 
 /// Numbers of a layer's matrices, their outputs padded to whole panels.

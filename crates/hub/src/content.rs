@@ -168,14 +168,14 @@ pub fn model_files(files: &[FileEntry]) -> impl Iterator<Item = &FileEntry> {
 
 /// The files of a folder that holds plain, visible files alone, as a hub would list them.
 ///
-/// A folder of the user's own may hold more: see [`Folder`](crate::Folder).
+/// A folder of the user's own may hold more: see `Folder` of `hugging-face`.
 pub fn list_folder(dir: &Path) -> Result<Vec<FileEntry>, Error> {
     list_files(publishable_files(dir)?, &|_, _| true)
 }
 
 /// The entries of files; `progress` is told how many bytes of all have been hashed, and `false`
 /// stops it.
-pub(crate) fn list_files(
+pub fn list_files(
     files: Vec<(String, PathBuf)>,
     progress: &(dyn Fn(u64, u64) -> bool + Sync),
 ) -> Result<Vec<FileEntry>, Error> {
@@ -199,7 +199,7 @@ pub(crate) fn list_files(
 /// Files of a folder and its sub-folders with their paths inside it, in order.
 ///
 /// Links, devices, hidden files (which may hold secrets) and odd names are errors.
-pub(crate) fn publishable_files(dir: &Path) -> Result<Vec<(String, PathBuf)>, Error> {
+pub fn publishable_files(dir: &Path) -> Result<Vec<(String, PathBuf)>, Error> {
     let refuse = |path: &Path, reason| Error::NotPublishable { path: path.to_owned(), reason };
     let mut files = Vec::new();
     let mut folders = vec![(String::new(), dir.to_owned())];
@@ -244,7 +244,7 @@ pub fn digest_of_file(path: &Path, progress: Progress<'_>) -> Result<(u64, Diges
 }
 
 /// Length of what is left of a file, and a hasher that has seen it.
-pub(crate) fn hash(
+pub fn hash(
     (mut file, path): (&File, &Path),
     progress: Progress<'_>,
 ) -> Result<(u64, Sha256), Error> {
@@ -277,7 +277,7 @@ pub(crate) fn hash(
 }
 
 /// Copies at most one byte more than `size_bytes_max`; gives the number of bytes and their digest.
-pub(crate) fn copy(
+pub fn copy(
     from: &mut impl Read,
     to: &mut impl Write,
     size_bytes_max: u64,

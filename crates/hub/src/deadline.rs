@@ -4,21 +4,21 @@ use std::time::{Duration, Instant};
 
 /// A moment after which nothing is waited for.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Deadline(Instant);
+pub struct Deadline(Instant);
 
 impl Deadline {
     /// So long from now.
-    pub(crate) fn after(time: Duration) -> Self {
+    pub fn after(time: Duration) -> Self {
         Self(Instant::now() + time)
     }
 
     /// Time until then; zero when it is over.
-    pub(crate) fn left(self) -> Duration {
+    pub fn left(self) -> Duration {
         self.0.saturating_duration_since(Instant::now())
     }
 
     /// Whether it has passed.
-    pub(crate) fn is_over(self) -> bool {
+    pub fn is_over(self) -> bool {
         self.left().is_zero()
     }
 }

@@ -153,27 +153,19 @@ impl Error {
     }
 
     /// Whether a disk, or our share of it, has nothing left.
-    pub(crate) fn is_disk_full(&self) -> bool {
+    pub fn is_disk_full(&self) -> bool {
         use io::ErrorKind::{QuotaExceeded, StorageFull};
         matches!(self, Self::Io { source, .. }
             if matches!(source.kind(), QuotaExceeded | StorageFull))
     }
 
     /// For `map_err`: trouble with a path.
-    pub(crate) fn io<'a>(
-        action: &'static str,
-        path: &'a Path,
-    ) -> impl FnOnce(io::Error) -> Self + 'a {
+    pub fn io<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> Self + 'a {
         move |source| Self::Io { action, path: path.to_owned(), source }
     }
 
     /// Something about a file of a repo.
-    pub(crate) fn damaged(
-        repo: &Repo,
-        revision: &Revision,
-        path: &str,
-        reason: &'static str,
-    ) -> Self {
+    pub fn damaged(repo: &Repo, revision: &Revision, path: &str, reason: &'static str) -> Self {
         Self::Damaged { name: format!("{repo}@{revision}/{}", path.escape_default()), reason }
     }
 }

@@ -78,11 +78,21 @@ pub struct Admitted {
 #[derive(Debug)]
 pub struct Found {
     commitment: Commitment,
-    files: Vec<FileEntry>,
-    file_root: Digest,
-    reference_directory_hash: ContentHash,
-    size_bytes: u64,
+    listed: Listed,
     place: Where,
+}
+
+/// What a hub lists of a model that nothing speaks against so far.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// The files of the model.
+    pub files: Vec<FileEntry>,
+    /// Digest over names, sizes and bytes of the files.
+    pub file_root: Digest,
+    /// The reference's hash of the files, to compare with its commitments.
+    pub reference_directory_hash: ContentHash,
+    /// Bytes of the files.
+    pub size_bytes: u64,
 }
 
 #[derive(Debug)]
@@ -101,7 +111,7 @@ impl Found {
 
     /// Bytes of its files.
     pub fn size_bytes(&self) -> u64 {
-        self.size_bytes
+        self.listed.size_bytes
     }
 }
 
@@ -168,6 +178,31 @@ impl Intake {
         }
     }
 
+    /// What is listed of the committed model now, if it may be a model of the competition.
+    ///
+    /// Nothing but the list is asked for.
+    pub fn look(
+        &self,
+        hub: &dyn Hub,
+        competition: &Competition,
+        hotkey: AccountId,
+        commitment: &Commitment,
+    ) -> Result<Result<Listed, Reason>, Error> {
+        let Commitment { repo, revision, .. } = commitment;
+        let Some(files) = committed(hub, competition, hotkey, commitment)? else {
+            let detail = format!("`{repo}@{revision}` is not on the hub");
+            return Ok(Err(Reason::new(ReasonCode::NotPublished, detail)));
+        };
+        if let Some(reason) = refusal(&files, &competition.model)
+            .or_else(|| mismatch(&files, competition, hotkey, commitment))
+        {
+            return Ok(Err(reason));
+        }
+        let Hashes { file_root, reference_directory_hash, size_bytes } = Hashes::of(&files);
+        let files = model_files(&files).cloned().collect();
+        Ok(Ok(Listed { files, file_root, reference_directory_hash, size_bytes }))
+    }
+
     /// The first half of [`Intake::admit`]: all that can be told before parameters are fetched.
     ///
     /// Of a model that is not here only config and index are asked for.
@@ -186,38 +221,52 @@ impl Intake {
             self.shelf.refuse(&question, &reason)?;
             Ok(Err(reason))
         };
-        let Commitment { repo, revision, .. } = commitment;
-        let Some(files) = committed(hub, competition, hotkey, commitment)? else {
-            let detail = format!("`{repo}@{revision}` is not on the hub");
-            return Ok(Err(Reason::new(ReasonCode::NotPublished, detail)));
+        let listed = match self.look(hub, competition, hotkey, commitment)? {
+            Ok(listed) => listed,
+            // It may come later.
+            Err(reason) if reason.code == ReasonCode::NotPublished => return Ok(Err(reason)),
+            Err(reason) => return refuse(reason),
         };
-        if let Some(reason) = refusal(&files, &competition.model)
-            .or_else(|| mismatch(&files, competition, hotkey, commitment))
-        {
-            return refuse(reason);
-        }
-        let Hashes { file_root, reference_directory_hash, size_bytes } = Hashes::of(&files);
-        if let Some(reason) = self.shelf.refusal(&content_question(competition, &file_root))? {
+        let Listed { files, file_root, .. } = &listed;
+        if let Some(reason) = self.shelf.refusal(&content_question(competition, file_root))? {
             return Ok(Err(reason));
         }
-        let files: Vec<FileEntry> = model_files(&files).cloned().collect();
-        let place = match self.shelf.find(&file_root, &files)? {
+        let place = match self.shelf.find(file_root, files)? {
             Some(dir) => Where::Here(dir),
-            None => Where::Away(self.shelf.begin(hub, commitment, &files)?),
+            None => Where::Away(self.shelf.begin(hub, commitment, files)?),
         };
         if let Where::Away(quarantine) = &place
-            && let Some(reason) = stray(quarantine.path(), &files)?
+            && let Some(reason) = stray(quarantine.path(), files)?
         {
             return refuse(reason);
         }
-        let commitment = commitment.clone();
-        Ok(Ok(Found { commitment, files, file_root, reference_directory_hash, size_bytes, place }))
+        Ok(Ok(Found { commitment: commitment.clone(), listed, place }))
+    }
+
+    /// Where a model of this root lies, if it is here.
+    pub fn place(&self, file_root: &Digest) -> PathBuf {
+        self.shelf.model(&file_root.hex())
+    }
+
+    /// Bytes of the files of a model that is here.
+    pub fn size_bytes(&self, file_root: &Digest) -> u64 {
+        self.shelf.size_bytes(file_root)
+    }
+
+    /// Throws away all models but these.
+    pub fn retain(&self, file_roots: &BTreeSet<Digest>) -> Result<(), Error> {
+        self.shelf.retain(file_roots)
+    }
+
+    /// Whether the hub gives the first parameters of a model that is here as they are here.
+    pub fn is_delivered(&self, hub: &dyn Hub, commitment: &Commitment, root: &Digest) -> bool {
+        self.shelf.is_delivered(hub, commitment, root)
     }
 
     /// The second half of [`Intake::admit`]: fetches what is not here.
     pub fn fetch(&self, hub: &dyn Hub, found: Found) -> Result<Admitted, Error> {
-        let Found { commitment, files, file_root, reference_directory_hash, size_bytes, place } =
-            found;
+        let Found { commitment, listed, place } = found;
+        let Listed { files, file_root, reference_directory_hash, size_bytes } = listed;
         let dir = match place {
             Where::Here(dir) => dir,
             Where::Away(quarantine) => {

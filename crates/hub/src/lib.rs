@@ -1,25 +1,20 @@
 //! Publishes and fetches models by revision and hash.
 //!
 //! [`Hub`] is what services see. A revision never changes: who reads it gets exactly the bytes
-//! that were published, or an error.
+//! that were published, or an error. Here are the door for strangers' models and a hub in a folder;
+//! what speaks to others is `hugging_face`.
 
-pub mod client;
 pub mod content;
-mod deadline;
-pub mod dev;
+pub mod deadline;
 pub mod disk;
 pub mod error;
 pub mod faulty;
-pub mod folder;
 pub mod intake;
 pub mod store;
-mod text;
+pub mod text;
 
-pub use client::{ClientOptions, HubClient};
-pub use dev::DevHub;
 pub use error::Error;
 pub use faulty::FaultyHub;
-pub use folder::Folder;
 pub use intake::Intake;
 pub use store::StoreHub;
 
@@ -64,6 +59,13 @@ pub trait Hub: Send + Sync {
 
     /// The files of a revision in order of path; `None` when repo or revision do not exist.
     fn list(&self, repo: &Repo, revision: &Revision) -> Result<Option<Vec<FileEntry>>, Error>;
+
+    /// Whether it answers at all: whoever asks for what is not there is told so.
+    fn is_up(&self) -> bool {
+        let nowhere = ("agon-is-it-up/agon-is-it-up".parse(), "0".repeat(40).parse());
+        let (Ok(repo), Ok(revision)) = nowhere else { return false };
+        self.list(&repo, &revision).is_ok()
+    }
 
     /// Copies one file to `to`, which must not exist, reading at most `size_bytes_max` bytes.
     #[expect(clippy::too_many_arguments, reason = "each names another part of one file")]

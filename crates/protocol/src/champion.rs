@@ -11,10 +11,12 @@
 //!
 //! Among the models that never wore it, one is often just short of the champion by epsilon. A
 //! hundred copies of it with a little noise each would have one that is lucky enough. So, with rule
-//! `succession`, there are seconds: models that do not beat the crown, and are better than each
-//! second before them by half of the settled epsilon. Whoever takes the crown must beat the
-//! seconds by as much: more than noise gains (see `docs/benchmarks.md`). A copy of a second is no
-//! second, so that its luck is in nobody's way; and a second is less than epsilon better than the
+//! `succession`, there are seconds: models that do not beat the crown, are better than everybody
+//! who has worn it, and better than each second before them by half of the settled epsilon.
+//! Whoever takes the crown must beat the seconds by as much: more than noise gains (see
+//! `docs/benchmarks.md`). An exact copy of whoever came before is never a second, be that a second,
+//! a champion or neither, and a copy of a second with a little luck is none: they change nothing
+//! here. And a second is less than epsilon better than the
 //! champion, so that a model that is better by one and a half is never held up, whatever there is.
 //! Age does not matter to seconds, or fresh copies of an old champion would bring back the epsilon
 //! of its youth.
@@ -34,7 +36,8 @@ pub struct Line<'a> {
     now: Block,
     n_batches: usize,
     holders: Vec<Row<'a>>,
-    /// Those who challenged in vain, but clearly better than each other; with `succession` alone.
+    /// Those who challenged in vain, but clearly better than whoever came before; with `succession`
+    /// alone.
     seconds: Vec<Row<'a>>,
 }
 
@@ -67,7 +70,9 @@ impl<'a> Line<'a> {
         let second = self.seconds.iter().find(stands).map(|second| second.entry.uid);
         if let Some(holder) = self.holders.iter().rev().find(holds) {
             let by = holder.entry.uid;
-            if self.rules.rule == Rule::Succession && second.is_none() {
+            let none = Epsilon::Fixed { value: 0.0 };
+            let is_better = self.holders.iter().all(|holder| beats(&challenger, holder, none, now));
+            if self.rules.rule == Rule::Succession && second.is_none() && is_better {
                 self.seconds.push(challenger);
             }
             return Challenge::BeatenBy(by);

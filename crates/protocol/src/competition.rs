@@ -19,6 +19,10 @@ pub struct Competition {
     pub id: CompetitionId,
     /// First block at which these rules hold.
     pub from_block: u64,
+    /// First block at which they hold no longer; without it they hold until a version of a later
+    /// first block does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until_block: Option<u64>,
     /// Share of the subnet's weight that goes to this competition, in (0, 1].
     ///
     /// Relative: the shares of the competitions that run together are scaled to sum to 1.
@@ -64,6 +68,14 @@ impl Competition {
         builtin::names()
     }
 
+    /// Most work that measuring one sequence may take, in multiply-adds: `model.work_multiple`
+    /// times one for each of `n_parameters_max` parameters and each token that predicts another.
+    pub fn work_max(&self) -> u64 {
+        let n_rows = (self.text.sequence_length as u64).saturating_sub(1);
+        let once = self.model.n_parameters_max.saturating_mul(n_rows);
+        once.saturating_mul(self.model.work_multiple)
+    }
+
     /// Digest of the rules, recorded with every round.
     ///
     /// Taken of the values as canonical JSON: comments and layout of the file do not matter.
@@ -84,11 +96,43 @@ pub struct ModelLimits {
     pub size_bytes_max: u64,
     /// Admitted architectures by the `model_type` of their config, such as `llama`.
     pub architectures: Vec<String>,
+    /// Most work of measuring a sequence, in multiples of what `n_parameters_max` parameters take
+    /// that are each multiplied once per token: see [`Competition::work_max`].
+    #[serde(default = "work_multiple", skip_serializing_if = "is_usual_multiple")]
+    pub work_multiple: u64,
+    /// Most bytes of memory that measuring a model may take: see [`ModelLimits::memory_max`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_bytes_max: Option<u64>,
     /// What parameters must be like for others to train on (section 3.4.3 of the paper).
     ///
     /// Without these, nothing is refused on that ground.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub health: Option<HealthLimits>,
+}
+
+/// Multiple of [`ModelLimits::work_multiple`] where a file names none.
+pub const WORK_MULTIPLE: u64 = 4;
+
+/// Memory besides the parameters where a file names no bound: activations, logits, text.
+const WORKING_BYTES: u64 = 2 << 30;
+
+/// What files mean that were written before there was a bound on work.
+fn work_multiple() -> u64 {
+    WORK_MULTIPLE
+}
+
+/// Whether rules say nothing that files without a bound do not mean: their digest is the same.
+fn is_usual_multiple(multiple: &u64) -> bool {
+    *multiple == WORK_MULTIPLE
+}
+
+impl ModelLimits {
+    /// Most bytes of memory that measuring a model may take: what the file says, or the parameters
+    /// of the largest model, widened and once more, and 2 GiB.
+    pub fn memory_max(&self) -> u64 {
+        let usual = self.size_bytes_max.saturating_mul(4).saturating_add(WORKING_BYTES);
+        self.memory_bytes_max.unwrap_or(usual)
+    }
 }
 
 /// Bounds within which parameters can be trained further.
@@ -224,7 +268,7 @@ pub enum DatasetRules {
     },
     /// Text files: UTF-8 text, JSONL with a field `text`, or a directory of such.
     Files {
-        /// A file or a directory.
+        /// A file or a directory; a relative path starts at the folder of the competition file.
         path: String,
         /// Digest over the documents; absent until set up.
         sha256: Option<Digest>,

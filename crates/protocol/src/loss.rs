@@ -45,6 +45,27 @@ pub fn mean_cross_entropy(negative_log_likelihoods: &[f64]) -> Result<Loss, NotA
     Loss::new(sum / negative_log_likelihoods.len() as f64)
 }
 
+/// The loss of one sequence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SequenceLoss {
+    /// Tokens that were predicted: all but the first.
+    pub n_tokens: u32,
+    /// Mean negative log-likelihood in nats per predicted token.
+    pub cross_entropy: Loss,
+}
+
+/// Equation 1 over several sequences: the mean over all their predicted tokens.
+///
+/// Summed in order, so that everybody gets the same bits; infinite without a token.
+pub fn of_sequences(sequences: &[SequenceLoss]) -> Loss {
+    let n_tokens: u64 = sequences.iter().map(|sequence| u64::from(sequence.n_tokens)).sum();
+    let nats =
+        |sequence: &SequenceLoss| sequence.cross_entropy.value() * f64::from(sequence.n_tokens);
+    let sum: f64 = sequences.iter().map(nats).sum();
+    Loss::new(sum / n_tokens as f64).unwrap_or(Loss::INFINITE)
+}
+
 /// The perplexity of a cross-entropy in nats (equation 2); infinite above 709.78 nats.
 pub fn perplexity(cross_entropy: Loss) -> Loss {
     Loss(math::exp(cross_entropy.0))

@@ -16,7 +16,7 @@ use crate::{
 use serde::{Deserialize, Serialize};
 
 /// Version of this format.
-pub const RECORD_FORMAT: u32 = 2;
+pub const RECORD_FORMAT: u32 = 3;
 
 /// Most bytes of a record that anybody reads; 256 models on 10,000 batches take about 50 MiB.
 pub const RECORD_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -88,6 +88,10 @@ pub struct Model {
     pub commit_block: Block,
     /// Hash of that block; with the hotkey it gives the tie-break.
     pub commit_block_hash: BlockHash,
+    /// Seed of the first round from which on the validator saw the model published without a
+    /// break; absent where it never saw it absent. It counts as committed to then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Block>,
     /// Committed repo; absent where the commitment could not be read.
     pub repo: Option<Repo>,
     /// Committed revision; absent where the commitment could not be read.
@@ -205,7 +209,7 @@ fn crowned(uid: &Option<Uid>) -> String {
 impl Model {
     /// Where it stands among the models of a competition.
     pub fn seniority(&self) -> Seniority {
-        Seniority::new(self.commit_block, self.commit_block_hash, self.hotkey)
+        Seniority::new(self.commit_block, self.commit_block_hash, self.hotkey).since(self.since)
     }
 
     fn miner(&self) -> Miner {
@@ -284,7 +288,7 @@ pub fn verify(record: &Record, competition: &Competition) -> Result<(), Mismatch
     }
     let block = record.round.block;
     let every = competition.evaluation.blocks_per_round;
-    if block.0 < competition.from_block || !block.0.is_multiple_of(every) {
+    if !competition.runs_at(block) || !block.0.is_multiple_of(every) {
         return Err(Mismatch::Block(block));
     }
     let models: Vec<Model> = record.models.iter().map(|judged| judged.model.clone()).collect();
@@ -294,6 +298,9 @@ pub fn verify(record: &Record, competition: &Competition) -> Result<(), Mismatch
     let age_min = competition.evaluation.commitment_age_min;
     if let Some(young) = models.iter().find(|model| block.since(model.commit_block) < age_min) {
         return Err(Mismatch::Age(young.uid));
+    }
+    if let Some(unseen) = models.iter().find(|model| model.since > Some(block)) {
+        return Err(Mismatch::Age(unseen.uid));
     }
     check_measured(&models, competition.evaluation.n_batches)?;
     let (verdicts, champion) = judge(competition, block, &models);

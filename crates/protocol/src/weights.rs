@@ -69,15 +69,13 @@ pub enum NotAnAverage {
 impl MovingAverage {
     /// Takes in the weights of a round; `alpha` is the weight of the old value.
     ///
-    /// The first round is taken as it is; later a miner who is missing on either side counts as
-    /// zero there. A round in which nobody has weight changes nothing: it is our own trouble or
-    /// nobody's, and must not cost anybody anything.
+    /// The first round that gives weight is taken as it is; later a miner who is missing on either
+    /// side counts as zero there. A round in which nobody has weight is one of them: whoever is not
+    /// there any more is paid less and less, be there others or not. A round that was given up for
+    /// trouble of our own is none, and must not come here.
     pub fn update(&mut self, alpha: f64, round: &[(Miner, f64)]) {
         let new: BTreeMap<Miner, f64> =
             round.iter().copied().filter(|(_, weight)| *weight > 0.0).collect();
-        if new.is_empty() {
-            return;
-        }
         if self.values.is_empty() {
             self.values = new;
             return;

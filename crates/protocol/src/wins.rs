@@ -30,6 +30,11 @@ impl Seniority {
         let tie_break = Digest::of_fields("agon seniority", &[&block_hash.0, &hotkey.0]);
         Self { block, tie_break }
     }
+
+    /// The same, where it does not count from its own block but from a later one.
+    pub fn since(self, block: Option<Block>) -> Self {
+        Self { block: block.map_or(self.block, |block| block.max(self.block)), ..self }
+    }
 }
 
 /// One model of a round with what was measured of it: a loss per batch.

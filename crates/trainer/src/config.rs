@@ -1,12 +1,10 @@
 //! The shape of a Llama model, and its `config.json` as transformers writes it.
 
 use crate::error::{Error, Result};
+use engine::Shape;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
-use std::{io::Read as _, path::Path};
-
-/// Largest `config.json` that is read.
-const CONFIG_BYTES_MAX: u64 = 1 << 20;
+use serde_json::json;
+use std::path::Path;
 
 /// Largest value of every dimension but the number of layers.
 const DIMENSION_MAX: usize = 1 << 24;
@@ -108,25 +106,32 @@ impl ModelConfig {
         self.hidden / self.n_heads
     }
 
-    /// Reads the `config.json` of a folder: Llama type, in the spelling of transformers 4 or 5.
+    /// Reads the `config.json` of a folder as the engine reads it, in any spelling of transformers.
     ///
     /// Refuses what this crate would not train faithfully: other architectures or activations,
     /// biases, scaled rotary positions, heads that are not `hidden / n_heads` wide.
     pub fn read(dir: &Path) -> Result<Self> {
         let path = dir.join("config.json");
-        let file = std::fs::File::open(&path).map_err(Error::io("read", &path))?;
-        let mut text = String::new();
-        file.take(CONFIG_BYTES_MAX + 1)
-            .read_to_string(&mut text)
-            .map_err(Error::io("read", &path))?;
-        if text.len() as u64 > CONFIG_BYTES_MAX {
-            return Err(Error::malformed(&path, format!("more than {CONFIG_BYTES_MAX} bytes")));
-        }
-        let fields: Map<String, Value> =
-            serde_json::from_str(&text).map_err(|error| Error::malformed(&path, error))?;
-        let config =
-            Self::from_fields(&fields).map_err(|reason| Error::malformed(&path, reason))?;
+        let shape = Shape::read(dir).map_err(|error| Error::of_engine(error, &path))?;
+        let shape = shape.map_err(|reason| Error::malformed(&path, reason))?;
+        let config = Self {
+            vocabulary: shape.vocabulary,
+            hidden: shape.hidden,
+            intermediate: shape.intermediate,
+            n_layers: shape.n_layers,
+            n_heads: shape.n_heads,
+            n_kv_heads: shape.n_kv_heads,
+            context: shape.context,
+            rope_theta: shape.rope_theta,
+            rms_norm_eps: shape.rms_norm_eps,
+            tied: shape.is_tied,
+        };
         config.check()?;
+        let (found, width) = (shape.head_size, config.head_width());
+        if found != width {
+            let reason = format!("`head_dim` is {found}, only {width} is supported");
+            return Err(Error::malformed(&path, reason));
+        }
         Ok(config)
     }
 
@@ -156,87 +161,5 @@ impl ModelConfig {
             "vocab_size": self.vocabulary,
         });
         format!("{config:#}\n")
-    }
-
-    fn from_fields(fields: &Map<String, Value>) -> Result<Self, String> {
-        let fields = Fields(fields);
-        fields.expect("model_type", "llama", None)?;
-        fields.expect("hidden_act", "silu", Some("silu"))?;
-        for bias in ["attention_bias", "mlp_bias"] {
-            if fields.flag(bias, false)? {
-                return Err(format!("`{bias}` is not supported"));
-            }
-        }
-        let n_heads = fields.size("num_attention_heads")?;
-        let config = Self {
-            vocabulary: fields.size("vocab_size")?,
-            hidden: fields.size("hidden_size")?,
-            intermediate: fields.size("intermediate_size")?,
-            n_layers: fields.size("num_hidden_layers")?,
-            n_heads,
-            n_kv_heads: fields.size_or("num_key_value_heads", n_heads)?,
-            context: fields.size_or("max_position_embeddings", 2048)?,
-            rope_theta: fields.rope_theta()?,
-            rms_norm_eps: fields.number_or("rms_norm_eps", 1e-6)?,
-            tied: fields.flag("tie_word_embeddings", false)?,
-        };
-        let width = config.hidden.checked_div(n_heads).unwrap_or(0);
-        let head_width = fields.size_or("head_dim", width)?;
-        if head_width != width {
-            return Err(format!("`head_dim` is {head_width}, only {width} is supported"));
-        }
-        Ok(config)
-    }
-}
-
-/// Fields of a `config.json`; a missing field and `null` are the same.
-struct Fields<'a>(&'a Map<String, Value>);
-
-impl Fields<'_> {
-    fn get(&self, name: &str) -> Option<&Value> {
-        self.0.get(name).filter(|value| !value.is_null())
-    }
-
-    fn size(&self, name: &str) -> Result<usize, String> {
-        let value = self.get(name).ok_or_else(|| format!("`{name}` is missing"))?;
-        let size = value.as_u64().and_then(|size| usize::try_from(size).ok());
-        size.ok_or_else(|| format!("`{name}` is {value}, not a size"))
-    }
-
-    fn size_or(&self, name: &str, default: usize) -> Result<usize, String> {
-        self.get(name).map_or(Ok(default), |_| self.size(name))
-    }
-
-    fn number_or(&self, name: &str, default: f64) -> Result<f64, String> {
-        let Some(value) = self.get(name) else { return Ok(default) };
-        value.as_f64().ok_or_else(|| format!("`{name}` is {value}, not a number"))
-    }
-
-    fn flag(&self, name: &str, default: bool) -> Result<bool, String> {
-        let Some(value) = self.get(name) else { return Ok(default) };
-        value.as_bool().ok_or_else(|| format!("`{name}` is {value}, not true or false"))
-    }
-
-    fn expect(&self, name: &str, wanted: &str, default: Option<&str>) -> Result<(), String> {
-        let found = self.get(name).map_or(Value::from(default), Value::clone);
-        if found == wanted {
-            return Ok(());
-        }
-        Err(format!("`{name}` is {found}, only \"{wanted}\" is supported"))
-    }
-
-    /// The base of the rotary embedding: `rope_parameters` of transformers 5 or `rope_theta`.
-    fn rope_theta(&self) -> Result<f64, String> {
-        for name in ["rope_parameters", "rope_scaling"] {
-            let Some(value) = self.get(name) else { continue };
-            let rope = value.as_object().ok_or_else(|| format!("`{name}` is not an object"))?;
-            let rope = Fields(rope);
-            let kind = if rope.get("rope_type").is_some() { "rope_type" } else { "type" };
-            rope.expect(kind, "default", Some("default"))?;
-            if rope.get("rope_theta").is_some() {
-                return rope.number_or("rope_theta", 10_000.0);
-            }
-        }
-        self.number_or("rope_theta", 10_000.0)
     }
 }

@@ -80,6 +80,14 @@ impl Error {
         move |source| Self::Io { action, path: path.to_owned(), source }
     }
 
+    /// What kept the engine from reading a file.
+    pub(crate) fn of_engine(error: engine::Error, path: &Path) -> Self {
+        match error {
+            engine::Error::Read { path, source } => Self::Io { action: "read", path, source },
+            other => Self::malformed(path, other),
+        }
+    }
+
     /// A file that is not what it should be.
     pub(crate) fn malformed(path: &Path, reason: impl std::fmt::Display) -> Self {
         // The reason may quote a stranger: cut it and keep it on one line.

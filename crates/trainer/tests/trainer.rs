@@ -218,14 +218,24 @@ fn a_config_is_read_in_both_spellings_of_transformers() {
         );
     assert_eq!(read(&new).unwrap(), config);
     for (found, replaced, named) in [
-        ("\"llama\"", "\"gpt2\"", "model_type"),
+        ("\"llama\"", "\"gpt2\"", "architecture-refused"),
         ("\"silu\"", "\"relu\"", "hidden_act"),
         ("\"attention_bias\": false", "\"attention_bias\": true", "attention_bias"),
         ("\"head_dim\": 8", "\"head_dim\": 16", "head_dim"),
         ("\"vocab_size\": 32", "\"vocab_size\": -1", "vocab_size"),
-        ("\"vocab_size\": 32", "\"vocab_size\": 1000000000000", "vocabulary"),
-        ("\"num_hidden_layers\": 2", "\"num_hidden_layers\": 1000000000", "n_layers"),
-        ("\"rope_scaling\": null", "\"rope_scaling\": {\"rope_type\": \"yarn\"}", "rope_type"),
+        ("\"vocab_size\": 32", "\"vocab_size\": 1000000000000", "vocab_size"),
+        ("\"num_hidden_layers\": 2", "\"num_hidden_layers\": 1000000000", "num_hidden_layers"),
+        (
+            "\"rope_scaling\": null",
+            "\"rope_scaling\": {\"rope_type\": \"yarn\", \"factor\": 2.0}",
+            "rope_type",
+        ),
+        ("\"rope_scaling\": null", "\"num_experts\": 8", "num_experts"),
+        (
+            "\"model_type\": \"llama\"",
+            "\"model_type\": \"llama\", \"model_type\": \"llama\"",
+            "model_type",
+        ),
         ("\"rms_norm_eps\": 0.00001", "\"rms_norm_eps\": 0", "rms_norm_eps"),
     ] {
         assert!(old.contains(found), "{found} in {old}");

@@ -1,141 +1,66 @@
-//! The validator service: sync, sample, evaluate, decide, set weights, publish the record.
+//! The validator service: which models there are, text, losses, decision, weights, record.
 //!
-//! A [`Validator`] is driven by blocks. When a block that seeds a round is final it runs one
-//! [`round`], which reads like section 2.3 of the paper, and submits its weights. How a model is
-//! measured is not its business: it is given something that can [`Evaluate`].
+//! A [`Validator`] is driven by blocks. When a block that seeds a round is final it brings, one
+//! after the other, what the round is missing, and notes each in its journal; the round itself is a
+//! function of what is known (`round.rs`), which reads like section 2.3 of the paper. So whatever
+//! ends the process, the next one goes on at the next thing that is missing.
+//!
+//! What a model is, how it is measured and where text comes from is not its business: it asks
+//! [`ports`], by content.
 
-pub mod round;
+mod book;
+mod decide;
+pub mod entry;
+pub mod event;
+pub mod fetched;
+pub mod legacy;
+pub mod ports;
+mod records;
+mod round;
 pub mod state;
-pub mod sync;
+mod supply;
+mod weights;
 
-pub use round::RoundSummary;
+pub use entry::Entry;
+pub use event::{Event, RoundSummary, Row};
+pub use fetched::{Engine, FetchedModels, Inspected};
+pub use ports::{
+    Admission, Ask, Committed, Contest, Drawn, Evaluate, Had, Models, Ports, Publish, Sequence,
+    Sight, Terms, Text, Trouble,
+};
+pub use records::RecordFolder;
 pub use state::State;
 
 use anyhow::Context as _;
-use chain::{Call, CallId, CallStatus, Chain, Head, Keypair, Metagraph};
-use dataset::{Batch, Source, Tokenizer};
-use hub::Hub;
-use protocol::{
-    Competition, Digest, NetUid, Outcome, Reason, Uid,
-    weights::{Miner, merge, quantize},
-};
-use serde::{Deserialize, Serialize};
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use chain::{Call, CallStatus, Head, Keypair};
+use decide::Decision;
+use journal::{Journal, Snapshot};
+use protocol::{Block, NetUid, Schedule};
+use round::{Known, Measured, Pause, Turn};
+use state::ContestState;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-/// What is known of a model after inspection, before anything of it is run.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Inspected {
-    /// Number of parameters; tied tensors count once.
-    pub n_parameters: u64,
-    /// Digest over config and tensors, the same however the tensors are spread over files.
-    pub tensor_root: Digest,
-}
-
-/// Something that measures models; an `Err` is our own trouble and never a verdict.
-pub trait Evaluate: Send + Sync {
-    /// Judges a model of which nothing is here but its config, its index, its headers and the
-    /// lengths of its files: whatever of [`Evaluate::inspect`] needs no parameters.
-    fn inspect_ahead(
-        &self,
-        dir: &Path,
-        competition: &Competition,
-    ) -> anyhow::Result<Result<(), Reason>>;
-
-    /// Judges the files of a model without running it.
-    fn inspect(
-        &self,
-        dir: &Path,
-        competition: &Competition,
-    ) -> anyhow::Result<Result<Inspected, Reason>>;
-
-    /// Measures the losses of a model on all batches, and disqualifies one that does no better
-    /// than guessing words by their frequency (section 2.3.2).
-    ///
-    /// `progress` hears of batches done.
-    fn evaluate(
-        &self,
-        dir: &Path,
-        competition: &Competition,
-        batches: &[Batch],
-        progress: &(dyn Fn(usize) + Sync),
-    ) -> anyhow::Result<Outcome>;
-}
-
-/// A competition with the text it is measured on.
-#[derive(Clone)]
-pub struct Contest {
-    /// The rules.
-    pub competition: Competition,
-    /// Where fresh text comes from.
-    pub source: Arc<dyn Source>,
-    /// How it becomes tokens.
-    pub tokenizer: Arc<Tokenizer>,
-}
-
-/// What a validator works with.
-#[derive(Clone)]
-pub struct Ports {
-    /// Where commitments are read and weights are set.
-    pub chain: Arc<dyn Chain>,
-    /// Where models are fetched from.
-    pub hub: Arc<dyn Hub>,
-    /// What measures them.
-    pub evaluate: Arc<dyn Evaluate>,
-}
+/// Entries after which the state is written down whole, so that a start reads no more than these.
+const SNAPSHOT_ENTRIES: u64 = 256;
+/// Records that stay in the journal.
+const RECORDS_KEPT: usize = 1_000;
+/// Records that are published again at a start: whether they were, a crash may have hidden.
+const RECORDS_REPUBLISHED: usize = 16;
+/// Blocks after which weights whose call nobody knows, and that are not in the chain's state, are
+/// handed over again. Should the first call come later, it sets the same weights or is refused for
+/// being too early: neither does harm.
+const WEIGHTS_LOST_BLOCKS: u64 = 8;
 
 /// How this validator runs.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Config {
     /// Subnet that it serves.
     pub netuid: NetUid,
-    /// Folder for state, models and records.
-    pub home: PathBuf,
     /// Version of the rules, as it is sent with the weights.
     pub version_key: u64,
-}
-
-/// What a validator tells whoever watches.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Event {
-    /// A round begins with so many models and batches.
-    RoundStarted {
-        /// Models in the pool.
-        n_models: usize,
-        /// Batches each is measured on.
-        n_batches: usize,
-    },
-    /// A model is being measured.
-    Evaluating {
-        /// Its slot.
-        uid: Uid,
-        /// Batches done.
-        n_batches_done: usize,
-    },
-    /// A model broke a rule.
-    Disqualified {
-        /// Its slot.
-        uid: Uid,
-        /// Which rule, and how.
-        reason: Reason,
-    },
-    /// A model could not be measured by our own fault; it keeps what it had.
-    Skipped {
-        /// Its slot.
-        uid: Uid,
-        /// What went wrong.
-        error: String,
-    },
-    /// A round ended with a record.
-    RoundEnded(RoundSummary),
-    /// A round was given up because of our own trouble; nothing moves.
-    RoundSuspended(String),
-    /// Weights were handed to the chain.
-    WeightsSubmitted(CallId),
-    /// The chain refused the weights.
-    WeightsRefused(chain::CallError),
+    /// Most bytes of new models that are fetched for a round; without this four models of the
+    /// largest size that the competition admits, and 16 GiB at least.
+    pub fetched_bytes_max: Option<u64>,
 }
 
 /// A validator at work: one hotkey on one subnet.
@@ -144,152 +69,364 @@ pub struct Validator {
     ports: Ports,
     contests: Vec<Contest>,
     keypair: Keypair,
+    past: Past,
+    /// Rounds that go on, by competition.
+    turns: BTreeMap<String, (Head, Turn)>,
+    /// Records that wait to be published: competition, number, bytes.
+    unpublished: VecDeque<(String, u64, String)>,
+}
+
+/// What is known of the past, and where it is kept.
+struct Past {
+    journal: Journal,
     state: State,
-    /// Weights on their way to the chain.
-    pending: Option<CallId>,
-    disk_reserve_bytes: u64,
-    fetched_bytes_max: Option<u64>,
+    /// Place of the last entry in the state.
+    seq: u64,
+    /// Place of the last entry in the snapshot.
+    snapshot: u64,
+}
+
+impl Past {
+    fn open(journal: Journal) -> anyhow::Result<Self> {
+        let mut past = match journal.snapshot()? {
+            Some(Snapshot { seq, body }) => {
+                let state = serde_json::from_str(&body);
+                let state = state.context("the snapshot of the journal cannot be read")?;
+                Self { journal, state, seq, snapshot: seq }
+            }
+            None => Self { journal, state: State::default(), seq: 0, snapshot: 0 },
+        };
+        let mut seq = past.seq;
+        let state = &mut past.state;
+        past.journal.after(past.seq, |entry| {
+            seq = entry.seq;
+            state.apply(&Entry::read(&entry)?)
+        })?;
+        past.seq = seq;
+        Ok(past)
+    }
+
+    /// Takes in what happened; when this returns it is on disk.
+    ///
+    /// The journal comes first: nobody may act on what a crash could undo.
+    fn learn(&mut self, entry: &Entry, block: Block) -> anyhow::Result<()> {
+        self.seq = entry.append(&mut self.journal, block)?;
+        self.state.apply(entry)?;
+        if self.seq >= self.snapshot + SNAPSHOT_ENTRIES {
+            let body = serde_json::to_string(&self.state).context("cannot write a snapshot")?;
+            let snapshot = Snapshot { seq: self.seq, body };
+            self.journal.condense(&snapshot, &[entry::DECIDED], RECORDS_KEPT)?;
+            self.snapshot = self.seq;
+        }
+        Ok(())
+    }
 }
 
 impl Validator {
-    /// Opens the validator's folder and goes on from the state found there.
+    /// Goes on from what stands in the journal.
     pub fn open(
         config: Config,
         ports: Ports,
         contests: Vec<Contest>,
         keypair: Keypair,
+        journal: Journal,
     ) -> anyhow::Result<Self> {
-        let state = State::load(&config.home)?;
-        let disk_reserve_bytes = hub::disk::RESERVE_BYTES;
-        Ok(Self {
-            config,
-            ports,
-            contests,
-            keypair,
-            state,
-            pending: None,
-            disk_reserve_bytes,
-            fetched_bytes_max: None,
-        })
-    }
-
-    /// Fetches at most so many bytes of new models for a round; without this four models of the
-    /// largest size that the competition admits, and 16 GiB at least.
-    pub fn with_fetched_bytes_max(mut self, fetched_bytes_max: u64) -> Self {
-        self.fetched_bytes_max = Some(fetched_bytes_max);
-        self
-    }
-
-    /// Takes in no new models where that would leave less than `reserve_bytes` of the disk free.
-    pub fn with_disk_reserve(mut self, reserve_bytes: u64) -> Self {
-        self.disk_reserve_bytes = reserve_bytes;
-        self
-    }
-
-    /// Does what is due at a block: rounds whose seed is final, then weights.
-    ///
-    /// Rounds missed while the validator was away are not made up for: only the newest seed counts.
-    pub fn on_block(&mut self, head: Head, watch: &(dyn Fn(Event) + Sync)) -> anyhow::Result<()> {
-        self.settle(watch)?;
-        for index in 0..self.contests.len() {
-            let Some(seed) = self.due(&self.contests[index].competition, head)? else { continue };
-            match self.run_round(index, seed, watch) {
-                Ok(summary) => watch(Event::RoundEnded(summary)),
-                Err(error) => watch(Event::RoundSuspended(format!("{error:#}"))),
+        // Rules that contradict each other are found before anything follows from them.
+        Schedule::new(contests.iter().map(|contest| contest.competition.clone()).collect())?;
+        let past = Past::open(journal)?;
+        let mut unpublished = VecDeque::new();
+        for entry in past.journal.newest(entry::DECIDED, RECORDS_REPUBLISHED)? {
+            if let Entry::Decided { competition, record, .. } = Entry::read(&entry)? {
+                let number = protocol::Record::from_json(record.as_bytes())?.round.number;
+                unpublished.push_front((competition, number, record));
             }
         }
-        self.set_weights(watch)
+        let turns = BTreeMap::new();
+        Ok(Self { config, ports, contests, keypair, past, turns, unpublished })
     }
 
-    /// State as it stands: moving averages, champions, pools.
+    /// State as it stands: moving averages, champions, verdicts.
     pub fn state(&self) -> &State {
-        &self.state
+        &self.past.state
     }
 
-    /// The block that seeds a round which has not been run yet.
-    fn due(&self, competition: &Competition, head: Head) -> anyhow::Result<Option<Head>> {
-        let every = competition.evaluation.blocks_per_round;
-        let block = protocol::Block(head.block.0 - head.block.0 % every);
-        let state = self.state.contest(&competition.name);
-        let done = state.map_or(0, |state| state.seed_block.max(state.suspended).0);
-        if block.0 == 0 || block.0 < competition.from_block || block.0 <= done {
-            return Ok(None);
-        }
-        let hash = self.ports.chain.block_hash(block).context("cannot read a block hash")?;
-        Ok(hash.map(|hash| Head { block, hash }))
-    }
-
-    /// Learns what became of the weights on their way; refused ones are submitted again.
-    fn settle(&mut self, watch: &dyn Fn(Event)) -> anyhow::Result<()> {
-        let Some(call) = self.pending else { return Ok(()) };
-        match self.ports.chain.status(call).context("cannot ask for the weights")? {
-            CallStatus::Pending => return Ok(()),
-            CallStatus::Applied(_) => {}
-            CallStatus::Refused(_, error) => {
-                watch(Event::WeightsRefused(error));
-                self.state.weights_due = true;
-            }
-            // Setting the same weights twice does no harm.
-            CallStatus::Unreadable(_)
-            | CallStatus::Expired
-            | CallStatus::Displaced
-            | CallStatus::Unknown => {
-                self.state.weights_due = true;
+    /// Does what is due at a block: looks after weights on their way, runs the rounds whose seed is
+    /// final, hands over weights, publishes records.
+    ///
+    /// Trouble with the chain, a hub or text is told and tried again at the next block, and keeps
+    /// nothing else from being done; an `Err` is a journal that cannot be written.
+    pub fn on_block(&mut self, head: Head, watch: &(dyn Fn(Event) + Sync)) -> anyhow::Result<()> {
+        // Calls first: what became of them decides whether weights are due.
+        self.settle(head, watch)?;
+        for (index, seed) in self.due(head, watch) {
+            loop {
+                match self.step(index, seed, watch) {
+                    Ok(Step::GoesOn) => {}
+                    Ok(Step::Ended) => break,
+                    Err(error) if is_ours(&error) => return Err(error),
+                    Err(error) => {
+                        watch(Event::RoundSuspended(format!("{error:#}")));
+                        break;
+                    }
+                }
             }
         }
-        self.pending = None;
+        self.set_weights(head, watch)?;
+        self.publish(watch);
         Ok(())
     }
 
-    /// Submits the merged weights when they are due, allowed, and none are on their way.
-    fn set_weights(&mut self, watch: &dyn Fn(Event)) -> anyhow::Result<()> {
-        if !self.state.weights_due || self.pending.is_some() {
+    /// The rounds to run at a block: for each competition the one that has begun, or the newest.
+    ///
+    /// Rounds missed while the validator was away are not made up for: only the newest seed counts.
+    fn due(&self, head: Head, watch: &dyn Fn(Event)) -> Vec<(usize, Head)> {
+        let rules = self.contests.iter().map(|contest| contest.competition.clone()).collect();
+        let Ok(schedule) = Schedule::new(rules) else { return Vec::new() };
+        let mut due = Vec::new();
+        for (competition, block) in schedule.seeds(head.block) {
+            let index = self.contests.iter().position(|c| c.competition == *competition);
+            let Some(index) = index else { continue };
+            let state = self.past.state.contest(&competition.name);
+            if let Some(begun) = state.and_then(|state| state.begun)
+                && (begun.block == block || self.has_measured(&competition.name, begun))
+            {
+                due.push((index, begun));
+                continue;
+            }
+            if block <= state.map_or(Block(0), |state| state.seed_block.max(state.given_up)) {
+                continue;
+            }
+            match self.ports.chain.block_hash(block) {
+                Ok(Some(hash)) => due.push((index, Head { block, hash })),
+                Ok(None) => {}
+                Err(error) => {
+                    watch(Event::ChainTrouble(format!("cannot read a block hash: {error}")));
+                }
+            }
+        }
+        due
+    }
+
+    /// Whether something was measured for a round that has begun, so that it is worth its end.
+    fn has_measured(&self, competition: &str, begun: Head) -> bool {
+        let turn = self.turns.get(competition).filter(|(seed, _)| *seed == begun);
+        turn.is_some_and(|(_, turn)| !turn.measured.is_empty())
+            || self.past.journal.has_losses_of(begun.block).unwrap_or(false)
+    }
+
+    /// Brings one thing that a round is missing, or concludes it.
+    fn step(
+        &mut self,
+        index: usize,
+        seed: Head,
+        watch: &(dyn Fn(Event) + Sync),
+    ) -> anyhow::Result<Step> {
+        let contest = self.contests[index].clone();
+        let name = contest.competition.name.clone();
+        if self.past.state.contest(&name).and_then(|state| state.begun) != Some(seed) {
+            let entry = Entry::Begun { competition: name.clone(), seed };
+            self.past.learn(&entry, seed.block).map_err(ours)?;
+        }
+        let (_, mut turn) = self
+            .turns
+            .remove(&name)
+            .filter(|(of, _)| *of == seed)
+            .unwrap_or_else(|| (seed, Turn::default()));
+        let fresh = ContestState::default();
+        let state = self.past.state.contest(&name).unwrap_or(&fresh).clone();
+        let known = Known { contest: &contest, state: &state, seed, turn: &turn };
+        match round::round(&known) {
+            Ok(measured) => {
+                self.conclude(&known, &measured, watch)?;
+                Ok(Step::Ended)
+            }
+            Err(Pause::GiveUp { spared, error }) => {
+                let entry = Entry::GivenUp { competition: name, seed: seed.block, spared };
+                self.past.learn(&entry, seed.block).map_err(ours)?;
+                watch(Event::RoundSuspended(error));
+                Ok(Step::Ended)
+            }
+            Err(Pause::Need(need)) => {
+                let supply = supply::Supply {
+                    config: self.config,
+                    ports: &self.ports,
+                    past: &mut self.past,
+                    contest: &contest,
+                    room_bytes: room_bytes(&self.contests),
+                    seed,
+                };
+                let brought = supply.bring(*need, &mut turn, watch);
+                self.turns.insert(name, (seed, turn));
+                brought.map(|()| Step::GoesOn)
+            }
+        }
+    }
+
+    /// Takes the decision of a round: one entry, so record, crown, averages and the weights that
+    /// are due with it are there together or not at all.
+    fn conclude(
+        &mut self,
+        known: &Known<'_>,
+        measured: &[Measured],
+        watch: &dyn Fn(Event),
+    ) -> anyhow::Result<()> {
+        let (Some(book), Some(text)) = (&known.turn.book, &known.turn.text) else { return Ok(()) };
+        tell(measured, watch);
+        let decision = Decision::new(known, (book, text), measured, self.keypair.public());
+        let record = String::from_utf8(decision.record.to_json()).map_err(|e| ours(e.into()))?;
+        let competition = known.contest.competition.name.clone();
+        let after = decision.after.clone();
+        let number = decision.record.round.number;
+        let entry = Entry::Decided { competition, record, after };
+        self.past.learn(&entry, known.seed.block).map_err(ours)?;
+        if let Entry::Decided { competition, record, .. } = entry {
+            if let Some(after) = self.past.state.contest(&competition) {
+                let summary = decide::summary(known, &decision, measured, after);
+                watch(Event::RoundEnded(summary));
+            }
+            self.unpublished.push_back((competition, number, record));
+        }
+        // Only now, when nothing of it is needed for this round any more.
+        self.past.journal.forget_losses(known.state.seed_block).map_err(|e| ours(e.into()))?;
+        let wanted: BTreeSet<_> =
+            self.past.state.admissions().map(|admission| admission.file_root).collect();
+        self.ports.models.retain(&wanted)
+    }
+
+    /// Learns what became of the weights on their way; lost ones are handed over again.
+    fn settle(&mut self, head: Head, watch: &dyn Fn(Event)) -> anyhow::Result<()> {
+        let Some(sent) = self.past.state.weights.sent else { return Ok(()) };
+        let status = match sent.call.map(|call| self.ports.chain.status(call)).transpose() {
+            Ok(status) => status.unwrap_or(CallStatus::Unknown),
+            Err(error) => {
+                watch(Event::ChainTrouble(format!("cannot ask for the weights: {error}")));
+                return Ok(());
+            }
+        };
+        let again = match status {
+            CallStatus::Pending => return Ok(()),
+            CallStatus::Applied(_) => false,
+            CallStatus::Refused(_, error) => {
+                watch(Event::WeightsRefused(error));
+                true
+            }
+            CallStatus::Expired | CallStatus::Displaced => true,
+            // Whether they were set the chain's own state tells.
+            CallStatus::Unreadable(_) | CallStatus::Unknown => match self.last_update() {
+                Ok(last_update) if last_update > sent.block => false,
+                Ok(_) if head.block.since(sent.block) < WEIGHTS_LOST_BLOCKS => return Ok(()),
+                Ok(_) => true,
+                Err(error) => {
+                    watch(Event::ChainTrouble(format!("{error:#}")));
+                    return Ok(());
+                }
+            },
+        };
+        self.past.learn(&Entry::WeightsSettled { again }, head.block).map_err(ours)
+    }
+
+    /// Block at which our own slot last set weights.
+    fn last_update(&self) -> anyhow::Result<Block> {
+        let metagraph = self.ports.chain.metagraph(self.config.netuid);
+        let metagraph = metagraph.context("cannot read the metagraph")?;
+        Ok(weights::slot(&metagraph, self.keypair.public())?.last_update)
+    }
+
+    /// Hands over the merged weights when they are due, allowed, and none are on their way.
+    fn set_weights(&mut self, head: Head, watch: &dyn Fn(Event)) -> anyhow::Result<()> {
+        let state = &self.past.state;
+        if !state.weights.due || state.weights.sent.is_some() {
             return Ok(());
         }
-        let chain = &self.ports.chain;
-        let metagraph = chain.metagraph(self.config.netuid).context("cannot read the metagraph")?;
-        let hotkey = self.keypair.public();
-        let Some(own) = metagraph.neurons.iter().find(|neuron| neuron.hotkey == hotkey) else {
-            anyhow::bail!("hotkey `{hotkey}` is not registered on subnet {}", metagraph.netuid);
+        let call = match self.weights() {
+            Ok(Some(call)) => call,
+            Ok(None) => return Ok(()),
+            Err(error) => {
+                watch(Event::ChainTrouble(format!("{error:#}")));
+                return Ok(());
+            }
         };
+        // The intention first: if we die now, the next process knows that it has to ask.
+        let intended = Entry::WeightsIntended { block: head.block };
+        self.past.learn(&intended, head.block).map_err(ours)?;
+        match self.ports.chain.submit(call, &self.keypair) {
+            Ok(call) => {
+                self.past.learn(&Entry::WeightsSent { call }, head.block).map_err(ours)?;
+                watch(Event::WeightsSubmitted(call));
+                Ok(())
+            }
+            Err(error) => {
+                watch(Event::ChainTrouble(format!("cannot submit the weights: {error}")));
+                let settled = Entry::WeightsSettled { again: true };
+                self.past.learn(&settled, head.block).map_err(ours)
+            }
+        }
+    }
+
+    /// The call that sets the weights, if the chain takes one now.
+    fn weights(&self) -> anyhow::Result<Option<Call>> {
+        let Config { netuid, version_key, .. } = self.config;
+        let metagraph = self.ports.chain.metagraph(netuid).context("cannot read the metagraph")?;
+        let own = weights::slot(&metagraph, self.keypair.public())?;
         // The chain counts registration as an update, so a new validator waits as well.
         if metagraph.block.since(own.last_update) < metagraph.weights_rate_limit
             || !own.validator_permit
         {
-            return Ok(());
+            return Ok(None);
         }
-        let (uids, weights) = self.merged_weights(&metagraph);
-        if uids.is_empty() {
-            return Ok(());
-        }
-        let netuid = self.config.netuid;
-        let version_key = self.config.version_key;
+        let (uids, weights) =
+            weights::merged(&self.contests, &self.past.state, &metagraph, own.uid);
         let call = Call::SetWeights { netuid, uids, weights, version_key };
-        let id = chain.submit(call, &self.keypair).context("cannot submit the weights")?;
-        self.pending = Some(id);
-        self.state.weights_due = false;
-        self.state.save(&self.config.home)?;
-        watch(Event::WeightsSubmitted(id));
-        Ok(())
+        let is_empty = matches!(&call, Call::SetWeights { uids, .. } if uids.is_empty());
+        Ok((!is_empty).then_some(call))
     }
 
-    /// Moving averages of all competitions merged by reward share, as the chain takes them.
-    ///
-    /// A slot that has changed hands since it was measured gets nothing.
-    fn merged_weights(&self, metagraph: &Metagraph) -> (Vec<Uid>, Vec<u16>) {
-        let registered = metagraph
-            .neurons
-            .iter()
-            .map(|neuron| Miner { uid: neuron.uid, hotkey: neuron.hotkey })
-            .collect();
-        let averages: Vec<_> = self
-            .contests
-            .iter()
-            .filter_map(|contest| {
-                let state = self.state.contest(&contest.competition.name)?;
-                Some((contest.competition.reward_share, &state.average))
-            })
-            .collect();
-        quantize(&merge(&averages, &registered)).into_iter().unzip()
+    /// Publishes the records that wait, the oldest first; an outage delays them and nothing else.
+    fn publish(&mut self, watch: &dyn Fn(Event)) {
+        while let Some((competition, number, record)) = self.unpublished.front() {
+            let published = self.ports.publish.record(competition, *number, record.as_bytes());
+            if let Err(error) = published {
+                watch(Event::RecordDelayed(format!("{error:#}")));
+                return;
+            }
+            self.unpublished.pop_front();
+        }
     }
+}
+
+/// Whether a round needs more.
+enum Step {
+    GoesOn,
+    Ended,
+}
+
+/// Room for one more model of any competition.
+fn room_bytes(contests: &[Contest]) -> u64 {
+    let sizes = contests.iter().map(|contest| contest.competition.model.size_bytes_max);
+    sizes.max().unwrap_or(0)
+}
+
+fn tell(measured: &[Measured], watch: &dyn Fn(Event)) {
+    use protocol::Outcome::{Disqualified, Evaluated};
+    for model in measured {
+        let uid = model.entry.stored.uid;
+        match &model.outcome {
+            Ok(Evaluated(_)) => {}
+            Ok(Disqualified(reason)) => watch(Event::Disqualified { uid, reason: reason.clone() }),
+            Err(skipped) => watch(Event::Skipped { uid, error: skipped.to_string() }),
+        }
+    }
+}
+
+/// A journal that fails: nothing may go on.
+#[derive(Debug, thiserror::Error)]
+#[error("the journal cannot be written")]
+struct JournalFailed;
+
+fn ours(error: anyhow::Error) -> anyhow::Error {
+    error.context(JournalFailed)
+}
+
+fn is_ours(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<JournalFailed>().is_some()
 }

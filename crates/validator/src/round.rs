@@ -1,395 +1,430 @@
-//! One round of a competition, in the order of section 2.3 of the paper.
+//! A round as a function of what is known: its conclusion, or the one thing that is missing for it.
+//!
+//! Nothing here asks the world. Whoever drives a round has the missing thing brought, notes it in
+//! the [`Turn`] or in the journal, and asks again; so a round that was killed goes on where it was,
+//! and a replay or a simulation is the same function over other knowledge. It reads like
+//! section 2.3 of the paper.
 
 use crate::{
-    Contest, Event, Validator,
-    state::{Admission, ContestState, Holder, write_atomically},
-    sync::{Candidate, Missed},
+    book::{Book, Entry},
+    ports::{Contest, Drawn, Sight},
+    state::{ContestState, Found},
 };
-use anyhow::Context as _;
 use chain::Head;
-use dataset::{
-    Lot,
-    pack::{self, PackRules, Round as Text},
-};
 use protocol::{
-    AccountId, Block, BlockHash, Digest, Merit, Outcome, Reason, Seed, Uid,
-    loss::{mean, perplexity},
-    queue::{self, Standing},
-    record::{self, DocumentDigest, Finding, Judged, Model, Record},
-    weights::Miner,
+    AccountId, Digest, Outcome, Reason, ReasonCode, SequenceLoss, Uid,
+    loss::of_sequences,
+    owner::{Claim, duplicates},
+    pool::{self, Entrant},
+    unigram::no_better_than_guessing,
 };
-use std::path::PathBuf;
+use std::collections::{BTreeMap, BTreeSet};
 
-/// Times a model is tried again after trouble of our own.
-const N_RETRIES: usize = 1;
-
-/// Rounds in a row that are given up because a model with weight cannot be measured.
+/// Rounds in a row that are given up because the model of one miner with weight cannot be had.
 ///
 /// Without a limit, a miner with weight could keep it for ever by making its next model hard to
-/// fetch for us; after it the model counts as absent.
-const N_SUSPENDED_MAX: u64 = 3;
+/// have for us; after it the model counts as absent.
+const N_SPARED_MAX: u64 = 3;
 
-/// What a round came to.
+/// Models that are asked for bytes to tell whether the hub gives any.
+const N_WITNESSES_MAX: usize = 3;
+
+/// What is known of a round while it goes on.
+#[derive(Debug, Default)]
+pub(crate) struct Turn {
+    pub(crate) book: Option<Book>,
+    /// What one look at each repo showed.
+    pub(crate) sights: BTreeMap<AccountId, Result<Sight, Refusal>>,
+    /// Whether the hub answers, where nothing else told.
+    pub(crate) is_up: Option<bool>,
+    /// Whether the hub gave true bytes of a model that is here.
+    pub(crate) deliveries: BTreeMap<AccountId, bool>,
+    /// What kept models from being had.
+    pub(crate) hindered: BTreeMap<AccountId, Hindrance>,
+    /// How often something went wrong with each.
+    pub(crate) n_failed: BTreeMap<AccountId, usize>,
+    /// Models that were tried and not known before.
+    pub(crate) n_new: usize,
+    /// Bytes fetched for models so far.
+    pub(crate) n_fetched: u64,
+    pub(crate) text: Option<Drawn>,
+    /// Losses of models on the sequences of the text in order, by tensor root.
+    pub(crate) measured: BTreeMap<Digest, Result<Vec<SequenceLoss>, Reason>>,
+}
+
+/// A hub that did not give what was asked for, in words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// It said no.
+    Refused(String),
+    /// It said nothing, or something else.
+    Unanswered(String),
+    /// The trouble is our own.
+    Own(String),
+}
+
+/// What kept a model from being had or measured in this round.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Hindrance {
+    /// Trouble.
+    Trouble(Refusal),
+    /// It breaks a rule as far as its headers tell.
+    Hopeless(Reason),
+    /// It has to wait for a later round, and why.
+    Postponed(String),
+}
+
+/// The one thing that is missing.
 #[derive(Clone, Debug, PartialEq)]
-pub struct RoundSummary {
-    /// Name of the competition.
-    pub competition: String,
-    /// Number of the round, from 1.
-    pub round: u64,
-    /// Block that seeded it.
-    pub seed: Head,
-    /// Holder of the crown after the round.
-    pub champion: Option<Holder>,
-    /// The champion's perplexity over all batches.
-    pub champion_perplexity: Option<f64>,
-    /// Whether the crown went to another hotkey.
-    pub crown_moved: bool,
-    /// Perplexity of a model that knew the true distribution, where that is known.
-    pub optimum_perplexity: Option<f64>,
-    /// Digest of the record.
-    pub digest: Digest,
-    /// File of the record.
-    pub path: PathBuf,
-    /// The models, in order of uid.
-    pub rows: Vec<Row>,
+pub(crate) enum Need {
+    /// What stands on the chain.
+    Book,
+    /// A look at a repo.
+    Look(Entry),
+    /// Whether the hub answers.
+    IsUp,
+    /// Whether the hub gives true bytes of this model.
+    Delivery(Entry),
+    /// The text of the round.
+    Text,
+    /// What a model is: fetched and inspected.
+    Model(Entry),
+    /// The losses of a model.
+    Losses(Entry),
 }
 
-/// One model in a round.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Row {
-    /// Slot.
-    pub uid: Uid,
-    /// Key in the slot.
-    pub hotkey: AccountId,
-    /// Block of its commitment.
-    pub block: Block,
-    /// Perplexity over all batches, where it was measured.
-    pub perplexity: Option<f64>,
-    /// Why it was disqualified.
-    pub reason: Option<Reason>,
-    /// Whether it counts, or what stands in its way.
-    pub merit: Merit,
-    /// Wins (equation 4).
-    pub wins: u64,
-    /// Win rate (equation 5).
-    pub win_rate: f64,
-    /// Weight of this round (equation 6).
-    pub weight: f64,
-    /// Moving average of the weight after this round.
-    pub average: f64,
+/// Why a round does not conclude.
+#[derive(Debug)]
+pub(crate) enum Pause {
+    /// Something is missing.
+    Need(Box<Need>),
+    /// Our own trouble concerns a model that has weight: without it somebody else would be crowned
+    /// for trouble that is ours.
+    GiveUp {
+        /// Whose model, where the round counts against the limit.
+        spared: Option<AccountId>,
+        /// Why.
+        error: String,
+    },
 }
 
-/// A candidate with the outcome of this round; `None` where our own trouble prevented one.
-struct Measured {
-    candidate: Candidate,
-    outcome: Option<Outcome>,
-}
-
-impl Validator {
-    /// Runs the round that `seed` seeds; after an `Err` nothing has moved.
-    pub(crate) fn run_round(
-        &mut self,
-        index: usize,
-        seed: Head,
-        watch: &(dyn Fn(Event) + Sync),
-    ) -> anyhow::Result<RoundSummary> {
-        let contest = self.contests[index].clone();
-
-        // 2.3: which models there are, each bound to its owner and checked at rest.
-        let (candidates, missed) = self.sync(&contest, seed)?;
-        let unheard: Vec<AccountId> = missed.iter().map(|missed| missed.hotkey).collect();
-        self.spare(&contest, seed, missed, watch)?;
-        let pool = self.pool(&contest, candidates);
-
-        // 2.3.1: fresh text, the same for everybody who knows the block hash.
-        let text = contest.draw(seed.block, seed.hash).context("cannot draw evaluation text")?;
-        watch(Event::RoundStarted { n_models: pool.len(), n_batches: text.batches.len() });
-
-        // 2.3.2: the losses of every model on every batch.
-        let measured = self.measure((&contest, seed), pool, &text, watch)?;
-
-        // 2.3.3 to 2.3.5: wins, win rates, weights, their moving average, the champion.
-        let mut state = self.state.clone();
-        let own = state.contest_mut(&contest.competition.name);
-        let record = self.judge(&contest, seed, (&text, &measured), own);
-        let bytes = record.to_json();
-        let digest = Digest::of(&bytes);
-        let before = own.champion;
-        conclude(&contest, own, (&record, digest), &measured);
-        // Whom our own trouble kept from this round is heard in the next.
-        own.kept.extend(unheard);
-
-        let file = format!("{}-{:06}.json", contest.competition.name, record.round.number);
-        let path = self.config.home.join("records").join(file);
-        let summary = summary((seed, before, &text), own, (&record, digest, path), &measured);
-        write_atomically(&summary.path, &bytes)?;
-        state.weights_due = true;
-        state.save(&self.config.home)?;
-        self.state = state;
-        Ok(summary)
+impl From<Need> for Pause {
+    fn from(need: Need) -> Self {
+        Self::Need(Box::new(need))
     }
+}
 
-    /// Gives the round up if a model that has weight cannot be had, for a few rounds in a row:
-    /// without it somebody else would be crowned for trouble that is ours.
-    fn spare(
-        &mut self,
-        contest: &Contest,
-        seed: Head,
-        missed: Vec<Missed>,
-        watch: &dyn Fn(Event),
-    ) -> anyhow::Result<()> {
-        for Missed { uid, hotkey, error } in missed {
-            let text = format!("{error:#}");
-            watch(Event::Skipped { uid, error: text.clone() });
-            let state = self.state.contest_mut(&contest.competition.name);
-            if state.has_weight(&Miner { uid, hotkey }) && state.n_suspended < N_SUSPENDED_MAX {
-                state.n_suspended += 1;
-                state.suspended = seed.block;
-                self.state.save(&self.config.home)?;
-                anyhow::bail!("the model of uid {uid}, which has weight, cannot be had: {text}");
+/// A model of the pool with what came of it; no outcome where our own trouble prevented one.
+#[derive(Clone, Debug)]
+pub(crate) struct Measured {
+    pub(crate) entry: Entry,
+    /// Root of the files, where they were listed.
+    pub(crate) file_root: Option<Digest>,
+    pub(crate) tensor_root: Option<Digest>,
+    pub(crate) outcome: Result<Outcome, Skipped>,
+}
+
+/// Why a model has no outcome.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Skipped {
+    /// Trouble of ours.
+    Trouble(String),
+    /// It has to wait for its turn.
+    Postponed(String),
+}
+
+impl std::fmt::Display for Skipped {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (Self::Trouble(why) | Self::Postponed(why)) = self;
+        f.write_str(why)
+    }
+}
+
+/// All that a round depends on.
+pub(crate) struct Known<'a> {
+    pub(crate) contest: &'a Contest,
+    pub(crate) state: &'a ContestState,
+    pub(crate) seed: Head,
+    pub(crate) turn: &'a Turn,
+}
+
+/// The outcomes of all models of the round, in order of uid, or what is missing.
+pub(crate) fn round(known: &Known<'_>) -> Result<Vec<Measured>, Pause> {
+    // 2.3: which models there are.
+    let book = known.turn.book.as_ref().ok_or(Need::Book)?;
+    // Of nobody, too: a round in which nobody is left has a record like any other.
+    known.turn.text.as_ref().ok_or(Need::Text)?;
+    let (rules, seed) = (&known.contest.competition.evaluation, known.seed.block);
+    let entrants: Vec<Entrant> =
+        book.entries.iter().map(|entry| entry.entrant(known.state, seed)).collect();
+    let pool = pool::pool(rules, book.moment, &entrants);
+    let mut measured = Vec::with_capacity(pool.len());
+
+    // 2.3.1 and 2.3.2: fresh text, the same for everybody, and the losses of every model on it.
+    known.measure_all(book, &pool, &mut measured)?;
+
+    // Where nobody who is paid can be measured, the crown goes to whoever came close before it
+    // goes to a newcomer that nobody else stood up to.
+    let mut awaited: BTreeSet<Uid> = pool::paid(rules, &entrants).into_iter().collect();
+    if !awaited.is_empty() && !has_any(&measured, &awaited) {
+        let reserve = known.reserve(book);
+        known.measure_all(book, &reserve, &mut measured)?;
+        awaited.extend(reserve);
+        if !has_any(&measured, &awaited) {
+            let all = book.entries.iter().map(|entry| entry.stored.uid).collect();
+            known.measure_all(book, &all, &mut measured)?;
+        }
+    }
+    disown(known, &mut measured);
+    measured.sort_by_key(|model| model.entry.stored.uid);
+    Ok(measured)
+}
+
+/// Whether one of the models has losses and is of these slots.
+fn has_any(measured: &[Measured], uids: &BTreeSet<Uid>) -> bool {
+    measured.iter().any(|model| {
+        uids.contains(&model.entry.stored.uid) && matches!(model.outcome, Ok(Outcome::Evaluated(_)))
+    })
+}
+
+impl Known<'_> {
+    /// Measures those of the models that were not measured yet, one after the other: a disk that
+    /// has room for one model besides those with weight is enough.
+    fn measure_all(
+        &self,
+        book: &Book,
+        uids: &BTreeSet<Uid>,
+        measured: &mut Vec<Measured>,
+    ) -> Result<(), Pause> {
+        let is_done = |uid: Uid| measured.iter().any(|model| model.entry.stored.uid == uid);
+        let is_left =
+            |entry: &&Entry| uids.contains(&entry.stored.uid) && !is_done(entry.stored.uid);
+        let mut left: Vec<&Entry> = book.entries.iter().filter(is_left).collect();
+        // All looks first: what is published now shall not depend on how long measuring takes.
+        for entry in left.iter().filter(|entry| !self.waits(entry)) {
+            if !self.turn.sights.contains_key(&entry.stored.hotkey) {
+                return Err(Need::Look((*entry).clone()).into());
             }
+        }
+        // Those with weight first: without them the round is worth nothing. Then the oldest, so
+        // that a copy comes after its original. Those whose headers spoke against them come last,
+        // so that they keep nobody waiting.
+        left.sort_by_key(|entry| {
+            let verdict = entry.verdict(self.state, &self.contest.rules);
+            let is_hopeless = verdict.is_some_and(|v| matches!(v.found, Found::Hopeless(_)));
+            let has_weight = self.state.has_weight(&entry.miner());
+            let seniority = entry.seniority(self.state, self.seed.block);
+            (is_hopeless, !has_weight, seniority, entry.stored.uid)
+        });
+        let text = self.turn.text.as_ref().ok_or(Need::Text)?;
+        for entry in left {
+            let model = self.measure(entry, measured, text)?;
+            measured.push(model);
         }
         Ok(())
     }
 
-    /// Models kept from the last round, and those whose commitment is new since.
-    ///
-    /// A model that was refused at rest is listed again and again: that costs nothing.
-    fn pool(&self, contest: &Contest, candidates: Vec<Candidate>) -> Vec<Candidate> {
-        let age_min = contest.competition.evaluation.commitment_age_min;
-        let state = self.state.contest(&contest.competition.name);
-        let stays = |candidate: &Candidate| {
-            state.is_none_or(|state| {
-                candidate.admission.is_err()
-                    || candidate.duplicate.is_some()
-                    || candidate.stored.block.0 + age_min > state.seed_block.0
-                    || state.kept.contains(&candidate.stored.hotkey)
-            })
+    /// The entries of those who came close in the last round.
+    fn reserve(&self, book: &Book) -> BTreeSet<Uid> {
+        let came_close = |entry: &&Entry| self.state.reserve.contains(&entry.stored.hotkey);
+        book.entries.iter().filter(came_close).map(|entry| entry.stored.uid).collect()
+    }
+
+    /// Whether our own trouble came up so often that this commitment waits, unless it has weight.
+    fn waits(&self, entry: &Entry) -> bool {
+        let skips = entry.skips(self.state);
+        skips.is_some_and(|skips| self.state.n_rounds + 1 < skips.again)
+            && !self.state.has_weight(&entry.miner())
+    }
+
+    /// What comes of one model, or what is missing to tell.
+    fn measure(&self, entry: &Entry, before: &[Measured], text: &Drawn) -> Result<Measured, Pause> {
+        let model = |roots: (Option<Digest>, Option<Digest>), outcome| {
+            let (file_root, tensor_root) = roots;
+            Measured { entry: entry.clone(), file_root, tensor_root, outcome }
         };
-        candidates.into_iter().filter(stays).collect()
-    }
-
-    /// Outcomes of all models of the pool, in its order.
-    fn measure(
-        &mut self,
-        (contest, seed): (&Contest, Head),
-        pool: Vec<Candidate>,
-        text: &Text,
-        watch: &(dyn Fn(Event) + Sync),
-    ) -> anyhow::Result<Vec<Measured>> {
-        let mut measured = Vec::with_capacity(pool.len());
-        for candidate in pool {
-            let (uid, hotkey) = (candidate.stored.uid, candidate.stored.hotkey);
-            let outcome = match (&candidate.admission, &candidate.duplicate) {
-                (Err(reason), _) | (_, Some(reason)) => Ok(Outcome::Disqualified(reason.clone())),
-                (Ok(admission), None) => self.measure_one(contest, (uid, admission), text, watch),
-            };
-            let outcome = match outcome {
-                Ok(outcome) => {
-                    if let Outcome::Disqualified(reason) = &outcome {
-                        watch(Event::Disqualified { uid, reason: reason.clone() });
-                    }
-                    Some(outcome)
-                }
-                Err(error) => {
-                    self.spare(contest, seed, vec![Missed { uid, hotkey, error }], watch)?;
-                    None
-                }
-            };
-            measured.push(Measured { candidate, outcome });
+        let disqualified = |reason: &Reason| Ok(Outcome::Disqualified(reason.clone()));
+        if self.waits(entry) {
+            let error = "it could not be measured again and again, and waits".to_owned();
+            return Ok(model((None, None), Err(Skipped::Postponed(error))));
         }
-        Ok(measured)
+        let file_root = match self.turn.sights.get(&entry.stored.hotkey) {
+            None => return Err(Need::Look(entry.clone()).into()),
+            Some(Ok(Sight::Absent(reason) | Sight::Refused(reason))) => {
+                return Ok(model((None, None), disqualified(reason)));
+            }
+            Some(Err(refusal)) => return Ok(model((None, None), self.unseen(entry, refusal)?)),
+            Some(Ok(Sight::Published { file_root, .. })) => Some(*file_root),
+        };
+        if let Some(hindrance) = self.turn.hindered.get(&entry.stored.hotkey) {
+            return Ok(model((file_root, None), self.hindered(entry, hindrance)?));
+        }
+        let verdict = entry.verdict(self.state, &self.contest.rules);
+        let admission = match verdict.map(|verdict| &verdict.found) {
+            Some(Found::Admitted(admission)) => admission,
+            Some(Found::Refused(reason)) => {
+                return Ok(model((file_root, None), disqualified(reason)));
+            }
+            None | Some(Found::Hopeless(_)) => return Err(Need::Model(entry.clone()).into()),
+        };
+        let roots = (file_root, Some(admission.tensor_root));
+        // A copy of what came before it is not measured: it counts for nobody (see `disown`).
+        let is_copy = before.iter().any(|model| model.tensor_root == roots.1);
+        if is_copy {
+            let detail = "the same model as one that was committed to before";
+            return Ok(model(roots, disqualified(&Reason::new(ReasonCode::Duplicate, detail))));
+        }
+        match self.turn.measured.get(&admission.tensor_root) {
+            None => Err(Need::Losses(entry.clone()).into()),
+            Some(Err(reason)) => Ok(model(roots, disqualified(reason))),
+            Some(Ok(losses)) => Ok(model(roots, Ok(judge(losses, text)))),
+        }
     }
 
-    fn measure_one(
+    /// What comes of a model that the hub did not list.
+    fn unseen(&self, entry: &Entry, refusal: &Refusal) -> Result<Result<Outcome, Skipped>, Pause> {
+        let error = match refusal {
+            Refusal::Own(error) => return self.own(entry, error),
+            Refusal::Refused(error) | Refusal::Unanswered(error) => error,
+        };
+        if self.hub_lists()? {
+            return Ok(Ok(not_published(error)));
+        }
+        self.outage(entry, error)
+    }
+
+    /// What comes of a model that could not be had or measured.
+    fn hindered(
         &self,
-        contest: &Contest,
-        (uid, admission): (Uid, &Admission),
-        text: &Text,
-        watch: &(dyn Fn(Event) + Sync),
-    ) -> anyhow::Result<Outcome> {
-        let progress = |n_batches_done| watch(Event::Evaluating { uid, n_batches_done });
-        let competition = &contest.competition;
-        let mut n_tried = 0;
-        loop {
-            progress(0);
-            let evaluate = &*self.ports.evaluate;
-            match evaluate.evaluate(&admission.dir, competition, &text.batches, &progress) {
-                Err(_) if n_tried < N_RETRIES => n_tried += 1,
-                outcome => return outcome,
+        entry: &Entry,
+        hindrance: &Hindrance,
+    ) -> Result<Result<Outcome, Skipped>, Pause> {
+        match hindrance {
+            Hindrance::Hopeless(reason) => Ok(Ok(Outcome::Disqualified(reason.clone()))),
+            Hindrance::Postponed(why) => Ok(Err(Skipped::Postponed(why.clone()))),
+            Hindrance::Trouble(Refusal::Own(error)) => self.own(entry, error),
+            // The hub listed it just now, and says no to its bytes.
+            Hindrance::Trouble(Refusal::Refused(error)) if self.hub_lists()? => {
+                Ok(Ok(not_published(error)))
+            }
+            Hindrance::Trouble(Refusal::Refused(error)) => self.outage(entry, error),
+            Hindrance::Trouble(Refusal::Unanswered(error)) => match self.hub_delivers(entry)? {
+                Some(true) => Ok(Ok(not_published(error))),
+                Some(false) => self.outage(entry, error),
+                None => self.own(entry, error),
+            },
+        }
+    }
+
+    /// Whether the hub lists what others published.
+    fn hub_lists(&self) -> Result<bool, Pause> {
+        let is_listed = |sight| matches!(sight, &Ok(Sight::Published { .. }));
+        if self.turn.sights.values().any(is_listed) {
+            return Ok(true);
+        }
+        Ok(self.turn.is_up.ok_or(Need::IsUp)?)
+    }
+
+    /// Whether the hub gives the true bytes of others; nothing where there is nobody to ask for.
+    fn hub_delivers(&self, entry: &Entry) -> Result<Option<bool>, Pause> {
+        let Some(book) = &self.turn.book else { return Ok(None) };
+        let is_witness = |other: &&Entry| {
+            let verdict = other.verdict(self.state, &self.contest.rules);
+            let sight = self.turn.sights.get(&other.stored.hotkey);
+            other.stored.hotkey != entry.stored.hotkey
+                && verdict.is_some_and(|verdict| matches!(verdict.found, Found::Admitted(_)))
+                && matches!(sight, Some(Ok(Sight::Published { .. })))
+                && !self.turn.hindered.contains_key(&other.stored.hotkey)
+        };
+        // Whoever was not had yet may become a witness.
+        let may_be_one = |other: &&Entry| {
+            other.stored.hotkey != entry.stored.hotkey
+                && other.verdict(self.state, &self.contest.rules).is_none()
+                && matches!(
+                    self.turn.sights.get(&other.stored.hotkey),
+                    Some(Ok(Sight::Published { .. }))
+                )
+                && !self.turn.hindered.contains_key(&other.stored.hotkey)
+        };
+        if !book.entries.iter().any(|other| is_witness(&other))
+            && let Some(other) = book.entries.iter().find(may_be_one)
+        {
+            return Err(Need::Model(other.clone()).into());
+        }
+        let mut answer = None;
+        for witness in book.entries.iter().filter(is_witness).take(N_WITNESSES_MAX) {
+            match self.turn.deliveries.get(&witness.stored.hotkey) {
+                None => return Err(Need::Delivery(witness.clone()).into()),
+                Some(true) => return Ok(Some(true)),
+                Some(false) => answer = Some(false),
             }
         }
+        Ok(answer)
     }
 
-    /// The record of the round: verdicts on all models, the averages after it, the champion.
-    fn judge(
-        &self,
-        contest: &Contest,
-        seed: Head,
-        (text, measured): (&Text, &[Measured]),
-        state: &mut ContestState,
-    ) -> Record {
-        let competition = &contest.competition;
-        let document = |document: &dataset::Document| DocumentDigest {
-            id: document.id.clone(),
-            sha256: document.digest(),
-        };
-        let round = record::Round {
-            competition: competition.name.clone(),
-            competition_digest: competition.digest(),
-            number: state.n_rounds + 1,
-            previous: state.record,
-            block: seed.block,
-            block_hash: seed.hash,
-            validator: self.keypair.public(),
-            tokenizer: contest.tokenizer.digest(),
-            dataset: contest.source.digest(),
-            documents: text.documents.iter().map(document).collect(),
-            batches: text.digest,
-        };
-        let models = measured.iter().filter_map(Measured::to_record).collect();
-        Record::new(round, competition, models, &mut state.average)
-    }
-}
-
-impl Measured {
-    /// Why it was disqualified.
-    fn reason(&self) -> Option<&Reason> {
-        match &self.outcome {
-            Some(Outcome::Disqualified(reason)) => Some(reason),
-            _ => None,
+    /// The hub is out: nobody loses anything, however long it lasts.
+    fn outage(&self, entry: &Entry, error: &str) -> Result<Result<Outcome, Skipped>, Pause> {
+        if self.state.has_weight(&entry.miner()) {
+            let error = format!("the hub is out: {error}");
+            return Err(Pause::GiveUp { spared: None, error });
         }
+        Ok(Err(Skipped::Postponed(error.to_owned())))
     }
 
-    /// The model as it stands in a record; `None` where our own trouble prevented an outcome.
-    fn to_record(&self) -> Option<Model> {
-        let Candidate { stored, commitment, admission, .. } = &self.candidate;
-        let admission = admission.as_ref().ok();
-        Some(Model {
-            uid: stored.uid,
-            hotkey: stored.hotkey,
-            commit_block: stored.block,
-            commit_block_hash: stored.block_hash,
-            repo: Some(commitment.repo.clone()),
-            revision: Some(commitment.revision.clone()),
-            file_root: admission.map(|admission| admission.file_root),
-            tensor_root: admission.map(|admission| admission.tensor_root),
-            finding: self.outcome.as_ref()?.into(),
-        })
-    }
-
-    /// Where the model stands when the next pool is chosen.
-    fn standing(&self, state: &ContestState, record: &Record) -> Standing {
-        let stored = &self.candidate.stored;
-        let judged = record.models.iter().find(|judged| judged.model.uid == stored.uid);
-        let measured = match (&self.outcome, judged) {
-            (Some(Outcome::Evaluated(losses)), Some(judged)) => queue::Measured::Scored {
-                win_rate: judged.verdict.win_rate,
-                mean_loss: mean(losses),
-            },
-            (None, _) => queue::Measured::Skipped,
-            _ => queue::Measured::Disqualified,
-        };
-        let miner = Miner { uid: stored.uid, hotkey: stored.hotkey };
-        let seniority = self.candidate.seniority();
-        Standing { uid: stored.uid, seniority, average: state.average.of(&miner), measured }
+    /// Trouble of ours: a model with weight gives the round up, for a few rounds in a row.
+    fn own(&self, entry: &Entry, error: &str) -> Result<Result<Outcome, Skipped>, Pause> {
+        let hotkey = entry.stored.hotkey;
+        let n_spared = self.state.spared.get(&hotkey).copied().unwrap_or(0);
+        if self.state.has_weight(&entry.miner()) && n_spared < N_SPARED_MAX {
+            let uid = entry.stored.uid;
+            let error = format!("the model of uid {uid}, which has weight, cannot be had: {error}");
+            return Err(Pause::GiveUp { spared: Some(hotkey), error });
+        }
+        Ok(Err(Skipped::Trouble(error.to_owned())))
     }
 }
 
-/// Takes the round into the state: crown, pool, numbers.
-fn conclude(
-    contest: &Contest,
-    state: &mut ContestState,
-    (record, digest): (&Record, Digest),
-    measured: &[Measured],
-) {
-    let hotkey_of = |uid: Uid| {
-        let stored = measured.iter().map(|measured| &measured.candidate.stored);
-        stored.filter(|stored| stored.uid == uid).map(|stored| stored.hotkey).next()
+fn not_published(error: &str) -> Outcome {
+    Outcome::Disqualified(Reason::new(ReasonCode::NotPublished, error))
+}
+
+/// The loss of each batch, or the bar that the model does not pass.
+fn judge(losses: &[SequenceLoss], text: &Drawn) -> Outcome {
+    if let Some(reason) = no_better_than_guessing(of_sequences(losses), text.guessing) {
+        return Outcome::Disqualified(reason);
+    }
+    let mut rest = losses;
+    let batches = text.batches.iter().map(|batch| {
+        let (own, others) = rest.split_at(batch.len().min(rest.len()));
+        rest = others;
+        of_sequences(own)
+    });
+    Outcome::Evaluated(batches.collect())
+}
+
+/// Finds the models that are not their committers'.
+fn disown(known: &Known<'_>, measured: &mut [Measured]) {
+    let seed = known.seed.block;
+    let claim = |model: &Measured| {
+        let seniority = model.entry.seniority(known.state, seed);
+        // Of a model that could not be had the listing tells at least exact copies.
+        let root = model.tensor_root.or(model.file_root)?;
+        Some(Claim { uid: model.entry.stored.uid, seniority, root })
     };
-    state.n_rounds = record.round.number;
-    state.record = Some(digest);
-    state.seed_block = record.round.block;
-    state.n_suspended = 0;
-    // With nobody present nobody has lost the crown either.
-    state.champion = record
-        .champion
-        .and_then(|uid| Some(Holder { uid, hotkey: hotkey_of(uid)? }))
-        .or(state.champion);
-    let standings: Vec<Standing> =
-        measured.iter().map(|measured| measured.standing(state, record)).collect();
-    let n_kept = contest.competition.evaluation.n_models_kept;
-    let scoring = &contest.competition.scoring;
-    let kept = queue::next_pool(scoring, &standings, record.champion, n_kept);
-    // Copies are measured as soon as what they copied is given up.
-    let is_copy = |measured: &&Measured| measured.candidate.duplicate.is_some();
-    let copies = measured.iter().filter(is_copy).map(|copy| copy.candidate.stored.hotkey);
-    state.kept = kept.into_iter().filter_map(hotkey_of).chain(copies).collect();
-}
-
-fn summary(
-    (seed, before, text): (Head, Option<Holder>, &Text),
-    state: &ContestState,
-    (record, digest, path): (&Record, Digest, PathBuf),
-    measured: &[Measured],
-) -> RoundSummary {
-    let reason = |uid: Uid| measured.iter().find(|m| m.candidate.stored.uid == uid)?.reason();
-    let rows = record.models.iter().map(|judged| row(judged, state, reason(judged.model.uid)));
-    let rows: Vec<Row> = rows.collect();
-    let champion = state.champion;
-    let of_champion = |row: &&Row| champion.is_some_and(|holder| holder.hotkey == row.hotkey);
-    RoundSummary {
-        competition: record.round.competition.clone(),
-        round: record.round.number,
-        seed,
-        champion,
-        champion_perplexity: rows.iter().find(of_champion).and_then(|row| row.perplexity),
-        crown_moved: champion.map(|holder| holder.hotkey) != before.map(|holder| holder.hotkey),
-        optimum_perplexity: text.optimum_perplexity(),
-        digest,
-        path,
-        rows,
-    }
-}
-
-fn row(judged: &Judged, state: &ContestState, reason: Option<&Reason>) -> Row {
-    let Judged { model, verdict } = judged;
-    let perplexity = match &model.finding {
-        // Batches are of equal size, so this is the perplexity over all their tokens.
-        Finding::Evaluated(losses) => Some(perplexity(mean(losses)).value()),
-        Finding::Disqualified(_) => None,
-    };
-    Row {
-        uid: model.uid,
-        hotkey: model.hotkey,
-        block: model.commit_block,
-        perplexity,
-        reason: reason.cloned(),
-        merit: verdict.merit,
-        wins: verdict.wins,
-        win_rate: verdict.win_rate,
-        weight: verdict.weight,
-        average: state.average.of(&Miner { uid: model.uid, hotkey: model.hotkey }),
-    }
-}
-
-impl Contest {
-    /// Root of the randomness of the round that a block seeds.
-    pub fn seed(&self, block_hash: BlockHash) -> Seed {
-        Seed::of_block(block_hash, &self.competition.name, "evaluation")
-    }
-
-    /// The evaluation text of the round that a block seeds: the same for everybody.
-    pub fn draw(&self, block: Block, block_hash: BlockHash) -> Result<Text, dataset::Error> {
-        let rules = PackRules {
-            sequence_length: self.competition.text.sequence_length,
-            n_batches: self.competition.evaluation.n_batches,
-            sequences_per_batch: self.competition.evaluation.sequences_per_batch,
-            packing: self.competition.text.packing,
-        };
-        // Rounds in a row have numbers in a row.
-        let turn = block.0 / self.competition.evaluation.blocks_per_round.max(1);
-        let lot = Lot { seed: self.seed(block_hash), turn };
-        pack::batches(&*self.source, &self.tokenizer, lot, rules)
+    let by_tensors: Vec<Claim> =
+        measured.iter().filter(|model| model.tensor_root.is_some()).filter_map(claim).collect();
+    let by_files: Vec<Claim> = measured
+        .iter()
+        .filter_map(|model| Some(Claim { root: model.file_root?, ..claim(model)? }))
+        .collect();
+    let mut reasons = duplicates(&by_files);
+    reasons.extend(duplicates(&by_tensors));
+    for model in measured {
+        let Some(reason) = reasons.remove(&model.entry.stored.uid) else { continue };
+        match &model.outcome {
+            Err(_) => {}
+            Ok(Outcome::Disqualified(own)) if own.code != ReasonCode::Duplicate => {}
+            Ok(_) => model.outcome = Ok(Outcome::Disqualified(reason)),
+        }
     }
 }

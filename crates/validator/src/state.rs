@@ -1,47 +1,137 @@
-//! What a validator must not forget: moving averages, champions, pools, verdicts.
+//! What a validator knows of the past: what follows from its entries, and nothing else.
 
+use crate::{
+    entry::{After, Entry},
+    ports::Admission,
+};
 use anyhow::Context as _;
+use chain::{CallId, Head};
 use protocol::{
-    AccountId, Block, Digest, Reason, Uid,
+    AccountId, Block, Digest, Reason, Record, Uid,
     queue::SIGNIFICANT_WEIGHT,
+    record::Finding,
     weights::{Miner, MovingAverage},
 };
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, fs, io::Write as _, path::Path};
-
-const FILE: &str = "state.json";
+use std::collections::BTreeMap;
 
 /// Everything a validator carries from round to round.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct State {
-    contests: BTreeMap<String, ContestState>,
-    /// Whether the weights have changed since they were last set.
-    pub weights_due: bool,
+    pub(crate) contests: BTreeMap<String, ContestState>,
+    /// Weights: whether they are due, and which are on their way.
+    pub weights: WeightsState,
+}
+
+/// What is known of the weights on the chain.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WeightsState {
+    /// Whether they have changed since they were last set.
+    pub due: bool,
+    /// Weights on their way to the chain.
+    pub sent: Option<Sent>,
+}
+
+/// Weights on their way to the chain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sent {
+    /// Newest block when they were about to be sent.
+    pub block: Block,
+    /// Name of the call; absent if we died before we learnt it.
+    pub call: Option<CallId>,
 }
 
 /// State of one competition.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ContestState {
     /// Block that seeded the last round.
     pub seed_block: Block,
     /// Rounds so far.
     pub n_rounds: u64,
-    /// Rounds in a row that were given up.
-    pub n_suspended: u64,
     /// Block that seeded the last round that was given up; it is not tried again.
-    pub suspended: Block,
+    pub given_up: Block,
+    /// The round that has begun and is neither decided nor given up.
+    pub begun: Option<Head>,
     /// Digest of the last record.
     pub record: Option<Digest>,
     /// Moving average of the weights.
     pub average: MovingAverage,
     /// Holder of the crown.
     pub champion: Option<Holder>,
-    /// Hotkeys that are measured again in the next round.
-    pub kept: Vec<AccountId>,
-    /// What intake said of each hotkey's commitment.
-    pub verdicts: BTreeMap<String, Verdict>,
+    /// Rounds in a row that were given up for the sake of each hotkey.
+    pub spared: BTreeMap<AccountId, u64>,
+    /// Who is measured if nobody who is paid can be.
+    pub reserve: Vec<AccountId>,
+    /// Who had to wait in the last round, and is heard in the next.
+    pub waiting: Vec<AccountId>,
+    /// Commitments that were seen absent, by hotkey.
+    pub lapses: BTreeMap<AccountId, Lapse>,
+    /// Commitments that our own trouble kept from being measured, by hotkey.
+    pub skips: BTreeMap<AccountId, Skips>,
+    /// What was found of each hotkey's commitment at rest.
+    pub verdicts: BTreeMap<AccountId, Verdict>,
+}
+
+/// Who holds the crown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Holder {
+    /// Slot.
+    pub uid: Uid,
+    /// Key in that slot.
+    pub hotkey: AccountId,
+}
+
+/// A commitment that was seen absent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Lapse {
+    /// Block of the commitment.
+    pub committed: Block,
+    /// Seed of the round that saw it again; absent while it was not.
+    pub since: Option<Block>,
+}
+
+/// A commitment that our own trouble kept from being measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Skips {
+    /// Block of the commitment.
+    pub committed: Block,
+    /// Rounds in which it was tried in vain.
+    pub n_rounds: u64,
+    /// Number of the first round that tries again.
+    pub again: u64,
+}
+
+/// What was found of one commitment at rest; not asked twice for the same one.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Verdict {
+    /// Text of the commitment.
+    pub commitment: String,
+    /// Block of the commitment.
+    pub block: Block,
+    /// Digest of the rules it was judged by.
+    pub rules: Digest,
+    /// What was found.
+    pub found: Found,
+}
+
+/// What was found of a model at rest.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Found {
+    /// It passed every check.
+    Admitted(Admission),
+    /// It breaks a rule.
+    Refused(Reason),
+    /// Its headers break a rule: it is looked at again once nothing else is to be looked at.
+    Hopeless(Reason),
 }
 
 impl ContestState {
@@ -51,59 +141,38 @@ impl ContestState {
         self.average.of(miner) >= SIGNIFICANT_WEIGHT
             || self.champion.is_some_and(|holder| holder.hotkey == miner.hotkey)
     }
-}
 
-/// Who holds the crown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Holder {
-    /// Slot.
-    pub uid: Uid,
-    /// Key in that slot.
-    pub hotkey: AccountId,
-}
-
-/// What intake and inspection said of one commitment; never asked twice for the same one.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Verdict {
-    /// Text of the commitment.
-    pub commitment: String,
-    /// Block of the commitment.
-    pub block: Block,
-    /// The admitted model, or why there is none.
-    pub outcome: Result<Admission, Reason>,
-}
-
-/// A model in the store that passed every check at rest.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Admission {
-    /// Folder of the files.
-    pub dir: std::path::PathBuf,
-    /// Digest over names, sizes and bytes of the files: what the commitment is bound to.
-    pub file_root: Digest,
-    /// Digest over config and tensors.
-    pub tensor_root: Digest,
-    /// Number of parameters.
-    pub n_parameters: u64,
+    fn decided(&mut self, record: &str, after: &After) -> anyhow::Result<()> {
+        let bytes = record.as_bytes();
+        let record = Record::from_json(bytes).context("a record of ours cannot be read")?;
+        let hotkey_of = |uid: Uid| {
+            let of_it = record.models.iter().find(|judged| judged.model.uid == uid);
+            of_it.map(|judged| judged.model.hotkey)
+        };
+        (self.seed_block, self.begun) = (record.round.block, None);
+        self.n_rounds = record.round.number;
+        self.record = Some(Digest::of(bytes));
+        self.champion =
+            record.champion.and_then(|uid| Some(Holder { uid, hotkey: hotkey_of(uid)? }));
+        self.average =
+            record.averages.clone().try_into().context("a record of ours has no averages")?;
+        let After { reserve, waiting, lapses, skips, present } = after;
+        (self.reserve, self.waiting) = (reserve.clone(), waiting.clone());
+        (self.lapses, self.skips) = (lapses.clone(), skips.clone());
+        // Whoever was measured is no trouble any more; of others the count goes on.
+        let is_measured = |hotkey: &AccountId| {
+            let of_it = record.models.iter().find(|judged| judged.model.hotkey == *hotkey);
+            of_it.is_some_and(|judged| matches!(judged.model.finding, Finding::Evaluated(_)))
+        };
+        self.spared.retain(|hotkey, _| present.contains(hotkey) && !is_measured(hotkey));
+        // What was known of a slot that is lost goes with it.
+        self.verdicts.retain(|hotkey, _| present.contains(hotkey));
+        Ok(())
+    }
 }
 
 impl State {
-    /// The state saved under `home`, or a fresh one where nothing was saved yet.
-    pub fn load(home: &Path) -> anyhow::Result<Self> {
-        let path = home.join(FILE);
-        match fs::read(&path) {
-            Ok(bytes) => serde_json::from_slice(&bytes)
-                .with_context(|| format!("`{}` is not the state of a validator", path.display())),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Self::default()),
-            Err(error) => Err(error).with_context(|| format!("cannot read `{}`", path.display())),
-        }
-    }
-
-    /// Saves the state under `home`; after a crash either the old or the new one is there.
-    pub fn save(&self, home: &Path) -> anyhow::Result<()> {
-        write_atomically(&home.join(FILE), &serde_json::to_vec_pretty(self)?)
-    }
-
-    /// State of a competition that had a round.
+    /// State of a competition of which something is known.
     pub fn contest(&self, name: &str) -> Option<&ContestState> {
         self.contests.get(name)
     }
@@ -111,25 +180,49 @@ impl State {
     /// All models that are known to have passed every check at rest, in whatever competition.
     pub(crate) fn admissions(&self) -> impl Iterator<Item = &Admission> {
         let verdicts = self.contests.values().flat_map(|contest| contest.verdicts.values());
-        verdicts.filter_map(|verdict| verdict.outcome.as_ref().ok())
+        verdicts.filter_map(|verdict| match &verdict.found {
+            Found::Admitted(admission) => Some(admission),
+            Found::Refused(_) | Found::Hopeless(_) => None,
+        })
     }
 
-    /// State of a competition, fresh where there was none.
-    pub fn contest_mut(&mut self, name: &str) -> &mut ContestState {
-        self.contests.entry(name.to_owned()).or_default()
+    /// Takes in what happened.
+    pub(crate) fn apply(&mut self, entry: &Entry) -> anyhow::Result<()> {
+        match entry {
+            Entry::TakenOver(state) => *self = (**state).clone(),
+            Entry::Begun { competition, seed } => {
+                self.contests.entry(competition.clone()).or_default().begun = Some(*seed);
+            }
+            Entry::Inspected { competition, hotkey, verdict } => {
+                let contest = self.contests.entry(competition.clone()).or_default();
+                contest.verdicts.insert(*hotkey, verdict.clone());
+            }
+            Entry::GivenUp { competition, seed, spared } => {
+                let contest = self.contests.entry(competition.clone()).or_default();
+                (contest.given_up, contest.begun) = (*seed, None);
+                if let Some(hotkey) = spared {
+                    *contest.spared.entry(*hotkey).or_default() += 1;
+                }
+            }
+            Entry::Decided { competition, record, after } => {
+                let contest = self.contests.entry(competition.clone()).or_default();
+                contest.decided(record, after)?;
+                self.weights.due = true;
+            }
+            Entry::WeightsIntended { block } => {
+                let sent = Some(Sent { block: *block, call: None });
+                self.weights = WeightsState { due: false, sent };
+            }
+            Entry::WeightsSent { call } => {
+                if let Some(sent) = &mut self.weights.sent {
+                    sent.call = Some(*call);
+                }
+            }
+            Entry::WeightsSettled { again } => {
+                self.weights.sent = None;
+                self.weights.due |= *again;
+            }
+        }
+        Ok(())
     }
-}
-
-/// Writes a file whole or not at all: temporary file, fsync, rename, fsync of the folder.
-pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
-    let folder = path.parent().context("a file needs a folder")?;
-    let write = || -> std::io::Result<()> {
-        fs::create_dir_all(folder)?;
-        let mut file = tempfile::NamedTempFile::new_in(folder)?;
-        file.write_all(bytes)?;
-        file.as_file().sync_all()?;
-        file.persist(path).map_err(|error| error.error)?;
-        fs::File::open(folder)?.sync_all()
-    };
-    write().with_context(|| format!("cannot write `{}`", path.display()))
 }

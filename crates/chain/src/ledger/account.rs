@@ -7,9 +7,11 @@ use serde::{Deserialize, Serialize};
 
 /// Free money of a key, and how many of its calls stand in blocks.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
-pub(crate) struct Account {
-    pub(crate) balance_rao: u64,
-    pub(crate) nonce: u32,
+pub struct Account {
+    /// Free balance.
+    pub balance_rao: u64,
+    /// Nonce of its next call.
+    pub nonce: u32,
 }
 
 impl Ledger {

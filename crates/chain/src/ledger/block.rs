@@ -1,46 +1,52 @@
-//! Blocks: the order of calls, and the hashes that bind them.
+//! Blocks: whose call goes first, and the hashes that bind them.
+//!
+//! How a block is hashed is up to whoever makes it: [`Ledger::end_block`] is told. Here is the
+//! cheap way, for chains that live in one process: nothing is signed, and the state is not read.
 
 use super::{EpochSummary, Event, Ledger};
-use crate::{
-    CallError, CallId, Error, Head, SignedCall,
-    extrinsic::blake2_256,
-    wire::{
-        header::{self, Digest, Header},
-        primitives::H256,
-    },
-};
-use protocol::{Block, BlockHash};
+use crate::{Call, CallError, CallId, Error, Head, hash::blake2_256};
+use protocol::{AccountId, Block, BlockHash};
 
-/// A block, and what became of everything in it.
+/// A call whose signer is beyond doubt, with its place among the signer's calls.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnCall {
+    /// Name of the call: the hash of the rest.
+    pub id: CallId,
+    /// Who calls.
+    pub signer: AccountId,
+    /// How many calls of the signer stand in blocks before this one.
+    pub nonce: u32,
+    /// What to do.
+    pub call: Call,
+}
+
+/// A block of calls whose signers are beyond doubt, and what became of everything in it.
 #[derive(Clone, Debug)]
 pub struct Produced {
     /// Number and hash.
     pub head: Head,
-    /// What the hash is made of.
-    pub header: Header,
     /// Calls that stand in the block, in the order of application, with their effects.
-    pub applied: Vec<Applied>,
-    /// Calls that could not enter it, and why.
-    ///
-    /// [`CallError::BadSignature`], [`CallError::BadNonce`] or [`CallError::ExhaustsResources`].
+    pub applied: Vec<(CallId, Result<Event, CallError>)>,
+    /// Calls that could not enter it, and why: [`CallError::leaves_no_trace`].
     pub left_out: Vec<(CallId, CallError)>,
     /// Epochs that ran at the start of the block.
     pub epochs: Vec<EpochSummary>,
 }
 
-/// A call in a block.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Applied {
-    /// Name of the call.
-    pub id: CallId,
-    /// Its bytes.
-    pub bytes: Vec<u8>,
-    /// What it did, or why it was refused.
-    pub result: Result<Event, CallError>,
+impl OwnCall {
+    /// The `nonce`-th call of `signer`.
+    pub fn new(signer: AccountId, nonce: u32, call: Call) -> Self {
+        let mut bytes = b"agon call".to_vec();
+        bytes.extend(signer.0);
+        bytes.extend(nonce.to_le_bytes());
+        // Numbers, lists and variants always serialize.
+        bytes.extend(postcard::to_allocvec(&call).unwrap_or_default());
+        Self { id: CallId(blake2_256(&bytes)), signer, nonce, call }
+    }
 }
 
 impl Ledger {
-    /// Hash of the state before the first block; signatures name it.
+    /// Hash of the block before the first.
     pub fn genesis_hash(&self) -> BlockHash {
         self.hashes.first().copied().unwrap_or(self.head.hash)
     }
@@ -56,62 +62,53 @@ impl Ledger {
     }
 
     /// Hash of every block, in order.
-    pub(crate) fn hashes(&self) -> &[BlockHash] {
+    pub fn hashes(&self) -> &[BlockHash] {
         &self.hashes
     }
 
-    /// The header of the block before the first, in the state of which the ledger must be.
-    pub(crate) fn genesis_header(&self) -> Header {
-        self.header(header::extrinsics_root(&[]))
+    /// The same state at the end of a chain whose blocks have these hashes, the genesis first.
+    pub fn with_hashes(mut self, hashes: Vec<BlockHash>) -> Self {
+        let last =
+            hashes.last().map(|hash| Head { block: Block(hashes.len() as u64 - 1), hash: *hash });
+        self.head = last.unwrap_or(Self::no_head());
+        self.hashes = hashes;
+        self
+    }
+
+    /// When the calls of `signer` come in the next block, compared with those of others.
+    ///
+    /// A hash of key and parent, so that no key is always first, and none can choose when it is.
+    pub fn turn(&self, signer: AccountId) -> [u8; 32] {
+        blake2_256(&[self.head.hash.0, signer.0].concat())
+    }
+
+    /// Ends the block that [`start_block`](Self::start_block) began, which has this hash.
+    pub fn end_block(&mut self, hash: BlockHash) -> Head {
+        self.head = Head { block: self.now(), hash };
+        self.hashes.push(hash);
+        self.head
     }
 
     /// Makes the next block of `calls`, in an order that does not depend on theirs.
     ///
-    /// Signers take turns in the order of a hash of their key with the parent's hash, so that no
-    /// key is always first; the calls of one signer in the order of their nonces.
-    pub fn produce_block(&mut self, mut calls: Vec<SignedCall>) -> Result<Produced, Error> {
-        let parent = self.head.hash;
-        let turn = |call: &SignedCall| {
-            let hash = blake2_256(&[parent.0, call.signer.0].concat());
-            (hash, call.nonce, call.id())
-        };
-        calls.sort_by_cached_key(turn);
+    /// Signers take turns; the calls of one signer come in the order of their nonces. The hash of
+    /// the block binds parent, number and calls, and by the parents the genesis with its seed.
+    pub fn produce_block(&mut self, mut calls: Vec<OwnCall>) -> Result<Produced, Error> {
+        calls.sort_by_cached_key(|call| (self.turn(call.signer), call.nonce, call.id));
         let epochs = self.start_block()?;
-        let (mut applied, mut left_out) = (Vec::with_capacity(calls.len()), Vec::new());
-        for call in &calls {
-            let (bytes, result) = (call.to_bytes(), self.apply(call));
-            let id = CallId(blake2_256(&bytes));
-            match result {
+        let mut applied = Vec::with_capacity(calls.len());
+        let mut left_out = Vec::new();
+        for OwnCall { id, signer, nonce, call } in calls {
+            match self.apply(signer, nonce, Ok(call)) {
                 Err(error) if error.leaves_no_trace() => left_out.push((id, error)),
-                result => applied.push(Applied { id, bytes, result }),
+                result => applied.push((id, result)),
             }
         }
-        let header = self.seal(&applied);
-        Ok(Produced { head: self.head, header, applied, left_out, epochs })
-    }
-
-    /// Ends the block: its header binds parent, number, calls and state.
-    fn seal(&mut self, applied: &[Applied]) -> Header {
-        let bodies: Vec<&[u8]> = applied.iter().map(|call| call.bytes.as_slice()).collect();
-        let block = self.now();
-        let parent = self.head.hash;
-        self.head.block = block;
-        let header =
-            Header { parent_hash: parent.into(), ..self.header(header::extrinsics_root(&bodies)) };
-        self.head.hash = BlockHash(header.hash());
-        self.hashes.push(self.head.hash);
-        header
-    }
-
-    /// The header of the newest block, whose number is set but whose hash is not.
-    pub(super) fn header(&self, extrinsics_root: H256) -> Header {
-        Header {
-            parent_hash: H256::default(),
-            // Blocks are seconds apart: 32 bits last for centuries.
-            number: self.head.block.0 as u32,
-            state_root: H256(blake2_256(&self.state_bytes())),
-            extrinsics_root,
-            digest: Digest::default(),
-        }
+        let mut bytes = b"agon block".to_vec();
+        bytes.extend(self.head.hash.0);
+        bytes.extend(self.now().0.to_le_bytes());
+        applied.iter().for_each(|(id, _)| bytes.extend(id.0));
+        let head = self.end_block(BlockHash(blake2_256(&bytes)));
+        Ok(Produced { head, applied, left_out, epochs })
     }
 }

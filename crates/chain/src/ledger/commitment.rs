@@ -1,8 +1,11 @@
 //! Commitments: up to 128 bytes under a hotkey, with the block in which they came.
 
-use super::{Event, Ledger, subnet::Commitment};
+use super::{
+    Event, Ledger,
+    subnet::{Commitment, Subnet},
+};
 use crate::{CallError, StoredCommitment};
-use protocol::{AccountId, NetUid};
+use protocol::{AccountId, NetUid, Uid};
 
 /// Most bytes in a commitment: the largest raw field of the pallet.
 pub const COMMITMENT_BYTES_MAX: usize = 128;
@@ -38,16 +41,21 @@ impl Ledger {
     /// with the block of then.
     pub fn commitments(&self, netuid: NetUid) -> Option<Vec<StoredCommitment>> {
         let subnet = self.subnets.get(&netuid)?;
-        let stored = |slot: &super::subnet::Slot| {
-            let commitment = subnet.commitments.get(&slot.hotkey)?;
-            Some(StoredCommitment {
-                hotkey: slot.hotkey,
-                uid: *subnet.uids.get(&slot.hotkey)?,
-                block: commitment.block,
-                block_hash: self.block_hash(commitment.block)?,
-                data: commitment.data.clone(),
-            })
-        };
-        Some(subnet.slots.iter().filter_map(stored).collect())
+        let numbered = (0..).map(Uid).zip(&subnet.slots);
+        Some(numbered.filter_map(|(uid, slot)| self.stored(subnet, uid, slot.hotkey)).collect())
+    }
+
+    /// The commitment of one hotkey, where it has one and holds a slot.
+    pub fn commitment(&self, netuid: NetUid, hotkey: AccountId) -> Option<StoredCommitment> {
+        let subnet = self.subnets.get(&netuid)?;
+        self.stored(subnet, *subnet.uids.get(&hotkey)?, hotkey)
+    }
+
+    fn stored(&self, subnet: &Subnet, uid: Uid, hotkey: AccountId) -> Option<StoredCommitment> {
+        let commitment = subnet.commitments.get(&hotkey)?;
+        let registered = subnet.slots.get(usize::from(uid.0))?.block_at_registration;
+        let (block, data) = (commitment.block, commitment.data.clone());
+        let block_hash = self.block_hash(block)?;
+        Some(StoredCommitment { hotkey, uid, registered, block, block_hash, data })
     }
 }

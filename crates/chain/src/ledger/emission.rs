@@ -50,7 +50,7 @@ pub(super) fn block_emission(issuance_rao: u64) -> u64 {
 
 impl Ledger {
     /// What every block starts with, before its calls: emission, and the epochs that are due.
-    pub(super) fn start_block(&mut self) -> Result<Vec<EpochSummary>, Error> {
+    pub fn start_block(&mut self) -> Result<Vec<EpochSummary>, Error> {
         let now = self.now();
         let netuids: Vec<NetUid> = self.subnets.keys().copied().collect();
         let emission = block_emission(self.issued_rao.saturating_sub(self.burned_rao));

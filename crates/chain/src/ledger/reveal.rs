@@ -1,23 +1,15 @@
 //! Weights that are committed to by hash first and revealed an epoch later, so that nobody can copy
 //! them while they are fresh.
 
-use super::{Event, Ledger, subnet::Subnet};
-use crate::{CallError, extrinsic::blake2_256};
-use parity_scale_codec::Encode as _;
+use super::{
+    Event, Ledger,
+    subnet::{Subnet, WeightCommit},
+};
+use crate::{CallError, hash::blake2_256};
 use protocol::{AccountId, Block, NetUid, Uid};
-use serde::{Deserialize, Serialize};
 
 /// Most commits of one hotkey that wait for their reveal.
 pub const OPEN_COMMITS_MAX: usize = 10;
-
-/// A commit that waits for its reveal.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct WeightCommit {
-    /// Hash of the weights and the salt.
-    pub(crate) hash: [u8; 32],
-    /// Block of the commit.
-    pub(crate) block: Block,
-}
 
 /// What a reveal says.
 pub(super) struct Reveal {
@@ -36,12 +28,28 @@ pub fn commit_hash(
     version_key: u64,
 ) -> [u8; 32] {
     let uids: Vec<u16> = uids.iter().map(|uid| uid.0).collect();
-    blake2_256(&(hotkey.0, netuid.0, uids, weights, salt, version_key).encode())
+    let mut bytes = hotkey.0.to_vec();
+    bytes.extend(netuid.0.to_le_bytes());
+    [&uids, weights, salt].into_iter().for_each(|numbers| extend(&mut bytes, numbers));
+    bytes.extend(version_key.to_le_bytes());
+    blake2_256(&bytes)
+}
+
+/// Adds a list as SCALE has it: its length in one, two or four bytes, then its numbers.
+fn extend(bytes: &mut Vec<u8>, numbers: &[u16]) {
+    // No call has as many numbers as four bytes can count.
+    let length = (numbers.len() as u32) << 2;
+    match numbers.len() {
+        ..64 => bytes.push(length as u8),
+        64..16_384 => bytes.extend((length as u16 | 1).to_le_bytes()),
+        _ => bytes.extend((length | 2).to_le_bytes()),
+    }
+    numbers.iter().for_each(|number| bytes.extend(number.to_le_bytes()));
 }
 
 impl Subnet {
     /// Number of the epoch that a block belongs to.
-    pub(crate) fn epoch_of(&self, netuid: NetUid, block: Block) -> u64 {
+    pub fn epoch_of(&self, netuid: NetUid, block: Block) -> u64 {
         let shifted = block.0.saturating_add(u64::from(netuid.0)).saturating_add(1);
         shifted / (u64::from(self.hyperparameters.tempo) + 1)
     }

@@ -1,70 +1,97 @@
 //! State of a subnet and its slots.
 
-use super::{Hyperparameters, reveal::WeightCommit};
+use super::Hyperparameters;
 use protocol::{AccountId, Block, Uid};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// One subnet.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Subnet {
+pub struct Subnet {
     /// Coldkey that gets the owner's cut.
-    pub(crate) owner: AccountId,
+    pub owner: AccountId,
     /// The owner's own slot-holder, if the subnet was opened by a call; never pruned.
-    pub(crate) owner_hotkey: Option<AccountId>,
-    pub(crate) hyperparameters: Hyperparameters,
+    pub owner_hotkey: Option<AccountId>,
+    /// Rules that its owner chose.
+    pub hyperparameters: Hyperparameters,
     /// Slots in order of uid.
-    pub(crate) slots: Vec<Slot>,
+    pub slots: Vec<Slot>,
     /// Slot of every registered hotkey.
-    pub(crate) uids: BTreeMap<AccountId, Uid>,
+    pub uids: BTreeMap<AccountId, Uid>,
     /// Last commitment of every hotkey that ever committed here, registered or not.
-    pub(crate) commitments: BTreeMap<AccountId, Commitment>,
+    pub commitments: BTreeMap<AccountId, Commitment>,
     /// Commits to weights that wait for their reveal, oldest first; never an empty list.
-    pub(crate) weight_commits: BTreeMap<AccountId, Vec<WeightCommit>>,
+    pub weight_commits: BTreeMap<AccountId, Vec<WeightCommit>>,
     /// What a slot costs now.
-    pub(crate) burn_rao: u64,
-    pub(crate) registrations_this_block: u16,
-    pub(crate) registrations_this_interval: u32,
+    pub burn_rao: u64,
+    /// Slots bought in this block.
+    pub registrations_this_block: u16,
+    /// Slots bought since the price was last adjusted.
+    pub registrations_this_interval: u32,
     /// Emission that waits for the next epoch.
-    pub(crate) pending_rao: u64,
+    pub pending_rao: u64,
     /// What the owner got since the last epoch.
-    pub(crate) owner_rao: u64,
+    pub owner_rao: u64,
     /// What the owner locked to open the subnet.
-    pub(crate) locked_rao: u64,
+    pub locked_rao: u64,
     /// Block at which it was opened; zero if it was there from the start.
-    pub(crate) opened_at: Block,
+    pub opened_at: Block,
     /// Block of the last epoch; zero before the first.
-    pub(crate) last_epoch: Block,
+    pub last_epoch: Block,
 }
 
 /// One slot with what the last epoch said about it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Slot {
-    pub(crate) hotkey: AccountId,
-    pub(crate) block_at_registration: Block,
-    pub(crate) last_update: Block,
-    pub(crate) validator_permit: bool,
-    pub(crate) active: bool,
-    pub(crate) consensus: u16,
-    pub(crate) incentive: u16,
-    pub(crate) dividends: u16,
-    pub(crate) validator_trust: u16,
-    pub(crate) emission_rao: u64,
-    pub(crate) pruning_score: u16,
-    pub(crate) weights: Vec<(u16, u16)>,
-    pub(crate) bonds: Vec<(u16, u16)>,
+pub struct Slot {
+    /// Key in the slot.
+    pub hotkey: AccountId,
+    /// Block at which the slot was taken.
+    pub block_at_registration: Block,
+    /// Block at which it last set weights, or committed to some, or registered.
+    pub last_update: Block,
+    /// Whether it may weigh others.
+    pub validator_permit: bool,
+    /// Whether it set weights recently enough.
+    pub active: bool,
+    /// Consensus of the last epoch, of 65,535.
+    pub consensus: u16,
+    /// Share in what miners earn, of 65,535.
+    pub incentive: u16,
+    /// Share in what validators earn, of 65,535.
+    pub dividends: u16,
+    /// Validator trust of the last epoch, of 65,535.
+    pub validator_trust: u16,
+    /// Rao paid by the last epoch, miner and validator part together.
+    pub emission_rao: u64,
+    /// The lowest loses its slot first.
+    pub pruning_score: u16,
+    /// Weights it set: target and value.
+    pub weights: Vec<(u16, u16)>,
+    /// Bonds it holds: target and value.
+    pub bonds: Vec<(u16, u16)>,
 }
 
 /// What a hotkey committed, and when: one item, so that nobody can read the content of one
 /// commitment with the block of another.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Commitment {
-    pub(crate) block: Block,
-    pub(crate) data: Vec<u8>,
+pub struct Commitment {
+    /// Block in which it came.
+    pub block: Block,
+    /// What was committed.
+    pub data: Vec<u8>,
+}
+
+/// A commit to weights that waits for its reveal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WeightCommit {
+    /// Hash of the weights and the salt.
+    pub hash: [u8; 32],
+    /// Block of the commit.
+    pub block: Block,
 }
 
 impl Subnet {
-    pub(crate) fn new(owner: AccountId, hyperparameters: Hyperparameters, locked_rao: u64) -> Self {
+    pub(super) fn new(owner: AccountId, hyperparameters: Hyperparameters, locked_rao: u64) -> Self {
         let (low, high) = (hyperparameters.min_burn_rao, hyperparameters.max_burn_rao);
         Self {
             owner,
@@ -86,7 +113,7 @@ impl Subnet {
     }
 
     /// Slot of a registered hotkey.
-    pub(crate) fn slot(&self, hotkey: &AccountId) -> Option<(Uid, &Slot)> {
+    pub fn slot(&self, hotkey: &AccountId) -> Option<(Uid, &Slot)> {
         let uid = *self.uids.get(hotkey)?;
         Some((uid, self.slots.get(usize::from(uid.0))?))
     }
@@ -94,7 +121,7 @@ impl Subnet {
 
 impl Slot {
     /// A slot just bought: it inherits nothing from whoever held it before.
-    pub(crate) fn new(hotkey: AccountId, block: Block) -> Self {
+    pub(super) fn new(hotkey: AccountId, block: Block) -> Self {
         Self {
             hotkey,
             block_at_registration: block,

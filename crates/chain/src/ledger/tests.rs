@@ -9,8 +9,8 @@ mod registration;
 mod reveal;
 mod weights;
 
-use super::{Genesis, Hyperparameters, Ledger, Produced, RAO_PER_TAO, SubnetGenesis};
-use crate::{Call, CallError, CallId, Keypair, Neuron, SignedCall};
+use super::{Genesis, Hyperparameters, Ledger, OwnCall, Produced, RAO_PER_TAO, SubnetGenesis};
+use crate::{Call, CallError, CallId, Keypair, Neuron};
 use protocol::{AccountId, NetUid, Seed, Uid};
 
 const NETUID: NetUid = NetUid(1);
@@ -89,26 +89,27 @@ impl Produced {
     fn results(&self) -> Vec<(CallId, Result<(), CallError>)> {
         let applied = self.applied.iter();
         let applied =
-            applied.map(|call| (call.id, call.result.as_ref().map(drop).map_err(Clone::clone)));
+            applied.map(|(id, result)| (*id, result.as_ref().map(drop).map_err(Clone::clone)));
         let left_out = self.left_out.iter().map(|(id, error)| (*id, Err(error.clone())));
         applied.chain(left_out).collect()
     }
 }
 
 impl Ledger {
-    fn sign(&self, signer: u64, call: Call) -> SignedCall {
-        let keys = key(signer);
-        SignedCall::sign(call, self.nonce(keys.public()), self.genesis_hash(), &keys)
+    /// A call of a signer who has no other in the same block.
+    fn next(&self, signer: u64, call: Call) -> OwnCall {
+        let signer = account(signer);
+        OwnCall::new(signer, self.nonce(signer), call)
     }
 
-    fn block(&mut self, calls: Vec<SignedCall>) -> Produced {
+    fn block(&mut self, calls: Vec<OwnCall>) -> Produced {
         self.produce_block(calls).unwrap()
     }
 
     /// One call in a block of its own.
     fn call(&mut self, signer: u64, call: Call) -> Result<(), CallError> {
-        let signed = self.sign(signer, call);
-        self.block(vec![signed]).result()
+        let call = self.next(signer, call);
+        self.block(vec![call]).result()
     }
 
     fn pass(&mut self, n_blocks: u64) {

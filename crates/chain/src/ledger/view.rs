@@ -5,7 +5,7 @@ use super::{
     account::Account,
     subnet::{Slot, Subnet},
 };
-use crate::{Metagraph, Neuron};
+use crate::{Metagraph, Neuron, Rewards};
 use protocol::{AccountId, NetUid, Uid};
 
 /// Where all the money is; `issued` is the sum of the others.
@@ -40,22 +40,22 @@ impl Ledger {
     }
 
     /// All accounts, in order.
-    pub(crate) fn accounts(&self) -> impl Iterator<Item = (AccountId, Account)> {
+    pub fn accounts(&self) -> impl Iterator<Item = (AccountId, Account)> {
         self.accounts.iter().map(|(account, entry)| (*account, *entry))
     }
 
     /// All hotkeys with their coldkeys, in order.
-    pub(crate) fn owners(&self) -> impl Iterator<Item = (AccountId, AccountId)> {
+    pub fn owners(&self) -> impl Iterator<Item = (AccountId, AccountId)> {
         self.owners.iter().map(|(hotkey, coldkey)| (*hotkey, *coldkey))
     }
 
     /// All stakes by hotkey and coldkey, in order.
-    pub(crate) fn stakes(&self) -> impl Iterator<Item = ((AccountId, AccountId), u64)> {
+    pub fn stakes(&self) -> impl Iterator<Item = ((AccountId, AccountId), u64)> {
         self.stakes.iter().map(|(keys, rao)| (*keys, *rao))
     }
 
     /// All subnets, in order.
-    pub(crate) fn subnets(&self) -> impl Iterator<Item = (NetUid, &Subnet)> {
+    pub fn subnets(&self) -> impl Iterator<Item = (NetUid, &Subnet)> {
         self.subnets.iter().map(|(netuid, subnet)| (*netuid, subnet))
     }
 
@@ -77,6 +77,16 @@ impl Ledger {
     /// What a slot of the subnet costs now.
     pub fn burn_rao(&self, netuid: NetUid) -> Option<u64> {
         self.subnets.get(&netuid).map(|subnet| subnet.burn_rao)
+    }
+
+    /// What the subnet pays after the newest block.
+    pub fn rewards(&self, netuid: NetUid) -> Option<Rewards> {
+        let subnet = self.subnets.get(&netuid)?;
+        Some(Rewards {
+            incentives: subnet.slots.iter().map(|slot| slot.incentive).collect(),
+            tempo: subnet.hyperparameters.tempo.into(),
+            weights_rate_limit: subnet.hyperparameters.weights_rate_limit,
+        })
     }
 
     /// The subnet after the newest block.

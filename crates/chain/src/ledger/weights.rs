@@ -6,7 +6,6 @@ use super::{
 };
 use crate::CallError;
 use protocol::{AccountId, Block, NetUid, Uid, yuma};
-use std::collections::BTreeSet;
 
 impl Ledger {
     /// `set_weights`: the checks of the pallet in its order, then the upscaled row.
@@ -94,8 +93,9 @@ impl Subnet {
         is_self_weight: bool,
     ) -> Result<Vec<(u16, u16)>, CallError> {
         let rules = &self.hyperparameters;
-        let unique: BTreeSet<&Uid> = uids.iter().collect();
-        if unique.len() != uids.len() {
+        let mut sorted = uids.to_vec();
+        sorted.sort_unstable();
+        if sorted.windows(2).any(|pair| pair[0] == pair[1]) {
             return Err(CallError::DuplicateUids);
         }
         if uids.iter().any(|uid| usize::from(uid.0) >= self.slots.len()) {

@@ -104,35 +104,79 @@ fn attack_content_and_block_of_two_commitments_never_mix() {
 }
 
 #[test]
-fn attack_a_call_seen_on_the_way_cannot_be_submitted_again() {
-    let chain = chain();
-    let genesis = chain.ledger().genesis_hash();
-    let to = key(99).public();
-    let call = SignedCall::sign(Call::Transfer { to, amount_rao: 5 }, 0, genesis, &key(0));
-    let id = chain.submit_signed(call.clone()).unwrap();
-    let refusal = |call: SignedCall| match chain.submit_signed(call) {
-        Err(Error::Refused(reason)) => reason,
-        other => panic!("{other:?}"),
-    };
-    assert_eq!(refusal(call.clone()), CallError::BadNonce);
-    chain.produce_block().unwrap();
-    assert_eq!(refusal(call.clone()), CallError::BadNonce);
-    assert_eq!(chain.status(id).unwrap(), CallStatus::Applied(Block(1)));
-    let mut bent = call;
-    bent.nonce = 1;
-    assert_eq!(refusal(bent), CallError::BadSignature);
-    assert_eq!(chain.balance(to).unwrap(), 5);
-}
-
-#[test]
 fn attack_a_flood_of_calls_fills_the_pool_and_no_more() {
     let chain = chain();
     let mut node = chain.node();
-    let call = SignedCall::sign(register(0), 0, node.ledger.genesis_hash(), &key(0));
+    let call = OwnCall::new(key(0).public(), 0, register(0));
     node.pool = vec![call; POOL_CALLS_MAX];
     drop(node);
     let error = chain.submit(register(1), &key(1)).unwrap_err();
     assert!(matches!(error, Error::PoolFull) && error.is_transient());
+}
+
+#[test]
+fn attack_giant_calls_and_calls_of_nobody_are_refused_before_they_are_queued() {
+    let chain = chain();
+    let uids = vec![protocol::Uid(0); 10_000_000];
+    let weights = vec![1; 10_000_000];
+    let giants = [
+        Call::SetWeights { netuid: NETUID, uids, weights, version_key: 0 },
+        Call::SetCommitment { netuid: NETUID, data: vec![0; 10_000_000] },
+    ];
+    let refusal = |call, signer| match chain.submit(call, &key(signer)) {
+        Err(Error::Refused(reason)) => reason,
+        other => panic!("{other:?}"),
+    };
+    for giant in giants {
+        assert_eq!(refusal(giant, 0), CallError::ExhaustsResources);
+    }
+    assert_eq!(refusal(commit("x"), 77), CallError::UnknownSigner);
+    assert!(chain.node().pool.is_empty());
+}
+
+#[test]
+fn the_hash_of_a_block_depends_on_the_seed_and_on_every_call_before() {
+    let head = |seed, texts: &[&str]| {
+        let genesis = Genesis { seed, accounts: vec![(key(0).public(), 1)], ..Genesis::default() };
+        let chain = MemoryChain::new(&genesis).unwrap();
+        for text in texts {
+            let data = text.as_bytes().to_vec();
+            chain.submit(Call::Remark { data }, &key(0)).unwrap();
+            chain.produce_block().unwrap();
+        }
+        chain.head().unwrap().hash
+    };
+    let usual = head(1, &["a", "b"]);
+    assert_eq!(head(1, &["a", "b"]), usual);
+    for other in [head(2, &["a", "b"]), head(1, &["c", "b"]), head(1, &["a", "c"])] {
+        assert_ne!(other, usual);
+    }
+}
+
+#[test]
+fn commitments_after_a_block_follow_every_call_that_changes_them() {
+    let chain = chain();
+    let (first, second) = (key(100).public(), key(101).public());
+    let mut expect = Vec::new();
+    let swap = Call::SwapHotkey { hotkey: first, new_hotkey: second, netuid: None };
+    for (call, signer) in [
+        (register(0), 0),
+        (commit("a"), 100),
+        (Call::Remark { data: Vec::new() }, 0),
+        (commit("b"), 100),
+        (swap, 0),
+        (commit("c"), 101),
+    ] {
+        chain.submit(call, &key(signer)).unwrap();
+        let block = chain.produce_block().unwrap().block;
+        let state = chain.ledger().commitments(NETUID).unwrap();
+        expect.push((block, state));
+    }
+    assert_eq!(expect[3].1[0].data, b"b");
+    assert!(expect[4].1.is_empty(), "commitments do not go over");
+    for (block, state) in expect {
+        assert_eq!(chain.commitments(NETUID, block).unwrap(), state, "block {block}");
+    }
 }
 
 #[test]

@@ -86,7 +86,7 @@ pub struct SignArgs {
     pub endpoint: EndpointArgs,
     #[command(flatten)]
     pub wallet: WalletArgs,
-    /// Do not ask before spending on a public network.
+    /// Do not ask before signing for a public network.
     #[arg(long, short)]
     pub yes: bool,
 }

@@ -2,7 +2,7 @@
 
 use bytesize::ByteSize;
 use clap::Args;
-use hub::dev::{PublicUrl, Role, User};
+use hugging_face::dev::{PublicUrl, Role, User};
 use std::{
     net::{IpAddr, SocketAddr},
     path::PathBuf,

@@ -11,7 +11,8 @@ use crate::{
 };
 use anyhow::Context as _;
 use engine::Inspection;
-use hub::{FileEntry, Folder, content::Hashes, folder::LeftOut, intake};
+use hub::{FileEntry, content::Hashes, intake};
+use hugging_face::{Folder, folder::LeftOut};
 use indicatif::{HumanBytes, HumanCount};
 use probe::ProbeReport;
 use protocol::{Competition, ContentHash, Digest, Reason, ReasonCode, competition::ModelLimits};
@@ -131,7 +132,7 @@ impl Report {
         // A model that breaks a limit of the competition is described all the same.
         let described = engine::inspect(dir, &engine::no_limits())?.ok();
         // What is far too large takes long to hash, and what is no model has no hash.
-        let hopeless = engine::inspect(dir, &competition.model)?
+        let hopeless = engine::inspect(dir, competition)?
             .err()
             .filter(|reason| matches!(reason.code, ReasonCode::TooLarge | ReasonCode::FileRefused));
         let refused = |reason| Examined { verdict: Err(reason), scan: None };

@@ -8,9 +8,12 @@ use crate::{
 };
 use anyhow::Context as _;
 use hub::{
-    FileEntry, HubClient,
-    client::{Listed, Pinned},
+    FileEntry,
     content::{digest_of_file, is_safe_path},
+};
+use hugging_face::{
+    HubClient,
+    client::{Listed, Pinned},
 };
 use indicatif::HumanBytes;
 use protocol::{Digest, Repo, Revision};

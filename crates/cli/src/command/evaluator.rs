@@ -7,16 +7,17 @@ use crate::{
         wire::{Attempt, Message, Request},
     },
     failure::HintExt as _,
-    plug,
+    plug::{self, Exam},
     terminal::{self, print_json, print_json_line},
 };
 use anyhow::Context as _;
+use protocol::SequenceLoss;
 use std::{
+    borrow::Cow,
     fmt::Write as _,
     io::{self, BufRead as _, Read as _},
     path::Path,
     process::ExitCode,
-    sync::Mutex,
 };
 
 /// Exit code when something is possible that should not be.
@@ -57,18 +58,19 @@ fn answer(dir: &Path, request: Request<'_>, memory_bytes_max: u64) -> anyhow::Re
             Message::InspectedAhead(plug::check_ahead(dir, &competition)?)
         }
         Request::Inspect { competition } => Message::Inspected(plug::check(dir, &competition)?),
-        Request::Evaluate { competition, batches, n_threads } => {
-            let told = Mutex::new(0);
-            let progress = |n_batches| {
-                let mut told = told.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-                if n_batches > *told {
-                    *told = n_batches;
-                    // Whoever does not listen any more will end this process.
-                    let _ = print_json_line(&Message::Progress { n_batches });
-                }
+        Request::Losses { competition, tensor_root, sequences, n_threads, memory_limit } => {
+            let sequences: Vec<Vec<u32>> = sequences.into_iter().map(Cow::into_owned).collect();
+            let mut learn =
+                |losses: &[SequenceLoss]| print_json_line(&Message::Losses(losses.to_vec()));
+            let exam = Exam {
+                competition: &competition,
+                tensor_root,
+                sequences: &sequences,
+                n_threads,
+                memory_limit,
             };
-            let outcome = plug::evaluate(dir, &competition, &batches, n_threads, &progress)?;
-            Message::Evaluated(outcome)
+            let end = plug::losses(dir, &exam, &mut learn)?;
+            Message::Evaluated(end)
         }
         Request::SelfTest => Message::SelfTested(isolation::attempts(dir, memory_bytes_max)),
     })

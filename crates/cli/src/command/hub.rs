@@ -7,7 +7,7 @@ use crate::{
     terminal::{self, print, print_json_line},
 };
 use anyhow::Context as _;
-use hub::dev::{self, Config, DevHub, Front, Limits, Role, ServerError, User};
+use hugging_face::dev::{self, Config, DevHub, Front, Limits, Role, ServerError, User};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap, fs::OpenOptions, io::Write as _, os::unix::fs::OpenOptionsExt as _,

@@ -10,8 +10,8 @@ use crate::{
     terminal::{self, print, print_json_line},
 };
 use anyhow::Context as _;
-use chain::{DevNode, Genesis, dev, dev::NodeError};
-use hub::dev::{Config, Front, Limits};
+use chain::Genesis;
+use hugging_face::dev::{Config, Front, Limits};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use std::{
@@ -22,6 +22,7 @@ use std::{
     sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
+use substrate::{DevNode, dev, dev::NodeError};
 
 /// Time between blocks where neither the command line nor the folder names one.
 const USUAL_BLOCK_TIME: Duration = Duration::from_secs(12);

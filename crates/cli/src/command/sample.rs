@@ -1,5 +1,6 @@
 //! `agon sample`: the documents and batches that a block hash selects.
 
+use crate::contest::Contest;
 use crate::{
     args::SampleArgs,
     competition_file::{self, with_own_hint},
@@ -10,7 +11,6 @@ use dataset::{Batch, Document, Tokenizer, pack};
 use protocol::{Block, BlockHash, Digest, Loss, competition::DatasetRules, unigram::unigram};
 use serde::Serialize;
 use std::{fmt::Write as _, process::ExitCode};
-use validator::Contest;
 
 /// Letters of a document that people see.
 const BEGINNING_LETTERS: usize = 60;

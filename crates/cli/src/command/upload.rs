@@ -7,10 +7,10 @@ use crate::{
     terminal::{self, PatientBar, print_json},
 };
 use anyhow::Context as _;
-use hub::{
-    Folder, HubClient,
+use hugging_face::{Folder, folder::LeftOut};
+use hugging_face::{
+    HubClient,
     client::{RepoKind, Step, Upload, Uploaded},
-    folder::LeftOut,
 };
 use indicatif::HumanBytes;
 use protocol::Repo;

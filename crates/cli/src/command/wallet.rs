@@ -9,12 +9,11 @@ use crate::{
     failure::HintExt as _,
     terminal::{print, print_json, spinner},
 };
-use anyhow::Context as _;
-use chain::{
-    Wallet,
-    keys::Phrase,
+use ::keys::{
+    Phrase, Wallet,
     wallet::{self, Existing, WalletError},
 };
+use anyhow::Context as _;
 use protocol::AccountId;
 use serde::Serialize;
 use std::{

@@ -1,8 +1,9 @@
 //! Evaluators that do what none of ours does: each is a shell that plays one.
 
 use super::*;
-use protocol::ReasonCode;
+use protocol::{Digest, ReasonCode};
 use tempfile::TempDir;
+use validator::{Admission, Sequence};
 
 const HANGS: &str = "sleep 1000";
 
@@ -17,19 +18,36 @@ fn folder() -> TempDir {
     tempfile::tempdir().unwrap()
 }
 
-fn batches() -> Vec<Batch> {
-    vec![Batch { sequences: vec![vec![1, 2, 3]] }; 2]
+/// Two sequences of so many tokens.
+fn sequences(n_tokens: usize) -> Vec<Sequence> {
+    vec![Sequence { digest: Digest([7; 32]), tokens: vec![7; n_tokens] }; 2]
 }
 
-fn evaluate(script: &str) -> anyhow::Result<Outcome> {
+/// The losses that a played evaluator hands over, and how it ends.
+fn ask(script: &str, n_tokens: usize) -> anyhow::Result<(Vec<f64>, Result<(), Reason>)> {
     let competition = Competition::builtin("tiny").unwrap();
-    played(script).evaluate(folder().path(), &competition, &batches(), &|_| {})
+    let sequences = sequences(n_tokens);
+    let sequences: Vec<&Sequence> = sequences.iter().collect();
+    let mut losses = Vec::new();
+    let mut learn = |learnt: &[SequenceLoss]| {
+        losses.extend(learnt.iter().map(|loss| loss.cross_entropy.value()));
+        Ok(())
+    };
+    let digest = Digest([1; 32]);
+    let admission = Admission { file_root: digest, tensor_root: digest, n_parameters: 1 };
+    let ask = Ask { competition: &competition, admission: &admission, sequences: &sequences };
+    let end = played(script).losses(folder().path(), ask, &mut learn)?;
+    Ok((losses, end))
+}
+
+fn evaluate(script: &str) -> anyhow::Result<(Vec<f64>, Result<(), Reason>)> {
+    ask(script, 3)
 }
 
 fn within(script: &str, patience: Duration) -> (anyhow::Error, Duration) {
     let limits = Limits { memory_bytes_max: 1 << 30, patience };
     let started = Instant::now();
-    let asked = played(script).ask(folder().path(), limits, &Request::SelfTest, &|_| {});
+    let asked = played(script).ask(folder().path(), limits, &Request::SelfTest, &mut nothing);
     (asked.unwrap_err(), started.elapsed())
 }
 
@@ -56,7 +74,7 @@ fn attack_an_evaluator_that_hangs_or_talks_for_ever_is_ended() {
     for script in [
         HANGS,
         "exec >&- 2>&-; sleep 1000",
-        "while :; do echo '{\"Progress\":{\"n_batches\":1}}'; done",
+        "while :; do echo '{\"Ready\":{\"missing\":[]}}'; done",
         "sleep 1000 & exit 0",
     ] {
         let (error, took) = within(script, patience);
@@ -102,7 +120,12 @@ fn attack_an_evaluator_that_speaks_nonsense_is_our_trouble() {
 #[test]
 fn attack_answers_to_other_questions_are_no_verdict() {
     for (script, why) in [
-        (r#"echo '{"Evaluated":{"outcome":"evaluated","detail":[1.0]}}'"#, "1 losses for 2"),
+        (r#"echo '{"Evaluated":{"Ok":null}}'"#, "0 losses for 2"),
+        (
+            r#"echo '{"Losses":[{"n_tokens":2,"cross_entropy":1.0}]}'; echo '{"Evaluated":{"Ok":null}}'"#,
+            "1 losses for 2",
+        ),
+        (r#"echo '{"Losses":[{"n_tokens":2,"cross_entropy":null}]}'"#, "gave no number"),
         (r#"echo '{"Inspected":{"Err":{"code":"too-large","detail":""}}}'"#, "not asked"),
         (r#"echo '{"SelfTested":[]}'"#, "not asked"),
         (r#"echo '{"Failed":{"error":"no memory"}}'"#, "no memory"),
@@ -114,26 +137,23 @@ fn attack_answers_to_other_questions_are_no_verdict() {
 
 #[test]
 fn losses_and_reasons_pass_as_they_are_but_for_what_would_move_a_terminal() {
-    let losses = evaluate(
-        r#"cat > /dev/null & echo '{"Evaluated":{"outcome":"evaluated","detail":[0.1,null]}}'"#,
-    );
-    let Outcome::Evaluated(losses) = losses.unwrap() else { panic!() };
-    assert_eq!(losses.iter().map(|loss| loss.value()).collect::<Vec<_>>(), [0.1, f64::INFINITY]);
+    let script = r#"cat > /dev/null & for loss in 0.1 2e-7; do
+        echo "{\"Losses\":[{\"n_tokens\":2,\"cross_entropy\":$loss}]}"; done
+        echo '{"Evaluated":{"Ok":null}}'"#;
+    assert_eq!(evaluate(script).unwrap(), (vec![0.1, 2e-7], Ok(())));
 
-    let refused = r#"echo '{"Evaluated":{"outcome":"disqualified","detail":
+    let refused = r#"echo '{"Evaluated":{"Err":
         {"code":"non-finite-loss","detail":"\u001b[2Jgone"}}}' | tr -d '\n'; echo"#;
-    let Outcome::Disqualified(reason) = evaluate(refused).unwrap() else { panic!() };
+    let reason = evaluate(refused).unwrap().1.unwrap_err();
     assert_eq!(reason, Reason::new(ReasonCode::NonFiniteLoss, "\u{fffd}[2Jgone"));
 }
 
 #[test]
 fn a_request_that_nobody_reads_keeps_nobody_waiting() {
+    let script = r#"echo '{"Losses":[{"n_tokens":2,"cross_entropy":1.0},{"n_tokens":2,"cross_entropy":2.0}]}'
+        echo '{"Evaluated":{"Ok":null}}'"#;
     // More than a pipe holds.
-    let batches = vec![Batch { sequences: vec![vec![7; 1 << 20]] }; 2];
-    let competition = Competition::builtin("tiny").unwrap();
-    let script = r#"echo '{"Evaluated":{"outcome":"evaluated","detail":[1.0,2.0]}}'"#;
-    let outcome = played(script).evaluate(folder().path(), &competition, &batches, &|_| {});
-    assert!(matches!(outcome, Ok(Outcome::Evaluated(_))));
+    assert_eq!(ask(script, 1 << 20).unwrap(), (vec![1.0, 2.0], Ok(())));
 }
 
 #[test]

@@ -3,8 +3,7 @@
 //! Both are the same program, so nothing here has to be stable.
 
 use anyhow::ensure;
-use dataset::Batch;
-use protocol::{Competition, Outcome, Reason};
+use protocol::{Competition, Digest, Reason, SequenceLoss};
 use serde::{Deserialize, Serialize};
 use std::{
     borrow::Cow,
@@ -12,30 +11,34 @@ use std::{
 };
 use validator::Inspected;
 
-/// Most bytes of a message of an evaluator: losses of a hundred thousand batches.
+/// Most bytes of a message of an evaluator: losses of tens of thousands of sequences.
 const MESSAGE_BYTES_MAX: u64 = 4 << 20;
 
 /// What an evaluator shall do with the model it was started for.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Request<'a> {
-    /// [`validator::Evaluate::inspect_ahead`].
+    /// [`validator::Engine::inspect_ahead`].
     InspectAhead {
         /// The rules.
         competition: Cow<'a, Competition>,
     },
-    /// [`validator::Evaluate::inspect`].
+    /// [`validator::Engine::inspect`].
     Inspect {
         /// The rules.
         competition: Cow<'a, Competition>,
     },
-    /// [`validator::Evaluate::evaluate`].
-    Evaluate {
+    /// [`validator::Engine::losses`].
+    Losses {
         /// The rules.
         competition: Cow<'a, Competition>,
+        /// Tensor root that the model was admitted with.
+        tensor_root: Digest,
         /// The text.
-        batches: Cow<'a, [Batch]>,
+        sequences: Vec<Cow<'a, [u32]>>,
         /// Threads to use.
         n_threads: usize,
+        /// Most bytes of memory to take, where the validator has less than the rules allow.
+        memory_limit: Option<u64>,
     },
     /// Try everything that must be impossible.
     SelfTest,
@@ -60,17 +63,14 @@ pub enum Message {
         /// What it could not give up, and why.
         missing: Vec<String>,
     },
-    /// So many batches are done.
-    Progress {
-        /// Their number.
-        n_batches: usize,
-    },
+    /// The losses of the next sequences.
+    Losses(Vec<SequenceLoss>),
     /// The answer to [`Request::InspectAhead`].
     InspectedAhead(Result<(), Reason>),
     /// The answer to [`Request::Inspect`].
     Inspected(Result<Inspected, Reason>),
-    /// The answer to [`Request::Evaluate`].
-    Evaluated(Outcome),
+    /// The end of the answer to [`Request::Losses`].
+    Evaluated(Result<(), Reason>),
     /// The answer to [`Request::SelfTest`].
     SelfTested(Vec<Attempt>),
     /// Trouble of our own.

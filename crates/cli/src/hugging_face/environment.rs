@@ -2,7 +2,7 @@
 
 use crate::failure::HintExt as _;
 use anyhow::Context as _;
-use hub::client::{HUGGING_FACE, Proxies};
+use hugging_face::client::{HUGGING_FACE, Proxies};
 use std::{
     env, fs,
     io::{self, Read as _},

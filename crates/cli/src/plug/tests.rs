@@ -1,9 +1,10 @@
 //! The bytes of a record, from models on a disk to the hash.
 
 use super::*;
+use dataset::Batch;
 use engine::{InstructionSet, no_limits};
 use protocol::{
-    AccountId, Block, BlockHash, Digest, Record, Uid,
+    AccountId, Block, BlockHash, Digest, Outcome, Record, Uid,
     record::{Finding, Model as Judged, Round},
     weights::MovingAverage,
 };
@@ -128,6 +129,7 @@ fn the_bytes_of_a_record_do_not_depend_on_instructions_threads_or_order() {
                 hotkey: AccountId([uid as u8; 32]),
                 commit_block: Block(u64::from(uid)),
                 commit_block_hash: BlockHash([7; 32]),
+                since: None,
                 repo: None,
                 revision: None,
                 file_root: None,

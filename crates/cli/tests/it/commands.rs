@@ -5,6 +5,7 @@ mod data;
 mod doors;
 mod health;
 mod larger_than_memory;
+mod wallets;
 pub(crate) mod workshop;
 
 use crate::tree;

@@ -1,5 +1,6 @@
 //! `agon hub` as a process: what it prints, what it keeps, killed and started again.
 
+mod elsewhere;
 mod folders;
 mod snipe;
 mod submit;

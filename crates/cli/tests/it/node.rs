@@ -1,7 +1,10 @@
 //! The node as a process: killed, restarted, asked by clients.
 
+mod asks;
+mod away;
 mod kill;
 mod network;
+mod weights;
 
 pub(crate) use kill::ask;
 

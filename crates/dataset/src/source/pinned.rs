@@ -62,12 +62,10 @@ impl PinnedSource {
     ) -> Result<Self, Error> {
         let refuse = |detail: String| Error::NotDrawable { repo: dataset.repo.clone(), detail };
         dataset.check().map_err(|error| refuse(error.to_string()))?;
-        let Some(revision) = &dataset.revision else {
-            return Err(refuse("no revision is pinned".to_owned()));
+        let Some(revision) = dataset.pinned() else {
+            let what = if dataset.revision.is_none() { "revision is" } else { "files are" };
+            return Err(refuse(format!("no {what} pinned")));
         };
-        if dataset.configs.is_empty() {
-            return Err(refuse("no files are pinned".to_owned()));
-        }
         let layout = Layout::new(&dataset);
         if !layout.is_enough() {
             return Err(refuse(layout.too_few()));

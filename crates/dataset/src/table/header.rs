@@ -5,7 +5,7 @@
 //! walked through first.
 
 use super::unpack;
-use parquet::file::metadata::ColumnChunkMetaData;
+use parquet::{basic::Compression, file::metadata::ColumnChunkMetaData};
 
 /// Structs and lists inside each other; a page header has three levels.
 const DEPTH_MAX: usize = 8;
@@ -43,6 +43,19 @@ pub(super) fn check(
         rest = behind;
     }
     Ok(())
+}
+
+/// Whether a page of the chunk is in several of Hadoop's frames.
+pub(super) fn has_frames(chunk: &[u8], codec: Compression) -> bool {
+    let mut rest = chunk;
+    while let Ok((page, body, behind)) = next_page(rest) {
+        let packed = usize::try_from(page.levels).ok().and_then(|levels| body.get(levels..));
+        if packed.is_some_and(|packed| unpack::is_in_frames(codec, packed)) {
+            return true;
+        }
+        rest = behind;
+    }
+    false
 }
 
 /// The page that begins here, its body, and what is behind it.

@@ -8,6 +8,8 @@ use std::{
     sync::LazyLock,
 };
 
+mod hadoop;
+
 const SMALL: &str = "small.parquet";
 
 fn folder() -> PathBuf {

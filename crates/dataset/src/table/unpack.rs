@@ -24,6 +24,18 @@ pub(super) fn fits(codec: Compression, packed: &[u8], max: u64) -> bool {
     n_bytes <= max
 }
 
+/// Whether a page is in several of Hadoop's frames, of which the decoder reads no more than a few.
+pub(super) fn is_in_frames(codec: Compression, packed: &[u8]) -> bool {
+    let (mut rest, mut n_frames) = (packed, 0);
+    while let Some((lengths, behind)) = rest.split_first_chunk::<8>() {
+        let [.., a, b, c, d] = *lengths;
+        let length = usize::try_from(u32::from_be_bytes([a, b, c, d])).unwrap_or(usize::MAX);
+        let Some(next) = behind.get(length..) else { return false };
+        (rest, n_frames) = (next, n_frames + 1);
+    }
+    codec == Compression::LZ4 && rest.is_empty() && n_frames > 1
+}
+
 /// Bytes that come out before an error or the end, or one more than `max`.
 fn count(unpacked: impl Read, max: u64) -> u64 {
     let mut counter = Counter(0);

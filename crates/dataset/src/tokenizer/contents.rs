@@ -257,6 +257,3 @@ fn added_token(part: &Part) -> Result<Added, String> {
     }
     Ok(Added { id, content: content.to_owned(), is_special })
 }
-
-#[cfg(test)]
-mod tests;

@@ -5,6 +5,9 @@ use crate::GeneratedSource;
 use proptest::prelude::*;
 use std::sync::LazyLock;
 
+mod forms;
+mod refused;
+
 static TRAINED: LazyLock<Tokenizer> =
     LazyLock::new(|| Tokenizer::train(&GeneratedSource::new(1), 320).unwrap());
 

@@ -17,6 +17,8 @@ const HARMLESS: [&str; 2] = ["attn_factor", "finetuned"];
 /// Turns per position of the pairs (i, i + half) of a head, in radians.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Rope {
+    /// Base of the frequencies before they were stretched.
+    pub(crate) theta: f64,
     pub(crate) frequencies: Vec<f32>,
     /// What turned numbers are multiplied with.
     pub(crate) factor: f32,
@@ -106,7 +108,12 @@ impl Rope {
             scaling.apply(pair, f64::from(plain)) as f32
         };
         let frequencies = (0..width / 2).map(frequency).collect();
-        Self { frequencies, factor: 1.0, context_max: None }
+        Self { theta, frequencies, factor: 1.0, context_max: None }
+    }
+
+    /// Whether nothing is stretched.
+    pub(crate) fn is_plain(&self) -> bool {
+        *self == Self::new(self.theta, 2 * self.frequencies.len(), &Scaling::None)
     }
 
     /// Plain frequencies for a number of each head's numbers.

@@ -3,7 +3,6 @@
 //! Everything is ordered by one stream; only reading back and [`Mark::wait`] wait for it.
 #![allow(unsafe_code)]
 
-use super::launch::attention_bytes;
 use crate::error::Error;
 use cudarc::{
     cublas::{CudaBlas, sys as blas},
@@ -21,8 +20,15 @@ use std::sync::Arc;
 const SOURCE: &str = include_str!("kernels.cu");
 /// Widest head of attention: what it gathers must fit the registers.
 pub(super) const HEAD_SIZE_MAX: usize = 256;
+/// Keys that a block of attention works on at a time.
+const KEYS_PER_BLOCK: usize = 64;
 /// First generation whose tensor cores multiply BF16.
 const CAPABILITY_MIN: i32 = 8;
+
+/// Bytes of shared memory of a block of attention: keys and values, padded as in `kernels.cu`.
+pub(super) fn attention_bytes(head_size: usize) -> usize {
+    2 * KEYS_PER_BLOCK * (head_size.next_multiple_of(16) + 8) * size_of::<bf16>()
+}
 
 /// What the driver or a library said.
 pub(super) fn fault(what: &'static str) -> impl Fn(&dyn std::fmt::Debug) -> Error {

@@ -3,7 +3,7 @@
 //! Each function checks that the buffers are as long as the kernel will take them to be.
 #![allow(unsafe_code)]
 
-use super::device::{Device, Gain, Matrix, Numbers, told};
+use super::device::{Device, Gain, Matrix, Numbers, attention_bytes, told};
 use crate::{arch::Activation, error::Error};
 use cudarc::{
     cublas::{result::gemm_ex, sys as blas},
@@ -13,10 +13,9 @@ use half::bf16;
 
 /// Threads of a block where nothing else decides.
 const THREADS: u32 = 256;
-/// Threads of a block of attention, and the queries and keys that it works on at a time.
+/// Threads of a block of attention, and the queries that it works on.
 const ATTENTION_THREADS: u32 = 128;
 pub(super) const QUERIES_PER_BLOCK: usize = 64;
-const KEYS_PER_BLOCK: usize = 64;
 /// Neighbours that a thread bends.
 const BEND_STEP: usize = 8;
 
@@ -349,11 +348,6 @@ impl Sum for f32 {
 
 impl Sum for bf16 {
     const KIND: blas::cudaDataType = blas::cudaDataType::CUDA_R_16BF;
-}
-
-/// Bytes of shared memory of a block of attention: keys and values, padded as in `kernels.cu`.
-pub(super) fn attention_bytes(head_size: usize) -> usize {
-    2 * KEYS_PER_BLOCK * (head_size.next_multiple_of(16) + 8) * size_of::<bf16>()
 }
 
 /// So many blocks.

@@ -5,8 +5,7 @@ use crate::{
     arch::{self, Architecture, Head, HeadNorms, Linear, Norm, Norms, Positions},
     checkpoint::{Checkpoint, Dtype},
     error::{Error, Stop},
-    health::first_fault,
-    parameters::{self, Reader},
+    parameters::{self, Reader, first_fault},
 };
 use half::{bf16, f16};
 

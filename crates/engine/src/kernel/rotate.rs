@@ -3,6 +3,9 @@
 use super::{Kernel, math, simd::Simd};
 use crate::{arch::Rope, error::Error, kernel::memory::Buffer};
 
+/// Fewest positions whose angles are computed: they are kept, so that most models do it once.
+const POSITIONS_MIN: usize = 256;
+
 /// Cosine and sine of every angle that a sequence needs, times the rotation's factor.
 pub(crate) struct Angles {
     n_pairs: usize,
@@ -25,6 +28,16 @@ impl Angles {
             }
         }
         Ok(Self { n_pairs, n_positions, table })
+    }
+
+    /// Positions whose angles are kept for sequences of `n_positions`.
+    pub(crate) fn n_kept(n_positions: usize) -> usize {
+        n_positions.next_power_of_two().max(POSITIONS_MIN)
+    }
+
+    /// Bytes of the angles of `n_positions`.
+    pub(crate) fn n_bytes(rope: &Rope, n_positions: usize) -> u64 {
+        (n_positions as u64).saturating_mul(8 * rope.frequencies.len() as u64)
     }
 
     fn at(&self, position: usize) -> (&[f32], &[f32]) {

@@ -3,16 +3,15 @@
 use super::{Gain, Gains, LayerParameters, Projection, Rows, Table, TokenTable};
 use crate::{
     arch::{Architecture, Head, HeadNorms, Layer, Linear, Norm, Norms, Positions},
-    checkpoint::{Checkpoint, Dtype, Tensor},
+    checkpoint::{Checkpoint, Dtype, Hashes, Tensor, check_finite},
     error::{Error, Stop, refuse},
-    health::{check_finite, untied},
     kernel::{
         memory::Buffer,
         panels::{Panels, widen},
         simd::LANES,
     },
 };
-use protocol::ReasonCode::TensorMismatch;
+use protocol::{Reason, ReasonCode::TensorMismatch};
 use std::ops::Range;
 
 /// Bytes that are read at a time, unless one row is longer.
@@ -22,11 +21,23 @@ const READ_BYTES: usize = 4 << 20;
 pub(crate) struct Reader<'a> {
     checkpoint: &'a Checkpoint,
     buffer: Vec<u8>,
+    /// Where somebody asks what is read.
+    hashes: Option<Hashes>,
 }
 
 impl<'a> Reader<'a> {
     pub(crate) fn new(checkpoint: &'a Checkpoint) -> Self {
-        Self { checkpoint, buffer: Vec::new() }
+        Self { checkpoint, buffer: Vec::new(), hashes: None }
+    }
+
+    /// The same, which goes on with hashes of what it reads, if there are any.
+    pub(super) fn hashing(checkpoint: &'a Checkpoint, hashes: Option<Hashes>) -> Self {
+        Self { checkpoint, buffer: Vec::new(), hashes }
+    }
+
+    /// The hashes of what was read.
+    pub(super) fn into_hashes(self) -> Option<Hashes> {
+        self.hashes
     }
 
     /// All parameters of a layer.
@@ -270,6 +281,9 @@ impl<'a> Reader<'a> {
             let (at, bytes) = ((start * row_bytes) as u64, &mut self.buffer[..n]);
             checkpoint.read(tensor, at, bytes)?;
             check_finite(name, tensor.dtype, at, bytes)?;
+            if let Some(hashes) = &mut self.hashes {
+                hashes.take(name, at, bytes);
+            }
             for bytes in bytes.chunks_exact(row_bytes) {
                 row(index, bytes, tensor.dtype);
                 index += 1;
@@ -284,4 +298,33 @@ impl<'a> Reader<'a> {
             None => refuse(TensorMismatch, format!("`{name}` is missing")),
         }
     }
+}
+
+/// The fault that a scan finds first, for one that was found while parameters were read to be used.
+///
+/// They may have several, and the order in which they are read differs: what is in memory, what is
+/// streamed and what is scanned must give one reason.
+pub(crate) fn first_fault(
+    (checkpoint, architecture): (&Checkpoint, &Architecture),
+    found: Stop,
+) -> Stop {
+    match &found {
+        Stop::Model(_) => check_all(checkpoint, architecture).err().unwrap_or(found),
+        Stop::Us(_) => found,
+    }
+}
+
+/// Checks in the order in which a scan does.
+fn check_all(checkpoint: &Checkpoint, architecture: &Architecture) -> Result<(), Stop> {
+    let mut reader = Reader::new(checkpoint);
+    checkpoint.tensors.keys().try_for_each(|name| reader.check(name))?;
+    match &architecture.head {
+        Head::Tied { copy, .. } => reader.check_copy(&architecture.embedding.table, copy),
+        Head::Own(_) => Ok(()),
+    }
+}
+
+/// A tied head that is written out as well, but with other numbers.
+pub(crate) fn untied(original: &str, copy: &str) -> Reason {
+    Reason::new(TensorMismatch, format!("`{copy}` is not `{original}`, which it is tied to"))
 }

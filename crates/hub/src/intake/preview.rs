@@ -50,7 +50,7 @@ impl Intake {
         let Where::Away(quarantine) = &found.place else { return Ok(None) };
         let folder = self.shelf.workbench()?;
         let until = Deadline::after(TIME_MAX);
-        let shards = found.files.iter().filter(|file| is_shard_name(&file.path));
+        let shards = found.listed.files.iter().filter(|file| is_shard_name(&file.path));
         let is_read = shards.clone().count() <= SHARDS_MAX;
         let mut left = HEADERS_BYTES_MAX;
         for entry in shards {

@@ -4,7 +4,7 @@
 //! links says who needs it: one with a single link belongs to no model, and goes.
 
 use crate::{
-    Error, FileEntry, Hub,
+    Error, FileEntry, Hub, Part,
     content::{CONFIG, INDEX, digest_of_file, is_shard_name},
     disk,
 };
@@ -23,6 +23,9 @@ use tempfile::TempDir;
 const N_REFUSALS_MAX: usize = 100_000;
 /// Most bytes of a remembered refusal.
 const REFUSAL_BYTES_MAX: u64 = 1 << 14;
+
+/// Bytes that tell whether a hub gives a file as it is.
+const WITNESS_BYTES: u64 = 4096;
 
 #[derive(Debug)]
 pub(super) struct Shelf {
@@ -69,7 +72,7 @@ impl Shelf {
         })
     }
 
-    fn model(&self, root: &str) -> PathBuf {
+    pub(super) fn model(&self, root: &str) -> PathBuf {
         self.folder.join("models").join(root)
     }
 
@@ -116,6 +119,49 @@ impl Shelf {
         let mut in_use = self.in_use();
         in_use.models.remove(&name);
         if in_use.kept.contains(&name) { Ok(()) } else { self.remove(&name) }
+    }
+
+    /// Throws away all models but these.
+    pub(super) fn retain(&self, roots: &BTreeSet<Digest>) -> Result<(), Error> {
+        let names: BTreeSet<String> = roots.iter().map(Digest::hex).collect();
+        let mut in_use = self.in_use();
+        for dir in entries(&self.folder.join("models"))? {
+            let name = dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            if !names.contains(&name) && !in_use.kept.contains(&name) {
+                in_use.models.remove(&name);
+                self.remove(&name)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Bytes of the files of a model that is here.
+    pub(super) fn size_bytes(&self, root: &Digest) -> u64 {
+        let files = entries(&self.model(&root.hex())).unwrap_or_default();
+        let size = |path: &PathBuf| fs::symlink_metadata(path).map_or(0, |found| found.len());
+        files.iter().map(size).fold(0, u64::saturating_add)
+    }
+
+    /// Whether the hub gives the first parameters of a model that is here as they are here.
+    pub(super) fn is_delivered(
+        &self,
+        hub: &dyn Hub,
+        commitment: &Commitment,
+        root: &Digest,
+    ) -> bool {
+        let files = entries(&self.model(&root.hex())).unwrap_or_default();
+        let name =
+            |path: &PathBuf| path.file_name().and_then(|name| name.to_str().map(String::from));
+        let mut shards = files.iter().filter_map(|path| Some((path, name(path)?)));
+        let Some((path, name)) = shards.find(|(_, name)| is_shard_name(name)) else { return false };
+        let mut ours = Vec::new();
+        let read = File::open(path).and_then(|file| {
+            io::Read::read_to_end(&mut io::Read::take(file, WITNESS_BYTES), &mut ours)
+        });
+        let Commitment { repo, revision, .. } = commitment;
+        let part = Part { path: &name, offset: 0, n_bytes: ours.len() };
+        read.is_ok_and(|n| n > 0)
+            && hub.read_part(repo, revision, &part).is_ok_and(|theirs| theirs == ours)
     }
 
     /// Throws away a model, and of its files those that no other model has.

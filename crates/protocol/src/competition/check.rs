@@ -19,6 +19,7 @@ const N_BATCHES: RangeInclusive<usize> = 2..=100_000;
 const SEQUENCES_PER_BATCH: RangeInclusive<usize> = 1..=100_000;
 const N_MODELS_KEPT: RangeInclusive<usize> = 1..=65_535;
 const BLOCKS: RangeInclusive<u64> = 1..=1_000_000_000;
+const WORK_MULTIPLE: RangeInclusive<u64> = 1..=1_000_000;
 const TEMPERATURE: RangeInclusive<f64> = 1e-4..=1e4;
 /// With more, the model that lost the crown would keep 0.7 % of the weight and above.
 const SUCCESSION_TEMPERATURE: RangeInclusive<f64> = 1e-4..=0.2;
@@ -60,12 +61,15 @@ fn header(competition: &Competition) -> Result<(), Error> {
     let is_letter = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-';
     let is_name = (1..=NAME_LETTERS_MAX).contains(&name.len()) && name.bytes().all(is_letter);
     ensure(is_name, "name", name, "1 to 32 of a-z, 0-9 and `-`")?;
+    let until = competition.until_block.unwrap_or(u64::MAX);
+    ensure(until > competition.from_block, "until_block", until, "above `from_block`")?;
     ensure(0.0 < *reward_share && *reward_share <= 1.0, "reward_share", reward_share, "in (0, 1]")
 }
 
 fn model(model: &ModelLimits) -> Result<(), Error> {
-    let ModelLimits { n_parameters_min, n_parameters_max, size_bytes_max, architectures, health } =
+    let ModelLimits { n_parameters_min, n_parameters_max, size_bytes_max, architectures, .. } =
         model;
+    let ModelLimits { work_multiple, memory_bytes_max, health, .. } = model;
     health.iter().try_for_each(self::health)?;
     ensure(*n_parameters_min >= 1, "model.n_parameters_min", n_parameters_min, "at least 1")?;
     ensure(
@@ -75,6 +79,10 @@ fn model(model: &ModelLimits) -> Result<(), Error> {
         "at least n_parameters_min",
     )?;
     ensure(*size_bytes_max >= 1, "model.size_bytes_max", size_bytes_max, "at least 1")?;
+    let expected = "1 to 1,000,000 times every parameter of the largest model once per token";
+    ensure(WORK_MULTIPLE.contains(work_multiple), "model.work_multiple", work_multiple, expected)?;
+    let memory = memory_bytes_max.unwrap_or(1);
+    ensure(memory >= 1, "model.memory_bytes_max", memory, "at least 1")?;
     let field = "model.architectures";
     ensure(!architectures.is_empty(), field, "[]", "at least one `model_type`")?;
     for (i, architecture) in architectures.iter().enumerate() {

@@ -29,6 +29,11 @@ impl HubDataset {
     pub fn digest(&self) -> Digest {
         Digest::of_json(self)
     }
+
+    /// The revision that rows are drawn from, if an organiser has pinned it with its files.
+    pub fn pinned(&self) -> Option<&Revision> {
+        self.revision.as_ref().filter(|_| !self.configs.is_empty())
+    }
 }
 
 /// How rows of a pinned dataset are drawn.

@@ -2,6 +2,8 @@
 
 use super::*;
 
+/// The digest of these rules before there were bounds on work and memory.
+const BEFORE: &str = "sha256:1f6379f38227c5c4fe9eb819227379722632893b925f5db0add2ff04818b6cfa";
 const TINY: &str = include_str!("../../../../testdata/scoring/competition.toml");
 
 #[test]
@@ -63,11 +65,15 @@ fn the_digest_ignores_comments_and_notices_every_value() {
 fn a_value_out_of_range_is_named() {
     for (from, to, field) in [
         (r#"name = "tiny""#, r#"name = "Tiny""#, "name"),
+        ("from_block = 0", "from_block = 9\nuntil_block = 9", "until_block"),
         ("reward_share = 1.0", "reward_share = 0.0", "reward_share"),
         ("reward_share = 1.0", "reward_share = nan", "reward_share"),
         ("n_parameters_min = 10_000", "n_parameters_min = 0", "model.n_parameters_min"),
         ("n_parameters_max = 2_000_000", "n_parameters_max = 9", "model.n_parameters_max"),
         ("size_bytes_max = 12_582_912", "size_bytes_max = 0", "model.size_bytes_max"),
+        ("architectures =", "work_multiple = 0\narchitectures =", "model.work_multiple"),
+        ("architectures =", "work_multiple = 1000001\narchitectures =", "model.work_multiple"),
+        ("architectures =", "memory_bytes_max = 0\narchitectures =", "model.memory_bytes_max"),
         (r#"["llama"]"#, "[]", "model.architectures"),
         (r#"["llama"]"#, r#"["llama", "llama"]"#, "model.architectures"),
         (r#"["llama"]"#, r#"["../llama"]"#, "model.architectures"),
@@ -145,6 +151,38 @@ fn a_file_without_an_arithmetic_means_the_first() {
 }
 
 #[test]
+fn a_file_without_a_bound_on_work_or_memory_has_one_and_keeps_its_digest() {
+    let named = |line: &str| {
+        let text = TINY.replacen("architectures =", &format!("{line}\narchitectures ="), 1);
+        assert_ne!(text, TINY);
+        Competition::from_toml(&text).unwrap()
+    };
+    let unnamed = Competition::from_toml(TINY).unwrap();
+    assert_eq!(named("work_multiple = 4"), unnamed);
+    assert_eq!(named("work_multiple = 4").digest(), unnamed.digest());
+    // What `Competition::digest` gave for this file before there were bounds.
+    assert_eq!(unnamed.digest().to_string(), BEFORE);
+    assert_eq!(unnamed.work_max(), 4 * 2_000_000 * 127);
+    assert_eq!(unnamed.model.memory_max(), 4 * 12_582_912 + (2 << 30));
+    for (line, work, memory) in [
+        ("work_multiple = 5", 5 * 2_000_000 * 127, unnamed.model.memory_max()),
+        ("memory_bytes_max = 1_000_000", unnamed.work_max(), 1_000_000),
+    ] {
+        let other = named(line);
+        assert_ne!(other.digest(), unnamed.digest(), "{line}");
+        assert_eq!((other.work_max(), other.model.memory_max()), (work, memory), "{line}");
+    }
+}
+
+#[test]
+fn bounds_beyond_what_numbers_hold_are_the_largest() {
+    let mut rules = Competition::from_toml(TINY).unwrap();
+    rules.model.n_parameters_max = u64::MAX / 2;
+    rules.model.size_bytes_max = u64::MAX / 2;
+    assert_eq!((rules.work_max(), rules.model.memory_max()), (u64::MAX, u64::MAX));
+}
+
+#[test]
 fn no_competition_that_comes_with_the_program_pays_for_numbers_of_models() {
     for name in Competition::builtin_names() {
         let Competition { scoring, evaluation, .. } = Competition::builtin(name).unwrap();
@@ -204,6 +242,16 @@ fn pinned_files_survive_their_own_toml_and_enter_the_digest() {
     );
     assert_eq!(file.rows_of_group(1_051), 0);
     assert_eq!(file.rows_of_group(u64::MAX), 0);
+}
+
+#[test]
+fn a_dataset_is_pinned_by_a_revision_and_files_together() {
+    let DatasetRules::Hub(files) = pinned().dataset else { panic!("no dataset of a hub") };
+    assert_eq!(files.pinned(), None);
+    let revision = Some("0123456789".repeat(4).parse().unwrap());
+    let dataset = HubDataset { revision: revision.clone(), ..files };
+    assert_eq!(dataset.pinned(), revision.as_ref());
+    assert_eq!(HubDataset { configs: Vec::new(), ..dataset }.pinned(), None);
 }
 
 #[test]

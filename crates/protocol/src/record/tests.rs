@@ -35,6 +35,7 @@ fn model(uid: u16, commit_block: u64, losses: &[f64]) -> Model {
         hotkey: AccountId([uid as u8; 32]),
         commit_block: Block(commit_block),
         commit_block_hash: BlockHash([commit_block as u8; 32]),
+        since: None,
         repo: Some("acme/model".parse().unwrap()),
         revision: Some("0123456789abcdef0123456789abcdef01234567".parse().unwrap()),
         file_root: Some(Digest::of(b"files")),
@@ -91,7 +92,7 @@ fn the_bytes_of_a_record_are_frozen() {
     assert_eq!(String::from_utf8(record().to_json()).unwrap(), frozen);
     assert_eq!(
         record().digest().hex(),
-        "827b64d885761fa2da66457002c36e772de76c85a7685c6a5c30e1073f697d60"
+        "a06b1a7216263c648c7cacec466bb195d6ad26c658c89f8462b8f5cb5a9c97b8"
     );
 }
 

@@ -20,13 +20,17 @@ fn a_new_winner_takes_over_by_halves() {
 }
 
 #[test]
-fn a_round_without_weights_changes_no_average() {
+fn attack_whoever_leaves_is_paid_less_and_less_be_there_others_or_not() {
     let mut average = MovingAverage::default();
+    average.update(0.5, &[]);
+    assert!(average.is_empty(), "there was nobody yet");
     average.update(0.5, &[(miner(1, 1), 1.0)]);
-    let before = average.clone();
     average.update(0.5, &[(miner(1, 1), 0.0), (miner(2, 2), 0.0)]);
     average.update(0.5, &[]);
-    assert_eq!(average, before);
+    assert_eq!(average.of(&miner(1, 1)), 0.25);
+    assert_eq!(average.of(&miner(2, 2)), 0.0);
+    (0..40).for_each(|_| average.update(0.5, &[]));
+    assert!(average.is_empty(), "at last it is forgotten");
 }
 
 #[test]

@@ -81,7 +81,9 @@ fn counted(miners: &[&str]) -> (Network, Arc<Counting>) {
 }
 
 fn validator(network: &Network, fetched_bytes_max: u64) -> Validator {
-    network.validator().with_fetched_bytes_max(fetched_bytes_max)
+    let home = network.home();
+    let max = Some(fetched_bytes_max);
+    network.try_open(Arc::default(), network.ports(&home), &home, max).unwrap()
 }
 
 /// Publishes and commits to a model with large parameters.
@@ -173,10 +175,12 @@ fn attack_a_model_with_weight_is_fetched_however_little_a_round_may_fetch() {
     enter(&network, "ada", "best", 2.5);
     network.run_to(&mut validator, 21);
     assert!(hub.fetched().is_empty(), "it is unknown yet");
-    let mut validator = validator.with_fetched_bytes_max(LARGE as u64 * 2);
+    drop(validator);
+    let mut validator = self::validator(&network, LARGE as u64 * 2);
     network.run_to(&mut validator, 31);
     assert_eq!(hub.fetched(), ["ada"]);
-    let mut validator = validator.with_fetched_bytes_max(0);
+    drop(validator);
+    let mut validator = self::validator(&network, 0);
     enter(&network, "eve", "other", 2.0);
     enter(&network, "ada", "better", 2.3);
     let heard = network.run_to(&mut validator, 41);

@@ -1,6 +1,10 @@
 //! Rounds of real validators on a chain in memory, a hub on disk and models of known loss.
 
 mod ahead;
+mod crashes;
+mod formulas;
+mod moody;
 mod network;
+mod publication;
 mod rounds;
 mod trouble;

@@ -5,58 +5,70 @@ use chain::{
     Call, Chain, Head, Keypair, MemoryChain,
     ledger::{Genesis, Hyperparameters, RAO_PER_TAO, SubnetGenesis},
 };
-use dataset::{Batch, Document, Source, Split, Tokenizer, source::GeneratedSource};
 use hub::{Hub, StoreHub};
+use journal::Journal;
 use protocol::{
-    Commitment, Competition, Digest, Loss, NetUid, Outcome, Reason, ReasonCode, Repo, Seed, Uid,
-    content,
+    Commitment, Competition, Digest, Loss, NetUid, Reason, ReasonCode, Repo, Seed, SequenceLoss,
+    Uid, content, record::DocumentDigest, seed::uniform_below,
 };
 use std::{
     collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
     sync::{
-        Arc, LazyLock, Mutex,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
 };
 use tempfile::TempDir;
-use validator::{Config, Contest, Evaluate, Event, Inspected, Ports, RoundSummary, Validator};
+use validator::{
+    Ask, Config, Contest, Drawn, Engine, Event, FetchedModels, Inspected, Models, Ports,
+    RecordFolder, RoundSummary, Sequence, Text, Validator,
+};
 
 pub(crate) const NETUID: NetUid = NetUid(1);
 
 /// Blocks of set-up; the first round is seeded by block 20.
 pub(crate) const N_SET_UP: u64 = 10;
 
-/// Training a tokenizer takes a moment; all tests share one.
-static TEXT: LazyLock<(Arc<dyn Source>, Arc<Tokenizer>)> = LazyLock::new(|| {
-    let source = GeneratedSource::new(1);
-    let tokenizer = Tokenizer::train(&source, 300).unwrap();
-    (Arc::new(source), Arc::new(tokenizer))
-});
-
-/// The usual text, as long as its source answers.
+/// Text of a formula, as long as its source answers.
 #[derive(Default)]
-pub(crate) struct Wavering {
+pub(crate) struct Formula {
     pub(crate) is_gone: AtomicBool,
 }
 
-impl Source for Wavering {
-    fn describe(&self) -> String {
-        TEXT.0.describe()
+impl Text for Formula {
+    fn tokenizer(&self) -> Digest {
+        Digest::of(b"a tokenizer")
     }
-    fn digest(&self) -> Digest {
-        TEXT.0.digest()
+    fn dataset(&self) -> Digest {
+        Digest::of(b"a dataset")
     }
-    fn n_documents(&self, split: Split) -> u64 {
-        TEXT.0.n_documents(split)
-    }
-    fn document(&self, split: Split, index: u64) -> Result<Document, dataset::Error> {
-        if self.is_gone.load(Ordering::Relaxed) {
-            let (place, detail) = ("a hub".to_owned(), "no answer".to_owned());
-            return Err(dataset::Error::Unreachable { place, detail, is_transient: true });
-        }
-        TEXT.0.document(split, index)
+    fn draw(&self, competition: &Competition, seed: Head) -> anyhow::Result<Drawn> {
+        anyhow::ensure!(!self.is_gone.load(Ordering::Relaxed), "the source does not answer");
+        let rules = &competition.evaluation;
+        let mut random = Seed::of_block(seed.hash, &competition.name, "evaluation").stream();
+        let mut sequence = || {
+            let tokens: Vec<u32> =
+                (0..4).map(|_| uniform_below(&mut random, 1_000) as u32).collect();
+            let bytes: Vec<u8> = tokens.iter().flat_map(|token| token.to_le_bytes()).collect();
+            Sequence { digest: Digest::of(&bytes), tokens }
+        };
+        let mut batch = || (0..rules.sequences_per_batch).map(|_| sequence()).collect::<Vec<_>>();
+        let batches: Vec<Vec<Sequence>> = (0..rules.n_batches).map(|_| batch()).collect();
+        let digests: Vec<[u8; 32]> = batches.iter().flatten().map(|s| s.digest.0).collect();
+        let documents = batches
+            .iter()
+            .flatten()
+            .enumerate()
+            .map(|(i, sequence)| DocumentDigest { id: i.to_string(), sha256: sequence.digest });
+        Ok(Drawn {
+            documents: documents.collect(),
+            digest: Digest::of(&digests.concat()),
+            batches,
+            guessing: Loss::new(50.0).unwrap(),
+            optimum_perplexity: None,
+        })
     }
 }
 
@@ -69,6 +81,10 @@ pub(crate) struct Written {
     pub(crate) n_inspected: Mutex<BTreeMap<String, usize>>,
     /// How often each model was measured.
     pub(crate) n_evaluated: Mutex<BTreeMap<String, usize>>,
+    /// Sequences that were measured in all.
+    pub(crate) n_sequences: Mutex<usize>,
+    /// Sequences after which it says that it was told to end.
+    pub(crate) dies_after: Mutex<Option<usize>>,
 }
 
 #[derive(serde::Deserialize)]
@@ -82,7 +98,11 @@ fn read(dir: &Path) -> Fake {
     serde_json::from_slice(&fs::read(dir.join("config.json")).unwrap()).unwrap()
 }
 
-impl Evaluate for Written {
+impl Engine for Written {
+    fn name(&self) -> &str {
+        "written"
+    }
+
     fn inspect_ahead(&self, dir: &Path, _: &Competition) -> anyhow::Result<Result<(), Reason>> {
         let hopeless = || Reason::new(ReasonCode::ArchitectureRefused, "hopeless");
         Ok(if read(dir).name.contains("hopeless") { Err(hopeless()) } else { Ok(()) })
@@ -97,13 +117,12 @@ impl Evaluate for Written {
         Ok(Ok(Inspected { n_parameters: 1, tensor_root: Digest::of(model.name.as_bytes()) }))
     }
 
-    fn evaluate(
+    fn losses(
         &self,
         dir: &Path,
-        _: &Competition,
-        batches: &[Batch],
-        progress: &(dyn Fn(usize) + Sync),
-    ) -> anyhow::Result<Outcome> {
+        ask: Ask<'_>,
+        learn: &mut dyn FnMut(&[SequenceLoss]) -> anyhow::Result<()>,
+    ) -> anyhow::Result<Result<(), Reason>> {
         let model = read(dir);
         if let Some(left) = self.faults.lock().unwrap().get_mut(&model.name)
             && *left > 0
@@ -112,15 +131,32 @@ impl Evaluate for Written {
             anyhow::bail!("out of memory");
         }
         let Some(loss) = model.loss else {
-            return Ok(Outcome::Disqualified(Reason::new(ReasonCode::NonFiniteLoss, "NaN")));
+            return Ok(Err(Reason::new(ReasonCode::NonFiniteLoss, "NaN")));
         };
-        progress(batches.len());
         *self.n_evaluated.lock().unwrap().entry(model.name).or_default() += 1;
-        // Text differs in difficulty, the same for every model.
-        let difficulty = |batch: &Batch| f64::from(batch.sequences[0][0]) * 1e-4;
-        let losses = batches.iter().map(|batch| Loss::new(loss + difficulty(batch)).unwrap());
-        Ok(Outcome::Evaluated(losses.collect()))
+        for sequence in ask.sequences {
+            // Text differs in difficulty, the same for every model.
+            let difficulty = f64::from(sequence.tokens[0]) * 1e-4;
+            let cross_entropy = Loss::new(loss + difficulty).unwrap();
+            *self.n_sequences.lock().unwrap() += 1;
+            learn(&[SequenceLoss { n_tokens: 3, cross_entropy }])?;
+            if let Some(left) = &mut *self.dies_after.lock().unwrap() {
+                *left = left.saturating_sub(1);
+                anyhow::ensure!(*left > 0, "killed");
+            }
+        }
+        Ok(Ok(()))
     }
+
+    fn is_stop(&self, error: &anyhow::Error) -> bool {
+        error.to_string() == "killed"
+    }
+}
+
+/// A folder in memory where the system has such: what is tried here needs no disk to be slow.
+fn folder() -> TempDir {
+    let memory = Path::new("/dev/shm");
+    if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.unwrap()
 }
 
 pub(crate) struct Network {
@@ -129,6 +165,7 @@ pub(crate) struct Network {
     pub(crate) evaluate: Arc<Written>,
     pub(crate) competition: Competition,
     pub(crate) folder: TempDir,
+    validators: Vec<String>,
 }
 
 pub(crate) fn hotkey(name: &str) -> Keypair {
@@ -142,14 +179,19 @@ fn coldkey(name: &str) -> Keypair {
 impl Network {
     /// A network on which `val` has all the stake and `miners` are registered.
     pub(crate) fn new(miners: &[&str]) -> Self {
-        let names: Vec<&str> = std::iter::once("val").chain(miners.iter().copied()).collect();
+        Self::with_validators(&["val"], miners)
+    }
+
+    /// A network on which these validators have equal stakes and `miners` are registered.
+    pub(crate) fn with_validators(validators: &[&str], miners: &[&str]) -> Self {
+        let names: Vec<&str> = validators.iter().chain(miners).copied().collect();
         let mut competition = Competition::builtin("tiny").unwrap();
         competition.from_block = N_SET_UP + 1;
         competition.evaluation.n_batches = 8;
         competition.evaluation.sequences_per_batch = 1;
         let hyperparameters = Hyperparameters {
             tempo: 9,
-            max_validators: 1,
+            max_validators: validators.len() as u16,
             target_registrations: 100,
             max_registrations_per_block: 100,
             weights_rate_limit: 2,
@@ -166,10 +208,11 @@ impl Network {
             ..Genesis::default()
         };
         let chain = Arc::new(MemoryChain::new(&genesis).unwrap());
-        for name in names {
+        for name in &names {
+            let name = *name;
             let hotkey = hotkey(name).public();
             chain.submit(Call::BurnedRegister { netuid: NETUID, hotkey }, &coldkey(name)).unwrap();
-            if name == "val" {
+            if validators.contains(&name) {
                 let call =
                     Call::AddStake { hotkey, netuid: NETUID, amount_rao: 1_000 * RAO_PER_TAO };
                 chain.submit(call, &coldkey(name)).unwrap();
@@ -179,38 +222,87 @@ impl Network {
         while chain.head().unwrap().block.0 < N_SET_UP {
             chain.produce_block().unwrap();
         }
-        let folder = tempfile::tempdir().unwrap();
+        let folder = folder();
         let hub: Arc<dyn Hub> = Arc::new(StoreHub::open(&folder.path().join("hub")).unwrap());
-        Self { chain, hub, evaluate: Arc::default(), competition, folder }
+        let validators = validators.iter().map(|name| (*name).to_owned()).collect();
+        Self { chain, hub, evaluate: Arc::default(), competition, folder, validators }
     }
 
     pub(crate) fn validator(&self) -> Validator {
-        self.validator_with(self.ports(), &self.folder.path().join("val"))
+        self.validator_with(self.ports(&self.home()), &self.home())
     }
 
-    pub(crate) fn ports(&self) -> Ports {
+    /// All validators of the network, each in a folder of its own.
+    pub(crate) fn validators(&self) -> Vec<Validator> {
+        let open = |name: &String| {
+            let home = self.folder.path().join(name);
+            let key = hotkey(name);
+            self.open(Arc::default(), self.ports(&home), (&home, key), None).unwrap()
+        };
+        self.validators.iter().map(open).collect()
+    }
+
+    /// Models of a hub in the folder of a validator.
+    pub(crate) fn models(&self, hub: Arc<dyn Hub>, home: &Path) -> FetchedModels {
+        let engine = Arc::clone(&self.evaluate) as Arc<dyn Engine>;
+        FetchedModels::new(hub, engine, home.join("models"))
+    }
+
+    pub(crate) fn ports(&self, home: &Path) -> Ports {
+        self.ports_with(self.models(Arc::clone(&self.hub), home), home)
+    }
+
+    pub(crate) fn ports_with(&self, models: FetchedModels, home: &Path) -> Ports {
+        let models = Arc::new(models);
         Ports {
             chain: Arc::clone(&self.chain) as Arc<dyn Chain>,
-            hub: Arc::clone(&self.hub),
-            evaluate: Arc::clone(&self.evaluate) as Arc<dyn Evaluate>,
+            models: Arc::clone(&models) as Arc<dyn Models>,
+            evaluate: models,
+            publish: Arc::new(RecordFolder::new(home.join("records"))),
         }
     }
 
     pub(crate) fn validator_with(&self, ports: Ports, home: &Path) -> Validator {
-        self.validator_on(Arc::clone(&TEXT.0), ports, home)
+        self.validator_on(Arc::default(), ports, home)
     }
 
     /// A validator whose text comes from elsewhere.
-    pub(crate) fn validator_on(
+    pub(crate) fn validator_on(&self, text: Arc<Formula>, ports: Ports, home: &Path) -> Validator {
+        self.try_open(text, ports, home, None).unwrap()
+    }
+
+    pub(crate) fn try_open(
         &self,
-        source: Arc<dyn Source>,
+        text: Arc<Formula>,
         ports: Ports,
         home: &Path,
-    ) -> Validator {
-        let tokenizer = Arc::clone(&TEXT.1);
-        let contest = Contest { competition: self.competition.clone(), source, tokenizer };
-        let config = Config { netuid: NETUID, home: home.to_owned(), version_key: 0 };
-        Validator::open(config, ports, vec![contest], hotkey("val")).unwrap()
+        fetched_bytes_max: Option<u64>,
+    ) -> anyhow::Result<Validator> {
+        self.open(text, ports, (home, hotkey("val")), fetched_bytes_max)
+    }
+
+    fn open(
+        &self,
+        text: Arc<Formula>,
+        ports: Ports,
+        (home, key): (&Path, Keypair),
+        fetched_bytes_max: Option<u64>,
+    ) -> anyhow::Result<Validator> {
+        let contest = Contest::new(self.competition.clone(), text);
+        let config = Config { netuid: NETUID, version_key: 0, fetched_bytes_max };
+        let journal = Journal::open(home)?;
+        Validator::open(config, ports, vec![contest], key, journal)
+    }
+
+    /// The folder of the validator that has no other.
+    pub(crate) fn home(&self) -> PathBuf {
+        self.folder.path().join("val")
+    }
+
+    /// Bytes of the record of a round.
+    pub(crate) fn record(&self, round: &RoundSummary) -> Vec<u8> {
+        let folder = RecordFolder::new(self.home().join("records"));
+        fs::read(folder.path(&round.competition, round.round)).unwrap()
     }
 
     pub(crate) fn uid(&self, name: &str) -> Uid {
@@ -231,7 +323,11 @@ impl Network {
 
     /// Publishes a model under the name of its miner and gives the commitment to it.
     pub(crate) fn publish(&self, miner: &str, dir: &Path) -> Commitment {
-        let repo: Repo = format!("{miner}/model").parse().unwrap();
+        self.publish_in(miner, &format!("{miner}/model"), dir)
+    }
+
+    pub(crate) fn publish_in(&self, miner: &str, repo: &str, dir: &Path) -> Commitment {
+        let repo: Repo = repo.parse().unwrap();
         let revision = self.hub.publish(&repo, dir).unwrap();
         let files = self.hub.list(&repo, &revision).unwrap().unwrap();
         let root = hub::intake::file_root(&files);
@@ -260,6 +356,57 @@ impl Network {
             validator.on_block(head, &|event| events.lock().unwrap().push(event)).unwrap();
         }
         Heard(events.into_inner().unwrap())
+    }
+
+    /// Lets all validators act on the newest block.
+    pub(crate) fn act(&self, validators: &mut [Validator]) -> Vec<Heard> {
+        let head = self.chain.head().unwrap();
+        let act = |validator: &mut Validator| {
+            let events = Mutex::new(Vec::new());
+            validator.on_block(head, &|event| events.lock().unwrap().push(event)).unwrap();
+            Heard(events.into_inner().unwrap())
+        };
+        validators.iter_mut().map(act).collect()
+    }
+
+    /// Makes blocks up to `block` and lets all validators act on each.
+    pub(crate) fn run_all(&self, validators: &mut [Validator], block: u64) -> Vec<Heard> {
+        let mut heard: Vec<Heard> = validators.iter().map(|_| Heard(Vec::new())).collect();
+        while self.chain.head().unwrap().block.0 < block {
+            self.chain.produce_block().unwrap();
+            for (heard, more) in heard.iter_mut().zip(self.act(validators)) {
+                heard.0.extend(more.0);
+            }
+        }
+        heard
+    }
+
+    /// Lets a miner's slot go to another key, which commits to nothing.
+    pub(crate) fn lose_slot(&self, miner: &str) {
+        let new_hotkey = hotkey(&format!("successor of {miner}")).public();
+        let hotkey = hotkey(miner).public();
+        let call = Call::SwapHotkey { hotkey, new_hotkey, netuid: Some(NETUID) };
+        self.apply(call, &coldkey(miner));
+    }
+
+    /// Registers a miner that has no slot.
+    pub(crate) fn register(&self, miner: &str) {
+        let call = Call::BurnedRegister { netuid: NETUID, hotkey: hotkey(miner).public() };
+        self.apply(call, &coldkey(miner));
+    }
+
+    fn apply(&self, call: Call, key: &Keypair) {
+        let call = self.chain.submit(call, key).unwrap();
+        self.chain.produce_block().unwrap();
+        let fate = self.chain.status(call).unwrap();
+        assert!(matches!(fate, chain::CallStatus::Applied(_)), "{fate:?}");
+    }
+
+    /// What a miner was given by all epochs so far, in epochs.
+    pub(crate) fn earned(&self, miner: &str) -> f64 {
+        let uid = usize::from(self.uid(miner).0);
+        let epochs = self.chain.epochs(NETUID);
+        epochs.iter().map(|epoch| f64::from(epoch.slots[uid].incentive) / 65_535.0).sum()
     }
 
     /// Share of the last epoch's incentive, from 0 to 1.

@@ -56,7 +56,7 @@ fn a_record_can_be_verified_and_continues_the_one_before() {
         .rounds()
         .iter()
         .map(|round| {
-            let bytes = fs::read(&round.path).unwrap();
+            let bytes = network.record(round);
             assert_eq!(protocol::Digest::of(&bytes), round.digest);
             Record::from_json(&bytes).unwrap()
         })
@@ -102,7 +102,7 @@ fn attack_copies_of_a_model_are_measured_once_and_earn_nothing() {
         };
         assert!(weight("ada") > 0.999);
         assert!(copiers.iter().all(|miner| weight(miner) == 0.0));
-        let record = Record::from_json(&fs::read(&round.path).unwrap()).unwrap();
+        let record = Record::from_json(&network.record(round)).unwrap();
         record::verify(&record, &network.competition).unwrap();
     }
     for miner in copiers {
@@ -158,6 +158,18 @@ fn d1_a_model_whose_loss_is_not_a_number_neither_wins_nor_shields() {
     assert_eq!(round.champion.unwrap().uid, network.uid("ben"));
     let eve = round.rows.iter().find(|row| row.uid == network.uid("eve")).unwrap();
     assert_eq!((eve.weight, eve.win_rate), (0.0, 0.0));
+}
+
+#[test]
+fn attack_a_model_that_does_no_better_than_guessing_is_disqualified_by_the_round() {
+    let network = Network::new(&["eve", "ada"]);
+    let mut validator = network.validator();
+    // The table of the text's own frequencies has a loss of 50.
+    network.enter("eve", "guessing", 50.0);
+    network.enter("ada", "just-better", 49.8);
+    let heard = network.run_to(&mut validator, 29);
+    assert_eq!(heard.reason_of(network.uid("eve")), Some(ReasonCode::DegenerateOutput));
+    assert_eq!(heard.rounds()[0].champion.unwrap().uid, network.uid("ada"));
 }
 
 #[test]

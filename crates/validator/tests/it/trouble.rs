@@ -1,12 +1,12 @@
 //! What rounds come to when the trouble is our own: never a score, never a lost decision.
 
-use crate::network::{N_SET_UP, Network, Wavering};
+use crate::network::{Formula, N_SET_UP, Network, hotkey};
 use chain::Chain as _;
 use std::{
     fs,
     sync::{Arc, atomic::Ordering},
 };
-use validator::{Event, Validator};
+use validator::Event;
 
 #[test]
 fn d2_an_evaluator_that_always_fails_crowns_nobody() {
@@ -25,9 +25,9 @@ fn d2_an_evaluator_that_always_fails_crowns_nobody() {
 #[test]
 fn a_source_of_text_that_fails_suspends_the_round_which_is_run_once_it_answers() {
     let network = Network::new(&["ada", "ben"]);
-    let source = Arc::new(Wavering::default());
-    let home = network.folder.path().join("val");
-    let mut validator = network.validator_on(source.clone(), network.ports(), &home);
+    let source = Arc::new(Formula::default());
+    let home = network.home();
+    let mut validator = network.validator_on(source.clone(), network.ports(&home), &home);
     network.enter("ada", "early", 3.0);
     network.enter("ben", "better", 2.5);
     source.is_gone.store(true, Ordering::Relaxed);
@@ -41,7 +41,7 @@ fn a_source_of_text_that_fails_suspends_the_round_which_is_run_once_it_answers()
 
     // The same text as for a validator whose source answered in time.
     let punctual_home = network.folder.path().join("punctual");
-    let mut punctual = network.validator_with(network.ports(), &punctual_home);
+    let mut punctual = network.validator_with(network.ports(&punctual_home), &punctual_home);
     let heard = network.run_to(&mut punctual, 27);
     assert_eq!(heard.rounds()[0].digest, late.digest);
 }
@@ -94,7 +94,9 @@ fn a_full_disk_pauses_new_models_and_nothing_else() {
     network.enter("ada", "known", 3.0);
     network.run_to(&mut validator, 21);
     drop(validator);
-    let mut validator = network.validator().with_disk_reserve(u64::MAX / 2);
+    let home = network.home();
+    let full = network.models(Arc::clone(&network.hub), &home).with_reserve(u64::MAX / 2);
+    let mut validator = network.validator_with(network.ports_with(full, &home), &home);
     network.enter("ben", "better", 2.5);
     let heard = network.run_to(&mut validator, 31);
     let told = |event: &Event| match event {
@@ -108,7 +110,8 @@ fn a_full_disk_pauses_new_models_and_nothing_else() {
     assert_eq!(heard.rounds()[0].rows.len(), 1);
     assert!(heard.0.iter().any(|event| matches!(event, Event::WeightsSubmitted(_))));
 
-    let mut validator = validator.with_disk_reserve(0);
+    drop(validator);
+    let mut validator = network.validator();
     let heard = network.run_to(&mut validator, 41);
     assert_eq!(heard.rounds()[0].rows.len(), 2, "who was kept out by our trouble is heard later");
     assert_eq!(heard.rounds()[0].champion.unwrap().uid, network.uid("ben"));
@@ -144,7 +147,8 @@ fn a_validator_that_comes_late_finds_what_a_punctual_one_found() {
     while network.chain.head().unwrap().block.0 < 27 {
         network.chain.produce_block().unwrap();
     }
-    let mut late = network.validator_with(network.ports(), &network.folder.path().join("late"));
+    let home = network.folder.path().join("late");
+    let mut late = network.validator_with(network.ports(&home), &home);
     let heard = network.run_to(&mut late, 28);
     assert_eq!(heard.rounds()[0].digest, on_time.rounds()[0].digest);
 }
@@ -159,25 +163,49 @@ fn no_round_runs_before_the_competition_does() {
 }
 
 #[test]
+fn the_state_of_an_earlier_version_is_taken_over_once() {
+    let network = Network::new(&["ada"]);
+    let ada = hotkey("ada").public();
+    let (uid, root) = (network.uid("ada").0, "ab".repeat(32));
+    let average = format!(r#"[{{"uid":{uid},"hotkey":"{ada}","weight":0.25}}]"#);
+    let old = format!(
+        r#"{{"contests":{{"tiny":{{"seed_block":10,"n_rounds":7,"n_suspended":0,"suspended":0,
+        "record":"sha256:{root}","average":{average},"champion":{{"uid":{uid},"hotkey":"{ada}"}},
+        "kept":["{ada}"],"verdicts":{{}}}}}},"weights_due":false}}"#
+    );
+    let home = network.home();
+    fs::create_dir_all(&home).unwrap();
+    fs::write(home.join("state.json"), old).unwrap();
+    drop(validator::legacy::open_journal(&home).unwrap());
+    assert!(!home.join("state.json").exists() && home.join("state.json.taken-over").exists());
+    let mut validator = network.validator();
+    network.enter("ada", "first", 3.0);
+    let heard = network.run_to(&mut validator, 21);
+    let round = heard.rounds()[0];
+    assert_eq!(round.round, 8);
+    assert_eq!(round.rows[0].average, 0.625, "the old average counts");
+    let record = protocol::Record::from_json(&network.record(round)).unwrap();
+    assert_eq!(record.round.previous.unwrap().hex(), root);
+
+    fs::write(home.join("state.json"), "{}").unwrap();
+    drop(validator);
+    drop(validator::legacy::open_journal(&home).unwrap());
+    assert_eq!(network.validator().state().contest("tiny").unwrap().n_rounds, 8);
+}
+
+#[test]
 fn d9_a_torn_state_is_an_error_and_never_a_fresh_start() {
     let network = Network::new(&["ada"]);
     let mut validator = network.validator();
     network.enter("ada", "early", 3.0);
     network.run_to(&mut validator, 21);
     drop(validator);
-    let home = network.folder.path().join("val");
-    let path = home.join("state.json");
-    let bytes = fs::read(&path).unwrap();
-    fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
-    let error = open(&network).err().unwrap();
-    assert!(error.to_string().contains("state.json"), "{error:#}");
-}
-
-fn open(network: &Network) -> anyhow::Result<Validator> {
-    let config = validator::Config {
-        netuid: crate::network::NETUID,
-        home: network.folder.path().join("val"),
-        version_key: 0,
-    };
-    Validator::open(config, network.ports(), Vec::new(), crate::network::hotkey("val"))
+    let path = network.home().join("journal.db");
+    let mut torn = fs::read(&path).unwrap();
+    torn[100..].iter_mut().step_by(7).for_each(|byte| *byte ^= 0x5a);
+    fs::write(&path, &torn).unwrap();
+    let home = network.home();
+    let opened = network.try_open(Arc::default(), network.ports(&home), &home, None);
+    let error = opened.err().unwrap();
+    assert!(format!("{error:#}").contains("journal.db"), "{error:#}");
 }

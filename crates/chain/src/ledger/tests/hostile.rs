@@ -3,39 +3,9 @@
 use super::*;
 
 #[test]
-fn attack_a_call_that_its_signer_did_not_sign_leaves_no_trace() {
-    let mut ledger = ledger(rules());
-    let honest = ledger.sign(0, transfer(1, TAO));
-    let mut other_signer = honest.clone();
-    other_signer.signer = account(2);
-    let mut other_amount = honest.clone();
-    other_amount.call = transfer(1, 2 * TAO).into();
-    let mut other_nonce = honest.clone();
-    other_nonce.nonce = 1;
-    let mut bent = honest.clone();
-    bent.signature.0[10] ^= 1;
-    let empty = ledger.clone().block(Vec::new()).head;
-    for forged in [other_signer, other_amount, other_nonce, bent] {
-        let mut ledger = ledger.clone();
-        let produced = ledger.block(vec![forged]);
-        assert_eq!(produced.result(), Err(CallError::BadSignature));
-        assert_eq!(produced.head, empty, "as if nobody had called");
-    }
-    assert_eq!(ledger.block(vec![honest]).result(), Ok(()));
-}
-
-#[test]
-fn attack_a_call_signed_for_another_chain_is_refused() {
-    let other = Ledger::new(&Genesis { seed: 2, ..genesis(rules()) }).unwrap();
-    let elsewhere = other.sign(0, transfer(1, TAO));
-    let mut ledger = ledger(rules());
-    assert_eq!(ledger.block(vec![elsewhere]).result(), Err(CallError::BadSignature));
-}
-
-#[test]
 fn attack_a_replayed_call_applies_once() {
     let mut ledger = ledger(rules());
-    let call = ledger.sign(0, transfer(1, TAO));
+    let call = ledger.next(0, transfer(1, TAO));
     let twice = ledger.block(vec![call.clone(), call.clone()]);
     let results: Vec<_> = twice.results().into_iter().map(|(_, result)| result).collect();
     assert_eq!(results, [Ok(()), Err(CallError::BadNonce)]);
@@ -47,31 +17,17 @@ fn attack_a_replayed_call_applies_once() {
 fn attack_nonces_out_of_turn_wait_for_nobody() {
     let mut ledger = ledger(rules());
     for nonce in [1, u32::MAX] {
-        let early = SignedCall::sign(transfer(1, TAO), nonce, ledger.genesis_hash(), &key(0));
+        let early = OwnCall::new(account(0), nonce, transfer(1, TAO));
         assert_eq!(ledger.block(vec![early]).result(), Err(CallError::BadNonce));
     }
     assert_eq!(ledger.nonce(account(0)), 0);
 }
 
 #[test]
-fn attack_giant_calls_are_refused_before_they_are_hashed() {
+fn a_call_that_is_refused_in_a_block_uses_up_its_nonce() {
     let mut ledger = ledger(rules());
-    let weights = Call::SetWeights {
-        netuid: NETUID,
-        uids: vec![Uid(0); 10_000_000],
-        weights: vec![1; 10_000_000],
-        version_key: 0,
-    };
-    let commitment = Call::SetCommitment { netuid: NETUID, data: vec![0; 10_000_000] };
-    for call in [weights, commitment] {
-        // Signed by nobody: a real signature would cost more than the refusal.
-        let mut giant = ledger.sign(0, transfer(1, 1));
-        giant.call = call.into();
-        assert!(!giant.fits());
-        assert_eq!(ledger.apply(&giant), Err(CallError::ExhaustsResources));
-    }
     assert_eq!(ledger.call(0, commit(&"x".repeat(129))), Err(CallError::CommitmentTooLong));
-    assert_eq!(ledger.nonce(account(0)), 1, "what enters a block uses up its nonce");
+    assert_eq!(ledger.nonce(account(0)), 1);
 }
 
 #[test]

@@ -79,17 +79,17 @@ proptest! {
         let mut again = ledger.clone();
         for block in blocks {
             let mut nonces = std::collections::BTreeMap::new();
-            let signed: Vec<SignedCall> = block
+            let calls: Vec<OwnCall> = block
                 .into_iter()
                 .map(|(signer, call)| {
                     let nonce = nonces.entry(signer).or_insert(ledger.nonce(account(signer)));
                     *nonce += 1;
-                    SignedCall::sign(call, *nonce - 1, ledger.genesis_hash(), &key(signer))
+                    OwnCall::new(account(signer), *nonce - 1, call)
                 })
                 .collect();
-            let mut reversed = signed.clone();
+            let mut reversed = calls.clone();
             reversed.reverse();
-            let (one, other) = (ledger.block(signed), again.block(reversed));
+            let (one, other) = (ledger.block(calls), again.block(reversed));
             prop_assert_eq!(one.head, other.head);
             check(&ledger)?;
         }
@@ -104,9 +104,9 @@ proptest! {
         for (signer, call) in before {
             let _ = ledger.call(signer, call);
         }
-        let signed = ledger.sign(signer, call);
+        let call = ledger.next(signer, call);
         let mut without = ledger.clone();
-        let refused = ledger.block(vec![signed]).result().is_err();
+        let refused = ledger.block(vec![call]).result().is_err();
         without.block(Vec::new());
         if refused {
             prop_assert_eq!(ledger.neurons(), without.neurons());

@@ -50,7 +50,7 @@ fn a_block_and_an_interval_take_so_many_registrations() {
         ..rules()
     };
     let mut ledger = ledger(rules);
-    let calls = (0..4).map(|i| ledger.sign(i, register(100 + i))).collect();
+    let calls = (0..4).map(|i| ledger.next(i, register(100 + i))).collect();
     let results = ledger.block(calls).results();
     let n_taken = results.iter().filter(|(_, result)| result.is_ok()).count();
     assert_eq!(n_taken, 2);
@@ -145,7 +145,7 @@ fn attack_bonds_on_a_slot_lapse_even_when_it_is_taken_in_the_block_of_an_epoch()
         ledger.pass(1);
     }
     assert!(has_bond(&ledger));
-    let taken = ledger.sign(1, register(110));
+    let taken = ledger.next(1, register(110));
     assert_eq!(ledger.block(vec![taken]).epochs.len(), 1, "the block of an epoch");
     assert!(!has_bond(&ledger));
     ledger.pass_epoch();

@@ -47,6 +47,21 @@ fn the_hash_of_a_commit_is_that_of_the_scale_tuple() {
 }
 
 #[test]
+fn the_hash_of_a_commit_spells_lengths_as_scale_does() {
+    // Python: the same with as many sevens for uids, and nothing else.
+    for (n, expected) in [
+        (63, "6dcc2630e6f2e8dbb2ccf839882afa4649b73b1fd56b0d7a76708d498e042d37"),
+        (64, "06fbd37486204c843f78fee9db53b2d6e017f24d26dc07408cb4e6e64bd0a26e"),
+        (16_383, "4c4112672fb453ec88da135ea087d23c4eab469e8ddad92beaa1cb70f84ae35a"),
+        (16_384, "3d5cd71da33d8f32d5d8ad02bf31c691be3abec1a095467e05708306e2ec8ef9"),
+    ] {
+        let uids = vec![Uid(7); n];
+        let hash = commit_hash((AccountId([1; 32]), NetUid(3)), (&uids, &[]), &[], 9);
+        assert_eq!(hash.map(|byte| format!("{byte:02x}")).concat(), expected, "{n} uids");
+    }
+}
+
+#[test]
 fn weights_are_revealed_in_the_epoch_after_their_commit_and_in_no_other() {
     let mut ledger = subnet(0);
     assert_eq!(ledger.call(100, weigh(&[(1, 1)])), Err(CallError::CommitRevealEnabled));
@@ -101,7 +116,7 @@ fn attack_commits_neither_pile_up_nor_come_without_a_slot_or_too_fast() {
     let before = ledger.head().block;
     for weight in 0..OPEN_COMMITS_MAX as u16 {
         // Several in one block, so that none expires.
-        let call = ledger.sign(100, commit_to(weight));
+        let call = ledger.next(100, commit_to(weight));
         ledger.block(vec![call]).result().unwrap();
     }
     assert!(ledger.head().block <= Block(before.0 + 10));

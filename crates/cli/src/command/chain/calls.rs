@@ -15,7 +15,8 @@ use crate::{
 };
 use anyhow::Context as _;
 use chain::{Call, HyperparameterChange};
-use hub::{Folder, content::file_root};
+use hub::content::file_root;
+use hugging_face::Folder;
 use protocol::{AccountId, Commitment, NetUid, Uid, weights};
 use std::{collections::BTreeMap, path::Path};
 
@@ -90,11 +91,12 @@ fn staked(session: &Session<'_>, args: &StakeArgs) -> anyhow::Result<AccountId> 
 /// `agon chain commit`.
 pub fn commit(args: &CommitArgs) -> anyhow::Result<()> {
     let session = Session::open(&args.sign)?;
-    let hotkey = session.keys.hotkey()?;
     let text = match &args.model {
-        Some(dir) => of_model(args, dir, hotkey.public())?,
+        Some(dir) => of_model(args, dir, session.keys.hotkey_account()?)?,
         None => args.text.clone().unwrap_or_default(),
     };
+    session.confirm(&format!("commit to `{text}` on subnet {}", args.netuid))?;
+    let hotkey = session.keys.hotkey()?;
     let call = Call::SetCommitment { netuid: NetUid(args.netuid), data: text.clone().into_bytes() };
     session.make(&call, &hotkey, &format!("committed to `{text}`"))
 }
@@ -121,9 +123,10 @@ pub fn set_weights(args: &SetWeightsArgs) -> anyhow::Result<()> {
     let quantized = weights::quantize(&wanted);
     anyhow::ensure!(!quantized.is_empty(), "all weights are zero");
     let session = Session::open(&args.sign)?;
-    let hotkey = session.keys.hotkey()?;
     let (uids, weights) = quantized.iter().copied().unzip();
     let netuid = NetUid(args.netuid);
+    session.confirm(&format!("set {} weights on subnet {netuid}", quantized.len()))?;
+    let hotkey = session.keys.hotkey()?;
     let call = Call::SetWeights { netuid, uids, weights, version_key: args.version_key };
     session.make(&call, &hotkey, &format!("set {} weights on subnet {netuid}", quantized.len()))
 }
@@ -156,10 +159,11 @@ pub fn show_rules(args: &ShowArgs) -> anyhow::Result<()> {
 /// `agon chain subnet set`: one rule after the other; the first refusal is the end.
 pub fn set_rules(args: &SetArgs) -> anyhow::Result<()> {
     let session = Session::open(&args.sign)?;
-    let coldkey = session.keys.coldkey()?;
     let netuid = NetUid(args.netuid);
     let rules: Vec<String> =
         args.changes.iter().map(|rule| shown(*rule)).collect::<Result<_, _>>()?;
+    session.confirm(&format!("set {} on subnet {netuid}", rules.join(" ")))?;
+    let coldkey = session.keys.coldkey()?;
     for (i, (change, rule)) in args.changes.iter().zip(&rules).enumerate() {
         let call = Call::SetHyperparameter { netuid, change: *change };
         session

@@ -1,8 +1,9 @@
 //! Refusals with the numbers behind them: the chain names a rule, its state says the values.
 
 use super::table::tao;
-use chain::{Call, CallError, Chain as _, Keypair, SubnetRules, SubstrateChain};
+use chain::{Call, CallError, Chain as _, Keypair};
 use protocol::{AccountId, NetUid, Uid};
+use substrate::{SubnetRules, SubstrateChain};
 
 /// What a person is told about a refusal beside the chain's own name for it.
 #[derive(Default)]

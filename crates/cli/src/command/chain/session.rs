@@ -7,10 +7,7 @@ use crate::{
     failure::{HintExt as _, Interrupted, hinted},
     terminal::{self, print, print_json, spinner},
 };
-use chain::{
-    Call, CallError, CallId, CallStatus, Chain as _, ClientConfig, Effects, Error, Keypair, Origin,
-    SubstrateChain,
-};
+use chain::{Call, CallError, CallId, CallStatus, Chain as _, Error, Keypair};
 use protocol::{Block, NetUid, Uid};
 use serde::Serialize;
 use std::{
@@ -21,6 +18,7 @@ use std::{
     },
     time::Duration,
 };
+use substrate::{ClientConfig, Effects, Origin, SubstrateChain};
 
 /// How often a call is made anew because other processes used its nonce.
 const DISPLACED_MAX: usize = 64;
@@ -113,7 +111,7 @@ impl<'a> Session<'a> {
         self.origin != Origin::Agon
     }
 
-    /// Asks whether to go on before money is spent on a public network.
+    /// Asks whether to go on before something is signed for a public network.
     pub fn confirm(&self, what: &str) -> anyhow::Result<()> {
         if !self.is_public() || self.args.yes {
             return Ok(());

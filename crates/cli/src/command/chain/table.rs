@@ -1,9 +1,10 @@
 //! Tables for people.
 
 use crate::terminal::shown;
-use chain::{Metagraph, Neuron, StoredCommitment, SubnetRules};
+use chain::{Metagraph, Neuron, StoredCommitment};
 use protocol::Block;
 use std::fmt::Write as _;
+use substrate::SubnetRules;
 
 /// An amount in TAO, exact, without zeros at the end.
 pub fn tao(rao: u64) -> String {

@@ -1,6 +1,7 @@
 //! `agon data export`: the training text of a competition in files that other programs read.
 
 use super::array;
+use crate::contest::Contest;
 use crate::{
     args::{DataExportArgs, DataSplit},
     competition_file::{self, with_own_hint},
@@ -21,7 +22,6 @@ use std::{
     sync::atomic::{AtomicBool, Ordering},
 };
 use tempfile::NamedTempFile;
-use validator::Contest;
 
 /// What was exported; also in the folder, as `export.json`.
 #[derive(Serialize)]

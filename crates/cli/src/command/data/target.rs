@@ -68,7 +68,7 @@ pub fn open(target: &str, dir: Option<&Path>) -> anyhow::Result<Opened> {
                 counted(dataset, files, data_files::footers())
             }
             _ => {
-                let source = competition_file::source(&competition, dir)?;
+                let source = competition_file::source(target, &competition, dir)?;
                 Ok(Opened { source, reads: None })
             }
         };
@@ -110,9 +110,7 @@ pub fn with_rows(pinned: Result<PinnedFile, dataset::Error>) -> anyhow::Result<O
 /// The pinned dataset of a competition.
 pub fn pinned_dataset(competition: &Competition) -> anyhow::Result<HubDataset> {
     match &competition.dataset {
-        DatasetRules::Hub(dataset) if dataset.revision.is_some() && !dataset.configs.is_empty() => {
-            Ok(dataset.clone())
-        }
+        DatasetRules::Hub(dataset) if dataset.pinned().is_some() => Ok(dataset.clone()),
         _ => Err(anyhow::anyhow!("competition `{}` pins no parquet files", competition.name))
             .hint("`agon data pin` makes the part of a competition file that does"),
     }
@@ -120,7 +118,7 @@ pub fn pinned_dataset(competition: &Competition) -> anyhow::Result<HubDataset> {
 
 /// The revision of a pinned dataset as text.
 pub fn revision(dataset: &HubDataset) -> String {
-    dataset.revision.as_ref().map(Revision::to_string).unwrap_or_default()
+    dataset.pinned().map(Revision::to_string).unwrap_or_default()
 }
 
 /// Name of the column that holds the text, of the first file.

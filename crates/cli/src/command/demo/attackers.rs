@@ -246,8 +246,9 @@ mod tests {
     use super::*;
     use crate::plug;
     use chain::{Genesis, Keypair, MemoryChain};
-    use hub::{
-        ClientOptions, DevHub, HubClient, Intake,
+    use hub::Intake;
+    use hugging_face::{
+        ClientOptions, DevHub, HubClient,
         dev::{Config, Limits, Role, User},
     };
     use protocol::{Competition, NetUid, Reason, ReasonCode};
@@ -263,14 +264,14 @@ mod tests {
     impl Stage {
         fn new() -> Self {
             let folder = tempfile::tempdir().unwrap();
-            let (name, token) = ("broken".to_owned(), hub::dev::new_token().unwrap());
+            let (name, token) = ("broken".to_owned(), hugging_face::dev::new_token().unwrap());
             let user = User { name, token, role: Role::Write, organisations: Vec::new() };
             let server = DevHub::start(&Config {
                 listen: ([127, 0, 0, 1], 0).into(),
                 folder: folder.path().join("hub"),
                 users: vec![user.clone()],
                 limits: Limits::default(),
-                front: hub::dev::Front::default(),
+                front: hugging_face::dev::Front::default(),
             })
             .unwrap();
             let options =

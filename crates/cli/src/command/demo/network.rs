@@ -9,18 +9,20 @@ use super::{
 };
 use crate::{
     args::DemoArgs,
+    contest::Contest,
     evaluator::ProcessEvaluate,
     failure::HintExt as _,
     plug::{self, TrainerTrain},
 };
 use anyhow::Context as _;
 use chain::{
-    Call, CallStatus, Chain, ClientConfig, DevNode, Signatures, SubstrateChain, dev,
+    Call, CallStatus, Chain,
     ledger::{Genesis, Hyperparameters, RAO_PER_TAO, SubnetGenesis},
 };
 use dataset::pack::TrainingStream;
-use hub::{
-    ClientOptions, DevHub, Folder, HubClient,
+use hugging_face::Folder;
+use hugging_face::{
+    ClientOptions, DevHub, HubClient,
     dev::{Front, Limits, Role::Write, User},
 };
 use miner::{Check, Miner, Publisher};
@@ -31,8 +33,9 @@ use std::{
     path::{Path, PathBuf},
     sync::{Arc, atomic::AtomicBool},
 };
+use substrate::{ClientConfig, DevNode, Signatures, SubstrateChain, dev};
 use trainer::Trainer;
-use validator::{Contest, Ports, Validator};
+use validator::{FetchedModels, Ports, RecordFolder, Validator};
 
 /// The only subnet of a demo.
 pub const NETUID: NetUid = NetUid(1);
@@ -179,12 +182,12 @@ struct ModelsHub {
 impl ModelsHub {
     fn start(args: &DemoArgs, roles: &[Role]) -> anyhow::Result<Self> {
         let user = |role: Role| {
-            let (name, token) = (role.name().to_owned(), hub::dev::new_token()?);
+            let (name, token) = (role.name().to_owned(), hugging_face::dev::new_token()?);
             Ok((role, User { name, token, role: Write, organisations: Vec::new() }))
         };
         let miners = roles.iter().copied().filter(|role| role.is_miner());
         let users: BTreeMap<Role, User> = miners.map(user).collect::<anyhow::Result<_>>()?;
-        let config = hub::dev::Config {
+        let config = hugging_face::dev::Config {
             listen: ([127, 0, 0, 1], 0).into(),
             folder: args.home.join("hub"),
             users: users.values().cloned().collect(),
@@ -282,14 +285,20 @@ impl Build<'_> {
     }
 
     fn validator(&self, role: Role) -> anyhow::Result<Validator> {
-        let config = validator::Config { netuid: NETUID, home: self.home(role), version_key: 0 };
-        let evaluate = ProcessEvaluate::new(1, Arc::clone(self.stop))?;
+        let home = self.home(role);
+        let config = validator::Config { netuid: NETUID, version_key: 0, fetched_bytes_max: None };
+        let evaluate = Arc::new(ProcessEvaluate::new(1, Arc::clone(self.stop))?);
+        let hub = Arc::new(self.hub.client(role)?);
+        let models = Arc::new(FetchedModels::new(hub, evaluate, home.join("models")));
         let ports = Ports {
             chain: Arc::new(connect(self.node)?),
-            hub: Arc::new(self.hub.client(role)?),
-            evaluate: Arc::new(evaluate),
+            models: Arc::clone(&models) as Arc<dyn validator::Models>,
+            evaluate: models,
+            publish: Arc::new(RecordFolder::new(home.join("records"))),
         };
-        Validator::open(config, ports, vec![self.contest.clone()], role.hotkey(self.seed))
+        let contests = vec![self.contest.for_validator()];
+        let journal = validator::legacy::open_journal(&home)?;
+        Validator::open(config, ports, contests, role.hotkey(self.seed), journal)
     }
 
     fn miner(&self, role: Role) -> anyhow::Result<Miner> {

@@ -173,7 +173,7 @@ fn rounds(roles: &BTreeMap<Uid, Role>, uids: &BTreeMap<Role, Uid>, seen: &Rounds
         .collect()
 }
 
-fn model_row(roles: &BTreeMap<Uid, Role>, row: &validator::round::Row) -> ModelRow {
+fn model_row(roles: &BTreeMap<Uid, Role>, row: &validator::Row) -> ModelRow {
     let (outcome, reason) = match (&row.reason, row.perplexity) {
         (Some(reason), _) => ("disqualified", Some(reason.to_string())),
         (None, Some(_)) => ("evaluated", None),

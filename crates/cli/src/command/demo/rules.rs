@@ -1,6 +1,7 @@
 //! Which competition a demo runs: that of the program, or the user's own.
 
 use super::calendar::Calendar;
+use crate::contest::Contest;
 use crate::{args::DemoArgs, competition_file, failure::HintExt as _};
 use anyhow::Context as _;
 use dataset::{
@@ -12,7 +13,6 @@ use protocol::{
     competition::{DatasetRules, TokenizerRules},
 };
 use std::{fs, path::Path, sync::Arc};
-use validator::Contest;
 
 /// Architecture that the miners of a demo train.
 const ARCHITECTURE: &str = "llama";
@@ -51,7 +51,12 @@ fn own(name: &str) -> anyhow::Result<Contest> {
         ))
         .hint("add it to `architectures` under [model]");
     }
-    competition_file::contest(name, None)
+    let mut contest = competition_file::contest(name, None)?;
+    // The file of this run lies in another folder.
+    if let DatasetRules::Files { path, .. } = &mut contest.competition.dataset {
+        *path = competition_file::path_in(name, path).display().to_string();
+    }
+    Ok(contest)
 }
 
 /// The competition `tiny` on generated text or the user's.

@@ -140,6 +140,12 @@ impl View {
             ValidatorEvent::RoundSuspended(error) => {
                 self.say(&format!("block {block:>4}  {name} gives up this round: {error}"));
             }
+            ValidatorEvent::RecordDelayed(error) => {
+                self.say(&format!("block {block:>4}  {name} could not publish a record: {error}"));
+            }
+            ValidatorEvent::ChainTrouble(error) => {
+                self.say(&format!("block {block:>4}  {name} has trouble with the chain: {error}"));
+            }
             ValidatorEvent::WeightsSubmitted(_) => {}
             ValidatorEvent::WeightsRefused(error) => {
                 self.say(&format!("block {block:>4}  weights of {name} refused: {error}"));

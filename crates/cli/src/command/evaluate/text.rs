@@ -4,6 +4,7 @@ use super::first_token;
 use crate::{args::EvaluateArgs, competition_file::with_own_hint, failure::HintExt as _, input};
 use anyhow::ensure;
 use dataset::{Batch, Document, Tokenizer, pack, plain_text};
+use protocol::Digest;
 use serde::Deserialize;
 use std::path::Path;
 
@@ -26,7 +27,16 @@ pub struct Text {
 #[derive(Deserialize)]
 struct Tokens {
     sequences: Option<Vec<Vec<u32>>>,
-    batches: Option<Vec<Batch>>,
+    batches: Option<Vec<Drawn>>,
+    /// Digest over all batches.
+    batches_digest: Option<Digest>,
+}
+
+/// A batch, with its digest where a round names it.
+#[derive(Deserialize)]
+struct Drawn {
+    sequences: Vec<Vec<u32>>,
+    digest: Option<Digest>,
 }
 
 impl Text {
@@ -69,15 +79,16 @@ impl Text {
         let tokens: Tokens = input::read_json(path, TOKENS_BYTES_MAX, "evaluate")?;
         let file = input::name(path);
         let (sequences, batches) = match tokens {
-            Tokens { sequences: Some(_), batches: Some(_) } => {
+            Tokens { sequences: Some(_), batches: Some(_), .. } => {
                 anyhow::bail!("{file} holds both `sequences` and `batches`")
             }
-            Tokens { sequences: None, batches: None } => {
+            Tokens { sequences: None, batches: None, .. } => {
                 return Err(anyhow::anyhow!("{file} holds neither `sequences` nor `batches`"))
                     .hint("`agon evaluate --help` shows what the file holds");
             }
             Tokens { sequences: Some(sequences), .. } => (sequences, None),
-            Tokens { batches: Some(batches), .. } => {
+            Tokens { batches: Some(drawn), batches_digest, .. } => {
+                let batches = undamaged(drawn, batches_digest, &file)?;
                 let empty = batches.iter().position(|batch| batch.sequences.is_empty());
                 ensure!(empty.is_none(), "a batch of {file} holds no sequences");
                 let sizes = batches.iter().map(|batch| batch.sequences.len()).collect();
@@ -91,4 +102,28 @@ impl Text {
         }
         Ok(Self { sequences, batches, first_token: None })
     }
+}
+
+/// The batches, which must be those whose digests stand beside them.
+fn undamaged(drawn: Vec<Drawn>, all: Option<Digest>, file: &str) -> anyhow::Result<Vec<Batch>> {
+    let expect = |what: &str, batches: &[Batch], named: Option<Digest>| {
+        let found = pack::digest(batches);
+        match named {
+            Some(named) if named != found => Err(anyhow::anyhow!(
+                "{what} of {file} hold other tokens than those of the digest beside them: \
+                 {found} instead of {named}"
+            ))
+            .hint("`agon sample` draws them again; tokens of your own go without a digest"),
+            _ => Ok(()),
+        }
+    };
+    let mut batches = Vec::new();
+    for (index, Drawn { sequences, digest }) in drawn.into_iter().enumerate() {
+        let batch = Batch { sequences };
+        let what = format!("the sequences of batch {}", index + 1);
+        expect(&what, std::slice::from_ref(&batch), digest)?;
+        batches.push(batch);
+    }
+    expect("the batches", &batches, all)?;
+    Ok(batches)
 }

@@ -7,7 +7,8 @@ use crate::{
     terminal::spinner,
 };
 use anyhow::Context as _;
-use hub::{Hub as _, HubClient, client::RepoKind, content::file_root};
+use hub::{Hub as _, content::file_root};
+use hugging_face::{HubClient, client::RepoKind};
 use protocol::{Digest, Repo, Revision};
 use std::{
     sync::atomic::{AtomicBool, Ordering},

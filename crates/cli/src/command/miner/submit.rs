@@ -13,11 +13,8 @@ use crate::{
 };
 use anyhow::Context as _;
 use chain::{Call, Chain as _, Keypair};
-use hub::{
-    Folder,
-    client::{RepoKind, Upload, Uploaded},
-    folder::LeftOut,
-};
+use hugging_face::client::{RepoKind, Upload, Uploaded};
+use hugging_face::{Folder, folder::LeftOut};
 use protocol::{
     AccountId, Block, Commitment, Competition, Digest, Error, NetUid, Reason, Repo, Revision, Uid,
     commitment::COMMITMENT_BYTES_MAX, content::bound_hash,

@@ -7,8 +7,9 @@ use crate::{
     terminal::spinner,
 };
 use anyhow::Context as _;
-use chain::{
-    Keypair, Wallet,
+use chain::Keypair;
+use keys::{
+    Wallet,
     wallet::{Password, WalletError},
 };
 use protocol::AccountId;

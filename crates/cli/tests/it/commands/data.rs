@@ -219,3 +219,37 @@ fn a_mirror_has_the_tokenizer_that_a_competition_trains() {
     assert_eq!(from_mirror.code, 0, "{}", from_mirror.err);
     assert_eq!(from_mirror.json(), from_files.json());
 }
+
+#[test]
+fn a_folder_that_is_parted_by_keys_is_pinned_and_drawn_from() {
+    let workshop = Workshop::new();
+    let bytes = std::fs::read(Path::new(&data()).join("small.parquet")).unwrap();
+    let parts =
+        ["lang=de/part.parquet", "lang=en/year=2024/part 0.parquet", "lang=중/part.parquet"];
+    for part in parts {
+        workshop.file(&format!("parted/{part}"), &bytes);
+    }
+    // What writers of such folders leave beside the parts is none of it.
+    workshop.file("parted/lang=de/_SUCCESS", "");
+    let dir = workshop.path("parted");
+    let pin = ["data", "pin", &dir, "--repo", "acme/parted", "--revision", REVISION];
+    let pinned = agon(&pin);
+    assert_eq!((pinned.code, pinned.err.as_str()), (0, ""));
+    let rules =
+        workshop.rules("own.toml", "[dataset]\nkind = \"generated\"\nworld = 1\n", &pinned.out);
+    let info = agon(&["data", "info", &rules, "--json"]).json();
+    assert_eq!(info["n_documents_evaluation"], json!(3 * 36));
+    let draw = ["data", "sample", &rules, "--dir", &dir, "--documents", "60", "--json"];
+    let drawn = agon(&draw).json();
+    let documents = drawn["documents"].as_array().unwrap();
+    let ids: Vec<&str> =
+        documents.iter().map(|document| document["id"].as_str().unwrap()).collect();
+    for part in parts {
+        let name = format!("acme/parted@{REVISION}/{part}#");
+        let id = ids.iter().find(|id| id.starts_with(&name));
+        let id = id.unwrap_or_else(|| panic!("no row of `{part}` in {ids:?}"));
+        let row =
+            agon(&["data", "row", id, "--competition", &rules, "--dir", &dir, "--json"]).json();
+        assert!(documents.contains(&row), "{row}");
+    }
+}

@@ -4,6 +4,7 @@ use super::{
     BLOCK_HASH,
     workshop::{SmallModel, Workshop, agon},
 };
+use crate::tree;
 use dataset::Tokenizer;
 use protocol::Competition;
 use serde_json::{Value, json};
@@ -196,7 +197,20 @@ fn what_sample_prints_is_what_evaluate_reads() {
     assert_eq!(alone["mean_cross_entropy"].to_string(), losses[3].to_string());
     assert_eq!(alone["batches"], Value::Null);
 
+    let changed = |change: &dyn Fn(&mut Value)| {
+        let mut round = sample.json();
+        change(&mut round);
+        round
+    };
+    let instead = "the digest beside them";
     for (value, says) in [
+        (changed(&|round| round["batches"][3]["sequences"][0][5] = json!(7)), "of batch 4 of"),
+        (
+            changed(&|round| round["batches"][3]["digest"] = round["batches"][2]["digest"].take()),
+            instead,
+        ),
+        (changed(&|round| round["batches"].as_array_mut().unwrap().swap(0, 1)), "the batches of"),
+        (changed(&|round| drop(round["batches"].as_array_mut().unwrap().pop())), instead),
         (json!({}), "neither `sequences` nor `batches`"),
         (json!({"sequences": [[1, 2]], "batches": []}), "both `sequences` and `batches`"),
         (json!({"batches": []}), "holds no sequences"),
@@ -207,4 +221,40 @@ fn what_sample_prints_is_what_evaluate_reads() {
         let ran = agon(&["evaluate", "--model", &model, "--tokens", &file]);
         assert!(ran.code == 2 && ran.err.contains(says), "{says}: {}", ran.err);
     }
+}
+
+#[test]
+fn paths_in_a_competition_file_start_at_its_folder() {
+    let workshop = Workshop::new();
+    let lines = (0..3_000).map(|i| format!("{{\"text\": \"line {i} of {}\"}}\n", i * i % 97));
+    let lines: String = lines.collect();
+    workshop.file("there/texts/lines.jsonl", &lines);
+    let rules = |name: &str, path: &str| {
+        let rules = tree::read("testdata/scoring/competition.toml")
+            .replace(
+                "kind = \"generated\"\nworld = 1",
+                &format!("kind = \"files\"\npath = {path:?}"),
+            )
+            .replace("n_batches = 24", "n_batches = 2");
+        workshop.file(name, rules)
+    };
+    let own = rules("there/own.toml", "texts");
+    let sample = |rules: &str, at: &str| {
+        let output = Command::new(env!("CARGO_BIN_EXE_agon"))
+            .args(["sample", "--competition", rules, "--block-hash", BLOCK_HASH, "--json"])
+            .current_dir(at)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice::<Value>(&output.stdout).unwrap()
+    };
+    let (here, there) = (workshop.path(""), workshop.path("there"));
+    let drawn = sample(&own, &here);
+    assert_eq!(sample("own.toml", &there), drawn);
+    assert_eq!(sample("there/own.toml", &here), drawn);
+    let info = agon(&["data", "info", &own, "--json"]).json();
+    assert_eq!(info["digest"], drawn["dataset"]);
+    // A whole path is what it says, and the same files are the same text.
+    let whole = rules("elsewhere/own.toml", &format!("{there}/texts"));
+    assert_eq!(sample(&whole, &here)["dataset"], drawn["dataset"]);
 }

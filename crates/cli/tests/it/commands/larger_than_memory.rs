@@ -1,11 +1,13 @@
 //! A model larger than its memory limit is measured within it, to the same bits.
 
 use super::workshop::{Workshop, agon};
+use protocol::Competition;
 use serde_json::{Value, json};
 use std::{
     fs::File,
-    io::{BufWriter, Write as _},
+    io::{BufRead as _, BufReader, BufWriter, Write as _},
     path::Path,
+    process::{Command, Stdio},
 };
 
 const HIDDEN: usize = 768;
@@ -91,6 +93,15 @@ fn a_model_larger_than_its_memory_limit_is_measured_within_it_to_the_same_bits()
     assert!(peak(&whole) > n_bytes, "{}", peak(&whole));
     assert!(peak(&streamed) <= LIMIT_BYTES, "{} of {LIMIT_BYTES}", peak(&streamed));
 
+    // A validator with less memory than the parameters gets the same losses.
+    let (admitted, losses) = judged(dir.path(), &sequences, LIMIT_BYTES);
+    assert!(admitted["n_parameters"].as_u64().unwrap() > 90_000_000);
+    let nats = |list: &Value| -> Vec<f64> {
+        let list = list.as_array().unwrap().iter();
+        list.map(|loss| loss["cross_entropy"].as_f64().unwrap()).collect()
+    };
+    assert_eq!(nats(&losses), nats(&whole["sequences"]), "other bits");
+
     let ran = agon(&[
         "evaluate",
         "--model",
@@ -103,4 +114,41 @@ fn a_model_larger_than_its_memory_limit_is_measured_within_it_to_the_same_bits()
     assert_eq!(ran.code, 2, "{}", ran.err);
     assert!(ran.err.contains("bytes of memory are needed"), "{}", ran.err);
     assert!(ran.err.contains("hint: "), "{}", ran.err);
+}
+
+/// What an evaluator with so much memory says of a model, and the losses that it gives.
+fn judged(dir: &Path, sequences: &[Vec<usize>], memory_limit: u64) -> (Value, Value) {
+    let mut competition = Competition::builtin("tiny").unwrap();
+    competition.model.n_parameters_max = 200_000_000;
+    competition.model.size_bytes_max = 1 << 30;
+    competition.text.sequence_length = 48;
+    let inspect = json!({ "Inspect": { "competition": competition } });
+    let admitted = asked(dir, &inspect, "Inspected")["Ok"].clone();
+    let losses = json!({ "Losses": {
+        "competition": competition, "tensor_root": admitted["tensor_root"],
+        "sequences": sequences, "n_threads": 2, "memory_limit": memory_limit,
+    } });
+    let losses = asked(dir, &losses, "Losses");
+    (admitted, losses)
+}
+
+/// The answer of this name to a request.
+fn asked(dir: &Path, request: &Value, name: &str) -> Value {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_agon"))
+        .args(["evaluator", "--memory-limit", "400MiB"])
+        .arg(dir)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let stdin = child.stdin.as_mut().unwrap();
+    writeln!(stdin, "{request}").unwrap();
+    let output = BufReader::new(child.stdout.take().unwrap());
+    let lines: Vec<String> = output.lines().map(Result::unwrap).collect();
+    child.wait().unwrap();
+    let found = lines.iter().find_map(|line| {
+        let message: Value = serde_json::from_str(line).unwrap();
+        message.get(name).cloned()
+    });
+    found.unwrap_or_else(|| panic!("{lines:?}"))
 }

@@ -4,11 +4,12 @@ use super::{
     ask_as,
     submit::{MALLORY, Network, numbered, own_repo, report},
 };
-use chain::{Call, CallStatus, Chain as _, ClientConfig, Keypair, SubstrateChain};
+use chain::{Call, CallStatus, Chain as _, Keypair};
 use hub::{
-    ClientOptions, Hub as _, HubClient,
+    Hub as _,
     content::{file_root, list_folder},
 };
+use hugging_face::{ClientOptions, HubClient};
 use protocol::{Block, Commitment, CompetitionId, NetUid, Repo};
 use serde_json::{Value, json};
 use std::{
@@ -17,6 +18,7 @@ use std::{
     sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant},
 };
+use substrate::{ClientConfig, SubstrateChain};
 
 /// Models that are submitted and watched, where `AGON_SNIPE_TRIES` does not say how many.
 const N_TRIES: usize = 15;

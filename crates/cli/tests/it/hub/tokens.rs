@@ -8,13 +8,13 @@ use std::{
 };
 
 /// Something that listens, answers that nothing is there, and keeps what it was told.
-struct Listener {
-    address: String,
+pub(super) struct Listener {
+    pub(super) address: String,
     heard: Arc<Mutex<Vec<String>>>,
 }
 
 impl Listener {
-    fn start() -> Self {
+    pub(super) fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
         let heard = Arc::new(Mutex::new(Vec::new()));
@@ -33,9 +33,14 @@ impl Listener {
         Self { address, heard }
     }
 
+    /// The lines that were sent since the last time.
+    pub(super) fn heard(&self) -> Vec<String> {
+        std::mem::take(&mut *self.heard.lock().unwrap())
+    }
+
     /// The tokens that were sent since the last time.
     fn tokens(&self) -> Vec<String> {
-        let heard = std::mem::take(&mut *self.heard.lock().unwrap());
+        let heard = self.heard();
         assert!(!heard.is_empty(), "nothing was asked");
         let token = |line: String| Some(line.split_once("Bearer ")?.1.to_owned());
         heard.into_iter().filter_map(token).collect()

@@ -1,10 +1,7 @@
 //! A node that is killed at random moments under load loses nothing that it acknowledged.
 
 use super::{Node, free_address};
-use chain::{
-    Call, CallId, Chain as _, ClientConfig, Genesis, Hyperparameters, Keypair, Ledger, SignedCall,
-    SubnetGenesis, SubstrateChain, dev::Replay,
-};
+use chain::{Call, CallId, Chain as _, Genesis, Hyperparameters, Keypair, SubnetGenesis};
 use protocol::{NetUid, Seed, Uid, seed::uniform_below};
 use serde_json::{Value, json};
 use std::{
@@ -20,6 +17,7 @@ use std::{
     thread,
     time::Duration,
 };
+use substrate::{ClientConfig, SealedLedger, SignedCall, SubstrateChain, dev::Replay};
 
 /// How often the node is killed.
 const N_KILLS: u64 = 200;
@@ -104,7 +102,7 @@ struct Load {
 impl Load {
     /// Sends calls of one key, each different, until it is told to stop.
     fn run(&self, address: &str, signer: &Keypair, call: impl Fn(u64) -> Call) {
-        let genesis = Ledger::new(&genesis()).unwrap().genesis_hash();
+        let genesis = SealedLedger::new(&genesis()).unwrap().genesis_hash();
         let account = json!([signer.public().to_string()]);
         while !self.stop.load(Ordering::Relaxed) {
             let nonce = ask(address, "system_accountNextIndex", &account);

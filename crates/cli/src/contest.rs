@@ -1,0 +1,108 @@
+//! A competition with its text, as commands that draw text themselves have it.
+
+use dataset::{
+    Lot, Source, Tokenizer,
+    pack::{self, PackRules, Round},
+};
+use protocol::{
+    Block, BlockHash, Competition, Digest, Seed, record::DocumentDigest, unigram::unigram,
+};
+use std::sync::Arc;
+use validator::{Drawn, Sequence, Text};
+
+/// A competition with the text it is measured on.
+#[derive(Clone)]
+pub struct Contest {
+    /// The rules.
+    pub competition: Competition,
+    /// Where fresh text comes from.
+    pub source: Arc<dyn Source>,
+    /// How it becomes tokens.
+    pub tokenizer: Arc<Tokenizer>,
+}
+
+impl Contest {
+    /// Root of the randomness of the round that a block seeds.
+    pub fn seed(&self, block_hash: BlockHash) -> Seed {
+        seed(&self.competition, block_hash)
+    }
+
+    /// The evaluation text of the round that a block seeds: the same for everybody.
+    pub fn draw(&self, block: Block, block_hash: BlockHash) -> Result<Round, dataset::Error> {
+        let text = DatasetText::of(self);
+        text.round(&self.competition, chain::Head { block, hash: block_hash })
+    }
+
+    /// The same for a validator.
+    pub fn for_validator(&self) -> validator::Contest {
+        validator::Contest::new(self.competition.clone(), Arc::new(DatasetText::of(self)))
+    }
+}
+
+fn seed(competition: &Competition, block_hash: BlockHash) -> Seed {
+    Seed::of_block(block_hash, &competition.name, "evaluation")
+}
+
+/// Documents of a source, cut into sequences of tokens.
+struct DatasetText {
+    source: Arc<dyn Source>,
+    tokenizer: Arc<Tokenizer>,
+}
+
+impl DatasetText {
+    fn of(contest: &Contest) -> Self {
+        let Contest { source, tokenizer, .. } = contest;
+        Self { source: Arc::clone(source), tokenizer: Arc::clone(tokenizer) }
+    }
+
+    fn round(&self, competition: &Competition, head: chain::Head) -> Result<Round, dataset::Error> {
+        let evaluation = &competition.evaluation;
+        let rules = PackRules {
+            sequence_length: competition.text.sequence_length,
+            n_batches: evaluation.n_batches,
+            sequences_per_batch: evaluation.sequences_per_batch,
+            packing: competition.text.packing,
+        };
+        // Rounds in a row have numbers in a row.
+        let turn = head.block.0 / evaluation.blocks_per_round.max(1);
+        let lot = Lot { seed: seed(competition, head.hash), turn };
+        pack::batches(&*self.source, &self.tokenizer, lot, rules)
+    }
+}
+
+impl Text for DatasetText {
+    fn tokenizer(&self) -> Digest {
+        self.tokenizer.digest()
+    }
+
+    fn dataset(&self) -> Digest {
+        self.source.digest()
+    }
+
+    fn draw(&self, competition: &Competition, seed: chain::Head) -> anyhow::Result<Drawn> {
+        let round = self.round(competition, seed)?;
+        let optimum_perplexity = round.optimum_perplexity();
+        let sequences = round.batches.iter().flat_map(|batch| &batch.sequences);
+        let guessing = unigram(sequences.map(Vec::as_slice));
+        let documents = round
+            .documents
+            .iter()
+            .map(|document| DocumentDigest { id: document.id.clone(), sha256: document.digest() });
+        Ok(Drawn {
+            documents: documents.collect(),
+            digest: round.digest,
+            guessing,
+            optimum_perplexity,
+            batches: round
+                .batches
+                .into_iter()
+                .map(|batch| batch.sequences.into_iter().map(sequence).collect())
+                .collect(),
+        })
+    }
+}
+
+fn sequence(tokens: Vec<u32>) -> Sequence {
+    let bytes: Vec<u8> = tokens.iter().flat_map(|token| token.to_le_bytes()).collect();
+    Sequence { digest: Digest::of_fields("agon sequence", &[&bytes]), tokens }
+}

@@ -1,0 +1,117 @@
+//! Weights that a chain refuses, each refusal with the numbers that mend it.
+
+use super::Node;
+use serde_json::Value;
+use std::{
+    fmt::Write as _,
+    path::Path,
+    process::{Command, Output, Stdio},
+    thread,
+    time::Duration,
+};
+
+const WALLETS: [&str; 4] = ["//Alice", "//Bob", "//Charlie", "//Dave"];
+
+/// Stake without which nobody sets weights on the subnet.
+const STAKE_MIN_TAO: u64 = 10;
+
+/// A chain with one subnet, on which each of the wallets has a slot.
+struct Subnet {
+    node: Node,
+}
+
+impl Subnet {
+    fn start(folder: &Path) -> Self {
+        let mut spec = String::new();
+        for wallet in WALLETS {
+            write!(spec, "[[accounts]]\naccount = \"{wallet}\"\ntao = 1000\n").unwrap();
+        }
+        write!(
+            spec,
+            "[[subnets]]\nowner = \"//Alice\"\n[subnets.hyperparameters]\ntempo = 1\n\
+             weights_rate_limit = 0\nmin_weights = 3\ntarget_registrations = 8\n\
+             stake_threshold_rao = {}\n",
+            STAKE_MIN_TAO * 1_000_000_000
+        )
+        .unwrap();
+        let file = folder.join("spec.toml");
+        std::fs::write(&file, spec).unwrap();
+        let options = ["--listen", "127.0.0.1:0", "--spec", file.to_str().unwrap()];
+        let subnet = Self { node: Node::start(&folder.join("home"), "50ms", &options) };
+        for wallet in WALLETS {
+            subnet.done(&["register", "--wallet", wallet]);
+        }
+        subnet
+    }
+
+    fn chain(&self, args: &[&str]) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_agon"))
+            .arg("chain")
+            .args(args)
+            .args(["--netuid", "1", "--json", "--chain", &self.node.url])
+            .stdin(Stdio::null())
+            .output()
+            .unwrap()
+    }
+
+    /// What a command prints that must succeed.
+    fn done(&self, args: &[&str]) -> Value {
+        let output = self.chain(args);
+        assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    /// Weights of `//Alice` that must be refused with these words.
+    fn refuses(&self, weights: &[&str], words: &[&str]) {
+        let output = self.chain(&[&["set-weights", "--wallet", "//Alice"], weights].concat());
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{weights:?}: {error}");
+        for word in words {
+            assert!(error.contains(word), "{weights:?}: no `{word}` in {error}");
+        }
+    }
+
+    /// Waits until an epoch has given `//Alice` a permit.
+    fn wait_for_permit(&self) {
+        while self.done(&["metagraph"])["neurons"][0]["validator_permit"] != true {
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+#[test]
+fn weights_are_refused_with_the_uid_that_has_no_slot_and_the_numbers_of_the_rule() {
+    let folder = tempfile::tempdir().unwrap();
+    let subnet = Subnet::start(folder.path());
+    let least = format!("the least is {STAKE_MIN_TAO} TAO");
+    subnet.refuses(&["1=1", "2=1", "3=1"], &["NotEnoughStakeToSetWeights", &least]);
+    subnet.done(&["stake", "--wallet", "//Alice", "100"]);
+    subnet.wait_for_permit();
+
+    let (invalid, many) = ("UidVecContainInvalidOne", "UidsLengthExceedUidsInSubNet");
+    subnet.refuses(&["1=1", "9=0.5", "8=0.1"], &[invalid, "no slot: 8, 9; there are 4, 0 to 3"]);
+    subnet.refuses(&["1=1", "2=1", "4=1"], &[invalid, "no slot: 4; there are 4, 0 to 3"]);
+    let five = ["0=1", "1=1", "2=1", "3=1", "65535=1"];
+    subnet.refuses(&five, &[many, "no slot: 65535; there are 4, 0 to 3"]);
+    subnet.refuses(&["1=1", "2=1"], &["WeightVecLengthIsLow", "2 are given, min_weights=3"]);
+
+    let rule = |rule| subnet.done(&["subnet", "set", "--wallet", "//Alice", rule]);
+    rule("weights_version=7");
+    let given = "the version key is 6, weights_version=7";
+    let weights = ["1=1", "2=1", "3=1"];
+    let of_version = |version| [&["--version-key", version][..], &weights].concat();
+    let wrong = ["IncorrectWeightVersionKey", given, "--version-key"];
+    subnet.refuses(&of_version("6"), &wrong);
+
+    let set = [&["set-weights", "--wallet", "//Alice"][..], &of_version("7")].concat();
+    let set = subnet.done(&set);
+    assert_eq!(set["did"], "set 3 weights on subnet 1");
+    rule("weights_rate_limit=5000");
+    let block = set["block"].as_u64().unwrap();
+    let wait = format!(
+        "weights_rate_limit=5000 and the last update was in block {block}: the next goes from \
+         block {} on",
+        block + 5_000
+    );
+    subnet.refuses(&of_version("7"), &["SettingWeightsTooFast", &wait]);
+}

@@ -1,0 +1,69 @@
+//! What can go wrong with a journal; all of it is our own trouble.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
+/// Why a journal cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Another process has it open.
+    #[error(
+        "another process uses `{}`; two with one journal would contradict each other",
+        .0.display()
+    )]
+    InUse(PathBuf),
+    /// It was written by a later version of this program.
+    #[error("`{}` has format {found}, this program knows {known}", path.display())]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Format of the file.
+        found: u32,
+        /// Highest known format.
+        known: u32,
+    },
+    /// The file is not as it was written.
+    #[error("`{}` is damaged: {detail}", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What SQLite says.
+        detail: String,
+    },
+    /// A file or folder cannot be used.
+    #[error("cannot use `{}`", path.display())]
+    Io {
+        /// Which one.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// SQLite cannot do what was asked.
+    #[error("cannot use the journal `{}`", path.display())]
+    Sqlite {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: rusqlite::Error,
+    },
+}
+
+impl Error {
+    pub(crate) fn io(path: &Path) -> impl Fn(io::Error) -> Self + use<> {
+        let path = path.to_owned();
+        move |source| Self::Io { path: path.clone(), source }
+    }
+
+    pub(crate) fn sqlite(path: &Path) -> impl Fn(rusqlite::Error) -> Self + use<> {
+        use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
+        let path = path.to_owned();
+        move |source| match source.sqlite_error_code() {
+            Some(DatabaseCorrupt | NotADatabase) => {
+                Self::Damaged { path: path.clone(), detail: source.to_string() }
+            }
+            _ => Self::Sqlite { path: path.clone(), source },
+        }
+    }
+}

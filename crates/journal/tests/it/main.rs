@@ -1,0 +1,114 @@
+//! The journal on a disk: what is there after a crash, and what keeps others out.
+
+mod crash;
+
+use journal::{Draft, Error, Journal, Measured, Snapshot};
+use protocol::{Block, Digest, Loss, SequenceLoss};
+use std::{collections::BTreeMap, fs};
+
+pub(crate) fn draft<'a>(kind: &'a str, body: &'a str) -> Draft<'a> {
+    Draft { block: Block(7), kind, competition: "tiny", subject: "ada", body }
+}
+
+pub(crate) fn bodies(journal: &Journal, after: u64) -> Vec<String> {
+    let mut bodies = Vec::new();
+    let read = journal.after(after, |entry| -> Result<(), Error> {
+        bodies.push(entry.body);
+        Ok(())
+    });
+    read.unwrap();
+    bodies
+}
+
+fn loss(nats: f64) -> SequenceLoss {
+    SequenceLoss { n_tokens: 3, cross_entropy: Loss::new(nats).unwrap() }
+}
+
+#[test]
+fn entries_are_there_again_in_their_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut journal = Journal::open(folder.path()).unwrap();
+    assert_eq!(journal.append(&[draft("a", "1"), draft("b", "2")]).unwrap(), 2);
+    assert_eq!(journal.append(&[draft("a", "3")]).unwrap(), 3);
+    drop(journal);
+    let journal = Journal::open(folder.path()).unwrap();
+    assert_eq!(bodies(&journal, 0), ["1", "2", "3"]);
+    assert_eq!(bodies(&journal, 2), ["3"]);
+    let newest = journal.newest("a", 1).unwrap();
+    assert_eq!((newest.len(), newest[0].seq, newest[0].body.as_str()), (1, 3, "3"));
+    assert_eq!((newest[0].block, newest[0].subject.as_str()), (Block(7), "ada"));
+}
+
+#[test]
+fn a_snapshot_takes_the_place_of_entries_but_for_those_worth_reading() {
+    let mut journal = Journal::memory().unwrap();
+    for i in 0..6 {
+        let kind = if i % 2 == 0 { "decided" } else { "begun" };
+        journal.append(&[draft(kind, &i.to_string())]).unwrap();
+    }
+    let snapshot = Snapshot { seq: 5, body: "state".to_owned() };
+    journal.condense(&snapshot, &["decided"], 2).unwrap();
+    assert_eq!(journal.snapshot().unwrap(), Some(snapshot));
+    assert_eq!(bodies(&journal, 0), ["2", "4", "5"], "two decisions, and what came after");
+    // A place is never given twice, even of entries that are gone.
+    assert_eq!(journal.append(&[draft("begun", "6")]).unwrap(), 7);
+}
+
+#[test]
+fn losses_are_kept_to_the_bit_by_model_engine_and_sequence() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut journal = Journal::open(folder.path()).unwrap();
+    let (model, other) = (Digest([1; 32]), Digest([2; 32]));
+    let of = |model, engine| Measured { model, engine };
+    let odd = 0.1 + 0.2;
+    let learnt = [(Digest([8; 32]), loss(odd)), (Digest([9; 32]), loss(5e-324))];
+    journal.learn(of(model, "one"), Block(20), &learnt).unwrap();
+    journal.learn(of(model, "two"), Block(30), &learnt[..1]).unwrap();
+    drop(journal);
+    let mut journal = Journal::open(folder.path()).unwrap();
+    assert_eq!(journal.losses(of(model, "one")).unwrap(), BTreeMap::from(learnt));
+    assert_eq!(journal.losses(of(model, "two")).unwrap().len(), 1);
+    assert!(journal.losses(of(other, "one")).unwrap().is_empty());
+    assert!(journal.has_losses_of(Block(20)).unwrap());
+    journal.forget_losses(Block(30)).unwrap();
+    assert!(!journal.has_losses_of(Block(20)).unwrap());
+    assert_eq!(journal.losses(of(model, "two")).unwrap().len(), 1);
+}
+
+#[test]
+fn only_one_process_has_a_journal_open_and_others_may_read_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut journal = Journal::open(folder.path()).unwrap();
+    journal.append(&[draft("a", "1")]).unwrap();
+    let second = Journal::open(folder.path()).unwrap_err();
+    assert!(matches!(&second, Error::InUse(path) if path == folder.path()), "{second}");
+    let reader = rusqlite::Connection::open(folder.path().join(journal::FILE)).unwrap();
+    let count = || reader.query_row("SELECT count(*) FROM entries", [], |row| row.get(0));
+    assert_eq!(count(), Ok(1));
+    journal.append(&[draft("a", "2")]).unwrap();
+    assert_eq!(count(), Ok(2), "while it is written");
+    drop(journal);
+    Journal::open(folder.path()).unwrap();
+}
+
+#[test]
+fn a_journal_that_is_damaged_or_of_a_later_version_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut journal = Journal::open(folder.path()).unwrap();
+    journal.append(&[draft("a", &"long ".repeat(10_000))]).unwrap();
+    drop(journal);
+    let path = folder.path().join(journal::FILE);
+    let whole = fs::read(&path).unwrap();
+    let later = rusqlite::Connection::open(&path).unwrap();
+    later.execute_batch("PRAGMA user_version = 99").unwrap();
+    drop(later);
+    let error = Journal::open(folder.path()).unwrap_err();
+    assert!(matches!(error, Error::Newer { found: 99, .. }), "{error}");
+    let mut damaged = whole.clone();
+    damaged[4_096..8_192].fill(0x5a);
+    for bytes in [&damaged[..], &whole[..whole.len() / 2], b"no database at all, but some text"] {
+        fs::write(&path, bytes).unwrap();
+        let error = Journal::open(folder.path()).unwrap_err();
+        assert!(matches!(error, Error::Damaged { .. }), "{error}");
+    }
+}

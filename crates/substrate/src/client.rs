@@ -1,0 +1,289 @@
+//! The chain behind an endpoint: the embedded node's, or Bittensor's.
+//!
+//! One implementation for all runtimes since 2024: numbers of pallets and calls, arguments and
+//! names of errors are taken from the metadata that the endpoint gives, never from this program.
+
+mod calls;
+mod fate;
+mod finality;
+mod info;
+mod link;
+mod origin;
+mod read;
+mod rules;
+mod send;
+
+pub use fate::Effects;
+pub use info::ChainInfo;
+pub use link::{ClientConfig, Signatures};
+pub(crate) use origin::GENESIS_METHOD;
+pub use origin::Origin;
+pub use rules::{Rule, RuleValue, SubnetRules};
+
+use chain::{
+    Call, CallId, CallStatus, Chain, Error, Head, Keypair, Metagraph, Rewards, StoredCommitment,
+};
+use fate::Sent;
+use finality::Finality;
+use link::{Link, Links};
+use protocol::{AccountId, Block, BlockHash, NetUid};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+/// A chain that is reached over JSON-RPC; blocking, safe to share between threads.
+///
+/// A request that gets lost is asked again on a new connection, with growing pauses, as long as
+/// the configuration is patient. A call is signed anew only if it has surely not arrived: whatever
+/// gets lost, it is included once.
+pub struct SubstrateChain {
+    links: Links,
+    finality: Mutex<Finality>,
+    sent: Mutex<Sent>,
+    /// Held by each signer from the choice of a nonce until the call is taken.
+    turns: Mutex<BTreeMap<AccountId, Arc<Mutex<()>>>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl SubstrateChain {
+    /// Connects, and fetches the metadata.
+    pub fn connect(config: ClientConfig) -> Result<Self, Error> {
+        let finality = Mutex::new(Finality::new(config.stall_limit));
+        let links = Links::connect(config)?;
+        let (sent, turns) = (Mutex::new(Sent::default()), Mutex::default());
+        let chain = Self { links, finality, sent, turns };
+        chain.head()?;
+        Ok(chain)
+    }
+
+    /// Where the chain is reached.
+    pub fn url(&self) -> &str {
+        self.links.url()
+    }
+
+    /// Number and hash of a block that is final and whose hash was asked for.
+    fn named(&self, block: Block) -> Result<Head, Error> {
+        match self.block_hash(block)? {
+            Some(hash) => Ok(Head { block, hash }),
+            None => Err(self.no_state(block, None)?),
+        }
+    }
+
+    /// What was read after a block, if the endpoint still holds the state.
+    fn held<T>(&self, read: Result<T, Error>, at: Block) -> Result<T, Error> {
+        match read {
+            Err(Error::Answer { text, .. }) if link::is_state_gone(&text) => {
+                Err(self.no_state(at, link::oldest_held(&text))?)
+            }
+            read => read,
+        }
+    }
+
+    fn no_state(&self, at: Block, oldest: Option<Block>) -> Result<Error, Error> {
+        let newest = self.head()?.block;
+        Ok(Error::NoState { at, oldest, newest })
+    }
+}
+
+impl Chain for SubstrateChain {
+    fn head(&self) -> Result<Head, Error> {
+        let known = lock(&self.finality).newest();
+        let answer = self.links.ask("head", async |link: &Link| link.head(known).await)?;
+        lock(&self.finality).take(known, answer)
+    }
+
+    fn block_hash(&self, block: Block) -> Result<Option<BlockHash>, Error> {
+        if let Some(hash) = lock(&self.finality).hash(block) {
+            return Ok(Some(hash));
+        }
+        if block > self.head()?.block {
+            return Ok(None);
+        }
+        let hash =
+            self.links.ask("block hash", async |link: &Link| link.block_hash(block).await)?;
+        if let Some(hash) = hash {
+            lock(&self.finality).remember(Head { block, hash });
+        }
+        Ok(hash)
+    }
+
+    fn metagraph(&self, netuid: NetUid) -> Result<Metagraph, Error> {
+        let head = self.head()?;
+        let metagraph = self.links.ask("metagraph", async |link: &Link| {
+            read::metagraph(&link.at(head).await?, netuid).await
+        })?;
+        metagraph.ok_or(Error::NoSubnet(netuid))
+    }
+
+    fn commitments(&self, netuid: NetUid, at: Block) -> Result<Vec<StoredCommitment>, Error> {
+        let head = self.named(at)?;
+        let read = self.links.ask("commitments", async |link: &Link| {
+            read::commitments(&link.at(head).await?, netuid).await
+        });
+        let found = self.held(read, at)?.ok_or(Error::NoSubnet(netuid))?;
+        let stored = |found: read::Committed| {
+            let read::Committed { uid, hotkey, registered, block, data } = found;
+            let hash = self.block_hash(block)?;
+            // A final commitment stands in a final block.
+            let block_hash = hash.ok_or(Error::Unavailable { request: "block hash" })?;
+            Ok(StoredCommitment { hotkey, uid, registered, block, block_hash, data })
+        };
+        found.into_iter().map(stored).collect()
+    }
+
+    fn rewards(&self, netuid: NetUid, at: Block) -> Result<Rewards, Error> {
+        let head = self.named(at)?;
+        let read = self
+            .links
+            .ask("rewards", async |link: &Link| read::rewards(&link.at(head).await?, netuid).await);
+        self.held(read, at)?.ok_or(Error::NoSubnet(netuid))
+    }
+
+    fn balance(&self, coldkey: AccountId) -> Result<u64, Error> {
+        let head = self.head()?;
+        let account = self.links.ask("balance", async |link: &Link| {
+            read::account(&link.at(head).await?, coldkey).await
+        })?;
+        Ok(account.data.free)
+    }
+
+    fn submit(&self, call: Call, signer: &Keypair) -> Result<CallId, Error> {
+        self.send(&call, signer)
+    }
+
+    fn status(&self, id: CallId) -> Result<CallStatus, Error> {
+        self.fate(id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{DevNode, dev};
+    use chain::{Genesis, SubnetGenesis};
+    use protocol::Seed;
+    use std::net::SocketAddr;
+
+    const NETUID: NetUid = NetUid(1);
+
+    fn key(number: u64) -> Keypair {
+        Keypair::from_seed(Seed::of_number(number))
+    }
+
+    /// A subnet with one slot and some stake behind it.
+    fn node() -> (DevNode, SubstrateChain) {
+        let genesis = Genesis {
+            accounts: vec![(key(0).public(), 1_000_000_000_000)],
+            subnets: vec![SubnetGenesis {
+                owner: key(0).public(),
+                hyperparameters: chain::Hyperparameters::default(),
+            }],
+            ..Genesis::default()
+        };
+        let listen = SocketAddr::from(([127, 0, 0, 1], 0));
+        let config = dev::Config { listen, database: None, genesis, block_time: None };
+        let node = DevNode::start(&config).unwrap();
+        let chain = SubstrateChain::connect(ClientConfig::new(node.url())).unwrap();
+        let hotkey = key(1).public();
+        chain.submit(Call::BurnedRegister { netuid: NETUID, hotkey }, &key(0)).unwrap();
+        let stake = Call::AddStake { hotkey, netuid: NETUID, amount_rao: 77 };
+        chain.submit(stake, &key(0)).unwrap();
+        node.produce_block().unwrap();
+        (node, chain)
+    }
+
+    #[test]
+    fn stakes_are_the_same_by_storage_and_by_the_metagraph_of_the_runtime() {
+        let (_node, chain) = node();
+        let head = chain.head().unwrap();
+        let by_runtime = chain
+            .links
+            .ask("stakes", async |link: &Link| {
+                read::total_stakes(&link.at(head).await?, NETUID).await
+            })
+            .unwrap();
+        let metagraph = chain.metagraph(NETUID).unwrap();
+        let by_storage: Vec<u64> =
+            metagraph.neurons.iter().map(|neuron| neuron.stake_rao).collect();
+        assert_eq!((by_storage, by_runtime), (vec![77], vec![77]));
+    }
+
+    #[test]
+    fn prices_and_subnets_are_what_the_node_says() {
+        let (node, chain) = node();
+        let info = chain.info().unwrap();
+        assert_eq!((info.subnets, info.head), (vec![NETUID], node.head()));
+        assert_eq!(info.genesis, node.genesis_hash());
+        assert_eq!(chain.slot_price_rao(NETUID).unwrap(), 1_000_000_000);
+        assert_eq!(chain.network_price_rao().unwrap(), 1_000 * 1_000_000_000);
+        let nowhere = chain.slot_price_rao(NetUid(9)).unwrap_err();
+        assert!(matches!(nowhere, Error::NoSubnet(NetUid(9))), "{nowhere}");
+        let before = chain.metagraph_at(NETUID, Block(0)).unwrap();
+        assert_eq!(before.neurons, []);
+    }
+
+    #[test]
+    fn attack_a_strangers_call_that_does_not_decode_hides_no_fate() {
+        let (node, chain) = node();
+        let nobody = crate::wire::primitives::Address::Index(parity_scale_codec::Compact(()));
+        let strange =
+            crate::wire::call::BalancesCall::transfer_keep_alive { dest: nobody, value: 1 };
+        let strange = crate::wire::call::RuntimeCall::Balances(strange);
+        let nonce = node.next_nonce(key(0).public());
+        let strange = crate::SignedCall::sign(strange, nonce, node.genesis_hash(), &key(0));
+        let request = format!(
+            "{{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"author_submitExtrinsic\",\
+             \"params\":[\"0x{}\"]}}",
+            hex::encode(strange.to_bytes())
+        );
+        let answer = node.answer(&request).unwrap();
+        assert!(answer.contains("result"), "{answer}");
+        let ours = chain.submit(Call::Remark { data: vec![1] }, &key(0)).unwrap();
+        node.produce_block().unwrap();
+        assert_eq!(chain.status(ours).unwrap(), CallStatus::Applied(node.head().block));
+    }
+
+    #[test]
+    fn attack_giant_calls_keep_no_fate_from_being_read() {
+        let (node, chain) = node();
+        let calls: Vec<CallId> = (0..200)
+            .map(|i| chain.submit(Call::Remark { data: vec![i; 31_000] }, &key(0)).unwrap())
+            .collect();
+        for _ in 0..4 {
+            node.produce_block().unwrap();
+        }
+        for call in calls {
+            assert!(matches!(chain.status(call).unwrap(), CallStatus::Applied(_)));
+        }
+    }
+
+    #[test]
+    fn a_call_that_nobody_asked_for_stops_nobody_from_asking_later() {
+        let (node, chain) = node();
+        for _ in 0..2 {
+            chain.submit(Call::Remark { data: vec![1] }, &key(0)).unwrap();
+            for _ in 0..dev::STATE_BLOCKS + 10 {
+                node.produce_block().unwrap();
+            }
+        }
+        let call = chain.submit(Call::Remark { data: vec![2] }, &key(0)).unwrap();
+        node.produce_block().unwrap();
+        assert_eq!(chain.status(call).unwrap(), CallStatus::Applied(node.head().block));
+    }
+
+    #[test]
+    fn an_endpoint_that_became_another_chain_is_not_believed() {
+        let (node, chain) = node();
+        let listen = node.address();
+        drop(node);
+        let genesis = Genesis { seed: 9, ..Genesis::default() };
+        let config = dev::Config { listen, database: None, genesis, block_time: None };
+        let _other = DevNode::start(&config).unwrap();
+        let error = chain.head().unwrap_err();
+        assert!(matches!(error, Error::Contradiction { block: Block(0) }), "{error}");
+    }
+}

@@ -1,0 +1,244 @@
+//! What became of the calls that were sent from here, and what they made.
+
+use super::{
+    SubstrateChain,
+    link::{Failure, Link, is_state_gone, told},
+    lock, read,
+};
+use chain::{CallError, CallId, CallStatus, Chain as _, Error, Head};
+use parity_scale_codec::Decode as _;
+use protocol::{AccountId, Block, NetUid, Uid};
+use std::collections::{BTreeMap, VecDeque};
+use subxt::{error::DispatchError, events::Phase, utils::H256};
+
+/// Most calls whose fate is remembered.
+const FATES_MAX: usize = 4_096;
+
+/// What a call made, by its own events and nobody else's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Effects {
+    /// The subnet that it opened.
+    pub netuid: Option<NetUid>,
+    /// The slot that it bought: subnet and number.
+    pub slot: Option<(NetUid, Uid)>,
+}
+
+/// A call that may still be included.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Waiting {
+    /// Last block that can include it.
+    last: Block,
+    /// Who signed it, with which nonce.
+    nonce: (AccountId, u64),
+    /// Whether the endpoint has said that the nonce is another call's.
+    is_contested: bool,
+}
+
+impl Waiting {
+    pub(super) fn new(last: Block, nonce: (AccountId, u64)) -> Self {
+        Self { last, nonce, is_contested: false }
+    }
+}
+
+/// Calls that were sent from here.
+#[derive(Default)]
+pub(super) struct Sent {
+    /// Calls that may still be included.
+    waiting: BTreeMap<CallId, Waiting>,
+    fates: BTreeMap<CallId, (CallStatus, Effects)>,
+    /// Order in which fates became known, oldest first.
+    known: VecDeque<CallId>,
+    /// The last block that was looked through.
+    looked_at: Option<Block>,
+}
+
+impl Sent {
+    pub(super) fn wait_for(&mut self, id: CallId, call: Waiting, sent_at: Block) {
+        if self.waiting.is_empty() {
+            self.looked_at = Some(sent_at);
+        }
+        self.waiting.insert(id, call);
+    }
+
+    /// Notes that another call may have the nonce of this one.
+    pub(super) fn contest(&mut self, id: CallId) {
+        if let Some(call) = self.waiting.get_mut(&id) {
+            call.is_contested = true;
+        }
+    }
+
+    /// Forgets a call that has not arrived anywhere.
+    pub(super) fn forget(&mut self, id: CallId) {
+        self.waiting.remove(&id);
+    }
+
+    /// Gives up the calls that no block after `block` can include.
+    fn expire(&mut self, block: Block) {
+        let is_over = |(id, call): (&CallId, &Waiting)| (call.last <= block).then_some(*id);
+        let over: Vec<CallId> = self.waiting.iter().filter_map(is_over).collect();
+        for id in over {
+            self.settle(id, CallStatus::Expired, Effects::default());
+        }
+    }
+
+    fn settle(&mut self, id: CallId, fate: CallStatus, effects: Effects) {
+        self.waiting.remove(&id);
+        self.fates.insert(id, (fate, effects));
+        self.known.push_back(id);
+        if self.known.len() > FATES_MAX
+            && let Some(oldest) = self.known.pop_front()
+        {
+            self.fates.remove(&oldest);
+        }
+    }
+}
+
+impl SubstrateChain {
+    /// What became of a call that was sent from here.
+    pub(super) fn fate(&self, id: CallId) -> Result<CallStatus, Error> {
+        let newest = self.head()?;
+        loop {
+            let next = {
+                let sent = lock(&self.sent);
+                if let Some((fate, _)) = sent.fates.get(&id) {
+                    return Ok(fate.clone());
+                }
+                let Some(call) = sent.waiting.get(&id) else { return Ok(CallStatus::Unknown) };
+                match sent.looked_at {
+                    Some(looked_at) if looked_at < newest.block => Ok(Block(looked_at.0 + 1)),
+                    _ if call.last <= newest.block => break,
+                    _ => Err(*call),
+                }
+            };
+            match next {
+                Ok(block) => self.look_through(block)?,
+                Err(call) => return self.displaced(id, call, newest),
+            }
+        }
+        // Its time is over, and all blocks of that time were looked through.
+        lock(&self.sent).settle(id, CallStatus::Expired, Effects::default());
+        Ok(CallStatus::Expired)
+    }
+
+    /// Whether another call has the nonce of one that no block up to `head` has.
+    fn displaced(&self, id: CallId, call: Waiting, head: Head) -> Result<CallStatus, Error> {
+        let (signer, nonce) = call.nonce;
+        if !call.is_contested {
+            return Ok(CallStatus::Pending);
+        }
+        let account = self
+            .links
+            .ask("nonce", async |link: &Link| read::account(&link.at(head).await?, signer).await)?;
+        if u64::from(account.nonce) <= nonce {
+            return Ok(CallStatus::Pending);
+        }
+        lock(&self.sent).settle(id, CallStatus::Displaced, Effects::default());
+        Ok(CallStatus::Displaced)
+    }
+
+    /// What a call that was applied has made, by its own events; empty for all others.
+    pub fn effects(&self, id: CallId) -> Effects {
+        lock(&self.sent).fates.get(&id).map(|(_, effects)| *effects).unwrap_or_default()
+    }
+
+    /// Finds our calls in a block, with what became of them.
+    fn look_through(&self, block: Block) -> Result<(), Error> {
+        let hash = self.block_hash(block)?.ok_or(Error::Unavailable { request: "block" })?;
+        let waiting: Vec<CallId> = lock(&self.sent).waiting.keys().copied().collect();
+        let found = self
+            .links
+            .ask("block", async |link: &Link| fates(link, Head { block, hash }, &waiting).await)?;
+        let mut sent = lock(&self.sent);
+        for (id, fate, effects) in found {
+            sent.settle(id, fate, effects);
+        }
+        sent.expire(block);
+        // Another thread may have looked further meanwhile.
+        sent.looked_at = sent.looked_at.max(Some(block));
+        Ok(())
+    }
+}
+
+/// What became of those of `ids` that stand in the block, and what they made.
+///
+/// Calls are found by the hash of their bytes: what strangers put into a block is never decoded.
+async fn fates(
+    link: &Link,
+    head: Head,
+    ids: &[CallId],
+) -> Result<Vec<(CallId, CallStatus, Effects)>, Failure> {
+    let block = link.rpc.chain_get_block(Some(H256(head.hash.0))).await?;
+    let block = block.ok_or("a final block is not there")?.block;
+    let name = |bytes: &[u8]| CallId(chain::hash::blake2_256(bytes));
+    let names = (0..).zip(block.extrinsics.iter().map(|extrinsic| name(&extrinsic.0)));
+    let found: BTreeMap<u32, CallId> = names.filter(|(_, id)| ids.contains(id)).collect();
+    if found.is_empty() {
+        return Ok(Vec::new());
+    }
+    let outcomes = match outcomes(link, head).await {
+        Err(failure) if is_state_gone(&told(&*failure)) => {
+            let unreadable = CallStatus::Unreadable(head.block);
+            let fate = |id| (id, unreadable.clone(), Effects::default());
+            return Ok(found.into_values().map(fate).collect());
+        }
+        outcomes => outcomes?,
+    };
+    let fate = |(index, id): (u32, CallId)| match outcomes.get(&index) {
+        None => (id, CallStatus::Applied(head.block), Effects::default()),
+        Some(Ok(effects)) => (id, CallStatus::Applied(head.block), *effects),
+        Some(Err(error)) => {
+            (id, CallStatus::Refused(head.block, error.clone()), Effects::default())
+        }
+    };
+    Ok(found.into_iter().map(fate).collect())
+}
+
+/// What the events of a block say of its calls, by their places in it.
+async fn outcomes(
+    link: &Link,
+    head: Head,
+) -> Result<BTreeMap<u32, Result<Effects, CallError>>, Failure> {
+    let at = link.at(head).await?;
+    let mut outcomes = BTreeMap::new();
+    for event in at.events().fetch().await?.iter() {
+        let event = event?;
+        let Phase::ApplyExtrinsic(index) = event.phase() else { continue };
+        let name = (event.pallet_name(), event.event_name());
+        if name == ("System", "ExtrinsicFailed") {
+            let error = DispatchError::decode_from(event.field_bytes(), at.metadata())?;
+            outcomes.insert(index, Err(call_error(&error)));
+        } else if let Ok(effects) = outcomes.entry(index).or_insert(Ok(Effects::default())) {
+            effects.take(name, event.field_bytes());
+        }
+    }
+    Ok(outcomes)
+}
+
+impl Effects {
+    /// Takes in an event; in all runtimes since 2024 those of interest begin with their numbers.
+    fn take(&mut self, name: (&str, &str), mut fields: &[u8]) {
+        let mut number = || u16::decode(&mut fields).ok();
+        match name {
+            ("SubtensorModule", "NetworkAdded") => self.netuid = number().map(NetUid),
+            ("SubtensorModule", "NeuronRegistered") => {
+                let netuid = number().map(NetUid);
+                self.slot = netuid.zip(number().map(Uid));
+            }
+            _ => {}
+        }
+    }
+}
+
+fn call_error(error: &DispatchError) -> CallError {
+    match error {
+        DispatchError::Module(module) => match module.details() {
+            Ok(details) => CallError::from_name(&details.variant.name),
+            Err(_) => CallError::Other(module.details_string()),
+        },
+        DispatchError::BadOrigin => CallError::BadOrigin,
+        DispatchError::Token(subxt::error::TokenError::FundsUnavailable) => {
+            CallError::FundsUnavailable
+        }
+        other => CallError::Other(other.to_string()),
+    }
+}

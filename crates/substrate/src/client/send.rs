@@ -1,0 +1,207 @@
+//! Signing calls, and sending each until the endpoint has it.
+
+use super::{
+    SubstrateChain,
+    calls::NamedCall,
+    fate::Waiting,
+    link::{At, Failure, Link, Signatures},
+    lock,
+};
+use chain::{Call, CallError, CallId, Chain as _, Error, Head, Keypair};
+use protocol::{AccountId, Block};
+use rand_core_06::{OsRng, RngCore as _};
+use std::{ops::RangeInclusive, sync::Arc};
+use subxt::{
+    SubstrateConfig,
+    config::substrate::SubstrateExtrinsicParamsBuilder,
+    dynamic::Value,
+    ext::scale_value::Composite,
+    rpcs,
+    tx::Signer,
+    utils::{AccountId32, H256, MultiSignature},
+};
+use zeroize::Zeroizing;
+
+/// How often a signed call is sent again when the answer gets lost.
+const SENDINGS_MAX: usize = 5;
+
+/// Codes of what a pool says of a call.
+const POOL_CODES: RangeInclusive<i32> = 1_010..=1_019;
+/// The call was seen lately, and is not wanted for a while.
+const BANNED: i32 = 1_012;
+/// The pool has the call.
+const ALREADY_IMPORTED: i32 = 1_013;
+/// The pool has another call of the signer with the same nonce.
+const NONCE_TAKEN: i32 = 1_014;
+/// Codes of JSON-RPC for a request that was not understood, so that nothing came of it.
+const NOT_UNDERSTOOD: [i32; 4] = [-32_700, -32_600, -32_601, -32_602];
+
+/// Signs with one of our keys; with something fresh, the signature is like no other.
+struct Pen<'a> {
+    key: &'a Keypair,
+    fresh: Option<Zeroizing<[u8; 32]>>,
+}
+
+impl Signer<SubstrateConfig> for Pen<'_> {
+    fn account_id(&self) -> AccountId32 {
+        AccountId32(self.key.public().0)
+    }
+
+    fn sign(&self, payload: &[u8]) -> MultiSignature {
+        let signature = match &self.fresh {
+            Some(fresh) => self.key.sign_afresh(payload, fresh),
+            None => self.key.sign(payload),
+        };
+        MultiSignature::Sr25519(signature.0)
+    }
+}
+
+impl SubstrateChain {
+    /// Signs a call for a limited time and sends it until the endpoint has it.
+    ///
+    /// Other processes may use the same key, and then the nonce may be theirs. The call is signed
+    /// once all the same: what an endpoint says of bytes that have reached it proves nothing, and
+    /// only a block in which another call has the nonce shows that this one never will be included
+    /// (`CallStatus::Displaced`).
+    pub(super) fn send(&self, call: &Call, signer: &Keypair) -> Result<CallId, Error> {
+        if matches!(call, Call::SetCommitment { data, .. } if data.len() > 128) {
+            return Err(CallError::CommitmentTooLong.into());
+        }
+        let turn = Arc::clone(lock(&self.turns).entry(signer.public()).or_default());
+        let _turn = lock(&turn);
+        let (id, bytes) = self.signed(call, signer)?;
+        self.deliver(id, &bytes)?;
+        Ok(id)
+    }
+
+    /// The call as bytes that may be sent from now on, waited for under their name.
+    fn signed(&self, call: &Call, signer: &Keypair) -> Result<(CallId, Vec<u8>), Error> {
+        let head = self.head()?;
+        let nonce = self.next_nonce(signer.public())?;
+        let config = self.links.config();
+        let fresh = match config.signatures {
+            Signatures::Unique => Some(fresh()?),
+            Signatures::Repeatable => None,
+        };
+        let (pen, era_blocks) = (Pen { key: signer, fresh }, config.era_blocks);
+        let bytes = self.links.ask("metadata", async |link: &Link| {
+            sign(&link.at(head).await?, call, (&pen, nonce), (head, era_blocks)).await
+        })??;
+        let id = CallId(chain::hash::blake2_256(&bytes));
+        let era = crate::Era::mortal(era_blocks, head.block);
+        let last = era.death(head.block).map_or(Block(u64::MAX), |death| Block(death.0 - 1));
+        lock(&self.sent).wait_for(id, Waiting::new(last, (signer.public(), nonce)), head.block);
+        Ok((id, bytes))
+    }
+
+    /// Sends the same bytes until there is an answer: they are one call, however often they arrive.
+    ///
+    /// An error means that they have surely not arrived, or that the pool of the endpoint does not
+    /// want them; else the fate of the call will tell.
+    fn deliver(&self, id: CallId, bytes: &[u8]) -> Result<(), Error> {
+        let until = self.links.deadline();
+        let mut may_have_arrived = false;
+        for _ in 0..SENDINGS_MAX {
+            let sending = async |link: &Link| link.rpc.author_submit_extrinsic(bytes).await;
+            match self.links.ask_once(until, sending) {
+                Ok(Ok(_)) => return Ok(()),
+                Ok(Err(refusal)) => return self.refused(id, refusal, may_have_arrived),
+                Err(Error::Unavailable { .. }) => may_have_arrived = true,
+                Err(_) if may_have_arrived => break,
+                Err(error) => {
+                    lock(&self.sent).forget(id);
+                    return Err(error);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What a refusal means: that the endpoint has the call, or another of the signer with the same
+    /// nonce, or that it does not want this one.
+    fn refused(&self, id: CallId, refusal: rpcs::Error, again: bool) -> Result<(), Error> {
+        // Whatever is no answer of a pool may come from somebody who has passed the call on.
+        let rpcs::Error::User(said) = refusal else { return Ok(()) };
+        if !POOL_CODES.contains(&said.code) && !NOT_UNDERSTOOD.contains(&said.code) {
+            return Ok(());
+        }
+        let data = said.data.as_ref().map(|data| data.get().to_owned()).unwrap_or_default();
+        let text = format!("{} {data}", said.message);
+        if [ALREADY_IMPORTED, NONCE_TAKEN].contains(&said.code) || text.contains("outdated") {
+            // Ours may be the call that has the nonce: sent twice by somebody on the way, it is
+            // refused the second time.
+            lock(&self.sent).contest(id);
+            return Ok(());
+        }
+        if again || said.code == BANNED {
+            // What an endpoint says, too, of a call that it has put into a block already.
+            return Ok(());
+        }
+        lock(&self.sent).forget(id);
+        Err(refusal_of(said.code, &text))
+    }
+
+    fn next_nonce(&self, signer: AccountId) -> Result<u64, Error> {
+        let account = AccountId32(signer.0);
+        self.links.ask("nonce", async |link: &Link| {
+            Ok(link.rpc.system_account_next_index(&account).await?)
+        })
+    }
+}
+
+/// Bytes that nobody has drawn before.
+fn fresh() -> Result<Zeroizing<[u8; 32]>, Error> {
+    let mut bytes = Zeroizing::new([0; 32]);
+    OsRng
+        .try_fill_bytes(&mut *bytes)
+        .map_err(|failure| Error::Randomness { text: failure.to_string() })?;
+    Ok(bytes)
+}
+
+/// The signed bytes of a call; an error if the runtime has no such call.
+async fn sign(
+    at: &At,
+    call: &Call,
+    (pen, nonce): (&Pen<'_>, u64),
+    (birth, era_blocks): (Head, u32),
+) -> Result<Result<Vec<u8>, Error>, Failure> {
+    let call = NamedCall::of(call);
+    let (pallet, name) = (call.pallet, call.name);
+    let what = format!("{pallet}.{name}");
+    let metadata = at.metadata();
+    let variant =
+        metadata.pallet_by_name(pallet).and_then(|found| found.call_variant_by_name(name));
+    let Some(variant) = variant else {
+        return Ok(Err(Error::Incompatible { what }));
+    };
+    let fields: Vec<String> =
+        variant.fields.iter().map(|field| field.name.clone().unwrap_or_default()).collect();
+    let arguments: Vec<(String, Value)> = match call.arguments_for(&fields) {
+        Ok(arguments) => arguments,
+        Err(field) => return Ok(Err(Error::Incompatible { what: format!("{what}({field})") })),
+    };
+    let payload = subxt::dynamic::transaction(pallet, name, Composite::Named(arguments));
+    let params = SubstrateExtrinsicParamsBuilder::new()
+        .mortal_from_unchecked(era_blocks.into(), birth.block.0, H256(birth.hash.0))
+        .nonce(nonce)
+        .build();
+    let mut signable = at.transactions().create_v4_signable_offline(&payload, params)?;
+    Ok(Ok(signable.sign(pen)?.into_encoded()))
+}
+
+/// Refusals of the pool, by the texts that all nodes give.
+fn refusal_of(code: i32, text: &str) -> Error {
+    const POOL_FULL: i32 = 1016;
+    if code == POOL_FULL {
+        return Error::PoolFull;
+    }
+    let known = [
+        ("bad signature", CallError::BadSignature),
+        ("outdated", CallError::BadNonce),
+        ("Priority is too low", CallError::BadNonce),
+        ("exhaust", CallError::ExhaustsResources),
+        ("Inability to pay", CallError::UnknownSigner),
+    ];
+    let known = known.into_iter().find(|(sign, _)| text.contains(sign)).map(|(_, error)| error);
+    Error::Refused(known.unwrap_or_else(|| CallError::Other(text.trim().to_owned())))
+}

@@ -1,0 +1,16 @@
+//! Chains of Substrate: the wire, signed calls, a client, and a node of our own.
+//!
+//! [`SubstrateChain`] is a [`Chain`](chain::Chain) behind an endpoint; [`DevNode`] is such an
+//! endpoint, whose rules are those of [`chain::Ledger`].
+
+pub mod block;
+pub mod client;
+pub mod dev;
+pub mod extrinsic;
+pub mod wire;
+
+pub use block::SealedLedger;
+pub use client::{ClientConfig, Effects, Origin, Signatures, SubnetRules, SubstrateChain};
+pub use dev::DevNode;
+pub use extrinsic::SignedCall;
+pub use wire::era::Era;

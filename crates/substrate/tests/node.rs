@@ -1,0 +1,266 @@
+//! The node and its file: what is on disk is the chain, whatever happens to the process.
+
+use chain::{Call, CallStatus, Chain as _, Genesis, Keypair};
+use protocol::{Block, Seed};
+use rusqlite::Connection;
+use std::{net::SocketAddr, path::Path, time::Duration};
+use substrate::{
+    ClientConfig, DevNode, SubstrateChain,
+    dev::{self, NodeError, Replay},
+};
+
+fn key(number: u64) -> Keypair {
+    Keypair::from_seed(Seed::of_number(number))
+}
+
+fn genesis() -> Genesis {
+    let accounts = (0..3).map(|i| (key(i).public(), 1_000_000_000_000)).collect();
+    Genesis { accounts, ..Genesis::default() }
+}
+
+fn config(database: &Path) -> dev::Config {
+    dev::Config {
+        listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+        database: Some(database.to_owned()),
+        genesis: genesis(),
+        block_time: None,
+    }
+}
+
+fn connect(node: &DevNode) -> SubstrateChain {
+    SubstrateChain::connect(ClientConfig::new(node.url())).unwrap()
+}
+
+fn pay(amount_rao: u64) -> Call {
+    Call::Transfer { to: key(2).public(), amount_rao }
+}
+
+fn refusal(config: &dev::Config) -> NodeError {
+    match DevNode::start(config) {
+        Ok(_) => panic!("the node started"),
+        Err(error) => error,
+    }
+}
+
+/// A chain of some blocks with a payment in each, in a file that nobody has open.
+fn chain_of(n_blocks: u64, database: &Path) {
+    let node = DevNode::start(&config(database)).unwrap();
+    let chain = connect(&node);
+    for i in 0..n_blocks {
+        if i % 16 == 0 {
+            chain.submit(pay(1 + i), &key(0)).unwrap();
+        }
+        node.produce_block().unwrap();
+    }
+}
+
+fn sql(database: &Path, statement: &str) {
+    let changed = Connection::open(database).unwrap().execute(statement, []).unwrap();
+    assert!(changed > 0, "`{statement}` found nothing to change");
+}
+
+#[test]
+fn a_node_goes_on_where_it_was_with_all_that_waited() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path().join("chain.db");
+    let (head, waiting) = {
+        let node = DevNode::start(&config(&database)).unwrap();
+        let chain = connect(&node);
+        chain.submit(pay(5), &key(0)).unwrap();
+        node.produce_block().unwrap();
+        let waiting = chain.submit(pay(7), &key(0)).unwrap();
+        (node.head(), waiting)
+    };
+    let node = DevNode::start(&config(&database)).unwrap();
+    assert_eq!(node.head(), head);
+    let chain = connect(&node);
+    node.produce_block().unwrap();
+    assert_eq!(chain.balance(key(2).public()).unwrap(), 1_000_000_000_012);
+    drop((chain, node));
+    let mut replay = Replay::new(database.clone(), genesis()).unwrap();
+    let found = replay.advance().unwrap();
+    assert_eq!((found.included.len(), found.included.last()), (2, Some(&waiting)));
+    assert_eq!(found.waiting, []);
+    assert_eq!(replay.ledger().balance(key(2).public()), 1_000_000_000_012);
+    assert_eq!(dev::stored_genesis(&database).unwrap(), Some(genesis()));
+}
+
+#[test]
+fn states_and_blocks_from_before_a_restart_can_still_be_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path().join("chain.db");
+    chain_of(1_400, &database);
+    let node = DevNode::start(&config(&database)).unwrap();
+    let chain = connect(&node);
+    assert_eq!(node.head().block, Block(1_400));
+    let paid = |at: u64| 1_000_000_000_000 + (0..at).step_by(16).map(|i| 1 + i).sum::<u64>();
+    assert_eq!(chain.balance(key(2).public()).unwrap(), paid(1_400));
+    let answer = |method: &str, params: &str| {
+        let request =
+            format!("{{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"{method}\",\"params\":{params}}}");
+        node.answer(&request).unwrap()
+    };
+    // An old block comes from the file; its state is gone, and the error says so.
+    let first = chain.block_hash(Block(1)).unwrap().unwrap();
+    assert!(answer("chain_getBlock", &format!("[\"{first}\"]")).contains("\"number\":\"0x1\""));
+    let gone = answer("state_getStorage", &format!("[\"0x00\",\"{first}\"]"));
+    assert!(gone.contains("State already discarded for block 1"), "{gone}");
+    let oldest = 1_400 - (dev::STATE_BLOCKS as u64 - 1);
+    let recent = chain.block_hash(Block(oldest)).unwrap().unwrap();
+    let held = answer("state_getStorage", &format!("[\"0x00\",\"{recent}\"]"));
+    assert!(held.contains("\"result\":null"), "{held}");
+    // The error says what is held, not what some endpoints hold.
+    let error = chain.commitments(protocol::NetUid(1), Block(oldest - 1)).unwrap_err();
+    assert!(error.to_string().contains(&format!("only blocks {oldest} to 1400 are")), "{error}");
+}
+
+#[test]
+fn a_file_that_is_not_this_chain_is_refused_by_its_reason() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path().join("chain.db");
+    chain_of(3, &database);
+    let other = Genesis { seed: 9, ..genesis() };
+    let error = refusal(&dev::Config { genesis: other, ..config(&database) });
+    assert!(matches!(error, NodeError::OtherGenesis { .. }), "{error}");
+
+    let node = DevNode::start(&config(&database)).unwrap();
+    let error = refusal(&config(&database));
+    assert!(matches!(error, NodeError::InUse { .. }), "{error}");
+    drop(node);
+
+    sql(&database, "UPDATE meta SET value = '999' WHERE name = 'rules'");
+    let error = refusal(&config(&database));
+    assert!(matches!(error, NodeError::OtherRules { found: 999, .. }), "{error}");
+
+    let junk = folder.path().join("junk.db");
+    std::fs::write(&junk, vec![7; 10_000]).unwrap();
+    let error = refusal(&config(&junk));
+    assert!(matches!(error, NodeError::Database { .. }), "{error}");
+    let error = refusal(&config(&folder.path().join("no/such/folder.db")));
+    assert!(error.to_string().contains("no/such/folder.db"), "{error}");
+}
+
+#[test]
+fn attack_a_block_that_was_changed_in_the_file_is_found() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, statement) in [
+        ("call", "UPDATE extrinsics SET bytes = x'00' WHERE block = 17"),
+        ("missing", "DELETE FROM extrinsics WHERE block = 17"),
+        ("header", "UPDATE blocks SET header = x'00' WHERE number = 17"),
+    ] {
+        let database = folder.path().join(name);
+        chain_of(20, &database);
+        sql(&database, statement);
+        let error = refusal(&config(&database));
+        let is_named = matches!(error, NodeError::Damaged { block: Block(17), .. });
+        assert!(is_named, "{name}: {error}");
+    }
+}
+
+#[test]
+fn a_snapshot_that_does_not_fit_its_block_is_not_used() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path().join("chain.db");
+    chain_of(1_300, &database);
+    sql(&database, "UPDATE snapshots SET state = x'0102'");
+    let node = DevNode::start(&config(&database)).unwrap();
+    assert_eq!(node.head().block, Block(1_300));
+}
+
+#[test]
+fn rows_are_read_by_any_tool_while_the_node_runs_and_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path().join("chain.db");
+    let node = DevNode::start(&config(&database)).unwrap();
+    let tool = Connection::open(&database).unwrap();
+    let newest = |tool: &Connection| {
+        tool.query_row("SELECT MAX(number) FROM blocks", [], |row| row.get::<_, i64>(0)).unwrap()
+    };
+    for number in 1..=3 {
+        node.produce_block().unwrap();
+        assert_eq!(newest(&tool), number);
+    }
+    // A tool that reads and does not finish keeps no block from being made.
+    tool.execute_batch("BEGIN").unwrap();
+    assert_eq!(newest(&tool), 3);
+    node.produce_block().unwrap();
+    assert_eq!(newest(&tool), 3, "it sees the state that it began with");
+    drop(tool);
+    drop(node);
+    assert_eq!(DevNode::start(&config(&database)).unwrap().head().block, Block(4));
+}
+
+#[test]
+fn a_start_that_fails_ties_no_file_to_its_genesis() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path().join("chain.db");
+    let twice = vec![(key(0).public(), 1), (key(0).public(), 2)];
+    let wrong = Genesis { accounts: twice, ..genesis() };
+    let error = refusal(&dev::Config { genesis: wrong, ..config(&database) });
+    assert!(matches!(error, NodeError::Genesis(_)), "{error}");
+    assert!(!database.exists());
+    let other = DevNode::start(&dev::Config { database: None, ..config(&database) }).unwrap();
+    let taken = Genesis { seed: 9, ..genesis() };
+    let config_on = dev::Config { genesis: taken, listen: other.address(), ..config(&database) };
+    assert!(matches!(refusal(&config_on), NodeError::Listen { .. }));
+    DevNode::start(&config(&database)).unwrap();
+}
+
+#[test]
+fn the_time_between_blocks_is_kept_and_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path().join("chain.db");
+    assert_eq!(dev::stored_block_time(&database).unwrap(), None);
+    let block_time = Some(Duration::from_millis(250));
+    let node = DevNode::start(&dev::Config { block_time, ..config(&database) }).unwrap();
+    let request = "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"state_getMetadata\",\"params\":[]}";
+    let metadata = node.answer(request).unwrap();
+    // The constant: its name, the type, eight bytes of value.
+    let name: String = b"SlotDuration".iter().map(|byte| format!("{byte:02x}")).collect();
+    let (_, rest) = metadata.split_once(&name).unwrap();
+    assert!(rest[..40].contains("fa00000000000000"), "{}", &rest[..40]);
+    drop(node);
+    assert_eq!(dev::stored_block_time(&database).unwrap(), block_time);
+}
+
+#[test]
+fn attack_idle_connections_of_one_address_keep_nobody_out() {
+    let node = DevNode::start(&dev::Config { database: None, ..config(Path::new("")) }).unwrap();
+    let idle: Vec<_> = (0..dev::limits::CONNECTIONS_PER_ADDRESS_MAX)
+        .map(|_| std::net::TcpStream::connect(node.address()).unwrap())
+        .collect();
+    std::thread::sleep(dev::limits::IDLE_MIN + Duration::from_millis(300));
+    let chain = connect(&node);
+    chain.submit(pay(5), &key(0)).unwrap();
+    node.produce_block().unwrap();
+    assert_eq!(chain.balance(key(2).public()).unwrap(), 1_000_000_000_005);
+    drop(idle);
+}
+
+#[test]
+fn an_address_that_is_taken_is_named() {
+    let node = DevNode::start(&dev::Config { database: None, ..config(Path::new("")) }).unwrap();
+    let config = dev::Config { database: None, listen: node.address(), ..config(Path::new("")) };
+    let error = refusal(&config);
+    assert!(error.to_string().contains(&node.address().to_string()), "{error}");
+}
+
+#[test]
+fn a_clock_makes_blocks_by_itself() {
+    let block_time = Some(Duration::from_millis(20));
+    let config = dev::Config { database: None, block_time, ..config(Path::new("")) };
+    let node = DevNode::start(&config).unwrap();
+    let chain = connect(&node);
+    let call = chain.submit(pay(5), &key(0)).unwrap();
+    let included = loop {
+        match chain.status(call).unwrap() {
+            CallStatus::Pending => std::thread::sleep(Duration::from_millis(5)),
+            CallStatus::Applied(block) => break block,
+            other => panic!("{other:?}"),
+        }
+    };
+    while node.head().block <= included {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    node.check().unwrap();
+}

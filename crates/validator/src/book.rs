@@ -1,0 +1,127 @@
+//! What stands on the chain at the seed of a round: commitments, and what it pays.
+
+use crate::{
+    ports::Committed,
+    state::{ContestState, Lapse, Skips, Verdict},
+};
+use anyhow::Context as _;
+use chain::{Chain, Head, StoredCommitment};
+use protocol::{
+    Block, Commitment, Competition, Digest, NetUid,
+    pool::{Entrant, Moment},
+    weights::Miner,
+    wins::Seniority,
+};
+
+/// Everybody who committed to a competition in time for a round, and what the chain pays.
+#[derive(Clone, Debug)]
+pub(crate) struct Book {
+    /// In order of uid.
+    pub(crate) entries: Vec<Entry>,
+    /// The round, and how long the chain takes to pay.
+    pub(crate) moment: Moment,
+}
+
+/// A commitment that a round has to hear of.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Entry {
+    pub(crate) stored: StoredCommitment,
+    pub(crate) committed: Committed,
+    /// What the last epoch gave its slot, of 65,535.
+    pub(crate) incentive: u16,
+}
+
+impl Book {
+    /// Reads it from the state `commitment_age_min` blocks before the seed.
+    ///
+    /// All of it is read from the state after one block, so a re-commitment can pair neither new
+    /// content with an old block nor the other way round, and late validators see the same.
+    /// Commitments for other competitions, and texts that are no commitment, are none of this
+    /// competition's business. A commitment that is older than its slot lapsed with the slot before
+    /// it: whoever registers again commits again.
+    pub(crate) fn read(
+        chain: &dyn Chain,
+        netuid: NetUid,
+        competition: &Competition,
+        seed: Head,
+    ) -> anyhow::Result<Self> {
+        let age_min = competition.evaluation.commitment_age_min;
+        let at = Block(seed.block.0.saturating_sub(age_min));
+        let stored = chain.commitments(netuid, at).context("cannot read the commitments")?;
+        let rewards = chain.rewards(netuid, at).context("cannot read what the chain pays")?;
+        let entry = |stored: StoredCommitment| {
+            let commitment = Commitment::parse(&stored.data).ok()?;
+            let is_ours = commitment.competition == competition.id;
+            let has_lapsed = stored.block < stored.registered;
+            let incentive = rewards.incentives.get(usize::from(stored.uid.0)).copied();
+            let committed = Committed { hotkey: stored.hotkey, commitment };
+            let incentive = incentive.unwrap_or(0);
+            (is_ours && !has_lapsed).then_some(Entry { stored, committed, incentive })
+        };
+        let settling = rewards.tempo.saturating_add(1).saturating_mul(2);
+        let settling_blocks = settling.saturating_add(rewards.weights_rate_limit);
+        Ok(Self {
+            entries: stored.into_iter().filter_map(entry).collect(),
+            moment: Moment { seed: seed.block, settling_blocks },
+        })
+    }
+}
+
+impl Entry {
+    pub(crate) fn miner(&self) -> Miner {
+        Miner { uid: self.stored.uid, hotkey: self.stored.hotkey }
+    }
+
+    /// As it stands on the chain.
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.stored.data).into_owned()
+    }
+
+    /// Its lapse, if this very commitment was seen absent.
+    pub(crate) fn lapse(&self, state: &ContestState) -> Option<Lapse> {
+        let lapse = state.lapses.get(&self.stored.hotkey).copied();
+        lapse.filter(|lapse| lapse.committed == self.stored.block)
+    }
+
+    /// How often our own trouble kept this very commitment from being measured.
+    pub(crate) fn skips(&self, state: &ContestState) -> Option<Skips> {
+        let skips = state.skips.get(&self.stored.hotkey).copied();
+        skips.filter(|skips| skips.committed == self.stored.block)
+    }
+
+    /// Its place among the models of the competition: one that was absent counts from when it was
+    /// seen again, and from now if that is now.
+    pub(crate) fn seniority(&self, state: &ContestState, seed: Block) -> Seniority {
+        let StoredCommitment { block, block_hash, hotkey, .. } = self.stored;
+        Seniority::new(block, block_hash, hotkey).since(self.since(state, seed))
+    }
+
+    /// From which round on it was seen without a break, if it was ever seen absent.
+    pub(crate) fn since(&self, state: &ContestState, seed: Block) -> Option<Block> {
+        self.lapse(state).map(|lapse| lapse.since.unwrap_or(seed))
+    }
+
+    /// The verdict on this text of this block by these rules, if it was given.
+    pub(crate) fn verdict<'a>(
+        &self,
+        state: &'a ContestState,
+        rules: &Digest,
+    ) -> Option<&'a Verdict> {
+        let verdict = state.verdicts.get(&self.stored.hotkey)?;
+        let is_it = verdict.commitment == self.text()
+            && verdict.block == self.stored.block
+            && verdict.rules == *rules;
+        is_it.then_some(verdict)
+    }
+
+    /// As the rules for the pool see it.
+    pub(crate) fn entrant(&self, state: &ContestState, seed: Block) -> Entrant {
+        Entrant {
+            uid: self.stored.uid,
+            seniority: self.seniority(state, seed),
+            incentive: self.incentive,
+            is_wanted: state.has_weight(&self.miner())
+                || state.waiting.contains(&self.stored.hotkey),
+        }
+    }
+}

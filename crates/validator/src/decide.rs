@@ -1,0 +1,233 @@
+//! From the outcomes of a round to its decision: the record, and what else it leaves.
+
+use crate::{
+    book::{Book, Entry},
+    entry::After,
+    event::{RoundSummary, Row},
+    ports::Drawn,
+    round::{Known, Measured, Skipped},
+    state::{ContestState, Found, Holder, Lapse, Skips},
+};
+use protocol::{
+    AccountId, Digest, Outcome, Reason, ReasonCode, Uid,
+    loss::{mean, perplexity},
+    queue::{self, Standing},
+    record::{self, Finding, Judged, Model, Record},
+};
+use std::collections::BTreeMap;
+
+/// Rounds in vain after which a commitment waits, twice as long each time.
+const N_SKIPS_FREE: u64 = 2;
+/// Longest wait, in rounds.
+const WAIT_ROUNDS_MAX: u64 = 64;
+
+/// The record of a round, and what else it leaves.
+pub(crate) struct Decision {
+    pub(crate) record: Record,
+    pub(crate) after: After,
+}
+
+impl Decision {
+    /// Decides a round by the outcomes of its models.
+    pub(crate) fn new(
+        known: &Known<'_>,
+        (book, text): (&Book, &Drawn),
+        measured: &[Measured],
+        validator: AccountId,
+    ) -> Self {
+        let Known { contest, state, seed, .. } = known;
+        let competition = &contest.competition;
+        let round = record::Round {
+            competition: competition.name.clone(),
+            competition_digest: contest.rules,
+            number: state.n_rounds + 1,
+            previous: state.record,
+            block: seed.block,
+            block_hash: seed.hash,
+            validator,
+            tokenizer: contest.text.tokenizer(),
+            dataset: contest.text.dataset(),
+            documents: text.documents.clone(),
+            batches: text.digest,
+        };
+        let models = measured.iter().filter_map(|model| to_record(known, model)).collect();
+        let mut average = state.average.clone();
+        let record = Record::new(round, competition, models, &mut average);
+        let standings: Vec<Standing> =
+            measured.iter().map(|model| standing(known, model, &record)).collect();
+        let n_kept = competition.evaluation.n_models_kept;
+        let reserve = queue::next_pool(&competition.scoring, &standings, record.champion, n_kept);
+        let hotkey_of = |uid: Uid| {
+            let entries = measured.iter().map(|model| &model.entry.stored);
+            entries.filter(|stored| stored.uid == uid).map(|stored| stored.hotkey).next()
+        };
+        let after = After {
+            reserve: reserve.into_iter().filter_map(hotkey_of).collect(),
+            waiting: measured
+                .iter()
+                .filter(|model| model.outcome.is_err())
+                .map(|model| model.entry.stored.hotkey)
+                .collect(),
+            lapses: lapses(known, book, measured),
+            skips: skips(known, book, measured),
+            present: book.entries.iter().map(|entry| entry.stored.hotkey).collect(),
+        };
+        Self { record, after }
+    }
+}
+
+/// A model as it stands in a record; `None` where our own trouble prevented an outcome.
+fn to_record(known: &Known<'_>, model: &Measured) -> Option<Model> {
+    let Measured { entry, file_root, tensor_root, outcome } = model;
+    let (stored, commitment) = (&entry.stored, &entry.committed.commitment);
+    Some(Model {
+        uid: stored.uid,
+        hotkey: stored.hotkey,
+        commit_block: stored.block,
+        commit_block_hash: stored.block_hash,
+        since: entry.since(known.state, known.seed.block),
+        repo: Some(commitment.repo.clone()),
+        revision: Some(commitment.revision.clone()),
+        file_root: *file_root,
+        tensor_root: *tensor_root,
+        finding: outcome.as_ref().ok()?.into(),
+    })
+}
+
+/// Where a model stands when it is asked who came close.
+fn standing(known: &Known<'_>, model: &Measured, record: &Record) -> Standing {
+    let stored = &model.entry.stored;
+    let judged = record.models.iter().find(|judged| judged.model.uid == stored.uid);
+    let measured = match (&model.outcome, judged) {
+        (Ok(Outcome::Evaluated(losses)), Some(judged)) => {
+            queue::Measured::Scored { win_rate: judged.verdict.win_rate, mean_loss: mean(losses) }
+        }
+        (Err(_), _) => queue::Measured::Skipped,
+        _ => queue::Measured::Disqualified,
+    };
+    let averages = record
+        .averages
+        .iter()
+        .find(|average| (average.uid, average.hotkey) == (stored.uid, stored.hotkey));
+    Standing {
+        uid: stored.uid,
+        seniority: model.entry.seniority(known.state, known.seed.block),
+        average: averages.map_or(0.0, |average| average.weight),
+        measured,
+    }
+}
+
+/// Which commitments were seen absent: those of before that still stand, and those of this round.
+///
+/// One that was absent and is seen again counts from this round on.
+fn lapses(known: &Known<'_>, book: &Book, measured: &[Measured]) -> BTreeMap<AccountId, Lapse> {
+    let seed = known.seed.block;
+    let of = |entry: &Entry| {
+        let committed = entry.stored.block;
+        let before = entry.lapse(known.state);
+        let model = measured.iter().find(|model| model.entry.stored.hotkey == entry.stored.hotkey);
+        let is_absent = |reason: &Reason| reason.code == ReasonCode::NotPublished;
+        let lapse = match model.map(|model| &model.outcome) {
+            Some(Ok(Outcome::Disqualified(reason))) if is_absent(reason) => {
+                Some(Lapse { committed, since: None })
+            }
+            Some(Ok(_)) => {
+                before.map(|before| Lapse { since: Some(before.since.unwrap_or(seed)), ..before })
+            }
+            // Nobody looked, or our own trouble kept us from seeing it.
+            Some(Err(_)) | None => before,
+        };
+        Some((entry.stored.hotkey, lapse?))
+    };
+    book.entries.iter().filter_map(of).collect()
+}
+
+/// Which commitments our own trouble keeps from being measured, and when they are tried again.
+fn skips(known: &Known<'_>, book: &Book, measured: &[Measured]) -> BTreeMap<AccountId, Skips> {
+    let number = known.state.n_rounds + 1;
+    let of = |entry: &Entry| {
+        let before = entry.skips(known.state);
+        let model = measured.iter().find(|model| model.entry.stored.hotkey == entry.stored.hotkey);
+        let skips = match model.map(|model| &model.outcome) {
+            Some(Err(Skipped::Trouble(_))) => {
+                let n_rounds = before.map_or(0, |before| before.n_rounds).saturating_add(1);
+                let n_doublings = n_rounds.saturating_sub(N_SKIPS_FREE).min(6);
+                let wait = if n_rounds < N_SKIPS_FREE { 0 } else { 2_u64 << n_doublings };
+                let again = number.saturating_add(1).saturating_add(wait.min(WAIT_ROUNDS_MAX));
+                Some(Skips { committed: entry.stored.block, n_rounds, again })
+            }
+            Some(Err(Skipped::Postponed(_))) | None => before,
+            Some(Ok(_)) => None,
+        };
+        Some((entry.stored.hotkey, skips?))
+    };
+    book.entries.iter().filter_map(of).collect()
+}
+
+/// What a round came to, for whoever watches.
+pub(crate) fn summary(
+    known: &Known<'_>,
+    decision: &Decision,
+    measured: &[Measured],
+    after: &ContestState,
+) -> RoundSummary {
+    let record = &decision.record;
+    let reason = |uid: Uid| {
+        let model = measured.iter().find(|model| model.entry.stored.uid == uid)?;
+        match &model.outcome {
+            Ok(Outcome::Disqualified(reason)) => Some(reason.clone()),
+            _ => None,
+        }
+    };
+    let rows: Vec<Row> =
+        record.models.iter().map(|judged| row(judged, record, reason(judged.model.uid))).collect();
+    let champion = after.champion;
+    let of_champion = |row: &&Row| champion.is_some_and(|holder| holder.hotkey == row.hotkey);
+    let hotkey = |holder: Option<Holder>| holder.map(|holder| holder.hotkey);
+    RoundSummary {
+        competition: record.round.competition.clone(),
+        round: record.round.number,
+        seed: known.seed,
+        champion,
+        champion_perplexity: rows.iter().find(of_champion).and_then(|row| row.perplexity),
+        crown_moved: hotkey(champion) != hotkey(known.state.champion),
+        optimum_perplexity: known.turn.text.as_ref().and_then(|text| text.optimum_perplexity),
+        digest: after.record.unwrap_or(Digest([0; 32])),
+        rows,
+    }
+}
+
+fn row(judged: &Judged, record: &Record, reason: Option<Reason>) -> Row {
+    let Judged { model, verdict } = judged;
+    let perplexity = match &model.finding {
+        // Batches are of equal size, so this is the perplexity over all their tokens.
+        Finding::Evaluated(losses) => Some(perplexity(mean(losses)).value()),
+        Finding::Disqualified(_) => None,
+    };
+    let average = record
+        .averages
+        .iter()
+        .find(|average| (average.uid, average.hotkey) == (model.uid, model.hotkey));
+    Row {
+        uid: model.uid,
+        hotkey: model.hotkey,
+        block: model.commit_block,
+        perplexity,
+        reason,
+        merit: verdict.merit,
+        wins: verdict.wins,
+        win_rate: verdict.win_rate,
+        weight: verdict.weight,
+        average: average.map_or(0.0, |average| average.weight),
+    }
+}
+
+impl Found {
+    /// The rule that is broken, if one is.
+    pub fn reason(&self) -> Option<&Reason> {
+        match self {
+            Self::Admitted(_) => None,
+            Self::Refused(reason) | Self::Hopeless(reason) => Some(reason),
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! What can happen at a validator: the entries of its journal.
+
+use crate::state::{Lapse, Skips, State, Verdict};
+use anyhow::Context as _;
+use chain::{CallId, Head};
+use journal::{Draft, Journal};
+use protocol::{AccountId, Block};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Kind of the entries that hold records.
+pub const DECIDED: &str = "decided";
+
+/// One thing that happened; what follows from it, the state says.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Entry {
+    /// The state of an earlier version of this program was taken over.
+    TakenOver(Box<State>),
+    /// A round has begun: after a crash it is this one that goes on.
+    Begun {
+        /// Name of the competition.
+        competition: String,
+        /// Block that seeds the round.
+        seed: Head,
+    },
+    /// A model was judged at rest.
+    Inspected {
+        /// Name of the competition.
+        competition: String,
+        /// Who committed to it.
+        hotkey: AccountId,
+        /// What was found.
+        verdict: Verdict,
+    },
+    /// A round was given up because of our own trouble.
+    GivenUp {
+        /// Name of the competition.
+        competition: String,
+        /// Block that seeded the round.
+        seed: Block,
+        /// Whose model could not be had, where that counts.
+        spared: Option<AccountId>,
+    },
+    /// A round ended: record, crown, averages and weights that are due are one decision.
+    Decided {
+        /// Name of the competition.
+        competition: String,
+        /// The record as canonical JSON.
+        record: String,
+        /// What else the round leaves.
+        after: After,
+    },
+    /// Weights are about to be handed to the chain.
+    WeightsIntended {
+        /// Newest block at that time.
+        block: Block,
+    },
+    /// They were handed over as this call.
+    WeightsSent {
+        /// Name of the call.
+        call: CallId,
+    },
+    /// Their fate is known.
+    WeightsSettled {
+        /// Whether they have to be set again.
+        again: bool,
+    },
+}
+
+/// What a round leaves besides its record.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct After {
+    /// Who is measured if nobody who is paid can be.
+    pub reserve: Vec<AccountId>,
+    /// Who had to wait, and is heard in the next round.
+    pub waiting: Vec<AccountId>,
+    /// Commitments that were seen absent.
+    pub lapses: BTreeMap<AccountId, Lapse>,
+    /// Commitments that our own trouble kept from being measured.
+    pub skips: BTreeMap<AccountId, Skips>,
+    /// Everybody with a commitment to this competition.
+    pub present: Vec<AccountId>,
+}
+
+impl Entry {
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::TakenOver(_) => "taken-over",
+            Self::Begun { .. } => "begun",
+            Self::Inspected { .. } => "inspected",
+            Self::GivenUp { .. } => "given-up",
+            Self::Decided { .. } => DECIDED,
+            Self::WeightsIntended { .. } => "weights-intended",
+            Self::WeightsSent { .. } => "weights-sent",
+            Self::WeightsSettled { .. } => "weights-settled",
+        }
+    }
+
+    fn competition(&self) -> &str {
+        match self {
+            Self::Begun { competition, .. }
+            | Self::Inspected { competition, .. }
+            | Self::GivenUp { competition, .. }
+            | Self::Decided { competition, .. } => competition,
+            _ => "",
+        }
+    }
+
+    fn subject(&self) -> String {
+        match self {
+            Self::Inspected { hotkey, .. } => hotkey.to_string(),
+            Self::GivenUp { spared: Some(hotkey), .. } => hotkey.to_string(),
+            _ => String::new(),
+        }
+    }
+
+    /// Appends it to the journal; when this returns it is on disk. Gives its place.
+    pub(crate) fn append(&self, journal: &mut Journal, block: Block) -> anyhow::Result<u64> {
+        let body = serde_json::to_string(self).context("cannot write an entry")?;
+        let subject = self.subject();
+        let (kind, competition) = (self.kind(), self.competition());
+        let draft = Draft { block, kind, competition, subject: &subject, body: &body };
+        Ok(journal.append(&[draft])?)
+    }
+
+    /// Reads an entry of the journal.
+    pub fn read(entry: &journal::Entry) -> anyhow::Result<Self> {
+        serde_json::from_str(&entry.body)
+            .with_context(|| format!("entry {} of the journal cannot be read", entry.seq))
+    }
+}

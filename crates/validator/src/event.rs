@@ -1,0 +1,98 @@
+//! What a validator tells whoever watches.
+
+use crate::state::Holder;
+use chain::{CallId, Head};
+use protocol::{AccountId, Block, Digest, Merit, Reason, Uid};
+
+/// Something that happened at a validator.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// A round begins to measure.
+    RoundStarted {
+        /// Models in the pool.
+        n_models: usize,
+        /// Batches each is measured on.
+        n_batches: usize,
+    },
+    /// A model is being measured.
+    Evaluating {
+        /// Its slot.
+        uid: Uid,
+        /// Batches done.
+        n_batches_done: usize,
+    },
+    /// A model broke a rule.
+    Disqualified {
+        /// Its slot.
+        uid: Uid,
+        /// Which rule, and how.
+        reason: Reason,
+    },
+    /// A model could not be measured by our own fault; it keeps what it had.
+    Skipped {
+        /// Its slot.
+        uid: Uid,
+        /// What went wrong.
+        error: String,
+    },
+    /// A round ended with a record.
+    RoundEnded(RoundSummary),
+    /// A round cannot go on because of our own trouble; nothing moves.
+    RoundSuspended(String),
+    /// A record could not be published yet.
+    RecordDelayed(String),
+    /// The chain could not be asked, or did not take a call.
+    ChainTrouble(String),
+    /// Weights were handed to the chain.
+    WeightsSubmitted(CallId),
+    /// The chain refused the weights.
+    WeightsRefused(chain::CallError),
+}
+
+/// What a round came to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RoundSummary {
+    /// Name of the competition.
+    pub competition: String,
+    /// Number of the round, from 1.
+    pub round: u64,
+    /// Block that seeded it.
+    pub seed: Head,
+    /// Holder of the crown after the round.
+    pub champion: Option<Holder>,
+    /// The champion's perplexity over all batches.
+    pub champion_perplexity: Option<f64>,
+    /// Whether the crown went to another hotkey.
+    pub crown_moved: bool,
+    /// Perplexity of a model that knew the true distribution, where that is known.
+    pub optimum_perplexity: Option<f64>,
+    /// Digest of the record.
+    pub digest: Digest,
+    /// The models, in order of uid.
+    pub rows: Vec<Row>,
+}
+
+/// One model in a round.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Row {
+    /// Slot.
+    pub uid: Uid,
+    /// Key in the slot.
+    pub hotkey: AccountId,
+    /// Block of its commitment.
+    pub block: Block,
+    /// Perplexity over all batches, where it was measured.
+    pub perplexity: Option<f64>,
+    /// Why it was disqualified.
+    pub reason: Option<Reason>,
+    /// Whether it counts, or what stands in its way.
+    pub merit: Merit,
+    /// Wins (equation 4).
+    pub wins: u64,
+    /// Win rate (equation 5).
+    pub win_rate: f64,
+    /// Weight of this round (equation 6).
+    pub weight: f64,
+    /// Moving average of the weight after this round.
+    pub average: f64,
+}

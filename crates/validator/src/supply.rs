@@ -1,0 +1,301 @@
+//! Brings what a round is missing, one thing at a time, and notes it.
+
+use crate::{
+    Config, Past,
+    book::{Book, Entry},
+    entry,
+    event::Event,
+    ours,
+    ports::{Admission, Ask, Contest, Had, Ports, Sequence, Terms, Trouble},
+    round::{Hindrance, Need, Refusal, Turn},
+    state::{ContestState, Found, Verdict},
+};
+use anyhow::Context as _;
+use chain::Head;
+use journal::Measured;
+use protocol::{Digest, Reason, SequenceLoss};
+
+/// Times that something is tried again in a round before its trouble counts.
+const N_RETRIES: usize = 1;
+/// Largest models of which bytes may be fetched for a round.
+const MODELS_PER_ROUND: u64 = 4;
+/// Bytes that may be fetched for a round, however small models are.
+const FETCHED_BYTES_MIN: u64 = 16 << 30;
+/// Models not known yet that a round tries to have, those with weight aside: each costs some
+/// requests, whatever comes of it.
+const N_NEW_MAX: usize = 64;
+
+/// What brings things to one round.
+pub(crate) struct Supply<'a> {
+    pub(crate) config: Config,
+    pub(crate) ports: &'a Ports,
+    pub(crate) past: &'a mut Past,
+    pub(crate) contest: &'a Contest,
+    /// Room that models which are kept leave for others.
+    pub(crate) room_bytes: u64,
+    pub(crate) seed: Head,
+}
+
+impl Supply<'_> {
+    /// Brings one thing; an `Err` is trouble that concerns the whole round, which is tried again.
+    pub(crate) fn bring(
+        mut self,
+        need: Need,
+        turn: &mut Turn,
+        watch: &(dyn Fn(Event) + Sync),
+    ) -> anyhow::Result<()> {
+        match need {
+            Need::Book => {
+                let (chain, netuid) = (&*self.ports.chain, self.config.netuid);
+                turn.book = Some(Book::read(chain, netuid, &self.contest.competition, self.seed)?);
+                self.keep()?;
+            }
+            Need::Look(entry) => {
+                let models = &self.ports.models;
+                let hotkey = entry.stored.hotkey;
+                match models.look(&self.contest.competition, &entry.committed) {
+                    Ok(sight) => drop(turn.sights.insert(hotkey, Ok(sight))),
+                    Err(trouble) => {
+                        if let Some(refusal) = turn.counts(&entry, trouble)? {
+                            turn.sights.insert(hotkey, Err(refusal));
+                        }
+                    }
+                }
+            }
+            Need::IsUp => turn.is_up = Some(self.ports.models.is_up()),
+            Need::Delivery(entry) => {
+                let admission = self.admission(&entry);
+                let delivers =
+                    admission.is_some_and(|a| self.ports.models.delivers(&entry.committed, &a));
+                turn.deliveries.insert(entry.stored.hotkey, delivers);
+            }
+            Need::Text => {
+                let text = self.contest.text.draw(&self.contest.competition, self.seed);
+                let text = text.context("cannot draw evaluation text")?;
+                let (n_models, n_batches) = (turn.sights.len(), text.batches.len());
+                turn.text = Some(text);
+                watch(Event::RoundStarted { n_models, n_batches });
+            }
+            Need::Model(entry) => drop(self.have(&entry, turn)?),
+            Need::Losses(entry) => self.losses(&entry, turn, watch)?,
+        }
+        Ok(())
+    }
+
+    fn state(&self) -> &ContestState {
+        static FRESH: std::sync::LazyLock<ContestState> =
+            std::sync::LazyLock::new(ContestState::default);
+        self.past.state.contest(&self.contest.competition.name).unwrap_or(&FRESH)
+    }
+
+    /// What is known of a model at rest, if it is known to have passed every check.
+    fn admission(&self, entry: &Entry) -> Option<Admission> {
+        match &entry.verdict(self.state(), &self.contest.rules)?.found {
+            Found::Admitted(admission) => Some(*admission),
+            Found::Refused(_) | Found::Hopeless(_) => None,
+        }
+    }
+
+    /// Keeps the models of whoever has weight, in whatever competition.
+    fn keep(&self) -> anyhow::Result<()> {
+        let mut roots: Vec<(bool, Digest)> = Vec::new();
+        for contest in self.past.state.contests.values() {
+            let champion = contest.champion.map(|holder| holder.hotkey);
+            let weighed: Vec<_> = contest.average.iter().map(|average| average.hotkey).collect();
+            for (hotkey, verdict) in &contest.verdicts {
+                let is_champion = champion == Some(*hotkey);
+                if let Found::Admitted(admission) = &verdict.found
+                    && (is_champion || weighed.contains(hotkey))
+                {
+                    roots.push((!is_champion, admission.file_root));
+                }
+            }
+        }
+        roots.sort_unstable();
+        let roots: Vec<Digest> = roots.into_iter().map(|(_, root)| root).collect();
+        self.ports.models.keep(&roots, self.room_bytes)
+    }
+
+    /// Has the verified bytes of a model here; what was found of it is remembered with its text,
+    /// block and rules. `None` where it is not here: why is noted.
+    ///
+    /// Models with weight are had whatever they cost: of those there are few, and without them a
+    /// round is worth nothing. Of the others a round tries so many, and fetches so many bytes.
+    fn have(&mut self, entry: &Entry, turn: &mut Turn) -> anyhow::Result<Option<Admission>> {
+        let (hotkey, known) = (entry.stored.hotkey, self.admission(entry));
+        let must = known.is_some() || self.state().has_weight(&entry.miner());
+        if !must && turn.n_new >= N_NEW_MAX {
+            let why = format!("{N_NEW_MAX} new models were tried in this round; it has to wait");
+            turn.hindered.insert(hotkey, Hindrance::Postponed(why));
+            return Ok(None);
+        }
+        let left = self.fetched_bytes_max().saturating_sub(turn.n_fetched);
+        let bytes_max = if must { u64::MAX } else { left };
+        let terms = Terms { known: known.as_ref(), bytes_max };
+        let competition = &self.contest.competition;
+        turn.n_new += usize::from(!must);
+        match self.ports.models.have(competition, &entry.committed, terms) {
+            Ok(Had::Here { admission, n_fetched }) => {
+                turn.n_fetched = turn.n_fetched.saturating_add(n_fetched);
+                if known != Some(admission) {
+                    self.found(entry, Found::Admitted(admission))?;
+                }
+                return Ok(Some(admission));
+            }
+            Ok(Had::Refused { reason, n_fetched }) => {
+                turn.n_fetched = turn.n_fetched.saturating_add(n_fetched);
+                self.found(entry, Found::Refused(reason))?;
+            }
+            Ok(Had::Hopeless(reason)) => {
+                self.found(entry, Found::Hopeless(reason.clone()))?;
+                turn.hindered.insert(hotkey, Hindrance::Hopeless(reason));
+            }
+            Ok(Had::Postponed { n_bytes }) => {
+                let why = format!(
+                    "a model of {n_bytes} bytes has to wait: {left} are left to fetch in this round"
+                );
+                turn.hindered.insert(hotkey, Hindrance::Postponed(why));
+            }
+            Err(trouble) => {
+                if let Some(refusal) = turn.counts(entry, trouble)? {
+                    turn.hindered.insert(hotkey, Hindrance::Trouble(refusal));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Bytes of new models that are fetched for a round.
+    fn fetched_bytes_max(&self) -> u64 {
+        let usual = self.contest.competition.model.size_bytes_max.saturating_mul(MODELS_PER_ROUND);
+        self.config.fetched_bytes_max.unwrap_or(usual.max(FETCHED_BYTES_MIN))
+    }
+
+    fn found(&mut self, entry: &Entry, found: Found) -> anyhow::Result<()> {
+        let verdict = Verdict {
+            commitment: entry.text(),
+            block: entry.stored.block,
+            rules: self.contest.rules,
+            found,
+        };
+        if self.state().verdicts.get(&entry.stored.hotkey) == Some(&verdict) {
+            return Ok(());
+        }
+        let competition = self.contest.competition.name.clone();
+        let hotkey = entry.stored.hotkey;
+        let inspected = entry::Entry::Inspected { competition, hotkey, verdict };
+        self.past.learn(&inspected, self.seed.block).map_err(ours)
+    }
+
+    /// Measures a model on the sequences of the text that it was not measured on yet; each loss is
+    /// kept as it comes.
+    fn losses(
+        &mut self,
+        entry: &Entry,
+        turn: &mut Turn,
+        watch: &(dyn Fn(Event) + Sync),
+    ) -> anyhow::Result<()> {
+        let Some(admission) = self.admission(entry) else { return Ok(()) };
+        if let Some(losses) = self.kept(&admission, turn)? {
+            turn.measured.insert(admission.tensor_root, Ok(losses));
+            return Ok(());
+        }
+        // Its bytes are verified again right before they are read: what a disk has changed since
+        // must not become a verdict.
+        if self.have(entry, turn)?.is_none() {
+            return Ok(());
+        }
+        match self.measure(entry, &admission, turn, watch) {
+            Ok(Ok(())) => {}
+            Ok(Err(reason)) => {
+                turn.measured.insert(admission.tensor_root, Err(reason));
+                return Ok(());
+            }
+            Err(trouble) => return self.hindered(entry, trouble, turn),
+        }
+        match self.kept(&admission, turn)? {
+            Some(losses) => {
+                turn.measured.insert(admission.tensor_root, Ok(losses));
+                Ok(())
+            }
+            None => {
+                let error = anyhow::anyhow!("an evaluator gave fewer losses than it was asked for");
+                self.hindered(entry, Trouble::Own(error), turn)
+            }
+        }
+    }
+
+    fn hindered(&self, entry: &Entry, trouble: Trouble, turn: &mut Turn) -> anyhow::Result<()> {
+        if let Some(refusal) = turn.counts(entry, trouble)? {
+            turn.hindered.insert(entry.stored.hotkey, Hindrance::Trouble(refusal));
+        }
+        Ok(())
+    }
+
+    /// The losses on the whole text in its order, if all of them are kept.
+    fn kept(&self, of: &Admission, turn: &Turn) -> anyhow::Result<Option<Vec<SequenceLoss>>> {
+        let Some(text) = &turn.text else { return Ok(None) };
+        let kept = self.past.journal.losses(self.measured(of)).map_err(|e| ours(e.into()))?;
+        let sequences = text.batches.iter().flatten();
+        Ok(sequences.map(|sequence| kept.get(&sequence.digest).copied()).collect())
+    }
+
+    fn measured(&self, of: &Admission) -> Measured<'_> {
+        Measured { model: of.tensor_root, engine: self.ports.evaluate.engine() }
+    }
+
+    /// Has the evaluator measure what is missing.
+    fn measure(
+        &mut self,
+        entry: &Entry,
+        admission: &Admission,
+        turn: &Turn,
+        watch: &(dyn Fn(Event) + Sync),
+    ) -> Result<Result<(), Reason>, Trouble> {
+        let Some(text) = &turn.text else { return Ok(Ok(())) };
+        let kept = self.past.journal.losses(self.measured(admission));
+        let kept = kept.map_err(|error| Trouble::Own(ours(error.into())))?;
+        let is_missing = |sequence: &&Sequence| !kept.contains_key(&sequence.digest);
+        let missing: Vec<&Sequence> = text.batches.iter().flatten().filter(is_missing).collect();
+        let n_all = text.batches.iter().map(Vec::len).sum::<usize>();
+        let per_batch = text.batches.first().map_or(1, |batch| batch.len().max(1));
+        let uid = entry.stored.uid;
+        let mut n_done = n_all - missing.len();
+        watch(Event::Evaluating { uid, n_batches_done: n_done / per_batch });
+        let evaluate = &*self.ports.evaluate;
+        let of = Measured { model: admission.tensor_root, engine: evaluate.engine() };
+        let (journal, seed) = (&mut self.past.journal, self.seed.block);
+        let mut rest = missing.iter();
+        let mut learn = |losses: &[SequenceLoss]| {
+            // The losses first: the other way round a sequence would be lost with each piece.
+            let pairs = losses.iter().zip(rest.by_ref());
+            let learnt: Vec<(Digest, SequenceLoss)> =
+                pairs.map(|(loss, sequence)| (sequence.digest, *loss)).collect();
+            anyhow::ensure!(learnt.len() == losses.len(), "an evaluator gave too many losses");
+            journal.learn(of, seed, &learnt).map_err(|error| ours(error.into()))?;
+            n_done += learnt.len();
+            watch(Event::Evaluating { uid, n_batches_done: n_done / per_batch });
+            Ok(())
+        };
+        let competition = &self.contest.competition;
+        evaluate.losses(Ask { competition, admission, sequences: &missing }, &mut learn)
+    }
+}
+
+impl Turn {
+    /// What counts of a trouble: nothing the first time, when it is tried again. Being told to end
+    /// never counts: it ends the round for now.
+    fn counts(&mut self, entry: &Entry, trouble: Trouble) -> anyhow::Result<Option<Refusal>> {
+        let words = |error: anyhow::Error| format!("{error:#}");
+        let refusal = match trouble {
+            Trouble::Stopped(error) => return Err(error),
+            Trouble::Refused(error) => Refusal::Refused(words(error)),
+            Trouble::Unanswered(error) => Refusal::Unanswered(words(error)),
+            Trouble::Own(error) if crate::is_ours(&error) => return Err(error),
+            Trouble::Own(error) => Refusal::Own(words(error)),
+        };
+        let n_failed = self.n_failed.entry(entry.stored.hotkey).or_default();
+        *n_failed += 1;
+        Ok((*n_failed > N_RETRIES).then_some(refusal))
+    }
+}

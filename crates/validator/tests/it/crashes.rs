@@ -1,0 +1,242 @@
+//! A validator that dies at every single step goes on where it was.
+//!
+//! Whatever it keeps is in its journal, and everything else that it does goes through a port. So a
+//! process that dies before or after each call of a port has died in every way that matters.
+
+use crate::network::{Network, hotkey};
+use chain::{
+    Call, CallId, CallStatus, Chain, Error, Head, Keypair, Metagraph, Rewards, StoredCommitment,
+};
+use protocol::{AccountId, Block, BlockHash, Competition, Digest, NetUid, Reason, SequenceLoss};
+use std::{
+    collections::BTreeSet,
+    panic::{self, AssertUnwindSafe},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+use validator::{
+    Admission, Ask, Committed, Evaluate, Event, Had, Models, Ports, Publish, Sight, Terms, Trouble,
+};
+
+/// Burns down with each call, and then kills.
+#[derive(Default)]
+struct Fuse {
+    n_calls: AtomicUsize,
+    /// The call that kills, from 1; nothing dies at 0.
+    dies_at: AtomicUsize,
+}
+
+impl Fuse {
+    fn burn(&self) {
+        let n_calls = self.n_calls.fetch_add(1, Ordering::SeqCst) + 1;
+        if n_calls == self.dies_at.load(Ordering::SeqCst) {
+            panic::panic_any(Killed);
+        }
+    }
+
+    /// A call: it may die before anything happened, and before anybody hears of it.
+    fn around<T>(&self, call: impl FnOnce() -> T) -> T {
+        self.burn();
+        let answer = call();
+        self.burn();
+        answer
+    }
+}
+
+/// What a killed process leaves.
+struct Killed;
+
+/// Ports behind a fuse.
+struct Fused {
+    ports: Ports,
+    fuse: Arc<Fuse>,
+    /// Weights that were handed over: who is weighed, and when.
+    weights: Mutex<Vec<(Block, Vec<u16>)>>,
+    /// Records that were published: number and digest.
+    records: Mutex<BTreeSet<(u64, Digest)>>,
+}
+
+impl Chain for Fused {
+    fn head(&self) -> Result<Head, Error> {
+        self.ports.chain.head()
+    }
+    fn block_hash(&self, block: Block) -> Result<Option<BlockHash>, Error> {
+        self.fuse.around(|| self.ports.chain.block_hash(block))
+    }
+    fn metagraph(&self, netuid: NetUid) -> Result<Metagraph, Error> {
+        self.fuse.around(|| self.ports.chain.metagraph(netuid))
+    }
+    fn commitments(&self, netuid: NetUid, at: Block) -> Result<Vec<StoredCommitment>, Error> {
+        self.fuse.around(|| self.ports.chain.commitments(netuid, at))
+    }
+    fn rewards(&self, netuid: NetUid, at: Block) -> Result<Rewards, Error> {
+        self.fuse.around(|| self.ports.chain.rewards(netuid, at))
+    }
+    fn balance(&self, coldkey: AccountId) -> Result<u64, Error> {
+        self.ports.chain.balance(coldkey)
+    }
+    fn submit(&self, call: Call, signer: &Keypair) -> Result<CallId, Error> {
+        self.fuse.around(|| {
+            if let Call::SetWeights { uids, .. } = &call {
+                let block = self.ports.chain.head().unwrap().block;
+                let uids = uids.iter().map(|uid| uid.0).collect();
+                self.weights.lock().unwrap().push((block, uids));
+            }
+            self.ports.chain.submit(call, signer)
+        })
+    }
+    fn status(&self, id: CallId) -> Result<CallStatus, Error> {
+        self.fuse.around(|| self.ports.chain.status(id))
+    }
+}
+
+impl Models for Fused {
+    fn look(&self, competition: &Competition, committed: &Committed) -> Result<Sight, Trouble> {
+        self.fuse.around(|| self.ports.models.look(competition, committed))
+    }
+    fn is_up(&self) -> bool {
+        self.fuse.around(|| self.ports.models.is_up())
+    }
+    fn delivers(&self, committed: &Committed, admission: &Admission) -> bool {
+        self.fuse.around(|| self.ports.models.delivers(committed, admission))
+    }
+    fn have(
+        &self,
+        competition: &Competition,
+        committed: &Committed,
+        terms: Terms<'_>,
+    ) -> Result<Had, Trouble> {
+        self.fuse.around(|| self.ports.models.have(competition, committed, terms))
+    }
+    fn keep(&self, file_roots: &[Digest], room_bytes: u64) -> anyhow::Result<()> {
+        self.fuse.around(|| self.ports.models.keep(file_roots, room_bytes))
+    }
+    fn retain(&self, file_roots: &BTreeSet<Digest>) -> anyhow::Result<()> {
+        self.fuse.around(|| self.ports.models.retain(file_roots))
+    }
+}
+
+impl Evaluate for Fused {
+    fn engine(&self) -> &str {
+        self.ports.evaluate.engine()
+    }
+    fn losses(
+        &self,
+        ask: Ask<'_>,
+        learn: &mut dyn FnMut(&[SequenceLoss]) -> anyhow::Result<()>,
+    ) -> Result<Result<(), Reason>, Trouble> {
+        // Between two losses, too.
+        let mut learn = |losses: &[SequenceLoss]| self.fuse.around(|| learn(losses));
+        self.fuse.burn();
+        self.ports.evaluate.losses(ask, &mut learn)
+    }
+}
+
+impl Publish for Fused {
+    fn record(&self, competition: &str, number: u64, bytes: &[u8]) -> anyhow::Result<()> {
+        self.fuse.around(|| {
+            self.records.lock().unwrap().insert((number, Digest::of(bytes)));
+            self.ports.publish.record(competition, number, bytes)
+        })
+    }
+}
+
+/// What came of a run.
+struct Run {
+    n_calls: usize,
+    records: BTreeSet<(u64, Digest)>,
+    weights: Vec<(Block, Vec<u16>)>,
+    n_sequences: usize,
+}
+
+/// Four rounds of three miners, killed once at a call; zero is no call.
+fn run(dies_at: usize) -> Run {
+    let network = Network::new(&["ada", "ben", "eve"]);
+    let (home, fuse) = (network.home(), Arc::new(Fuse::default()));
+    fuse.dies_at.store(dies_at, Ordering::SeqCst);
+    let fused = Arc::new(Fused {
+        ports: network.ports(&home),
+        fuse: Arc::clone(&fuse),
+        weights: Mutex::default(),
+        records: Mutex::default(),
+    });
+    let open = || {
+        let ports = Ports {
+            chain: fused.clone(),
+            models: fused.clone(),
+            evaluate: fused.clone(),
+            publish: fused.clone(),
+        };
+        network.validator_with(ports, &home)
+    };
+    network.enter("ada", "first", 3.0);
+    network.enter("eve", "broken", 1.0);
+    let mut validator = Some(open());
+    for block in 12..=59_u64 {
+        if block == 24 {
+            network.enter("ben", "better", 2.5);
+        }
+        let head = network.chain.produce_block().unwrap();
+        loop {
+            let mut living = validator.take().unwrap_or_else(open);
+            let acted = panic::catch_unwind(AssertUnwindSafe(|| {
+                living.on_block(head, &|_: Event| {}).unwrap();
+                living
+            }));
+            match acted {
+                Ok(living) => break validator = Some(living),
+                Err(killed) if killed.is::<Killed>() => {}
+                Err(other) => panic::resume_unwind(other),
+            }
+        }
+    }
+    let state = validator.as_ref().unwrap().state().contest("tiny").unwrap();
+    assert_eq!(state.champion.unwrap().hotkey, hotkey("ben").public());
+    let records = fused.records.lock().unwrap().clone();
+    let weights = fused.weights.lock().unwrap().clone();
+    let n_calls = fuse.n_calls.load(Ordering::SeqCst);
+    let n_sequences = *network.evaluate.n_sequences.lock().unwrap();
+    Run { n_calls, records, weights, n_sequences }
+}
+
+#[test]
+fn a_validator_that_dies_after_any_single_step_ends_with_the_same_records_and_weights() {
+    // What is thrown is no failure of the test.
+    let hook = panic::take_hook();
+    panic::set_hook(Box::new(move |info| {
+        if !info.payload().is::<Killed>() {
+            hook(info);
+        }
+    }));
+    let whole = run(0);
+    assert_eq!(whole.records.len(), 4, "a record for each number");
+    assert!(whole.n_calls > 100);
+    for dies_at in 1..=whole.n_calls {
+        let killed = run(dies_at);
+        // One record for each number, whatever was published again. Its text may be another: with
+        // weights that are set a block later the next seed is another.
+        let numbers: Vec<u64> = killed.records.iter().map(|(number, _)| *number).collect();
+        assert_eq!(numbers, [1, 2, 3, 4], "killed at call {dies_at}");
+        // At most the sequence that was being measured is measured twice.
+        let n_more = killed.n_sequences - whole.n_sequences;
+        assert!(n_more <= 1, "killed at call {dies_at}: {n_more} sequences again");
+        // A call whose fate nobody knew is asked for, and not made again: the same weights, once.
+        let weighed =
+            |run: &Run| run.weights.iter().map(|(_, uids)| uids.clone()).collect::<Vec<_>>();
+        assert_eq!(weighed(&killed), weighed(&whole), "killed at call {dies_at}");
+    }
+}
+
+#[test]
+fn two_processes_never_share_a_home() {
+    let network = Network::new(&["ada"]);
+    let validator = network.validator();
+    let home = network.home();
+    let second = network.try_open(Arc::default(), network.ports(&home), &home, None);
+    let error = format!("{:#}", second.err().unwrap());
+    assert!(error.contains("another process uses") && error.contains("val"), "{error}");
+    drop(validator);
+    network.validator();
+}
