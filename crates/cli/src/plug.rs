@@ -5,9 +5,7 @@ use anyhow::Context as _;
 use dataset::pack::TrainingStream;
 use engine::{EvaluateOptions, LoadOptions, Model, Scan};
 use miner::{StepReport, Train};
-use protocol::{
-    Competition, Digest, Loss, Reason, SequenceLoss, competition::ARITHMETIC, loss::of_sequences,
-};
+use protocol::{Competition, Digest, Loss, Reason, SequenceLoss, competition::ARITHMETIC, loss};
 use std::{
     io::ErrorKind,
     path::Path,
@@ -51,7 +49,7 @@ pub fn losses(
     // A loss is a function of parameters and tokens alone, so the pieces do not matter to it.
     for piece in sequences.chunks(per_piece) {
         match model.evaluate(piece, &options)? {
-            Ok(losses) => learn(&losses.iter().map(of_sequence).collect::<Vec<_>>())?,
+            Ok(losses) => learn(&of_all(&losses))?,
             Err(reason) => return Ok(Err(reason)),
         }
     }
@@ -74,23 +72,22 @@ pub struct Exam<'a> {
     pub memory_limit: Option<u64>,
 }
 
-fn of_sequence(loss: &engine::SequenceLoss) -> SequenceLoss {
-    let n_tokens = u32::try_from(loss.n_tokens).unwrap_or(u32::MAX);
-    SequenceLoss { n_tokens, cross_entropy: loss.cross_entropy }
+/// Losses as the rules take them.
+fn of_all(losses: &[engine::SequenceLoss]) -> Vec<SequenceLoss> {
+    let of = |loss: &engine::SequenceLoss| SequenceLoss {
+        n_tokens: u32::try_from(loss.n_tokens).unwrap_or(u32::MAX),
+        cross_entropy: loss.cross_entropy,
+    };
+    losses.iter().map(of).collect()
 }
 
 /// The loss of each batch from those of all sequences in order; `sizes` tells how many sequences
 /// each batch has.
 pub fn per_batch(
     sizes: impl IntoIterator<Item = usize>,
-    mut losses: &[engine::SequenceLoss],
+    losses: &[engine::SequenceLoss],
 ) -> Vec<Loss> {
-    let per_batch = sizes.into_iter().map(|size| {
-        let (own, others) = losses.split_at(size);
-        losses = others;
-        mean_cross_entropy(own)
-    });
-    per_batch.collect()
+    loss::per_batch(sizes, &of_all(losses))
 }
 
 /// What a validator says of a model before evaluating it: files, header, config, every parameter.
@@ -133,7 +130,7 @@ pub fn examine(dir: &Path, competition: &Competition) -> anyhow::Result<Examined
 
 /// Equation 1 over several sequences: the mean over all predicted tokens, summed in order.
 pub fn mean_cross_entropy(sequences: &[engine::SequenceLoss]) -> Loss {
-    of_sequences(&sequences.iter().map(of_sequence).collect::<Vec<_>>())
+    loss::of_sequences(&of_all(sequences))
 }
 
 /// The trainer as miners use it: one model, one endless stream of text, some text held back.

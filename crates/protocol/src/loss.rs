@@ -66,6 +66,20 @@ pub fn of_sequences(sequences: &[SequenceLoss]) -> Loss {
     Loss::new(sum / n_tokens as f64).unwrap_or(Loss::INFINITE)
 }
 
+/// The loss of each batch from those of all sequences in order; `sizes` tells how many sequences
+/// each batch has, and all together are not more than there are.
+pub fn per_batch(
+    sizes: impl IntoIterator<Item = usize>,
+    mut sequences: &[SequenceLoss],
+) -> Vec<Loss> {
+    let per_batch = sizes.into_iter().map(|size| {
+        let (own, others) = sequences.split_at(size);
+        sequences = others;
+        of_sequences(own)
+    });
+    per_batch.collect()
+}
+
 /// The perplexity of a cross-entropy in nats (equation 2); infinite above 709.78 nats.
 pub fn perplexity(cross_entropy: Loss) -> Loss {
     Loss(math::exp(cross_entropy.0))

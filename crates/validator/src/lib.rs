@@ -68,6 +68,8 @@ pub struct Validator {
     config: Config,
     ports: Ports,
     contests: Vec<Contest>,
+    /// When each of them runs.
+    schedule: Schedule,
     keypair: Keypair,
     past: Past,
     /// Rounds that go on, by competition.
@@ -132,7 +134,8 @@ impl Validator {
         journal: Journal,
     ) -> anyhow::Result<Self> {
         // Rules that contradict each other are found before anything follows from them.
-        Schedule::new(contests.iter().map(|contest| contest.competition.clone()).collect())?;
+        let schedule =
+            Schedule::new(contests.iter().map(|contest| contest.competition.clone()).collect())?;
         let past = Past::open(journal)?;
         let mut unpublished = VecDeque::new();
         for entry in past.journal.newest(entry::DECIDED, RECORDS_REPUBLISHED)? {
@@ -142,7 +145,7 @@ impl Validator {
             }
         }
         let turns = BTreeMap::new();
-        Ok(Self { config, ports, contests, keypair, past, turns, unpublished })
+        Ok(Self { config, ports, contests, schedule, keypair, past, turns, unpublished })
     }
 
     /// State as it stands: moving averages, champions, verdicts.
@@ -180,10 +183,8 @@ impl Validator {
     ///
     /// Rounds missed while the validator was away are not made up for: only the newest seed counts.
     fn due(&self, head: Head, watch: &dyn Fn(Event)) -> Vec<(usize, Head)> {
-        let rules = self.contests.iter().map(|contest| contest.competition.clone()).collect();
-        let Ok(schedule) = Schedule::new(rules) else { return Vec::new() };
         let mut due = Vec::new();
-        for (competition, block) in schedule.seeds(head.block) {
+        for (competition, block) in self.schedule.seeds(head.block) {
             let index = self.contests.iter().position(|c| c.competition == *competition);
             let Some(index) = index else { continue };
             let state = self.past.state.contest(&competition.name);
@@ -221,7 +222,7 @@ impl Validator {
         seed: Head,
         watch: &(dyn Fn(Event) + Sync),
     ) -> anyhow::Result<Step> {
-        let contest = self.contests[index].clone();
+        let contest = &self.contests[index];
         let name = contest.competition.name.clone();
         if self.past.state.contest(&name).and_then(|state| state.begun) != Some(seed) {
             let entry = Entry::Begun { competition: name.clone(), seed };
@@ -233,10 +234,12 @@ impl Validator {
             .filter(|(of, _)| *of == seed)
             .unwrap_or_else(|| (seed, Turn::default()));
         let fresh = ContestState::default();
-        let state = self.past.state.contest(&name).unwrap_or(&fresh).clone();
-        let known = Known { contest: &contest, state: &state, seed, turn: &turn };
-        match round::round(&known) {
+        let state = self.past.state.contest(&name).unwrap_or(&fresh);
+        match round::round(&Known { contest, state, seed, turn: &turn }) {
             Ok(measured) => {
+                // The decision changes the state that it is made from.
+                let (contest, state) = (contest.clone(), state.clone());
+                let known = Known { contest: &contest, state: &state, seed, turn: &turn };
                 self.conclude(&known, &measured, watch)?;
                 Ok(Step::Ended)
             }
@@ -251,7 +254,7 @@ impl Validator {
                     config: self.config,
                     ports: &self.ports,
                     past: &mut self.past,
-                    contest: &contest,
+                    contest,
                     room_bytes: room_bytes(&self.contests),
                     seed,
                 };

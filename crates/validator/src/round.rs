@@ -13,7 +13,7 @@ use crate::{
 use chain::Head;
 use protocol::{
     AccountId, Digest, Outcome, Reason, ReasonCode, SequenceLoss, Uid,
-    loss::of_sequences,
+    loss::{of_sequences, per_batch},
     owner::{Claim, duplicates},
     pool::{self, Entrant},
     unigram::no_better_than_guessing,
@@ -328,33 +328,28 @@ impl Known<'_> {
     /// Whether the hub gives the true bytes of others; nothing where there is nobody to ask for.
     fn hub_delivers(&self, entry: &Entry) -> Result<Option<bool>, Pause> {
         let Some(book) = &self.turn.book else { return Ok(None) };
-        let is_witness = |other: &&Entry| {
-            let verdict = other.verdict(self.state, &self.contest.rules);
-            let sight = self.turn.sights.get(&other.stored.hotkey);
-            other.stored.hotkey != entry.stored.hotkey
-                && verdict.is_some_and(|verdict| matches!(verdict.found, Found::Admitted(_)))
-                && matches!(sight, Some(Ok(Sight::Published { .. })))
-                && !self.turn.hindered.contains_key(&other.stored.hotkey)
+        let is_other = |other: &&Entry| {
+            let hotkey = &other.stored.hotkey;
+            *hotkey != entry.stored.hotkey
+                && matches!(self.turn.sights.get(hotkey), Some(Ok(Sight::Published { .. })))
+                && !self.turn.hindered.contains_key(hotkey)
         };
+        let others: Vec<&Entry> = book.entries.iter().filter(is_other).collect();
+        let found = |other: &Entry| {
+            other.verdict(self.state, &self.contest.rules).map(|verdict| &verdict.found)
+        };
+        let is_witness = |other: &&&Entry| matches!(found(other), Some(Found::Admitted(_)));
+        let witnesses: Vec<&&Entry> = others.iter().filter(is_witness).collect();
         // Whoever was not had yet may become a witness.
-        let may_be_one = |other: &&Entry| {
-            other.stored.hotkey != entry.stored.hotkey
-                && other.verdict(self.state, &self.contest.rules).is_none()
-                && matches!(
-                    self.turn.sights.get(&other.stored.hotkey),
-                    Some(Ok(Sight::Published { .. }))
-                )
-                && !self.turn.hindered.contains_key(&other.stored.hotkey)
-        };
-        if !book.entries.iter().any(|other| is_witness(&other))
-            && let Some(other) = book.entries.iter().find(may_be_one)
+        if witnesses.is_empty()
+            && let Some(other) = others.iter().find(|other| found(other).is_none())
         {
-            return Err(Need::Model(other.clone()).into());
+            return Err(Need::Model((*other).clone()).into());
         }
         let mut answer = None;
-        for witness in book.entries.iter().filter(is_witness).take(N_WITNESSES_MAX) {
+        for witness in witnesses.into_iter().take(N_WITNESSES_MAX) {
             match self.turn.deliveries.get(&witness.stored.hotkey) {
-                None => return Err(Need::Delivery(witness.clone()).into()),
+                None => return Err(Need::Delivery((*witness).clone()).into()),
                 Some(true) => return Ok(Some(true)),
                 Some(false) => answer = Some(false),
             }
@@ -393,13 +388,7 @@ fn judge(losses: &[SequenceLoss], text: &Drawn) -> Outcome {
     if let Some(reason) = no_better_than_guessing(of_sequences(losses), text.guessing) {
         return Outcome::Disqualified(reason);
     }
-    let mut rest = losses;
-    let batches = text.batches.iter().map(|batch| {
-        let (own, others) = rest.split_at(batch.len().min(rest.len()));
-        rest = others;
-        of_sequences(own)
-    });
-    Outcome::Evaluated(batches.collect())
+    Outcome::Evaluated(per_batch(text.batches.iter().map(Vec::len), losses))
 }
 
 /// Finds the models that are not their committers'.

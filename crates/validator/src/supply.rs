@@ -13,7 +13,8 @@ use crate::{
 use anyhow::Context as _;
 use chain::Head;
 use journal::Measured;
-use protocol::{Digest, Reason, SequenceLoss};
+use protocol::{Digest, Reason, SequenceLoss, Uid};
+use std::collections::BTreeMap;
 
 /// Times that something is tried again in a round before its trouble counts.
 const N_RETRIES: usize = 1;
@@ -156,11 +157,7 @@ impl Supply<'_> {
                 );
                 turn.hindered.insert(hotkey, Hindrance::Postponed(why));
             }
-            Err(trouble) => {
-                if let Some(refusal) = turn.counts(entry, trouble)? {
-                    turn.hindered.insert(hotkey, Hindrance::Trouble(refusal));
-                }
-            }
+            Err(trouble) => turn.hinder(entry, trouble)?,
         }
         Ok(None)
     }
@@ -196,7 +193,8 @@ impl Supply<'_> {
         watch: &(dyn Fn(Event) + Sync),
     ) -> anyhow::Result<()> {
         let Some(admission) = self.admission(entry) else { return Ok(()) };
-        if let Some(losses) = self.kept(&admission, turn)? {
+        let kept = self.kept(&admission)?;
+        if let Some(losses) = in_order(&kept, turn) {
             turn.measured.insert(admission.tensor_root, Ok(losses));
             return Ok(());
         }
@@ -205,39 +203,32 @@ impl Supply<'_> {
         if self.have(entry, turn)?.is_none() {
             return Ok(());
         }
-        match self.measure(entry, &admission, turn, watch) {
+        let sequences = turn.text.iter().flat_map(|text| text.batches.iter().flatten());
+        let is_missing = |sequence: &&Sequence| !kept.contains_key(&sequence.digest);
+        let missing: Vec<&Sequence> = sequences.filter(is_missing).collect();
+        match self.measure(entry.stored.uid, &admission, &missing, watch) {
             Ok(Ok(())) => {}
             Ok(Err(reason)) => {
                 turn.measured.insert(admission.tensor_root, Err(reason));
                 return Ok(());
             }
-            Err(trouble) => return self.hindered(entry, trouble, turn),
+            Err(trouble) => return turn.hinder(entry, trouble),
         }
-        match self.kept(&admission, turn)? {
+        match in_order(&self.kept(&admission)?, turn) {
             Some(losses) => {
                 turn.measured.insert(admission.tensor_root, Ok(losses));
                 Ok(())
             }
             None => {
                 let error = anyhow::anyhow!("an evaluator gave fewer losses than it was asked for");
-                self.hindered(entry, Trouble::Own(error), turn)
+                turn.hinder(entry, Trouble::Own(error))
             }
         }
     }
 
-    fn hindered(&self, entry: &Entry, trouble: Trouble, turn: &mut Turn) -> anyhow::Result<()> {
-        if let Some(refusal) = turn.counts(entry, trouble)? {
-            turn.hindered.insert(entry.stored.hotkey, Hindrance::Trouble(refusal));
-        }
-        Ok(())
-    }
-
-    /// The losses on the whole text in its order, if all of them are kept.
-    fn kept(&self, of: &Admission, turn: &Turn) -> anyhow::Result<Option<Vec<SequenceLoss>>> {
-        let Some(text) = &turn.text else { return Ok(None) };
-        let kept = self.past.journal.losses(self.measured(of)).map_err(|e| ours(e.into()))?;
-        let sequences = text.batches.iter().flatten();
-        Ok(sequences.map(|sequence| kept.get(&sequence.digest).copied()).collect())
+    /// The losses of a model that are kept.
+    fn kept(&self, of: &Admission) -> anyhow::Result<Kept> {
+        self.past.journal.losses(self.measured(of)).map_err(|error| ours(error.into()))
     }
 
     fn measured(&self, of: &Admission) -> Measured<'_> {
@@ -247,20 +238,15 @@ impl Supply<'_> {
     /// Has the evaluator measure what is missing.
     fn measure(
         &mut self,
-        entry: &Entry,
+        uid: Uid,
         admission: &Admission,
-        turn: &Turn,
+        missing: &[&Sequence],
         watch: &(dyn Fn(Event) + Sync),
     ) -> Result<Result<(), Reason>, Trouble> {
-        let Some(text) = &turn.text else { return Ok(Ok(())) };
-        let kept = self.past.journal.losses(self.measured(admission));
-        let kept = kept.map_err(|error| Trouble::Own(ours(error.into())))?;
-        let is_missing = |sequence: &&Sequence| !kept.contains_key(&sequence.digest);
-        let missing: Vec<&Sequence> = text.batches.iter().flatten().filter(is_missing).collect();
-        let n_all = text.batches.iter().map(Vec::len).sum::<usize>();
-        let per_batch = text.batches.first().map_or(1, |batch| batch.len().max(1));
-        let uid = entry.stored.uid;
-        let mut n_done = n_all - missing.len();
+        let competition = &self.contest.competition;
+        let (n_batches, per_batch) =
+            (competition.evaluation.n_batches, competition.evaluation.sequences_per_batch.max(1));
+        let mut n_done = (n_batches * per_batch).saturating_sub(missing.len());
         watch(Event::Evaluating { uid, n_batches_done: n_done / per_batch });
         let evaluate = &*self.ports.evaluate;
         let of = Measured { model: admission.tensor_root, engine: evaluate.engine() };
@@ -277,12 +263,28 @@ impl Supply<'_> {
             watch(Event::Evaluating { uid, n_batches_done: n_done / per_batch });
             Ok(())
         };
-        let competition = &self.contest.competition;
-        evaluate.losses(Ask { competition, admission, sequences: &missing }, &mut learn)
+        evaluate.losses(Ask { competition, admission, sequences: missing }, &mut learn)
     }
 }
 
+/// Losses of one model by the digests of their sequences.
+type Kept = BTreeMap<Digest, SequenceLoss>;
+
+/// The losses on the whole text in its order, if all of them are kept.
+fn in_order(kept: &Kept, turn: &Turn) -> Option<Vec<SequenceLoss>> {
+    let sequences = turn.text.as_ref()?.batches.iter().flatten();
+    sequences.map(|sequence| kept.get(&sequence.digest).copied()).collect()
+}
+
 impl Turn {
+    /// Notes what kept a model from being had or measured, if it counts.
+    fn hinder(&mut self, entry: &Entry, trouble: Trouble) -> anyhow::Result<()> {
+        if let Some(refusal) = self.counts(entry, trouble)? {
+            self.hindered.insert(entry.stored.hotkey, Hindrance::Trouble(refusal));
+        }
+        Ok(())
+    }
+
     /// What counts of a trouble: nothing the first time, when it is tried again. Being told to end
     /// never counts: it ends the round for now.
     fn counts(&mut self, entry: &Entry, trouble: Trouble) -> anyhow::Result<Option<Refusal>> {
