@@ -1,15 +1,12 @@
 //! Seeded failures around any chain: what a bad connection does to those who rely on it.
 
 use crate::{
-    Call, CallId, CallStatus, Chain, Error, Head, Keypair, Metagraph, Rewards, StoredCommitment,
-    hash::blake2_256,
+    Call, CallId, CallStatus, Chain, Error, Head, Keypair, Metagraph, Rewards, Signed,
+    StoredCommitment,
 };
 use protocol::{AccountId, Block, BlockHash, NetUid, Seed, seed::uniform_below};
 use rand_chacha::ChaCha20Rng;
-use std::{
-    collections::BTreeMap,
-    sync::{Mutex, MutexGuard, PoisonError},
-};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Most blocks that a late call is held back.
 const LATE_BLOCKS_MAX: u64 = 3;
@@ -21,9 +18,9 @@ pub struct Rates {
     pub lost_requests: u16,
     /// The answer gets lost: an error, although it happened.
     pub lost_replies: u16,
-    /// A submitted call arrives twice, as two calls.
+    /// A call arrives twice.
     pub duplicates: u16,
-    /// A submitted call arrives up to three blocks later.
+    /// A call arrives up to three blocks later.
     pub late: u16,
 }
 
@@ -37,24 +34,19 @@ pub struct FaultyChain<C> {
 struct State {
     random: ChaCha20Rng,
     held: Vec<Held>,
-    n_held: u64,
-    /// Names of late calls: given to the sender, and on the chain once they arrived.
-    names: BTreeMap<CallId, CallId>,
 }
 
 /// A call on its way.
 struct Held {
-    name: CallId,
     arrives: Block,
-    call: Call,
-    signer: Keypair,
+    signed: Signed,
 }
 
 impl<C: Chain> FaultyChain<C> {
     /// Puts a bad connection in front of `inner`.
     pub fn new(inner: C, seed: Seed, rates: Rates) -> Self {
         let random = seed.derive("faulty chain").stream();
-        let state = State { random, held: Vec::new(), n_held: 0, names: BTreeMap::new() };
+        let state = State { random, held: Vec::new() };
         Self { inner, rates, state: Mutex::new(state) }
     }
 
@@ -92,29 +84,40 @@ impl<C: Chain> FaultyChain<C> {
     fn deliver(&self) -> Result<(), Error> {
         let head = self.inner.head()?.block;
         let mut state = self.state();
-        let (due, held) =
+        let (due, held): (Vec<Held>, _) =
             std::mem::take(&mut state.held).into_iter().partition(|h| h.arrives <= head);
         state.held = held;
-        let due: Vec<Held> = due;
         for held in due {
             // A late call that is not taken is lost without a word, as on any network.
-            if let Ok(id) = self.inner.submit(held.call, &held.signer) {
-                state.names.insert(held.name, id);
-            }
+            let _ = self.inner.send(&held.signed);
         }
         Ok(())
     }
 
-    /// Keeps a call back and gives it a name of its own.
-    fn hold(&self, call: Call, signer: &Keypair, head: Block) -> CallId {
+    /// Keeps a call back.
+    fn hold(&self, signed: &Signed, head: Block) {
         let mut state = self.state();
-        state.n_held += 1;
-        let name = [b"late call", &signer.public().0[..], &state.n_held.to_le_bytes()].concat();
-        let name = CallId(blake2_256(&name));
         let wait = 1 + uniform_below(&mut state.random, LATE_BLOCKS_MAX);
         let arrives = Block(head.0.saturating_add(wait));
-        state.held.push(Held { name, arrives, call, signer: signer.clone() });
-        name
+        state.held.push(Held { arrives, signed: signed.clone() });
+    }
+
+    fn deliver_one(
+        &self,
+        signed: &Signed,
+        send: impl Fn(&C) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let (late, twice) = (self.happens(self.rates.late), self.happens(self.rates.duplicates));
+        self.ask("submit", |chain| {
+            if late {
+                self.hold(signed, chain.head()?.block);
+                return Ok(());
+            }
+            if twice {
+                send(chain)?;
+            }
+            send(chain)
+        })
     }
 }
 
@@ -143,27 +146,24 @@ impl<C: Chain> Chain for FaultyChain<C> {
         self.ask("balance", |chain| chain.balance(coldkey))
     }
 
-    fn submit(&self, call: Call, signer: &Keypair) -> Result<CallId, Error> {
-        let (late, twice) = (self.happens(self.rates.late), self.happens(self.rates.duplicates));
-        self.ask("submit", |chain| {
-            if late {
-                return Ok(self.hold(call, signer, chain.head()?.block));
-            }
-            if twice {
-                let id = chain.submit(call.clone(), signer)?;
-                return chain.submit(call, signer).map(|_| id);
-            }
-            chain.submit(call, signer)
-        })
+    fn sign(&self, call: Call, signer: &Keypair) -> Result<Signed, Error> {
+        self.ask("nonce", |chain| chain.sign(call, signer))
+    }
+
+    fn send(&self, signed: &Signed) -> Result<(), Error> {
+        self.deliver_one(signed, |chain| chain.send(signed))
+    }
+
+    fn resume(&self, signed: &Signed) -> Result<(), Error> {
+        self.deliver_one(signed, |chain| chain.resume(signed))
     }
 
     fn status(&self, id: CallId) -> Result<CallStatus, Error> {
         self.ask("status", |chain| {
-            let state = self.state();
-            if state.held.iter().any(|held| held.name == id) {
+            if self.state().held.iter().any(|held| held.signed.id == id) {
                 return Ok(CallStatus::Pending);
             }
-            chain.status(state.names.get(&id).copied().unwrap_or(id))
+            chain.status(id)
         })
     }
 }
@@ -219,7 +219,8 @@ mod tests {
         for (lost_requests, lost_replies, expected) in [(1_000, 0, 0), (0, 1_000, 1)] {
             let chain = chain(1, Rates { lost_requests, lost_replies, ..Rates::default() });
             register(chain.inner());
-            let error = chain.submit(commit("x"), &key(1)).unwrap_err();
+            let signed = chain.inner().sign(commit("x"), &key(1)).unwrap();
+            let error = chain.send(&signed).unwrap_err();
             assert!(error.is_transient(), "{error}");
             let head = chain.inner().produce_block().unwrap();
             let commitments = chain.inner().commitments(NETUID, head.block).unwrap();
@@ -228,13 +229,13 @@ mod tests {
     }
 
     #[test]
-    fn of_a_duplicated_commitment_the_rate_limit_takes_one() {
+    fn a_call_that_arrives_twice_is_one_call() {
         let chain = chain(1, Rates { duplicates: 1_000, ..Rates::default() });
         register(chain.inner());
         let id = chain.submit(commit("x"), &key(1)).unwrap();
         chain.inner().produce_block().unwrap();
         assert_eq!(chain.status(id).unwrap(), CallStatus::Applied(Block(2)));
-        assert_eq!(chain.inner().ledger().nonce(key(1).public()), 2, "both stand in the block");
+        assert_eq!(chain.inner().ledger().nonce(key(1).public()), 1);
     }
 
     #[test]

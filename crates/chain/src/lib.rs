@@ -155,6 +155,24 @@ pub enum Call {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct CallId(pub [u8; 32]);
 
+/// A signed call as the chain takes it: one and the same call, however often and by whomever it is
+/// sent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Signed {
+    /// Its name.
+    pub id: CallId,
+    /// Who signed it.
+    pub signer: AccountId,
+    /// How many calls of the signer stand in blocks before this one.
+    pub nonce: u64,
+    /// Newest block when it was signed: later ones may include it.
+    pub from: Block,
+    /// The last block that may.
+    pub last: Block,
+    /// The call with its signature.
+    pub bytes: Vec<u8>,
+}
+
 /// What became of a submitted call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CallStatus {
@@ -280,13 +298,76 @@ pub trait Chain: Send + Sync {
     /// Free balance of a coldkey, in rao.
     fn balance(&self, coldkey: AccountId) -> Result<u64, Error>;
 
-    /// Signs `call` and queues it for a coming block; the rules decide when it is included.
+    /// Signs `call`, and sends nothing.
+    ///
+    /// Whoever must not make a call twice keeps what this gives before it is sent, and takes it up
+    /// with [`Self::resume`] in the next process.
+    fn sign(&self, call: Call, signer: &Keypair) -> Result<Signed, Error>;
+
+    /// Queues a signed call for a coming block; the rules decide when it is included.
     ///
     /// A call that may have arrived although the answer got lost counts as queued: its status
-    /// tells. It is signed anew only where it cannot have arrived, because another call of the
-    /// signer has its nonce; so it is included at most once.
-    fn submit(&self, call: Call, signer: &Keypair) -> Result<CallId, Error>;
+    /// tells. After an error it is not queued, and can be made anew.
+    fn send(&self, signed: &Signed) -> Result<(), Error>;
+
+    /// Takes up a signed call that may have been sent before, by this process or another: it is
+    /// sent once more, and its status tells. After an error the same may be tried again.
+    fn resume(&self, signed: &Signed) -> Result<(), Error>;
+
+    /// Signs `call` and queues it.
+    fn submit(&self, call: Call, signer: &Keypair) -> Result<CallId, Error> {
+        let signed = self.sign(call, signer)?;
+        self.send(&signed)?;
+        Ok(signed.id)
+    }
 
     /// What became of a submitted call.
     fn status(&self, id: CallId) -> Result<CallStatus, Error>;
+}
+
+/// A chain that several hold is a chain.
+impl<C: Chain + ?Sized> Chain for std::sync::Arc<C> {
+    fn head(&self) -> Result<Head, Error> {
+        (**self).head()
+    }
+
+    fn block_hash(&self, block: Block) -> Result<Option<BlockHash>, Error> {
+        (**self).block_hash(block)
+    }
+
+    fn metagraph(&self, netuid: NetUid) -> Result<Metagraph, Error> {
+        (**self).metagraph(netuid)
+    }
+
+    fn commitments(&self, netuid: NetUid, at: Block) -> Result<Vec<StoredCommitment>, Error> {
+        (**self).commitments(netuid, at)
+    }
+
+    fn rewards(&self, netuid: NetUid, at: Block) -> Result<Rewards, Error> {
+        (**self).rewards(netuid, at)
+    }
+
+    fn balance(&self, coldkey: AccountId) -> Result<u64, Error> {
+        (**self).balance(coldkey)
+    }
+
+    fn sign(&self, call: Call, signer: &Keypair) -> Result<Signed, Error> {
+        (**self).sign(call, signer)
+    }
+
+    fn send(&self, signed: &Signed) -> Result<(), Error> {
+        (**self).send(signed)
+    }
+
+    fn resume(&self, signed: &Signed) -> Result<(), Error> {
+        (**self).resume(signed)
+    }
+
+    fn submit(&self, call: Call, signer: &Keypair) -> Result<CallId, Error> {
+        (**self).submit(call, signer)
+    }
+
+    fn status(&self, id: CallId) -> Result<CallStatus, Error> {
+        (**self).status(id)
+    }
 }

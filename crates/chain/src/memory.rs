@@ -1,7 +1,7 @@
 //! The whole chain in this process: for tests, simulations and the demo.
 
 use crate::{
-    Call, CallError, CallId, CallStatus, Chain, Error, Head, Keypair, Metagraph, Rewards,
+    Call, CallError, CallId, CallStatus, Chain, Error, Head, Keypair, Metagraph, Rewards, Signed,
     StoredCommitment,
     ledger::{EpochSummary, Event, Genesis, Ledger, OwnCall, Supply},
 };
@@ -109,23 +109,53 @@ impl MemoryChain {
 }
 
 impl Node {
-    fn submit(&mut self, call: Call, signer: AccountId) -> Result<CallId, Error> {
+    fn sign(&mut self, call: Call, signer: AccountId) -> Result<OwnCall, Error> {
         if lists_bytes(&call) > CALL_BYTES_MAX {
             return Err(CallError::ExhaustsResources.into());
         }
         if !self.ledger.knows(signer) {
             return Err(CallError::UnknownSigner.into());
         }
+        Ok(OwnCall::new(signer, self.next_nonce(signer), call))
+    }
+
+    fn next_nonce(&self, signer: AccountId) -> u32 {
+        self.nonces.get(&signer).copied().unwrap_or_else(|| self.ledger.nonce(signer))
+    }
+
+    fn is_known(&self, id: CallId) -> bool {
+        self.waiting.contains(&id) || self.fates.contains_key(&id)
+    }
+
+    fn queue(&mut self, call: OwnCall) -> Result<(), Error> {
+        if self.is_known(call.id) {
+            return Ok(());
+        }
         if self.pool.len() >= POOL_CALLS_MAX {
             return Err(Error::PoolFull);
         }
-        let next = self.nonces.entry(signer).or_insert_with(|| self.ledger.nonce(signer));
-        let call = OwnCall::new(signer, *next, call);
-        *next = next.checked_add(1).ok_or(CallError::BadNonce)?;
-        let id = call.id;
-        self.waiting.insert(id);
+        if call.nonce != self.next_nonce(call.signer) {
+            return Err(CallError::BadNonce.into());
+        }
+        let next = call.nonce.checked_add(1).ok_or(CallError::BadNonce)?;
+        self.nonces.insert(call.signer, next);
+        self.waiting.insert(call.id);
         self.pool.push(call);
-        Ok(id)
+        Ok(())
+    }
+
+    /// Queues a call that may have been queued before; where another has its nonce, it never will
+    /// be included.
+    fn resume(&mut self, call: OwnCall) -> Result<(), Error> {
+        let id = call.id;
+        if self.is_known(id) || call.nonce >= self.next_nonce(call.signer) {
+            return self.queue(call);
+        }
+        self.fates.insert(id, CallStatus::Displaced);
+        if let Some(newest) = self.history.back_mut() {
+            newest.calls.push(id);
+        }
+        Ok(())
     }
 
     fn produce_block(&mut self) -> Result<Head, Error> {
@@ -237,6 +267,14 @@ impl Touched {
     }
 }
 
+/// The call in what [`Chain::sign`] gave.
+fn opened(signed: &Signed) -> Result<OwnCall, Error> {
+    let nonce = u32::try_from(signed.nonce).map_err(|_| CallError::BadNonce)?;
+    let call = postcard::from_bytes(&signed.bytes).map_err(|_| CallError::BadSignature)?;
+    let call = OwnCall::new(signed.signer, nonce, call);
+    if call.id == signed.id { Ok(call) } else { Err(CallError::BadSignature.into()) }
+}
+
 /// Bytes of the lists in a call; all else is small.
 fn lists_bytes(call: &Call) -> usize {
     let numbers = |n: usize| n.saturating_mul(2);
@@ -287,9 +325,29 @@ impl Chain for MemoryChain {
         Ok(self.node().ledger.balance(coldkey))
     }
 
+    fn sign(&self, call: Call, signer: &Keypair) -> Result<Signed, Error> {
+        let mut node = self.node();
+        let OwnCall { id, signer, nonce, call } = node.sign(call, signer.public())?;
+        // Numbers, lists and variants always serialize.
+        let bytes = postcard::to_allocvec(&call).unwrap_or_default();
+        let (nonce, last) = (nonce.into(), Block(u64::MAX));
+        Ok(Signed { id, signer, nonce, from: node.ledger.head().block, last, bytes })
+    }
+
+    fn send(&self, signed: &Signed) -> Result<(), Error> {
+        self.node().queue(opened(signed)?)
+    }
+
+    fn resume(&self, signed: &Signed) -> Result<(), Error> {
+        self.node().resume(opened(signed)?)
+    }
+
     fn submit(&self, call: Call, signer: &Keypair) -> Result<CallId, Error> {
         // One lock for nonce and pool: two threads with one key get two nonces.
-        self.node().submit(call, signer.public())
+        let mut node = self.node();
+        let call = node.sign(call, signer.public())?;
+        let id = call.id;
+        node.queue(call).map(|()| id)
     }
 
     fn status(&self, id: CallId) -> Result<CallStatus, Error> {

@@ -5,7 +5,7 @@ mod suite;
 
 use chain::{
     Call, CallId, CallStatus, Chain, Error, FaultyChain, Genesis, Head, Keypair, MemoryChain,
-    Metagraph, Rewards, StoredCommitment, faulty::Rates,
+    Metagraph, Rewards, Signed, StoredCommitment, faulty::Rates,
 };
 use protocol::{AccountId, Block, BlockHash, NetUid, Seed};
 use std::sync::Arc;
@@ -73,8 +73,16 @@ impl Chain for Again {
         self.ask(|chain| chain.balance(coldkey))
     }
 
-    fn submit(&self, call: Call, signer: &Keypair) -> Result<CallId, Error> {
-        self.ask(|chain| chain.submit(call.clone(), signer))
+    fn sign(&self, call: Call, signer: &Keypair) -> Result<Signed, Error> {
+        self.ask(|chain| chain.sign(call.clone(), signer))
+    }
+
+    fn send(&self, signed: &Signed) -> Result<(), Error> {
+        self.ask(|chain| chain.send(signed))
+    }
+
+    fn resume(&self, signed: &Signed) -> Result<(), Error> {
+        self.ask(|chain| chain.resume(signed))
     }
 
     fn status(&self, id: CallId) -> Result<CallStatus, Error> {

@@ -166,7 +166,8 @@ pub struct DemoArgs {
     /// Number that all randomness of the run comes from.
     #[arg(long, default_value_t = 1, value_name = "N")]
     pub seed: u64,
-    /// Folder for everything the run writes; an earlier run in it is renamed, such as agon-home-1.
+    /// Folder for everything the run writes; a run in it that was interrupted or killed goes on,
+    /// one that has ended or is another is renamed, such as agon-home-1.
     #[arg(long, default_value = "agon-home", value_name = "DIR")]
     pub home: PathBuf,
     /// Delete an earlier run in the folder instead.

@@ -2,7 +2,7 @@
 
 use crate::failure::Interrupted;
 use anyhow::Context as _;
-use dataset::pack::TrainingStream;
+use dataset::pack::{Position, TrainingStream};
 use engine::{EvaluateOptions, LoadOptions, Model, Scan};
 use miner::{StepReport, Train};
 use protocol::{Competition, Digest, Loss, Reason, SequenceLoss, competition::ARITHMETIC, loss};
@@ -191,6 +191,35 @@ impl Train for TrainerTrain {
 
     fn save(&mut self, dir: &Path) -> anyhow::Result<()> {
         Ok(self.trainer.save_model(dir)?)
+    }
+
+    fn checkpoint(&mut self, dir: &Path, n_steps: u64) -> anyhow::Result<()> {
+        let Position { epoch, n_documents, n_tokens } = self.stream.position();
+        let position = [n_steps, epoch, n_documents, n_tokens as u64];
+        std::fs::create_dir_all(dir)?;
+        Ok(self.trainer.save_checkpoint(dir, &position)?)
+    }
+
+    fn resume(&mut self, dir: &Path) -> anyhow::Result<Option<u64>> {
+        let (trainer, position) = match Trainer::resume(dir) {
+            Ok(resumed) => resumed,
+            Err(trainer::Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound => {
+                return Ok(None);
+            }
+            Err(error) => return Err(error.into()),
+        };
+        anyhow::ensure!(
+            *trainer.recipe() == self.recipe,
+            "the checkpoint in `{}` is of another recipe",
+            dir.display()
+        );
+        let Ok([n_steps, epoch, n_documents, n_tokens]) = <[u64; 4]>::try_from(position) else {
+            anyhow::bail!("the checkpoint in `{}` is no miner's", dir.display());
+        };
+        let n_tokens = usize::try_from(n_tokens)?;
+        self.stream.set_position(Position { epoch, n_documents, n_tokens })?;
+        self.trainer = trainer;
+        Ok(Some(n_steps))
     }
 }
 

@@ -129,6 +129,16 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether nobody but us can mend it, and waiting does not.
+    pub fn is_ours(&self) -> bool {
+        use Error::{Endpoint, Io, NoToken, NotPublishable, Stopped, Token};
+        let is_here = matches!(
+            self,
+            Io { .. } | NotPublishable { .. } | Endpoint { .. } | Token | NoToken { .. } | Stopped
+        );
+        is_here && !self.is_transient()
+    }
+
     /// Whether waiting may help.
     pub fn is_transient(&self) -> bool {
         use io::ErrorKind::{Interrupted, QuotaExceeded, ResourceBusy, StorageFull, TimedOut};

@@ -2,8 +2,8 @@
 //!
 //! One SQLite file in the folder of a service. What belongs together is appended in one
 //! transaction, and is on disk before anybody is told of it: after a crash, of the power as well,
-//! all of it is there or nothing. State is what follows from the entries; a snapshot only saves
-//! time. Other programs may read the file while the service runs.
+//! all of it is there or nothing. State is what follows from the entries ([`Past`]); a snapshot
+//! only saves time. Other programs may read the file while the service runs.
 //!
 //! ```text
 //! journal.db      the tables; beside it SQLite keeps `-wal` and `-shm`
@@ -12,11 +12,13 @@
 
 pub mod error;
 mod losses;
+pub mod past;
 mod schema;
 pub mod whole;
 
 pub use error::Error;
 pub use losses::Measured;
+pub use past::Past;
 
 use protocol::Block;
 use rusqlite::{Connection, OptionalExtension as _, params};

@@ -1,15 +1,21 @@
 //! Finds and fetches the model that currently earns.
 
+use crate::publish::told;
 use anyhow::Context as _;
-use chain::Chain;
+use chain::{Chain, StoredCommitment};
 use hub::{Hub, intake::Intake};
 use protocol::{
     AccountId, Block, Commitment, Competition, ContentHash, NetUid, Repo, Revision, Uid,
 };
-use std::path::{Path, PathBuf};
+use serde::{Deserialize, Serialize};
+use std::{
+    cmp::Reverse,
+    path::{Path, PathBuf},
+};
 
-/// The model with the highest incentive on the subnet, as its owner committed to it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The model with the highest incentive in its competition, as its owner committed to it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Champion {
     /// Slot of the owner.
     pub uid: Uid,
@@ -25,33 +31,32 @@ pub struct Champion {
     pub secure_hash: ContentHash,
 }
 
-/// The champion of `competition`: of the miners with incentive, the one with the most.
+/// The champion of `competition`: of those who are paid and have a commitment to it, whoever is
+/// paid most.
 ///
-/// `None` while nobody has earned anything, or when the winner's commitment is not for this
-/// competition (any more). Ties go to the lower uid.
+/// A subnet may run several competitions, and its best paid miner may be in another one. `None`
+/// while nobody in this one has earned anything. Ties go to the lower uid.
 pub fn find_champion(
     chain: &dyn Chain,
     netuid: NetUid,
     competition: &Competition,
-) -> anyhow::Result<Option<Champion>> {
-    let metagraph = chain.metagraph(netuid).context("cannot read the metagraph")?;
-    let commitments =
-        chain.commitments(netuid, metagraph.block).context("cannot read the commitments")?;
-    let earning = metagraph.neurons.iter().filter(|neuron| neuron.incentive > 0);
-    let Some(best) = earning.min_by_key(|neuron| (std::cmp::Reverse(neuron.incentive), neuron.uid))
-    else {
-        return Ok(None);
+) -> Result<Option<Champion>, chain::Error> {
+    let at = chain.head()?.block;
+    let incentives = chain.rewards(netuid, at)?.incentives;
+    let paid = |stored: &StoredCommitment| {
+        incentives.get(usize::from(stored.uid.0)).copied().filter(|incentive| *incentive > 0)
     };
-    let Some(stored) = commitments.iter().find(|stored| stored.hotkey == best.hotkey) else {
-        return Ok(None);
-    };
-    let Ok(commitment) = Commitment::parse(&stored.data) else { return Ok(None) };
-    if commitment.competition != competition.id {
-        return Ok(None);
-    }
-    Ok(Some(Champion {
-        uid: best.uid,
-        hotkey: best.hotkey,
+    let entered = chain.commitments(netuid, at)?.into_iter().filter_map(|stored| {
+        let incentive = paid(&stored)?;
+        let commitment = Commitment::parse(&stored.data).ok()?;
+        // One that is older than its slot was made by whoever had the slot before.
+        let counts = commitment.competition == competition.id && stored.block >= stored.registered;
+        counts.then_some((incentive, stored, commitment))
+    });
+    let best = entered.min_by_key(|(incentive, stored, _)| (Reverse(*incentive), stored.uid));
+    Ok(best.map(|(_, stored, commitment)| Champion {
+        uid: stored.uid,
+        hotkey: stored.hotkey,
         block: stored.block,
         repo: commitment.repo,
         revision: commitment.revision,
@@ -60,16 +65,18 @@ pub fn find_champion(
 }
 
 impl Champion {
-    /// Downloads the model into the store under `models`, verified against the commitment.
+    /// Downloads the model into the store under `models`, verified against the commitment; others
+    /// that are there go, since a miner builds upon one at a time.
     ///
     /// `None` when the hub does not have exactly the committed bytes, or not within the limits:
-    /// a miner that took them anyway would build on something no validator measured.
+    /// a miner that took them anyway would build on something no validator measured. Trouble of the
+    /// hub is given in words; an `Err` is ours.
     pub fn fetch(
         &self,
         hub: &dyn Hub,
         competition: &Competition,
         models: &Path,
-    ) -> anyhow::Result<Option<PathBuf>> {
+    ) -> anyhow::Result<Result<Option<PathBuf>, String>> {
         let commitment = Commitment {
             repo: self.repo.clone(),
             revision: self.revision.clone(),
@@ -77,9 +84,14 @@ impl Champion {
             competition: competition.id,
         };
         let intake = Intake::open(models)?;
-        let admitted = intake
-            .admit(hub, competition, self.hotkey, &commitment)
-            .with_context(|| format!("cannot fetch the champion `{}`", self.repo))?;
-        Ok(admitted.ok().map(|admitted| admitted.dir))
+        match intake.admit(hub, competition, self.hotkey, &commitment) {
+            Ok(Ok(admitted)) => {
+                let retained = intake.retain(&[admitted.file_root].into());
+                retained.context("cannot delete the champions of before")?;
+                Ok(Ok(Some(admitted.dir)))
+            }
+            Ok(Err(_)) => Ok(Ok(None)),
+            Err(error) => told(error, format!("cannot fetch the champion `{}`", self.repo)),
+        }
     }
 }

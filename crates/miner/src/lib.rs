@@ -2,15 +2,20 @@
 //!
 //! A [`Miner`] is driven by blocks: at each one it trains for some steps, measures itself on text
 //! it holds back, and when it is clearly better than what it last published it goes through the one
-//! door that every model takes, [`Publisher::publish`]: check, publish on the hub, commit on the
-//! chain. How training works is not its business: it is given something that can [`Train`].
+//! door that every model takes, the [`Outbox`]: check, publish on the hub, commit on the chain. How
+//! training works is not its business: it is given something that can [`Train`].
+//!
+//! Each step is noted in a journal before the next is made, and training leaves checkpoints: a
+//! miner that was killed trains on where it was, and commits to nothing twice.
 
 pub mod champion;
 pub mod publish;
+pub mod state;
 pub mod strategy;
 
 pub use champion::{Champion, find_champion};
-pub use publish::{Check, Published, Publisher};
+pub use publish::{Check, Outbox, Published, Publisher};
+pub use state::State;
 pub use strategy::{Miner, Plan, Strategy};
 
 use std::path::Path;
@@ -41,6 +46,14 @@ pub trait Train: Send {
 
     /// Writes `config.json` and `model.safetensors` into `dir`, which must not exist.
     fn save(&mut self, dir: &Path) -> anyhow::Result<()>;
+
+    /// Writes everything that training needs to go on to the same numbers into `dir`, in place of
+    /// what was there, and with it a number of steps that is the caller's.
+    fn checkpoint(&mut self, dir: &Path, n_steps: u64) -> anyhow::Result<()>;
+
+    /// Goes on from the checkpoint in `dir` and gives the number that was written with it; `None`
+    /// if there is no checkpoint.
+    fn resume(&mut self, dir: &Path) -> anyhow::Result<Option<u64>>;
 }
 
 /// What a miner tells whoever watches.
@@ -60,4 +73,8 @@ pub enum Event {
     Withheld(protocol::Reason),
     /// The chain refused the commitment.
     CommitmentRefused(chain::CallError),
+    /// The hub did not do what was asked; it is asked again.
+    HubTrouble(String),
+    /// The chain could not be asked, or did not take a call; it is tried again.
+    ChainTrouble(String),
 }

@@ -3,14 +3,27 @@
 //! Whoever watches the hub can commit to the same files before the commitment is in a block: this
 //! order is for networks whose hub no stranger watches, as that of the demo.
 
+use crate::{
+    Event,
+    state::{Entry, Outgoing, Stage, State},
+};
 use anyhow::Context as _;
-use chain::{Call, CallId, Chain, Keypair, StoredCommitment};
+use chain::{Call, CallError, CallStatus, Chain, Head, Keypair, Signed, StoredCommitment};
 use hub::Hub;
-use protocol::{AccountId, Commitment, Competition, NetUid, Reason, Repo, Revision};
-use std::{path::Path, sync::Arc};
+use journal::{Journal, Past};
+use protocol::{AccountId, Block, Commitment, Competition, NetUid, Reason, Repo, Revision};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 /// What a validator would say of the model in a directory: a reason to refuse it, or `None`.
 pub type Check = Arc<dyn Fn(&Path) -> anyhow::Result<Option<Reason>> + Send + Sync>;
+
+/// A hub in trouble is asked again after one block, then after two, and so on up to two to the
+/// power of this.
+const WAIT_DOUBLINGS_MAX: u32 = 5;
 
 /// A model that is on the hub and whose commitment is on its way to the chain.
 #[derive(Clone, Debug, PartialEq)]
@@ -19,15 +32,11 @@ pub struct Published {
     pub repo: Repo,
     /// Which one it is.
     pub revision: Revision,
-    /// The text that was submitted to the chain.
-    pub commitment: String,
-    /// The call that carries the commitment.
-    pub call: CallId,
-    /// Perplexity that its miner expects, where it measured one.
+    /// Perplexity that its miner measured, where it did.
     pub perplexity: Option<f64>,
 }
 
-/// Publishes models of one hotkey into one repo for one competition.
+/// Who publishes for which competition, and where.
 pub struct Publisher {
     /// Where commitments go.
     pub chain: Arc<dyn Chain>,
@@ -46,61 +55,222 @@ pub struct Publisher {
 }
 
 impl Publisher {
-    /// Publishes the model in `dir` and commits to it, unless a validator would refuse it.
-    pub fn publish(&self, dir: &Path) -> anyhow::Result<Result<Published, Reason>> {
-        if let Some(check) = &self.check
-            && let Some(reason) = check(dir).context("cannot check the model")?
-        {
-            return Ok(Err(reason));
-        }
-        let commitment = self.upload(dir)?;
-        Ok(Ok(self.announce(commitment)?))
+    /// Publishes the model in `dir` on the hub; gives what to commit to, or the hub's trouble.
+    ///
+    /// The hash is taken from what the hub lists, which is what validators will see.
+    pub fn upload(&self, dir: &Path) -> anyhow::Result<Result<Commitment, String>> {
+        let Self { hub, repo, keypair, competition, .. } = self;
+        let revision = match hub.publish(repo, dir) {
+            Ok(revision) => revision,
+            Err(error) => return told(error, format!("cannot publish `{repo}`")),
+        };
+        let what = || format!("cannot list `{repo}@{revision}`, which was published");
+        let files = match hub.list(repo, &revision) {
+            Ok(Some(files)) => files,
+            Ok(None) => return Ok(Err(format!("{}: it is not there", what()))),
+            Err(error) => return told(error, what()),
+        };
+        let root = hub::intake::file_root(&files);
+        Ok(Ok(Commitment::bound(repo, &revision, &root, &keypair.public(), competition.id)))
     }
 
-    /// Publishes the model in `dir` on the hub; gives what to commit to.
-    pub fn upload(&self, dir: &Path) -> anyhow::Result<Commitment> {
-        let published = self.hub.publish(&self.repo, dir);
-        let revision = published.with_context(|| format!("cannot publish `{}`", self.repo))?;
-        commitment_to(&*self.hub, &self.repo, &revision, self.keypair.public(), &self.competition)
-    }
-
-    /// Submits a commitment to what is on the hub.
-    pub fn announce(&self, commitment: Commitment) -> anyhow::Result<Published> {
-        let text = commitment.to_text()?;
-        let call = self.commit(&text)?;
-        let Commitment { repo, revision, .. } = commitment;
-        Ok(Published { repo, revision, commitment: text, call, perplexity: None })
-    }
-
-    /// Submits the text of a commitment; also used again when the chain asked to wait.
-    pub fn commit(&self, text: &str) -> anyhow::Result<CallId> {
-        let call = Call::SetCommitment { netuid: self.netuid, data: text.as_bytes().to_vec() };
-        self.chain.submit(call, &self.keypair).context("cannot submit the commitment")
-    }
-
-    /// Whether the commitment of this miner is `text`.
-    pub(crate) fn has_committed(&self, text: &str) -> anyhow::Result<bool> {
-        let head = self.chain.head().context("cannot read the newest block")?.block;
-        let stored = self.chain.commitments(self.netuid, head);
-        let hotkey = self.keypair.public();
-        let is_it =
-            |stored: &StoredCommitment| stored.hotkey == hotkey && stored.data == text.as_bytes();
-        Ok(stored.context("cannot read the commitments")?.iter().any(is_it))
+    /// Whether the commitment of this miner on the chain is `text`.
+    fn has_committed(&self, text: &str, at: Block) -> Result<bool, chain::Error> {
+        let hotkey: AccountId = self.keypair.public();
+        // One that was made in an earlier slot of the key counts for nothing any more.
+        let is_it = |stored: &StoredCommitment| {
+            stored.hotkey == hotkey
+                && stored.data == text.as_bytes()
+                && stored.block >= stored.registered
+        };
+        Ok(self.chain.commitments(self.netuid, at)?.iter().any(is_it))
     }
 }
 
-/// What `hotkey` commits to when it enters a revision into a competition.
+/// The hub's own trouble, in words, which the next block may see ended; an `Err` where it is ours.
+pub(crate) fn told<T>(error: hub::Error, what: String) -> anyhow::Result<Result<T, String>> {
+    if error.is_ours() {
+        return Err(error).context(what);
+    }
+    Ok(Err(format!("{what}: {:#}", anyhow::Error::from(error))))
+}
+
+/// Models on their way out, one at a time, and what a miner remembers.
 ///
-/// The hash is taken from what the hub lists, which is what validators will see.
-fn commitment_to(
-    hub: &dyn Hub,
-    repo: &Repo,
-    revision: &Revision,
-    hotkey: AccountId,
-    competition: &Competition,
-) -> anyhow::Result<Commitment> {
-    let files = hub.list(repo, revision).with_context(|| format!("cannot list `{repo}`"))?;
-    let files = files.with_context(|| format!("`{repo}@{revision}` is not on the hub"))?;
-    let root = hub::intake::file_root(&files);
-    Ok(Commitment::bound(repo, revision, &root, &hotkey, competition.id))
+/// Each step is on disk before the next one is made, so that a miner that was killed goes on
+/// where it was: nothing is published without a check, and nothing is committed to twice.
+pub struct Outbox {
+    /// Who publishes, and where.
+    pub publisher: Publisher,
+    /// Folder of this miner, in which the folders of models are.
+    pub home: PathBuf,
+    past: Past<State>,
+    /// Times in a row that the hub was in trouble.
+    n_troubles: u32,
+    /// Block before which it is not asked again.
+    again: Block,
+}
+
+impl Outbox {
+    /// Goes on with what was on its way when the journal was last written.
+    pub fn open(publisher: Publisher, home: PathBuf, journal: Journal) -> anyhow::Result<Self> {
+        fs::create_dir_all(&home).with_context(|| format!("cannot create `{}`", home.display()))?;
+        Ok(Self { publisher, home, past: Past::open(journal)?, n_troubles: 0, again: Block(0) })
+    }
+
+    /// What this miner remembers.
+    pub fn state(&self) -> &State {
+        self.past.state()
+    }
+
+    /// Notes what happened.
+    pub fn learn(&mut self, entry: &Entry, block: Block) -> anyhow::Result<()> {
+        Ok(self.past.learn(entry, block)?)
+    }
+
+    /// Takes the model in a folder of the miner's home; it replaces one that the chain has not been
+    /// told of yet.
+    pub fn offer(&mut self, folder: &str, block: Block) -> anyhow::Result<()> {
+        let folder = folder.to_owned();
+        self.learn(&Entry::Offered { block, folder, measured: None, commitment: None }, block)
+    }
+
+    /// The same for a model that is on the hub already, with what to commit to.
+    pub fn commit_to(
+        &mut self,
+        folder: &str,
+        commitment: &Commitment,
+        block: Block,
+    ) -> anyhow::Result<()> {
+        let (folder, commitment) = (folder.to_owned(), Some(commitment.to_text()?));
+        self.learn(&Entry::Offered { block, folder, measured: None, commitment }, block)
+    }
+
+    /// Brings the model on its way as far as it gets at this block.
+    ///
+    /// Trouble with the hub or the chain is told, and the same step is tried at a later block.
+    ///
+    /// # Errors
+    ///
+    /// Our own trouble: the disk, the check, the journal, a key that the hub is not told.
+    pub fn advance(&mut self, head: Head, watch: &dyn Fn(Event)) -> anyhow::Result<()> {
+        while let Some(outgoing) = self.state().outgoing.clone() {
+            let entry = match &outgoing.stage {
+                Stage::Saved => self.upload(&outgoing, head, watch)?,
+                Stage::Uploaded { commitment } => {
+                    self.commit(commitment, outgoing.perplexity, head, watch)?
+                }
+                Stage::Committing { commitment, signed } => {
+                    self.settle(commitment, signed, head, watch)
+                }
+            };
+            let Some(entry) = entry else { return Ok(()) };
+            self.learn(&entry, head.block)?;
+        }
+        Ok(())
+    }
+
+    fn upload(
+        &mut self,
+        outgoing: &Outgoing,
+        head: Head,
+        watch: &dyn Fn(Event),
+    ) -> anyhow::Result<Option<Entry>> {
+        if head.block < self.again {
+            return Ok(None);
+        }
+        let dir = self.home.join(&outgoing.folder);
+        if let Some(check) = &self.publisher.check
+            && let Some(reason) = check(&dir).context("cannot check the model")?
+        {
+            watch(Event::Withheld(reason));
+            return Ok(Some(Entry::Withheld));
+        }
+        Ok(match self.publisher.upload(&dir)? {
+            Ok(commitment) => {
+                self.n_troubles = 0;
+                Some(Entry::Uploaded { commitment: commitment.to_text()? })
+            }
+            Err(trouble) => {
+                let wait = 1 << self.n_troubles.min(WAIT_DOUBLINGS_MAX);
+                (self.n_troubles, self.again) =
+                    (self.n_troubles.saturating_add(1), Block(head.block.0.saturating_add(wait)));
+                watch(Event::HubTrouble(trouble));
+                None
+            }
+        })
+    }
+
+    /// Hands a commitment to the chain, unless the chain has it.
+    fn commit(
+        &mut self,
+        text: &str,
+        perplexity: Option<f64>,
+        head: Head,
+        watch: &dyn Fn(Event),
+    ) -> anyhow::Result<Option<Entry>> {
+        match self.publisher.has_committed(text, head.block) {
+            Ok(false) => {}
+            Ok(true) => return Ok(Some(Entry::Settled)),
+            Err(error) => return Ok(trouble("cannot read the commitments", error, watch)),
+        }
+        let Publisher { netuid, chain, keypair, .. } = &self.publisher;
+        let call = Call::SetCommitment { netuid: *netuid, data: text.as_bytes().to_vec() };
+        let signed = match chain.sign(call, keypair) {
+            Ok(signed) => signed,
+            Err(error) => return Ok(trouble("cannot sign the commitment", error, watch)),
+        };
+        // Before it is sent: if we die now, the next process knows what it has to ask for.
+        self.learn(&Entry::Signed(signed.clone()), head.block)?;
+        if let Err(error) = self.publisher.chain.send(&signed) {
+            self.learn(&Entry::Lost, head.block)?;
+            return Ok(trouble("cannot send the commitment", error, watch));
+        }
+        if let Ok(Commitment { repo, revision, .. }) = Commitment::parse(text.as_bytes()) {
+            watch(Event::Published(Published { repo, revision, perplexity }));
+        }
+        // The block that could have it is yet to come.
+        Ok(None)
+    }
+
+    /// What became of a commitment that was handed over; one that is lost is handed over again.
+    fn settle(
+        &self,
+        text: &str,
+        signed: &Signed,
+        head: Head,
+        watch: &dyn Fn(Event),
+    ) -> Option<Entry> {
+        let chain = &self.publisher.chain;
+        let status = match chain.status(signed.id) {
+            // This process has not sent it: the one before may have.
+            Ok(CallStatus::Unknown) => chain.resume(signed).and_then(|()| chain.status(signed.id)),
+            status => status,
+        };
+        match status {
+            Ok(CallStatus::Pending | CallStatus::Unknown) => None,
+            Ok(CallStatus::Applied(_)) => Some(Entry::Settled),
+            Ok(
+                CallStatus::Refused(_, CallError::CommitmentSetRateLimitExceeded)
+                | CallStatus::Expired
+                | CallStatus::Displaced,
+            ) => Some(Entry::Lost),
+            Ok(CallStatus::Refused(_, error)) => {
+                watch(Event::CommitmentRefused(error));
+                Some(Entry::Settled)
+            }
+            // The chain's own state tells; a second commitment would cost the age of the first.
+            Ok(CallStatus::Unreadable(_)) => match self.publisher.has_committed(text, head.block) {
+                Ok(true) => Some(Entry::Settled),
+                Ok(false) => Some(Entry::Lost),
+                Err(error) => trouble("cannot read the commitments", error, watch),
+            },
+            Err(error) => trouble("cannot ask for the commitment", error, watch),
+        }
+    }
+}
+
+fn trouble(what: &str, error: chain::Error, watch: &dyn Fn(Event)) -> Option<Entry> {
+    watch(Event::ChainTrouble(format!("{what}: {:#}", anyhow::Error::from(error))));
+    None
 }

@@ -1,13 +1,25 @@
 //! What a miner does at each block, by strategy.
 
-use crate::{Champion, Event, Published, Publisher, Train, find_champion};
+use crate::{
+    Champion, Event, Outbox, Publisher, Train, find_champion,
+    state::{Entry, Measured, State},
+};
 use anyhow::Context as _;
-use chain::{CallError, CallStatus, Head};
+use chain::Head;
 use protocol::Block;
 use std::{
     fs,
     path::{Path, PathBuf},
 };
+
+/// Folder of the checkpoint, in that of the miner.
+const CHECKPOINT: &str = "checkpoint";
+/// Folder of the champion that training goes on from.
+const MODELS: &str = "models";
+/// Beginning of the names of folders with models that are about to be published.
+const NEXT: &str = "next-";
+/// Folder of the model that was published last.
+const LAST: &str = "published";
 
 /// How a miner gets its model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +46,7 @@ pub struct Plan {
     pub n_steps_unpublished: u64,
     /// Steps after which the miner has spent what it had and trains no more.
     pub n_steps: u64,
-    /// Blocks between two measurements on held-back text.
+    /// Blocks between two measurements on held-back text, with each of which goes a checkpoint.
     pub blocks_per_measure: u64,
     /// Fraction by which the perplexity must be lower than that of the champion rebased on.
     pub improvement: f64,
@@ -46,96 +58,113 @@ pub struct Plan {
 /// A miner at work: one hotkey, one repo, one model in training.
 pub struct Miner {
     plan: Plan,
-    publisher: Publisher,
+    outbox: Outbox,
     train: Box<dyn Train>,
-    /// Folder of this miner: what it downloads and what it is about to publish.
-    home: PathBuf,
-    /// Champion whose parameters training went on from.
-    base: Option<Champion>,
-    /// Champion whose parameters training cannot go on from.
-    passed_over: Option<Champion>,
-    /// Perplexity below which the next model is published.
-    mark: f64,
-    /// A commitment whose fate is not known yet.
-    pending: Option<Published>,
+    /// Steps that the model in training has had; after a crash fewer than are remembered.
     n_steps: u64,
 }
 
 impl Miner {
-    /// A miner that has published nothing yet and keeps its files under `home`.
-    pub fn new(plan: Plan, publisher: Publisher, train: Box<dyn Train>, home: PathBuf) -> Self {
-        Self {
-            plan,
-            publisher,
-            train,
-            home,
-            base: None,
-            passed_over: None,
-            mark: f64::INFINITY,
-            pending: None,
-            n_steps: 0,
+    /// Goes on with the training, and with the model on its way, where checkpoint and journal say
+    /// they were; in an empty folder it begins.
+    pub fn open(plan: Plan, outbox: Outbox, train: Box<dyn Train>) -> anyhow::Result<Self> {
+        let mut miner = Self { plan, outbox, train, n_steps: 0 };
+        let checkpoint = miner.outbox.home.join(CHECKPOINT);
+        match miner.train.resume(&checkpoint).context("cannot go on from the checkpoint")? {
+            Some(n_steps) => miner.n_steps = n_steps,
+            // From the first block on there is one: if it is not there, it was there.
+            None if *miner.outbox.state() == State::default() => miner.save_checkpoint()?,
+            None => anyhow::bail!(
+                "the checkpoint `{}` is gone, and {} steps of training with it; put it back, or \
+                 begin again in another folder",
+                checkpoint.display(),
+                miner.outbox.state().n_steps
+            ),
         }
+        miner.tidy()?;
+        Ok(miner)
+    }
+
+    /// What this miner remembers.
+    pub fn state(&self) -> &State {
+        self.outbox.state()
     }
 
     /// Does the work of one block; `watch` hears of every step.
+    ///
+    /// A block whose work is done already, as after a crash, is not worked for again. Trouble with
+    /// the hub or the chain is told, and training goes on; an `Err` is our own.
     pub fn on_block(&mut self, head: Head, watch: &dyn Fn(Event)) -> anyhow::Result<()> {
-        self.settle(watch)?;
+        self.outbox.advance(head, watch)?;
+        if head.block > self.state().block {
+            self.work(head, watch)?;
+        }
+        self.tidy()
+    }
+
+    fn work(&mut self, head: Head, watch: &dyn Fn(Event)) -> anyhow::Result<()> {
+        // What a crash undid comes first: champions are compared with the model as it was.
+        self.train_to(self.state().n_steps, watch)?;
         if let Strategy::Rebase { patience_blocks } = self.plan.strategy {
             self.rebase(head.block, patience_blocks, watch)?;
-            if self.base.is_none() {
+            if self.state().base.is_none() {
                 return Ok(());
             }
         }
-        let n_steps = self.plan.steps_per_block.min(self.plan.n_steps - self.n_steps);
-        if n_steps == 0 {
+        if self.state().is_finished {
             return Ok(());
         }
-        for _ in 0..n_steps {
-            watch(Event::Step(self.train.step()?));
-        }
-        self.n_steps += n_steps;
-        if self.n_steps < self.plan.n_steps_unpublished {
-            return Ok(());
-        }
-        let is_last = self.n_steps == self.plan.n_steps;
+        let goal = self.state().n_steps.saturating_add(self.plan.steps_per_block);
+        self.train_to(goal.min(self.plan.n_steps), watch)?;
+        let is_last = self.n_steps >= self.plan.n_steps;
+        let mut is_finished = false;
         if is_last || head.block.0.is_multiple_of(self.plan.blocks_per_measure) {
-            let loss = self.train.held_out_loss()?;
-            watch(Event::Measured(loss));
-            if loss.exp() < self.mark {
-                self.publish(loss.exp(), watch)?;
-            }
+            self.save_checkpoint()?;
+            is_finished = self.measure(head.block, watch)? && is_last;
+        }
+        let (block, n_steps) = (head.block, self.n_steps);
+        // Last: should we die before, the same steps are made again and give the same numbers.
+        self.outbox.learn(&Entry::Worked { block, n_steps, is_finished }, block)?;
+        self.outbox.advance(head, watch)
+    }
+
+    fn train_to(&mut self, n_steps: u64, watch: &dyn Fn(Event)) -> anyhow::Result<()> {
+        while self.n_steps < n_steps {
+            watch(Event::Step(self.train.step()?));
+            self.n_steps += 1;
         }
         Ok(())
     }
 
-    /// Looks after the commitment on its way: commits again while the chain asks to wait.
-    fn settle(&mut self, watch: &dyn Fn(Event)) -> anyhow::Result<()> {
-        let Some(published) = &mut self.pending else { return Ok(()) };
-        match self
-            .publisher
-            .chain
-            .status(published.call)
-            .context("cannot ask for the commitment")?
-        {
-            CallStatus::Pending => {}
-            CallStatus::Applied(_) => self.pending = None,
-            // A second commitment would cost the age of the first.
-            CallStatus::Unreadable(_) if self.publisher.has_committed(&published.commitment)? => {
-                self.pending = None;
-            }
-            CallStatus::Unreadable(_)
-            | CallStatus::Refused(_, CallError::CommitmentSetRateLimitExceeded)
-            | CallStatus::Expired
-            | CallStatus::Displaced
-            | CallStatus::Unknown => {
-                published.call = self.publisher.commit(&published.commitment)?;
-            }
-            CallStatus::Refused(_, error) => {
-                self.pending = None;
-                watch(Event::CommitmentRefused(error));
-            }
+    fn save_checkpoint(&mut self) -> anyhow::Result<()> {
+        let dir = self.outbox.home.join(CHECKPOINT);
+        self.train.checkpoint(&dir, self.n_steps).context("cannot write a checkpoint")
+    }
+
+    /// Measures the model and offers it if it is worth a commitment; false if that has to wait.
+    fn measure(&mut self, block: Block, watch: &dyn Fn(Event)) -> anyhow::Result<bool> {
+        if self.n_steps < self.plan.n_steps_unpublished {
+            return Ok(true);
         }
-        Ok(())
+        let loss = self.train.held_out_loss()?;
+        watch(Event::Measured(loss));
+        let perplexity = loss.exp();
+        let is_better = perplexity < self.state().mark.unwrap_or(f64::INFINITY);
+        if !is_better {
+            return Ok(true);
+        }
+        if self.state().is_committing() {
+            return Ok(false);
+        }
+        let folder = format!("{NEXT}{}", self.n_steps);
+        let dir = self.outbox.home.join(&folder);
+        delete(&dir)?;
+        self.train.save(&dir)?;
+        let mark = perplexity * (1.0 - self.plan.improvement_own);
+        let measured = Some(Measured { perplexity, mark });
+        let offered = Entry::Offered { block, folder, measured, commitment: None };
+        self.outbox.learn(&offered, block)?;
+        Ok(true)
     }
 
     /// Goes over to a champion that is somebody else's and better than the model in training.
@@ -145,59 +174,84 @@ impl Miner {
         patience_blocks: u64,
         watch: &dyn Fn(Event),
     ) -> anyhow::Result<()> {
-        let publisher = &self.publisher;
-        let champion = find_champion(&*publisher.chain, publisher.netuid, &publisher.competition)?;
-        let Some(champion) = champion else { return Ok(()) };
-        if now.since(champion.block) < patience_blocks {
-            return Ok(());
-        }
-        let is_known =
-            [&self.base, &self.passed_over].map(Option::as_ref).contains(&Some(&champion));
-        if champion.hotkey == publisher.keypair.public() || is_known {
-            return Ok(());
-        }
-        let models = self.home.join("models");
-        let Some(dir) = champion.fetch(&*publisher.hub, &publisher.competition, &models)? else {
+        let Some((champion, dir)) = self.base_to_be(now, patience_blocks, watch)? else {
             return Ok(());
         };
         let Some(theirs) = self.train.loss_of(&dir)? else {
             watch(Event::PassedOver(champion.clone()));
-            self.passed_over = Some(champion);
-            return Ok(());
+            return self.outbox.learn(&Entry::PassedOver(champion), now);
         };
         let ours = self.train.held_out_loss()?;
-        if self.base.is_none() || theirs < ours {
+        if self.state().base.is_none() || theirs < ours {
             self.train.rebase(&dir)?;
+            // Before it is remembered: a checkpoint of before would undo it, and one of after that
+            // is not remembered is found to be as good as the champion, which comes to the same.
+            self.save_checkpoint()?;
             watch(Event::Rebased(champion.clone()));
         }
-        self.mark = self.mark.min(theirs.exp() * (1.0 - self.plan.improvement));
-        self.base = Some(champion);
-        Ok(())
+        let mark = theirs.exp() * (1.0 - self.plan.improvement);
+        let mark = mark.min(self.state().mark.unwrap_or(f64::INFINITY));
+        let mark = mark.is_finite().then_some(mark);
+        self.outbox.learn(&Entry::Rebased { champion, mark }, now)
     }
 
-    fn publish(&mut self, perplexity: f64, watch: &dyn Fn(Event)) -> anyhow::Result<()> {
-        if self.pending.is_some() {
-            return Ok(());
-        }
-        let [next, last] = ["next", "published"].map(|name| self.home.join(name));
-        delete(&next)?;
-        fs::create_dir_all(&self.home)
-            .with_context(|| format!("cannot create `{}`", self.home.display()))?;
-        self.train.save(&next)?;
-        match self.publisher.publish(&next)? {
-            Ok(mut published) => {
-                delete(&last)?;
-                fs::rename(&next, &last)
-                    .with_context(|| format!("cannot rename `{}`", next.display()))?;
-                published.perplexity = Some(perplexity);
-                self.mark = perplexity * (1.0 - self.plan.improvement_own);
-                self.pending = Some(published.clone());
-                watch(Event::Published(published));
+    /// A champion to compare with, and its model on this disk.
+    fn base_to_be(
+        &self,
+        now: Block,
+        patience_blocks: u64,
+        watch: &dyn Fn(Event),
+    ) -> anyhow::Result<Option<(Champion, PathBuf)>> {
+        let Publisher { chain, hub, netuid, competition, keypair, .. } = &self.outbox.publisher;
+        let champion = match find_champion(&**chain, *netuid, competition) {
+            Ok(champion) => champion,
+            Err(error) => {
+                let error = anyhow::Error::from(error);
+                watch(Event::ChainTrouble(format!("cannot look for a champion: {error:#}")));
+                return Ok(None);
             }
-            Err(reason) => watch(Event::Withheld(reason)),
+        };
+        let State { base, passed_over, .. } = self.state();
+        let is_new = |champion: &Champion| {
+            now.since(champion.block) >= patience_blocks
+                && champion.hotkey != keypair.public()
+                && ![base, passed_over].map(Option::as_ref).contains(&Some(champion))
+        };
+        let Some(champion) = champion.filter(is_new) else { return Ok(None) };
+        match champion.fetch(&**hub, competition, &self.outbox.home.join(MODELS))? {
+            Ok(dir) => Ok(dir.map(|dir| (champion, dir))),
+            Err(trouble) => {
+                watch(Event::HubTrouble(trouble));
+                Ok(None)
+            }
+        }
+    }
+
+    /// Names the folder of the model that was published last, and deletes those that led nowhere.
+    fn tidy(&self) -> anyhow::Result<()> {
+        let home = &self.outbox.home;
+        let State { outgoing, uploaded, .. } = self.state();
+        let waits = outgoing.as_ref().map(|outgoing| &outgoing.folder);
+        let entries = fs::read_dir(home).with_context(|| unread(home))?;
+        for entry in entries {
+            let path = entry.with_context(|| unread(home))?.path();
+            let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
+            let Some(name) = name.filter(|name| name.starts_with(NEXT)) else { continue };
+            if uploaded.as_ref() == Some(&name) {
+                let last = home.join(LAST);
+                delete(&last)?;
+                fs::rename(&path, &last)
+                    .with_context(|| format!("cannot rename `{}`", path.display()))?;
+            } else if waits != Some(&name) {
+                delete(&path)?;
+            }
         }
         Ok(())
     }
+}
+
+fn unread(dir: &Path) -> String {
+    format!("cannot read `{}`", dir.display())
 }
 
 /// Deletes a folder if it is there.

@@ -21,12 +21,14 @@ pub use origin::Origin;
 pub use rules::{Rule, RuleValue, SubnetRules};
 
 use chain::{
-    Call, CallId, CallStatus, Chain, Error, Head, Keypair, Metagraph, Rewards, StoredCommitment,
+    Call, CallId, CallStatus, Chain, Error, Head, Keypair, Metagraph, Rewards, Signed,
+    StoredCommitment,
 };
 use fate::Sent;
 use finality::Finality;
 use link::{Link, Links};
 use protocol::{AccountId, Block, BlockHash, NetUid};
+use send::Before;
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -151,8 +153,20 @@ impl Chain for SubstrateChain {
         Ok(account.data.free)
     }
 
+    fn sign(&self, call: Call, signer: &Keypair) -> Result<Signed, Error> {
+        self.signed(&call, signer)
+    }
+
+    fn send(&self, signed: &Signed) -> Result<(), Error> {
+        self.deliver(signed, Before::NotSent)
+    }
+
+    fn resume(&self, signed: &Signed) -> Result<(), Error> {
+        self.deliver(signed, Before::MaybeSent)
+    }
+
     fn submit(&self, call: Call, signer: &Keypair) -> Result<CallId, Error> {
-        self.send(&call, signer)
+        self.sign_and_send(&call, signer)
     }
 
     fn status(&self, id: CallId) -> Result<CallStatus, Error> {

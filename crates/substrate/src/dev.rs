@@ -209,6 +209,8 @@ pub struct Replayed {
     pub included: Vec<CallId>,
     /// Calls that were acknowledged and wait for a block.
     pub waiting: Vec<CallId>,
+    /// Epochs of all subnets, in order: who earned what.
+    pub epochs: Vec<EpochSummary>,
 }
 
 impl Replay {
@@ -226,6 +228,7 @@ impl Replay {
             let block = store.block(number)?.ok_or_else(|| store.damaged(number))?;
             let produced = store.replay(&mut self.ledger, &block)?;
             found.included.extend(produced.applied.iter().map(|call| call.id));
+            found.epochs.extend(produced.epochs);
         }
         let name = |bytes: &Vec<u8>| CallId(chain::hash::blake2_256(bytes));
         found.waiting = store.pool()?.iter().map(name).collect();

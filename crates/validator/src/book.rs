@@ -29,6 +29,8 @@ pub(crate) struct Entry {
     pub(crate) committed: Committed,
     /// What the last epoch gave its slot, of 65,535.
     pub(crate) incentive: u16,
+    /// Its place by its block alone.
+    committed_at: Seniority,
 }
 
 impl Book {
@@ -54,9 +56,13 @@ impl Book {
             let is_ours = commitment.competition == competition.id;
             let has_lapsed = stored.block < stored.registered;
             let incentive = rewards.incentives.get(usize::from(stored.uid.0)).copied();
-            let committed = Committed { hotkey: stored.hotkey, commitment };
             let incentive = incentive.unwrap_or(0);
-            (is_ours && !has_lapsed).then_some(Entry { stored, committed, incentive })
+            (is_ours && !has_lapsed).then(|| Entry {
+                committed: Committed { hotkey: stored.hotkey, commitment },
+                committed_at: Seniority::new(stored.block, stored.block_hash, stored.hotkey),
+                stored,
+                incentive,
+            })
         };
         let settling = rewards.tempo.saturating_add(1).saturating_mul(2);
         let settling_blocks = settling.saturating_add(rewards.weights_rate_limit);
@@ -92,8 +98,7 @@ impl Entry {
     /// Its place among the models of the competition: one that was absent counts from when it was
     /// seen again, and from now if that is now.
     pub(crate) fn seniority(&self, state: &ContestState, seed: Block) -> Seniority {
-        let StoredCommitment { block, block_hash, hotkey, .. } = self.stored;
-        Seniority::new(block, block_hash, hotkey).since(self.since(state, seed))
+        self.committed_at.since(self.since(state, seed))
     }
 
     /// From which round on it was seen without a break, if it was ever seen absent.
@@ -108,8 +113,9 @@ impl Entry {
         rules: &Digest,
     ) -> Option<&'a Verdict> {
         let verdict = state.verdicts.get(&self.stored.hotkey)?;
-        let is_it = verdict.commitment == self.text()
-            && verdict.block == self.stored.block
+        // What parses as a commitment is text, so its bytes are those of the text.
+        let is_it = verdict.block == self.stored.block
+            && verdict.commitment.as_bytes() == self.stored.data
             && verdict.rules == *rules;
         is_it.then_some(verdict)
     }

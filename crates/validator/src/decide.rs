@@ -6,7 +6,7 @@ use crate::{
     event::{RoundSummary, Row},
     ports::Drawn,
     round::{Known, Measured, Skipped},
-    state::{ContestState, Found, Holder, Lapse, Skips},
+    state::{Found, Holder, Lapse, Skips},
 };
 use protocol::{
     AccountId, Digest, Outcome, Reason, ReasonCode, Uid,
@@ -169,7 +169,7 @@ pub(crate) fn summary(
     known: &Known<'_>,
     decision: &Decision,
     measured: &[Measured],
-    after: &ContestState,
+    digest: Digest,
 ) -> RoundSummary {
     let record = &decision.record;
     let reason = |uid: Uid| {
@@ -181,7 +181,7 @@ pub(crate) fn summary(
     };
     let rows: Vec<Row> =
         record.models.iter().map(|judged| row(judged, record, reason(judged.model.uid))).collect();
-    let champion = after.champion;
+    let champion = Holder::of(record);
     let of_champion = |row: &&Row| champion.is_some_and(|holder| holder.hotkey == row.hotkey);
     let hotkey = |holder: Option<Holder>| holder.map(|holder| holder.hotkey);
     RoundSummary {
@@ -192,7 +192,7 @@ pub(crate) fn summary(
         champion_perplexity: rows.iter().find(of_champion).and_then(|row| row.perplexity),
         crown_moved: hotkey(champion) != hotkey(known.state.champion),
         optimum_perplexity: known.turn.text.as_ref().and_then(|text| text.optimum_perplexity),
-        digest: after.record.unwrap_or(Digest([0; 32])),
+        digest,
         rows,
     }
 }
@@ -201,7 +201,7 @@ fn row(judged: &Judged, record: &Record, reason: Option<Reason>) -> Row {
     let Judged { model, verdict } = judged;
     let perplexity = match &model.finding {
         // Batches are of equal size, so this is the perplexity over all their tokens.
-        Finding::Evaluated(losses) => Some(perplexity(mean(losses)).value()),
+        Finding::Evaluated(losses) => Some(perplexity(mean(losses))),
         Finding::Disqualified(_) => None,
     };
     let average = record

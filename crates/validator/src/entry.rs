@@ -1,15 +1,19 @@
 //! What can happen at a validator: the entries of its journal.
 
-use crate::state::{Lapse, Skips, State, Verdict};
-use anyhow::Context as _;
-use chain::{CallId, Head};
-use journal::{Draft, Journal};
+use crate::{
+    event::RoundSummary,
+    state::{Lapse, Skips, State, Verdict},
+};
+use chain::{Head, Signed};
+use journal::past::Happened;
 use protocol::{AccountId, Block};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// Kind of the entries that hold records.
 pub const DECIDED: &str = "decided";
+/// Records that stay in the journal.
+const RECORDS_KEPT: usize = 1_000;
 
 /// One thing that happened; what follows from it, the state says.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -50,16 +54,14 @@ pub enum Entry {
         record: String,
         /// What else the round leaves.
         after: After,
+        /// What it came to, for whoever asks later; nothing follows from it.
+        #[serde(default)]
+        summary: Option<Box<RoundSummary>>,
     },
-    /// Weights are about to be handed to the chain.
-    WeightsIntended {
-        /// Newest block at that time.
-        block: Block,
-    },
-    /// They were handed over as this call.
-    WeightsSent {
-        /// Name of the call.
-        call: CallId,
+    /// Weights are signed, and about to be sent.
+    WeightsSigned {
+        /// The call.
+        signed: Signed,
     },
     /// Their fate is known.
     WeightsSettled {
@@ -84,7 +86,9 @@ pub struct After {
     pub present: Vec<AccountId>,
 }
 
-impl Entry {
+impl Happened for Entry {
+    const KEPT: (&'static [&'static str], usize) = (&[DECIDED], RECORDS_KEPT);
+
     fn kind(&self) -> &'static str {
         match self {
             Self::TakenOver(_) => "taken-over",
@@ -92,8 +96,7 @@ impl Entry {
             Self::Inspected { .. } => "inspected",
             Self::GivenUp { .. } => "given-up",
             Self::Decided { .. } => DECIDED,
-            Self::WeightsIntended { .. } => "weights-intended",
-            Self::WeightsSent { .. } => "weights-sent",
+            Self::WeightsSigned { .. } => "weights-signed",
             Self::WeightsSettled { .. } => "weights-settled",
         }
     }
@@ -114,20 +117,5 @@ impl Entry {
             Self::GivenUp { spared: Some(hotkey), .. } => hotkey.to_string(),
             _ => String::new(),
         }
-    }
-
-    /// Appends it to the journal; when this returns it is on disk. Gives its place.
-    pub(crate) fn append(&self, journal: &mut Journal, block: Block) -> anyhow::Result<u64> {
-        let body = serde_json::to_string(self).context("cannot write an entry")?;
-        let subject = self.subject();
-        let (kind, competition) = (self.kind(), self.competition());
-        let draft = Draft { block, kind, competition, subject: &subject, body: &body };
-        Ok(journal.append(&[draft])?)
-    }
-
-    /// Reads an entry of the journal.
-    pub fn read(entry: &journal::Entry) -> anyhow::Result<Self> {
-        serde_json::from_str(&entry.body)
-            .with_context(|| format!("entry {} of the journal cannot be read", entry.seq))
     }
 }

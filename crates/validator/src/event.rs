@@ -2,7 +2,8 @@
 
 use crate::state::Holder;
 use chain::{CallId, Head};
-use protocol::{AccountId, Block, Digest, Merit, Reason, Uid};
+use protocol::{AccountId, Block, Digest, Loss, Merit, Reason, Uid};
+use serde::{Deserialize, Serialize};
 
 /// Something that happened at a validator.
 #[derive(Clone, Debug, PartialEq)]
@@ -50,7 +51,7 @@ pub enum Event {
 }
 
 /// What a round came to.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RoundSummary {
     /// Name of the competition.
     pub competition: String,
@@ -61,7 +62,8 @@ pub struct RoundSummary {
     /// Holder of the crown after the round.
     pub champion: Option<Holder>,
     /// The champion's perplexity over all batches.
-    pub champion_perplexity: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "measured")]
+    pub champion_perplexity: Option<Loss>,
     /// Whether the crown went to another hotkey.
     pub crown_moved: bool,
     /// Perplexity of a model that knew the true distribution, where that is known.
@@ -73,7 +75,7 @@ pub struct RoundSummary {
 }
 
 /// One model in a round.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Row {
     /// Slot.
     pub uid: Uid,
@@ -82,7 +84,8 @@ pub struct Row {
     /// Block of its commitment.
     pub block: Block,
     /// Perplexity over all batches, where it was measured.
-    pub perplexity: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "measured")]
+    pub perplexity: Option<Loss>,
     /// Why it was disqualified.
     pub reason: Option<Reason>,
     /// Whether it counts, or what stands in its way.
@@ -95,4 +98,9 @@ pub struct Row {
     pub weight: f64,
     /// Moving average of the weight after this round.
     pub average: f64,
+}
+
+/// A loss that is there: `null` is an infinite one, and none at all is left out.
+fn measured<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Loss>, D::Error> {
+    Loss::deserialize(deserializer).map(Some)
 }

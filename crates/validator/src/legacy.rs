@@ -5,7 +5,7 @@ use crate::{
     state::{ContestState, Holder, State, WeightsState},
 };
 use anyhow::Context as _;
-use journal::Journal;
+use journal::{Journal, Past};
 use protocol::{AccountId, Block, Digest, weights::MovingAverage};
 use serde::Deserialize;
 use std::{collections::BTreeMap, fs, io::ErrorKind, path::Path};
@@ -32,7 +32,7 @@ const FILE: &str = "state.json";
 /// Opens the journal in the folder of a validator, and takes over the state that an earlier version
 /// left there, once.
 pub fn open_journal(folder: &Path) -> anyhow::Result<Journal> {
-    let mut journal = Journal::open(folder)?;
+    let journal = Journal::open(folder)?;
     let path = folder.join(FILE);
     let old = match fs::read(&path) {
         Ok(old) => old,
@@ -41,29 +41,22 @@ pub fn open_journal(folder: &Path) -> anyhow::Result<Journal> {
             return Err(error).with_context(|| format!("cannot read `{}`", path.display()));
         }
     };
-    if is_empty(&journal)? {
-        take_over(&mut journal, &old).with_context(|| format!("`{}`", path.display()))?;
+    let mut past = Past::<State>::open(journal)?;
+    if past.is_empty() {
+        let state = taken_over(&old).with_context(|| format!("`{}`", path.display()))?;
+        past.learn(&Entry::TakenOver(Box::new(state)), Block(0))?;
     }
     // Only once the journal has it: a crash before leaves both, and the journal is believed.
     let aside = path.with_extension("json.taken-over");
     fs::rename(&path, &aside).with_context(|| format!("cannot rename `{}`", path.display()))?;
-    Ok(journal)
+    Ok(past.into_journal())
 }
 
-fn is_empty(journal: &Journal) -> anyhow::Result<bool> {
-    let mut is_empty = journal.snapshot()?.is_none();
-    journal.after(0, |_| -> anyhow::Result<()> {
-        is_empty = false;
-        Ok(())
-    })?;
-    Ok(is_empty)
-}
-
-/// Begins a journal with what an earlier version knew: averages, champions, numbers of rounds.
+/// What an earlier version knew: averages, champions, numbers of rounds.
 ///
 /// What it had found of models at rest is found again: it was not bound to the rules. A text that
 /// is no such state is an error.
-fn take_over(journal: &mut Journal, state_json: &[u8]) -> anyhow::Result<()> {
+fn taken_over(state_json: &[u8]) -> anyhow::Result<State> {
     let old: Old = serde_json::from_slice(state_json).context("this is no state of a validator")?;
     let contest = |old: OldContest| ContestState {
         seed_block: old.seed_block,
@@ -76,7 +69,5 @@ fn take_over(journal: &mut Journal, state_json: &[u8]) -> anyhow::Result<()> {
     };
     let contests = old.contests.into_iter().map(|(name, old)| (name, contest(old))).collect();
     let weights = WeightsState { due: old.weights_due, sent: None };
-    let state = State { contests, weights };
-    Entry::TakenOver(Box::new(state)).append(journal, Block(0))?;
-    Ok(())
+    Ok(State { contests, weights })
 }

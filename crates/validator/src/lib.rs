@@ -34,23 +34,14 @@ pub use state::State;
 use anyhow::Context as _;
 use chain::{Call, CallStatus, Head, Keypair};
 use decide::Decision;
-use journal::{Journal, Snapshot};
-use protocol::{Block, NetUid, Schedule};
+use journal::{Journal, Past};
+use protocol::{Block, Digest, NetUid, Schedule};
 use round::{Known, Measured, Pause, Turn};
 use state::ContestState;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-/// Entries after which the state is written down whole, so that a start reads no more than these.
-const SNAPSHOT_ENTRIES: u64 = 256;
-/// Records that stay in the journal.
-const RECORDS_KEPT: usize = 1_000;
 /// Records that are published again at a start: whether they were, a crash may have hidden.
 const RECORDS_REPUBLISHED: usize = 16;
-/// Blocks after which weights whose call nobody knows, and that are not in the chain's state, are
-/// handed over again. Should the first call come later, it sets the same weights or is refused for
-/// being too early: neither does harm.
-const WEIGHTS_LOST_BLOCKS: u64 = 8;
-
 /// How this validator runs.
 #[derive(Clone, Copy, Debug)]
 pub struct Config {
@@ -71,57 +62,11 @@ pub struct Validator {
     /// When each of them runs.
     schedule: Schedule,
     keypair: Keypair,
-    past: Past,
+    past: Past<State>,
     /// Rounds that go on, by competition.
     turns: BTreeMap<String, (Head, Turn)>,
     /// Records that wait to be published: competition, number, bytes.
     unpublished: VecDeque<(String, u64, String)>,
-}
-
-/// What is known of the past, and where it is kept.
-struct Past {
-    journal: Journal,
-    state: State,
-    /// Place of the last entry in the state.
-    seq: u64,
-    /// Place of the last entry in the snapshot.
-    snapshot: u64,
-}
-
-impl Past {
-    fn open(journal: Journal) -> anyhow::Result<Self> {
-        let mut past = match journal.snapshot()? {
-            Some(Snapshot { seq, body }) => {
-                let state = serde_json::from_str(&body);
-                let state = state.context("the snapshot of the journal cannot be read")?;
-                Self { journal, state, seq, snapshot: seq }
-            }
-            None => Self { journal, state: State::default(), seq: 0, snapshot: 0 },
-        };
-        let mut seq = past.seq;
-        let state = &mut past.state;
-        past.journal.after(past.seq, |entry| {
-            seq = entry.seq;
-            state.apply(&Entry::read(&entry)?)
-        })?;
-        past.seq = seq;
-        Ok(past)
-    }
-
-    /// Takes in what happened; when this returns it is on disk.
-    ///
-    /// The journal comes first: nobody may act on what a crash could undo.
-    fn learn(&mut self, entry: &Entry, block: Block) -> anyhow::Result<()> {
-        self.seq = entry.append(&mut self.journal, block)?;
-        self.state.apply(entry)?;
-        if self.seq >= self.snapshot + SNAPSHOT_ENTRIES {
-            let body = serde_json::to_string(&self.state).context("cannot write a snapshot")?;
-            let snapshot = Snapshot { seq: self.seq, body };
-            self.journal.condense(&snapshot, &[entry::DECIDED], RECORDS_KEPT)?;
-            self.snapshot = self.seq;
-        }
-        Ok(())
-    }
 }
 
 impl Validator {
@@ -138,10 +83,10 @@ impl Validator {
             Schedule::new(contests.iter().map(|contest| contest.competition.clone()).collect())?;
         let past = Past::open(journal)?;
         let mut unpublished = VecDeque::new();
-        for entry in past.journal.newest(entry::DECIDED, RECORDS_REPUBLISHED)? {
-            if let Entry::Decided { competition, record, .. } = Entry::read(&entry)? {
+        for entry in past.newest(entry::DECIDED, RECORDS_REPUBLISHED)? {
+            if let Entry::Decided { competition, record, .. } = entry {
                 let number = protocol::Record::from_json(record.as_bytes())?.round.number;
-                unpublished.push_front((competition, number, record));
+                unpublished.push_back((competition, number, record));
             }
         }
         let turns = BTreeMap::new();
@@ -150,7 +95,18 @@ impl Validator {
 
     /// State as it stands: moving averages, champions, verdicts.
     pub fn state(&self) -> &State {
-        &self.past.state
+        self.past.state()
+    }
+
+    /// What the last rounds came to, the oldest first, at most `n_max` of them and 1,000 of those
+    /// before the state was last written down whole.
+    pub fn rounds(&self, n_max: usize) -> anyhow::Result<Vec<RoundSummary>> {
+        let summary = |entry| match entry {
+            Entry::Decided { summary, .. } => summary.map(|summary| *summary),
+            _ => None,
+        };
+        let decided = self.past.newest(entry::DECIDED, n_max)?;
+        Ok(decided.into_iter().filter_map(summary).collect())
     }
 
     /// Does what is due at a block: looks after weights on their way, runs the rounds whose seed is
@@ -187,7 +143,7 @@ impl Validator {
         for (competition, block) in self.schedule.seeds(head.block) {
             let index = self.contests.iter().position(|c| c.competition == *competition);
             let Some(index) = index else { continue };
-            let state = self.past.state.contest(&competition.name);
+            let state = self.past.state().contest(&competition.name);
             if let Some(begun) = state.and_then(|state| state.begun)
                 && (begun.block == block || self.has_measured(&competition.name, begun))
             {
@@ -212,7 +168,7 @@ impl Validator {
     fn has_measured(&self, competition: &str, begun: Head) -> bool {
         let turn = self.turns.get(competition).filter(|(seed, _)| *seed == begun);
         turn.is_some_and(|(_, turn)| !turn.measured.is_empty())
-            || self.past.journal.has_losses_of(begun.block).unwrap_or(false)
+            || self.past.journal().has_losses_of(begun.block).unwrap_or(false)
     }
 
     /// Brings one thing that a round is missing, or concludes it.
@@ -224,9 +180,9 @@ impl Validator {
     ) -> anyhow::Result<Step> {
         let contest = &self.contests[index];
         let name = contest.competition.name.clone();
-        if self.past.state.contest(&name).and_then(|state| state.begun) != Some(seed) {
+        if self.past.state().contest(&name).and_then(|state| state.begun) != Some(seed) {
             let entry = Entry::Begun { competition: name.clone(), seed };
-            self.past.learn(&entry, seed.block).map_err(ours)?;
+            self.past.learn(&entry, seed.block).map_err(|e| ours(e.into()))?;
         }
         let (_, mut turn) = self
             .turns
@@ -234,7 +190,7 @@ impl Validator {
             .filter(|(of, _)| *of == seed)
             .unwrap_or_else(|| (seed, Turn::default()));
         let fresh = ContestState::default();
-        let state = self.past.state.contest(&name).unwrap_or(&fresh);
+        let state = self.past.state().contest(&name).unwrap_or(&fresh);
         match round::round(&Known { contest, state, seed, turn: &turn }) {
             Ok(measured) => {
                 // The decision changes the state that it is made from.
@@ -245,7 +201,7 @@ impl Validator {
             }
             Err(Pause::GiveUp { spared, error }) => {
                 let entry = Entry::GivenUp { competition: name, seed: seed.block, spared };
-                self.past.learn(&entry, seed.block).map_err(ours)?;
+                self.past.learn(&entry, seed.block).map_err(|e| ours(e.into()))?;
                 watch(Event::RoundSuspended(error));
                 Ok(Step::Ended)
             }
@@ -277,55 +233,59 @@ impl Validator {
         tell(measured, watch);
         let decision = Decision::new(known, (book, text), measured, self.keypair.public());
         let record = String::from_utf8(decision.record.to_json()).map_err(|e| ours(e.into()))?;
+        let summary = decide::summary(known, &decision, measured, Digest::of(record.as_bytes()));
         let competition = known.contest.competition.name.clone();
-        let after = decision.after.clone();
-        let number = decision.record.round.number;
-        let entry = Entry::Decided { competition, record, after };
-        self.past.learn(&entry, known.seed.block).map_err(ours)?;
-        if let Entry::Decided { competition, record, .. } = entry {
-            if let Some(after) = self.past.state.contest(&competition) {
-                let summary = decide::summary(known, &decision, measured, after);
-                watch(Event::RoundEnded(summary));
-            }
-            self.unpublished.push_back((competition, number, record));
-        }
+        let entry = Entry::Decided {
+            competition: competition.clone(),
+            record: record.clone(),
+            after: decision.after,
+            summary: Some(Box::new(summary.clone())),
+        };
+        self.past.learn(&entry, known.seed.block).map_err(|e| ours(e.into()))?;
+        self.unpublished.push_back((competition, summary.round, record));
+        watch(Event::RoundEnded(summary));
         // Only now, when nothing of it is needed for this round any more.
-        self.past.journal.forget_losses(known.state.seed_block).map_err(|e| ours(e.into()))?;
+        self.past
+            .journal_mut()
+            .forget_losses(known.state.seed_block)
+            .map_err(|e| ours(e.into()))?;
         let wanted: BTreeSet<_> =
-            self.past.state.admissions().map(|admission| admission.file_root).collect();
+            self.past.state().admissions().map(|admission| admission.file_root).collect();
         self.ports.models.retain(&wanted)
     }
 
     /// Learns what became of the weights on their way; lost ones are handed over again.
     fn settle(&mut self, head: Head, watch: &dyn Fn(Event)) -> anyhow::Result<()> {
-        let Some(sent) = self.past.state.weights.sent else { return Ok(()) };
-        let status = match sent.call.map(|call| self.ports.chain.status(call)).transpose() {
-            Ok(status) => status.unwrap_or(CallStatus::Unknown),
-            Err(error) => {
-                watch(Event::ChainTrouble(format!("cannot ask for the weights: {error}")));
-                return Ok(());
-            }
+        let Some(sent) = &self.past.state().weights.sent else { return Ok(()) };
+        let chain = &self.ports.chain;
+        let status = match chain.status(sent.id) {
+            // This process has not sent them: the one before may have.
+            Ok(CallStatus::Unknown) => chain.resume(sent).and_then(|()| chain.status(sent.id)),
+            status => status,
         };
         let again = match status {
-            CallStatus::Pending => return Ok(()),
-            CallStatus::Applied(_) => false,
-            CallStatus::Refused(_, error) => {
+            Ok(CallStatus::Pending | CallStatus::Unknown) => return Ok(()),
+            Ok(CallStatus::Applied(_)) => false,
+            Ok(CallStatus::Refused(_, error)) => {
                 watch(Event::WeightsRefused(error));
                 true
             }
-            CallStatus::Expired | CallStatus::Displaced => true,
+            Ok(CallStatus::Expired | CallStatus::Displaced) => true,
             // Whether they were set the chain's own state tells.
-            CallStatus::Unreadable(_) | CallStatus::Unknown => match self.last_update() {
-                Ok(last_update) if last_update > sent.block => false,
-                Ok(_) if head.block.since(sent.block) < WEIGHTS_LOST_BLOCKS => return Ok(()),
-                Ok(_) => true,
+            Ok(CallStatus::Unreadable(_)) => match self.last_update() {
+                Ok(last_update) => last_update <= sent.from,
                 Err(error) => {
                     watch(Event::ChainTrouble(format!("{error:#}")));
                     return Ok(());
                 }
             },
+            Err(error) => {
+                watch(Event::ChainTrouble(format!("cannot ask for the weights: {error}")));
+                return Ok(());
+            }
         };
-        self.past.learn(&Entry::WeightsSettled { again }, head.block).map_err(ours)
+        let settled = Entry::WeightsSettled { again };
+        self.past.learn(&settled, head.block).map_err(|e| ours(e.into()))
     }
 
     /// Block at which our own slot last set weights.
@@ -337,7 +297,7 @@ impl Validator {
 
     /// Hands over the merged weights when they are due, allowed, and none are on their way.
     fn set_weights(&mut self, head: Head, watch: &dyn Fn(Event)) -> anyhow::Result<()> {
-        let state = &self.past.state;
+        let state = self.past.state();
         if !state.weights.due || state.weights.sent.is_some() {
             return Ok(());
         }
@@ -349,19 +309,25 @@ impl Validator {
                 return Ok(());
             }
         };
-        // The intention first: if we die now, the next process knows that it has to ask.
-        let intended = Entry::WeightsIntended { block: head.block };
-        self.past.learn(&intended, head.block).map_err(ours)?;
-        match self.ports.chain.submit(call, &self.keypair) {
-            Ok(call) => {
-                self.past.learn(&Entry::WeightsSent { call }, head.block).map_err(ours)?;
-                watch(Event::WeightsSubmitted(call));
+        let signed = match self.ports.chain.sign(call, &self.keypair) {
+            Ok(signed) => signed,
+            Err(error) => {
+                watch(Event::ChainTrouble(format!("cannot sign the weights: {error}")));
+                return Ok(());
+            }
+        };
+        // Before they are sent: if we die now, the next process knows what it has to ask for.
+        let entry = Entry::WeightsSigned { signed: signed.clone() };
+        self.past.learn(&entry, head.block).map_err(|e| ours(e.into()))?;
+        match self.ports.chain.send(&signed) {
+            Ok(()) => {
+                watch(Event::WeightsSubmitted(signed.id));
                 Ok(())
             }
             Err(error) => {
-                watch(Event::ChainTrouble(format!("cannot submit the weights: {error}")));
+                watch(Event::ChainTrouble(format!("cannot send the weights: {error}")));
                 let settled = Entry::WeightsSettled { again: true };
-                self.past.learn(&settled, head.block).map_err(ours)
+                self.past.learn(&settled, head.block).map_err(|e| ours(e.into()))
             }
         }
     }
@@ -378,7 +344,7 @@ impl Validator {
             return Ok(None);
         }
         let (uids, weights) =
-            weights::merged(&self.contests, &self.past.state, &metagraph, own.uid);
+            weights::merged(&self.contests, self.past.state(), &metagraph, own.uid);
         let call = Call::SetWeights { netuid, uids, weights, version_key };
         let is_empty = matches!(&call, Call::SetWeights { uids, .. } if uids.is_empty());
         Ok((!is_empty).then_some(call))

@@ -5,7 +5,8 @@ use crate::{
     ports::Admission,
 };
 use anyhow::Context as _;
-use chain::{CallId, Head};
+use chain::{Head, Signed};
+use journal::past::Follows;
 use protocol::{
     AccountId, Block, Digest, Reason, Record, Uid,
     queue::SIGNIFICANT_WEIGHT,
@@ -25,23 +26,13 @@ pub struct State {
 }
 
 /// What is known of the weights on the chain.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WeightsState {
     /// Whether they have changed since they were last set.
     pub due: bool,
     /// Weights on their way to the chain.
-    pub sent: Option<Sent>,
-}
-
-/// Weights on their way to the chain.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Sent {
-    /// Newest block when they were about to be sent.
-    pub block: Block,
-    /// Name of the call; absent if we died before we learnt it.
-    pub call: Option<CallId>,
+    pub sent: Option<Signed>,
 }
 
 /// State of one competition.
@@ -134,6 +125,15 @@ pub enum Found {
     Hopeless(Reason),
 }
 
+impl Holder {
+    /// Who holds the crown after a round.
+    pub(crate) fn of(record: &Record) -> Option<Self> {
+        let uid = record.champion?;
+        let judged = record.models.iter().find(|judged| judged.model.uid == uid)?;
+        Some(Self { uid, hotkey: judged.model.hotkey })
+    }
+}
+
 impl ContestState {
     /// Whether a miner would lose something by not being measured.
     pub(crate) fn has_weight(&self, miner: &Miner) -> bool {
@@ -145,15 +145,10 @@ impl ContestState {
     fn decided(&mut self, record: &str, after: &After) -> anyhow::Result<()> {
         let bytes = record.as_bytes();
         let record = Record::from_json(bytes).context("a record of ours cannot be read")?;
-        let hotkey_of = |uid: Uid| {
-            let of_it = record.models.iter().find(|judged| judged.model.uid == uid);
-            of_it.map(|judged| judged.model.hotkey)
-        };
         (self.seed_block, self.begun) = (record.round.block, None);
         self.n_rounds = record.round.number;
         self.record = Some(Digest::of(bytes));
-        self.champion =
-            record.champion.and_then(|uid| Some(Holder { uid, hotkey: hotkey_of(uid)? }));
+        self.champion = Holder::of(&record);
         self.average =
             record.averages.clone().try_into().context("a record of ours has no averages")?;
         let After { reserve, waiting, lapses, skips, present } = after;
@@ -186,8 +181,7 @@ impl State {
         })
     }
 
-    /// Takes in what happened.
-    pub(crate) fn apply(&mut self, entry: &Entry) -> anyhow::Result<()> {
+    fn learnt(&mut self, entry: &Entry) -> anyhow::Result<()> {
         match entry {
             Entry::TakenOver(state) => *self = (**state).clone(),
             Entry::Begun { competition, seed } => {
@@ -204,19 +198,13 @@ impl State {
                     *contest.spared.entry(*hotkey).or_default() += 1;
                 }
             }
-            Entry::Decided { competition, record, after } => {
+            Entry::Decided { competition, record, after, summary: _ } => {
                 let contest = self.contests.entry(competition.clone()).or_default();
                 contest.decided(record, after)?;
                 self.weights.due = true;
             }
-            Entry::WeightsIntended { block } => {
-                let sent = Some(Sent { block: *block, call: None });
-                self.weights = WeightsState { due: false, sent };
-            }
-            Entry::WeightsSent { call } => {
-                if let Some(sent) = &mut self.weights.sent {
-                    sent.call = Some(*call);
-                }
+            Entry::WeightsSigned { signed } => {
+                self.weights = WeightsState { due: false, sent: Some(signed.clone()) };
             }
             Entry::WeightsSettled { again } => {
                 self.weights.sent = None;
@@ -224,5 +212,13 @@ impl State {
             }
         }
         Ok(())
+    }
+}
+
+impl Follows for State {
+    type Entry = Entry;
+
+    fn apply(&mut self, entry: &Entry) -> Result<(), String> {
+        self.learnt(entry).map_err(|error| format!("{error:#}"))
     }
 }

@@ -1,18 +1,18 @@
 //! Brings what a round is missing, one thing at a time, and notes it.
 
 use crate::{
-    Config, Past,
+    Config,
     book::{Book, Entry},
     entry,
     event::Event,
     ours,
     ports::{Admission, Ask, Contest, Had, Ports, Sequence, Terms, Trouble},
     round::{Hindrance, Need, Refusal, Turn},
-    state::{ContestState, Found, Verdict},
+    state::{ContestState, Found, State, Verdict},
 };
 use anyhow::Context as _;
 use chain::Head;
-use journal::Measured;
+use journal::{Measured, Past};
 use protocol::{Digest, Reason, SequenceLoss, Uid};
 use std::collections::BTreeMap;
 
@@ -30,7 +30,7 @@ const N_NEW_MAX: usize = 64;
 pub(crate) struct Supply<'a> {
     pub(crate) config: Config,
     pub(crate) ports: &'a Ports,
-    pub(crate) past: &'a mut Past,
+    pub(crate) past: &'a mut Past<State>,
     pub(crate) contest: &'a Contest,
     /// Room that models which are kept leave for others.
     pub(crate) room_bytes: u64,
@@ -86,7 +86,7 @@ impl Supply<'_> {
     fn state(&self) -> &ContestState {
         static FRESH: std::sync::LazyLock<ContestState> =
             std::sync::LazyLock::new(ContestState::default);
-        self.past.state.contest(&self.contest.competition.name).unwrap_or(&FRESH)
+        self.past.state().contest(&self.contest.competition.name).unwrap_or(&FRESH)
     }
 
     /// What is known of a model at rest, if it is known to have passed every check.
@@ -100,7 +100,7 @@ impl Supply<'_> {
     /// Keeps the models of whoever has weight, in whatever competition.
     fn keep(&self) -> anyhow::Result<()> {
         let mut roots: Vec<(bool, Digest)> = Vec::new();
-        for contest in self.past.state.contests.values() {
+        for contest in self.past.state().contests.values() {
             let champion = contest.champion.map(|holder| holder.hotkey);
             let weighed: Vec<_> = contest.average.iter().map(|average| average.hotkey).collect();
             for (hotkey, verdict) in &contest.verdicts {
@@ -181,7 +181,7 @@ impl Supply<'_> {
         let competition = self.contest.competition.name.clone();
         let hotkey = entry.stored.hotkey;
         let inspected = entry::Entry::Inspected { competition, hotkey, verdict };
-        self.past.learn(&inspected, self.seed.block).map_err(ours)
+        self.past.learn(&inspected, self.seed.block).map_err(|e| ours(e.into()))
     }
 
     /// Measures a model on the sequences of the text that it was not measured on yet; each loss is
@@ -228,7 +228,7 @@ impl Supply<'_> {
 
     /// The losses of a model that are kept.
     fn kept(&self, of: &Admission) -> anyhow::Result<Kept> {
-        self.past.journal.losses(self.measured(of)).map_err(|error| ours(error.into()))
+        self.past.journal().losses(self.measured(of)).map_err(|error| ours(error.into()))
     }
 
     fn measured(&self, of: &Admission) -> Measured<'_> {
@@ -250,7 +250,7 @@ impl Supply<'_> {
         watch(Event::Evaluating { uid, n_batches_done: n_done / per_batch });
         let evaluate = &*self.ports.evaluate;
         let of = Measured { model: admission.tensor_root, engine: evaluate.engine() };
-        let (journal, seed) = (&mut self.past.journal, self.seed.block);
+        let (journal, seed) = (self.past.journal_mut(), self.seed.block);
         let mut rest = missing.iter();
         let mut learn = |losses: &[SequenceLoss]| {
             // The losses first: the other way round a sequence would be lost with each piece.

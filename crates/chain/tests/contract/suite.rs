@@ -2,7 +2,7 @@
 
 use chain::{
     Call, CallError, CallId, CallStatus, Chain, Error, Genesis, HyperparameterChange,
-    Hyperparameters, Keypair, Metagraph, SubnetGenesis, ledger::commit_hash,
+    Hyperparameters, Keypair, Metagraph, Signed, SubnetGenesis, ledger::commit_hash,
 };
 use protocol::{Block, NetUid, Seed, Uid};
 use std::sync::Arc;
@@ -32,6 +32,8 @@ macro_rules! contract {
                 an_unknown_subnet_and_an_unknown_call_are_said_to_be_so,
                 weights_make_incentive_and_pay_at_the_tempo,
                 calls_of_one_key_apply_in_the_order_of_submission,
+                a_signed_call_is_one_call_however_often_it_is_sent,
+                a_signed_call_whose_nonce_is_used_never_is_included,
                 weights_are_committed_to_first_where_the_owner_wants_it,
                 every_other_call_does_what_its_name_says,
             );
@@ -296,6 +298,45 @@ pub(crate) fn calls_of_one_key_apply_in_the_order_of_submission(make: Make<'_>) 
     for id in ids {
         assert!(matches!(world.chain.status(id).unwrap(), CallStatus::Applied(_)));
     }
+}
+
+pub(crate) fn a_signed_call_is_one_call_however_often_it_is_sent(make: Make<'_>) {
+    let world = make(&genesis());
+    let hotkey = world.register(1);
+    let chain = &world.chain;
+    let signed = chain.sign(commit(b"once"), &hotkey).unwrap();
+    let text = serde_json::to_string(&signed).unwrap();
+    let kept: Signed = serde_json::from_str(&text).unwrap();
+    assert_eq!(kept, signed, "it can be kept");
+    (world.next_block)();
+    assert!(world.metagraph().neurons.len() == 1, "signing sends nothing");
+    chain.send(&kept).unwrap();
+    chain.resume(&kept).unwrap();
+    assert_eq!(chain.status(kept.id).unwrap(), CallStatus::Pending);
+    (world.next_block)();
+    let included = world.head();
+    assert_eq!(chain.status(kept.id).unwrap(), CallStatus::Applied(included));
+    for _ in 0..3 {
+        chain.resume(&kept).unwrap();
+        (world.next_block)();
+        assert_eq!(chain.status(kept.id).unwrap(), CallStatus::Applied(included));
+    }
+    let stored = chain.commitments(NETUID, world.head()).unwrap();
+    assert_eq!(stored[0].block, included, "it was made once");
+}
+
+pub(crate) fn a_signed_call_whose_nonce_is_used_never_is_included(make: Make<'_>) {
+    let world = make(&genesis());
+    let hotkey = world.register(1);
+    let chain = &world.chain;
+    let first = chain.sign(commit(b"kept"), &hotkey).unwrap();
+    // Another process of the same key is quicker.
+    world.must(&hotkey, commit(b"other"));
+    chain.resume(&first).unwrap();
+    (world.next_block)();
+    assert_eq!(chain.status(first.id).unwrap(), CallStatus::Displaced);
+    let stored = chain.commitments(NETUID, world.head()).unwrap();
+    assert_eq!(stored[0].data, b"other");
 }
 
 pub(crate) fn weights_are_committed_to_first_where_the_owner_wants_it(make: Make<'_>) {

@@ -20,40 +20,72 @@ use crate::{
     terminal::{self, print_json},
 };
 use cast::Role;
-use home::{Earlier, Home};
+use home::{Earlier, Home, Run};
 use network::Network;
 use report::Report;
-use std::{process::ExitCode, time::Instant};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Instant,
+};
 use view::View;
 
-/// Runs the demo and prints its result.
+/// Runs the demo, or goes on with one that was ended, and prints its result.
 pub fn run(args: &DemoArgs) -> anyhow::Result<ExitCode> {
     let started = Instant::now();
     let stop = terminal::stop_on_signal()?;
-    let earlier = if args.force { Earlier::Replace } else { Earlier::MoveAside };
+    let (run, earlier) = (run_of(args), if args.force { Earlier::Replace } else { Earlier::Keep });
     // Ours to the end of the run.
-    let home = Home::make(&args.home, earlier)?;
+    let home = Home::make(&args.home, &run, earlier)?;
     if let Some(moved_to) = &home.moved_to {
         let (home, moved_to) = (args.home.display(), moved_to.display());
         eprintln!("the earlier run in {home} is now in {moved_to} (--force replaces it)");
     }
-    let mut network = Network::set_up(args, &stop)?;
+    let mut network = Network::set_up(args, &stop, home.goes_on)?;
+    home.is_set_up(&run)?;
     let view = View::new(&network.roles(), network.calendar.n_blocks());
     view.name_slots(
         network.uids.iter().map(|(role, uid)| (*uid, role.name().to_owned())).collect(),
     );
     view.say(&opening(&network, args));
-    let rounds = conduct::conduct(&mut network, &view, &stop);
+    if home.goes_on {
+        let block = network.node.head().block;
+        view.say(&format!("the run goes on at block {block} (--force begins again)"));
+    }
+    let conducted = conduct::conduct(&mut network, &view, &stop);
     view.end();
-    let rounds = rounds.hint(format!("what was done so far lies in `{}`", args.home.display()))?;
-    let mut report = Report::new(&network, &rounds, args.seed)?;
+    conducted.hint(format!(
+        "what was done so far lies in `{}`; the same command goes on from there",
+        args.home.display()
+    ))?;
+    let mut report = Report::new(network.end(args)?, args.seed)?;
     report.wall_seconds = started.elapsed().as_secs_f64();
+    home.has_ended(&report)?;
     if args.json {
         print_json(&report)?;
     } else {
         terminal::print(&summary::text(&report))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What makes a run the same: what the user asked for, in this version of the program.
+fn run_of(args: &DemoArgs) -> Run {
+    let whole = |path: &PathBuf| path.canonicalize().unwrap_or_else(|_| path.clone());
+    let competition = args.competition.as_ref().map(|name| {
+        // A file, or the name of one that comes with the program.
+        Path::new(name)
+            .canonicalize()
+            .map_or_else(|_| name.clone(), |path| path.display().to_string())
+    });
+    Run {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        seed: args.seed,
+        rounds: args.rounds,
+        corpus: args.corpus.as_ref().map(whole),
+        competition,
+        miner: args.miner.as_ref().map(whole),
+    }
 }
 
 fn opening(network: &Network, args: &DemoArgs) -> String {

@@ -30,13 +30,14 @@ const TABLE: [Row; 13] = [
     row("trainer", 3, &["protocol", "engine"]),
     row("substrate", 4, &["protocol", "keys", "chain"]),
     row("validator", 4, &["protocol", "chain", "hub", "journal"]),
-    row("miner", 4, &["protocol", "chain", "hub"]),
+    row("miner", 4, &["protocol", "chain", "hub", "journal"]),
     row(
         "cli",
         5,
         &[
             "protocol",
             "keys",
+            "journal",
             "dataset",
             "hub",
             "engine",

@@ -108,13 +108,40 @@ fn a_demo_crowns_refuses_pays_and_runs_the_same_way_again() {
     records_of_the_run_are_scored(&home);
     own_rules_and_an_own_model(&home, champion);
 
-    let second = report(&demo(&home, &["--seed", "1"]));
+    let second = killed_again_and_again(&home);
     assert!(folder.path().join("home-1/competition.toml").exists(), "the first run is kept");
+    assert!(!folder.path().join("home-2").exists(), "the second was one run");
     let fates = |report: &Value| -> Vec<(Value, Value)> {
         let rounds = report["rounds"].as_array().unwrap().iter();
         rounds.map(|round| (round["champion_uid"].clone(), round["record"].clone())).collect()
     };
     assert_eq!(fates(&first), fates(&second), "one seed, two stories");
+    for told in ["tempos", "earnings", "n_crown_changes", "entropy_perplexity"] {
+        assert_eq!(first[told], second[told], "{told}");
+    }
+}
+
+/// The same demo once more, killed after a number of lines and moments, and started again each
+/// time.
+fn killed_again_and_again(home: &Path) -> Value {
+    // Lines that were told when it dies, and how long after that; a run that has not told so many
+    // goes on to its end.
+    for (n_lines, wait_ms) in [(0, 100), (3, 300), (4, 0), (5, 700), (6, 150)] {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_agon"))
+            .args(["demo", "--json", "--rounds", ROUNDS, "--seed", "1", "--home"])
+            .arg(home)
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let told: Vec<String> = lines.by_ref().take(n_lines).map(Result::unwrap).collect();
+        std::thread::sleep(Duration::from_millis(wait_ms));
+        assert!(child.try_wait().unwrap().is_none(), "{told:?}");
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    report(&demo(home, &["--seed", "1"]))
 }
 
 fn agon(args: &[&str]) -> Output {
@@ -201,10 +228,12 @@ fn own_rules_and_an_own_model(home: &Path, champion: &str) {
 fn a_demo_runs_on_text_of_ones_own() {
     let folder = tempfile::tempdir().unwrap();
     let text = corpus(&folder);
-    let output = demo(&folder.path().join("home"), &["--seed", "2", "--corpus", &text]);
+    let home = folder.path().join("home");
+    let args = ["demo", "--json", "--seed", "2", "--rounds", "1", "--corpus", &text, "--home"];
+    let output = Command::new(env!("CARGO_BIN_EXE_agon")).args(args).arg(&home).output().unwrap();
     let report = report(&output);
     assert_eq!(report["entropy_perplexity"], Value::Null, "nobody knows the entropy of a file");
-    assert!(report["rounds"][2]["champion_uid"].is_u64(), "{}", report["rounds"][2]);
+    assert!(report["rounds"][0]["champion_uid"].is_u64(), "{}", report["rounds"][0]);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use super::{
     link::{Failure, Link, is_state_gone, told},
     lock, read,
 };
-use chain::{CallError, CallId, CallStatus, Chain as _, Error, Head};
+use chain::{CallError, CallId, CallStatus, Chain as _, Error, Head, Signed};
 use parity_scale_codec::Decode as _;
 use protocol::{AccountId, Block, NetUid, Uid};
 use std::collections::{BTreeMap, VecDeque};
@@ -25,19 +25,15 @@ pub struct Effects {
 
 /// A call that may still be included.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Waiting {
+struct Waiting {
     /// Last block that can include it.
     last: Block,
+    /// The last block in which it was looked for.
+    looked_at: Block,
     /// Who signed it, with which nonce.
     nonce: (AccountId, u64),
     /// Whether the endpoint has said that the nonce is another call's.
     is_contested: bool,
-}
-
-impl Waiting {
-    pub(super) fn new(last: Block, nonce: (AccountId, u64)) -> Self {
-        Self { last, nonce, is_contested: false }
-    }
 }
 
 /// Calls that were sent from here.
@@ -48,16 +44,19 @@ pub(super) struct Sent {
     fates: BTreeMap<CallId, (CallStatus, Effects)>,
     /// Order in which fates became known, oldest first.
     known: VecDeque<CallId>,
-    /// The last block that was looked through.
-    looked_at: Option<Block>,
 }
 
 impl Sent {
-    pub(super) fn wait_for(&mut self, id: CallId, call: Waiting, sent_at: Block) {
-        if self.waiting.is_empty() {
-            self.looked_at = Some(sent_at);
+    /// Waits for a call, from the block after which it was signed on: it may have been sent long
+    /// ago, by a process that is gone. False if its fate is known.
+    pub(super) fn wait_for(&mut self, signed: &Signed) -> bool {
+        let Signed { id, last, from, signer, nonce, .. } = *signed;
+        if self.fates.contains_key(&id) {
+            return false;
         }
-        self.waiting.insert(id, call);
+        let call = Waiting { last, looked_at: from, nonce: (signer, nonce), is_contested: false };
+        self.waiting.entry(id).or_insert(call);
+        true
     }
 
     /// Notes that another call may have the nonce of this one.
@@ -72,10 +71,18 @@ impl Sent {
         self.waiting.remove(&id);
     }
 
-    /// Gives up the calls that no block after `block` can include.
-    fn expire(&mut self, block: Block) {
-        let is_over = |(id, call): (&CallId, &Waiting)| (call.last <= block).then_some(*id);
-        let over: Vec<CallId> = self.waiting.iter().filter_map(is_over).collect();
+    /// Notes that a block was looked through, and gives up the calls that no later one can include.
+    fn looked_through(&mut self, block: Block) {
+        let mut over = Vec::new();
+        for (id, call) in &mut self.waiting {
+            // One that waits since before was not looked for in all blocks up to this one.
+            if call.looked_at.0.checked_add(1) == Some(block.0) {
+                call.looked_at = block;
+            }
+            if call.last <= call.looked_at {
+                over.push(*id);
+            }
+        }
         for id in over {
             self.settle(id, CallStatus::Expired, Effects::default());
         }
@@ -98,26 +105,19 @@ impl SubstrateChain {
     pub(super) fn fate(&self, id: CallId) -> Result<CallStatus, Error> {
         let newest = self.head()?;
         loop {
-            let next = {
+            let call = {
                 let sent = lock(&self.sent);
                 if let Some((fate, _)) = sent.fates.get(&id) {
                     return Ok(fate.clone());
                 }
                 let Some(call) = sent.waiting.get(&id) else { return Ok(CallStatus::Unknown) };
-                match sent.looked_at {
-                    Some(looked_at) if looked_at < newest.block => Ok(Block(looked_at.0 + 1)),
-                    _ if call.last <= newest.block => break,
-                    _ => Err(*call),
-                }
+                *call
             };
-            match next {
-                Ok(block) => self.look_through(block)?,
-                Err(call) => return self.displaced(id, call, newest),
+            if call.looked_at >= newest.block {
+                return self.displaced(id, call, newest);
             }
+            self.look_through(Block(call.looked_at.0 + 1))?;
         }
-        // Its time is over, and all blocks of that time were looked through.
-        lock(&self.sent).settle(id, CallStatus::Expired, Effects::default());
-        Ok(CallStatus::Expired)
     }
 
     /// Whether another call has the nonce of one that no block up to `head` has.
@@ -152,9 +152,7 @@ impl SubstrateChain {
         for (id, fate, effects) in found {
             sent.settle(id, fate, effects);
         }
-        sent.expire(block);
-        // Another thread may have looked further meanwhile.
-        sent.looked_at = sent.looked_at.max(Some(block));
+        sent.looked_through(block);
         Ok(())
     }
 }

@@ -3,11 +3,10 @@
 use super::{
     SubstrateChain,
     calls::NamedCall,
-    fate::Waiting,
     link::{At, Failure, Link, Signatures},
     lock,
 };
-use chain::{Call, CallError, CallId, Chain as _, Error, Head, Keypair};
+use chain::{Call, CallError, CallId, Chain as _, Error, Head, Keypair, Signed};
 use protocol::{AccountId, Block};
 use rand_core_06::{OsRng, RngCore as _};
 use std::{ops::RangeInclusive, sync::Arc};
@@ -36,6 +35,13 @@ const NONCE_TAKEN: i32 = 1_014;
 /// Codes of JSON-RPC for a request that was not understood, so that nothing came of it.
 const NOT_UNDERSTOOD: [i32; 4] = [-32_700, -32_600, -32_601, -32_602];
 
+/// Whether a call was sent before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Before {
+    NotSent,
+    MaybeSent,
+}
+
 /// Signs with one of our keys; with something fresh, the signature is like no other.
 struct Pen<'a> {
     key: &'a Keypair,
@@ -57,25 +63,26 @@ impl Signer<SubstrateConfig> for Pen<'_> {
 }
 
 impl SubstrateChain {
-    /// Signs a call for a limited time and sends it until the endpoint has it.
+    /// Signs a call and sends it until the endpoint has it.
+    pub(super) fn sign_and_send(&self, call: &Call, signer: &Keypair) -> Result<CallId, Error> {
+        // Two threads with one key get two nonces.
+        let turn = Arc::clone(lock(&self.turns).entry(signer.public()).or_default());
+        let _turn = lock(&turn);
+        let signed = self.signed(call, signer)?;
+        self.deliver(&signed, Before::NotSent)?;
+        Ok(signed.id)
+    }
+
+    /// Signs a call for a limited time.
     ///
     /// Other processes may use the same key, and then the nonce may be theirs. The call is signed
     /// once all the same: what an endpoint says of bytes that have reached it proves nothing, and
     /// only a block in which another call has the nonce shows that this one never will be included
     /// (`CallStatus::Displaced`).
-    pub(super) fn send(&self, call: &Call, signer: &Keypair) -> Result<CallId, Error> {
+    pub(super) fn signed(&self, call: &Call, signer: &Keypair) -> Result<Signed, Error> {
         if matches!(call, Call::SetCommitment { data, .. } if data.len() > 128) {
             return Err(CallError::CommitmentTooLong.into());
         }
-        let turn = Arc::clone(lock(&self.turns).entry(signer.public()).or_default());
-        let _turn = lock(&turn);
-        let (id, bytes) = self.signed(call, signer)?;
-        self.deliver(id, &bytes)?;
-        Ok(id)
-    }
-
-    /// The call as bytes that may be sent from now on, waited for under their name.
-    fn signed(&self, call: &Call, signer: &Keypair) -> Result<(CallId, Vec<u8>), Error> {
         let head = self.head()?;
         let nonce = self.next_nonce(signer.public())?;
         let config = self.links.config();
@@ -90,25 +97,32 @@ impl SubstrateChain {
         let id = CallId(chain::hash::blake2_256(&bytes));
         let era = crate::Era::mortal(era_blocks, head.block);
         let last = era.death(head.block).map_or(Block(u64::MAX), |death| Block(death.0 - 1));
-        lock(&self.sent).wait_for(id, Waiting::new(last, (signer.public(), nonce)), head.block);
-        Ok((id, bytes))
+        Ok(Signed { id, signer: signer.public(), nonce, from: head.block, last, bytes })
     }
 
     /// Sends the same bytes until there is an answer: they are one call, however often they arrive.
     ///
-    /// An error means that they have surely not arrived, or that the pool of the endpoint does not
-    /// want them; else the fate of the call will tell.
-    fn deliver(&self, id: CallId, bytes: &[u8]) -> Result<(), Error> {
+    /// An error means that they have surely not arrived now, or that the pool of the endpoint does
+    /// not want them; else the fate of the call will tell.
+    pub(super) fn deliver(&self, signed: &Signed, before: Before) -> Result<(), Error> {
+        let id = signed.id;
+        if !lock(&self.sent).wait_for(signed) {
+            return Ok(());
+        }
         let until = self.links.deadline();
         let mut may_have_arrived = false;
         for _ in 0..SENDINGS_MAX {
-            let sending = async |link: &Link| link.rpc.author_submit_extrinsic(bytes).await;
+            let sending = async |link: &Link| link.rpc.author_submit_extrinsic(&signed.bytes).await;
             match self.links.ask_once(until, sending) {
                 Ok(Ok(_)) => return Ok(()),
-                Ok(Err(refusal)) => return self.refused(id, refusal, may_have_arrived),
+                Ok(Err(refusal)) => {
+                    let again = may_have_arrived || before == Before::MaybeSent;
+                    return self.refused(id, refusal, again);
+                }
                 Err(Error::Unavailable { .. }) => may_have_arrived = true,
                 Err(_) if may_have_arrived => break,
                 Err(error) => {
+                    // Whoever resumes it asks again: what is not waited for is not known.
                     lock(&self.sent).forget(id);
                     return Err(error);
                 }

@@ -2,6 +2,7 @@
 
 mod ahead;
 mod crashes;
+mod disk;
 mod formulas;
 mod moody;
 mod network;

@@ -4,7 +4,7 @@ use crate::{
     moody::{Mood, Moody},
     network::{Heard, Network, hotkey},
 };
-use protocol::ReasonCode;
+use protocol::{Loss, ReasonCode};
 use std::{
     fs,
     os::unix::fs::PermissionsExt as _,
@@ -214,8 +214,8 @@ fn attack_a_bit_that_flips_on_our_disk_between_two_rounds_never_reaches_a_record
     assert_eq!(round.champion.unwrap().uid, network.uid("ada"));
     let after = round.champion_perplexity.unwrap();
     // The texts of two rounds differ by at most 0.1 nats; a loss of 2.4 would be far below.
-    let mean = |perplexity: f64| perplexity.ln();
-    assert!((mean(after) - mean(before)).abs() < 0.05, "{before} and {after}");
+    let mean = |perplexity: Loss| perplexity.value().ln();
+    assert!((mean(after) - mean(before)).abs() < 0.05, "{before:?} and {after:?}");
     for row in &round.rows {
         let loss = mean(row.perplexity.unwrap());
         let honest = if row.uid == network.uid("ada") { 2.5 } else { 3.0 };

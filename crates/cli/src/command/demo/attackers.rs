@@ -2,54 +2,62 @@
 
 use anyhow::Context as _;
 use chain::Head;
-use miner::{Champion, Event, Publisher, find_champion};
-use protocol::{Commitment, Seed};
+use miner::{Event, Outbox, Publisher, find_champion};
+use protocol::{Block, Commitment, Seed};
 use rand_core::RngCore as _;
 use safetensors::SafeTensors;
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{fs, path::Path};
 use trainer::{ModelConfig, Recipe, Trainer};
 
 /// Republishes each champion with 0.1 % noise on its parameters.
 pub struct Copycat {
-    publisher: Publisher,
-    home: PathBuf,
+    outbox: Outbox,
     seed: Seed,
-    copied: Option<Champion>,
-    n_copies: u64,
 }
 
 impl Copycat {
-    /// A copycat that keeps its files under `home`.
-    pub fn new(publisher: Publisher, home: PathBuf, seed: Seed) -> Self {
-        Self { publisher, home, seed, copied: None, n_copies: 0 }
+    /// A copycat that publishes through `outbox`.
+    pub fn new(outbox: Outbox, seed: Seed) -> Self {
+        Self { outbox, seed }
     }
 
     /// Copies the champion, if it is a new one and somebody else's.
-    pub fn on_block(&mut self, watch: &dyn Fn(Event)) -> anyhow::Result<()> {
-        let publisher = &self.publisher;
-        let found = find_champion(&*publisher.chain, publisher.netuid, &publisher.competition)?;
-        let Some(champion) = found else { return Ok(()) };
-        if champion.hotkey == publisher.keypair.public() || self.copied.as_ref() == Some(&champion)
-        {
-            return Ok(());
+    pub fn on_block(&mut self, head: Head, watch: &dyn Fn(Event)) -> anyhow::Result<()> {
+        if let Some(name) = self.copy(watch)? {
+            self.outbox.offer(&name, head.block)?;
         }
-        let models = self.home.join("models");
-        let Some(dir) = champion.fetch(&*publisher.hub, &publisher.competition, &models)? else {
-            return Ok(());
+        self.outbox.advance(head, watch)
+    }
+
+    /// Makes a copy of the champion that is to be copied, and names its folder.
+    fn copy(&self, watch: &dyn Fn(Event)) -> anyhow::Result<Option<String>> {
+        let Outbox { publisher, home, .. } = &self.outbox;
+        let Publisher { chain, hub, netuid, competition, keypair, .. } = publisher;
+        let champion = match find_champion(&**chain, *netuid, competition) {
+            Ok(Some(champion)) if champion.hotkey != keypair.public() => champion,
+            Ok(_) => return Ok(None),
+            Err(error) => {
+                watch(Event::ChainTrouble(error.to_string()));
+                return Ok(None);
+            }
         };
-        self.n_copies += 1;
-        let copy = self.home.join(format!("copy-{}", self.n_copies));
-        let seed = self.seed.derive(&format!("noise {}", self.n_copies));
-        copy_with_noise(&dir, &copy, seed).context("cannot copy the champion")?;
-        match publisher.publish(&copy)? {
-            Ok(published) => watch(Event::Published(published)),
-            Err(reason) => watch(Event::Withheld(reason)),
+        let name = format!("copy-{}-{}", champion.block, champion.uid);
+        let offered = self.outbox.state().offered.as_ref();
+        if offered.is_some_and(|offered| offered.folder == name) {
+            return Ok(None);
         }
-        self.copied = Some(champion);
-        Ok(())
+        match champion.fetch(&**hub, competition, &home.join("models"))? {
+            Ok(Some(dir)) => {
+                let (copy, seed) = (home.join(&name), self.seed.derive(&name));
+                copy_with_noise(&dir, &copy, seed).context("cannot copy the champion")?;
+                Ok(Some(name))
+            }
+            Ok(None) => Ok(None),
+            Err(trouble) => {
+                watch(Event::HubTrouble(trouble));
+                Ok(None)
+            }
+        }
     }
 }
 
@@ -58,6 +66,7 @@ impl Copycat {
 fn copy_with_noise(from: &Path, to: &Path, seed: Seed) -> anyhow::Result<()> {
     const FILE: &str = "model.safetensors";
     fs::create_dir_all(to)?;
+    // Over what a killed process left: the same bytes.
     for entry in fs::read_dir(from)? {
         let path = entry?.path();
         if let Some(name) = path.file_name() {
@@ -124,6 +133,11 @@ impl Trick {
         Self::Unpublished,
     ];
 
+    /// Name of the folder of its model.
+    fn folder(self) -> String {
+        format!("published-{self:?}").to_lowercase()
+    }
+
     /// Spoils an honest model's files.
     fn spoil(self, dir: &Path) -> anyhow::Result<()> {
         let (model, config) = (dir.join("model.safetensors"), dir.join("config.json"));
@@ -172,54 +186,68 @@ fn set_in(path: &Path, key: &str, value: serde_json::Value) -> anyhow::Result<()
 
 /// Publishes models that break the rules, one [`Trick`] each time the chain has paid.
 pub struct Broken {
-    publisher: Publisher,
-    home: PathBuf,
+    outbox: Outbox,
     seed: Seed,
-    tricks: std::vec::IntoIter<Trick>,
-    next_block: u64,
 }
 
 /// Largest limit on the size of a model that is worth a file which exceeds it.
 const OVERWEIGHT_MAX: u64 = 64 << 20;
 
 impl Broken {
-    /// A miner that publishes without checking and keeps its files under `home`.
-    pub fn new(publisher: Publisher, home: PathBuf, seed: Seed) -> Self {
-        let limit = publisher.competition.model.size_bytes_max;
-        let is_cheap = |trick: &Trick| *trick != Trick::Overweight || limit <= OVERWEIGHT_MAX;
-        let tricks = Trick::ALL.into_iter().filter(is_cheap).collect::<Vec<_>>().into_iter();
-        Self { publisher, home, seed, tricks, next_block: 0 }
+    /// A miner that publishes through `outbox` without checking.
+    pub fn new(outbox: Outbox, seed: Seed) -> Self {
+        Self { outbox, seed }
     }
 
     /// Publishes the next broken model when its time has come.
     pub fn on_block(&mut self, head: Head, watch: &dyn Fn(Event)) -> anyhow::Result<()> {
-        if head.block.0 < self.next_block {
-            return Ok(());
+        self.outbox.advance(head, watch)?;
+        let Some(trick) = self.next(head.block) else { return Ok(()) };
+        let offer = self.offer(trick).context("cannot publish a broken model")?;
+        match offer {
+            Ok(commitment) => self.outbox.commit_to(&trick.folder(), &commitment, head.block)?,
+            Err(trouble) => watch(Event::HubTrouble(trouble)),
         }
-        let Some(trick) = self.tricks.next() else { return Ok(()) };
-        let competition = &self.publisher.competition;
-        let every = competition.evaluation.blocks_per_round;
-        let next_round = head.block.0 + every - head.block.0 % every;
-        self.next_block = next_round.max(competition.from_block) + 1;
-        let commitment = self.offer(trick).context("cannot publish a broken model")?;
-        watch(Event::Published(self.publisher.announce(commitment)?));
-        Ok(())
+        self.outbox.advance(head, watch)
+    }
+
+    /// The trick whose time has come.
+    fn next(&self, now: Block) -> Option<Trick> {
+        let competition = &self.outbox.publisher.competition;
+        let limit = competition.model.size_bytes_max;
+        let is_cheap = |trick: &Trick| *trick != Trick::Overweight || limit <= OVERWEIGHT_MAX;
+        let mut tricks = Trick::ALL.into_iter().filter(is_cheap);
+        if let Some(last) = &self.outbox.state().offered {
+            let every = competition.evaluation.blocks_per_round;
+            let next_round = last.block.0 + every - last.block.0 % every;
+            if now.0 <= next_round.max(competition.from_block) {
+                return None;
+            }
+            tricks.find(|trick| trick.folder() == last.folder);
+        }
+        tricks.next()
     }
 
     /// Publishes a model that breaks one rule; gives what to commit to.
-    fn offer(&self, trick: Trick) -> anyhow::Result<Commitment> {
-        let dir = self.home.join(format!("published-{trick:?}").to_lowercase());
+    fn offer(&self, trick: Trick) -> anyhow::Result<Result<Commitment, String>> {
+        let dir = self.outbox.home.join(trick.folder());
+        if dir.exists() {
+            fs::remove_dir_all(&dir)?;
+        }
         self.build(trick, &dir)?;
         trick.spoil(&dir)?;
-        let mut commitment = self.publisher.upload(&dir)?;
+        let mut commitment = match self.outbox.publisher.upload(&dir)? {
+            Ok(commitment) => commitment,
+            Err(trouble) => return Ok(Err(trouble)),
+        };
         trick.misstate(&mut commitment)?;
-        Ok(commitment)
+        Ok(Ok(commitment))
     }
 
     /// Writes a model that nobody has trained.
     fn build(&self, trick: Trick, dir: &Path) -> anyhow::Result<()> {
         const HIDDEN: usize = 32;
-        let competition = &self.publisher.competition;
+        let competition = &self.outbox.publisher.competition;
         // With so many tokens the embedding alone, of 4 bytes a number, is over the limit.
         let over = usize::try_from(competition.model.size_bytes_max)? / (4 * HIDDEN) + 1;
         let is_over = trick == Trick::Overweight;
@@ -251,6 +279,7 @@ mod tests {
         ClientOptions, DevHub, HubClient,
         dev::{Config, Limits, Role, User},
     };
+    use journal::Journal;
     use protocol::{Competition, NetUid, Reason, ReasonCode};
     use std::sync::Arc;
 
@@ -285,7 +314,9 @@ mod tests {
                 repo: "broken/tiny".parse().unwrap(),
                 check: None,
             };
-            let broken = Broken::new(publisher, folder.path().join("broken"), Seed::of_number(2));
+            let journal = Journal::memory().unwrap();
+            let outbox = Outbox::open(publisher, folder.path().join("broken"), journal).unwrap();
+            let broken = Broken::new(outbox, Seed::of_number(2));
             Self { folder, server, broken }
         }
 
@@ -293,7 +324,7 @@ mod tests {
         fn verdict(&self, commitment: &Commitment) -> Option<Reason> {
             let hub = HubClient::new(&ClientOptions::new(&self.server.url())).unwrap();
             let intake = Intake::open(&self.folder.path().join("models")).unwrap();
-            let Publisher { competition, keypair, .. } = &self.broken.publisher;
+            let Publisher { competition, keypair, .. } = &self.broken.outbox.publisher;
             match intake.admit(&hub, competition, keypair.public(), commitment).unwrap() {
                 Err(reason) => Some(reason),
                 Ok(admitted) => plug::check(&admitted.dir, competition).unwrap().err(),
@@ -315,7 +346,7 @@ mod tests {
             ReasonCode::NotPublished,
         ];
         for (trick, code) in Trick::ALL.into_iter().zip(expected) {
-            let commitment = stage.broken.offer(trick).unwrap();
+            let commitment = stage.broken.offer(trick).unwrap().unwrap();
             let reason = stage.verdict(&commitment);
             assert_eq!(
                 reason.as_ref().map(|reason| reason.code),
@@ -330,9 +361,9 @@ mod tests {
         let stage = Stage::new();
         let dir = stage.folder.path().join("honest");
         stage.broken.build(Trick::Unpublished, &dir).unwrap();
-        let commitment = stage.broken.publisher.upload(&dir).unwrap();
+        let commitment = stage.broken.outbox.publisher.upload(&dir).unwrap().unwrap();
         assert_eq!(stage.verdict(&commitment), None);
-        let listed = stage.broken.publisher.hub.list(&commitment.repo, &commitment.revision);
+        let listed = stage.broken.outbox.publisher.hub.list(&commitment.repo, &commitment.revision);
         assert_eq!(listed.unwrap().unwrap().len(), 2);
     }
 }

@@ -5,59 +5,61 @@
 //! its seed alone.
 
 use super::{
-    cast::Role,
+    calendar::N_SET_UP_BLOCKS,
     network::{Actor, Network, Service},
     view::View,
 };
 use crate::failure::Interrupted;
 use anyhow::Context as _;
 use chain::Head;
-use std::sync::{
-    Mutex,
-    atomic::{AtomicBool, Ordering},
-};
-use validator::RoundSummary;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Rounds as one validator saw them.
-pub type Rounds = Vec<(Role, RoundSummary)>;
-
-/// Runs `network` to its last round and gives every validator's rounds in order of block.
-pub fn conduct(network: &mut Network, view: &View, stop: &AtomicBool) -> anyhow::Result<Rounds> {
+/// Runs `network` to its last round, from wherever it is.
+pub fn conduct(network: &mut Network, view: &View, stop: &AtomicBool) -> anyhow::Result<()> {
     let (last_seed, n_blocks) = (network.calendar.last_seed(), network.calendar.n_blocks());
-    let results = Mutex::new(Rounds::new());
-    for done in 1..=n_blocks {
+    let mut head = network.node.head();
+    let mut is_acted_on = head.block.0 <= N_SET_UP_BLOCKS;
+    loop {
         if stop.load(Ordering::Relaxed) {
             return Err(Interrupted.into());
         }
-        let head = network.node.produce_block()?;
-        let last =
-            lock(&results).iter().rev().find(|(role, _)| *role == Role::VALIDATORS[0]).cloned();
-        view.block(head.block.0, done, last.as_ref().map(|(_, summary)| summary));
-        let trains = head.block.0 < last_seed;
-        act(&mut network.actors, head, trains, (view, &results))?;
+        if !is_acted_on {
+            let done = head.block.0 - N_SET_UP_BLOCKS;
+            view.block(head.block.0, done, network.last_round()?.as_ref());
+            let trains = head.block.0 < last_seed;
+            act(&mut network.actors, Turn { head, trains, view })?;
+            if done >= n_blocks {
+                break;
+            }
+        }
+        head = network.node.produce_block()?;
+        is_acted_on = false;
     }
     if stop.load(Ordering::Relaxed) {
         return Err(Interrupted.into());
     }
-    let mut rounds = results.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-    rounds.sort_by_key(|(role, summary)| (summary.seed.block, *role));
-    Ok(rounds)
+    Ok(())
 }
 
-/// Lets every actor act on one block, each on its own thread.
-fn act(
-    actors: &mut [Actor],
+/// A block as everybody acts on it.
+#[derive(Clone, Copy)]
+struct Turn<'a> {
     head: Head,
+    /// Whether miners still train.
     trains: bool,
-    (view, results): (&View, &Mutex<Rounds>),
-) -> anyhow::Result<()> {
+    view: &'a View,
+}
+
+/// Lets every actor act on one block, each on its own thread; whoever has acted on it already, as
+/// after a crash, finds nothing to do.
+fn act(actors: &mut [Actor], turn: Turn<'_>) -> anyhow::Result<()> {
     std::thread::scope(|scope| {
         let threads: Vec<_> = actors
             .iter_mut()
             .enumerate()
             .map(|(index, actor)| {
                 let role = actor.role;
-                let work = move || one(index, actor, (head, trains), (view, results));
+                let work = move || one(index, actor, turn);
                 let name = role.name().to_owned();
                 (role, std::thread::Builder::new().name(name).spawn_scoped(scope, work))
             })
@@ -73,29 +75,18 @@ fn act(
     })
 }
 
-fn one(
-    index: usize,
-    actor: &mut Actor,
-    (head, trains): (Head, bool),
-    (view, results): (&View, &Mutex<Rounds>),
-) -> anyhow::Result<()> {
+fn one(index: usize, actor: &mut Actor, turn: Turn<'_>) -> anyhow::Result<()> {
+    let Turn { head, trains, view } = turn;
     let (role, block) = (actor.role, head.block.0);
     let watch = |event: miner::Event| view.miner(index, role, block, &event);
     match &mut actor.service {
-        Service::Validator(validator) => validator.on_block(head, &|event| {
-            view.validator(index, role, block, &event);
-            if let validator::Event::RoundEnded(summary) = event {
-                lock(results).push((role, summary));
-            }
-        }),
+        Service::Validator(validator) => {
+            validator.on_block(head, &|event| view.validator(index, role, block, &event))
+        }
         Service::Miner(_) | Service::Copycat(_) | Service::Broken(_) if !trains => Ok(()),
         Service::Miner(miner) => miner.on_block(head, &watch),
-        Service::Copycat(copycat) => copycat.on_block(&watch),
+        Service::Copycat(copycat) => copycat.on_block(head, &watch),
         Service::Broken(broken) => broken.on_block(head, &watch),
-        Service::Own(own) => own.on_block(&watch),
+        Service::Own(own) => own.on_block(head, &watch),
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }

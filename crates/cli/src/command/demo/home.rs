@@ -2,6 +2,7 @@
 
 use crate::{failure::HintExt as _, private};
 use anyhow::Context as _;
+use serde::{Deserialize, Serialize};
 use std::{
     fs::{self, File, TryLockError},
     io,
@@ -14,13 +15,37 @@ const MARKER: &str = ".agon-demo";
 /// Runs that are kept beside the newest one.
 const ASIDE_MAX: u32 = 1_000;
 
+/// Holds what run it is, once it is set up.
+const RUN: &str = "demo.json";
+
+/// The result of a run that has ended, as `agon demo --json` prints it.
+pub const REPORT: &str = "report.json";
+
 /// What becomes of an earlier run in the same folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Earlier {
-    /// It is renamed.
-    MoveAside,
+    /// The same run goes on if it has not ended; any other is renamed.
+    Keep,
     /// It is deleted.
     Replace,
+}
+
+/// What two runs have in common if one can go on where the other was ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Run {
+    /// Version of the program.
+    pub version: String,
+    /// Number that all randomness comes from.
+    pub seed: u64,
+    /// Rounds in all.
+    pub rounds: u64,
+    /// The text, where it is the user's.
+    pub corpus: Option<PathBuf>,
+    /// The competition, where it is the user's.
+    pub competition: Option<String>,
+    /// The user's own model.
+    pub miner: Option<PathBuf>,
 }
 
 /// A home folder that is ours as long as this lives.
@@ -28,35 +53,62 @@ pub enum Earlier {
 pub struct Home {
     /// Holds the lock.
     _marker: File,
+    path: PathBuf,
+    /// Whether a run goes on in it.
+    pub goes_on: bool,
     /// Where an earlier run went.
     pub moved_to: Option<PathBuf>,
 }
 
 impl Home {
-    /// Makes the folder `home`; one with anything that is not a demo's is left alone, and so is one
-    /// in which a demo runs.
-    pub fn make(home: &Path, earlier: Earlier) -> anyhow::Result<Self> {
+    /// Makes the folder `home`, or takes over the one in which the same run was ended; one with
+    /// anything that is not a demo's is left alone, and so is one in which a demo runs.
+    pub fn make(home: &Path, run: &Run, earlier: Earlier) -> anyhow::Result<Self> {
+        let path = home.to_owned();
         let is_empty = fs::read_dir(home).map_or(true, |mut entries| entries.next().is_none());
         let marker = home.join(MARKER);
         if !is_empty && !marker.exists() {
             return Err(anyhow::anyhow!("`{}` holds files that are no demo's", home.display()))
                 .hint("name an empty or new folder with --home");
         }
-        // Held until the folder is out of the way.
-        let old = if is_empty { None } else { Some(lock(File::open(&marker), home)?) };
-        let moved_to = match earlier {
-            _ if is_empty => None,
-            Earlier::MoveAside => Some(move_aside(home)?),
-            Earlier::Replace => {
-                let deleted = fs::remove_dir_all(home);
-                deleted.with_context(|| format!("cannot delete `{}`", home.display()))?;
-                None
+        let mut moved_to = None;
+        if !is_empty {
+            // Held until the folder is out of the way, or as long as the run goes on in it.
+            let old = lock(File::open(&marker), home)?;
+            let began = fs::read(home.join(RUN)).ok();
+            let is_same =
+                began.is_some_and(|began| serde_json::from_slice(&began).ok() == Some(run.clone()));
+            match earlier {
+                Earlier::Keep if is_same && !home.join(REPORT).exists() => {
+                    return Ok(Self { _marker: old, path, goes_on: true, moved_to });
+                }
+                // Killed before it was set up: there is nothing to go on with, and nothing to keep.
+                Earlier::Keep if home.join(RUN).exists() => moved_to = Some(move_aside(home)?),
+                Earlier::Keep | Earlier::Replace => {
+                    let deleted = fs::remove_dir_all(home);
+                    deleted.with_context(|| format!("cannot delete `{}`", home.display()))?;
+                }
             }
-        };
-        drop(old);
+        }
         private::make_home(home, MARKER).hint("name a folder that can be written with --home")?;
         let marker = File::options().write(true).create_new(true).open(&marker);
-        Ok(Self { _marker: lock(marker, home)?, moved_to })
+        Ok(Self { _marker: lock(marker, home)?, path, goes_on: false, moved_to })
+    }
+
+    /// Notes that the run is set up: from now on it can go on.
+    pub fn is_set_up(&self, run: &Run) -> anyhow::Result<()> {
+        self.write(RUN, run)
+    }
+
+    /// Notes how the run ended.
+    pub fn has_ended(&self, report: &impl Serialize) -> anyhow::Result<()> {
+        self.write(REPORT, report)
+    }
+
+    fn write(&self, name: &str, value: &impl Serialize) -> anyhow::Result<()> {
+        let path = self.path.join(name);
+        journal::whole::write(&path, &serde_json::to_vec_pretty(value)?)
+            .with_context(|| format!("cannot write `{}`", path.display()))
     }
 }
 
@@ -104,38 +156,63 @@ fn move_aside(home: &Path) -> anyhow::Result<PathBuf> {
 mod tests {
     use super::*;
 
+    fn run(seed: u64) -> Run {
+        let version = "1".to_owned();
+        Run { version, seed, rounds: 3, corpus: None, competition: None, miner: None }
+    }
+
     #[test]
-    fn an_earlier_run_is_kept_and_a_running_one_is_left_alone() {
+    fn a_running_demo_is_left_alone_and_one_that_has_ended_is_kept() {
         let folder = tempfile::tempdir().unwrap();
         let home = folder.path().join("home");
-        let running = Home::make(&home, Earlier::MoveAside).unwrap();
-        fs::write(home.join("record"), "first").unwrap();
-        for earlier in [Earlier::MoveAside, Earlier::Replace] {
-            let error = Home::make(&home, earlier).unwrap_err();
+        let running = Home::make(&home, &run(1), Earlier::Keep).unwrap();
+        running.is_set_up(&run(1)).unwrap();
+        running.has_ended(&"first").unwrap();
+        for earlier in [Earlier::Keep, Earlier::Replace] {
+            let error = Home::make(&home, &run(1), earlier).unwrap_err();
             assert!(error.to_string().contains("a demo is running"), "{error}");
         }
         drop(running);
-        let second = Home::make(&home, Earlier::MoveAside).unwrap();
+        let second = Home::make(&home, &run(1), Earlier::Keep).unwrap();
         let aside = folder.path().join("home-1");
         assert_eq!(second.moved_to.as_ref(), Some(&aside));
-        assert_eq!(fs::read_to_string(aside.join("record")).unwrap(), "first");
-        fs::write(home.join("record"), "second").unwrap();
+        assert_eq!(fs::read_to_string(aside.join(REPORT)).unwrap(), "\"first\"");
+        second.is_set_up(&run(1)).unwrap();
         drop(second);
-        let third = Home::make(&home, Earlier::Replace).unwrap();
-        assert!(third.moved_to.is_none() && !home.join("record").exists());
+        let third = Home::make(&home, &run(1), Earlier::Replace).unwrap();
+        assert!(third.moved_to.is_none() && !home.join(RUN).exists());
+        third.is_set_up(&run(1)).unwrap();
         drop(third);
-        // A slash at the end names the same folder.
+        // A slash at the end names the same folder; another run is kept, too.
         let slash = PathBuf::from(format!("{}/", home.display()));
-        let fourth = Home::make(&slash, Earlier::MoveAside).unwrap();
+        let fourth = Home::make(&slash, &run(2), Earlier::Keep).unwrap();
         assert_eq!(fourth.moved_to, Some(folder.path().join("home-2")));
+    }
+
+    #[test]
+    fn a_run_that_was_killed_goes_on_and_one_that_had_not_begun_begins() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = folder.path().join("home");
+        let killed = Home::make(&home, &run(1), Earlier::Keep).unwrap();
+        fs::write(home.join("half"), "of what it takes").unwrap();
+        drop(killed);
+        let begun = Home::make(&home, &run(1), Earlier::Keep).unwrap();
+        assert!(!begun.goes_on && begun.moved_to.is_none() && !home.join("half").exists());
+        begun.is_set_up(&run(1)).unwrap();
+        fs::write(home.join("work"), "of days").unwrap();
+        drop(begun);
+        let again = Home::make(&home, &run(1), Earlier::Keep).unwrap();
+        assert!(again.goes_on && home.join("work").exists());
+        let error = Home::make(&home, &run(1), Earlier::Keep).unwrap_err();
+        assert!(error.to_string().contains("a demo is running"), "{error}");
     }
 
     #[test]
     fn a_folder_with_anything_else_is_left_alone() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("thesis.tex"), "years").unwrap();
-        for earlier in [Earlier::MoveAside, Earlier::Replace] {
-            assert!(Home::make(folder.path(), earlier).is_err());
+        for earlier in [Earlier::Keep, Earlier::Replace] {
+            assert!(Home::make(folder.path(), &run(1), earlier).is_err());
         }
         assert!(folder.path().join("thesis.tex").exists());
     }

@@ -4,7 +4,7 @@ use super::{
     attackers::{Broken, Copycat},
     calendar::{Calendar, N_SET_UP_BLOCKS},
     cast::Role,
-    own::Own,
+    own::{self, Own},
     recipes, rules,
 };
 use crate::{
@@ -17,7 +17,7 @@ use crate::{
 use anyhow::Context as _;
 use chain::{
     Call, CallStatus, Chain,
-    ledger::{Genesis, Hyperparameters, RAO_PER_TAO, SubnetGenesis},
+    ledger::{EpochSummary, Genesis, Hyperparameters, RAO_PER_TAO, SubnetGenesis},
 };
 use dataset::pack::TrainingStream;
 use hugging_face::Folder;
@@ -25,7 +25,8 @@ use hugging_face::{
     ClientOptions, DevHub, HubClient,
     dev::{Front, Limits, Role::Write, User},
 };
-use miner::{Check, Miner, Publisher};
+use journal::Journal;
+use miner::{Check, Miner, Outbox, Publisher};
 use protocol::{Competition, NetUid, Seed, Uid};
 use std::{
     collections::BTreeMap,
@@ -35,7 +36,7 @@ use std::{
 };
 use substrate::{ClientConfig, DevNode, Signatures, SubstrateChain, dev};
 use trainer::Trainer;
-use validator::{FetchedModels, Ports, RecordFolder, Validator};
+use validator::{FetchedModels, Ports, RecordFolder, RoundSummary, Validator};
 
 /// The only subnet of a demo.
 pub const NETUID: NetUid = NetUid(1);
@@ -83,17 +84,35 @@ pub enum Service {
     Own(Box<Own>),
 }
 
+/// What is left of a network that has ended.
+pub struct Ended {
+    /// The contest with its text.
+    pub contest: Contest,
+    /// Slot of each role.
+    pub uids: BTreeMap<Role, Uid>,
+    /// Rounds as each validator saw them, in order of block.
+    pub rounds: Vec<(Role, RoundSummary)>,
+    /// Epochs of Yuma Consensus: who earned what.
+    pub epochs: Vec<EpochSummary>,
+    /// Files of the run.
+    pub home: PathBuf,
+}
+
 impl Network {
-    /// Builds the network of `args` in its home folder, which must be there and empty.
-    pub fn set_up(args: &DemoArgs, stop: &Arc<AtomicBool>) -> anyhow::Result<Self> {
+    /// Builds the network of `args` in its home folder, which must be there and empty, or hold a
+    /// run of the same that `goes_on`.
+    pub fn set_up(args: &DemoArgs, stop: &Arc<AtomicBool>, goes_on: bool) -> anyhow::Result<Self> {
         let seed = Seed::of_number(args.seed);
         let (contest, calendar) = rules::contest(args)?;
-        if let Some(model) = &args.miner {
+        if let Some(model) = args.miner.as_ref().filter(|_| !goes_on) {
             admit(model, &contest.competition, args)?;
         }
         let roles = Role::cast(args.miner.as_deref());
         let node = node(args, &contest.competition, &roles)?;
-        let uids = register(&node, &roles, seed)?;
+        if !goes_on {
+            register(&node, &roles, seed)?;
+        }
+        let uids = slots(&node, &roles, seed)?;
         let hub = ModelsHub::start(args, &roles)?;
         let build = Build { seed, contest: &contest, calendar, node: &node, hub: &hub, stop, args };
         let actors = roles
@@ -106,6 +125,36 @@ impl Network {
     /// Everybody, in the order of registration.
     pub fn roles(&self) -> Vec<Role> {
         self.actors.iter().map(|actor| actor.role).collect()
+    }
+
+    fn validators(&self) -> impl Iterator<Item = (Role, &Validator)> {
+        self.actors.iter().filter_map(|actor| match &actor.service {
+            Service::Validator(validator) => Some((actor.role, &**validator)),
+            _ => None,
+        })
+    }
+
+    /// What the last round of the first validator came to.
+    pub fn last_round(&self) -> anyhow::Result<Option<RoundSummary>> {
+        let first = self.validators().next();
+        Ok(first.map(|(_, first)| first.rounds(1)).transpose()?.and_then(|mut last| last.pop()))
+    }
+
+    /// Ends it.
+    pub fn end(self, args: &DemoArgs) -> anyhow::Result<Ended> {
+        let mut rounds = Vec::new();
+        for (role, validator) in self.validators() {
+            let of_it = validator.rounds(usize::try_from(args.rounds)?)?;
+            rounds.extend(of_it.into_iter().map(|summary| (role, summary)));
+        }
+        rounds.sort_by_key(|(role, summary)| (summary.seed.block, *role));
+        let genesis = genesis(args, &self.contest.competition, &self.roles());
+        let Self { node, contest, uids, home, .. } = self;
+        // The node remembers no more than it has made since its own start, and holds the file.
+        drop(node);
+        let mut replay = dev::Replay::new(database(args), genesis)?;
+        let epochs = replay.advance().context("cannot read the chain of this run")?.epochs;
+        Ok(Ended { contest, uids, rounds, epochs, home })
     }
 }
 
@@ -136,7 +185,7 @@ fn take(model: &Path, copy: &Path) -> anyhow::Result<()> {
 
 /// Where the user's model lies during the demo.
 fn own_model(args: &DemoArgs) -> PathBuf {
-    args.home.join(Role::Own.name()).join("published")
+    args.home.join(Role::Own.name()).join(own::MODEL)
 }
 
 /// A chain on a fast clock whose tempo ends eight blocks after each round begins.
@@ -162,11 +211,15 @@ fn genesis(args: &DemoArgs, competition: &Competition, roles: &[Role]) -> Genesi
     }
 }
 
+fn database(args: &DemoArgs) -> PathBuf {
+    args.home.join("chain.db")
+}
+
 /// A node on a port of its own that makes a block when it is told to.
 fn node(args: &DemoArgs, competition: &Competition, roles: &[Role]) -> anyhow::Result<DevNode> {
     let config = dev::Config {
         listen: ([127, 0, 0, 1], 0).into(),
-        database: Some(args.home.join("chain.db")),
+        database: Some(database(args)),
         genesis: genesis(args, competition, roles),
         block_time: None,
     };
@@ -215,7 +268,7 @@ fn connect(node: &DevNode) -> anyhow::Result<SubstrateChain> {
 }
 
 /// Registers everybody by real calls, one a block, and stakes for the validators.
-fn register(node: &DevNode, roles: &[Role], seed: Seed) -> anyhow::Result<BTreeMap<Role, Uid>> {
+fn register(node: &DevNode, roles: &[Role], seed: Seed) -> anyhow::Result<()> {
     let chain = connect(node)?;
     for role in roles.iter().copied() {
         let (hotkey, coldkey) = (role.hotkey(seed).public(), role.coldkey(seed));
@@ -237,7 +290,12 @@ fn register(node: &DevNode, roles: &[Role], seed: Seed) -> anyhow::Result<BTreeM
     while node.head().block.0 < N_SET_UP_BLOCKS {
         node.produce_block()?;
     }
-    let metagraph = chain.metagraph(NETUID)?;
+    Ok(())
+}
+
+/// The slot of everybody.
+fn slots(node: &DevNode, roles: &[Role], seed: Seed) -> anyhow::Result<BTreeMap<Role, Uid>> {
+    let metagraph = connect(node)?.metagraph(NETUID)?;
     roles
         .iter()
         .map(|role| {
@@ -262,21 +320,13 @@ struct Build<'a> {
 
 impl Build<'_> {
     fn service(&self, role: Role) -> anyhow::Result<Service> {
-        let home = self.home(role);
         let seed = self.seed.derive(role.name());
         Ok(match role {
             Role::Validator(_) => Service::Validator(Box::new(self.validator(role)?)),
             Role::Honest(_) | Role::Rebaser => Service::Miner(Box::new(self.miner(role)?)),
-            Role::Copycat => {
-                Service::Copycat(Box::new(Copycat::new(self.publisher(role, true)?, home, seed)))
-            }
-            Role::Broken => {
-                Service::Broken(Box::new(Broken::new(self.publisher(role, false)?, home, seed)))
-            }
-            Role::Own => {
-                let model = own_model(self.args);
-                Service::Own(Box::new(Own::new(self.publisher(role, true)?, model)))
-            }
+            Role::Copycat => Service::Copycat(Box::new(Copycat::new(self.outbox(role)?, seed))),
+            Role::Broken => Service::Broken(Box::new(Broken::new(self.outbox(role)?, seed))),
+            Role::Own => Service::Own(Box::new(Own::new(self.outbox(role)?))),
         })
     }
 
@@ -319,10 +369,16 @@ impl Build<'_> {
             held_out,
             Arc::clone(self.stop),
         );
-        Ok(Miner::new(plan, self.publisher(role, true)?, Box::new(train), self.home(role)))
+        Miner::open(plan, self.outbox(role)?, Box::new(train))
     }
 
-    fn publisher(&self, role: Role, checks: bool) -> anyhow::Result<Publisher> {
+    fn outbox(&self, role: Role) -> anyhow::Result<Outbox> {
+        let home = self.home(role);
+        let journal = Journal::open(&home)?;
+        Outbox::open(self.publisher(role)?, home, journal)
+    }
+
+    fn publisher(&self, role: Role) -> anyhow::Result<Publisher> {
         let competition = self.contest.competition.clone();
         let check: Check = {
             let competition = competition.clone();
@@ -335,7 +391,7 @@ impl Build<'_> {
             netuid: NETUID,
             repo: format!("{}/{}", role.name(), competition.name).parse()?,
             competition,
-            check: checks.then_some(check),
+            check: (role != Role::Broken).then_some(check),
         })
     }
 }

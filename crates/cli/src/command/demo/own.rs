@@ -1,31 +1,27 @@
 //! The user's own model as one more miner of a demo.
 
-use miner::{Event, Publisher};
-use std::path::PathBuf;
+use chain::Head;
+use miner::{Event, Outbox};
+
+/// Name of the folder of the model, in that of its miner.
+pub const MODEL: &str = "published";
 
 /// Publishes one model that is there already, at the first block.
 pub struct Own {
-    publisher: Publisher,
-    model: PathBuf,
-    is_done: bool,
+    outbox: Outbox,
 }
 
 impl Own {
-    /// A miner of the model in the folder `model`.
-    pub fn new(publisher: Publisher, model: PathBuf) -> Self {
-        Self { publisher, model, is_done: false }
+    /// A miner of the model in the folder [`MODEL`] of the home of `outbox`.
+    pub fn new(outbox: Outbox) -> Self {
+        Self { outbox }
     }
 
     /// Publishes the model, once.
-    pub fn on_block(&mut self, watch: &dyn Fn(Event)) -> anyhow::Result<()> {
-        if self.is_done {
-            return Ok(());
+    pub fn on_block(&mut self, head: Head, watch: &dyn Fn(Event)) -> anyhow::Result<()> {
+        if self.outbox.state().offered.is_none() {
+            self.outbox.offer(MODEL, head.block)?;
         }
-        self.is_done = true;
-        match self.publisher.publish(&self.model)? {
-            Ok(published) => watch(Event::Published(published)),
-            Err(reason) => watch(Event::Withheld(reason)),
-        }
-        Ok(())
+        self.outbox.advance(head, watch)
     }
 }

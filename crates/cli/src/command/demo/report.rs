@@ -2,13 +2,13 @@
 
 use super::{
     cast::Role,
-    conduct::Rounds,
-    network::{NETUID, Network},
+    network::{Ended, NETUID},
 };
-use chain::ledger::RAO_PER_TAO;
-use protocol::{Merit, Uid};
+use chain::ledger::{EpochSummary, RAO_PER_TAO};
+use protocol::{Loss, Merit, Uid};
 use serde::Serialize;
 use std::{collections::BTreeMap, path::PathBuf};
+use validator::RoundSummary;
 
 /// Everything that happened, for programs.
 #[derive(Debug, Serialize)]
@@ -27,7 +27,7 @@ pub struct Report {
     pub n_crown_changes: usize,
     /// Perplexity of a model that knew the true distribution of the last round's text.
     pub entropy_perplexity: Option<f64>,
-    /// Duration of the run.
+    /// Duration of the run, or of its last part where it was interrupted or killed.
     pub wall_seconds: f64,
     /// Most memory held at once.
     pub peak_memory_bytes: Option<u64>,
@@ -124,23 +124,24 @@ pub struct Earning {
 
 impl Report {
     /// Collects the report of a finished run.
-    pub fn new(network: &Network, seen: &Rounds, seed: u64) -> anyhow::Result<Self> {
-        let roles: BTreeMap<Uid, Role> =
-            network.uids.iter().map(|(role, uid)| (*uid, *role)).collect();
-        let rounds = rounds(&roles, &network.uids, seen);
+    pub fn new(ended: Ended, seed: u64) -> anyhow::Result<Self> {
+        let Ended { contest, uids, rounds: seen, epochs, home } = ended;
+        let epochs: Vec<_> = epochs.into_iter().filter(|epoch| epoch.netuid == NETUID).collect();
+        let roles: BTreeMap<Uid, Role> = uids.iter().map(|(role, uid)| (*uid, *role)).collect();
+        let rounds = rounds(&roles, &uids, &seen);
         let champions: Vec<u16> = rounds.iter().filter_map(|round| round.champion_uid).collect();
         let last = seen.iter().rev().find(|(role, _)| *role == Role::VALIDATORS[0]);
         Ok(Self {
             seed,
-            corpus: network.contest.source.describe(),
-            tempos: tempos(network, &rounds),
-            earnings: earnings(network, &roles),
+            corpus: contest.source.describe(),
+            tempos: tempos(&epochs, &rounds),
+            earnings: earnings(&epochs, &roles),
             n_crown_changes: champions.windows(2).filter(|pair| pair[0] != pair[1]).count(),
             rounds,
             entropy_perplexity: last.and_then(|(_, summary)| summary.optimum_perplexity),
             wall_seconds: 0.0,
             peak_memory_bytes: crate::terminal::peak_memory_bytes(),
-            home: network.home.clone(),
+            home,
         })
     }
 }
@@ -149,7 +150,11 @@ fn name(roles: &BTreeMap<Uid, Role>, uid: Uid) -> &'static str {
     roles.get(&uid).map_or("unknown", |role| role.name())
 }
 
-fn rounds(roles: &BTreeMap<Uid, Role>, uids: &BTreeMap<Role, Uid>, seen: &Rounds) -> Vec<Round> {
+fn rounds(
+    roles: &BTreeMap<Uid, Role>,
+    uids: &BTreeMap<Role, Uid>,
+    seen: &[(Role, RoundSummary)],
+) -> Vec<Round> {
     let first = seen.iter().filter(|(role, _)| *role == Role::VALIDATORS[0]);
     first
         .map(|(_, summary)| {
@@ -164,7 +169,7 @@ fn rounds(roles: &BTreeMap<Uid, Role>, uids: &BTreeMap<Role, Uid>, seen: &Rounds
                 block: summary.seed.block.0,
                 champion_uid: summary.champion.map(|holder| holder.uid.0),
                 champion: summary.champion.map(|holder| name(roles, holder.uid)),
-                perplexity: summary.champion_perplexity,
+                perplexity: summary.champion_perplexity.map(Loss::value),
                 record: summary.digest.to_string(),
                 validators: validators.collect(),
                 models: summary.rows.iter().map(|row| model_row(roles, row)).collect(),
@@ -185,7 +190,7 @@ fn model_row(roles: &BTreeMap<Uid, Role>, row: &validator::Row) -> ModelRow {
         commit_block: row.block.0,
         outcome,
         reason,
-        perplexity: row.perplexity,
+        perplexity: row.perplexity.map(Loss::value),
         merit: row.merit,
         wins: row.wins,
         win_rate: row.win_rate,
@@ -195,8 +200,7 @@ fn model_row(roles: &BTreeMap<Uid, Role>, row: &validator::Row) -> ModelRow {
 }
 
 /// Epochs after the first round, each with the champion of the round before it.
-fn tempos(network: &Network, rounds: &[Round]) -> Vec<Tempo> {
-    let epochs = network.node.epochs(NETUID);
+fn tempos(epochs: &[EpochSummary], rounds: &[Round]) -> Vec<Tempo> {
     let paid = epochs.iter().filter_map(|epoch| {
         let round = rounds.iter().rev().find(|round| round.block < epoch.block.0)?;
         let total: u64 = epoch.slots.iter().map(|slot| slot.server_rao).sum();
@@ -211,9 +215,9 @@ fn tempos(network: &Network, rounds: &[Round]) -> Vec<Tempo> {
     paid.collect()
 }
 
-fn earnings(network: &Network, roles: &BTreeMap<Uid, Role>) -> Vec<Earning> {
+fn earnings(epochs: &[EpochSummary], roles: &BTreeMap<Uid, Role>) -> Vec<Earning> {
     let mut totals: BTreeMap<Uid, (u64, u64)> = roles.keys().map(|uid| (*uid, (0, 0))).collect();
-    for slot in network.node.epochs(NETUID).into_iter().flat_map(|epoch| epoch.slots) {
+    for slot in epochs.iter().flat_map(|epoch| &epoch.slots) {
         let (server, validator) = totals.entry(slot.uid).or_default();
         *server += slot.server_rao;
         *validator += slot.validator_rao;

@@ -12,7 +12,7 @@ use protocol::{
     Block, BlockHash, Competition,
     competition::{DatasetRules, TokenizerRules},
 };
-use std::{fs, path::Path, sync::Arc};
+use std::{fs, io::ErrorKind, path::Path, sync::Arc};
 
 /// Architecture that the miners of a demo train.
 const ARCHITECTURE: &str = "llama";
@@ -30,14 +30,28 @@ pub fn contest(args: &DemoArgs) -> anyhow::Result<(Contest, Calendar)> {
     contest.competition.from_block = calendar.first_seed;
     pin(&mut contest);
     contest.tokenizer.save(&args.home.join("tokenizer.json"))?;
-    let path = args.home.join("competition.toml");
-    fs::write(&path, toml::to_string(&contest.competition)?)
-        .with_context(|| format!("cannot write `{}`", path.display()))?;
+    keep(&args.home.join("competition.toml"), &toml::to_string(&contest.competition)?)?;
     // Better now than at the first round: the same documents are there whatever the seed.
     contest
         .draw(Block(0), BlockHash([0; 32]))
         .hint("a competition needs more text; a megabyte is plenty")?;
     Ok((contest, calendar))
+}
+
+/// Writes the rules of a run; one that goes on has them, and no others.
+fn keep(path: &Path, rules: &str) -> anyhow::Result<()> {
+    match fs::read_to_string(path) {
+        Ok(before) if before == rules => Ok(()),
+        Ok(_) => Err(anyhow::anyhow!(
+            "rules or text are others than when this run began: `{}`",
+            path.display()
+        ))
+        .hint("put them back to go on, or begin again with --force"),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            fs::write(path, rules).with_context(|| format!("cannot write `{}`", path.display()))
+        }
+        Err(error) => Err(error).with_context(|| format!("cannot read `{}`", path.display())),
+    }
 }
 
 /// The competition called `name`, if the miners of a demo can enter it.

@@ -63,7 +63,7 @@ impl View {
         let Some(bars) = &self.bars else { return };
         bars.network.set_position(done);
         let champion = summary.and_then(|summary| {
-            let (holder, perplexity) = (summary.champion?, summary.champion_perplexity?);
+            let (holder, perplexity) = (summary.champion?, summary.champion_perplexity?.value());
             Some(format!("champion {} (perplexity {perplexity:.2})", self.name(holder.uid)))
         });
         let champion = champion.unwrap_or_else(|| "no champion yet".to_owned());
@@ -101,6 +101,14 @@ impl View {
             }
             MinerEvent::Withheld(reason) => {
                 self.say(&format!("block {block:>4}  {name} keeps its model back: {reason}"));
+            }
+            MinerEvent::HubTrouble(trouble) => {
+                self.say(&format!("block {block:>4}  {name} has trouble with the hub: {trouble}"));
+            }
+            MinerEvent::ChainTrouble(trouble) => {
+                self.say(&format!(
+                    "block {block:>4}  {name} has trouble with the chain: {trouble}"
+                ));
             }
             MinerEvent::CommitmentRefused(error) => {
                 self.say(&format!("block {block:>4}  commitment of {name} refused: {error}"));
@@ -156,6 +164,7 @@ impl View {
     fn round_line(&self, block: u64, summary: &RoundSummary) -> String {
         let champion = match (summary.champion, summary.champion_perplexity) {
             (Some(holder), Some(perplexity)) => {
+                let perplexity = perplexity.value();
                 let took = if summary.crown_moved { "takes the crown" } else { "keeps the crown" };
                 format!("{} {took} with perplexity {perplexity:.2}", self.name(holder.uid))
             }

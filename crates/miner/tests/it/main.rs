@@ -1,0 +1,7 @@
+//! Miners on a chain in memory and a hub on disk.
+
+mod blocks;
+mod champion;
+mod crashes;
+mod network;
+mod trouble;

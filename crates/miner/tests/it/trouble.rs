@@ -1,0 +1,121 @@
+//! A hub and a chain in trouble cost a miner time, and no training.
+
+use crate::network::{Falling, Network, published};
+use chain::{FaultyChain, faulty::Rates};
+use hub::{Error, FaultyHub, FileEntry, Hub, Part, faulty::Faults};
+use miner::{Event, Miner, Strategy};
+use protocol::{Repo, Revision, Seed};
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+fn miner(network: &Network, hub: Arc<dyn Hub>) -> Miner {
+    let mut publisher = network.publisher("ada", None);
+    publisher.hub = hub;
+    let train = Box::new(Falling { loss: 3.0, n_steps: 0 });
+    network.open("ada", Strategy::Pretrain, publisher, train).unwrap()
+}
+
+fn n_steps(events: &[Event]) -> usize {
+    events.iter().filter(|event| matches!(event, Event::Step(_))).count()
+}
+
+fn n_troubles(events: &[Event]) -> usize {
+    events.iter().filter(|event| matches!(event, Event::HubTrouble(_))).count()
+}
+
+#[test]
+fn a_hub_that_fails_one_time_in_four_delays_models_and_no_training() {
+    for seed in 0..20 {
+        let network = Network::new(&["ada"], 1);
+        let faults = Faults { unavailable: 250, ..Faults::default() };
+        let hub = FaultyHub::new(network.hub.clone(), Seed::of_number(seed), faults);
+        let mut miner = miner(&network, Arc::new(hub));
+        let events = network.run(&mut miner, 60);
+        assert_eq!(n_steps(&events), 120, "seed {seed}");
+        let (n_troubles, n_published) = (n_troubles(&events), published(&events));
+        assert!(n_troubles > 0 && n_published > 3, "seed {seed}: {n_troubles}, {n_published}");
+        network.chain.produce_block().unwrap();
+        let commitment = network.commitment(1).unwrap();
+        assert!(network.hub.list(&commitment.repo, &commitment.revision).unwrap().is_some());
+    }
+}
+
+/// A hub that gives cut files for a number of lists, as a proxy that breaks off does.
+struct Cut {
+    inner: Arc<dyn Hub>,
+    left: AtomicU64,
+}
+
+impl Hub for Cut {
+    fn publish(&self, repo: &Repo, dir: &Path) -> Result<Revision, Error> {
+        self.inner.publish(repo, dir)
+    }
+    fn latest(&self, repo: &Repo) -> Result<Option<Revision>, Error> {
+        self.inner.latest(repo)
+    }
+    fn list(&self, repo: &Repo, revision: &Revision) -> Result<Option<Vec<FileEntry>>, Error> {
+        let left = self.left.load(Ordering::Relaxed);
+        if left > 0 {
+            self.left.store(left - 1, Ordering::Relaxed);
+            let name = format!("{repo}@{revision}/config.json");
+            return Err(Error::Damaged { name, reason: "it was cut" });
+        }
+        self.inner.list(repo, revision)
+    }
+    fn fetch(
+        &self,
+        repo: &Repo,
+        revision: &Revision,
+        path: &str,
+        to: &Path,
+        size_bytes_max: u64,
+    ) -> Result<(), Error> {
+        self.inner.fetch(repo, revision, path, to, size_bytes_max)
+    }
+    fn read_part(
+        &self,
+        repo: &Repo,
+        revision: &Revision,
+        part: &Part<'_>,
+    ) -> Result<Vec<u8>, Error> {
+        self.inner.read_part(repo, revision, part)
+    }
+}
+
+#[test]
+fn a_model_whose_list_is_cut_goes_out_when_it_is_whole_again_and_is_the_newest() {
+    let network = Network::new(&["ada"], 1);
+    let hub = Cut { inner: network.hub.clone(), left: AtomicU64::new(5) };
+    let mut miner = miner(&network, Arc::new(hub));
+    let events = network.run(&mut miner, 64);
+    assert_eq!((n_steps(&events), n_troubles(&events)), (128, 5));
+    // Tries after 1, 2, 4, 8 and 16 blocks; the first that works has the model of that time.
+    let first = events.iter().find_map(|event| match event {
+        Event::Published(published) => published.perplexity,
+        _ => None,
+    });
+    let newest = (3.0 * 0.99_f64.powi(64)).exp();
+    assert!((newest * 0.999..newest * 1.04).contains(&first.unwrap()), "{first:?}, not {newest}");
+}
+
+#[test]
+fn a_chain_that_fails_half_of_the_time_delays_commitments_and_no_training() {
+    for seed in 0..20 {
+        let network = Network::new(&["ada"], 1);
+        let rates = Rates { lost_requests: 250, lost_replies: 250, late: 100, duplicates: 0 };
+        let chain = FaultyChain::new(network.chain.clone(), Seed::of_number(seed), rates);
+        let mut publisher = network.publisher("ada", None);
+        publisher.chain = Arc::new(chain);
+        let train = Box::new(Falling { loss: 3.0, n_steps: 0 });
+        let mut miner = network.open("ada", Strategy::Pretrain, publisher, train).unwrap();
+        let events = network.run(&mut miner, 60);
+        assert_eq!(n_steps(&events), 120, "seed {seed}");
+        assert!(published(&events) > 3, "seed {seed}");
+        assert!(network.commitment(1).is_some(), "seed {seed}");
+    }
+}
