@@ -23,7 +23,7 @@ pub type Check = Arc<dyn Fn(&Path) -> anyhow::Result<Option<Reason>> + Send + Sy
 
 /// A hub in trouble is asked again after one block, then after two, and so on up to two to the
 /// power of this.
-const WAIT_DOUBLINGS_MAX: u32 = 5;
+const WAIT_DOUBLINGS_MAX: u32 = 3;
 
 /// A model that is on the hub and whose commitment is on its way to the chain.
 #[derive(Clone, Debug, PartialEq)]
