@@ -189,7 +189,7 @@ pub enum CallStatus {
     /// Another call of the signer used its nonce and stands in a block: this one never will be
     /// included, and can be made again.
     Displaced,
-    /// Not known here: never submitted, or too long ago.
+    /// Not known here: never submitted, or so long ago that no block tells any more.
     Unknown,
 }
 
@@ -298,7 +298,8 @@ pub trait Chain: Send + Sync {
     /// Free balance of a coldkey, in rao.
     fn balance(&self, coldkey: AccountId) -> Result<u64, Error>;
 
-    /// Signs `call`, and sends nothing.
+    /// Signs `call`, and sends nothing: of two calls that a key signs before either is sent, one is
+    /// `Displaced`.
     ///
     /// Whoever must not make a call twice keeps what this gives before it is sent, and takes it up
     /// with [`Self::resume`] in the next process.

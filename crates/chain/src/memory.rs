@@ -146,12 +146,15 @@ impl Node {
 
     /// Queues a call that may have been queued before; where another has its nonce, it never will
     /// be included.
-    fn resume(&mut self, call: OwnCall) -> Result<(), Error> {
+    fn resume(&mut self, call: OwnCall, from: Block) -> Result<(), Error> {
         let id = call.id;
         if self.is_known(id) || call.nonce >= self.next_nonce(call.signer) {
             return self.queue(call);
         }
-        self.fates.insert(id, CallStatus::Displaced);
+        // Of calls in blocks that are not remembered nothing is known.
+        let is_told = self.history.front().is_some_and(|oldest| oldest.block <= from);
+        let fate = if is_told { CallStatus::Displaced } else { CallStatus::Unreadable(from) };
+        self.fates.insert(id, fate);
         if let Some(newest) = self.history.back_mut() {
             newest.calls.push(id);
         }
@@ -339,7 +342,7 @@ impl Chain for MemoryChain {
     }
 
     fn resume(&self, signed: &Signed) -> Result<(), Error> {
-        self.node().resume(opened(signed)?)
+        self.node().resume(opened(signed)?, signed.from)
     }
 
     fn submit(&self, call: Call, signer: &Keypair) -> Result<CallId, Error> {

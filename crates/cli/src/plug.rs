@@ -156,9 +156,20 @@ impl TrainerTrain {
 }
 
 impl Train for TrainerTrain {
-    fn rebase(&mut self, dir: &Path) -> anyhow::Result<()> {
+    fn rebase(&mut self, dir: &Path) -> anyhow::Result<bool> {
+        // A model that is fine to evaluate may have gradients that overflow: a champion that was
+        // made so would end whoever trains on from it. The text held back is no text to learn from,
+        // and the step on it is thrown away.
+        let mut trial = Trainer::from_model(dir, self.recipe.clone())?;
+        let n_sequences = self.recipe.sequences_per_batch;
+        let batch: Vec<_> = self.held_out.iter().cycle().take(n_sequences).cloned().collect();
+        match trial.step(&batch) {
+            Ok(_) => {}
+            Err(trainer::Error::Diverged { .. }) => return Ok(false),
+            Err(error) => return Err(error.into()),
+        }
         self.trainer = Trainer::from_model(dir, self.recipe.clone())?;
-        Ok(())
+        Ok(true)
     }
 
     fn step(&mut self) -> anyhow::Result<StepReport> {

@@ -1,6 +1,7 @@
 //! What goes to the terminal besides data: log lines on stderr, and the end on Ctrl-C.
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use protocol::text::{self, is_plain};
 use std::{
     io::IsTerminal as _,
     sync::{
@@ -11,9 +12,10 @@ use std::{
 };
 use tracing_subscriber::EnvFilter;
 
-/// Sends log lines to stderr: warnings, or more with `--verbose` or `AGON_LOG`.
+/// Sends log lines to stderr: warnings; with `--verbose` all that services tell; twice, what the
+/// libraries tell; or what `AGON_LOG` asks for.
 pub fn log_to_stderr(verbose: u8) {
-    let level = ["warn", "info", "debug"][usize::from(verbose.min(2))];
+    let level = ["warn", "info,agon=debug", "debug"][usize::from(verbose.min(2))];
     let filter = EnvFilter::try_from_env("AGON_LOG").unwrap_or_else(|_| EnvFilter::new(level));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
@@ -43,27 +45,9 @@ pub fn peak_memory_bytes() -> Option<u64> {
     Some(kibibytes * 1024)
 }
 
-/// Whether a letter shows where it stands and does nothing else: no control letter, nothing that
-/// turns the direction of a text, nothing without a width.
-fn is_plain(letter: char) -> bool {
-    const DECEIVING: [std::ops::RangeInclusive<char>; 9] = [
-        '\u{ad}'..='\u{ad}',
-        '\u{61c}'..='\u{61c}',
-        '\u{180e}'..='\u{180e}',
-        '\u{200b}'..='\u{200f}',
-        '\u{2028}'..='\u{202e}',
-        '\u{2060}'..='\u{206f}',
-        '\u{fe00}'..='\u{fe0f}',
-        '\u{feff}'..='\u{feff}',
-        '\u{e0000}'..='\u{e0fff}',
-    ];
-    !letter.is_control() && !DECEIVING.iter().any(|range| range.contains(&letter))
-}
-
-/// A text that may be a stranger's, in one line and safe for a terminal: what could make it look
-/// like another text is replaced.
+/// A text that may be a stranger's, in one line and safe for a terminal.
 pub fn shown(text: &str) -> String {
-    text.chars().map(|letter| if is_plain(letter) { letter } else { '\u{fffd}' }).collect()
+    text::shown(text, usize::MAX)
 }
 
 /// Prints text for people on stdout; lines stay lines, and each of them is [`shown`].

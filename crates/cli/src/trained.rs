@@ -51,12 +51,10 @@ pub fn keep(mirror: &Path, source: &dyn Source, vocabulary: usize) -> anyhow::Re
     let folder = mirror.join(FOLDER);
     let name = beginning(source, vocabulary) + &tokenizer.digest().hex() + ".json";
     let keep = || -> anyhow::Result<()> {
-        fs::create_dir_all(&folder)?;
-        let unfinished = tempfile::NamedTempFile::new_in(&folder)?;
+        let path = folder.join(name);
+        let unfinished = disk::begin(&path)?;
         with_own_hint(tokenizer.save(unfinished.path()))?;
-        unfinished.as_file().sync_all()?;
-        unfinished.persist(folder.join(name))?;
-        Ok(())
+        Ok(disk::place(unfinished, &path)?)
     };
     keep().with_context(|| format!("cannot keep the tokenizer in `{}`", folder.display()))
 }

@@ -212,6 +212,12 @@ pub enum Error {
 }
 
 impl Error {
+    /// What makes an error of a file that cannot be written.
+    pub(crate) fn written(path: &std::path::Path) -> impl Fn(io::Error) -> Self + use<> {
+        let path = path.to_owned();
+        move |source| Self::Io { action: "write", path: path.clone(), source }
+    }
+
     /// Whether the same call may succeed later.
     pub fn is_transient(&self) -> bool {
         use io::ErrorKind::{Interrupted, ResourceBusy, TimedOut, WouldBlock};

@@ -15,7 +15,6 @@ pub mod sample;
 pub mod source;
 pub mod table;
 pub mod tokenizer;
-mod whole;
 
 pub use error::Error;
 pub use mirror::Mirror;

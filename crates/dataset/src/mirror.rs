@@ -4,7 +4,7 @@
 //! all that any round could read: the footers, and the text of the row groups for evaluation. That
 //! is less than a tenth of the files, and it lasts as long as the competition.
 
-use crate::{Error, PinnedSource, RangeRead, table::Extent, whole};
+use crate::{Error, PinnedSource, RangeRead, table::Extent};
 use protocol::Digest;
 use std::{
     fs, io,
@@ -84,7 +84,8 @@ impl Mirror {
         }
         let Extent { offset, size_bytes } = extent;
         let name = format!("{offset}-{size_bytes}-{}", Digest::of(bytes).hex());
-        whole::write(&self.folder(path)?.join(name), bytes)
+        let path = self.folder(path)?.join(name);
+        disk::write(&path, bytes).map_err(Error::written(&path))
     }
 
     fn folder(&self, path: &str) -> Result<PathBuf, Error> {

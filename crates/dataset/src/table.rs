@@ -17,7 +17,7 @@ use parquet::{
     errors::ParquetError,
     file::metadata::{ColumnChunkMetaData, ParquetMetaDataReader},
 };
-use protocol::Digest;
+use protocol::{Digest, text::shown};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Bytes that end a parquet file: the length of its footer and the magic word.
@@ -283,7 +283,7 @@ fn bad(path: &str, detail: &str) -> Error {
 
 /// A text of strangers, short enough for an error.
 fn shortened(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(300).collect()
+    shown(text, 300)
 }
 
 /// Sizes are bounded before, far below what memory can address.

@@ -14,8 +14,13 @@ use crate::{
     error::{Error, Stop, refuse},
     fuzzing,
 };
-use header::{Entry, HEADER_BYTES_MAX, Stored, TENSORS_MAX, header_length};
-use protocol::ReasonCode::{FileRefused, HeaderRefused, TensorMismatch, TooLarge};
+use header::{Entry, Stored, TENSORS_MAX, header_length};
+use protocol::{
+    ReasonCode::{FileRefused, HeaderRefused, TensorMismatch, TooLarge},
+    files::{
+        CONFIG, CONFIG_BYTES_MAX, HEADER_BYTES_MAX, INDEX, INDEX_BYTES_MAX, N_SHARDS_MAX, SINGLE,
+    },
+};
 use std::{
     collections::BTreeMap,
     fmt, fs,
@@ -29,17 +34,8 @@ pub(crate) use constant::Constant;
 pub(crate) use finite::check_finite;
 pub(crate) use root::Hashes;
 
-/// Longest `config.json`.
-const CONFIG_BYTES_MAX: u64 = 256 << 10;
-/// Most files that the parameters are spread over: all are open at once, and a process may have
-/// no more than 1,024.
-const SHARDS_MAX: usize = 256;
 /// Tensor to file.
 type Index = BTreeMap<String, String>;
-
-const CONFIG: &str = "config.json";
-const SINGLE: &str = "model.safetensors";
-const INDEX: &str = "model.safetensors.index.json";
 
 /// The entries of a header, for fuzzing.
 pub(crate) fn scan_header(header: &[u8], data_bytes: u64) -> Result<Vec<fuzzing::Entry>, String> {
@@ -272,7 +268,7 @@ fn parameter_files(dir: &Path) -> Result<(Vec<String>, Option<Index>), Stop> {
         (true, false) => Ok((vec![SINGLE.to_owned()], None)),
         (false, true) => {
             let (file, n_bytes) = open_file(dir, INDEX)?;
-            if n_bytes > index::INDEX_BYTES_MAX {
+            if n_bytes > INDEX_BYTES_MAX {
                 return refuse(FileRefused, format!("`{INDEX}` has {n_bytes} bytes"));
             }
             let text = read_start(&file, &dir.join(INDEX), n_bytes)?;
@@ -285,8 +281,8 @@ fn parameter_files(dir: &Path) -> Result<(Vec<String>, Option<Index>), Stop> {
             names.sort();
             names.dedup();
             let n_files = names.len();
-            if !(1..=SHARDS_MAX).contains(&n_files) {
-                let detail = format!("`{INDEX}` names {n_files} files, not 1 to {SHARDS_MAX}");
+            if !(1..=N_SHARDS_MAX).contains(&n_files) {
+                let detail = format!("`{INDEX}` names {n_files} files, not 1 to {N_SHARDS_MAX}");
                 return refuse(FileRefused, detail);
             }
             Ok((names, Some(index)))

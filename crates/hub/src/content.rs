@@ -1,12 +1,11 @@
 //! Which files of a repo are the model, and what a folder of files is as hashes.
 
-use crate::{
-    Error, FileEntry, Progress,
-    text::{is_joiner, is_plain, shown},
-};
+use crate::{Error, FileEntry, Progress};
 use protocol::{
     Digest,
     content::{self, ContentHash},
+    files::{CONFIG, INDEX, N_FILES_MAX, is_shard_name},
+    text::{is_joiner, is_plain, shown},
 };
 use rayon::iter::{IntoParallelIterator as _, ParallelIterator as _};
 use sha2::{Digest as _, Sha256};
@@ -21,26 +20,15 @@ use std::{
     },
 };
 
-/// Most files of one revision or folder, whatever they are.
-pub const N_FILES_MAX: usize = 1_024;
 /// Most bytes of a path inside a repo.
 const PATH_BYTES_MAX: usize = 200;
 /// Most bytes of a path of a file that is no part of a model, and of a name in it.
 const SAFE_PATH_BYTES_MAX: usize = 1_024;
 const SAFE_NAME_BYTES_MAX: usize = 255;
-/// Most bytes of the name of a file with parameters.
-const SHARD_NAME_BYTES_MAX: usize = 128;
 /// Bytes that are read at a time.
 const CHUNK_BYTES: usize = 1 << 18;
 /// Chunks that are read before they are hashed, at most.
 const CHUNKS_AHEAD: usize = 4;
-
-/// The name of a model's config.
-pub const CONFIG: &str = "config.json";
-/// The name of the index over the shards of a large model.
-pub const INDEX: &str = "model.safetensors.index.json";
-/// The name of the file with all parameters of a model that has no index.
-pub const SINGLE: &str = "model.safetensors";
 
 /// Endings of files that hold code, or parameters that only code can read.
 const REFUSED_ENDINGS: [&str; 25] = [
@@ -74,16 +62,6 @@ pub fn kind(path: &str) -> Kind {
     if is_refused || !is_plain_path(path) { Kind::Refused } else { Kind::Ignored }
 }
 
-/// Whether a file beside the config may hold parameters: a plain name that ends with
-/// `.safetensors`. Which of those are the model's, its index says.
-pub fn is_shard_name(name: &str) -> bool {
-    let is_inner = |c: u8| c.is_ascii_alphanumeric() || b"-_.".contains(&c);
-    name.len() <= SHARD_NAME_BYTES_MAX
-        && name.ends_with(".safetensors")
-        && !name.starts_with('.')
-        && name.bytes().all(is_inner)
-}
-
 /// The files that an index names; an error for one that is none, or names what cannot be a shard.
 pub fn shards_of_index(index: &[u8]) -> Result<BTreeSet<String>, String> {
     #[derive(serde::Deserialize)]
@@ -94,7 +72,9 @@ pub fn shards_of_index(index: &[u8]) -> Result<BTreeSet<String>, String> {
         .map_err(|_| format!("`{INDEX}` does not say which file has which tensor"))?;
     let names: BTreeSet<String> = index.weight_map.into_values().collect();
     match names.iter().find(|name| !is_shard_name(name)) {
-        Some(odd) => Err(format!("`{INDEX}` names `{}`", shown(odd).escape_default())),
+        Some(odd) => {
+            Err(format!("`{INDEX}` names `{}`", shown(odd, PATH_BYTES_MAX).escape_default()))
+        }
         None => Ok(names),
     }
 }

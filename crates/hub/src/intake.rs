@@ -18,15 +18,13 @@
 
 use crate::{
     Error, FileEntry, Hub,
-    content::{
-        CONFIG, Hashes, INDEX, Kind, N_FILES_MAX, SINGLE, is_shard_name, kind, model_files,
-        shards_of_index,
-    },
+    content::{Hashes, Kind, kind, model_files, shards_of_index},
 };
 use protocol::{
     AccountId, Commitment, Competition, Digest, Reason, ReasonCode,
     competition::ModelLimits,
     content::{self, ContentHash},
+    files::{CONFIG, CONFIG_BYTES_MAX, INDEX, INDEX_BYTES_MAX, N_FILES_MAX, SINGLE, is_shard_name},
 };
 use std::{
     collections::BTreeSet,
@@ -38,6 +36,7 @@ use tempfile::TempDir;
 pub use crate::content::file_root;
 pub use preview::Preview;
 
+mod incoming;
 mod preview;
 mod shelf;
 
@@ -45,11 +44,6 @@ mod shelf;
 mod tests;
 
 use shelf::Shelf;
-
-/// Most bytes of a `config.json`.
-const CONFIG_BYTES_MAX: u64 = 1 << 20;
-/// Most bytes of the index over the shards.
-const INDEX_BYTES_MAX: u64 = 16 << 20;
 
 /// Models that passed the door, in a folder of their own.
 ///
@@ -117,7 +111,7 @@ impl Found {
 
 impl Intake {
     /// Opens the store in `folder`, which is made if it is not there; it may grow until no more
-    /// than [`RESERVE_BYTES`](crate::disk::RESERVE_BYTES) of the disk are left.
+    /// than [`RESERVE_BYTES`](disk::RESERVE_BYTES) of the disk are left.
     pub fn open(folder: &Path) -> Result<Self, Error> {
         Ok(Self { shelf: Shelf::open(folder)? })
     }
@@ -156,6 +150,8 @@ impl Intake {
             let reason = "it was changed while it was judged";
             return Err(Error::Damaged { name: dir.display().to_string(), reason });
         }
+        // Remembered before the files go: the other way round a crash would have them fetched
+        // again.
         self.shelf.refuse(&content_question(competition, root), reason)?;
         self.shelf.discard(root)
     }
@@ -198,6 +194,8 @@ impl Intake {
         {
             return Ok(Err(reason));
         }
+        // The hash is over what is listed: it is compared before anything is fetched, and the bytes
+        // are compared with the list when they come.
         let Hashes { file_root, reference_directory_hash, size_bytes } = Hashes::of(&files);
         let files = model_files(&files).cloned().collect();
         Ok(Ok(Listed { files, file_root, reference_directory_hash, size_bytes }))
@@ -213,6 +211,7 @@ impl Intake {
         hotkey: AccountId,
         commitment: &Commitment,
     ) -> Result<Result<Found, Reason>, Error> {
+        // What is remembered of the commitment costs no request at all.
         let question = question(competition, hotkey, commitment);
         if let Some(reason) = self.shelf.refusal(&question)? {
             return Ok(Err(reason));
@@ -227,6 +226,7 @@ impl Intake {
             Err(reason) if reason.code == ReasonCode::NotPublished => return Ok(Err(reason)),
             Err(reason) => return refuse(reason),
         };
+        // What is remembered of the files costs no byte of them, whoever commits to them.
         let Listed { files, file_root, .. } = &listed;
         if let Some(reason) = self.shelf.refusal(&content_question(competition, file_root))? {
             return Ok(Err(reason));
@@ -345,6 +345,7 @@ fn content_question(competition: &Competition, file_root: &Digest) -> Digest {
 /// Why the listed files are not admitted, if they are not; no byte of them is needed to tell.
 pub fn refusal(files: &[FileEntry], limits: &ModelLimits) -> Option<Reason> {
     let refuse = |detail: String| Some(Reason::new(ReasonCode::FileRefused, detail));
+    // The number first, then names, then sizes: each check bounds what the next one costs.
     if files.len() > N_FILES_MAX {
         return refuse(format!("{} files, more than {N_FILES_MAX}", files.len()));
     }

@@ -6,12 +6,10 @@
 
 pub mod content;
 pub mod deadline;
-pub mod disk;
 pub mod error;
 pub mod faulty;
 pub mod intake;
 pub mod store;
-pub mod text;
 
 pub use error::Error;
 pub use faulty::FaultyHub;
@@ -68,6 +66,9 @@ pub trait Hub: Send + Sync {
     }
 
     /// Copies one file to `to`, which must not exist, reading at most `size_bytes_max` bytes.
+    ///
+    /// What came before an error that waiting may end can stay beside `to`, in a file whose name
+    /// begins with a dot; the same call goes on from there.
     #[expect(clippy::too_many_arguments, reason = "each names another part of one file")]
     fn fetch(
         &self,

@@ -101,6 +101,7 @@ impl StoreHub {
         let damaged = |reason| Error::damaged(repo, revision, "", reason);
         let path = self.repo(repo).join(revision.as_str());
         let Some(bytes) = read_if_there(&path)? else { return Ok(None) };
+        // Before it is read: what was changed says nothing.
         if revision_of(repo, &bytes) != revision.as_str() {
             return Err(damaged("its manifest was changed"));
         }
@@ -120,8 +121,11 @@ impl StoreHub {
 impl Hub for StoreHub {
     /// Links, special files, hidden files and odd names are refused.
     fn publish(&self, repo: &Repo, dir: &Path) -> Result<Revision, Error> {
+        // Held until all is named: an opening hub would sweep what is not finished.
         let lock = self.lock_file()?;
         lock.lock_shared().map_err(Error::io("lock", &self.folder))?;
+        // Blobs, then the manifest that names them, then the name of the manifest: whoever finds
+        // one of these finds all that it refers to, whenever we die.
         let mut files = Vec::new();
         for (path, file) in content::publishable_files(dir)? {
             let (size_bytes, sha256) = self.store_blob(&file)?;
@@ -160,6 +164,7 @@ impl Hub for StoreHub {
     ) -> Result<(), Error> {
         let FileEntry { size_bytes, sha256, .. } = self.entry(repo, revision, path)?;
         let damaged = |reason| Error::damaged(repo, revision, path, reason);
+        // By the manifest, before a byte is copied.
         if size_bytes > size_bytes_max {
             let name = format!("{repo}@{revision}/{path}");
             return Err(Error::TooLarge { name, size_bytes, size_bytes_max });
@@ -212,13 +217,14 @@ fn revision_of(repo: &Repo, manifest: &[u8]) -> String {
 /// Gives a finished file its name, read-only and safe against a power failure.
 fn place(file: NamedTempFile, path: &Path) -> Result<(), Error> {
     may_crash();
+    // Before it has its name: nobody ever sees it writable.
     let read_only = fs::Permissions::from_mode(0o444);
-    let synced = file.as_file().set_permissions(read_only).and_then(|()| file.as_file().sync_all());
-    synced.map_err(Error::io("sync", file.path()))?;
+    let protected = file.as_file().set_permissions(read_only);
+    protected.map_err(Error::io("protect", file.path()))?;
     may_crash();
-    file.persist(path).map_err(|failed| Error::io("write", path)(failed.error))?;
+    disk::place(file, path).map_err(Error::io("write", path))?;
     may_crash();
-    path.parent().map_or(Ok(()), sync_folder)
+    Ok(())
 }
 
 /// Makes a folder and those above it, each entered durably in the one above.

@@ -24,10 +24,13 @@ use crate::Folder;
 use http::{Answer, Http};
 use hub::{
     Error, FileEntry, Hub, Part,
-    content::{CONFIG, INDEX, Kind, N_FILES_MAX, kind},
+    content::{Kind, kind},
     deadline::Deadline,
 };
-use protocol::{Digest, Repo, Revision};
+use protocol::{
+    Digest, Repo, Revision,
+    files::{CONFIG, INDEX, N_FILES_MAX},
+};
 use std::{path::Path, time::Duration};
 
 pub use address::is_same_hub;

@@ -27,9 +27,9 @@ pub use error::ServerError;
 pub use front::{Front, PublicUrl};
 pub use objects::Collected;
 
+use ::disk::RESERVE_BYTES;
 use access::Access;
 use database::Database;
-use hub::disk::RESERVE_BYTES;
 use objects::Objects;
 use refusal::Refusal;
 use serve::Server;

@@ -7,10 +7,10 @@
 use crate::dev::patterns::Patterns;
 use hub::{
     Error, FileEntry,
-    content::{
-        CONFIG, INDEX, Kind, SINGLE, is_plain_path, is_safe_path, is_shard_name, kind, list_files,
-        shards_of_index,
-    },
+    content::{Kind, is_plain_path, is_safe_path, kind, list_files, shards_of_index},
+};
+use protocol::{
+    files::{CONFIG, INDEX, SINGLE, is_shard_name},
     text::shown,
 };
 use serde::Serialize;
@@ -25,6 +25,8 @@ use std::{
 const N_ENTRIES_MAX: usize = 10_000;
 /// Most bytes of an index over shards, and of a `.gitignore`.
 const TEXT_BYTES_MAX: u64 = 16 << 20;
+/// Most characters of a name that are shown.
+const SHOWN_MAX: usize = 200;
 /// What the owner of a folder keeps out of it when it is published.
 const IGNORE: &str = ".gitignore";
 /// Hidden files that say nothing of whoever owns the folder.
@@ -207,7 +209,9 @@ impl Folder {
 impl LeftOut {
     /// What is left out, one line each.
     pub fn for_people(left_out: &[Self]) -> String {
-        let line = |left: &Self| format!("left out  `{}`: {}\n", shown(&left.path), left.reason);
+        let line = |left: &Self| {
+            format!("left out  `{}`: {}\n", shown(&left.path, SHOWN_MAX), left.reason)
+        };
         left_out.iter().map(line).collect()
     }
 }

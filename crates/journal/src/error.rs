@@ -32,6 +32,23 @@ pub enum Error {
         /// What SQLite says.
         detail: String,
     },
+    /// An entry could not be written, so that what is known is ahead of what is on disk.
+    #[error("`{}` could not be written before; start again from what is in it", .0.display())]
+    Ahead(PathBuf),
+    /// What stands in it is not what this program writes, though the file is as it was written.
+    #[error(
+        "`{}` is of another version of this program: {what} cannot be understood ({detail}); go on \
+         with that version, or begin in another folder",
+        path.display()
+    )]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+        /// What of it.
+        what: String,
+        /// Why it cannot be understood.
+        detail: String,
+    },
     /// A file or folder cannot be used.
     #[error("cannot use `{}`", path.display())]
     Io {

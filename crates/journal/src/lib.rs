@@ -14,7 +14,6 @@ pub mod error;
 mod losses;
 pub mod past;
 mod schema;
-pub mod whole;
 
 pub use error::Error;
 pub use losses::Measured;

@@ -36,7 +36,7 @@ pub trait Follows: Default + Serialize + DeserializeOwned {
     ///
     /// # Errors
     ///
-    /// An entry that this version cannot understand, in words; nothing may follow from it.
+    /// An entry that does not follow or cannot be understood, in words; the state is as before.
     fn apply(&mut self, entry: &Self::Entry) -> Result<(), String>;
 }
 
@@ -49,6 +49,8 @@ pub struct Past<S> {
     seq: u64,
     /// Place of the last entry in the snapshot.
     snapshot: u64,
+    /// Whether the state has an entry that could not be written.
+    is_ahead: bool,
 }
 
 impl<S: Follows> Past<S> {
@@ -58,10 +60,11 @@ impl<S: Follows> Past<S> {
             Some(Snapshot { seq, body }) => {
                 let state = serde_json::from_str(&body)
                     .map_err(|error| journal.unreadable("its snapshot", error))?;
-                Self { journal, state, seq, snapshot: seq }
+                Self { journal, state, seq, snapshot: seq, is_ahead: false }
             }
-            None => Self { journal, state: S::default(), seq: 0, snapshot: 0 },
+            None => Self { journal, state: S::default(), seq: 0, snapshot: 0, is_ahead: false },
         };
+        // The snapshot says how far it goes; what is in it must not be applied twice.
         let mut seq = past.seq;
         let (journal, state) = (&past.journal, &mut past.state);
         journal.after(past.seq, |entry| {
@@ -100,15 +103,26 @@ impl<S: Follows> Past<S> {
 
     /// Takes in what happened at a block; when this returns it is on disk.
     ///
-    /// The journal comes first: nobody may act on what a crash could undo.
+    /// # Errors
+    ///
+    /// An entry that does not follow, of which nothing is kept; or a disk that cannot be written:
+    /// from then on nothing more is taken in, since nobody may act on what a crash would undo.
     pub fn learn(&mut self, entry: &S::Entry, block: Block) -> Result<(), Error> {
+        if self.is_ahead {
+            return Err(Error::Ahead(self.journal.path().to_owned()));
+        }
         let body = self.written(entry)?;
+        // First: what cannot be understood must not reach the disk, where it would be read for
+        // ever.
+        let applied = self.state.apply(entry);
+        applied.map_err(|error| self.journal.unreadable(entry.kind(), error))?;
+        self.is_ahead = true;
         let subject = entry.subject();
         let (kind, competition) = (entry.kind(), entry.competition());
         let draft = Draft { block, kind, competition, subject: &subject, body: &body };
         self.seq = self.journal.append(&[draft])?;
-        let applied = self.state.apply(entry);
-        applied.map_err(|error| self.journal.unreadable(&name(self.seq), error))?;
+        self.is_ahead = false;
+        // The entries stay until the snapshot stands for them, both in one transaction.
         if self.seq >= self.snapshot + SNAPSHOT_ENTRIES {
             let snapshot = Snapshot { seq: self.seq, body: self.written(&self.state)? };
             let (kinds, n_kept) = S::Entry::KEPT;
@@ -140,7 +154,7 @@ impl Journal {
     }
 
     fn unreadable(&self, what: &str, detail: impl std::fmt::Display) -> Error {
-        let detail = format!("{what} cannot be understood: {detail}");
-        Error::Damaged { path: self.path().to_owned(), detail }
+        let (path, what) = (self.path().to_owned(), what.to_owned());
+        Error::Foreign { path, what, detail: detail.to_string() }
     }
 }

@@ -31,8 +31,9 @@ pub struct StepReport {
 
 /// Something that makes a model better, a step at a time.
 pub trait Train: Send {
-    /// Starts over from the parameters of the model in `dir`, keeping nothing of its own.
-    fn rebase(&mut self, dir: &Path) -> anyhow::Result<()>;
+    /// Starts over from the parameters of the model in `dir`, keeping nothing of its own; `false`,
+    /// and nothing has changed, where a first step from there comes to no numbers.
+    fn rebase(&mut self, dir: &Path) -> anyhow::Result<bool>;
 
     /// Takes one optimizer step on fresh training text.
     fn step(&mut self) -> anyhow::Result<StepReport>;

@@ -21,10 +21,6 @@ use std::{
 /// What a validator would say of the model in a directory: a reason to refuse it, or `None`.
 pub type Check = Arc<dyn Fn(&Path) -> anyhow::Result<Option<Reason>> + Send + Sync>;
 
-/// A hub in trouble is asked again after one block, then after two, and so on up to two to the
-/// power of this.
-const WAIT_DOUBLINGS_MAX: u32 = 3;
-
 /// A model that is on the hub and whose commitment is on its way to the chain.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Published {
@@ -105,17 +101,35 @@ pub struct Outbox {
     /// Folder of this miner, in which the folders of models are.
     pub home: PathBuf,
     past: Past<State>,
-    /// Times in a row that the hub was in trouble.
+    patience: Patience,
+}
+
+/// When a hub in trouble is asked again: after one block, then after two, and so on up to eight.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Patience {
     n_troubles: u32,
-    /// Block before which it is not asked again.
     again: Block,
+}
+
+impl Patience {
+    /// Whether the hub may be asked at a block.
+    pub(crate) fn is_over(&self, now: Block) -> bool {
+        now >= self.again
+    }
+
+    /// Notes that the hub did not do what was asked.
+    pub(crate) fn fail(&mut self, now: Block) {
+        let wait = 1 << self.n_troubles.min(3);
+        (self.n_troubles, self.again) =
+            (self.n_troubles.saturating_add(1), Block(now.0.saturating_add(wait)));
+    }
 }
 
 impl Outbox {
     /// Goes on with what was on its way when the journal was last written.
     pub fn open(publisher: Publisher, home: PathBuf, journal: Journal) -> anyhow::Result<Self> {
         fs::create_dir_all(&home).with_context(|| format!("cannot create `{}`", home.display()))?;
-        Ok(Self { publisher, home, past: Past::open(journal)?, n_troubles: 0, again: Block(0) })
+        Ok(Self { publisher, home, past: Past::open(journal)?, patience: Patience::default() })
     }
 
     /// What this miner remembers.
@@ -130,9 +144,18 @@ impl Outbox {
 
     /// Takes the model in a folder of the miner's home; it replaces one that the chain has not been
     /// told of yet.
+    ///
+    /// # Errors
+    ///
+    /// [`State::is_committing`]: two commitments on their way would cost the age of the first.
     pub fn offer(&mut self, folder: &str, block: Block) -> anyhow::Result<()> {
         let folder = folder.to_owned();
-        self.learn(&Entry::Offered { block, folder, measured: None, commitment: None }, block)
+        self.take(&Entry::Offered { block, folder, measured: None, commitment: None }, block)
+    }
+
+    pub(crate) fn take(&mut self, offered: &Entry, block: Block) -> anyhow::Result<()> {
+        anyhow::ensure!(!self.state().is_committing(), "a commitment is still on its way");
+        self.learn(offered, block)
     }
 
     /// The same for a model that is on the hub already, with what to commit to.
@@ -143,7 +166,7 @@ impl Outbox {
         block: Block,
     ) -> anyhow::Result<()> {
         let (folder, commitment) = (folder.to_owned(), Some(commitment.to_text()?));
-        self.learn(&Entry::Offered { block, folder, measured: None, commitment }, block)
+        self.take(&Entry::Offered { block, folder, measured: None, commitment }, block)
     }
 
     /// Brings the model on its way as far as it gets at this block.
@@ -158,7 +181,8 @@ impl Outbox {
             let entry = match &outgoing.stage {
                 Stage::Saved => self.upload(&outgoing, head, watch)?,
                 Stage::Uploaded { commitment } => {
-                    self.commit(commitment, outgoing.perplexity, head, watch)?
+                    let perplexity = outgoing.measured.map(|measured| measured.perplexity);
+                    self.commit(commitment, perplexity, head, watch)?
                 }
                 Stage::Committing { commitment, signed } => {
                     self.settle(commitment, signed, head, watch)
@@ -176,9 +200,10 @@ impl Outbox {
         head: Head,
         watch: &dyn Fn(Event),
     ) -> anyhow::Result<Option<Entry>> {
-        if head.block < self.again {
+        if !self.patience.is_over(head.block) {
             return Ok(None);
         }
+        // Checked each time it is tried: what lies on a disk may have changed since.
         let dir = self.home.join(&outgoing.folder);
         if let Some(check) = &self.publisher.check
             && let Some(reason) = check(&dir).context("cannot check the model")?
@@ -188,13 +213,11 @@ impl Outbox {
         }
         Ok(match self.publisher.upload(&dir)? {
             Ok(commitment) => {
-                self.n_troubles = 0;
+                self.patience = Patience::default();
                 Some(Entry::Uploaded { commitment: commitment.to_text()? })
             }
             Err(trouble) => {
-                let wait = 1 << self.n_troubles.min(WAIT_DOUBLINGS_MAX);
-                (self.n_troubles, self.again) =
-                    (self.n_troubles.saturating_add(1), Block(head.block.0.saturating_add(wait)));
+                self.patience.fail(head.block);
                 watch(Event::HubTrouble(trouble));
                 None
             }
@@ -209,6 +232,8 @@ impl Outbox {
         head: Head,
         watch: &dyn Fn(Event),
     ) -> anyhow::Result<Option<Entry>> {
+        // First of all: the same files under the same key are the same text, and a second
+        // commitment to it would cost the age of the first.
         match self.publisher.has_committed(text, head.block) {
             Ok(false) => {}
             Ok(true) => return Ok(Some(Entry::Settled)),
@@ -248,7 +273,8 @@ impl Outbox {
             status => status,
         };
         match status {
-            Ok(CallStatus::Pending | CallStatus::Unknown) => None,
+            Ok(CallStatus::Pending) => None,
+            Ok(CallStatus::Unknown) if head.block <= signed.last => None,
             Ok(CallStatus::Applied(_)) => Some(Entry::Settled),
             Ok(
                 CallStatus::Refused(_, CallError::CommitmentSetRateLimitExceeded)
@@ -259,12 +285,15 @@ impl Outbox {
                 watch(Event::CommitmentRefused(error));
                 Some(Entry::Settled)
             }
-            // The chain's own state tells; a second commitment would cost the age of the first.
-            Ok(CallStatus::Unreadable(_)) => match self.publisher.has_committed(text, head.block) {
-                Ok(true) => Some(Entry::Settled),
-                Ok(false) => Some(Entry::Lost),
-                Err(error) => trouble("cannot read the commitments", error, watch),
-            },
+            // No block tells, but the chain's own state does; a second commitment would cost the
+            // age of the first.
+            Ok(CallStatus::Unreadable(_) | CallStatus::Unknown) => {
+                match self.publisher.has_committed(text, head.block) {
+                    Ok(true) => Some(Entry::Settled),
+                    Ok(false) => Some(Entry::Lost),
+                    Err(error) => trouble("cannot read the commitments", error, watch),
+                }
+            }
             Err(error) => trouble("cannot ask for the commitment", error, watch),
         }
     }

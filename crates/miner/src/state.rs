@@ -104,8 +104,8 @@ pub struct Offered {
 pub struct Outgoing {
     /// Name of its folder in that of the miner.
     pub folder: String,
-    /// Perplexity that its miner measured.
-    pub perplexity: Option<f64>,
+    /// What its miner measured, where it did.
+    pub measured: Option<Measured>,
     /// How far it has come.
     pub stage: Stage,
 }
@@ -189,17 +189,19 @@ impl Follows for State {
             }
             Entry::PassedOver(champion) => self.passed_over = Some(champion),
             Entry::Offered { block, folder, measured, commitment } => {
-                let perplexity = measured.map(|measured| measured.perplexity);
                 let stage = match commitment {
                     Some(commitment) => Stage::Uploaded { commitment },
                     None => Stage::Saved,
                 };
-                self.outgoing = Some(Outgoing { folder: folder.clone(), perplexity, stage });
+                self.outgoing = Some(Outgoing { folder: folder.clone(), measured, stage });
                 self.offered = Some(Offered { block, folder });
-                self.mark = measured.map(|measured| measured.mark).or(self.mark);
             }
             Entry::Uploaded { commitment } => {
-                self.uploaded = self.outgoing.as_ref().map(|outgoing| outgoing.folder.clone());
+                if let Some(outgoing) = &self.outgoing {
+                    self.uploaded = Some(outgoing.folder.clone());
+                    // Only now: a model that never went out sets no mark.
+                    self.mark = outgoing.measured.map(|measured| measured.mark).or(self.mark);
+                }
                 self.stage(|_| Some(Stage::Uploaded { commitment }));
             }
             Entry::Signed(signed) => self

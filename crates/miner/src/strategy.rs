@@ -2,6 +2,7 @@
 
 use crate::{
     Champion, Event, Outbox, Publisher, Train, find_champion,
+    publish::Patience,
     state::{Entry, Measured, State},
 };
 use anyhow::Context as _;
@@ -62,13 +63,19 @@ pub struct Miner {
     train: Box<dyn Train>,
     /// Steps that the model in training has had; after a crash fewer than are remembered.
     n_steps: u64,
+    /// With the hub of a champion that cannot be had.
+    patience: Patience,
 }
 
 impl Miner {
     /// Goes on with the training, and with the model on its way, where checkpoint and journal say
     /// they were; in an empty folder it begins.
     pub fn open(plan: Plan, outbox: Outbox, train: Box<dyn Train>) -> anyhow::Result<Self> {
-        let mut miner = Self { plan, outbox, train, n_steps: 0 };
+        let mut miner = Self { plan, outbox, train, n_steps: 0, patience: Patience::default() };
+        // What a process that was killed had begun to write: the journal keeps others out of here.
+        for folder in [&miner.outbox.home, &miner.outbox.home.join(CHECKPOINT)] {
+            disk::sweep(folder).with_context(|| unread(folder))?;
+        }
         let checkpoint = miner.outbox.home.join(CHECKPOINT);
         match miner.train.resume(&checkpoint).context("cannot go on from the checkpoint")? {
             Some(n_steps) => miner.n_steps = n_steps,
@@ -93,17 +100,24 @@ impl Miner {
     /// Does the work of one block; `watch` hears of every step.
     ///
     /// A block whose work is done already, as after a crash, is not worked for again. Trouble with
-    /// the hub or the chain is told, and training goes on; an `Err` is our own.
+    /// the hub or the chain is told, and training goes on; an `Err` is our own, or of a training
+    /// that came to no numbers any more.
     pub fn on_block(&mut self, head: Head, watch: &dyn Fn(Event)) -> anyhow::Result<()> {
         self.outbox.advance(head, watch)?;
         if head.block > self.state().block {
             self.work(head, watch)?;
+        } else if head.block < self.state().block {
+            let (now, before) = (head.block, self.state().block);
+            watch(Event::ChainTrouble(format!(
+                "the chain is at block {now}, and was at {before}: another chain, or one that lags"
+            )));
         }
         self.tidy()
     }
 
     fn work(&mut self, head: Head, watch: &dyn Fn(Event)) -> anyhow::Result<()> {
-        // What a crash undid comes first: champions are compared with the model as it was.
+        // What a crash undid comes first: champions are compared with the model as it was, or,
+        // after a crash between the checkpoint and the end of a block, as it was at the end.
         self.train_to(self.state().n_steps, watch)?;
         if let Strategy::Rebase { patience_blocks } = self.plan.strategy {
             self.rebase(head.block, patience_blocks, watch)?;
@@ -111,7 +125,8 @@ impl Miner {
                 return Ok(());
             }
         }
-        if self.state().is_finished {
+        // Whoever plans more steps than before has not finished.
+        if self.state().is_finished && self.n_steps >= self.plan.n_steps {
             return Ok(());
         }
         let goal = self.state().n_steps.saturating_add(self.plan.steps_per_block);
@@ -119,6 +134,7 @@ impl Miner {
         let is_last = self.n_steps >= self.plan.n_steps;
         let mut is_finished = false;
         if is_last || head.block.0.is_multiple_of(self.plan.blocks_per_measure) {
+            // Before the measurement: a model that goes out can then be trained on from.
             self.save_checkpoint()?;
             is_finished = self.measure(head.block, watch)? && is_last;
         }
@@ -156,14 +172,20 @@ impl Miner {
         if self.state().is_committing() {
             return Ok(false);
         }
+        // One that waits for a hub gives way only to a better one.
+        let waits = self.state().outgoing.as_ref().and_then(|outgoing| outgoing.measured);
+        if waits.is_some_and(|waits| perplexity >= waits.perplexity) {
+            return Ok(true);
+        }
         let folder = format!("{NEXT}{}", self.n_steps);
         let dir = self.outbox.home.join(&folder);
+        // What a killed process left of it is of the same steps, and may be half of it.
         delete(&dir)?;
         self.train.save(&dir)?;
         let mark = perplexity * (1.0 - self.plan.improvement_own);
         let measured = Some(Measured { perplexity, mark });
         let offered = Entry::Offered { block, folder, measured, commitment: None };
-        self.outbox.learn(&offered, block)?;
+        self.outbox.take(&offered, block)?;
         Ok(true)
     }
 
@@ -177,13 +199,18 @@ impl Miner {
         let Some((champion, dir)) = self.base_to_be(now, patience_blocks, watch)? else {
             return Ok(());
         };
-        let Some(theirs) = self.train.loss_of(&dir)? else {
+        let pass_over = |outbox: &mut Outbox| {
             watch(Event::PassedOver(champion.clone()));
-            return self.outbox.learn(&Entry::PassedOver(champion), now);
+            outbox.learn(&Entry::PassedOver(champion.clone()), now)
+        };
+        let Some(theirs) = self.train.loss_of(&dir)?.filter(|theirs| theirs.is_finite()) else {
+            return pass_over(&mut self.outbox);
         };
         let ours = self.train.held_out_loss()?;
         if self.state().base.is_none() || theirs < ours {
-            self.train.rebase(&dir)?;
+            if !self.train.rebase(&dir)? {
+                return pass_over(&mut self.outbox);
+            }
             // Before it is remembered: a checkpoint of before would undo it, and one of after that
             // is not remembered is found to be as good as the champion, which comes to the same.
             self.save_checkpoint()?;
@@ -197,7 +224,7 @@ impl Miner {
 
     /// A champion to compare with, and its model on this disk.
     fn base_to_be(
-        &self,
+        &mut self,
         now: Block,
         patience_blocks: u64,
         watch: &dyn Fn(Event),
@@ -218,9 +245,20 @@ impl Miner {
                 && ![base, passed_over].map(Option::as_ref).contains(&Some(champion))
         };
         let Some(champion) = champion.filter(is_new) else { return Ok(None) };
+        if !self.patience.is_over(now) {
+            return Ok(None);
+        }
         match champion.fetch(&**hub, competition, &self.outbox.home.join(MODELS))? {
-            Ok(dir) => Ok(dir.map(|dir| (champion, dir))),
+            Ok(Some(dir)) => {
+                self.patience = Patience::default();
+                Ok(Some((champion, dir)))
+            }
+            Ok(None) => {
+                self.patience.fail(now);
+                Ok(None)
+            }
             Err(trouble) => {
+                self.patience.fail(now);
                 watch(Event::HubTrouble(trouble));
                 Ok(None)
             }
@@ -237,6 +275,7 @@ impl Miner {
             let path = entry.with_context(|| unread(home))?.path();
             let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
             let Some(name) = name.filter(|name| name.starts_with(NEXT)) else { continue };
+            // What was uploaded first: its entry may be of a process that died before this.
             if uploaded.as_ref() == Some(&name) {
                 let last = home.join(LAST);
                 delete(&last)?;

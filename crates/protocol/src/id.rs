@@ -1,5 +1,6 @@
 //! Who and where: accounts, uids, blocks, subnets, repos.
 
+use crate::text::shown;
 use blake2::{Blake2b512, Digest as _};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use std::{fmt, str::FromStr};
@@ -56,10 +57,9 @@ pub struct IdError {
     expected: &'static str,
 }
 
-/// Names what was refused, cut to 80 characters and without control characters.
+/// Names what was refused, cut to 80 characters and made fit to be shown.
 fn refuse(text: &str, expected: &'static str) -> IdError {
-    let text = text.chars().take(80).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
-    IdError { text, expected }
+    IdError { text: shown(text, 80), expected }
 }
 
 impl Block {

@@ -1,6 +1,6 @@
 //! Whose fault is it: the outcome of judging a stranger's model.
 
-use crate::Loss;
+use crate::{Loss, text::shown};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -69,10 +69,9 @@ pub enum ReasonCode {
 }
 
 impl Reason {
-    /// A reason with its detail cut to 300 characters and control characters replaced.
+    /// A reason with its detail cut to 300 characters and made fit to be shown.
     pub fn new(code: ReasonCode, detail: impl fmt::Display) -> Self {
-        let printable = |c: char| if c.is_control() { '\u{fffd}' } else { c };
-        Self { code, detail: detail.to_string().chars().take(300).map(printable).collect() }
+        Self { code, detail: shown(&detail.to_string(), 300) }
     }
 }
 

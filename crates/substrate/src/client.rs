@@ -43,7 +43,8 @@ pub struct SubstrateChain {
     links: Links,
     finality: Mutex<Finality>,
     sent: Mutex<Sent>,
-    /// Held by each signer from the choice of a nonce until the call is taken.
+    /// Held by each signer from the choice of a nonce until the call is taken, where both are one
+    /// step: who signs first and sends later has its key for itself.
     turns: Mutex<BTreeMap<AccountId, Arc<Mutex<()>>>>,
 }
 

@@ -11,12 +11,12 @@ use crate::{
     recipe::Recipe,
     tensor_file::{self, Contents, Named, Partial},
 };
-use protocol::Digest;
+use protocol::{
+    Digest,
+    files::{CONFIG, SINGLE},
+};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, fs, path::Path};
-
-/// Name of the file with the parameters of a model.
-const MODEL_FILE: &str = "model.safetensors";
 
 /// Name of the file of a checkpoint.
 const CHECKPOINT_FILE: &str = "checkpoint.safetensors";
@@ -82,8 +82,8 @@ pub(crate) fn write_model(dir: &Path, config: &ModelConfig, values: &[Vec<f32>])
     let slots = parameters::slots(config);
     let tensors: Vec<Named<'_>> =
         slots.iter().zip(values).flat_map(|(slot, values)| named(slot, "", values)).collect();
-    tensor_file::write(&partial.path().join(MODEL_FILE), &tensors, ("format", "pt"))?;
-    let path = partial.path().join("config.json");
+    tensor_file::write(&partial.path().join(SINGLE), &tensors, ("format", "pt"))?;
+    let path = partial.path().join(CONFIG);
     fs::write(&path, config.to_json()).map_err(Error::io("write", &path))?;
     tensor_file::sync(&path)?;
     partial.become_folder(dir)
@@ -93,7 +93,7 @@ pub(crate) fn write_model(dir: &Path, config: &ModelConfig, values: &[Vec<f32>])
 pub(crate) fn read_model(dir: &Path) -> Result<(ModelConfig, Vec<Vec<f32>>)> {
     let config = ModelConfig::read(dir)?;
     let slots = parameters::slots(&config);
-    let mut contents = tensor_file::read(&dir.join(MODEL_FILE), &expected(&slots, &[""]))?;
+    let mut contents = tensor_file::read(&dir.join(SINGLE), &expected(&slots, &[""]))?;
     let values = slots.iter().map(|slot| taken(slot, "", &mut contents)).collect();
     Ok((config, values))
 }

@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use engine::Shape;
+use protocol::files::CONFIG;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::path::Path;
@@ -111,7 +112,7 @@ impl ModelConfig {
     /// Refuses what this crate would not train faithfully: other architectures or activations,
     /// biases, scaled rotary positions, heads that are not `hidden / n_heads` wide.
     pub fn read(dir: &Path) -> Result<Self> {
-        let path = dir.join("config.json");
+        let path = dir.join(CONFIG);
         let shape = Shape::read(dir).map_err(|error| Error::of_engine(error, &path))?;
         let shape = shape.map_err(|reason| Error::malformed(&path, reason))?;
         let config = Self {

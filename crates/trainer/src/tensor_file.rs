@@ -7,14 +7,12 @@ use std::{
     collections::{BTreeMap, HashMap},
     fs::{self, File},
     io::Read as _,
-    path::{Path, PathBuf},
+    path::Path,
 };
+use tempfile::TempDir;
 
 /// Bytes that a file may have besides its numbers: the header.
 const HEADER_BYTES_MAX: u64 = 64 << 20;
-
-/// Tries to find a name for a temporary file or folder.
-const N_TEMPORARY_NAMES_MAX: u32 = 10_000;
 
 /// A named tensor to write.
 pub(crate) struct Named<'a> {
@@ -128,66 +126,34 @@ pub(crate) fn sync(path: &Path) -> Result<()> {
 }
 
 /// A folder beside `target` that is removed unless it is moved to its place.
-pub(crate) struct Partial {
-    path: PathBuf,
-    is_done: bool,
-}
+pub(crate) struct Partial(TempDir);
 
 impl Partial {
     /// Makes an empty folder beside `target`, on the same file system, and `target`'s parents.
     pub(crate) fn beside(target: &Path) -> Result<Self> {
-        let parent = parent(target);
-        fs::create_dir_all(parent).map_err(Error::io("create", parent))?;
-        let name = target.file_name().unwrap_or_default().to_string_lossy();
-        let mut failure = None;
-        for n in 0..N_TEMPORARY_NAMES_MAX {
-            let path = parent.join(format!(".{name}.partial-{}-{n}", std::process::id()));
-            match fs::create_dir(&path) {
-                Ok(()) => return Ok(Self { path, is_done: false }),
-                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
-                    failure = Some(error);
-                }
-                Err(error) => return Err(Error::io("create", &path)(error)),
-            }
-        }
-        let failure = failure.unwrap_or_else(|| std::io::ErrorKind::AlreadyExists.into());
-        Err(Error::io("create a temporary folder beside", target)(failure))
+        let made = disk::begin_folder(target);
+        made.map(Self).map_err(Error::io("create a temporary folder beside", target))
     }
 
     /// Where to write.
     pub(crate) fn path(&self) -> &Path {
-        &self.path
+        self.0.path()
     }
 
     /// Moves the whole folder to `target`, which must not exist or be empty.
     pub(crate) fn become_folder(mut self, target: &Path) -> Result<()> {
-        sync(&self.path)?;
-        fs::rename(&self.path, target).map_err(|source| match source.kind() {
+        disk::rename(self.path(), target).map_err(|source| match source.kind() {
             std::io::ErrorKind::DirectoryNotEmpty
             | std::io::ErrorKind::AlreadyExists
             | std::io::ErrorKind::NotADirectory => Error::Exists { path: target.to_owned() },
             _ => Error::io("write", target)(source),
         })?;
-        self.is_done = true;
-        sync(parent(target))
+        self.0.disable_cleanup(true);
+        Ok(())
     }
 
     /// Moves one file of the folder to `target`, replacing what is there.
     pub(crate) fn move_file(self, name: &str, target: &Path) -> Result<()> {
-        fs::rename(self.path.join(name), target).map_err(Error::io("write", target))?;
-        sync(parent(target))
+        disk::rename(&self.path().join(name), target).map_err(Error::io("write", target))
     }
-}
-
-impl Drop for Partial {
-    fn drop(&mut self) {
-        if !self.is_done {
-            // Nothing depends on its going; at worst it stays as litter.
-            let _ = fs::remove_dir_all(&self.path);
-        }
-    }
-}
-
-fn parent(path: &Path) -> &Path {
-    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }

@@ -51,11 +51,13 @@ impl Decision {
             batches: text.digest,
         };
         let models = measured.iter().filter_map(|model| to_record(known, model)).collect();
+        // The record takes the average along: it says what the round left, not what it found.
         let mut average = state.average.clone();
         let record = Record::new(round, competition, models, &mut average);
         let standings: Vec<Standing> =
             measured.iter().map(|model| standing(known, model, &record)).collect();
         let n_kept = competition.evaluation.n_models_kept;
+        // After the record: who is kept in reserve follows from who won.
         let reserve = queue::next_pool(&competition.scoring, &standings, record.champion, n_kept);
         let hotkey_of = |uid: Uid| {
             let entries = measured.iter().map(|model| &model.entry.stored);

@@ -69,7 +69,7 @@ pub struct FetchedModels {
 impl FetchedModels {
     /// Models of `hub`, kept in `folder`, read by `engine`.
     pub fn new(hub: Arc<dyn Hub>, engine: Arc<dyn Engine>, folder: PathBuf) -> Self {
-        let (quota_bytes, reserve_bytes) = (u64::MAX, hub::disk::RESERVE_BYTES);
+        let (quota_bytes, reserve_bytes) = (u64::MAX, disk::RESERVE_BYTES);
         Self { hub, engine, folder, quota_bytes, reserve_bytes, kept: Mutex::default() }
     }
 

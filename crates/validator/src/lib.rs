@@ -130,6 +130,8 @@ impl Validator {
                 }
             }
         }
+        // After the rounds, so that weights which are due with one go out at the same block; and
+        // before records are published, which may wait for an outage to end.
         self.set_weights(head, watch)?;
         self.publish(watch);
         Ok(())
@@ -196,6 +198,8 @@ impl Validator {
                 // The decision changes the state that it is made from.
                 let (contest, state) = (contest.clone(), state.clone());
                 let known = Known { contest: &contest, state: &state, seed, turn: &turn };
+                // The turn is gone already: whatever fails from here on, the journal tells the
+                // rest.
                 self.conclude(&known, &measured, watch)?;
                 Ok(Step::Ended)
             }
@@ -264,15 +268,16 @@ impl Validator {
             status => status,
         };
         let again = match status {
-            Ok(CallStatus::Pending | CallStatus::Unknown) => return Ok(()),
+            Ok(CallStatus::Pending) => return Ok(()),
+            Ok(CallStatus::Unknown) if head.block <= sent.last => return Ok(()),
             Ok(CallStatus::Applied(_)) => false,
             Ok(CallStatus::Refused(_, error)) => {
                 watch(Event::WeightsRefused(error));
                 true
             }
             Ok(CallStatus::Expired | CallStatus::Displaced) => true,
-            // Whether they were set the chain's own state tells.
-            Ok(CallStatus::Unreadable(_)) => match self.last_update() {
+            // No block tells, but the chain's own state does.
+            Ok(CallStatus::Unreadable(_) | CallStatus::Unknown) => match self.last_update() {
                 Ok(last_update) => last_update <= sent.from,
                 Err(error) => {
                     watch(Event::ChainTrouble(format!("{error:#}")));

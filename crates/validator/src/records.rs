@@ -23,7 +23,7 @@ impl RecordFolder {
 impl Publish for RecordFolder {
     fn record(&self, competition: &str, number: u64, bytes: &[u8]) -> anyhow::Result<()> {
         let path = self.path(competition, number);
-        journal::whole::write(&path, bytes)
+        disk::write(&path, bytes)
             .with_context(|| format!("cannot write the record `{}`", path.display()))
     }
 }

@@ -49,6 +49,7 @@ impl Supply<'_> {
             Need::Book => {
                 let (chain, netuid) = (&*self.ports.chain, self.config.netuid);
                 turn.book = Some(Book::read(chain, netuid, &self.contest.competition, self.seed)?);
+                // Before anything new is let in: what has weight must not make room for it.
                 self.keep()?;
             }
             Need::Look(entry) => {
@@ -73,6 +74,8 @@ impl Supply<'_> {
             Need::Text => {
                 let text = self.contest.text.draw(&self.contest.competition, self.seed);
                 let text = text.context("cannot draw evaluation text")?;
+                // Drawn after the hub was asked what there is: whoever sees the text cannot change
+                // which models it measures.
                 let (n_models, n_batches) = (turn.sights.len(), text.batches.len());
                 turn.text = Some(text);
                 watch(Event::RoundStarted { n_models, n_batches });
@@ -112,6 +115,7 @@ impl Supply<'_> {
                 }
             }
         }
+        // Champions first: where not all have room, a round without the champion is given up.
         roots.sort_unstable();
         let roots: Vec<Digest> = roots.into_iter().map(|(_, root)| root).collect();
         self.ports.models.keep(&roots, self.room_bytes)
@@ -134,10 +138,13 @@ impl Supply<'_> {
         let bytes_max = if must { u64::MAX } else { left };
         let terms = Terms { known: known.as_ref(), bytes_max };
         let competition = &self.contest.competition;
+        // Counted before it is tried: what fails costs requests, too.
         turn.n_new += usize::from(!must);
         match self.ports.models.have(competition, &entry.committed, terms) {
             Ok(Had::Here { admission, n_fetched }) => {
                 turn.n_fetched = turn.n_fetched.saturating_add(n_fetched);
+                // Noted after the bytes are here, and before anything is measured: a crash between
+                // the two costs another look at them and no more.
                 if known != Some(admission) {
                     self.found(entry, Found::Admitted(admission))?;
                 }
@@ -214,6 +221,7 @@ impl Supply<'_> {
             }
             Err(trouble) => return turn.hinder(entry, trouble),
         }
+        // Read back from the journal: what a round rests on is what is on disk.
         match in_order(&self.kept(&admission)?, turn) {
             Some(losses) => {
                 turn.measured.insert(admission.tensor_root, Ok(losses));

@@ -19,8 +19,11 @@ use crate::{
     rules_text::{epsilon, plural},
     terminal::{self, print_json},
 };
+use anyhow::Context as _;
 use cast::Role;
 use home::{Earlier, Home, Run};
+use hub::content::{digest_of_file, file_root};
+use hugging_face::Folder;
 use network::Network;
 use report::Report;
 use std::{
@@ -34,7 +37,7 @@ use view::View;
 pub fn run(args: &DemoArgs) -> anyhow::Result<ExitCode> {
     let started = Instant::now();
     let stop = terminal::stop_on_signal()?;
-    let (run, earlier) = (run_of(args), if args.force { Earlier::Replace } else { Earlier::Keep });
+    let (run, earlier) = (run_of(args)?, if args.force { Earlier::Replace } else { Earlier::Keep });
     // Ours to the end of the run.
     let home = Home::make(&args.home, &run, earlier)?;
     if let Some(moved_to) = &home.moved_to {
@@ -70,7 +73,7 @@ pub fn run(args: &DemoArgs) -> anyhow::Result<ExitCode> {
 }
 
 /// What makes a run the same: what the user asked for, in this version of the program.
-fn run_of(args: &DemoArgs) -> Run {
+fn run_of(args: &DemoArgs) -> anyhow::Result<Run> {
     let whole = |path: &PathBuf| path.canonicalize().unwrap_or_else(|_| path.clone());
     let competition = args.competition.as_ref().map(|name| {
         // A file, or the name of one that comes with the program.
@@ -78,14 +81,22 @@ fn run_of(args: &DemoArgs) -> Run {
             .canonicalize()
             .map_or_else(|_| name.clone(), |path| path.display().to_string())
     });
-    Run {
-        version: env!("CARGO_PKG_VERSION").to_owned(),
+    let digest_of = |model: &PathBuf| {
+        let files = Folder::of_model(model)?.list(&|_, _| true)?;
+        Ok::<_, anyhow::Error>(file_root(&files))
+    };
+    let miner = args.miner.as_ref().map(|model| {
+        digest_of(model).with_context(|| format!("cannot take the model in `{}`", model.display()))
+    });
+    let (_, program) = digest_of_file(&std::env::current_exe()?, &|_| true)?;
+    Ok(Run {
+        program,
         seed: args.seed,
         rounds: args.rounds,
         corpus: args.corpus.as_ref().map(whole),
         competition,
-        miner: args.miner.as_ref().map(whole),
-    }
+        miner: miner.transpose()?,
+    })
 }
 
 fn opening(network: &Network, args: &DemoArgs) -> String {

@@ -21,7 +21,6 @@ use serde::Serialize;
 use std::{
     fs,
     io::Write as _,
-    os::unix::fs::PermissionsExt as _,
     path::Path,
     process::ExitCode,
     sync::atomic::{AtomicBool, Ordering},
@@ -155,13 +154,9 @@ impl Transfer<'_> {
     fn small(&mut self, listed: &Listed, to: &Path) -> anyhow::Result<Digest> {
         let bytes = self.client.read(self.pinned, listed).map_err(explained)?;
         self.received_bytes += bytes.len() as u64;
-        let folder = to.parent().unwrap_or(self.dir);
-        let written = tempfile::NamedTempFile::new_in(folder).and_then(|mut file| {
+        let written = disk::begin(to).and_then(|mut file| {
             file.write_all(&bytes)?;
-            // Temporary files are for their owner alone; this one is to stay.
-            file.as_file().set_permissions(fs::Permissions::from_mode(0o644))?;
-            file.as_file().sync_all()?;
-            file.persist(to).map_err(|failed| failed.error)
+            disk::place(file, to)
         });
         written.with_context(|| format!("cannot write `{}`", to.display()))?;
         Ok(Digest::of(&bytes))

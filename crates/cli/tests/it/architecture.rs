@@ -18,24 +18,26 @@ const fn row(name: &'static str, level: u8, may_use: &'static [&'static str]) ->
 const SERVICES: [&str; 2] = ["validator", "miner"];
 
 /// Who may use whom; a new crate needs a row here and a place in ARCHITECTURE.md.
-const TABLE: [Row; 13] = [
+const TABLE: [Row; 14] = [
     row("protocol", 1, &[]),
-    row("keys", 2, &["protocol"]),
+    row("disk", 1, &[]),
+    row("keys", 2, &["protocol", "disk"]),
     row("journal", 2, &["protocol"]),
-    row("dataset", 2, &["protocol"]),
-    row("hub", 2, &["protocol"]),
+    row("dataset", 2, &["protocol", "disk"]),
+    row("hub", 2, &["protocol", "disk"]),
     row("engine", 2, &["protocol"]),
     row("chain", 3, &["protocol", "keys"]),
-    row("hugging-face", 3, &["protocol", "hub"]),
-    row("trainer", 3, &["protocol", "engine"]),
+    row("hugging-face", 3, &["protocol", "disk", "hub"]),
+    row("trainer", 3, &["protocol", "disk", "engine"]),
     row("substrate", 4, &["protocol", "keys", "chain"]),
-    row("validator", 4, &["protocol", "chain", "hub", "journal"]),
-    row("miner", 4, &["protocol", "chain", "hub", "journal"]),
+    row("validator", 4, &["protocol", "disk", "chain", "hub", "journal"]),
+    row("miner", 4, &["protocol", "disk", "chain", "hub", "journal"]),
     row(
         "cli",
         5,
         &[
             "protocol",
+            "disk",
             "keys",
             "journal",
             "dataset",
@@ -78,10 +80,14 @@ const ISOLATED: [(&str, &[&str]); 20] = [
 /// What services and simulations must build without, whoever would bring it along.
 const NETWORK: [&str; 7] = ["axum", "hyper", "jsonrpsee", "reqwest", "rustls", "subxt", "tokio"];
 
+/// Words that read the wall clock, or compare it with what it left on files.
+const TIMES: [&str; 3] = ["SystemTime", "Instant", "elapsed"];
+
 /// Files that may look at the wall clock; everything else counts blocks: those that show people how
 /// long something took, the node that makes blocks by the clock, the hub whose links expire,
-/// and the clients whose patience with an endpoint ends.
-const CLOCKS: [&str; 15] = [
+/// the clients whose patience with an endpoint ends, and the files of downloads that broke off, of
+/// which the oldest goes first.
+const CLOCKS: [&str; 16] = [
     "crates/cli/src/command/demo.rs",
     "crates/cli/src/command/download.rs",
     "crates/cli/src/command/evaluate.rs",
@@ -89,6 +95,7 @@ const CLOCKS: [&str; 15] = [
     "crates/cli/src/evaluator.rs",
     "crates/cli/src/terminal.rs",
     "crates/hub/src/deadline.rs",
+    "crates/hub/src/intake/incoming.rs",
     "crates/hugging-face/src/client/download.rs",
     "crates/hugging-face/src/dev/clock.rs",
     "crates/hugging-face/src/dev/objects.rs",
@@ -322,6 +329,25 @@ fn heavy_dependencies_stay_in_the_crate_that_isolates_them() {
 }
 
 #[test]
+fn every_dependency_is_used() {
+    for name in tree::crates() {
+        let manifest = manifest(&name);
+        let files = tree::rust_files();
+        for (part, in_tests) in [("dependencies", false), ("dev-dependencies", true)] {
+            for (used, _) in section(&manifest, part) {
+                let word = used.replace('-', "_");
+                let mut own = files.iter().filter(|file| file.krate() == name);
+                let is_used = own.any(|file| {
+                    let code = if in_tests { tree::code(&file.text) } else { file.product_code() };
+                    tree::has_word(&code, &word)
+                });
+                assert!(is_used, "crates/{name}/Cargo.toml names `{used}`, which no code uses");
+            }
+        }
+    }
+}
+
+#[test]
 fn protocol_does_no_io_reads_no_clock_and_spawns_nothing() {
     const FORBIDDEN: [&str; 9] =
         ["fs", "net", "time", "thread", "process", "env", "io", "os", "sync"];
@@ -401,7 +427,7 @@ fn time_is_a_block_outside_the_listed_files() {
     let mut seen = Vec::new();
     for file in tree::rust_files() {
         let code = file.product_code();
-        let is_named = ["SystemTime", "Instant"].iter().any(|name| tree::has_word(&code, name));
+        let is_named = TIMES.iter().any(|name| tree::has_word(&code, name));
         // Files have times, too, which tell of the clock without naming it.
         if is_named || code.contains(".elapsed()") {
             assert!(

@@ -10,7 +10,6 @@ pub use pin::{pin, pin_file, pin_footer};
 
 use crate::{
     Document, Error, Lot, RangeRead, Source, Split, sample::Draw, table::Extent, table::Table,
-    whole,
 };
 use layout::{Layout, Order, Place};
 use protocol::{
@@ -177,7 +176,7 @@ impl PinnedSource {
             return Err(not_pinned(pinned, detail));
         }
         if let Some(path) = kept {
-            whole::write(&path, &bytes)?;
+            disk::write(&path, &bytes).map_err(Error::written(&path))?;
         }
         Ok(bytes)
     }

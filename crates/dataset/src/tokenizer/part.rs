@@ -197,10 +197,9 @@ fn kind_of(value: &Value) -> &'static str {
     }
 }
 
-/// The beginning of a stranger's text, without characters that move a terminal.
+/// The beginning of a stranger's text.
 pub(super) fn shown(text: &str) -> String {
-    let visible = |c: char| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c };
-    text.chars().take(SHOWN_MAX).map(visible).collect()
+    protocol::text::shown(text, SHOWN_MAX)
 }
 
 #[cfg(test)]

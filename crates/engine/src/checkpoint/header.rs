@@ -6,10 +6,9 @@
 
 use super::{Constant, Dtype};
 use crate::json::{Fault, Scanner, shorten};
+use protocol::files::HEADER_BYTES_MAX;
 use std::{collections::BTreeMap, fmt};
 
-/// Longest header.
-pub(crate) const HEADER_BYTES_MAX: u64 = 8 << 20;
 /// A header of this length is accepted in a file of any size: tiny models have tiny files.
 pub(crate) const HEADER_BYTES_FREE: u64 = 64 << 10;
 /// Otherwise a header may be one part in this many of its file.

@@ -6,12 +6,11 @@
 //! the hub. A verdict on a preview holds for now, and is for nobody to remember.
 
 use super::{Found, Intake, Where};
-use crate::{
-    Error, Hub, Part,
-    content::{CONFIG, INDEX, is_shard_name},
-    deadline::Deadline,
+use crate::{Error, Hub, Part, deadline::Deadline};
+use protocol::{
+    Commitment,
+    files::{CONFIG, HEADER_BYTES_MAX, INDEX, N_SHARDS_MAX, is_shard_name},
 };
-use protocol::Commitment;
 use std::{
     fs::{self, File},
     io::Write as _,
@@ -24,10 +23,6 @@ use tempfile::TempDir;
 const LENGTH_BYTES: u64 = 8;
 /// Bytes of a file that are read first; most headers are shorter.
 const START_BYTES: u64 = 64 << 10;
-/// Most bytes of all headers: no model that may be run has longer ones.
-const HEADERS_BYTES_MAX: u64 = 8 << 20;
-/// Most files whose headers are read: no model that may be run has more.
-const SHARDS_MAX: usize = 256;
 /// Longest time for all headers.
 const TIME_MAX: Duration = Duration::from_secs(300);
 
@@ -51,8 +46,8 @@ impl Intake {
         let folder = self.shelf.workbench()?;
         let until = Deadline::after(TIME_MAX);
         let shards = found.listed.files.iter().filter(|file| is_shard_name(&file.path));
-        let is_read = shards.clone().count() <= SHARDS_MAX;
-        let mut left = HEADERS_BYTES_MAX;
+        let is_read = shards.clone().count() <= N_SHARDS_MAX;
+        let mut left = HEADER_BYTES_MAX;
         for entry in shards {
             let to = folder.path().join(&entry.path);
             let file = File::create_new(&to).map_err(Error::io("create", &to))?;

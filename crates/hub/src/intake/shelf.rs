@@ -3,16 +3,16 @@
 //! A file of a model lies under its digest too, as another link to the same bytes. So the number of
 //! links says who needs it: one with a single link belongs to no model, and goes.
 
-use crate::{
-    Error, FileEntry, Hub, Part,
-    content::{CONFIG, INDEX, digest_of_file, is_shard_name},
-    disk,
+use super::incoming::Incoming;
+use crate::{Error, FileEntry, Hub, Part, content::digest_of_file};
+use protocol::{
+    Commitment, Digest, Reason,
+    files::{CONFIG, INDEX, is_shard_name},
 };
-use protocol::{Commitment, Digest, Reason};
 use std::{
     collections::{BTreeSet, HashMap},
     fs::{self, File},
-    io::{self, Write as _},
+    io,
     os::unix::fs::{MetadataExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
@@ -29,7 +29,7 @@ const WITNESS_BYTES: u64 = 4096;
 
 #[derive(Debug)]
 pub(super) struct Shelf {
-    folder: PathBuf,
+    pub(super) folder: PathBuf,
     pub(super) quota_bytes: u64,
     pub(super) reserve_bytes: u64,
     /// Held shared for as long as the shelf lives: the quarantine is in use.
@@ -48,7 +48,7 @@ struct InUse {
 
 impl Shelf {
     pub(super) fn open(folder: &Path) -> Result<Self, Error> {
-        for part in ["models", "files", "used", "refused", "quarantine"] {
+        for part in ["models", "files", "used", "refused", "quarantine", "incoming"] {
             let path = folder.join(part);
             fs::create_dir_all(&path).map_err(Error::io("create", &path))?;
         }
@@ -236,13 +236,24 @@ impl Shelf {
         let is_missing = |file: &&FileEntry| !self.link(file, &place(file));
         let missing: Vec<&FileEntry> = files.iter().copied().filter(is_missing).collect();
         let size_bytes = size_of(missing.iter().copied());
+        // What came before is held while room is made, so that it neither goes nor counts twice.
+        let shards = missing.iter().filter(|file| is_shard_name(&file.path));
+        let mut before: Vec<Incoming> = shards.filter_map(|file| self.came_before(file)).collect();
         self.reserve(size_bytes)?;
         let fetched = missing.iter().try_for_each(|file| {
             // The same bytes may have come under another name of this model.
             if self.link(file, &place(file)) {
                 return Ok(());
             }
-            fetch_file(hub, commitment, file, &place(file))?;
+            let incoming = match before.iter().position(|coming| coming.sha256 == file.sha256) {
+                Some(index) => Some(before.swap_remove(index)),
+                None if is_shard_name(&file.path) => self.incoming(file)?,
+                None => None,
+            };
+            match incoming {
+                Some(incoming) => incoming.fetch(hub, commitment, file, &place(file))?,
+                None => fetch_file(hub, commitment, file, &place(file))?,
+            }
             // Of a model that may yet be refused nothing is for others.
             if is_shard_name(&file.path) {
                 self.share(file, &place(file));
@@ -341,6 +352,10 @@ impl Shelf {
         }
         let mut models = models.into_iter();
         while let Err(error) = self.has_room(&in_use, size_bytes) {
+            // What is here whole is worth more than what is not.
+            if self.forget_oldest()? {
+                continue;
+            }
             let Some((_, name)) = models.next() else { return Err(error) };
             self.remove(&name)?;
         }
@@ -354,7 +369,8 @@ impl Shelf {
             return Ok(());
         }
         if self.quota_bytes < u64::MAX {
-            let total = self.stored_bytes()?.saturating_add(in_use.reserved_bytes);
+            let total = self.stored_bytes()?.saturating_add(self.idle_bytes()?);
+            let total = total.saturating_add(in_use.reserved_bytes);
             if total.saturating_add(size_bytes) > self.quota_bytes {
                 return Err(Error::NoRoom { size_bytes, quota_bytes: self.quota_bytes });
             }
@@ -396,17 +412,14 @@ impl Shelf {
         self.free_bytes().map_or(error, |free_bytes| self.disk_full(size_bytes, free_bytes))
     }
 
-    /// Writes a small file whole or not at all; not so that it outlives a power failure.
+    /// Writes a small file whole or not at all.
     fn write_atomically(&self, path: &Path, bytes: &[u8]) -> Result<(), Error> {
-        let mut file =
-            tempfile::NamedTempFile::new_in(&self.folder).map_err(Error::io("write", path))?;
-        file.write_all(bytes).map_err(Error::io("write", path))?;
-        file.persist(path).map(drop).map_err(|failed| Error::io("write", path)(failed.error))
+        disk::write(path, bytes).map_err(Error::io("write", path))
     }
 }
 
 /// Fetches one file and checks it; whatever the hub says, what counts is what arrived.
-fn fetch_file(
+pub(super) fn fetch_file(
     hub: &dyn Hub,
     commitment: &Commitment,
     file: &FileEntry,
@@ -431,7 +444,7 @@ fn is_whole(dir: &Path, files: &[FileEntry]) -> bool {
         && files.iter().all(|file| is_file_with(&dir.join(&file.path), file))
 }
 
-fn is_file_with(path: &Path, file: &FileEntry) -> bool {
+pub(super) fn is_file_with(path: &Path, file: &FileEntry) -> bool {
     // The length first: a file that is too long is not read through.
     let fits = |metadata: fs::Metadata| metadata.is_file() && metadata.len() == file.size_bytes;
     fs::symlink_metadata(path).is_ok_and(fits)
@@ -470,7 +483,7 @@ fn size_of<'a>(files: impl Iterator<Item = &'a FileEntry>) -> u64 {
     sizes.into_values().fold(0, u64::saturating_add)
 }
 
-fn entries(folder: &Path) -> Result<Vec<PathBuf>, Error> {
+pub(super) fn entries(folder: &Path) -> Result<Vec<PathBuf>, Error> {
     let entries = fs::read_dir(folder).map_err(Error::io("list", folder))?;
     let paths = entries.map(|entry| entry.map(|entry| entry.path()));
     paths.collect::<io::Result<_>>().map_err(Error::io("list", folder))

@@ -11,6 +11,7 @@ use std::{
 
 mod ahead;
 mod attacks;
+mod incoming;
 mod room;
 mod stage;
 

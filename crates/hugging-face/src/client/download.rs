@@ -63,7 +63,8 @@ impl HubClient {
         }
     }
 
-    /// Downloads a file of which nothing is known but how large it may be.
+    /// Downloads a file of which nothing is known but how large it may be, from where the last try
+    /// broke off.
     pub(super) fn fetch_whole(
         &self,
         pinned: Pinned<'_>,
@@ -76,8 +77,10 @@ impl HubClient {
         let mut partial = Partial::open(to, &name, &|_| true)?.ok_or_else(exists)?;
         let wanted = Wanted { pinned, path, size_bytes_max };
         if let Err(error) = self.complete(wanted, &mut partial, &|_| true) {
-            // The caller's folder is its own: nothing stays there that it did not ask for.
-            partial.remove()?;
+            // What came is worth keeping only where the rest of it may come.
+            if !error.is_transient() && !matches!(error, Error::Stopped) {
+                partial.remove()?;
+            }
             return Err(error);
         }
         partial.finish(to)

@@ -1,7 +1,8 @@
 //! What a hub says that went wrong, and whether asking again may help.
 
 use super::{http::number, patience::Failure, wire};
-use hub::{Error, text::shown};
+use hub::Error;
+use protocol::text::shown;
 use reqwest::{
     StatusCode,
     blocking::Response,
@@ -11,6 +12,9 @@ use std::{io::Read as _, time::Duration};
 
 /// Most bytes of an explanation.
 const FAULT_BYTES_MAX: u64 = 4 << 10;
+
+/// Most characters of it that are shown.
+const SAID_MAX: usize = 200;
 
 /// Whether the thing is not there. Hubs also say so to strangers of what is private.
 pub(super) fn is_absent(answer: &Response) -> bool {
@@ -63,7 +67,7 @@ fn said(headers: &HeaderMap, bytes: &[u8]) -> String {
         Some(text) => text.to_owned(),
         None => serde_json::from_slice::<wire::Fault>(bytes).unwrap_or_default().error,
     };
-    let shown = shown(&text);
+    let shown = shown(&text, SAID_MAX);
     if shown.trim().is_empty() { "it does not say why".to_owned() } else { shown }
 }
 

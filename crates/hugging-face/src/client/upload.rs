@@ -90,6 +90,8 @@ impl HubClient {
     pub fn upload(&self, upload: &Upload<'_>) -> Result<Uploaded, Error> {
         self.http.needs_token()?;
         let hashed = |done, all| (upload.progress)(Step::Hash, done, all);
+        // All that can be told here comes before the hub is asked for anything: a folder that
+        // cannot be published leaves no empty repo behind.
         let local = upload.folder.list(&hashed)?;
         self.create(upload.kind, upload.repo, upload.is_private)?;
         match self.upload_changes(upload, &local) {
@@ -102,6 +104,7 @@ impl HubClient {
     /// Sends what the hub does not have, and commits it if there is anything.
     fn upload_changes(&self, upload: &Upload<'_>, local: &[FileEntry]) -> Result<Uploaded, Error> {
         let Upload { kind, repo, .. } = *upload;
+        // The commit says what it changes; if it is not this any more, the hub refuses it.
         let head = self.resolve(kind, repo, "main")?;
         let listed = match &head {
             Some(revision) => self.files(Pinned { kind, repo, revision })?.unwrap_or_default(),
@@ -127,6 +130,7 @@ impl HubClient {
         if let (true, true, Some(head)) = (changed.is_empty(), deleted.is_empty(), &head) {
             return Ok(Uploaded { revision: head.clone(), ignored });
         }
+        // The bytes first: a commit that names what the hub does not have is refused.
         self.send_large(upload, &large)?;
         let revision = self.commit(upload, head.as_ref(), (&changed, &large, &deleted))?;
         Ok(Uploaded { revision, ignored })

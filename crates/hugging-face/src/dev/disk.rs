@@ -8,7 +8,7 @@ pub(super) fn free_bytes(folder: &Path) -> io::Result<u64> {
     if full::contains(folder) {
         return Ok(0);
     }
-    hub::disk::free_bytes(folder)
+    ::disk::free_bytes(folder)
 }
 
 /// Folders whose disk plays a full one.

@@ -1,6 +1,7 @@
 //! What strangers may call repos, revisions and files, and how a URL spells them.
 
 use super::refusal::Refusal;
+use protocol::text::{is_joiner, is_plain};
 
 /// Most bytes of the name of an owner or a repo.
 const NAME_BYTES_MAX: usize = 96;
@@ -103,13 +104,7 @@ pub(super) fn shown(text: &str) -> String {
 fn fault_of(path: &str) -> Option<&'static str> {
     let is_part = |part: &str| !part.is_empty() && part != "." && part != "..";
     let is_drive = path.as_bytes().get(1) == Some(&b':');
-    // Joiners are part of the spelling of Persian and of emoji, and are let in.
-    let is_invisible = |c: char| {
-        let is_joiner = matches!(c, '\u{200c}' | '\u{200d}');
-        let is_turning = matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}');
-        let is_turning = is_turning && !is_joiner;
-        c.is_control() || is_turning || matches!(c, '\u{2060}'..='\u{2069}' | '\u{feff}')
-    };
+    let is_invisible = |c: char| !is_plain(c) && !is_joiner(c);
     let is_dot = |c: char| matches!(c, '\u{2024}' | '\u{2025}');
     let is_slash = |c: char| matches!(c, '\u{2044}' | '\u{2215}' | '\u{ff3c}');
     let is_git = |part: &str| part.trim_end_matches(['.', ' ']).eq_ignore_ascii_case(".git");

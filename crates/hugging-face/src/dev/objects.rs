@@ -105,10 +105,12 @@ impl Objects {
     pub(super) fn place(&self, object: Received) -> io::Result<()> {
         let path = self.path(&object.sha256);
         let shelf = path.parent().unwrap_or(&self.folder);
+        // A shelf that a crash could lose would take the files in it along.
         if !shelf.is_dir() {
             private_folder(shelf)?;
             sync_folder(&self.folder.join("objects"))?;
         }
+        // Its bytes are on disk since it was received; the row that names it comes after this.
         object.file.persist(&path).map_err(|failed| failed.error)?;
         sync_folder(shelf)
     }

@@ -1,6 +1,7 @@
 //! The journal on a disk: what is there after a crash, and what keeps others out.
 
 mod crash;
+mod past;
 
 use journal::{Draft, Error, Journal, Measured, Snapshot};
 use protocol::{Block, Digest, Loss, SequenceLoss};

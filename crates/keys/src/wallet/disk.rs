@@ -62,18 +62,16 @@ pub(super) fn write(path: &Path, bytes: &[u8], existing: Existing) -> Result<(),
         .permissions(Permissions::from_mode(FILE_MODE))
         .tempfile_in(folder)
         .map_err(WalletError::io("write in", folder))?;
-    let written = file.write_all(bytes).and_then(|()| file.as_file().sync_all());
-    written.map_err(WalletError::io("write", path))?;
+    file.write_all(bytes).map_err(WalletError::io("write", path))?;
     let placed = match existing {
-        Existing::Keep => file.persist_noclobber(path),
-        Existing::Overwrite => file.persist(path),
+        Existing::Keep => disk::place_new(file, path),
+        Existing::Overwrite => disk::place(file, path),
     };
-    placed.map_err(|failed| match failed.error.kind() {
+    placed.map_err(|error| match error.kind() {
         // Somebody else was faster.
         ErrorKind::AlreadyExists => WalletError::Exists { path: path.to_owned() },
-        _ => WalletError::io("write", path)(failed.error),
-    })?;
-    sync_folder(folder)
+        _ => WalletError::io("write", path)(error),
+    })
 }
 
 /// Removes a file, if it is there.

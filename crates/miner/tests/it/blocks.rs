@@ -3,7 +3,13 @@
 use crate::network::{NETUID, Network, hotkey, published};
 use miner::{Check, Event, Strategy, find_champion};
 use protocol::{Reason, ReasonCode, Uid, content};
-use std::{fs, sync::Arc};
+use std::{
+    fs,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 #[test]
 fn what_is_committed_is_what_the_hub_has_bound_to_the_hotkey() {
@@ -47,6 +53,36 @@ fn a_model_that_a_validator_would_refuse_is_kept_back() {
 }
 
 #[test]
+fn a_model_that_was_kept_back_sets_no_mark_for_the_next() {
+    let mut network = Network::new(&["ada"], 1);
+    network.improvement_own = 0.3;
+    let n_checks = AtomicUsize::new(0);
+    // The first is refused; the next is better by less than is asked for of a second commitment.
+    let check: Check = Arc::new(move |_| {
+        let is_first = n_checks.fetch_add(1, Ordering::Relaxed) == 0;
+        Ok(is_first.then(|| Reason::new(ReasonCode::NonFiniteParameters, "NaN")))
+    });
+    let mut miner = network.miner("ada", Strategy::Pretrain, Some(check));
+    let events = network.run(&mut miner, 40);
+    let told: Vec<bool> = events
+        .iter()
+        .filter_map(|event| match event {
+            Event::Withheld(_) => Some(false),
+            Event::Published(_) => Some(true),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(told[..2], [false, true]);
+    let measured = |wanted: fn(&Event) -> bool| {
+        let at = events.iter().position(wanted).unwrap();
+        events[..at].iter().filter(|event| matches!(event, Event::Measured(_))).count()
+    };
+    let first = measured(|event| matches!(event, Event::Withheld(_)));
+    let second = measured(|event| matches!(event, Event::Published(_)));
+    assert_eq!(second, first + 1, "the next that was measured went out");
+}
+
+#[test]
 fn a_commitment_that_came_too_soon_is_submitted_again() {
     let network = Network::new(&["ada"], 7);
     let mut miner = network.miner("ada", Strategy::Pretrain, None);
@@ -85,12 +121,19 @@ fn a_rebaser_waits_for_a_champion_and_starts_at_its_loss() {
 
 #[test]
 fn a_rebaser_passes_over_a_champion_that_it_cannot_train_on_from() {
+    // Another architecture; a loss that is no number; a first step that comes to none.
+    for text in ["of another architecture", "NaN", "inf", "2000"] {
+        passes_over(text);
+    }
+}
+
+fn passes_over(text: &str) {
     let network = Network::new(&["gpt", "ray"], 1);
     let publisher = network.publisher("gpt", None);
     let dir = network.home("gpt").join("model");
     fs::create_dir_all(&dir).unwrap();
     fs::write(dir.join("config.json"), "{}").unwrap();
-    fs::write(dir.join("model.safetensors"), "of another architecture").unwrap();
+    fs::write(dir.join("model.safetensors"), text).unwrap();
     let commitment = publisher.upload(&dir).unwrap().unwrap();
     network.commit("gpt", &commitment);
     network.crown(1);

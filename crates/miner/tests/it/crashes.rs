@@ -129,7 +129,7 @@ impl Hub for Fused<Arc<dyn Hub>> {
 }
 
 impl Train for Fused<Falling> {
-    fn rebase(&mut self, dir: &Path) -> anyhow::Result<()> {
+    fn rebase(&mut self, dir: &Path) -> anyhow::Result<bool> {
         self.fuse.around(|| self.inner.rebase(dir))
     }
     fn step(&mut self) -> anyhow::Result<StepReport> {

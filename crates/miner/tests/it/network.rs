@@ -24,9 +24,13 @@ pub(crate) struct Falling {
 }
 
 impl Train for Falling {
-    fn rebase(&mut self, dir: &Path) -> anyhow::Result<()> {
-        self.loss = self.loss_of(dir)?.unwrap();
-        Ok(())
+    fn rebase(&mut self, dir: &Path) -> anyhow::Result<bool> {
+        let loss = self.loss_of(dir)?.unwrap();
+        if loss > 1_000.0 {
+            return Ok(false);
+        }
+        self.loss = loss;
+        Ok(true)
     }
 
     fn step(&mut self) -> anyhow::Result<StepReport> {
@@ -52,7 +56,7 @@ impl Train for Falling {
     fn checkpoint(&mut self, dir: &Path, n_steps: u64) -> anyhow::Result<()> {
         fs::create_dir_all(dir)?;
         let text = serde_json::to_vec(&(n_steps, self.n_steps, self.loss))?;
-        Ok(journal::whole::write(&dir.join("checkpoint"), &text)?)
+        Ok(disk::write(&dir.join("checkpoint"), &text)?)
     }
 
     fn resume(&mut self, dir: &Path) -> anyhow::Result<Option<u64>> {
@@ -67,6 +71,8 @@ pub(crate) struct Network {
     pub(crate) chain: Arc<MemoryChain>,
     pub(crate) hub: Arc<dyn Hub>,
     pub(crate) competition: Competition,
+    /// Of the plans of its miners.
+    pub(crate) improvement_own: f64,
     folder: TempDir,
 }
 
@@ -117,7 +123,7 @@ impl Network {
         let folder = tempfile::tempdir().unwrap();
         let hub: Arc<dyn Hub> = Arc::new(StoreHub::open(&folder.path().join("hub")).unwrap());
         let competition = Competition::builtin("tiny").unwrap();
-        Self { chain, hub, competition, folder }
+        Self { chain, hub, competition, improvement_own: 0.03, folder }
     }
 
     pub(crate) fn publisher(&self, name: &str, check: Option<Check>) -> Publisher {
@@ -162,7 +168,7 @@ impl Network {
             n_steps: 200,
             blocks_per_measure: 2,
             improvement: 0.03,
-            improvement_own: 0.03,
+            improvement_own: self.improvement_own,
         };
         Miner::open(plan, Outbox::open(publisher, self.home(name), journal)?, train)
     }

@@ -1,7 +1,7 @@
 //! A hub and a chain in trouble cost a miner time, and no training.
 
-use crate::network::{Falling, Network, published};
-use chain::{FaultyChain, faulty::Rates};
+use crate::network::{Falling, Network, hotkey, published};
+use chain::{Chain as _, FaultyChain, faulty::Rates};
 use hub::{Error, FaultyHub, FileEntry, Hub, Part, faulty::Faults};
 use miner::{Event, Miner, Strategy};
 use protocol::{Repo, Revision, Seed};
@@ -110,13 +110,29 @@ fn a_chain_that_fails_half_of_the_time_delays_commitments_and_no_training() {
         let network = Network::new(&["ada"], 1);
         let rates = Rates { lost_requests: 250, lost_replies: 250, late: 100, duplicates: 0 };
         let chain = FaultyChain::new(network.chain.clone(), Seed::of_number(seed), rates);
+        let chain = Arc::new(chain);
         let mut publisher = network.publisher("ada", None);
-        publisher.chain = Arc::new(chain);
+        publisher.chain = chain.clone();
         let train = Box::new(Falling { loss: 3.0, n_steps: 0 });
         let mut miner = network.open("ada", Strategy::Pretrain, publisher, train).unwrap();
         let events = network.run(&mut miner, 60);
         assert_eq!(n_steps(&events), 120, "seed {seed}");
         assert!(published(&events) > 3, "seed {seed}");
-        assert!(network.commitment(1).is_some(), "seed {seed}");
+        // What is on its way arrives.
+        for _ in 0..6 {
+            network.chain.produce_block().unwrap();
+            let _ = chain.head();
+        }
+        let mut models: Vec<_> = events
+            .iter()
+            .filter_map(|event| match event {
+                Event::Published(published) => Some(published.revision.clone()),
+                _ => None,
+            })
+            .collect();
+        models.sort();
+        models.dedup();
+        let n_calls = network.chain.ledger().nonce(hotkey("ada").public()) as usize;
+        assert_eq!(n_calls, models.len(), "seed {seed}: a call for each model");
     }
 }

@@ -14,6 +14,16 @@ use subxt::{error::DispatchError, events::Phase, utils::H256};
 /// Most calls whose fate is remembered.
 const FATES_MAX: usize = 4_096;
 
+/// Blocks after its time for which a call that nobody asks for is remembered.
+const UNASKED_BLOCKS: u64 = 256;
+
+/// What came of looking through a block.
+enum Looked {
+    Through,
+    /// The endpoint has the block no more.
+    Gone,
+}
+
 /// What a call made, by its own events and nobody else's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Effects {
@@ -71,21 +81,21 @@ impl Sent {
         self.waiting.remove(&id);
     }
 
-    /// Notes that a block was looked through, and gives up the calls that no later one can include.
-    fn looked_through(&mut self, block: Block) {
-        let mut over = Vec::new();
-        for (id, call) in &mut self.waiting {
+    /// Notes that these calls were looked for in a block, and gives up those that no later one can
+    /// include.
+    fn looked_for(&mut self, ids: &[CallId], block: Block) {
+        for id in ids {
+            let Some(call) = self.waiting.get_mut(id) else { continue };
             // One that waits since before was not looked for in all blocks up to this one.
             if call.looked_at.0.checked_add(1) == Some(block.0) {
                 call.looked_at = block;
             }
             if call.last <= call.looked_at {
-                over.push(*id);
+                self.settle(*id, CallStatus::Expired, Effects::default());
             }
         }
-        for id in over {
-            self.settle(id, CallStatus::Expired, Effects::default());
-        }
+        // Nobody has asked for these in their time, nor long after it.
+        self.waiting.retain(|_, call| block.since(call.last) < UNASKED_BLOCKS);
     }
 
     fn settle(&mut self, id: CallId, fate: CallStatus, effects: Effects) {
@@ -113,10 +123,17 @@ impl SubstrateChain {
                 let Some(call) = sent.waiting.get(&id) else { return Ok(CallStatus::Unknown) };
                 *call
             };
+            // Asked for only when all blocks were looked through: the nonce of a call that stands
+            // in one of them is used, too.
             if call.looked_at >= newest.block {
                 return self.displaced(id, call, newest);
             }
-            self.look_through(Block(call.looked_at.0 + 1))?;
+            match self.look_through(Block(call.looked_at.0 + 1))? {
+                Looked::Through => {}
+                // No later block can have it, and none that is here says that it was in this one.
+                Looked::Gone if newest.block > call.last => return Ok(CallStatus::Unknown),
+                Looked::Gone => return Err(Error::Unavailable { request: "block" }),
+            }
         }
     }
 
@@ -142,42 +159,49 @@ impl SubstrateChain {
     }
 
     /// Finds our calls in a block, with what became of them.
-    fn look_through(&self, block: Block) -> Result<(), Error> {
+    fn look_through(&self, block: Block) -> Result<Looked, Error> {
         let hash = self.block_hash(block)?.ok_or(Error::Unavailable { request: "block" })?;
+        // The lock is not held while the endpoint answers, which may take as long as it likes.
         let waiting: Vec<CallId> = lock(&self.sent).waiting.keys().copied().collect();
         let found = self
             .links
             .ask("block", async |link: &Link| fates(link, Head { block, hash }, &waiting).await)?;
+        let Some(found) = found else { return Ok(Looked::Gone) };
         let mut sent = lock(&self.sent);
         for (id, fate, effects) in found {
             sent.settle(id, fate, effects);
         }
-        sent.looked_through(block);
-        Ok(())
+        // Only these: a call that came to wait meanwhile was not looked for.
+        sent.looked_for(&waiting, block);
+        Ok(Looked::Through)
     }
 }
 
-/// What became of those of `ids` that stand in the block, and what they made.
+/// What became of those of `ids` that stand in the block, and what they made; `None` where the
+/// endpoint does not have the block any more.
 ///
 /// Calls are found by the hash of their bytes: what strangers put into a block is never decoded.
 async fn fates(
     link: &Link,
     head: Head,
     ids: &[CallId],
-) -> Result<Vec<(CallId, CallStatus, Effects)>, Failure> {
-    let block = link.rpc.chain_get_block(Some(H256(head.hash.0))).await?;
-    let block = block.ok_or("a final block is not there")?.block;
+) -> Result<Option<Vec<(CallId, CallStatus, Effects)>>, Failure> {
+    let Some(block) = link.rpc.chain_get_block(Some(H256(head.hash.0))).await? else {
+        return Ok(None);
+    };
+    let block = block.block;
     let name = |bytes: &[u8]| CallId(chain::hash::blake2_256(bytes));
     let names = (0..).zip(block.extrinsics.iter().map(|extrinsic| name(&extrinsic.0)));
     let found: BTreeMap<u32, CallId> = names.filter(|(_, id)| ids.contains(id)).collect();
     if found.is_empty() {
-        return Ok(Vec::new());
+        return Ok(Some(Vec::new()));
     }
+    // Only now: most blocks have no call of ours, and events are many times as long.
     let outcomes = match outcomes(link, head).await {
         Err(failure) if is_state_gone(&told(&*failure)) => {
             let unreadable = CallStatus::Unreadable(head.block);
             let fate = |id| (id, unreadable.clone(), Effects::default());
-            return Ok(found.into_values().map(fate).collect());
+            return Ok(Some(found.into_values().map(fate).collect()));
         }
         outcomes => outcomes?,
     };
@@ -188,7 +212,7 @@ async fn fates(
             (id, CallStatus::Refused(head.block, error.clone()), Effects::default())
         }
     };
-    Ok(found.into_iter().map(fate).collect())
+    Ok(Some(found.into_iter().map(fate).collect()))
 }
 
 /// What the events of a block say of its calls, by their places in it.

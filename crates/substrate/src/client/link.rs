@@ -2,7 +2,7 @@
 
 use super::lock;
 use chain::{Error, Head};
-use protocol::{Block, BlockHash};
+use protocol::{Block, BlockHash, text::shown};
 use std::{
     sync::{
         Arc, Mutex,
@@ -341,5 +341,5 @@ pub(super) fn told(failure: &(dyn std::error::Error + 'static)) -> String {
         }
         cause = next.source();
     }
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(500).collect()
+    shown(&text, 500)
 }

@@ -261,6 +261,7 @@ impl Author {
                 }
             }
         }
+        // On disk before anybody is told: an acknowledged call outlives us.
         self.store.commit_pool(&fresh)?;
         self.publish_pool();
         for (reply, answer) in answers {
@@ -287,6 +288,7 @@ impl Author {
         let left_out: Vec<CallId> = produced.left_out.iter().map(|(id, _)| *id).collect();
         let gone = self.pool.settle(&self.ledger, &left_out);
         let snapshot = block.is_multiple_of(SNAPSHOT_BLOCKS).then(|| self.ledger.state_bytes());
+        // On disk before it is shown: nobody may build on a block that a crash could take back.
         self.store.commit_block(&produced, time_ms, &gone, snapshot.as_deref())?;
         let extrinsics = produced.applied.iter().map(|call| call.bytes.clone()).collect();
         let stored = StoredBlock { header: produced.header.clone(), time_ms, extrinsics };

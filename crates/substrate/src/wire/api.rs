@@ -18,6 +18,7 @@ use super::{SPEC_VERSION, TRANSACTION_VERSION, primitives::RuntimeVersion, stora
 use frame_metadata::v15::{
     RuntimeApiMetadata, RuntimeApiMethodMetadata, RuntimeApiMethodParamMetadata,
 };
+use protocol::text::shown;
 use scale_info::MetaType;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -66,15 +67,10 @@ fn methods() -> Vec<Method> {
 pub fn call(method: &str, arguments: &[u8], state: &dyn State) -> Result<Vec<u8>, ApiError> {
     let (api, name) = method.split_once('_').unwrap_or((method, ""));
     let known = methods().into_iter().find(|known| known.api == api && known.name == name);
-    let known = known.ok_or_else(|| ApiError::NotFound(shown(method)))?;
+    let known = known.ok_or_else(|| ApiError::NotFound(shown(method, 80)))?;
     let mut arguments = arguments;
     (known.answer)(&mut arguments, state)
-        .map_err(|source| ApiError::Arguments { method: shown(method), source })
-}
-
-/// A stranger's text, cut to what fits a line.
-fn shown(method: &str) -> String {
-    method.chars().filter(|c| !c.is_control()).take(80).collect()
+        .map_err(|source| ApiError::Arguments { method: shown(method, 80), source })
 }
 
 /// What clients are told about the APIs.

@@ -212,7 +212,7 @@ impl Part {
         let Self { path, file } = self;
         let cannot = || format!("cannot write `{}`", path.display());
         let file = file.into_inner().map_err(IntoInnerError::into_error).with_context(cannot)?;
-        file.persist(&path).with_context(cannot)?;
+        disk::place(file, &path).with_context(cannot)?;
         Ok(path)
     }
 }

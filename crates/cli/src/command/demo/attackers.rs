@@ -23,6 +23,10 @@ impl Copycat {
 
     /// Copies the champion, if it is a new one and somebody else's.
     pub fn on_block(&mut self, head: Head, watch: &dyn Fn(Event)) -> anyhow::Result<()> {
+        self.outbox.advance(head, watch)?;
+        if self.outbox.state().is_committing() {
+            return Ok(());
+        }
         if let Some(name) = self.copy(watch)? {
             self.outbox.offer(&name, head.block)?;
         }
@@ -202,6 +206,9 @@ impl Broken {
     /// Publishes the next broken model when its time has come.
     pub fn on_block(&mut self, head: Head, watch: &dyn Fn(Event)) -> anyhow::Result<()> {
         self.outbox.advance(head, watch)?;
+        if self.outbox.state().is_committing() {
+            return Ok(());
+        }
         let Some(trick) = self.next(head.block) else { return Ok(()) };
         let offer = self.offer(trick).context("cannot publish a broken model")?;
         match offer {

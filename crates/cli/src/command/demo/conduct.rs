@@ -18,6 +18,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub fn conduct(network: &mut Network, view: &View, stop: &AtomicBool) -> anyhow::Result<()> {
     let (last_seed, n_blocks) = (network.calendar.last_seed(), network.calendar.n_blocks());
     let mut head = network.node.head();
+    // Of a run that goes on, somebody may have acted on the newest block and somebody not.
     let mut is_acted_on = head.block.0 <= N_SET_UP_BLOCKS;
     loop {
         if stop.load(Ordering::Relaxed) {
@@ -32,6 +33,8 @@ pub fn conduct(network: &mut Network, view: &View, stop: &AtomicBool) -> anyhow:
                 break;
             }
         }
+        // Only when all have acted: what they submit stands in the next block, in an order that
+        // does not depend on who was faster.
         head = network.node.produce_block()?;
         is_acted_on = false;
     }

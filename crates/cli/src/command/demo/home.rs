@@ -2,10 +2,12 @@
 
 use crate::{failure::HintExt as _, private};
 use anyhow::Context as _;
+use protocol::Digest;
 use serde::{Deserialize, Serialize};
 use std::{
     fs::{self, File, TryLockError},
     io,
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
 };
 
@@ -34,8 +36,8 @@ pub enum Earlier {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Run {
-    /// Version of the program.
-    pub version: String,
+    /// Digest of the program: another one may come to other numbers.
+    pub program: Digest,
     /// Number that all randomness comes from.
     pub seed: u64,
     /// Rounds in all.
@@ -44,8 +46,8 @@ pub struct Run {
     pub corpus: Option<PathBuf>,
     /// The competition, where it is the user's.
     pub competition: Option<String>,
-    /// The user's own model.
-    pub miner: Option<PathBuf>,
+    /// Digest of the user's own model.
+    pub miner: Option<Digest>,
 }
 
 /// A home folder that is ours as long as this lives.
@@ -75,16 +77,21 @@ impl Home {
         if !is_empty {
             // Held until the folder is out of the way, or as long as the run goes on in it.
             let old = lock(File::open(&marker), home)?;
-            let began = fs::read(home.join(RUN)).ok();
-            let is_same =
-                began.is_some_and(|began| serde_json::from_slice(&began).ok() == Some(run.clone()));
+            // Whoever had it may have made room for another run meanwhile.
+            let is_still_it = old.metadata().and_then(|old| {
+                fs::metadata(&marker).map(|now| (now.dev(), now.ino()) == (old.dev(), old.ino()))
+            });
+            if !is_still_it.unwrap_or(false) {
+                return Err(anyhow::anyhow!("a demo is running in `{}`", home.display()))
+                    .hint("wait for it, or name another folder with --home");
+            }
+            if earlier == Earlier::Keep && goes_on(home, run)? {
+                return Ok(Self { _marker: old, path, goes_on: true, moved_to });
+            }
             match earlier {
-                Earlier::Keep if is_same && !home.join(REPORT).exists() => {
-                    return Ok(Self { _marker: old, path, goes_on: true, moved_to });
-                }
-                // Killed before it was set up: there is nothing to go on with, and nothing to keep.
-                Earlier::Keep if home.join(RUN).exists() => moved_to = Some(move_aside(home)?),
-                Earlier::Keep | Earlier::Replace => {
+                // Whatever it is: somebody may still want it.
+                Earlier::Keep => moved_to = Some(move_aside(home)?),
+                Earlier::Replace => {
                     let deleted = fs::remove_dir_all(home);
                     deleted.with_context(|| format!("cannot delete `{}`", home.display()))?;
                 }
@@ -107,9 +114,22 @@ impl Home {
 
     fn write(&self, name: &str, value: &impl Serialize) -> anyhow::Result<()> {
         let path = self.path.join(name);
-        journal::whole::write(&path, &serde_json::to_vec_pretty(value)?)
+        disk::write(&path, &serde_json::to_vec_pretty(value)?)
             .with_context(|| format!("cannot write `{}`", path.display()))
     }
+}
+
+/// Whether the run in a folder is this one, set up and not ended.
+fn goes_on(home: &Path, run: &Run) -> anyhow::Result<bool> {
+    let path = home.join(RUN);
+    let unread = || format!("cannot read `{}`", path.display());
+    let began = match fs::read(&path) {
+        Ok(began) => began,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(error).with_context(unread),
+    };
+    let is_same = serde_json::from_slice::<Run>(&began).is_ok_and(|began| began == *run);
+    Ok(is_same && !home.join(REPORT).try_exists().with_context(unread)?)
 }
 
 fn lock(marker: io::Result<File>, home: &Path) -> anyhow::Result<File> {
@@ -157,8 +177,8 @@ mod tests {
     use super::*;
 
     fn run(seed: u64) -> Run {
-        let version = "1".to_owned();
-        Run { version, seed, rounds: 3, corpus: None, competition: None, miner: None }
+        let program = Digest::of(b"program");
+        Run { program, seed, rounds: 3, corpus: None, competition: None, miner: None }
     }
 
     #[test]
@@ -197,7 +217,11 @@ mod tests {
         fs::write(home.join("half"), "of what it takes").unwrap();
         drop(killed);
         let begun = Home::make(&home, &run(1), Earlier::Keep).unwrap();
-        assert!(!begun.goes_on && begun.moved_to.is_none() && !home.join("half").exists());
+        assert!(!begun.goes_on && !home.join("half").exists());
+        assert!(
+            begun.moved_to.as_ref().unwrap().join("half").exists(),
+            "nothing is deleted unasked"
+        );
         begun.is_set_up(&run(1)).unwrap();
         fs::write(home.join("work"), "of days").unwrap();
         drop(begun);

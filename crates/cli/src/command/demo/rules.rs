@@ -29,8 +29,9 @@ pub fn contest(args: &DemoArgs) -> anyhow::Result<(Contest, Calendar)> {
     )?;
     contest.competition.from_block = calendar.first_seed;
     pin(&mut contest);
-    contest.tokenizer.save(&args.home.join("tokenizer.json"))?;
     keep(&args.home.join("competition.toml"), &toml::to_string(&contest.competition)?)?;
+    // After the rules: a text that has changed since must not take the place of this run's.
+    contest.tokenizer.save(&args.home.join("tokenizer.json"))?;
     // Better now than at the first round: the same documents are there whatever the seed.
     contest
         .draw(Block(0), BlockHash([0; 32]))
@@ -46,7 +47,7 @@ fn keep(path: &Path, rules: &str) -> anyhow::Result<()> {
             "rules or text are others than when this run began: `{}`",
             path.display()
         ))
-        .hint("put them back to go on, or begin again with --force"),
+        .hint("put them back to go on, or begin another run with --home"),
         Err(error) if error.kind() == ErrorKind::NotFound => {
             fs::write(path, rules).with_context(|| format!("cannot write `{}`", path.display()))
         }

@@ -73,6 +73,7 @@ impl View {
     /// Something happened at a miner.
     pub fn miner(&self, actor: usize, role: Role, block: u64, event: &MinerEvent) {
         let name = role.name();
+        tracing::debug!(block, name, ?event);
         match event {
             MinerEvent::Step(step) => {
                 self.line(actor, || format!("step {:>5}  loss {:.3}", step.step, step.loss));
@@ -119,6 +120,7 @@ impl View {
     /// Something happened at a validator; `leads` tells its round results to everybody.
     pub fn validator(&self, actor: usize, role: Role, block: u64, event: &ValidatorEvent) {
         let (name, leads) = (role.name(), role == Role::VALIDATORS[0]);
+        tracing::debug!(block, name, ?event);
         match event {
             ValidatorEvent::RoundStarted { n_models, n_batches } => {
                 self.line(actor, || format!("round: {n_models} models, {n_batches} batches"));

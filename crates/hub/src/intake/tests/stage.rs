@@ -30,6 +30,8 @@ pub(super) struct LyingHub {
     pub(super) ignores_caps: bool,
     /// Giving a file of this name fails with a full disk, when half of it is written.
     pub(super) fills_disk_at: Option<String>,
+    /// Each try brings so many bytes of a file more, and then breaks off.
+    pub(super) breaks_off_after: Option<usize>,
     /// Files are made as links to here.
     pub(super) links_to: Option<PathBuf>,
     pub(super) fetched: Mutex<Vec<String>>,
@@ -113,6 +115,9 @@ impl Hub for LyingHub {
             fs::write(to, &body[..body.len() / 2]).unwrap();
             return Err(Error::io("write", to)(std::io::ErrorKind::StorageFull.into()));
         }
+        if let Some(n) = self.breaks_off_after {
+            return come_in_pieces(body, n, to);
+        }
         let cap = if self.ignores_caps { usize::MAX } else { cap as usize };
         fs::write(to, &body[..body.len().min(cap)]).map_err(Error::io("write", to))
     }
@@ -170,6 +175,21 @@ pub(super) fn with_extra(path: &str) -> LyingHub {
     let hub = LyingHub::with(&MODEL);
     hub.add(path, "x");
     hub
+}
+
+/// What a client does whose connection breaks off: what came lies beside the file until all has
+/// come.
+fn come_in_pieces(body: &[u8], n: usize, to: &Path) -> Result<(), Error> {
+    assert!(!to.exists(), "`{}` is there", to.display());
+    let part = to.with_file_name(".part");
+    let mut came = fs::read(&part).unwrap_or_default();
+    let end = body.len().min(came.len() + n);
+    came.extend_from_slice(&body[came.len()..end]);
+    fs::write(&part, came).unwrap();
+    if end < body.len() {
+        return Err(Error::Unavailable("it broke off".to_owned()));
+    }
+    fs::rename(part, to).map_err(Error::io("write", to))
 }
 
 /// An index that names these files.

@@ -178,3 +178,32 @@ fn a_busy_hub_is_asked_again_after_the_time_it_names() {
     assert_eq!(hub.n_requests(), 3);
     assert!(started.elapsed() >= Duration::from_secs(1));
 }
+
+#[test]
+fn a_file_of_a_model_goes_on_where_another_process_gave_up() {
+    let all = bytes(400_000);
+    let served = all.clone();
+    let hub = Scripted::start(move |request, number, stream| {
+        let first = request.first();
+        let rest = &served[first..];
+        let length = format!("Content-Length: {}", rest.len());
+        let range = format!("Content-Range: bytes {first}-{}/{}", served.len() - 1, served.len());
+        match number {
+            // Half of it, and then the hub is out for as long as this process is patient.
+            0 => say(stream, "200 OK", &[&length], &rest[..200_000]),
+            1..=3 => say(stream, "503 Service Unavailable", &[], b""),
+            _ => say(stream, "206 Partial Content", &[&length, &range], rest),
+        }
+    });
+    let dir = tempfile::tempdir().unwrap();
+    let to = dir.path().join("file");
+    let fetch = || hub.client().fetch(&repo(), &revision(), "model.safetensors", &to, 400_000);
+    let error = fetch().unwrap_err();
+    assert!(matches!(error, Error::Unavailable(_)) && !to.exists(), "{error}");
+    fetch().unwrap();
+    assert_eq!(std::fs::read(&to).unwrap(), all);
+    let requests = hub.requests.lock().unwrap();
+    let last = requests.last().unwrap();
+    assert_eq!((last.header("range"), requests.len()), (Some("bytes=200000-"), 5));
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "nothing else is left");
+}
