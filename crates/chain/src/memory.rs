@@ -1,4 +1,4 @@
-//! The whole chain in this process: for tests, simulations and the demo.
+//! The whole chain in this process: for tests and simulations.
 
 use crate::{
     Call, CallError, CallId, CallStatus, Chain, Error, Head, Keypair, Metagraph, Rewards, Signed,
@@ -13,6 +13,9 @@ use std::{
 
 /// For how many blocks commitments and fates of calls can be asked for.
 pub const HISTORY_BLOCKS: usize = 1_024;
+
+/// Most epochs that can be asked for.
+const EPOCHS_KEPT: usize = 4_096;
 
 /// Most calls that wait for a block.
 pub const POOL_CALLS_MAX: usize = 8_192;
@@ -36,7 +39,7 @@ struct Node {
     fates: BTreeMap<CallId, CallStatus>,
     /// What the last blocks left, oldest first; the last entry is the head's.
     history: VecDeque<Past>,
-    epochs: Vec<EpochSummary>,
+    epochs: VecDeque<EpochSummary>,
 }
 
 /// What is kept of a block.
@@ -70,7 +73,7 @@ impl MemoryChain {
             nonces: BTreeMap::new(),
             fates: BTreeMap::new(),
             history: VecDeque::new(),
-            epochs: Vec::new(),
+            epochs: VecDeque::new(),
         };
         node.remember(Vec::new(), &Touched { all: true, ..Touched::default() });
         Ok(Self(Mutex::new(node)))
@@ -81,7 +84,8 @@ impl MemoryChain {
         self.node().produce_block()
     }
 
-    /// Every epoch of the subnet since genesis: who earned what, as miner and as validator.
+    /// The last epochs of the subnet, at most 4,096 of all subnets: who earned what, as miner and
+    /// as validator.
     pub fn epochs(&self, netuid: NetUid) -> Vec<EpochSummary> {
         self.node().epochs.iter().filter(|epoch| epoch.netuid == netuid).cloned().collect()
     }
@@ -185,6 +189,8 @@ impl Node {
             ids.push(id);
         }
         self.epochs.extend(produced.epochs);
+        let n_too_many = self.epochs.len().saturating_sub(EPOCHS_KEPT);
+        self.epochs.drain(..n_too_many);
         self.remember(ids, &touched);
         Ok(produced.head)
     }

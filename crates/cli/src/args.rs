@@ -158,7 +158,7 @@ pub enum Command {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   agon demo
-  agon demo --seed 2 --rounds 4
+  agon demo --seed 2 --rounds 4 --steps 30
   agon demo --corpus book.txt --home /tmp/agon --json > demo.json
   agon demo --competition my.toml --rounds 3
   agon demo --miner my-model/ --rounds 3")]
@@ -185,6 +185,9 @@ pub struct DemoArgs {
     /// Rounds of evaluation; the chain pays after each.
     #[arg(long, default_value_t = 12, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1000))]
     pub rounds: u64,
+    /// Training steps of each miner between two rounds; with 30 a run takes half the time.
+    #[arg(long, default_value_t = 100, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    pub steps: u64,
     /// Print one JSON document on stdout instead of tables.
     #[arg(long)]
     pub json: bool,

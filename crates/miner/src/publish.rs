@@ -181,8 +181,7 @@ impl Outbox {
             let entry = match &outgoing.stage {
                 Stage::Saved => self.upload(&outgoing, head, watch)?,
                 Stage::Uploaded { commitment } => {
-                    let perplexity = outgoing.measured.map(|measured| measured.perplexity);
-                    self.commit(commitment, perplexity, head, watch)?
+                    self.commit(commitment, &outgoing, head, watch)?
                 }
                 Stage::Committing { commitment, signed } => {
                     self.settle(commitment, signed, head, watch)
@@ -228,7 +227,7 @@ impl Outbox {
     fn commit(
         &mut self,
         text: &str,
-        perplexity: Option<f64>,
+        outgoing: &Outgoing,
         head: Head,
         watch: &dyn Fn(Event),
     ) -> anyhow::Result<Option<Entry>> {
@@ -251,7 +250,11 @@ impl Outbox {
             self.learn(&Entry::Lost, head.block)?;
             return Ok(trouble("cannot send the commitment", error, watch));
         }
-        if let Ok(Commitment { repo, revision, .. }) = Commitment::parse(text.as_bytes()) {
+        // Told once, however often the chain asks to wait.
+        let perplexity = outgoing.measured.map(|measured| measured.perplexity);
+        if outgoing.n_signed == 0
+            && let Ok(Commitment { repo, revision, .. }) = Commitment::parse(text.as_bytes())
+        {
             watch(Event::Published(Published { repo, revision, perplexity }));
         }
         // The block that could have it is yet to come.

@@ -108,6 +108,8 @@ pub struct Outgoing {
     pub measured: Option<Measured>,
     /// How far it has come.
     pub stage: Stage,
+    /// Calls that were signed to commit to it: more than one where the chain asked to wait.
+    pub n_signed: u32,
 }
 
 /// How far a model on its way has come.
@@ -193,7 +195,9 @@ impl Follows for State {
                     Some(commitment) => Stage::Uploaded { commitment },
                     None => Stage::Saved,
                 };
-                self.outgoing = Some(Outgoing { folder: folder.clone(), measured, stage });
+                let folder_of_it = folder.clone();
+                self.outgoing =
+                    Some(Outgoing { folder: folder_of_it, measured, stage, n_signed: 0 });
                 self.offered = Some(Offered { block, folder });
             }
             Entry::Uploaded { commitment } => {
@@ -204,8 +208,14 @@ impl Follows for State {
                 }
                 self.stage(|_| Some(Stage::Uploaded { commitment }));
             }
-            Entry::Signed(signed) => self
-                .stage(|stage| Some(Stage::Committing { commitment: commitment(stage)?, signed })),
+            Entry::Signed(signed) => {
+                if let Some(outgoing) = &mut self.outgoing {
+                    outgoing.n_signed = outgoing.n_signed.saturating_add(1);
+                }
+                self.stage(|stage| {
+                    Some(Stage::Committing { commitment: commitment(stage)?, signed })
+                });
+            }
             Entry::Lost => {
                 self.stage(|stage| Some(Stage::Uploaded { commitment: commitment(stage)? }));
             }

@@ -93,6 +93,7 @@ fn run_of(args: &DemoArgs) -> anyhow::Result<Run> {
         program,
         seed: args.seed,
         rounds: args.rounds,
+        steps: args.steps,
         corpus: args.corpus.as_ref().map(whole),
         competition,
         miner: miner.transpose()?,

@@ -12,9 +12,12 @@ use tempfile::TempDir;
 /// Long enough for a champion and for the copycat to copy it.
 const ROUNDS: &str = "3";
 
+/// Enough to learn more than which token is frequent.
+const STEPS: &str = "40";
+
 fn demo(home: &Path, more: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_agon"))
-        .args(["demo", "--json", "--rounds", ROUNDS, "--home"])
+        .args(["demo", "--json", "--rounds", ROUNDS, "--steps", STEPS, "--home"])
         .arg(home)
         .args(more)
         .output()
@@ -129,7 +132,7 @@ fn killed_again_and_again(home: &Path) -> Value {
     // goes on to its end.
     for (n_lines, wait_ms) in [(0, 100), (3, 300), (4, 0), (5, 700), (6, 150)] {
         let mut child = Command::new(env!("CARGO_BIN_EXE_agon"))
-            .args(["demo", "--json", "--rounds", ROUNDS, "--seed", "1", "--home"])
+            .args(["demo", "--json", "--rounds", ROUNDS, "--steps", STEPS, "--seed", "1", "--home"])
             .arg(home)
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
@@ -197,7 +200,7 @@ fn own_rules_and_an_own_model(home: &Path, champion: &str) {
     std::fs::write(&own, changed).unwrap();
     let model = home.join(champion).join("published");
     let output = Command::new(env!("CARGO_BIN_EXE_agon"))
-        .args(["demo", "--json", "--rounds", "1", "--home"])
+        .args(["demo", "--json", "--rounds", "1", "--steps", "20", "--home"])
         .arg(home.join("own"))
         .arg("--competition")
         .arg(&own)
@@ -230,7 +233,8 @@ fn a_demo_runs_on_text_of_ones_own() {
     let folder = tempfile::tempdir().unwrap();
     let text = corpus(&folder);
     let home = folder.path().join("home");
-    let args = ["demo", "--json", "--seed", "2", "--rounds", "1", "--corpus", &text, "--home"];
+    let args = ["demo", "--json", "--seed", "2", "--rounds", "1", "--steps", STEPS];
+    let args = args.into_iter().chain(["--corpus", &text, "--home"]);
     let output = Command::new(env!("CARGO_BIN_EXE_agon")).args(args).arg(&home).output().unwrap();
     let report = report(&output);
     assert_eq!(report["entropy_perplexity"], Value::Null, "nobody knows the entropy of a file");

@@ -9,9 +9,6 @@ pub const N_SET_UP_BLOCKS: u64 = 10;
 /// Block before which no round is seeded: by then models have learnt to say more than one word.
 const N_BLOCKS_TO_LEARN: u64 = 39;
 
-/// Training steps of a miner between two rounds, as near as whole steps per block come to it.
-const STEPS_PER_ROUND: u64 = 100;
-
 /// Rounds that a demo can have every so many blocks: weights want a block before the epoch, and a
 /// tempo is a number of 16 bits.
 const BLOCKS_PER_ROUND: std::ops::RangeInclusive<u64> = 4..=10_000;
@@ -25,11 +22,17 @@ pub struct Calendar {
     pub blocks_per_round: u64,
     /// How many rounds there are.
     pub n_rounds: u64,
+    /// Training steps of a miner between two rounds, as near as whole steps per block come to it.
+    pub steps_per_round: u64,
 }
 
 impl Calendar {
-    /// `n_rounds` rounds by the rules of a competition.
-    pub fn new(competition: &Competition, n_rounds: u64) -> anyhow::Result<Self> {
+    /// `n_rounds` rounds by the rules of a competition, `steps_per_round` of training apart.
+    pub fn new(
+        competition: &Competition,
+        n_rounds: u64,
+        steps_per_round: u64,
+    ) -> anyhow::Result<Self> {
         let rules = &competition.evaluation;
         let blocks_per_round = rules.blocks_per_round;
         ensure!(
@@ -45,7 +48,7 @@ impl Calendar {
             BLOCKS_PER_ROUND.end()
         );
         let first_seed = (N_BLOCKS_TO_LEARN + age).next_multiple_of(blocks_per_round);
-        Ok(Self { first_seed, blocks_per_round, n_rounds })
+        Ok(Self { first_seed, blocks_per_round, n_rounds, steps_per_round })
     }
 
     /// Block that seeds the last round.
@@ -65,7 +68,7 @@ impl Calendar {
 
     /// Training steps of a miner at each block.
     pub fn steps_per_block(&self) -> u64 {
-        (STEPS_PER_ROUND / self.blocks_per_round).max(1)
+        (self.steps_per_round / self.blocks_per_round).max(1)
     }
 }
 
@@ -81,14 +84,14 @@ mod tests {
         {
             competition.evaluation.blocks_per_round = blocks_per_round;
             competition.evaluation.commitment_age_min = age;
-            let calendar = Calendar::new(&competition, 3).unwrap();
+            let calendar = Calendar::new(&competition, 3, 100).unwrap();
             assert_eq!(calendar.first_seed, first_seed);
             assert_eq!(calendar.last_seed(), first_seed + 2 * blocks_per_round);
             assert!(calendar.steps_per_block() >= 1);
         }
         for blocks_per_round in [1, 3, 10_001] {
             competition.evaluation.blocks_per_round = blocks_per_round;
-            assert!(Calendar::new(&competition, 3).is_err());
+            assert!(Calendar::new(&competition, 3, 100).is_err());
         }
     }
 }

@@ -42,6 +42,8 @@ pub struct Run {
     pub seed: u64,
     /// Rounds in all.
     pub rounds: u64,
+    /// Training steps of a miner between two of them.
+    pub steps: u64,
     /// The text, where it is the user's.
     pub corpus: Option<PathBuf>,
     /// The competition, where it is the user's.
@@ -178,7 +180,7 @@ mod tests {
 
     fn run(seed: u64) -> Run {
         let program = Digest::of(b"program");
-        Run { program, seed, rounds: 3, corpus: None, competition: None, miner: None }
+        Run { program, seed, rounds: 3, steps: 100, corpus: None, competition: None, miner: None }
     }
 
     #[test]

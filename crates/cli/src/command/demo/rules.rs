@@ -24,7 +24,7 @@ pub fn contest(args: &DemoArgs) -> anyhow::Result<(Contest, Calendar)> {
         Some(name) => own(name)?,
         None => tiny(args)?,
     };
-    let calendar = Calendar::new(&contest.competition, args.rounds).hint(
+    let calendar = Calendar::new(&contest.competition, args.rounds, args.steps).hint(
         "change the competition file; `agon competition show tiny --toml` has small numbers",
     )?;
     contest.competition.from_block = calendar.first_seed;
