@@ -207,7 +207,7 @@ impl Train for TrainerTrain {
     fn checkpoint(&mut self, dir: &Path, n_steps: u64) -> anyhow::Result<()> {
         let Position { epoch, n_documents, n_tokens } = self.stream.position();
         let position = [n_steps, epoch, n_documents, n_tokens as u64];
-        std::fs::create_dir_all(dir)?;
+        disk::create_folder(dir)?;
         Ok(self.trainer.save_checkpoint(dir, &position)?)
     }
 

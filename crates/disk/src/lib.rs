@@ -35,7 +35,7 @@ pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
 /// folder of `path` is made if it is not there.
 pub fn begin(path: &Path) -> io::Result<NamedTempFile> {
     let folder = folder_of(path);
-    fs::create_dir_all(folder)?;
+    create_folder(folder)?;
     // What has its name at last is to stay, so it is made as any file is, and not for us alone.
     let mode = fs::Permissions::from_mode(0o666);
     tempfile::Builder::new().prefix(UNFINISHED).permissions(mode).tempfile_in(folder)
@@ -44,7 +44,7 @@ pub fn begin(path: &Path) -> io::Result<NamedTempFile> {
 /// The same for a folder.
 pub fn begin_folder(path: &Path) -> io::Result<TempDir> {
     let folder = folder_of(path);
-    fs::create_dir_all(folder)?;
+    create_folder(folder)?;
     let mode = fs::Permissions::from_mode(0o777);
     tempfile::Builder::new().prefix(UNFINISHED).permissions(mode).tempdir_in(folder)
 }
@@ -68,6 +68,21 @@ pub fn sweep(folder: &Path) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Makes a folder and those above it, each entered durably in the one above: what is in a folder is
+/// lost with its name.
+pub fn create_folder(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    let above = folder_of(path);
+    create_folder(above)?;
+    match fs::create_dir(path) {
+        // Somebody else was faster.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        made => made.and_then(|()| sync(above)),
+    }
 }
 
 /// Gives a file its name, in the place of the one before.

@@ -247,7 +247,7 @@ impl Outbox {
         // Before it is sent: if we die now, the next process knows what it has to ask for.
         self.learn(&Entry::Signed(signed.clone()), head.block)?;
         if let Err(error) = self.publisher.chain.send(&signed) {
-            self.learn(&Entry::Lost, head.block)?;
+            self.learn(&Entry::Unsent, head.block)?;
             return Ok(trouble("cannot send the commitment", error, watch));
         }
         // Told once, however often the chain asks to wait.

@@ -48,6 +48,8 @@ pub enum Entry {
     },
     /// The call that makes the commitment is signed, and about to be sent.
     Signed(Signed),
+    /// It could not be handed over.
+    Unsent,
     /// It is not on the chain and has to be handed over again.
     Lost,
     /// Nothing is left to be done for it: it is on the chain, or never will be.
@@ -171,6 +173,7 @@ impl Happened for Entry {
             Self::Withheld => "withheld",
             Self::Uploaded { .. } => "uploaded",
             Self::Signed(_) => "signed",
+            Self::Unsent => "unsent",
             Self::Lost => "lost",
             Self::Settled => "settled",
         }
@@ -188,6 +191,14 @@ impl Follows for State {
             }
             Entry::Rebased { champion, mark } => {
                 (self.base, self.mark) = (Some(champion), mark.or(self.mark));
+                // What still waits and is no better than the champion is not worth a commitment.
+                let waits = self.outgoing.as_ref().filter(|_| !self.is_committing());
+                let perplexity = waits.and_then(|outgoing| Some(outgoing.measured?.perplexity));
+                if let (Some(waits), Some(mark)) = (perplexity, self.mark)
+                    && waits >= mark
+                {
+                    self.outgoing = None;
+                }
             }
             Entry::PassedOver(champion) => self.passed_over = Some(champion),
             Entry::Offered { block, folder, measured, commitment } => {
@@ -204,7 +215,12 @@ impl Follows for State {
                 if let Some(outgoing) = &self.outgoing {
                     self.uploaded = Some(outgoing.folder.clone());
                     // Only now: a model that never went out sets no mark.
-                    self.mark = outgoing.measured.map(|measured| measured.mark).or(self.mark);
+                    let mark = outgoing.measured.map(|measured| measured.mark);
+                    // It may have waited while the bar fell.
+                    self.mark = match (mark, self.mark) {
+                        (Some(new), Some(old)) => Some(new.min(old)),
+                        (new, old) => new.or(old),
+                    };
                 }
                 self.stage(|_| Some(Stage::Uploaded { commitment }));
             }
@@ -215,6 +231,12 @@ impl Follows for State {
                 self.stage(|stage| {
                     Some(Stage::Committing { commitment: commitment(stage)?, signed })
                 });
+            }
+            Entry::Unsent => {
+                if let Some(outgoing) = &mut self.outgoing {
+                    outgoing.n_signed = outgoing.n_signed.saturating_sub(1);
+                }
+                self.stage(|stage| Some(Stage::Uploaded { commitment: commitment(stage)? }));
             }
             Entry::Lost => {
                 self.stage(|stage| Some(Stage::Uploaded { commitment: commitment(stage)? }));

@@ -339,7 +339,10 @@ fn every_dependency_is_used() {
                 let mut own = files.iter().filter(|file| file.krate() == name);
                 let is_used = own.any(|file| {
                     let code = if in_tests { tree::code(&file.text) } else { file.product_code() };
-                    tree::has_word(&code, &word)
+                    let in_path = format!("{word}::");
+                    code.match_indices(&in_path).any(|(at, _)| {
+                        !code[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_')
+                    }) || tree::has_word(&code, &format!("use {word}"))
                 });
                 assert!(is_used, "crates/{name}/Cargo.toml names `{used}`, which no code uses");
             }

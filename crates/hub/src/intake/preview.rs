@@ -5,16 +5,19 @@
 //! proves a header but the whole file, so each is read twice: answers that differ are trouble of
 //! the hub. A verdict on a preview holds for now, and is for nobody to remember.
 
-use super::{Found, Intake, Where};
+use super::{
+    Found, Intake, Where,
+    shelf::{Shelf, entries},
+};
 use crate::{Error, Hub, Part, deadline::Deadline};
 use protocol::{
-    Commitment,
+    Commitment, Digest,
     files::{CONFIG, HEADER_BYTES_MAX, INDEX, N_SHARDS_MAX, is_shard_name},
 };
 use std::{
     fs::{self, File},
-    io::Write as _,
-    path::Path,
+    io::{self, Write as _},
+    path::{Path, PathBuf},
     time::Duration,
 };
 use tempfile::TempDir;
@@ -23,6 +26,9 @@ use tempfile::TempDir;
 const LENGTH_BYTES: u64 = 8;
 /// Bytes of a file that are read first; most headers are shorter.
 const START_BYTES: u64 = 64 << 10;
+/// Bytes that tell whether a hub gives a file as it is.
+const WITNESS_BYTES: u64 = 4096;
+
 /// Longest time for all headers.
 const TIME_MAX: Duration = Duration::from_secs(300);
 
@@ -112,5 +118,29 @@ impl Shard<'_> {
             return Ok(first);
         }
         Err(damaged("the hub gives other bytes each time it is asked"))
+    }
+}
+
+impl Shelf {
+    /// Whether the hub gives the first parameters of a model that is here as they are here.
+    pub(super) fn is_delivered(
+        &self,
+        hub: &dyn Hub,
+        commitment: &Commitment,
+        root: &Digest,
+    ) -> bool {
+        let files = entries(&self.model(&root.hex())).unwrap_or_default();
+        let name =
+            |path: &PathBuf| path.file_name().and_then(|name| name.to_str().map(String::from));
+        let mut shards = files.iter().filter_map(|path| Some((path, name(path)?)));
+        let Some((path, name)) = shards.find(|(_, name)| is_shard_name(name)) else { return false };
+        let mut ours = Vec::new();
+        let read = File::open(path).and_then(|file| {
+            io::Read::read_to_end(&mut io::Read::take(file, WITNESS_BYTES), &mut ours)
+        });
+        let Commitment { repo, revision, .. } = commitment;
+        let part = Part { path: &name, offset: 0, n_bytes: ours.len() };
+        read.is_ok_and(|n| n > 0)
+            && hub.read_part(repo, revision, &part).is_ok_and(|theirs| theirs == ours)
     }
 }

@@ -4,7 +4,7 @@
 //! links says who needs it: one with a single link belongs to no model, and goes.
 
 use super::incoming::Incoming;
-use crate::{Error, FileEntry, Hub, Part, content::digest_of_file};
+use crate::{Error, FileEntry, Hub, content::digest_of_file};
 use protocol::{
     Commitment, Digest, Reason,
     files::{CONFIG, INDEX, is_shard_name},
@@ -23,9 +23,6 @@ use tempfile::TempDir;
 const N_REFUSALS_MAX: usize = 100_000;
 /// Most bytes of a remembered refusal.
 const REFUSAL_BYTES_MAX: u64 = 1 << 14;
-
-/// Bytes that tell whether a hub gives a file as it is.
-const WITNESS_BYTES: u64 = 4096;
 
 #[derive(Debug)]
 pub(super) struct Shelf {
@@ -142,28 +139,6 @@ impl Shelf {
         files.iter().map(size).fold(0, u64::saturating_add)
     }
 
-    /// Whether the hub gives the first parameters of a model that is here as they are here.
-    pub(super) fn is_delivered(
-        &self,
-        hub: &dyn Hub,
-        commitment: &Commitment,
-        root: &Digest,
-    ) -> bool {
-        let files = entries(&self.model(&root.hex())).unwrap_or_default();
-        let name =
-            |path: &PathBuf| path.file_name().and_then(|name| name.to_str().map(String::from));
-        let mut shards = files.iter().filter_map(|path| Some((path, name(path)?)));
-        let Some((path, name)) = shards.find(|(_, name)| is_shard_name(name)) else { return false };
-        let mut ours = Vec::new();
-        let read = File::open(path).and_then(|file| {
-            io::Read::read_to_end(&mut io::Read::take(file, WITNESS_BYTES), &mut ours)
-        });
-        let Commitment { repo, revision, .. } = commitment;
-        let part = Part { path: &name, offset: 0, n_bytes: ours.len() };
-        read.is_ok_and(|n| n > 0)
-            && hub.read_part(repo, revision, &part).is_ok_and(|theirs| theirs == ours)
-    }
-
     /// Throws away a model, and of its files those that no other model has.
     fn remove(&self, name: &str) -> Result<(), Error> {
         remove_model(&self.model(name))?;
@@ -204,7 +179,7 @@ impl Shelf {
             quarantine.map_err(|error| self.or_disk_full(error, size_of(files.iter())))?;
         let is_small = |file: &&FileEntry| [CONFIG, INDEX].contains(&&*file.path);
         let small: Vec<&FileEntry> = files.iter().filter(is_small).collect();
-        self.fetch_missing(hub, commitment, quarantine.path(), &small)?;
+        self.fetch_missing(hub, commitment, (quarantine.path(), None), &small)?;
         Ok(quarantine)
     }
 
@@ -218,17 +193,23 @@ impl Shelf {
     ) -> Result<PathBuf, Error> {
         let is_away = |file: &&FileEntry| !quarantine.path().join(&file.path).exists();
         let away: Vec<&FileEntry> = files.iter().filter(is_away).collect();
-        self.fetch_missing(hub, commitment, quarantine.path(), &away)?;
+        // Held while room is made, so that what came before neither goes nor counts twice.
+        let incoming = self.incoming(root)?;
+        self.fetch_missing(hub, commitment, (quarantine.path(), incoming.as_ref()), &away)?;
         files.iter().for_each(|file| self.share(file, &quarantine.path().join(&file.path)));
-        self.admit(quarantine.path(), root, files)
-            .map_err(|error| self.or_disk_full(error, size_of(files.iter())))
+        let admitted = self.admit(quarantine.path(), root, files);
+        let dir = admitted.map_err(|error| self.or_disk_full(error, size_of(files.iter())))?;
+        incoming.map_or(Ok(()), Incoming::finish)?;
+        Ok(dir)
     }
 
+    /// Brings files into a folder, by way of the place of their model where there is one: there
+    /// they stay until all have come.
     fn fetch_missing(
         &self,
         hub: &dyn Hub,
         commitment: &Commitment,
-        quarantine: &Path,
+        (quarantine, incoming): (&Path, Option<&Incoming>),
         files: &[&FileEntry],
     ) -> Result<(), Error> {
         let place = |file: &FileEntry| quarantine.join(&file.path);
@@ -236,39 +217,36 @@ impl Shelf {
         let is_missing = |file: &&FileEntry| !self.link(file, &place(file));
         let missing: Vec<&FileEntry> = files.iter().copied().filter(is_missing).collect();
         let size_bytes = size_of(missing.iter().copied());
-        // What came before is held while room is made, so that it neither goes nor counts twice.
-        let shards = missing.iter().filter(|file| is_shard_name(&file.path));
-        let mut before: Vec<Incoming> = shards.filter_map(|file| self.came_before(file)).collect();
-        self.reserve(size_bytes)?;
-        let fetched = missing.iter().try_for_each(|file| {
+        self.reserve(size_bytes, incoming.map_or(0, Incoming::size_bytes))?;
+        let fetched = missing.iter().try_for_each(|file| match incoming {
+            Some(incoming) => incoming.fetch(hub, commitment, file),
             // The same bytes may have come under another name of this model.
-            if self.link(file, &place(file)) {
-                return Ok(());
+            None if self.link(file, &place(file)) => Ok(()),
+            None => {
+                fetch_file(hub, commitment, file, &place(file))?;
+                // Of a model that may yet be refused nothing is for others.
+                if is_shard_name(&file.path) {
+                    self.share(file, &place(file));
+                }
+                Ok(())
             }
-            let incoming = match before.iter().position(|coming| coming.sha256 == file.sha256) {
-                Some(index) => Some(before.swap_remove(index)),
-                None if is_shard_name(&file.path) => self.incoming(file)?,
-                None => None,
-            };
-            match incoming {
-                Some(incoming) => incoming.fetch(hub, commitment, file, &place(file))?,
-                None => fetch_file(hub, commitment, file, &place(file))?,
-            }
-            // Of a model that may yet be refused nothing is for others.
-            if is_shard_name(&file.path) {
-                self.share(file, &place(file));
-            }
-            Ok(())
+        });
+        let placed = fetched.and_then(|()| match incoming {
+            Some(incoming) => missing.iter().try_for_each(|file| {
+                fs::hard_link(incoming.place(file), place(file))
+                    .map_err(Error::io("write", &place(file)))
+            }),
+            None => Ok(()),
         });
         self.in_use().reserved_bytes -= size_bytes;
-        if fetched.is_err() {
+        if placed.is_err() {
             // What came before the trouble belongs to no model; the trouble says more than this.
             for file in files {
                 let _ = fs::remove_file(place(file));
             }
             let _ = remove_unneeded(&self.folder.join("files"));
         }
-        fetched.map_err(|error| self.or_disk_full(error, size_bytes))
+        placed.map_err(|error| self.or_disk_full(error, size_bytes))
     }
 
     /// A folder to look at a model in before its parameters are fetched.
@@ -336,11 +314,12 @@ impl Shelf {
         Ok(paths.into_iter().filter_map(use_of).collect())
     }
 
-    /// Makes room for so many bytes by throwing away the models asked for longest ago.
-    fn reserve(&self, size_bytes: u64) -> Result<(), Error> {
+    /// Makes room for so many bytes, of which some are on the disk already, by throwing away the
+    /// models asked for longest ago.
+    fn reserve(&self, size_bytes: u64, here_bytes: u64) -> Result<(), Error> {
         let mut in_use = self.in_use();
         let mut models = Vec::new();
-        if self.has_room(&in_use, size_bytes).is_err() {
+        if self.has_room(&in_use, size_bytes, here_bytes).is_err() {
             let uses = self.uses()?;
             for dir in entries(&self.folder.join("models"))? {
                 let name = dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -351,7 +330,7 @@ impl Shelf {
             models.sort();
         }
         let mut models = models.into_iter();
-        while let Err(error) = self.has_room(&in_use, size_bytes) {
+        while let Err(error) = self.has_room(&in_use, size_bytes, here_bytes) {
             // What is here whole is worth more than what is not.
             if self.forget_oldest()? {
                 continue;
@@ -363,8 +342,9 @@ impl Shelf {
         Ok(())
     }
 
-    /// Whether so many bytes more fit into what models may have, and onto the disk.
-    fn has_room(&self, in_use: &InUse, size_bytes: u64) -> Result<(), Error> {
+    /// Whether so many bytes fit into what models may have, and those that are not here onto the
+    /// disk.
+    fn has_room(&self, in_use: &InUse, size_bytes: u64, here_bytes: u64) -> Result<(), Error> {
         if size_bytes == 0 {
             return Ok(());
         }
@@ -376,7 +356,8 @@ impl Shelf {
             }
         }
         let free_bytes = self.free_bytes()?.saturating_sub(in_use.reserved_bytes);
-        if free_bytes < size_bytes.saturating_add(self.reserve_bytes) {
+        let to_come_bytes = size_bytes.saturating_sub(here_bytes);
+        if free_bytes < to_come_bytes.saturating_add(self.reserve_bytes) {
             return Err(self.disk_full(size_bytes, free_bytes));
         }
         Ok(())
@@ -431,9 +412,14 @@ pub(super) fn fetch_file(
         let reason = "the bytes that came are not the listed ones";
         return Err(Error::damaged(repo, revision, &file.path, reason));
     }
+    protect(to)
+}
+
+/// Makes a file that was checked read-only, and waits until it is on disk.
+pub(super) fn protect(file: &Path) -> Result<(), Error> {
     let read_only = fs::Permissions::from_mode(0o444);
-    fs::set_permissions(to, read_only).map_err(Error::io("protect", to))?;
-    sync(to)
+    fs::set_permissions(file, read_only).map_err(Error::io("protect", file))?;
+    sync(file)
 }
 
 /// Whether a folder has exactly these files with exactly these bytes, and no links.

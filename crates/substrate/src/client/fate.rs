@@ -15,9 +15,10 @@ use subxt::{error::DispatchError, events::Phase, utils::H256};
 const FATES_MAX: usize = 4_096;
 
 /// Blocks after its time for which a call that nobody asks for is remembered.
-const UNASKED_BLOCKS: u64 = 256;
+const UNASKED_BLOCKS: u64 = 4_096;
 
 /// What came of looking through a block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Looked {
     Through,
     /// The endpoint has the block no more.
@@ -44,6 +45,8 @@ struct Waiting {
     nonce: (AccountId, u64),
     /// Whether the endpoint has said that the nonce is another call's.
     is_contested: bool,
+    /// Whether a block that may have it could not be had.
+    is_unread: bool,
 }
 
 /// Calls that were sent from here.
@@ -64,7 +67,13 @@ impl Sent {
         if self.fates.contains_key(&id) {
             return false;
         }
-        let call = Waiting { last, looked_at: from, nonce: (signer, nonce), is_contested: false };
+        let call = Waiting {
+            last,
+            looked_at: from,
+            nonce: (signer, nonce),
+            is_contested: false,
+            is_unread: false,
+        };
         self.waiting.entry(id).or_insert(call);
         true
     }
@@ -83,15 +92,19 @@ impl Sent {
 
     /// Notes that these calls were looked for in a block, and gives up those that no later one can
     /// include.
-    fn looked_for(&mut self, ids: &[CallId], block: Block) {
+    fn looked_for(&mut self, ids: &[CallId], block: Block, looked: Looked) {
         for id in ids {
             let Some(call) = self.waiting.get_mut(id) else { continue };
             // One that waits since before was not looked for in all blocks up to this one.
             if call.looked_at.0.checked_add(1) == Some(block.0) {
                 call.looked_at = block;
+                call.is_unread |= looked == Looked::Gone;
             }
             if call.last <= call.looked_at {
-                self.settle(*id, CallStatus::Expired, Effects::default());
+                // No later block can have it, but one that is gone may have had it.
+                let unread = call.is_unread;
+                let fate = if unread { CallStatus::Unknown } else { CallStatus::Expired };
+                self.settle(*id, fate, Effects::default());
             }
         }
         // Nobody has asked for these in their time, nor long after it.
@@ -128,12 +141,8 @@ impl SubstrateChain {
             if call.looked_at >= newest.block {
                 return self.displaced(id, call, newest);
             }
-            match self.look_through(Block(call.looked_at.0 + 1))? {
-                Looked::Through => {}
-                // No later block can have it, and none that is here says that it was in this one.
-                Looked::Gone if newest.block > call.last => return Ok(CallStatus::Unknown),
-                Looked::Gone => return Err(Error::Unavailable { request: "block" }),
-            }
+            let is_over = newest.block > call.last;
+            self.look_through(Block(call.looked_at.0 + 1), is_over)?;
         }
     }
 
@@ -159,21 +168,28 @@ impl SubstrateChain {
     }
 
     /// Finds our calls in a block, with what became of them.
-    fn look_through(&self, block: Block) -> Result<Looked, Error> {
+    ///
+    /// A block that the endpoint does not have is passed over where it is of a time that is over;
+    /// else it may only be late.
+    fn look_through(&self, block: Block, is_over: bool) -> Result<(), Error> {
         let hash = self.block_hash(block)?.ok_or(Error::Unavailable { request: "block" })?;
         // The lock is not held while the endpoint answers, which may take as long as it likes.
         let waiting: Vec<CallId> = lock(&self.sent).waiting.keys().copied().collect();
         let found = self
             .links
             .ask("block", async |link: &Link| fates(link, Head { block, hash }, &waiting).await)?;
-        let Some(found) = found else { return Ok(Looked::Gone) };
+        let looked = match found {
+            Some(_) => Looked::Through,
+            None if is_over => Looked::Gone,
+            None => return Err(Error::Unavailable { request: "block" }),
+        };
         let mut sent = lock(&self.sent);
-        for (id, fate, effects) in found {
+        for (id, fate, effects) in found.into_iter().flatten() {
             sent.settle(id, fate, effects);
         }
         // Only these: a call that came to wait meanwhile was not looked for.
-        sent.looked_for(&waiting, block);
-        Ok(Looked::Through)
+        sent.looked_for(&waiting, block, looked);
+        Ok(())
     }
 }
 

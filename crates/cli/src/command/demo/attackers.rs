@@ -69,12 +69,16 @@ impl Copycat {
 /// to 1.001; a model in another form is copied as it is.
 fn copy_with_noise(from: &Path, to: &Path, seed: Seed) -> anyhow::Result<()> {
     const FILE: &str = "model.safetensors";
+    if to.exists() {
+        // What a killed process left of it.
+        fs::remove_dir_all(to)?;
+    }
     fs::create_dir_all(to)?;
-    // Over what a killed process left: the same bytes.
     for entry in fs::read_dir(from)? {
         let path = entry?.path();
         if let Some(name) = path.file_name() {
-            fs::copy(&path, to.join(name))?;
+            // Bytes alone: what was admitted is read-only, and this is to be changed.
+            fs::write(to.join(name), fs::read(&path)?)?;
         }
     }
     if from.join(FILE).exists() {

@@ -21,34 +21,38 @@ fn strange_address(node: &Node) -> String {
         for client in listener.incoming() {
             let (client, node) = (client.unwrap(), TcpStream::connect(&address).unwrap());
             let (asked, asks) = (client.try_clone().unwrap(), node.try_clone().unwrap());
-            thread::spawn(move || pass(client, node, |_| ()));
-            thread::spawn(move || {
-                pass(asks, asked, |bytes| {
-                    let [from, to] = TOLD;
-                    while let Some(at) = bytes.windows(from.len()).position(|part| part == from) {
-                        bytes[at..at + to.len()].copy_from_slice(to);
-                    }
-                });
-            });
+            thread::spawn(move || pass(client, node));
+            thread::spawn(move || tell(asks, asked));
         }
     });
     url
 }
 
-/// Passes bytes on until one of both ends, the last few not before it is clear what they begin.
-fn pass(mut from: TcpStream, mut to: TcpStream, change: impl Fn(&mut Vec<u8>)) {
+/// Passes bytes on as they come, until one of both ends: what a client sends is masked, so that any
+/// byte may be the last of a message.
+fn pass(mut from: TcpStream, mut to: TcpStream) {
+    let _ = std::io::copy(&mut from, &mut to);
+    // The other end may have gone already.
+    let _ = to.shutdown(Shutdown::Both);
+}
+
+/// Passes a node's answers on with another genesis in them; the last bytes not before it is clear
+/// what they begin. An answer ends with a brace, which begins nothing.
+fn tell(mut from: TcpStream, mut to: TcpStream) {
     let (mut kept, mut chunk) = (Vec::new(), [0; 1 << 16]);
+    let [old, new] = TOLD;
     while let Ok(n @ 1..) = from.read(&mut chunk) {
         kept.extend_from_slice(&chunk[..n]);
-        change(&mut kept);
-        let is_begun = |n: &usize| kept.ends_with(&TOLD[0][..*n]);
-        let n_begun = (1..TOLD[0].len()).rev().find(is_begun).unwrap_or(0);
+        while let Some(at) = kept.windows(old.len()).position(|part| part == old) {
+            kept[at..at + new.len()].copy_from_slice(new);
+        }
+        let is_begun = |n: &usize| kept.ends_with(&old[..*n]);
+        let n_begun = (1..old.len()).rev().find(is_begun).unwrap_or(0);
         let ready: Vec<u8> = kept.drain(..kept.len() - n_begun).collect();
         if to.write_all(&ready).is_err() {
             break;
         }
     }
-    // The other end may have gone already.
     let _ = to.shutdown(Shutdown::Both);
 }
 

@@ -41,6 +41,41 @@ fn a_download_that_broke_off_goes_on_in_the_next_process() {
 }
 
 #[test]
+fn of_a_model_of_shards_those_that_came_whole_are_not_fetched_again() {
+    const SHARDS: [&str; 3] = ["a.safetensors", "b.safetensors", "c.safetensors"];
+    let (index, texts) = (index(&SHARDS), [text(1), text(2), text(3)]);
+    let mut files = vec![("config.json", "{}"), ("model.safetensors.index.json", &*index)];
+    files.extend(SHARDS.into_iter().zip(texts.iter().map(String::as_str)));
+    let hub = LyingHub { breaks_off_after: Some(100), ..LyingHub::with(&files) };
+    let door = Door { competition: large(), ..Door::new() };
+    let mut n_tries = 1;
+    let admitted = loop {
+        let intake = Intake::open(&door.folder).unwrap();
+        let commitment = hub.commitment(OWNER, &door.competition);
+        match intake.admit(&hub, &door.competition, OWNER, &commitment) {
+            Ok(admitted) => break admitted.unwrap(),
+            Err(error) => assert!(matches!(error, Error::Unavailable(_)), "{error}"),
+        }
+        n_tries += 1;
+    };
+    // Each shard breaks off three times, and then comes.
+    assert_eq!(n_tries, 10);
+    let fetched = hub.fetched();
+    for shard in SHARDS {
+        assert_eq!(fetched.iter().filter(|path| **path == shard).count(), 4, "{shard}");
+    }
+    assert_eq!(fs::read_to_string(admitted.dir.join("b.safetensors")).unwrap(), text(2));
+    assert_eq!(incoming(&door).len(), 0);
+}
+
+/// Rules for a model of several shards.
+fn large() -> Competition {
+    let mut competition = competition();
+    competition.model.size_bytes_max = 10_000;
+    competition
+}
+
+#[test]
 fn attack_what_came_and_is_wrong_is_thrown_away_and_fetched_anew() {
     let (door, hub) = (Door::new(), breaking(1));
     admit(&door, &hub).unwrap_err();
@@ -56,11 +91,15 @@ fn attack_what_came_and_is_wrong_is_thrown_away_and_fetched_anew() {
     // One that was whole when its process died is taken as it is, or not at all.
     for (left, n_fetched) in [(text(2), 0), ("y".repeat(350), 1)] {
         let hub = breaking(2);
-        let sha256 = hub.listed.lock().unwrap()[1].sha256;
-        let dir = door.folder.join("incoming").join(sha256.hex());
+        let files = hub.listed.lock().unwrap().clone();
+        let dir = door.folder.join("incoming").join(file_root(&files).hex());
         fs::create_dir_all(&dir).unwrap();
-        fs::write(dir.join("file"), left).unwrap();
+        fs::write(dir.join(files[1].sha256.hex()), left).unwrap();
         let admitted = admit(&door, &hub);
+        if let Ok(Ok(admitted)) = &admitted {
+            let mode = fs::metadata(admitted.dir.join("model.safetensors")).unwrap().permissions();
+            assert_eq!(mode.mode() & 0o777, 0o444, "as any other");
+        }
         let fetched = hub.fetched().iter().filter(|path| path.ends_with("safetensors")).count();
         assert_eq!((admitted.is_ok(), fetched), (n_fetched == 0, n_fetched));
         let _ = fs::remove_dir_all(door.folder.join("models"));
