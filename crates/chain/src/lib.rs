@@ -324,6 +324,17 @@ pub trait Chain: Send + Sync {
 
     /// What became of a submitted call.
     fn status(&self, id: CallId) -> Result<CallStatus, Error>;
+
+    /// What became of a signed call, which is taken up where this process has not sent it.
+    fn follow(&self, signed: &Signed) -> Result<CallStatus, Error> {
+        match self.status(signed.id)? {
+            CallStatus::Unknown => {
+                self.resume(signed)?;
+                self.status(signed.id)
+            }
+            known => Ok(known),
+        }
+    }
 }
 
 /// A chain that several hold is a chain.

@@ -227,25 +227,8 @@ fn place(file: NamedTempFile, path: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-/// Makes a folder and those above it, each entered durably in the one above.
 fn create_folder(path: &Path) -> Result<(), Error> {
-    if path.is_dir() {
-        return Ok(());
-    }
-    if let Some(parent) = path.parent() {
-        create_folder(parent)?;
-    }
-    match fs::create_dir(path) {
-        Err(cause) if cause.kind() != io::ErrorKind::AlreadyExists => {
-            Err(Error::io("create", path)(cause))
-        }
-        _ => path.parent().map_or(Ok(()), sync_folder),
-    }
-}
-
-fn sync_folder(path: &Path) -> Result<(), Error> {
-    let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
-    File::open(path).and_then(|folder| folder.sync_all()).map_err(Error::io("sync", path))
+    disk::create_folder(path).map_err(Error::io("create", path))
 }
 
 fn empty_folder(path: &Path) -> Result<(), Error> {

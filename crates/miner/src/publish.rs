@@ -269,13 +269,7 @@ impl Outbox {
         head: Head,
         watch: &dyn Fn(Event),
     ) -> Option<Entry> {
-        let chain = &self.publisher.chain;
-        let status = match chain.status(signed.id) {
-            // This process has not sent it: the one before may have.
-            Ok(CallStatus::Unknown) => chain.resume(signed).and_then(|()| chain.status(signed.id)),
-            status => status,
-        };
-        match status {
+        match self.publisher.chain.follow(signed) {
             Ok(CallStatus::Pending) => None,
             Ok(CallStatus::Unknown) if head.block <= signed.last => None,
             Ok(CallStatus::Applied(_)) => Some(Entry::Settled),

@@ -184,7 +184,7 @@ impl Validator {
         let name = contest.competition.name.clone();
         if self.past.state().contest(&name).and_then(|state| state.begun) != Some(seed) {
             let entry = Entry::Begun { competition: name.clone(), seed };
-            self.past.learn(&entry, seed.block).map_err(|e| ours(e.into()))?;
+            self.past.learn(&entry, seed.block).map_err(ours)?;
         }
         let (_, mut turn) = self
             .turns
@@ -205,7 +205,7 @@ impl Validator {
             }
             Err(Pause::GiveUp { spared, error }) => {
                 let entry = Entry::GivenUp { competition: name, seed: seed.block, spared };
-                self.past.learn(&entry, seed.block).map_err(|e| ours(e.into()))?;
+                self.past.learn(&entry, seed.block).map_err(ours)?;
                 watch(Event::RoundSuspended(error));
                 Ok(Step::Ended)
             }
@@ -236,7 +236,7 @@ impl Validator {
         let (Some(book), Some(text)) = (&known.turn.book, &known.turn.text) else { return Ok(()) };
         tell(measured, watch);
         let decision = Decision::new(known, (book, text), measured, self.keypair.public());
-        let record = String::from_utf8(decision.record.to_json()).map_err(|e| ours(e.into()))?;
+        let record = String::from_utf8(decision.record.to_json()).map_err(ours)?;
         let summary = decide::summary(known, &decision, measured, Digest::of(record.as_bytes()));
         let competition = known.contest.competition.name.clone();
         let entry = Entry::Decided {
@@ -245,14 +245,11 @@ impl Validator {
             after: decision.after,
             summary: Some(Box::new(summary.clone())),
         };
-        self.past.learn(&entry, known.seed.block).map_err(|e| ours(e.into()))?;
+        self.past.learn(&entry, known.seed.block).map_err(ours)?;
         self.unpublished.push_back((competition, summary.round, record));
         watch(Event::RoundEnded(summary));
         // Only now, when nothing of it is needed for this round any more.
-        self.past
-            .journal_mut()
-            .forget_losses(known.state.seed_block)
-            .map_err(|e| ours(e.into()))?;
+        self.past.journal_mut().forget_losses(known.state.seed_block).map_err(ours)?;
         let wanted: BTreeSet<_> =
             self.past.state().admissions().map(|admission| admission.file_root).collect();
         self.ports.models.retain(&wanted)
@@ -261,13 +258,7 @@ impl Validator {
     /// Learns what became of the weights on their way; lost ones are handed over again.
     fn settle(&mut self, head: Head, watch: &dyn Fn(Event)) -> anyhow::Result<()> {
         let Some(sent) = &self.past.state().weights.sent else { return Ok(()) };
-        let chain = &self.ports.chain;
-        let status = match chain.status(sent.id) {
-            // This process has not sent them: the one before may have.
-            Ok(CallStatus::Unknown) => chain.resume(sent).and_then(|()| chain.status(sent.id)),
-            status => status,
-        };
-        let again = match status {
+        let again = match self.ports.chain.follow(sent) {
             Ok(CallStatus::Pending) => return Ok(()),
             Ok(CallStatus::Unknown) if head.block <= sent.last => return Ok(()),
             Ok(CallStatus::Applied(_)) => false,
@@ -290,7 +281,7 @@ impl Validator {
             }
         };
         let settled = Entry::WeightsSettled { again };
-        self.past.learn(&settled, head.block).map_err(|e| ours(e.into()))
+        self.past.learn(&settled, head.block).map_err(ours)
     }
 
     /// Block at which our own slot last set weights.
@@ -323,7 +314,7 @@ impl Validator {
         };
         // Before they are sent: if we die now, the next process knows what it has to ask for.
         let entry = Entry::WeightsSigned { signed: signed.clone() };
-        self.past.learn(&entry, head.block).map_err(|e| ours(e.into()))?;
+        self.past.learn(&entry, head.block).map_err(ours)?;
         match self.ports.chain.send(&signed) {
             Ok(()) => {
                 watch(Event::WeightsSubmitted(signed.id));
@@ -332,7 +323,7 @@ impl Validator {
             Err(error) => {
                 watch(Event::ChainTrouble(format!("cannot send the weights: {error}")));
                 let settled = Entry::WeightsSettled { again: true };
-                self.past.learn(&settled, head.block).map_err(|e| ours(e.into()))
+                self.past.learn(&settled, head.block).map_err(ours)
             }
         }
     }
@@ -397,8 +388,8 @@ fn tell(measured: &[Measured], watch: &dyn Fn(Event)) {
 #[error("the journal cannot be written")]
 struct JournalFailed;
 
-fn ours(error: anyhow::Error) -> anyhow::Error {
-    error.context(JournalFailed)
+fn ours(error: impl Into<anyhow::Error>) -> anyhow::Error {
+    error.into().context(JournalFailed)
 }
 
 fn is_ours(error: &anyhow::Error) -> bool {

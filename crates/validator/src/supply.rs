@@ -188,7 +188,7 @@ impl Supply<'_> {
         let competition = self.contest.competition.name.clone();
         let hotkey = entry.stored.hotkey;
         let inspected = entry::Entry::Inspected { competition, hotkey, verdict };
-        self.past.learn(&inspected, self.seed.block).map_err(|e| ours(e.into()))
+        self.past.learn(&inspected, self.seed.block).map_err(ours)
     }
 
     /// Measures a model on the sequences of the text that it was not measured on yet; each loss is
@@ -236,7 +236,7 @@ impl Supply<'_> {
 
     /// The losses of a model that are kept.
     fn kept(&self, of: &Admission) -> anyhow::Result<Kept> {
-        self.past.journal().losses(self.measured(of)).map_err(|error| ours(error.into()))
+        self.past.journal().losses(self.measured(of)).map_err(ours)
     }
 
     fn measured(&self, of: &Admission) -> Measured<'_> {
@@ -266,7 +266,7 @@ impl Supply<'_> {
             let learnt: Vec<(Digest, SequenceLoss)> =
                 pairs.map(|(loss, sequence)| (sequence.digest, *loss)).collect();
             anyhow::ensure!(learnt.len() == losses.len(), "an evaluator gave too many losses");
-            journal.learn(of, seed, &learnt).map_err(|error| ours(error.into()))?;
+            journal.learn(of, seed, &learnt).map_err(ours)?;
             n_done += learnt.len();
             watch(Event::Evaluating { uid, n_batches_done: n_done / per_batch });
             Ok(())

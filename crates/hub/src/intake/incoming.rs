@@ -5,7 +5,7 @@
 //! whole, by digest, and what a client left of the one that has not. Models that nobody fetches
 //! make room before any that is whole does.
 
-use super::shelf::{Shelf, entries, fetch_file, is_file_with, protect};
+use super::shelf::{Shelf, bytes_in, entries, fetch_file, is_file_with, protect, remove_if_there};
 use crate::{Error, FileEntry, Hub};
 use protocol::{Commitment, Digest};
 use std::{
@@ -32,7 +32,7 @@ pub(super) struct Incoming {
 impl Incoming {
     /// Bytes that have come.
     pub(super) fn size_bytes(&self) -> u64 {
-        size_of(&self.dir)
+        bytes_in(&self.dir)
     }
 
     /// Has a file here whole, read-only and on disk: fetches what is missing of it.
@@ -47,10 +47,10 @@ impl Incoming {
             // It may have come in a process that died before it did this.
             return protect(&whole);
         }
-        remove(&whole)?;
+        remove_if_there(&whole)?;
         fetch_file(hub, commitment, file, &whole).inspect_err(|_| {
             // What came stays, if it is right as far as it goes; of several tries the last.
-            let _ = remove(&whole).and_then(|()| self.keep_the_newest_part());
+            let _ = remove_if_there(&whole).and_then(|()| self.keep_the_newest_part());
             // Where nothing came, nothing is kept: this fails for whatever is not empty.
             let _ = fs::remove_dir(&self.dir);
         })
@@ -74,7 +74,7 @@ impl Incoming {
         let mut parts: Vec<PathBuf> = entries(&self.dir)?.into_iter().filter(is_part).collect();
         parts.sort_by_key(|part| changed(part));
         parts.pop();
-        parts.iter().try_for_each(|part| remove(part))
+        parts.iter().try_for_each(|part| remove_if_there(part))
     }
 }
 
@@ -119,7 +119,7 @@ impl Shelf {
 
     /// Bytes that models on their way have here while nobody fetches them.
     pub(super) fn idle_bytes(&self) -> Result<u64, Error> {
-        Ok(self.idle()?.iter().map(|dir| size_of(dir)).fold(0, u64::saturating_add))
+        Ok(self.idle()?.iter().map(|dir| bytes_in(dir)).fold(0, u64::saturating_add))
     }
 
     /// Throws away what was asked for longest ago of what nobody fetches; false if there is none.
@@ -147,16 +147,4 @@ fn held(dir: &Path, hold: fn(&File) -> Result<(), fs::TryLockError>) -> Option<F
 fn changed(path: &Path) -> SystemTime {
     let modified = fs::metadata(path).and_then(|metadata| metadata.modified());
     modified.unwrap_or(SystemTime::UNIX_EPOCH)
-}
-
-fn size_of(dir: &Path) -> u64 {
-    let size = |path: PathBuf| fs::symlink_metadata(path).map_or(0, |found| found.len());
-    entries(dir).unwrap_or_default().into_iter().map(size).fold(0, u64::saturating_add)
-}
-
-fn remove(path: &Path) -> Result<(), Error> {
-    match fs::remove_file(path) {
-        Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        removed => removed.map_err(Error::io("remove", path)),
-    }
 }

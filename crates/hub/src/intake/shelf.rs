@@ -134,14 +134,12 @@ impl Shelf {
 
     /// Bytes of the files of a model that is here.
     pub(super) fn size_bytes(&self, root: &Digest) -> u64 {
-        let files = entries(&self.model(&root.hex())).unwrap_or_default();
-        let size = |path: &PathBuf| fs::symlink_metadata(path).map_or(0, |found| found.len());
-        files.iter().map(size).fold(0, u64::saturating_add)
+        bytes_in(&self.model(&root.hex()))
     }
 
     /// Throws away a model, and of its files those that no other model has.
     fn remove(&self, name: &str) -> Result<(), Error> {
-        remove_model(&self.model(name))?;
+        remove_if_there(&self.model(name))?;
         // A use without its model would only cost time.
         let _ = fs::remove_file(self.folder.join("used").join(name));
         remove_unneeded(&self.folder.join("files"))
@@ -438,7 +436,14 @@ pub(super) fn is_file_with(path: &Path, file: &FileEntry) -> bool {
             .is_ok_and(|found| found == (file.size_bytes, file.sha256))
 }
 
-fn remove_model(dir: &Path) -> Result<(), Error> {
+/// Bytes of the files in a folder; none if it is not there.
+pub(super) fn bytes_in(dir: &Path) -> u64 {
+    let size = |path: PathBuf| fs::symlink_metadata(path).map_or(0, |found| found.len());
+    entries(dir).unwrap_or_default().into_iter().map(size).fold(0, u64::saturating_add)
+}
+
+/// Removes a folder with all that is in it, or a file, if it is there.
+pub(super) fn remove_if_there(dir: &Path) -> Result<(), Error> {
     let is_folder = fs::symlink_metadata(dir).is_ok_and(|metadata| metadata.is_dir());
     let removed = if is_folder { fs::remove_dir_all(dir) } else { fs::remove_file(dir) };
     match removed {
@@ -452,7 +457,7 @@ fn remove_model(dir: &Path) -> Result<(), Error> {
 fn remove_unneeded(files: &Path) -> Result<(), Error> {
     for path in entries(files)? {
         if fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.nlink() == 1) {
-            remove_model(&path)?;
+            remove_if_there(&path)?;
         }
     }
     Ok(())

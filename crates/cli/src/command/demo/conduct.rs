@@ -26,7 +26,7 @@ pub fn conduct(network: &mut Network, view: &View, stop: &AtomicBool) -> anyhow:
         }
         if !is_acted_on {
             let done = head.block.0 - N_SET_UP_BLOCKS;
-            view.block(head.block.0, done, network.last_round()?.as_ref());
+            view.block(head.block.0, done, || network.last_round())?;
             let trains = head.block.0 < last_seed;
             act(&mut network.actors, Turn { head, trains, view })?;
             if done >= n_blocks {

@@ -59,15 +59,22 @@ impl View {
     }
 
     /// A new block was made.
-    pub fn block(&self, block: u64, done: u64, summary: Option<&RoundSummary>) {
-        let Some(bars) = &self.bars else { return };
+    pub fn block(
+        &self,
+        block: u64,
+        done: u64,
+        last_round: impl FnOnce() -> anyhow::Result<Option<RoundSummary>>,
+    ) -> anyhow::Result<()> {
+        // Where there is no terminal, nothing is read for it.
+        let Some(bars) = &self.bars else { return Ok(()) };
         bars.network.set_position(done);
-        let champion = summary.and_then(|summary| {
+        let champion = last_round()?.and_then(|summary| {
             let (holder, perplexity) = (summary.champion?, summary.champion_perplexity?.value());
             Some(format!("champion {} (perplexity {perplexity:.2})", self.name(holder.uid)))
         });
         let champion = champion.unwrap_or_else(|| "no champion yet".to_owned());
         bars.network.set_message(format!("block {block} · {champion}"));
+        Ok(())
     }
 
     /// Something happened at a miner.
