@@ -185,7 +185,7 @@ pub struct DemoArgs {
     /// Rounds of evaluation; the chain pays after each.
     #[arg(long, default_value_t = 12, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1000))]
     pub rounds: u64,
-    /// Training steps of each miner between two rounds; with 30 a run takes half the time.
+    /// Training steps of each miner between two rounds; with 30 a run takes a third of the time.
     #[arg(long, default_value_t = 100, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=100_000))]
     pub steps: u64,
     /// Print one JSON document on stdout instead of tables.
