@@ -6,6 +6,7 @@
 mod calls;
 mod fate;
 mod finality;
+mod hiding;
 mod info;
 mod link;
 mod origin;
@@ -15,19 +16,19 @@ mod send;
 
 pub use fate::Effects;
 pub use info::ChainInfo;
-pub use link::{ClientConfig, Signatures};
+pub use link::{ClientConfig, Clock, Signatures};
 pub(crate) use origin::GENESIS_METHOD;
 pub use origin::Origin;
 pub use rules::{Rule, RuleValue, SubnetRules};
 
 use chain::{
-    Call, CallId, CallStatus, Chain, Error, Head, Keypair, Metagraph, Rewards, Signed,
+    Call, CallId, CallStatus, Chain, Error, Head, HidingRules, Keypair, Metagraph, Rewards, Signed,
     StoredCommitment,
 };
 use fate::Sent;
 use finality::Finality;
 use link::{Link, Links};
-use protocol::{AccountId, Block, BlockHash, NetUid};
+use protocol::{AccountId, Block, BlockHash, NetUid, Uid};
 use send::Before;
 use std::{
     collections::BTreeMap,
@@ -152,6 +153,18 @@ impl Chain for SubstrateChain {
             read::account(&link.at(head).await?, coldkey).await
         })?;
         Ok(account.data.free)
+    }
+
+    fn weights(&self, netuid: NetUid, uid: Uid) -> Result<Vec<(Uid, u16)>, Error> {
+        let head = self.head()?;
+        let weights = self.links.ask("weights", async |link: &Link| {
+            read::weights(&link.at(head).await?, netuid, uid).await
+        })?;
+        weights.ok_or(Error::NoSubnet(netuid))
+    }
+
+    fn hiding(&self, netuid: NetUid) -> Result<Option<HidingRules>, Error> {
+        self.hiding_rules(netuid)
     }
 
     fn sign(&self, call: Call, signer: &Keypair) -> Result<Signed, Error> {

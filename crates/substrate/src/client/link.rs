@@ -45,6 +45,17 @@ pub struct ClientConfig {
     pub era_blocks: u32,
     /// What calls are signed with.
     pub signatures: Signatures,
+    /// The clock that says when hidden weights will be opened.
+    pub clock: Clock,
+}
+
+/// A clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Clock {
+    /// That of this machine.
+    Machine,
+    /// One that stands still, so long after 1970: for runs that are repeated.
+    Stopped(Duration),
 }
 
 /// What tells the calls of one process from equal ones of another with the same key.
@@ -67,6 +78,7 @@ impl ClientConfig {
             stall_limit: Some(Duration::from_secs(180)),
             era_blocks: 64,
             signatures: Signatures::Unique,
+            clock: Clock::Machine,
         }
     }
 }
@@ -162,6 +174,14 @@ impl Link {
             }
             _ => Ok((head, None)),
         }
+    }
+
+    /// The newest block, final or not.
+    pub(super) async fn best(&self) -> Result<Option<Head>, Failure> {
+        let Some(hash) = self.rpc.chain_get_block_hash(None).await? else { return Ok(None) };
+        let header = self.rpc.chain_get_header(Some(hash)).await?;
+        let block = |header| Block(subxt::config::Header::number(&header));
+        Ok(header.map(|header| Head { block: block(header), hash: BlockHash(hash.0) }))
     }
 
     /// Hash of a block by its number.

@@ -180,6 +180,19 @@ pub(super) async fn slot(
     Ok(Some(uid.map(|uid| uid.decode()).transpose()?.map(Uid)))
 }
 
+/// The weights that a slot has set.
+pub(super) async fn weights(
+    at: &At,
+    netuid: NetUid,
+    uid: Uid,
+) -> Result<Option<Vec<(Uid, u16)>>, Failure> {
+    if !is_open(at, netuid).await? {
+        return Ok(None);
+    }
+    let row: Vec<(u16, u16)> = value(at, "Weights", (netuid.0, uid.0)).await?;
+    Ok(Some(row.into_iter().map(|(to, value)| (Uid(to), value)).collect()))
+}
+
 /// Whether the runtime has a call of this name.
 pub(super) fn has_call(at: &At, pallet: &str, name: &str) -> bool {
     let pallet = at.metadata_ref().pallet_by_name(pallet);
@@ -236,7 +249,12 @@ pub(super) async fn rewards(at: &At, netuid: NetUid) -> Result<Option<Rewards>, 
     let (tempo, weights_rate_limit): (u16, u64) =
         (value(at, "Tempo", key).await?, value(at, "WeightsSetRateLimit", key).await?);
     let incentives = value(at, "Incentive", key).await?;
-    Ok(Some(Rewards { incentives, tempo: tempo.into(), weights_rate_limit }))
+    let is_hiding = flag(at, "CommitRevealWeightsEnabled", key).await?.unwrap_or(false);
+    let hidden_epochs = match is_hiding {
+        true => number(at, "RevealPeriodEpochs", key).await?.unwrap_or(1),
+        false => 0,
+    };
+    Ok(Some(Rewards { incentives, tempo: tempo.into(), weights_rate_limit, hidden_epochs }))
 }
 
 #[derive(DecodeAsType)]

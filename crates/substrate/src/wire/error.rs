@@ -82,6 +82,10 @@ pub enum SubtensorError {
     MechanismDoesNotExist,
     /// A slot costs more than the limit.
     RegistrationPriceLimitExceeded,
+    /// The commit is of another version than the chain takes.
+    IncorrectCommitRevealVersion,
+    /// The round that opens the weights is past.
+    InvalidRevealRound,
 }
 
 /// Errors of the pallet Commitments.
