@@ -18,9 +18,10 @@ const fn row(name: &'static str, level: u8, may_use: &'static [&'static str]) ->
 const SERVICES: [&str; 2] = ["validator", "miner"];
 
 /// Who may use whom; a new crate needs a row here and a place in ARCHITECTURE.md.
-const TABLE: [Row; 14] = [
+const TABLE: [Row; 15] = [
     row("protocol", 1, &[]),
     row("disk", 1, &[]),
+    row("timelock", 1, &[]),
     row("keys", 2, &["protocol", "disk"]),
     row("journal", 2, &["protocol"]),
     row("dataset", 2, &["protocol", "disk"]),
@@ -54,8 +55,10 @@ const TABLE: [Row; 14] = [
 ];
 
 /// Heavy dependencies and the crates that keep them from everybody else.
-const ISOLATED: [(&str, &[&str]); 20] = [
+const ISOLATED: [(&str, &[&str]); 22] = [
+    ("aes-gcm", &["timelock"]),
     ("axum", &["hugging-face"]),
+    ("blst", &["timelock"]),
     ("candle-core", &["trainer"]),
     ("candle-nn", &["trainer"]),
     ("clap", &["cli"]),
