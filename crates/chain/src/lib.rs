@@ -4,6 +4,7 @@
 //! signed by a [`Keypair`], enter the next block, and their fate is asked for afterwards. Here are
 //! the rules, and chains that live in this process; what speaks to others is `substrate`.
 
+pub mod epoch;
 pub mod error;
 pub mod faulty;
 pub mod hash;
