@@ -1,13 +1,17 @@
 //! Which epoch a block belongs to, where epochs are a state of the subnet, as on Bittensor since
 //! 2026: each begins a tempo after the one before, or when the owner of the subnet says.
 //!
-//! The chain of 2024 reckons epochs from the number of the block alone.
+//! The chain of 2024 reckons epochs from the number of the block alone, as [`crate::ledger`] does.
 
 use protocol::Block;
 use serde::{Deserialize, Serialize};
 
-/// Blocks without an epoch that went through after which one is due whatever the tempo says: the
-/// longest tempo that the chain admits, a week of blocks.
+/// Blocks without an epoch after which one is due whatever else is said: the longest tempo that the
+/// chain admits, a week of blocks.
+///
+/// So the official clients reckon. Newer sources of the chain have the tempo itself here, which
+/// makes a difference only where the last epoch was moved and the count was not: after a change
+/// of the tempo, or an epoch that was skipped.
 const BLOCKS_WITHOUT_STEP_MAX: u64 = 50_400;
 
 /// Epochs of a subnet in the state after some block.
@@ -27,7 +31,7 @@ pub struct Epochs {
 
 /// When weights that are committed to in the next block are revealed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Reached {
+pub struct Reveal {
     /// Number of the epoch in which the chain opens them.
     pub epoch: u64,
     /// First block of that epoch.
@@ -128,10 +132,10 @@ impl Epochs {
 
     /// When weights that the block after `at` takes in are revealed; this is the state after `at`,
     /// and `period` the number of epochs that they stay sealed.
-    pub fn reveal(&self, at: Block, period: u64) -> Result<Reached, EpochError> {
+    pub fn reveal(&self, at: Block, period: u64) -> Result<Reveal, EpochError> {
         let commit = Block(at.0.saturating_add(1));
         let epoch = self.number_at(commit).saturating_add(period);
-        Ok(Reached { epoch, first_block: self.first_block_of(epoch, commit)? })
+        Ok(Reveal { epoch, first_block: self.first_block_of(epoch, commit)? })
     }
 
     /// The first block of epoch `target`, which is still to come, where one epoch follows the other

@@ -88,8 +88,8 @@ pub fn seal(
 
     let mut sealed = Vec::with_capacity(text.len().saturating_add(OVERHEAD_BYTES));
     sealed.extend(r.of_generator().to_bytes());
-    put(&mut sealed, &[xor(&sigma, &mask).as_slice()]);
-    put(&mut sealed, &[xor(&cipher_key, &digest(&*sigma)).as_slice()]);
+    put(&mut sealed, &[&*xor(&sigma, &mask)]);
+    put(&mut sealed, &[&*xor(&cipher_key, &digest(&*sigma))]);
     put(&mut sealed, &[&body]);
     put(&mut sealed, &[SUITE]);
     Ok(sealed)

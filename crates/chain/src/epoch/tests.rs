@@ -105,29 +105,37 @@ fn a_subnet_of_tempo_0_has_no_epochs() {
 }
 
 #[test]
-fn an_epoch_that_is_over_or_too_far_is_none() {
+fn an_epoch_that_is_over_has_no_first_block() {
     let (state, from) = (epochs(), Block(101));
-    assert_eq!(state.first_block_of(7, from), Ok(from));
+    assert_eq!(state.first_block_of(7, from), Ok(from), "the running one, from where it is asked");
     assert_eq!(state.first_block_of(8, from), Ok(Block(120)));
     let passed = EpochError::Passed { epoch: 6, before: from };
     assert_eq!(state.first_block_of(6, from), Err(passed));
-    // The state is of a chain that is ahead of the block.
-    let ahead = Epochs { last_epoch_block: Block(1_000_000), ..state };
-    let too_far = EpochError::TooFar { epoch: 8, blocks: 2 * BLOCKS_WITHOUT_STEP_MAX };
-    assert_eq!(Epochs { blocks_since_step: 0, ..ahead }.first_block_of(8, from), Ok(Block(50_502)));
-    assert_eq!(ahead.first_block_of(10_000_000, Block(u64::MAX - 5)).ok(), None);
-    let late = Epochs { tempo: u16::MAX, last_epoch_block: from, ..state };
-    assert_eq!(late.first_block_of(8, from).map_err(|_| too_far), Ok(Block(from.0 + 50_401)));
 }
 
 #[test]
-fn far_epochs_are_found_at_once() {
+fn a_tempo_that_never_comes_is_cut_short() {
+    let (ahead, slow) = (Block(1_000_000), u16::MAX);
+    let states = [
+        Epochs { last_epoch_block: ahead, ..epochs() },
+        Epochs { tempo: slow, ..epochs() },
+        Epochs { last_epoch_block: ahead, tempo: slow, ..epochs() },
+    ];
+    for state in states {
+        let begins = state.first_block_of(8, Block(101));
+        assert_eq!(begins, Ok(Block(101 + BLOCKS_WITHOUT_STEP_MAX + 1)), "{state:?}");
+    }
+}
+
+#[test]
+fn far_epochs_are_found_at_once_or_are_too_far() {
     let state = epochs();
     let reveal = state.reveal(Block(100), 1 << 40).unwrap();
-    assert_eq!(reveal, Reached { epoch: 7 + (1 << 40), first_block: Block(100 + 20 * (1 << 40)) });
+    assert_eq!(reveal, Reveal { epoch: 7 + (1 << 40), first_block: Block(100 + 20 * (1 << 40)) });
     let slow = Epochs { tempo: u16::MAX, ..state };
     assert!(matches!(slow.reveal(Block(100), 1 << 40), Err(EpochError::TooFar { .. })));
-    assert!(matches!(state.reveal(Block(u64::MAX), u64::MAX), Err(EpochError::TooFar { .. })));
+    assert!(matches!(state.reveal(Block(u64::MAX), 1), Err(EpochError::TooFar { .. })));
+    assert!(matches!(state.reveal(Block(0), u64::MAX), Err(EpochError::TooFar { .. })));
 }
 
 fn states() -> impl Strategy<Value = (Epochs, Block)> {
@@ -170,7 +178,6 @@ proptest! {
             prop_assert!(next == number || next == number + 1, "{:?} at {:?}", state, block);
             number = next;
             state.step(block);
-            prop_assert_eq!(state.index >= number, true);
         }
     }
 }
