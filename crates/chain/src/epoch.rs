@@ -1,7 +1,7 @@
 //! Which epoch a block belongs to, where epochs are a state of the subnet, as on Bittensor since
 //! 2026: each begins a tempo after the one before, or when the owner of the subnet says.
 //!
-//! The chain of 2024 reckons epochs from the number of the block alone, as [`crate::ledger`] does.
+//! The chain of 2024 reckons epochs from the number of the block alone.
 
 use protocol::Block;
 use serde::{Deserialize, Serialize};
@@ -31,7 +31,7 @@ pub struct Epochs {
 
 /// When weights that are committed to in the next block are revealed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Reveal {
+pub struct Reached {
     /// Number of the epoch in which the chain opens them.
     pub epoch: u64,
     /// First block of that epoch.
@@ -132,10 +132,10 @@ impl Epochs {
 
     /// When weights that the block after `at` takes in are revealed; this is the state after `at`,
     /// and `period` the number of epochs that they stay sealed.
-    pub fn reveal(&self, at: Block, period: u64) -> Result<Reveal, EpochError> {
+    pub fn reveal(&self, at: Block, period: u64) -> Result<Reached, EpochError> {
         let commit = Block(at.0.saturating_add(1));
         let epoch = self.number_at(commit).saturating_add(period);
-        Ok(Reveal { epoch, first_block: self.first_block_of(epoch, commit)? })
+        Ok(Reached { epoch, first_block: self.first_block_of(epoch, commit)? })
     }
 
     /// The first block of epoch `target`, which is still to come, where one epoch follows the other

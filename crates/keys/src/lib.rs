@@ -93,7 +93,7 @@ impl Keypair {
         self.sign_with(message, fresh)
     }
 
-    /// 32 secret bytes that follow from this key, `purpose` and `context`: the same ones always, and
+    /// 32 secret bytes that follow from this key, `purpose` and `context`: the same each time, and
     /// nobody's to guess who has not the key.
     pub fn secret_for(&self, purpose: &str, context: &[u8]) -> Zeroizing<[u8; 32]> {
         let secret = self.secret_bytes();

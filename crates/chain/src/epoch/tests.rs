@@ -131,7 +131,7 @@ fn a_tempo_that_never_comes_is_cut_short() {
 fn far_epochs_are_found_at_once_or_are_too_far() {
     let state = epochs();
     let reveal = state.reveal(Block(100), 1 << 40).unwrap();
-    assert_eq!(reveal, Reveal { epoch: 7 + (1 << 40), first_block: Block(100 + 20 * (1 << 40)) });
+    assert_eq!(reveal, Reached { epoch: 7 + (1 << 40), first_block: Block(100 + 20 * (1 << 40)) });
     let slow = Epochs { tempo: u16::MAX, ..state };
     assert!(matches!(slow.reveal(Block(100), 1 << 40), Err(EpochError::TooFar { .. })));
     assert!(matches!(state.reveal(Block(u64::MAX), 1), Err(EpochError::TooFar { .. })));

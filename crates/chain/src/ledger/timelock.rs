@@ -8,7 +8,7 @@
 //! it runs at most two epochs in a block.
 
 use super::{Event, Ledger, Subnet, subnet::TimelockedCommit};
-use crate::{CallError, hash::blake2_256};
+use crate::{Call, CallError, hash::blake2_256};
 use protocol::{AccountId, Block, NetUid, Uid};
 use std::num::NonZeroU64;
 use timelock::{Beacon, BeaconKey, Weights};
@@ -122,10 +122,22 @@ impl Ledger {
         events
     }
 
+    /// The weights that a call hides, which only the beacon can read: whoever has the genesis.
+    pub fn opened(&self, call: &Call) -> Option<Weights> {
+        match call {
+            Call::CommitTimelockedWeights { sealed, round, .. } => self.open(sealed, *round),
+            _ => None,
+        }
+    }
+
+    fn open(&self, sealed: &[u8], round: u64) -> Option<Weights> {
+        let plain = timelock::open(sealed, &self.beacon_key().sign(round)).ok()?;
+        Weights::from_bytes(&plain).ok()
+    }
+
     fn reveal_one(&mut self, netuid: NetUid, commit: &TimelockedCommit) -> Option<Event> {
-        let pulse = self.beacon_key().sign(commit.round);
-        let plain = timelock::open(&commit.sealed, &pulse).ok()?;
-        let Weights { hotkey, uids, values, version_key } = Weights::from_bytes(&plain).ok()?;
+        let weights = self.open(&commit.sealed, commit.round)?;
+        let Weights { hotkey, uids, values, version_key } = weights;
         // So that nobody can hand over somebody else's weights, unread, as its own.
         if hotkey.is_some_and(|hotkey| hotkey != commit.hotkey.0) {
             return None;

@@ -2,7 +2,7 @@
 
 use super::{
     SubstrateChain,
-    link::{At, Clock, Failure, Link},
+    link::{At, Failure, Link},
     origin::Origin,
     read,
 };
@@ -11,10 +11,7 @@ use chain::{
     ledger::{BEACON_BLOCK_MS, COMMIT_REVEAL_VERSION},
 };
 use protocol::{Block, NetUid};
-use std::{
-    num::NonZeroU64,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::{num::NonZeroU64, time::Duration};
 use subxt::{dynamic, ext::scale_decode::DecodeAsType};
 use timelock::{Beacon, PublicKey};
 
@@ -78,17 +75,6 @@ impl SubstrateChain {
             return Err(Error::Clock { ours, chains, block: Duration::from_millis(time.block_ms) });
         }
         Ok(now_ms)
-    }
-}
-
-impl Clock {
-    /// Milliseconds since 1970.
-    fn now_ms(self) -> u64 {
-        let now = match self {
-            Self::Machine => SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(),
-            Self::Stopped(at) => at,
-        };
-        u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 use subxt::{
     OnlineClient, SubstrateConfig,
@@ -66,6 +66,17 @@ pub enum Signatures {
     /// Equal calls have equal bytes, for runs that are repeated; a key must then be used by one
     /// process alone.
     Repeatable,
+}
+
+impl Clock {
+    /// Milliseconds since 1970.
+    pub(super) fn now_ms(self) -> u64 {
+        let now = match self {
+            Self::Machine => SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(),
+            Self::Stopped(at) => at,
+        };
+        u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
+    }
 }
 
 impl ClientConfig {

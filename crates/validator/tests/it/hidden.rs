@@ -2,15 +2,14 @@
 
 use crate::network::{NETUID, Network};
 use chain::{
-    Call, CallId, CallStatus, Chain, Error, Head, HidingRules, Keypair, Metagraph, Rewards, Signed,
-    StoredCommitment,
+    Call, CallId, CallStatus, Chain, Error, Genesis, Head, HidingRules, Keypair, MemoryChain,
+    Metagraph, Rewards, Signed, StoredCommitment,
 };
 use protocol::{AccountId, Block, BlockHash, NetUid, Uid};
 use std::sync::{
     Arc, Mutex,
     atomic::{AtomicBool, Ordering},
 };
-use timelock::BeaconKey;
 use validator::{Event, Ports, Validator};
 
 /// What of a run is about hidden weights.
@@ -113,7 +112,8 @@ impl Chain for Misled {
     fn hiding(&self, netuid: NetUid) -> Result<Option<HidingRules>, Error> {
         let mut rules = self.chain.hiding(netuid)?;
         if let (Some(rules), true) = (&mut rules, self.is_misled.load(Ordering::SeqCst)) {
-            rules.beacon.public_key = BeaconKey::from_seed(&[9; 32]).public_key();
+            let elsewhere = Genesis { seed: 9, ..Genesis::default() };
+            rules.beacon = MemoryChain::new(&elsewhere).unwrap().ledger().beacon();
         }
         Ok(rules)
     }
