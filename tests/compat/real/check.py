@@ -17,10 +17,10 @@ import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
-from hashlib import blake2b
 
 import subnet as made
-from fake import Fake, hex_of
+from blocks import hashed, hex_of
+from fake import Fake
 from metadata import runtimes
 
 AGON, *SPECS = sys.argv[1:]
@@ -43,7 +43,9 @@ RULE_CALLS = {
     "max_uids": ("sudo_set_max_allowed_uids", "max_allowed_uids", 255),
     "kappa": ("sudo_set_kappa", "kappa", 65_535),
     "activity_cutoff": ("sudo_set_activity_cutoff", "activity_cutoff", 5_003),
-    "registration_allowed": ("sudo_set_network_registration_allowed", "registration_allowed", False),
+    "registration_allowed": (
+        "sudo_set_network_registration_allowed", "registration_allowed", False,
+    ),
     "target_registrations": (
         "sudo_set_target_registrations_per_interval", "target_registrations_per_interval", 4,
     ),
@@ -116,10 +118,12 @@ def cases(keys: Keys) -> list[Case]:
         burned,
         subtensor(limited, "register_limit", slot | {"limit_price": 2 * 10**9}, told=got,
                   instead=subtensor(limited, "burned_register", slot, told=got)),
-        subtensor(["stake", *on_ours, "3.5"], "add_stake", staked | {"amount_staked": 3_500_000_000}),
-        subtensor(["unstake", *on_ours, "0.000000002"], "remove_stake", staked | {"amount_unstaked": 2}),
-        subtensor(["set-weights", *on_ours, "--version-key", "2025", "3=0.7", "200=0.3"], "set_weights",
-                  {"netuid": NETUID, "dests": [3, 200], "weights": [65_535, 28_086],
+        subtensor(["stake", *on_ours, "3.5"], "add_stake",
+                  staked | {"amount_staked": 3_500_000_000}),
+        subtensor(["unstake", *on_ours, "0.000000002"], "remove_stake",
+                  staked | {"amount_unstaked": 2}),
+        subtensor(["set-weights", *on_ours, "--version-key", "2025", "3=0.7", "200=0.3"],
+                  "set_weights", {"netuid": NETUID, "dests": [3, 200], "weights": [65_535, 28_086],
                    "version_key": 2_025}, signer="hotkey"),
         subtensor(["subnet", "create"], "register_network", {"hotkey": keys.hotkey},
                   told={"netuid": 42}),
@@ -208,7 +212,8 @@ class Runtime:
         block = self.read("metagraph of a block", "metagraph", "--netuid", str(NETUID),
                           "--block", str(made.BASE))  # fmt: skip
         equal("the metagraph of an older block", block["neurons"], graph["neurons"])
-        self.refused("metagraph of nothing", "subnet `11` does not exist", "metagraph", "--netuid", "11")
+        nowhere = ["metagraph", "--netuid", "11"]
+        self.refused("metagraph of nothing", "subnet `11` does not exist", *nowhere)
         cells = sum(len(n["weights"]) + len(n["bonds"]) for n in graph["neurons"])
         return f"gives its metagraph: {made.SLOTS} slots, {cells} weights and bonds, as encoded"
 
@@ -290,8 +295,7 @@ class Runtime:
         signer = getattr(self.keys, case.signer)
         equal(f"the signer of {name}", made_call.signer, signer)
         equal("the signer as told", done["signer"], signer)
-        digest = blake2b(made_call.bytes, digest_size=32).digest()
-        equal("the call as told", done["call"], hex_of(digest))
+        equal("the call as told", done["call"], hex_of(hashed(made_call.bytes)))
         body = self.fake.blocks[done["block"]].body
         ensure(made_call.bytes in body, f"{name} is told to be in a block that does not have it")
         for field, value in (case.told or {}).items():
@@ -364,8 +368,10 @@ class Runtime:
 
 
 def wallet(folder: str) -> Keys:
-    words = ["wallet", "create", "--wallet-path", folder, "--wallet", "ours", "--no-password", "--json"]
-    done = subprocess.run([AGON, *words], capture_output=True, text=True, check=True, timeout=60)
+    words = ["wallet", "create", "--wallet-path", folder, "--wallet", "ours", "--no-password"]
+    done = subprocess.run(
+        [AGON, *words, "--json"], capture_output=True, text=True, check=True, timeout=60
+    )
     said = json.loads(done.stdout)
     return Keys(folder, said["coldkey"], said["hotkey"])
 

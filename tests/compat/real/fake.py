@@ -15,8 +15,6 @@ import json
 import threading
 import time
 from collections import Counter
-from dataclasses import dataclass, field
-from hashlib import blake2b
 
 from bittensor_core import ss58_decode, verify
 from websockets.asyncio.server import serve
@@ -25,76 +23,15 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Response
 
 import subnet as made
+from blocks import Block, Call, Refusal, bytes_of, compact, hashed, hex_of
 from metadata import Real, runtimes
 
-GENESIS = blake2b(b"the genesis of a fake", digest_size=32).digest()
+GENESIS = hashed(b"the genesis of a fake")
 BLOCK_SECONDS = 0.2
 # Blocks by which the newest final one is behind.
 FINAL_BLOCKS = 1
 # States that are held, as light nodes do.
 STATE_BLOCKS = 300
-
-
-def hashed(data: bytes) -> bytes:
-    return blake2b(data, digest_size=32).digest()
-
-
-def hex_of(data: bytes) -> str:
-    return "0x" + data.hex()
-
-
-def bytes_of(text: str) -> bytes:
-    return bytes.fromhex(text.removeprefix("0x"))
-
-
-def compact(number: int) -> bytes:
-    for n_bytes, kind in ((1, 0), (2, 1), (4, 2)):
-        if number < 1 << (8 * n_bytes - 2):
-            return (number << 2 | kind).to_bytes(n_bytes, "little")
-    raise ValueError(number)
-
-
-class Refusal(Exception):
-    """An error that a request is answered with."""
-
-    def __init__(self, code: int, message: str, data=None):
-        super().__init__(message)
-        self.error = {"code": code, "message": message}
-        if data is not None:
-            self.error["data"] = data
-
-
-@dataclass
-class Call:
-    """A call that has arrived, as the official codec reads it."""
-
-    name: tuple[str, str]
-    arguments: dict
-    signer: str
-    nonce: int
-    # Why it would not be taken by a real node, if so.
-    trouble: str | None
-    bytes: bytes
-
-
-@dataclass
-class Block:
-    number: int
-    parent: bytes
-    body: list[bytes] = field(default_factory=list)
-    # What differs from the storage that all blocks share.
-    own: dict[bytes, bytes] = field(default_factory=dict)
-
-    def header(self) -> dict:
-        return {
-            "parentHash": hex_of(self.parent), "number": hex(self.number),
-            "stateRoot": hex_of(bytes(32)), "extrinsicsRoot": hex_of(hashed(b"".join(self.body))),
-            "digest": {"logs": []},
-        }  # fmt: skip
-
-    def hash(self) -> bytes:
-        roots = bytes(32) + hashed(b"".join(self.body))
-        return hashed(self.parent + compact(self.number) + roots + b"\0")
 
 
 class Fake:
@@ -131,6 +68,12 @@ class Fake:
         key = bytes(self.codec.storage_key(pallet, name, []))
         return {key: bytes(self.codec.encode(entry.value_type, value))}
 
+    def put(self, pallet: str, item: str, keys: list, value) -> None:
+        """Changes the storage of all blocks, from now on."""
+        key, encoded = made.Storage(self.real).encoded(pallet, item, keys, value)
+        self.storage[key] = encoded
+        self.keys = sorted(self.storage)
+
     def describe(self, block: Block, events: list) -> None:
         """Number, time and events of a block."""
         now = int(time.time() * 1_000)
@@ -146,7 +89,8 @@ class Fake:
         weight = {"ref_time": 1_000, "proof_size": 0}
         info = {"weight": weight, "class": "Normal", "pays_fee": "Yes"}
         # The first is the time's.
-        found = [self.record(0, "System", "ExtrinsicSuccess", {"dispatch_info": info})]
+        fine = {"dispatch_info": info}
+        found = [self.record(0, "System", "ExtrinsicSuccess", fine)]
         for position, call in enumerate(calls, 1):
             if self.fails:
                 pallet, error = self.fails
@@ -157,7 +101,7 @@ class Fake:
                 continue
             if effect := self.effect(call):
                 found.append(self.record(position, *effect))
-            found.append(self.record(position, "System", "ExtrinsicSuccess", {"dispatch_info": info}))
+            found.append(self.record(position, "System", "ExtrinsicSuccess", fine))
         return found
 
     def effect(self, call: Call) -> tuple | None:
@@ -172,7 +116,8 @@ class Fake:
         calls, self.pool = self.pool, []
         parent = self.newest
         block = Block(parent.number + 1, parent.hash())
-        inherent = bytes(self.codec.compose_call("Timestamp", "set", {"now": int(time.time() * 1e3)}))
+        now = {"now": int(time.time() * 1_000)}
+        inherent = bytes(self.codec.compose_call("Timestamp", "set", now))
         unsigned = compact(len(inherent) + 1) + b"\4" + inherent
         block.body = [unsigned, *(call.bytes for call in calls)]
         # Accounts stay as they were left; the rest is of the block.
@@ -231,7 +176,8 @@ class Fake:
         if said["era"] != "00":
             period, phase = said["era"]
             head = self.newest.number
-            era, birth = {"period": period, "phase": phase}, self.hash_of(head - (head - phase) % period)
+            era = {"period": period, "phase": phase}
+            birth = self.hash_of(head - (head - phase) % period)
         of_era = dict(era=era, nonce=call.nonce, tip=said["tip"], tip_asset_id=None)
         payload = bytes(self.codec.signature_payload(
             composed, **of_era, genesis_hash=GENESIS, era_block_hash=birth
@@ -374,8 +320,8 @@ class Fake:
     METHODS = [
         "author_pendingExtrinsics", "author_submitExtrinsic", "chain_getBlock",
         "chain_getBlockHash", "chain_getFinalizedHead", "chain_getHead", "chain_getHeader",
-        "state_call", "state_getKeysPaged", "state_getMetadata", "state_getRuntimeVersion", "state_getStorage",
-        "state_queryStorageAt", "system_accountNextIndex", "system_chain", "system_health",
+        "state_call", "state_getKeysPaged", "state_getMetadata", "state_getRuntimeVersion",
+        "state_getStorage", "state_queryStorageAt", "system_accountNextIndex", "system_chain", "system_health",
         "system_name", "system_properties", "system_version",
     ]  # fmt: skip
 

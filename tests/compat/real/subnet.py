@@ -6,6 +6,7 @@ says is compared with the values. What a runtime does not keep is left out.
 
 import json
 import random
+import time
 from dataclasses import dataclass, field
 
 from bittensor_core import ss58_encode
@@ -22,6 +23,8 @@ MECHANISM = 4_096
 BASE = 5_000_000
 LAST_EPOCH = BASE - 120
 RAO = 10**9
+# When the beacon began that opens what is locked by time; a round is three seconds.
+DRAND_GENESIS = 1_692_803_367
 SLOT_PRICE = 123_456_789
 NETWORK_PRICE = 1_234_567_890_123
 PRUNED = "no slot any more"
@@ -101,7 +104,8 @@ def made(real: Real, seed: int = 17) -> Subnet:
         commitment = ({f"Raw{length}": raw}, raw)
         if uid in (0, 1, 2):
             commitment = fields[uid % len(fields)]
-        subnet.commitments[neuron["hotkey"]] = (commitment[0], BASE - 90_000 + 11 * uid, commitment[1])
+        kind, read = commitment
+        subnet.commitments[neuron["hotkey"]] = (kind, BASE - 90_000 + 11 * uid, read)
     lost = account(PRUNED)
     subnet.commitments[lost] = ({"Raw3": b"old"}, BASE - 100_000, b"old")
     subnet.balances = {account("rich"): 2**53 + 1, account("poor"): 1}
@@ -147,7 +151,7 @@ class Storage:
 
 
 def stored(real: Real, subnet: Subnet) -> dict[bytes, bytes]:
-    """The storage that holds the subnet, and a little around it that is not to be mistaken for it."""
+    """The storage that holds the subnet, and a little that is not to be mistaken for it."""
     storage = Storage(real)
     of_subnet = lambda item, keys, value: storage.put("SubtensorModule", item, keys, value)
     for netuid, is_there in ((0, True), (1, True), (NETUID, True), (OTHER, True), (11, False)):
@@ -161,6 +165,7 @@ def stored(real: Real, subnet: Subnet) -> dict[bytes, bytes]:
     for address, rao in subnet.balances.items():
         put_account(storage, address, rao, nonce=0)
     storage.put("Commitments", "RateLimit", [], 100)
+    storage.put("Drand", "LastStoredRound", [], int((time.time() - DRAND_GENESIS) / 3))
     storage.put("SubtensorModule", "StakeThreshold", [], 1_000 * RAO)
     return storage.entries
 
@@ -280,7 +285,7 @@ def metagraph(real: Real, subnet: Subnet) -> bytes:
         "netuid": NETUID, "owner_coldkey": subnet.owner, "block": BASE, "tempo": value("tempo"),
         "last_step": LAST_EPOCH, "blocks_since_last_step": BASE - LAST_EPOCH, "num_uids": SLOTS,
         "max_uids": value("max_uids"), "burn": SLOT_PRICE, "kappa": value("kappa"),
-        "weights_rate_limit": value("weights_rate_limit"), "name": list(b"agon"), "symbol": list(b"A"),
+        "weights_rate_limit": value("weights_rate_limit"), "name": list(b"agon"),
         "hotkeys": column("hotkey"), "coldkeys": column("coldkey"), "active": column("active"),
         "validator_permit": column("validator_permit"), "last_update": column("last_update"),
         "emission": column("emission_rao"), "dividends": column("dividends"),
