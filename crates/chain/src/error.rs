@@ -191,8 +191,8 @@ pub enum CallError {
     #[error("`RegistrationPriceLimitExceeded`: a slot costs more than the limit now")]
     RegistrationPriceLimitExceeded,
     /// The signer cannot lock what a subnet costs.
-    #[error("`NotEnoughBalanceToLock`: the balance does not cover the price of a subnet")]
-    NotEnoughBalanceToLock,
+    #[error("`CannotAffordLockCost`: the balance does not cover the price of a subnet")]
+    CannotAffordLockCost,
     /// Slots of the root network are not for sale.
     #[error("`RegistrationNotPermittedOnRootSubnet`: the root network takes no registrations")]
     RegistrationNotPermittedOnRootSubnet,

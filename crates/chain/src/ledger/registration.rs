@@ -59,7 +59,7 @@ impl Ledger {
         let netuid = NetUid(netuid.ok_or(CallError::SubnetLimitReached)?);
         let price = self.network_price_rao;
         if !self.debit(coldkey, price) {
-            return Err(CallError::NotEnoughBalanceToLock);
+            return Err(CallError::CannotAffordLockCost);
         }
         self.owners.insert(hotkey, coldkey);
         let mut subnet = Subnet::new(coldkey, Hyperparameters::default(), price);

@@ -1,4 +1,7 @@
 //! Errors of the runtime, by pallet and number; names are those of Bittensor's.
+//!
+//! The numbers are those of its spec 461. They move with its versions, so clients go by the names
+//! that the metadata give them.
 
 use super::primitives::{DispatchError, ModuleError, TokenError};
 use chain::CallError;
@@ -13,99 +16,99 @@ use serde::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, TypeInfo, Deserialize)]
 pub enum SubtensorError {
     /// Nobody opened this subnet.
-    SubnetNotExists,
+    SubnetNotExists = 76,
     /// The chain holds as many subnets as it can.
-    SubnetLimitReached,
+    SubnetLimitReached = 116,
     /// The signer cannot lock what a subnet costs.
-    NotEnoughBalanceToLock,
+    CannotAffordLockCost = 117,
     /// Slots of the root network are not for sale.
-    RegistrationNotPermittedOnRootSubnet,
+    RegistrationNotPermittedOnRootSubnet = 42,
     /// The owner of the subnet closed it.
-    SubNetRegistrationDisabled,
+    SubNetRegistrationDisabled = 37,
     /// As many registered in this block as a block takes.
-    TooManyRegistrationsThisBlock,
+    TooManyRegistrationsThisBlock = 20,
     /// Three times the target registered in this interval.
-    TooManyRegistrationsThisInterval,
+    TooManyRegistrationsThisInterval = 38,
     /// The hotkey has a slot already.
-    HotKeyAlreadyRegisteredInSubNet,
+    HotKeyAlreadyRegisteredInSubNet = 21,
     /// The balance does not cover the amount.
-    NotEnoughBalanceToStake,
+    NotEnoughBalanceToStake = 12,
     /// The hotkey belongs to another coldkey.
-    NonAssociatedColdKey,
+    NonAssociatedColdKey = 7,
     /// Nobody ever registered this hotkey.
-    HotKeyAccountNotExists,
+    HotKeyAccountNotExists = 5,
     /// The amount is zero.
-    AmountTooLow,
+    AmountTooLow = 82,
     /// The signer has less stake there.
-    NotEnoughStakeToWithdraw,
+    NotEnoughStakeToWithdraw = 9,
     /// Weights of the root network are not set like this.
-    CanNotSetRootNetworkWeights,
+    CanNotSetRootNetworkWeights = 47,
     /// Not as many weights as uids.
-    WeightVecNotEqualSize,
+    WeightVecNotEqualSize = 16,
     /// More weights than slots.
-    UidsLengthExceedUidsInSubNet,
+    UidsLengthExceedUidsInSubNet = 32,
     /// The signer has no slot.
-    HotKeyNotRegisteredInSubNet,
+    HotKeyNotRegisteredInSubNet = 4,
     /// The stake is below the threshold.
-    NotEnoughStakeToSetWeights,
+    NotEnoughStakeToSetWeights = 10,
     /// The validator runs older rules than the subnet asks for.
-    IncorrectWeightVersionKey,
+    IncorrectWeightVersionKey = 30,
     /// The last weights are too recent.
-    SettingWeightsTooFast,
+    SettingWeightsTooFast = 29,
     /// Only permitted validators weigh others.
-    NeuronNoValidatorPermit,
+    NeuronNoValidatorPermit = 15,
     /// A uid stands twice.
-    DuplicateUids,
+    DuplicateUids = 17,
     /// A uid has no slot.
-    UidVecContainInvalidOne,
+    UidVecContainInvalidOne = 18,
     /// Fewer weights than the subnet asks for.
-    WeightVecLengthIsLow,
+    WeightVecLengthIsLow = 19,
     /// One weight takes more than its share.
-    MaxWeightExceeded,
+    MaxWeightExceeded = 27,
     /// The subnet takes weights by commit and reveal only.
-    CommitRevealEnabled,
+    CommitRevealEnabled = 53,
     /// The subnet takes weights openly only.
-    CommitRevealDisabled,
+    CommitRevealDisabled = 54,
     /// As many commits wait for their reveal as a hotkey may have.
-    TooManyUnrevealedCommits,
+    TooManyUnrevealedCommits = 77,
     /// The last commit to weights is too recent.
-    CommittingWeightsTooFast,
+    CommittingWeightsTooFast = 81,
     /// The signer has no commit that waits.
-    NoWeightsCommitFound,
+    NoWeightsCommitFound = 51,
     /// The weights are not those that were committed to.
-    InvalidRevealCommitHashNotMatch,
+    InvalidRevealCommitHashNotMatch = 52,
     /// The epoch of the reveal has not come.
-    RevealTooEarly,
+    RevealTooEarly = 79,
     /// The epoch of the reveal has passed.
-    ExpiredWeightCommit,
+    ExpiredWeightCommit = 78,
     /// A subnet has one mechanism here, number 0.
-    MechanismDoesNotExist,
+    MechanismDoesNotExist = 74,
     /// A slot costs more than the limit.
-    RegistrationPriceLimitExceeded,
+    RegistrationPriceLimitExceeded = 136,
     /// The commit is of another version than the chain takes.
-    IncorrectCommitRevealVersion,
+    IncorrectCommitRevealVersion = 111,
     /// The round that opens the weights is past.
-    InvalidRevealRound,
+    InvalidRevealRound = 112,
 }
 
-/// Errors of the pallet Commitments.
+/// Errors of the pallet Commitments; what Bittensor's has no name for stands above its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, TypeInfo, Deserialize)]
 pub enum CommitmentsError {
     /// Only hotkeys with a slot may commit.
-    AccountNotAllowedCommit,
+    AccountNotAllowedCommit = 1,
     /// The last commitment is too recent.
-    CommitmentSetRateLimitExceeded,
+    CommitmentSetRateLimitExceeded = 128,
     /// A commitment holds at most 128 bytes.
-    CommitmentTooLong,
+    CommitmentTooLong = 129,
     /// A commitment has one field.
-    TooManyFieldsInCommitmentInfo,
+    TooManyFieldsInCommitmentInfo = 0,
 }
 
 /// Errors of the pallet AdminUtils.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, TypeInfo, Deserialize)]
 pub enum AdminUtilsError {
     /// The value is outside the range that the chain allows.
-    ValueNotInBounds,
+    ValueNotInBounds = 5,
 }
 
 /// The error of this name in a pallet's list.

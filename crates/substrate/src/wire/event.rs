@@ -75,16 +75,16 @@ pub enum SubtensorEvent {
     #[codec(index = 3)]
     StakeRemoved(AccountId32, AccountId32, u64, u64, u16, u64),
     /// A validator set its weights: subnet, uid.
-    #[codec(index = 4)]
+    #[codec(index = 5)]
     WeightsSet(u16, u16),
     /// A hotkey got a slot: subnet, uid, hotkey.
-    #[codec(index = 5)]
+    #[codec(index = 7)]
     NeuronRegistered(u16, u16, AccountId32),
     /// A validator committed to weights: hotkey, subnet, hash.
-    #[codec(index = 70)]
+    #[codec(index = 86)]
     WeightsCommitted(AccountId32, u16, H256),
     /// A validator revealed weights: hotkey, subnet, hash.
-    #[codec(index = 71)]
+    #[codec(index = 87)]
     WeightsRevealed(AccountId32, u16, H256),
     /// A validator committed to weights that a pulse opens: hotkey, subnet, hash, round.
     #[codec(index = 108)]

@@ -47,7 +47,7 @@ fn attack_nobody_spends_what_is_not_theirs() {
     assert_eq!(ledger.call(77, register(101)), Err(CallError::NotEnoughBalanceToStake));
     assert_eq!(
         ledger.call(77, Call::RegisterNetwork { hotkey: account(78) }),
-        Err(CallError::NotEnoughBalanceToLock)
+        Err(CallError::CannotAffordLockCost)
     );
     assert_eq!(ledger.supply().staked_rao, before.staked_rao);
     assert_eq!(ledger.supply().burned_rao, before.burned_rao);

@@ -105,7 +105,7 @@ impl Refused<'_> {
                 Some(format!("it costs {} TAO", tao(price)))
             }
             Reason::NotEnoughBalanceToStake
-            | Reason::NotEnoughBalanceToLock
+            | Reason::CannotAffordLockCost
             | Reason::FundsUnavailable => {
                 let balance = self.chain.balance(self.signer).ok()?;
                 Some(format!("{} holds {} TAO", self.signer, tao(balance)))

@@ -86,6 +86,9 @@ pub struct Metagraph {
     pub total_stake: Vec<Compact<u64>>,
     pub tao_dividends_per_hotkey: Vec<(AccountId32, Compact<u64>)>,
     pub alpha_dividends_per_hotkey: Vec<(AccountId32, Compact<u64>)>,
+    pub collateral_locked: Vec<Compact<u64>>,
+    pub collateral_min: Vec<Compact<u64>>,
+    pub collateral_earned: Vec<Compact<u64>>,
 }
 
 /// What somebody says of itself; nobody does here.
@@ -235,6 +238,9 @@ pub(super) fn metagraph(netuid: u16, state: &dyn State) -> Option<Metagraph> {
         total_stake: compact(stakes),
         tao_dividends_per_hotkey: Vec::new(),
         alpha_dividends_per_hotkey: Vec::new(),
+        collateral_locked: vec![Compact(0); usize::from(n)],
+        collateral_min: vec![Compact(0); usize::from(n)],
+        collateral_earned: vec![Compact(0); usize::from(n)],
         hotkeys,
     })
 }

@@ -369,8 +369,8 @@ items! {
         /// Coldkey of the owner.
         SUBNET_OWNER: (u16,) => AccountId32 = "SubnetOwner" [Identity];
 
-        /// Hotkey of the owner, where the owner has a slot.
-        SUBNET_OWNER_HOTKEY: (u16,) => AccountId32 = "SubnetOwnerHotkey" [Identity] optional;
+        /// Hotkey of the owner, where the owner has a slot; all zeros where it has none.
+        SUBNET_OWNER_HOTKEY: (u16,) => AccountId32 = "SubnetOwnerHotkey" [Identity];
 
         /// Hotkey in a slot.
         KEYS: (u16, u16) => AccountId32 = "Keys" [Identity, Identity];
