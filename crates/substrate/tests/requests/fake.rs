@@ -93,7 +93,7 @@ impl Fake {
             news,
         });
         *shared.newest.lock().unwrap() = shared.header(node.head());
-        let mut module = RpcModule::new(Arc::clone(&shared));
+        let mut module = RpcModule::from_arc(Arc::clone(&shared));
         let methods = ask(node, "rpc_methods", &json!([])).unwrap();
         for method in methods["methods"].as_array().unwrap() {
             let name: &'static str = method.as_str().unwrap().to_owned().leak();
@@ -179,7 +179,7 @@ impl Fake {
 }
 
 /// Sends news for as long as somebody listens.
-async fn tell(pending: PendingSubscriptionSink, shared: Arc<Arc<Shared>>) {
+async fn tell(pending: PendingSubscriptionSink, shared: Arc<Shared>) {
     let mut news = shared.news.subscribe();
     shared.asked.lock().unwrap().push((Instant::now(), SUBSCRIBE.to_owned()));
     let refusal = (shared.rule.lock().unwrap())(SUBSCRIBE, &Value::Null);
