@@ -383,6 +383,8 @@ fn while_the_preferred_endpoint_is_away_or_busy_another_serves() {
     assert_eq!(second.n_asked(), 0);
     first.porter.shut();
     let head = node.produce_block().unwrap();
+    // Until it is noticed that nobody tells of blocks any more, the last one is the newest.
+    until("the block is known", || chain.head().is_ok_and(|known| known == head));
     assert_eq!(chain.metagraph(NETUID).unwrap().block, head.block);
     assert!(second.n_asked() > 0);
     first.porter.open();
@@ -441,6 +443,7 @@ fn an_endpoint_of_another_chain_is_never_asked_again() {
     let chain = SubstrateChain::connect(of_several(&[&first, &other, &last])).unwrap();
     first.porter.shut();
     let head = ours.produce_block().unwrap();
+    until("the block is known", || chain.head().is_ok_and(|known| known == head));
     assert_eq!(chain.metagraph(NETUID).unwrap().block, head.block);
     assert_eq!(other.porter.came().len(), 1, "it was looked at once");
     last.porter.shut();
