@@ -44,6 +44,14 @@ pub enum Error {
         /// Why the last try failed.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// The endpoint wants to be left alone for longer than there is patience.
+    #[error("the endpoint `{url}` asks for patience: it answers again in {seconds} s")]
+    Busy {
+        /// The endpoint.
+        url: String,
+        /// How long it asks for.
+        seconds: u64,
+    },
     /// The endpoint answered with an error, or with something that does not read.
     #[error("the chain answered `{request}` with: {text}")]
     Answer {
@@ -122,6 +130,7 @@ impl Error {
             Self::PoolFull
             | Self::Unavailable { .. }
             | Self::Connect { .. }
+            | Self::Busy { .. }
             | Self::Lagging { .. }
             | Self::Clock { .. }
             | Self::Stalled { .. } => true,

@@ -4,7 +4,7 @@ use super::{
     SubstrateChain,
     link::{At, Failure, Link},
     origin::Origin,
-    read,
+    read::{self, Batch, Item},
 };
 use chain::{
     Chain as _, Epochs, Error, HidingRules,
@@ -45,7 +45,7 @@ impl SubstrateChain {
         let head = self.head()?;
         let read = self.links.ask("rules of a subnet", async |link: &Link| {
             let best = link.best().await?.filter(|best| best.block >= head.block).unwrap_or(head);
-            rules(&link.at(best).await?, netuid).await
+            rules(link, &link.at(best).await?, netuid).await
         })?;
         let Some((mut rules, time)) = read.ok_or(Error::NoSubnet(netuid))? else { return Ok(None) };
         (rules.now_ms, rules.block_ms) = match self.origin()? {
@@ -78,46 +78,75 @@ impl SubstrateChain {
     }
 }
 
-/// What the subnet and its chain say, all but the time; `None` if the subnet is not there.
-async fn rules(at: &At, netuid: NetUid) -> Result<Option<Option<(HidingRules, Time)>>, Failure> {
-    if !read::is_open(at, netuid).await? {
+/// What the subnet and its chain say, all but the time of now; `None` if the subnet is not there.
+async fn rules(
+    link: &Link,
+    at: &At,
+    netuid: NetUid,
+) -> Result<Option<Option<(HidingRules, Time)>>, Failure> {
+    let (mut batch, key) = (Batch::new(link, at), (netuid.0,));
+    let is_open: Item<bool> = batch.item("NetworksAdded", key)?;
+    let is_hiding: Item<bool> = batch.item("CommitRevealWeightsEnabled", key)?;
+    let reveal_period: Item<u64> = batch.item("RevealPeriodEpochs", key)?;
+    let tempo: Item<u16> = batch.item("Tempo", key)?;
+    // Each of these came with a later runtime than those before it.
+    let version: Option<Item<u16>> = match read::has_item(at, "CommitRevealWeightsVersion") {
+        true => Some(batch.item("CommitRevealWeightsVersion", ())?),
+        false => None,
+    };
+    let cycle: Option<[Item<u64>; 4]> = match read::has_item(at, "LastEpochBlock") {
+        true => Some([
+            batch.item("LastEpochBlock", key)?,
+            batch.item("PendingEpochAt", key)?,
+            batch.item("SubnetEpochIndex", key)?,
+            batch.item("BlocksSinceLastStep", key)?,
+        ]),
+        false => None,
+    };
+    let beacon: Item<Config> = batch.item_of("Drand", "BeaconConfig", ())?;
+    let head_ms: Item<u64> = batch.item_of("Timestamp", "Now", ())?;
+    let values = batch.fetch().await?;
+    if !values.get(&is_open)? {
         return Ok(None);
     }
-    let key = (netuid.0,);
-    if !read::flag(at, "CommitRevealWeightsEnabled", key).await?.unwrap_or(false) {
+    if !values.get(&is_hiding)? {
         return Ok(Some(None));
     }
-    let head = Block(at.block_number());
-    let version = read::number(at, "CommitRevealWeightsVersion", ()).await?;
-    let version = version.map_or(Ok(COMMIT_REVEAL_VERSION), u16::try_from)?;
-    let rules = HidingRules {
-        head,
-        epochs: epochs(at, netuid).await?,
-        reveal_period: read::number(at, "RevealPeriodEpochs", key).await?.unwrap_or(1),
-        version,
-        beacon: beacon(at).await?,
-        now_ms: 0,
-        block_ms: 0,
+    let (head, tempo) = (Block(at.block_number()), values.get(&tempo)?);
+    let epochs = match &cycle {
+        Some([last_epoch_block, pending_epoch_at, index, blocks_since_step]) => Epochs {
+            tempo,
+            last_epoch_block: Block(values.get(last_epoch_block)?),
+            pending_epoch_at: Some(values.get(pending_epoch_at)?).filter(|at| *at > 0).map(Block),
+            index: values.get(index)?,
+            blocks_since_step: values.get(blocks_since_step)?,
+        },
+        None => epochs_by_number(tempo, netuid, head.0),
     };
-    Ok(Some(Some((rules, time(at).await?))))
+    let version = version.map_or(Ok(COMMIT_REVEAL_VERSION), |version| values.get(&version))?;
+    let (reveal_period, beacon) = (values.get(&reveal_period)?, values.get(&beacon)?.beacon()?);
+    let (now_ms, block_ms) = (0, 0);
+    let rules = HidingRules { head, epochs, reveal_period, version, beacon, now_ms, block_ms };
+    Ok(Some(Some((rules, Time { head_ms: values.get(&head_ms)?, block_ms: block_ms_of(at) }))))
 }
 
-/// Where the subnet is in its epochs.
-async fn epochs(at: &At, netuid: NetUid) -> Result<Epochs, Failure> {
-    let key = (netuid.0,);
-    let tempo = read::number(at, "Tempo", key).await?.unwrap_or(0);
-    let tempo = u16::try_from(tempo)?;
-    let number = async |name| Ok::<_, Failure>(read::number(at, name, key).await?.unwrap_or(0));
-    let Some(last_epoch) = read::number(at, "LastEpochBlock", key).await? else {
-        return Ok(epochs_by_number(tempo, netuid, at.block_number()));
-    };
-    Ok(Epochs {
-        tempo,
-        last_epoch_block: Block(last_epoch),
-        pending_epoch_at: Some(number("PendingEpochAt").await?).filter(|at| *at > 0).map(Block),
-        index: number("SubnetEpochIndex").await?,
-        blocks_since_step: number("BlocksSinceLastStep").await?,
-    })
+/// What a block takes, in milliseconds.
+fn block_ms_of(at: &At) -> u64 {
+    let address = dynamic::constant::<u64>("Aura", "SlotDuration");
+    at.constants().entry(address).unwrap_or(BLOCK_MS).max(1)
+}
+
+impl Config {
+    /// The beacon that the chain follows.
+    fn beacon(self) -> Result<Beacon, Failure> {
+        let public_key = self.public_key.try_into().map_err(|_| "a beacon's key has 96 bytes")?;
+        let period_ms = NonZeroU64::new(u64::from(self.period).saturating_mul(1_000));
+        Ok(Beacon {
+            public_key: PublicKey(public_key),
+            genesis_unix: self.genesis_time.into(),
+            period_ms: period_ms.ok_or("a beacon takes time from round to round")?,
+        })
+    }
 }
 
 /// The epochs of runtimes before 2026, which follow from the number of the block: every `tempo + 1`
@@ -133,25 +162,4 @@ fn epochs_by_number(tempo: u16, netuid: NetUid, block: u64) -> Epochs {
         index: shifted / u64::from(period),
         blocks_since_step,
     }
-}
-
-/// The beacon that the chain follows.
-async fn beacon(at: &At) -> Result<Beacon, Failure> {
-    let address = dynamic::storage::<(), Config>("Drand", "BeaconConfig");
-    let config = at.storage().fetch(address, ()).await?.decode()?;
-    let public_key = config.public_key.try_into().map_err(|_| "a beacon's key has 96 bytes")?;
-    let period_ms = NonZeroU64::new(u64::from(config.period).saturating_mul(1_000));
-    Ok(Beacon {
-        public_key: PublicKey(public_key),
-        genesis_unix: config.genesis_time.into(),
-        period_ms: period_ms.ok_or("a beacon takes time from round to round")?,
-    })
-}
-
-async fn time(at: &At) -> Result<Time, Failure> {
-    let address = dynamic::storage::<(), u64>("Timestamp", "Now");
-    let head_ms = at.storage().fetch(address, ()).await?.decode()?;
-    let address = dynamic::constant::<u64>("Aura", "SlotDuration");
-    let block_ms = at.constants().entry(address).unwrap_or(BLOCK_MS);
-    Ok(Time { head_ms, block_ms: block_ms.max(1) })
 }

@@ -3,7 +3,8 @@
 use super::{
     SubstrateChain,
     calls::NamedCall,
-    link::{At, Failure, Link, Signatures},
+    config::Signatures,
+    link::{At, Failure, Link},
     lock,
 };
 use chain::{Call, CallError, CallId, Chain as _, Error, Head, Keypair, Signed};
