@@ -74,3 +74,6 @@ pub(crate) fn norm<'a>(gradients: impl Iterator<Item = &'a [f32]>) -> f64 {
     let squares = |g: &[f32]| g.iter().map(|x| f64::from(*x) * f64::from(*x)).sum::<f64>();
     gradients.map(squares).sum::<f64>().sqrt()
 }
+
+#[cfg(test)]
+mod tests;

@@ -177,3 +177,6 @@ pub(crate) fn read(dir: &Path) -> Result<Checkpoint> {
     }
     Ok(checkpoint)
 }
+
+#[cfg(test)]
+mod tests;

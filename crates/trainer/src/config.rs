@@ -164,3 +164,6 @@ impl ModelConfig {
         format!("{config:#}\n")
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -96,3 +96,33 @@ impl Error {
         Self::Malformed { path: path.to_owned(), reason }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_stranger_wrote_is_cut_and_kept_on_one_line() {
+        let reason = format!("a\nb\u{1b}[31m{}", "x".repeat(1_000));
+        let error = Error::malformed(Path::new("model/config.json"), reason).to_string();
+        assert!(error.starts_with("`model/config.json`: a\u{fffd}b\u{fffd}[31m"), "{error}");
+        assert!(!error.contains(char::is_control), "{error}");
+        assert_eq!(error.chars().count(), "`model/config.json`: ".len() + 300);
+    }
+
+    #[test]
+    fn only_what_may_be_otherwise_later_is_worth_waiting_for() {
+        let path = Path::new("model");
+        let full = std::io::Error::from(std::io::ErrorKind::StorageFull);
+        assert!(Error::io("write", path)(full).is_transient());
+        for lasting in [
+            Error::malformed(path, "cut"),
+            Error::Exists { path: path.to_owned() },
+            Error::Batch("no sequences".to_owned()),
+            Error::Diverged { step: 1, loss: f64::NAN, gradient_norm: 0.0 },
+            Error::Stopped,
+        ] {
+            assert!(!lasting.is_transient(), "{lasting}");
+        }
+    }
+}

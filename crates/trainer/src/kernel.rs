@@ -13,3 +13,6 @@ pub(crate) mod swiglu;
 
 /// Rows that one task of a row-wise kernel takes; part of the definition of reductions over rows.
 const ROWS_PER_TASK: usize = 64;
+
+#[cfg(test)]
+mod tests;

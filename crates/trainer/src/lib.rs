@@ -48,3 +48,6 @@ pub use order::Order;
 pub use probe::{Probe, TensorGradient};
 pub use recipe::Recipe;
 pub use training::{StepReport, Trainer};
+
+#[cfg(test)]
+mod tests;

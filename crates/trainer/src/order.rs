@@ -56,31 +56,4 @@ impl Iterator for Order {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_epoch_visits_every_item_once_in_another_order() {
-        let items: Vec<usize> = Order::new(Seed::of_number(1), 100, 0).unwrap().take(200).collect();
-        let (first, second) = items.split_at(100);
-        assert_ne!(first, second);
-        for epoch in [first, second] {
-            let mut sorted = epoch.to_vec();
-            sorted.sort_unstable();
-            assert_eq!(sorted, (0..100).collect::<Vec<_>>());
-        }
-        assert!(Order::new(Seed::of_number(1), 0, 0).is_none());
-    }
-
-    #[test]
-    fn an_order_goes_on_from_any_position() {
-        let seed = Seed::of_number(2);
-        let whole: Vec<usize> = Order::new(seed, 7, 0).unwrap().take(40).collect();
-        for position in 0..30 {
-            let mut order = Order::new(seed, 7, position).unwrap();
-            let rest: Vec<usize> = order.by_ref().take(10).collect();
-            assert_eq!(rest, whole[position as usize..][..10]);
-            assert_eq!(order.position(), position + 10);
-        }
-    }
-}
+mod tests;

@@ -176,3 +176,6 @@ fn normal(stream: &mut impl RngCore) -> f64 {
     let uniform = |stream: &mut _| f64::from(RngCore::next_u32(stream)) / 4_294_967_296.0;
     (0..12).map(|_| uniform(stream)).sum::<f64>() - 6.0
 }
+
+#[cfg(test)]
+mod tests;

@@ -147,3 +147,6 @@ fn rms(numbers: &[f32]) -> f64 {
     let sum: f64 = numbers.iter().map(|number| f64::from(*number) * f64::from(*number)).sum();
     (sum / numbers.len().max(1) as f64).sqrt()
 }
+
+#[cfg(test)]
+mod tests;

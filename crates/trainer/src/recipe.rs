@@ -82,30 +82,4 @@ impl Recipe {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_learning_rate_rises_linearly_and_falls_to_its_minimum() {
-        let recipe = Recipe { warmup_steps: 10, total_steps: 110, ..Recipe::default() };
-        assert_eq!(recipe.lr_at(5), recipe.lr / 2.0);
-        assert_eq!(recipe.lr_at(10), recipe.lr);
-        let middle = (recipe.lr + recipe.lr_min) / 2.0;
-        assert!((recipe.lr_at(60) - middle).abs() < 1e-12);
-        assert_eq!(recipe.lr_at(110), recipe.lr_min);
-        assert_eq!(recipe.lr_at(u64::MAX), recipe.lr_min);
-        assert!((1..110).all(|step| recipe.lr_at(step) > 0.0));
-    }
-
-    #[test]
-    fn a_recipe_out_of_range_is_refused_by_name() {
-        let wrong = |recipe: Recipe| recipe.check().unwrap_err().to_string();
-        let recipe = Recipe::default();
-        assert!(recipe.check().is_ok());
-        assert!(wrong(Recipe { lr: f64::NAN, ..recipe }).contains("`lr`"));
-        assert!(wrong(Recipe { lr_min: 1.0, ..recipe }).contains("`lr_min`"));
-        assert!(wrong(Recipe { warmup_steps: 2000, ..recipe }).contains("`warmup_steps`"));
-        assert!(wrong(Recipe { beta2: 1.0, ..recipe }).contains("`beta2`"));
-        assert!(wrong(Recipe { clip_norm: 0.0, ..recipe }).contains("`clip_norm`"));
-    }
-}
+mod tests;

@@ -358,3 +358,6 @@ impl CustomOp3 for NormHeadLoss {
         Ok((Some(of_rows), Some(of_gain), Some(of_weight)))
     }
 }
+
+#[cfg(test)]
+mod tests;

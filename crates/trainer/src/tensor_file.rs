@@ -157,3 +157,6 @@ impl Partial {
         disk::rename(&self.path().join(name), target).map_err(Error::io("write", target))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,9 +1,12 @@
 //! The journal on a disk: what is there after a crash, and what keeps others out.
 
 mod crash;
+mod foreign;
+mod losses;
 mod past;
+mod processes;
 
-use journal::{Draft, Error, Journal, Measured, Snapshot};
+use journal::{Draft, Entry, Error, Journal, Measured, Snapshot};
 use protocol::{Block, Digest, Loss, SequenceLoss};
 use std::{collections::BTreeMap, fs};
 
@@ -21,7 +24,7 @@ pub(crate) fn bodies(journal: &Journal, after: u64) -> Vec<String> {
     bodies
 }
 
-fn loss(nats: f64) -> SequenceLoss {
+pub(crate) fn loss(nats: f64) -> SequenceLoss {
     SequenceLoss { n_tokens: 3, cross_entropy: Loss::new(nats).unwrap() }
 }
 
@@ -112,4 +115,45 @@ fn a_journal_that_is_damaged_or_of_a_later_version_is_an_error() {
         let error = Journal::open(folder.path()).unwrap_err();
         assert!(matches!(error, Error::Damaged { .. }), "{error}");
     }
+}
+
+#[test]
+fn any_text_is_kept_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let texts =
+        ["", "a\0b", "'); DROP TABLE entries; --", "\u{feff}\u{10ffff}\r\n", "{\"a\":[null]}"];
+    let mut journal = Journal::open(folder.path()).unwrap();
+    for text in texts {
+        let draft = Draft {
+            block: Block(1 << 40),
+            kind: text,
+            competition: text,
+            subject: text,
+            body: text,
+        };
+        journal.append(&[draft]).unwrap();
+    }
+    drop(journal);
+    let journal = Journal::open(folder.path()).unwrap();
+    for (seq, text) in (1..).zip(texts) {
+        let found = journal.newest(text, 2).unwrap();
+        let [kind, competition, subject, body] = [text; 4].map(str::to_owned);
+        let entry = Entry { seq, block: Block(1 << 40), kind, competition, subject, body };
+        assert_eq!(found, [entry]);
+    }
+}
+
+#[test]
+fn condensing_keeps_only_kinds_of_exactly_the_names_that_are_kept() {
+    let mut journal = Journal::memory().unwrap();
+    for kind in ["decided", "decide", "decided-not", "begun", "de"] {
+        journal.append(&[draft(kind, kind)]).unwrap();
+    }
+    let snapshot = |seq: u64| Snapshot { seq, body: format!("up to {seq}") };
+    journal.condense(&snapshot(4), &["decided", "begun"], 1).unwrap();
+    assert_eq!(bodies(&journal, 0), ["decided", "begun", "de"]);
+    // Nothing is kept of a kind of which none are wanted, and one snapshot takes another's place.
+    journal.condense(&snapshot(5), &["decided"], 0).unwrap();
+    assert!(bodies(&journal, 0).is_empty());
+    assert_eq!(journal.snapshot().unwrap(), Some(snapshot(5)));
 }

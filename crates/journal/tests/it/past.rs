@@ -4,7 +4,7 @@ use journal::{
     Error, Journal, Past,
     past::{Follows, Happened},
 };
-use protocol::Block;
+use protocol::{Block, Seed, seed::uniform_below};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
@@ -141,4 +141,35 @@ fn a_disk_that_fails_ends_what_can_be_learnt_and_loses_nothing_before_it() {
     assert!(matches!(error, Error::Ahead(_)), "{error}");
     drop((past, other));
     assert_eq!(open(folder.path()).state(), &Account { balance: 5, n_entries: 1 });
+}
+
+#[test]
+fn any_sequence_of_entries_gives_one_state_whenever_it_is_opened_again() {
+    for seed in 0..20 {
+        let mut stream = Seed::of_number(seed).stream();
+        let mut below = |bound: u64| uniform_below(&mut stream, bound);
+        let mut past = Past::<Account>::open(Journal::memory().unwrap()).unwrap();
+        let (mut expected, mut notes) = (Account::default(), Vec::new());
+        for step in 0..700 {
+            // More is drawn than there is, now and then: that is refused, and leaves no trace.
+            let entry = match below(4) {
+                0 => Entry::Paid { amount: below(100) },
+                1 | 2 => Entry::Drawn { amount: below(60) },
+                _ => Entry::Noted(step.to_string()),
+            };
+            let is_refused = expected.apply(&entry).is_err();
+            let learnt = past.learn(&entry, Block(step));
+            assert_eq!(learnt.is_err(), is_refused, "seed {seed}, step {step}: {learnt:?}");
+            if matches!(entry, Entry::Noted(_)) {
+                notes.push(entry);
+            }
+            if below(20) == 0 {
+                past = Past::open(past.into_journal()).unwrap();
+            }
+            assert_eq!(past.state(), &expected, "seed {seed}, step {step}");
+        }
+        let (newest, last) = (past.newest("noted", 3).unwrap(), &notes[notes.len() - 3..]);
+        assert_eq!(newest, last, "seed {seed}");
+        assert!(expected.n_entries > 300 && expected.n_entries < 700, "seed {seed}: {expected:?}");
+    }
 }

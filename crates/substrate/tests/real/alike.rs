@@ -49,7 +49,8 @@ impl Alike<'_> {
 
     fn pallet(&mut self, ours: &PalletMetadata<'_>, theirs: &PalletMetadata<'_>) {
         let name = ours.name();
-        let numbers = |of: &PalletMetadata<'_>| (of.call_index(), of.event_index(), of.error_index());
+        let numbers =
+            |of: &PalletMetadata<'_>| (of.call_index(), of.event_index(), of.error_index());
         self.same(&format!("number of {name}"), numbers(ours), numbers(theirs));
         let lists = [
             ("call", ours.call_variants(), theirs.call_variants()),
@@ -174,7 +175,9 @@ impl Alike<'_> {
         let (our_types, their_types) = (self.ours.types(), self.theirs.types());
         let definition = |types: &PortableRegistry, id| types.resolve(id).unwrap().type_def.clone();
         match (definition(our_types, ours), definition(their_types, theirs)) {
-            (TypeDef::Primitive(ours), TypeDef::Primitive(theirs)) => self.same(place, ours, theirs),
+            (TypeDef::Primitive(ours), TypeDef::Primitive(theirs)) => {
+                self.same(place, ours, theirs)
+            }
             (TypeDef::Composite(ours), TypeDef::Composite(theirs)) => {
                 self.fields(place, &ours.fields, &theirs.fields);
             }

@@ -107,15 +107,14 @@ impl Served {
             "state_getStorage" => value(&params[0]),
             "state_getKeysPaged" => {
                 let after = |key: &&String| {
-                    key.starts_with(text(0)) && params[2].as_str().is_none_or(|start| *key > start)
+                    key.starts_with(text(0)) && params[2].as_str().is_none_or(|start| key.as_str() > start)
                 };
                 let count = params[1].as_u64().unwrap_or(0) as usize;
                 self.storage.keys().filter(after).take(count).cloned().collect()
             }
             "state_queryStorageAt" => {
                 let keys = params[0].as_array().cloned().unwrap_or_default();
-                let changes: Vec<Value> =
-                    keys.iter().map(|key| json!([key, value(key)])).collect();
+                let changes: Vec<Value> = keys.iter().map(|key| json!([key, value(key)])).collect();
                 json!([{ "block": params[1], "changes": changes }])
             }
             "system_accountNextIndex" => json!(self.nonce),

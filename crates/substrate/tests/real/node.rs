@@ -1,8 +1,8 @@
 //! What our node tells of itself is so on Bittensor's chain.
 
 use super::{NEWEST, RUNTIMES, alike::differences, metadata};
-use subxt::metadata::Metadata;
 use substrate::wire::metadata::Encoded;
+use subxt::metadata::Metadata;
 
 /// Where our node differs from the newest runtime, each with its reason. One that does not differ
 /// any more must go.

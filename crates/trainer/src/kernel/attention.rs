@@ -359,3 +359,6 @@ fn softmax(row: &mut [f32]) {
         *x *= scale;
     }
 }
+
+#[cfg(test)]
+mod tests;

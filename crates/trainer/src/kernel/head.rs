@@ -127,3 +127,6 @@ fn cross_entropy_row(row: &mut [f32], target: usize, share: Option<f32>) -> f64 
     }
     f64::from(total).ln() - shifted
 }
+
+#[cfg(test)]
+mod tests;

@@ -114,31 +114,4 @@ pub(crate) fn sigmoid(x: f32) -> f32 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_exponential_is_within_two_units_in_the_last_place() {
-        let worst = (-870_000..=880_000)
-            .map(|i| {
-                let x = i as f32 * 1e-4;
-                let exact = f64::from(x).exp();
-                let unit = f64::from(exact as f32).abs() * f64::from(f32::EPSILON);
-                (f64::from(exp(x)) - exact).abs() / unit
-            })
-            .fold(0.0, f64::max);
-        assert!(worst < 2.0, "{worst} units");
-        assert!(exp(f32::NAN).is_nan());
-        assert!(exp(f32::NEG_INFINITY) < 1e-37);
-    }
-
-    #[test]
-    fn reductions_agree_with_their_definition_at_every_length() {
-        for n in 0..50 {
-            let a: Vec<f32> = (0..n).map(|i| ((i * 37) % 11) as f32 - 5.0).collect();
-            assert_eq!(sum(&a), a.iter().sum::<f32>());
-            assert_eq!(dot(&a, &a), a.iter().map(|x| x * x).sum::<f32>());
-            assert_eq!(max(&a), a.iter().copied().fold(f32::NEG_INFINITY, f32::max));
-        }
-    }
-}
+mod tests;

@@ -73,3 +73,6 @@ fn backward_row(x: &[f32], gain: &[f32], eps: f32, gradient: &mut [f32], of_gain
         *gradient = scale.mul_add(*gradient, -(shared * x));
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -65,3 +65,6 @@ fn backward_row(result: &mut [f32], gate_up: &[f32], gradient: &[f32]) {
         *of_gate = gradient * up * sigmoid * (1.0 + gate - silu);
     }
 }
+
+#[cfg(test)]
+mod tests;

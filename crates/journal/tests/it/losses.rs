@@ -1,0 +1,86 @@
+//! Losses that are kept: by their key, to the bit, and for as long as a round may want them.
+
+use crate::loss;
+use journal::{Journal, Measured};
+use protocol::{Block, Digest, Loss, SequenceLoss};
+use std::collections::BTreeMap;
+
+const OF: Measured<'static> = Measured { model: Digest([1; 32]), engine: "one" };
+
+#[test]
+fn every_number_that_is_a_loss_is_found_again_to_the_bit() {
+    let folder = tempfile::tempdir().unwrap();
+    let numbers = [
+        0.0,
+        -0.0,
+        5e-324,
+        f64::MIN_POSITIVE,
+        1.0 - f64::EPSILON,
+        // Whole numbers, which SQLite packs as integers.
+        3.0,
+        -f64::from(i32::MIN),
+        (1_u64 << 53) as f64,
+        1e300,
+        f64::MAX,
+        f64::INFINITY,
+    ];
+    let learnt: Vec<(Digest, SequenceLoss)> = (0_u8..)
+        .zip(numbers)
+        .map(|(i, nats)| {
+            let n_tokens = if i == 0 { 0 } else { u32::MAX - u32::from(i) };
+            let cross_entropy = Loss::new(nats).unwrap();
+            (Digest([i; 32]), SequenceLoss { n_tokens, cross_entropy })
+        })
+        .collect();
+    Journal::open(folder.path()).unwrap().learn(OF, Block(1), &learnt).unwrap();
+    let found = Journal::open(folder.path()).unwrap().losses(OF).unwrap();
+    assert_eq!(found.len(), numbers.len());
+    for (sequence, SequenceLoss { n_tokens, cross_entropy }) in &learnt {
+        let again = found[sequence];
+        let bits = cross_entropy.value().to_bits();
+        assert_eq!(again.cross_entropy.value().to_bits(), bits, "{cross_entropy}");
+        assert_eq!(again.n_tokens, *n_tokens, "{cross_entropy}");
+    }
+}
+
+#[test]
+fn no_part_of_a_key_stands_for_another() {
+    let mut journal = Journal::memory().unwrap();
+    let mut expected = BTreeMap::new();
+    for model in [1, 2] {
+        for engine in ["", "one", "one ", "ONE"] {
+            let of = Measured { model: Digest([model; 32]), engine };
+            // Sequences whose digests are those of the models.
+            for sequence in [1, 2] {
+                let loss = loss(expected.len() as f64);
+                let key = (model, engine, sequence);
+                journal.learn(of, Block(1), &[(Digest([sequence; 32]), loss)]).unwrap();
+                expected.insert(key, loss);
+            }
+        }
+    }
+    for (&(model, engine, sequence), loss) in &expected {
+        let found = journal.losses(Measured { model: Digest([model; 32]), engine }).unwrap();
+        assert_eq!(found.len(), 2, "{model}, `{engine}`");
+        assert_eq!(found[&Digest([sequence; 32])], *loss, "{model}, `{engine}`, {sequence}");
+    }
+    let unknown = Measured { model: Digest([1; 32]), engine: "one\0" };
+    assert_eq!(journal.losses(unknown).unwrap(), BTreeMap::new());
+}
+
+#[test]
+fn a_loss_that_a_later_round_asked_for_again_outlives_the_earlier_round() {
+    let mut journal = Journal::memory().unwrap();
+    let [once, twice] = [8, 9].map(|i| Digest([i; 32]));
+    journal.learn(OF, Block(10), &[(once, loss(1.0)), (twice, loss(2.0))]).unwrap();
+    journal.learn(OF, Block(20), &[(twice, loss(3.0))]).unwrap();
+    journal.learn(OF, Block(30), &[]).unwrap();
+    assert_eq!([10, 20, 30].map(|n| journal.has_losses_of(Block(n)).unwrap()), [true, true, false]);
+    journal.forget_losses(Block(10)).unwrap();
+    assert_eq!(journal.losses(OF).unwrap().len(), 2, "none is older than the first round");
+    journal.forget_losses(Block(20)).unwrap();
+    assert_eq!(journal.losses(OF).unwrap(), BTreeMap::from([(twice, loss(3.0))]));
+    assert_eq!([10, 20].map(|n| journal.has_losses_of(Block(n)).unwrap()), [false, true]);
+    journal.forget_losses(Block(u64::MAX)).unwrap();
+    assert!(journal.losses(OF).unwrap().is_empty());
+}
