@@ -49,7 +49,8 @@ impl Alike<'_> {
 
     fn pallet(&mut self, ours: &PalletMetadata<'_>, theirs: &PalletMetadata<'_>) {
         let name = ours.name();
-        let numbers = |of: &PalletMetadata<'_>| (of.call_index(), of.event_index(), of.error_index());
+        let numbers =
+            |of: &PalletMetadata<'_>| (of.call_index(), of.event_index(), of.error_index());
         self.same(&format!("number of {name}"), numbers(ours), numbers(theirs));
         let lists = [
             ("call", ours.call_variants(), theirs.call_variants()),
@@ -154,14 +155,21 @@ impl Alike<'_> {
 
     fn fields(&mut self, place: &str, ours: &Fields, theirs: &Fields) {
         let names = |fields: &Fields| {
-            let name = |field: &Field<_>| field.name.clone().unwrap_or_else(|| "_".to_owned());
-            fields.iter().map(name).collect::<Vec<_>>().join(", ")
+            let name = |(i, field): (usize, &Field<_>)| field.name.clone().unwrap_or(i.to_string());
+            fields.iter().enumerate().map(name).collect::<Vec<String>>()
         };
         let (our_names, their_names) = (names(ours), names(theirs));
-        let is_same = our_names == their_names;
-        self.same(&format!("{place}, fields"), our_names, their_names);
-        for (i, (ours, theirs)) in ours.iter().zip(theirs).enumerate().filter(|_| is_same) {
-            let name = ours.name.clone().unwrap_or_else(|| i.to_string());
+        if our_names != their_names {
+            let without = |these: &[String], others: &[String]| {
+                let only = these.iter().filter(|name| !others.contains(name)).cloned();
+                only.collect::<Vec<String>>().join(" ")
+            };
+            let (more, less) =
+                (without(&our_names, &their_names), without(&their_names, &our_names));
+            // Without both, the order is another.
+            return self.note(place, &format!("fields here alone [{more}], there alone [{less}]"));
+        }
+        for ((name, ours), theirs) in our_names.iter().zip(ours).zip(theirs) {
             self.types(&format!("{place}.{name}"), ours.ty.id, theirs.ty.id);
         }
     }
@@ -174,7 +182,9 @@ impl Alike<'_> {
         let (our_types, their_types) = (self.ours.types(), self.theirs.types());
         let definition = |types: &PortableRegistry, id| types.resolve(id).unwrap().type_def.clone();
         match (definition(our_types, ours), definition(their_types, theirs)) {
-            (TypeDef::Primitive(ours), TypeDef::Primitive(theirs)) => self.same(place, ours, theirs),
+            (TypeDef::Primitive(ours), TypeDef::Primitive(theirs)) => {
+                self.same(place, ours, theirs)
+            }
             (TypeDef::Composite(ours), TypeDef::Composite(theirs)) => {
                 self.fields(place, &ours.fields, &theirs.fields);
             }
