@@ -1,11 +1,12 @@
 //! What can go wrong: our own trouble with the chain, and calls that its rules refuse.
 
-use crate::ledger::GenesisError;
+use crate::{epoch::EpochError, ledger::GenesisError};
 use protocol::{Block, NetUid, yuma};
 use serde::{
     Deserialize, Serialize,
     de::{IntoDeserializer, value::Error as ValueError},
 };
+use std::time::Duration;
 
 /// The chain could not be read or called.
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +44,14 @@ pub enum Error {
         /// Why the last try failed.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// The endpoint wants to be left alone for longer than there is patience.
+    #[error("the endpoint `{url}` asks for patience: it answers again in {seconds} s")]
+    Busy {
+        /// The endpoint.
+        url: String,
+        /// How long it asks for.
+        seconds: u64,
+    },
     /// The endpoint answered with an error, or with something that does not read.
     #[error("the chain answered `{request}` with: {text}")]
     Answer {
@@ -79,6 +88,22 @@ pub enum Error {
         /// The block.
         block: Block,
     },
+    /// Our clock and the chain's differ too much to say which round opens weights.
+    #[error("{}", clock(*ours, *chains, *block))]
+    Clock {
+        /// What our clock says, since 1970.
+        ours: Duration,
+        /// When the chain's newest block was made, since 1970.
+        chains: Duration,
+        /// What a block takes.
+        block: Duration,
+    },
+    /// It cannot be said when hidden weights would be opened.
+    #[error("no epoch opens weights that are committed now")]
+    Epochs(#[from] EpochError),
+    /// The chain's beacon is none that anything can be encrypted to.
+    #[error("weights cannot be encrypted to the beacon of this chain")]
+    Beacon(#[from] timelock::SealError),
     /// There is no randomness that would tell a call of this process from another's.
     #[error("nothing was sent, because the operating system gave no randomness: {text}")]
     Randomness {
@@ -105,12 +130,16 @@ impl Error {
             Self::PoolFull
             | Self::Unavailable { .. }
             | Self::Connect { .. }
+            | Self::Busy { .. }
             | Self::Lagging { .. }
+            | Self::Clock { .. }
             | Self::Stalled { .. } => true,
             Self::NoState { at, newest, .. } => at > newest,
             Self::NoSubnet(_)
             | Self::Refused(_)
             | Self::Randomness { .. }
+            | Self::Epochs(_)
+            | Self::Beacon(_)
             | Self::Genesis(_)
             | Self::Epoch { .. }
             | Self::Answer { .. }
@@ -118,6 +147,21 @@ impl Error {
             | Self::Contradiction { .. } => false,
         }
     }
+}
+
+fn clock(ours: Duration, chains: Duration, block: Duration) -> String {
+    let (off, way) = match ours.checked_sub(chains) {
+        Some(off) => (off, "ahead of"),
+        None => (chains.saturating_sub(ours), "behind"),
+    };
+    format!(
+        "our clock is {:.1} s {way} the chain's newest block ({} and {} s since 1970), and a block \
+         takes {:.1} s: hidden weights would be opened at the wrong time",
+        off.as_secs_f64(),
+        ours.as_secs(),
+        chains.as_secs(),
+        block.as_secs_f64()
+    )
 }
 
 fn no_state(at: Block, oldest: Option<Block>, newest: Block) -> String {
@@ -272,6 +316,12 @@ pub enum CallError {
     /// The epoch of the reveal has passed.
     #[error("`ExpiredWeightCommit`: the epoch of the reveal has passed")]
     ExpiredWeightCommit,
+    /// The commit is of another version than the chain takes.
+    #[error("`IncorrectCommitRevealVersion`: the chain takes another version of hidden weights")]
+    IncorrectCommitRevealVersion,
+    /// The round that opens the weights is past.
+    #[error("`InvalidRevealRound`: the round that opens the weights is past")]
+    InvalidRevealRound,
     /// A refusal that only the chain's own name says.
     #[error("`{0}`")]
     Other(String),

@@ -1,10 +1,10 @@
 //! Seeded failures around any chain: what a bad connection does to those who rely on it.
 
 use crate::{
-    Call, CallId, CallStatus, Chain, Error, Head, Keypair, Metagraph, Rewards, Signed,
+    Call, CallId, CallStatus, Chain, Error, Head, HidingRules, Keypair, Metagraph, Rewards, Signed,
     StoredCommitment,
 };
-use protocol::{AccountId, Block, BlockHash, NetUid, Seed, seed::uniform_below};
+use protocol::{AccountId, Block, BlockHash, NetUid, Seed, Uid, seed::uniform_below};
 use rand_chacha::ChaCha20Rng;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -149,6 +149,14 @@ impl<C: Chain> Chain for FaultyChain<C> {
 
     fn balance(&self, coldkey: AccountId) -> Result<u64, Error> {
         self.ask("balance", |chain| chain.balance(coldkey))
+    }
+
+    fn weights(&self, netuid: NetUid, uid: Uid) -> Result<Vec<(Uid, u16)>, Error> {
+        self.ask("weights", |chain| chain.weights(netuid, uid))
+    }
+
+    fn hiding(&self, netuid: NetUid) -> Result<Option<HidingRules>, Error> {
+        self.ask("rules of a subnet", |chain| chain.hiding(netuid))
     }
 
     fn sign(&self, call: Call, signer: &Keypair) -> Result<Signed, Error> {

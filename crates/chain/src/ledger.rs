@@ -21,6 +21,7 @@ mod reveal;
 mod staking;
 mod subnet;
 mod swap;
+mod timelock;
 mod view;
 mod weights;
 
@@ -30,12 +31,13 @@ mod tests;
 pub use account::Account;
 pub use block::{OwnCall, Produced};
 pub use commitment::COMMITMENT_BYTES_MAX;
-pub use emission::{EpochSummary, SlotEarnings};
+pub use emission::{EpochSummary, SlotEarnings, Started};
 pub use event::Event;
 pub use genesis::{Genesis, GenesisError, RAO_PER_TAO, SUPPLY_RAO_MAX, SubnetGenesis};
 pub use hyperparameters::{HyperparameterChange, Hyperparameters};
 pub use reveal::{OPEN_COMMITS_MAX, commit_hash};
-pub use subnet::{Commitment, Slot, Subnet, WeightCommit};
+pub use subnet::{Commitment, Cycle, Slot, Subnet, TimelockedCommit, WeightCommit};
+pub use timelock::{BEACON_BLOCK_MS, COMMIT_REVEAL_VERSION, SEALED_BYTES_MAX, last_round};
 pub use view::Supply;
 
 use crate::{Call, CallError, Head, hash::blake2_256};
@@ -43,6 +45,7 @@ use protocol::{AccountId, Block, BlockHash, NetUid};
 use reveal::Reveal;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use timelock::Locked;
 
 /// Most subnets a chain holds.
 pub const SUBNETS_MAX: usize = 1_024;
@@ -159,6 +162,9 @@ impl Ledger {
             Call::RevealWeights { netuid, uids, weights, salt, version_key } => {
                 let reveal = Reveal { uids, weights, salt, version_key };
                 self.reveal_weights(signer, netuid, &reveal)
+            }
+            Call::CommitTimelockedWeights { netuid, sealed, round, version } => {
+                self.commit_timelocked(signer, netuid, Locked { sealed, round, version })
             }
             Call::SetHyperparameter { netuid, change } => {
                 self.set_hyperparameter(signer, netuid, change)

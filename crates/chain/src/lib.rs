@@ -4,14 +4,18 @@
 //! signed by a [`Keypair`], enter the next block, and their fate is asked for afterwards. Here are
 //! the rules, and chains that live in this process; what speaks to others is `substrate`.
 
+pub mod epoch;
 pub mod error;
 pub mod faulty;
 pub mod hash;
+pub mod hiding;
 pub mod ledger;
 pub mod memory;
 
+pub use epoch::Epochs;
 pub use error::{CallError, Error};
 pub use faulty::FaultyChain;
+pub use hiding::{Handed, HidingRules, Reveal, Weights};
 pub use keys::Keypair;
 pub use ledger::{
     EpochSummary, Genesis, HyperparameterChange, Hyperparameters, Ledger, SubnetGenesis,
@@ -142,6 +146,17 @@ pub enum Call {
         /// Version of the rules the validator runs.
         version_key: u64,
     },
+    /// Commits to weights that the chain opens itself once a beacon has made a round.
+    CommitTimelockedWeights {
+        /// Subnet.
+        netuid: NetUid,
+        /// The weights, encrypted to the round; at most 5,000 bytes.
+        sealed: Vec<u8>,
+        /// Round of the beacon.
+        round: u64,
+        /// Version of the scheme.
+        version: u16,
+    },
     /// Changes one rule of a subnet; signed by its owner.
     SetHyperparameter {
         /// Subnet.
@@ -216,10 +231,12 @@ pub struct StoredCommitment {
 pub struct Rewards {
     /// Incentive of the last epoch by uid, of 65,535.
     pub incentives: Vec<u16>,
-    /// Blocks between two runs of Yuma Consensus.
+    /// Blocks from one run of Yuma Consensus to the next.
     pub tempo: u64,
     /// Blocks that must pass between two settings of weights of one validator.
     pub weights_rate_limit: u64,
+    /// Epochs for which weights stay hidden; 0 where they are set openly.
+    pub hidden_epochs: u64,
 }
 
 /// State of one slot, in the units of the chain (65,535 is 1).
@@ -264,7 +281,7 @@ pub struct Metagraph {
     pub netuid: NetUid,
     /// Block of this state.
     pub block: Block,
-    /// Blocks between two runs of Yuma Consensus.
+    /// Blocks from one run of Yuma Consensus to the next.
     pub tempo: u64,
     /// Blocks that must pass between two settings of weights of one validator.
     pub weights_rate_limit: u64,
@@ -297,6 +314,21 @@ pub trait Chain: Send + Sync {
 
     /// Free balance of a coldkey, in rao.
     fn balance(&self, coldkey: AccountId) -> Result<u64, Error>;
+
+    /// The weights of a slot at the newest finalized block: targets and values as the chain keeps
+    /// them, the largest value 65,535; empty where it has set none.
+    fn weights(&self, netuid: NetUid, uid: Uid) -> Result<Vec<(Uid, u16)>, Error>;
+
+    /// How the subnet hides weights, if its owner wants them hidden.
+    fn hiding(&self, netuid: NetUid) -> Result<Option<HidingRules>, Error>;
+
+    /// Weights in the way in which the subnet takes them now, openly or hidden.
+    fn hand(&self, weights: &Weights, signer: &Keypair) -> Result<Handed, Error> {
+        match self.hiding(weights.netuid)? {
+            Some(rules) => weights.hidden(&rules, signer),
+            None => Ok(weights.openly()),
+        }
+    }
 
     /// Signs `call`, and sends nothing: of two calls that a key signs before either is sent, one is
     /// `Displaced`.
@@ -361,6 +393,14 @@ impl<C: Chain + ?Sized> Chain for std::sync::Arc<C> {
 
     fn balance(&self, coldkey: AccountId) -> Result<u64, Error> {
         (**self).balance(coldkey)
+    }
+
+    fn weights(&self, netuid: NetUid, uid: Uid) -> Result<Vec<(Uid, u16)>, Error> {
+        (**self).weights(netuid, uid)
+    }
+
+    fn hiding(&self, netuid: NetUid) -> Result<Option<HidingRules>, Error> {
+        (**self).hiding(netuid)
     }
 
     fn sign(&self, call: Call, signer: &Keypair) -> Result<Signed, Error> {

@@ -1,11 +1,11 @@
 //! The whole chain in this process: for tests and simulations.
 
 use crate::{
-    Call, CallError, CallId, CallStatus, Chain, Error, Head, Keypair, Metagraph, Rewards, Signed,
-    StoredCommitment,
+    Call, CallError, CallId, CallStatus, Chain, Error, Head, HidingRules, Keypair, Metagraph,
+    Rewards, Signed, StoredCommitment,
     ledger::{EpochSummary, Event, Genesis, Ledger, OwnCall, Supply},
 };
-use protocol::{AccountId, Block, BlockHash, NetUid, yuma};
+use protocol::{AccountId, Block, BlockHash, NetUid, Uid, yuma};
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -267,6 +267,8 @@ impl Touched {
             | Event::WeightsSet { .. }
             | Event::WeightsCommitted { .. }
             | Event::WeightsRevealed { .. }
+            | Event::TimelockedCommitted { .. }
+            | Event::TimelockedRevealed { .. }
             | Event::HyperparameterSet { .. } => {}
         }
     }
@@ -289,6 +291,7 @@ fn lists_bytes(call: &Call) -> usize {
     let numbers = |n: usize| n.saturating_mul(2);
     match call {
         Call::Remark { data } | Call::SetCommitment { data, .. } => data.len(),
+        Call::CommitTimelockedWeights { sealed, .. } => sealed.len(),
         Call::SetWeights { uids, weights, .. } => numbers(uids.len() + weights.len()),
         Call::RevealWeights { uids, weights, salt, .. } => {
             numbers(uids.len() + weights.len() + salt.len())
@@ -332,6 +335,14 @@ impl Chain for MemoryChain {
 
     fn balance(&self, coldkey: AccountId) -> Result<u64, Error> {
         Ok(self.node().ledger.balance(coldkey))
+    }
+
+    fn weights(&self, netuid: NetUid, uid: Uid) -> Result<Vec<(Uid, u16)>, Error> {
+        self.node().ledger.weights(netuid, uid).ok_or(Error::NoSubnet(netuid))
+    }
+
+    fn hiding(&self, netuid: NetUid) -> Result<Option<HidingRules>, Error> {
+        self.node().ledger.hiding(netuid).ok_or(Error::NoSubnet(netuid))
     }
 
     fn sign(&self, call: Call, signer: &Keypair) -> Result<Signed, Error> {

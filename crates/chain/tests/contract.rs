@@ -4,10 +4,10 @@
 mod suite;
 
 use chain::{
-    Call, CallId, CallStatus, Chain, Error, FaultyChain, Genesis, Head, Keypair, MemoryChain,
-    Metagraph, Rewards, Signed, StoredCommitment, faulty::Rates,
+    Call, CallId, CallStatus, Chain, Error, FaultyChain, Genesis, Head, HidingRules, Keypair,
+    MemoryChain, Metagraph, Rewards, Signed, StoredCommitment, faulty::Rates,
 };
-use protocol::{AccountId, Block, BlockHash, NetUid, Seed};
+use protocol::{AccountId, Block, BlockHash, NetUid, Seed, Uid};
 use std::sync::Arc;
 use suite::World;
 
@@ -71,6 +71,14 @@ impl Chain for Again {
 
     fn balance(&self, coldkey: AccountId) -> Result<u64, Error> {
         self.ask(|chain| chain.balance(coldkey))
+    }
+
+    fn weights(&self, netuid: NetUid, uid: Uid) -> Result<Vec<(Uid, u16)>, Error> {
+        self.ask(|chain| chain.weights(netuid, uid))
+    }
+
+    fn hiding(&self, netuid: NetUid) -> Result<Option<HidingRules>, Error> {
+        self.ask(|chain| chain.hiding(netuid))
     }
 
     fn sign(&self, call: Call, signer: &Keypair) -> Result<Signed, Error> {

@@ -8,20 +8,25 @@ mod environment;
 use crate::{
     args::{AddressArgs, PlaceArgs},
     failure::{HintExt as _, Interrupted, hinted},
+    terminal::is_stopping,
 };
 use anyhow::{Context as _, bail};
 use environment::{Environment, Token, token_of};
 use hugging_face::{
     ClientOptions, HubClient,
-    client::{Patience, RepoKind, is_same_hub},
+    client::{Patience, RepoKind, Wait, is_same_hub},
 };
 use protocol::{Repo, Revision};
+use std::time::Duration;
 
 /// The variable with the token for the hub that `--hub` names.
 const OWN_TOKEN: &str = "AGON_HUB_TOKEN";
 /// How to say who one is.
 const TOKENS: &str = "set HF_TOKEN or run `hf auth login`; for a hub named by `--hub`, set \
                       AGON_HUB_TOKEN or give --token-file";
+
+/// Shorter waits are nobody's business.
+const TOLD_FROM: Duration = Duration::from_secs(2);
 
 /// A client of the hub that is named, or of the one that the environment names.
 pub fn client(address: &AddressArgs) -> anyhow::Result<HubClient> {
@@ -69,10 +74,25 @@ fn options(environment: Environment<'_>, address: &AddressArgs) -> anyhow::Resul
     let endpoint = address.hub.clone().unwrap_or_else(|| environment.endpoint());
     let mut options = ClientOptions::new(&endpoint);
     options.proxies = environment.proxies();
+    options.on_wait = told;
     if let Some(silence) = environment.silence()? {
         options.patience = Patience { silence, ..options.patience };
     }
     Ok(options)
+}
+
+/// Tells people of a wait that begins; false when a signal wants the process to end.
+fn told(wait: Wait<'_>) -> bool {
+    if let Some(text) = sentence(wait) {
+        eprintln!("{text}");
+    }
+    !is_stopping()
+}
+
+/// What people are told of a wait, if it is for them to know.
+fn sentence(Wait { reason, left, begins }: Wait<'_>) -> Option<String> {
+    let seconds = left.as_secs_f64().ceil();
+    (begins && left >= TOLD_FROM).then(|| format!("{reason}: waiting for {seconds} s"))
 }
 
 /// The token for a hub. One that is for another stays here, and whoever has it is told.
@@ -145,5 +165,23 @@ pub fn explained(error: hub::Error) -> anyhow::Error {
             hinted(error, "check HF_ENDPOINT or `--hub`; what was sent or received is kept")
         }
         error => error.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_waits_for_a_hub_is_told_why_and_for_how_long_once() {
+        let wait = |seconds: f64, begins| Wait {
+            reason: "the hub allows no more requests of its kind `api` for now",
+            left: Duration::from_secs_f64(seconds),
+            begins,
+        };
+        let told = "the hub allows no more requests of its kind `api` for now: waiting for 56 s";
+        assert_eq!(sentence(wait(55.2, true)).as_deref(), Some(told));
+        assert_eq!(sentence(wait(55.2, false)), None);
+        assert_eq!(sentence(wait(1.0, true)), None);
     }
 }

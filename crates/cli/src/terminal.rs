@@ -25,11 +25,20 @@ pub fn log_to_stderr(verbose: u8) {
         .init();
 }
 
+/// Whether a signal has asked this process to end.
+static IS_STOPPING: AtomicBool = AtomicBool::new(false);
+
+/// Whether a signal has asked this process to end; false where nobody called [`stop_on_signal`].
+pub fn is_stopping() -> bool {
+    IS_STOPPING.load(Ordering::Relaxed)
+}
+
 /// A flag that Ctrl-C or a termination signal raises; a second signal ends the process at once.
 pub fn stop_on_signal() -> anyhow::Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     let raised = Arc::clone(&stop);
     ctrlc::set_handler(move || {
+        IS_STOPPING.store(true, Ordering::Relaxed);
         if raised.swap(true, Ordering::Relaxed) {
             std::process::exit(130);
         }

@@ -104,7 +104,7 @@ pub enum Error {
         /// What it says.
         said: String,
     },
-    /// The hub understands what we ask for and refuses it.
+    /// The hub, or its storage, understands what we ask for and refuses it.
     #[error("the hub refuses it ({status}): {said}")]
     Refused {
         /// The status of its answer.

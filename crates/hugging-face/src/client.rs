@@ -6,9 +6,11 @@
 //! where it was.
 
 mod address;
+mod budget;
 mod download;
 mod fault;
 mod http;
+mod large;
 mod listed;
 mod patience;
 mod proxies;
@@ -25,8 +27,8 @@ use http::{Answer, Http};
 use hub::{
     Error, FileEntry, Hub, Part,
     content::{Kind, kind},
-    deadline::Deadline,
 };
+use patience::Term;
 use protocol::{
     Digest, Repo, Revision,
     files::{CONFIG, INDEX, N_FILES_MAX},
@@ -35,7 +37,7 @@ use std::{path::Path, time::Duration};
 
 pub use address::is_same_hub;
 pub use listed::Listed;
-pub use patience::Patience;
+pub use patience::{Patience, Wait};
 pub use proxies::Proxies;
 pub use upload::{Step, Upload, Uploaded};
 
@@ -104,6 +106,9 @@ pub struct ClientOptions {
     pub patience: Patience,
     /// Machines to go through; a hub on this machine is reached without them.
     pub proxies: Proxies,
+    /// Told of each wait before a request, when it begins and ten times a second until it is over;
+    /// `false` ends it, and what was asked for with it.
+    pub on_wait: fn(Wait<'_>) -> bool,
 }
 
 impl ClientOptions {
@@ -115,6 +120,7 @@ impl ClientOptions {
             redirect_hosts: HUGGING_FACE_HOSTS.map(str::to_owned).to_vec(),
             patience: Patience::default(),
             proxies: Proxies::default(),
+            on_wait: |_| true,
         }
     }
 }
@@ -188,26 +194,16 @@ impl HubClient {
 
     /// The files of a revision in order of path; `None` when repo or revision do not exist.
     pub fn files(&self, pinned: Pinned<'_>) -> Result<Option<Vec<Listed>>, Error> {
-        self.files_until(pinned, self.deadline_of_list())
+        self.files_until(pinned, &self.http.term_of_list())
     }
 
-    /// When all of a list must have come, however many pages it has.
-    fn deadline_of_list(&self) -> Deadline {
-        Deadline::after(self.http.patience.time_for_list())
-    }
-
-    fn files_until(
-        &self,
-        pinned: Pinned<'_>,
-        until: Deadline,
-    ) -> Result<Option<Vec<Listed>>, Error> {
+    fn files_until(&self, pinned: Pinned<'_>, term: &Term) -> Result<Option<Vec<Listed>>, Error> {
         let Pinned { kind, repo, revision } = pinned;
         let api = kind.in_api();
         let mut path = format!("/api/{api}/{repo}/tree/{revision}?recursive=true&expand=false");
         let mut files = Vec::new();
         for page in 0..N_PAGES_MAX {
-            let Some((entries, next)) = self.http.get_page::<Vec<wire::Entry>>(&path, until)?
-            else {
+            let Some((entries, next)) = self.http.get_page::<Vec<wire::Entry>>(&path, term)? else {
                 // What has a first page has the others.
                 let half = || self.http.nonsense(&path, "lists a part and forgets the rest");
                 return if page == 0 { Ok(None) } else { Err(half()) };
@@ -217,7 +213,7 @@ impl HubClient {
             }
             files.extend(self.listed(&path, entries)?);
             match next {
-                Some(_) if until.is_over() => {
+                Some(_) if term.is_over() => {
                     return Err(self.http.nonsense(&path, "lists too slowly"));
                 }
                 Some(next) => path = next,
@@ -258,22 +254,17 @@ impl HubClient {
 
     /// The bytes of a small file, which are all that the list says of them.
     pub fn read(&self, pinned: Pinned<'_>, file: &Listed) -> Result<Vec<u8>, Error> {
-        self.read_until(pinned, file, self.deadline_of_list())
+        self.read_until(pinned, file, &self.http.term_of_list())
     }
 
-    fn read_until(
-        &self,
-        pinned: Pinned<'_>,
-        file: &Listed,
-        until: Deadline,
-    ) -> Result<Vec<u8>, Error> {
+    fn read_until(&self, pinned: Pinned<'_>, file: &Listed, term: &Term) -> Result<Vec<u8>, Error> {
         let Listed { path, size_bytes, .. } = file;
         let name = || pinned.name(path);
         let size_bytes_max = SMALL_BYTES_MAX;
         if *size_bytes > size_bytes_max {
             return Err(Error::TooLarge { name: name(), size_bytes: *size_bytes, size_bytes_max });
         }
-        let bytes = self.http.small_file((pinned, path), *size_bytes, until)?;
+        let bytes = self.http.small_file((pinned, path), *size_bytes, term)?;
         let damaged = |reason| Error::Damaged { name: name(), reason };
         let bytes = bytes.ok_or_else(|| damaged("more bytes came than are listed"))?;
         file.verify(&bytes).map_err(damaged)?;
@@ -291,7 +282,8 @@ impl HubClient {
         let Some(last) = buffer.len().checked_sub(1) else { return Ok(()) };
         let range = (offset, Some(offset.saturating_add(last as u64)));
         self.http.patiently(|| {
-            let Answer { mut body, first, .. } = self.http.file(pinned, path, Some(range))?;
+            let Answer { mut body, first, .. } =
+                self.http.file((pinned, path), Some(range), None)?;
             if first != offset {
                 let reason = "the hub answered with another range";
                 return Err(Error::Damaged { name: pinned.name(path), reason }.into());
@@ -304,7 +296,7 @@ impl HubClient {
     ///
     /// Hubs tell the digests of large files alone. Of the others only a config and an index are
     /// part of a model, and they are small; were they not, the intake refuses them by their size.
-    fn digest(&self, pinned: Pinned<'_>, file: &Listed, until: Deadline) -> Result<Digest, Error> {
+    fn digest(&self, pinned: Pinned<'_>, file: &Listed, term: &Term) -> Result<Digest, Error> {
         if let Some(sha256) = file.sha256 {
             return Ok(sha256);
         }
@@ -312,7 +304,7 @@ impl HubClient {
         if !is_needed || file.size_bytes > SMALL_BYTES_MAX {
             return Ok(Digest([0; 32]));
         }
-        Ok(Digest::of(&self.read_until(pinned, file, until)?))
+        Ok(Digest::of(&self.read_until(pinned, file, term)?))
     }
 }
 
@@ -331,13 +323,13 @@ impl Hub for HubClient {
     /// are too many or too large to be fetched for it.
     fn list(&self, repo: &Repo, revision: &Revision) -> Result<Option<Vec<FileEntry>>, Error> {
         let pinned = Pinned { kind: RepoKind::Model, repo, revision };
-        let until = self.deadline_of_list();
-        let Some(files) = self.files_until(pinned, until)? else { return Ok(None) };
+        let term = self.http.term_of_list();
+        let Some(files) = self.files_until(pinned, &term)? else { return Ok(None) };
         let is_worth_it = is_worth_hashing(&files);
         let entry = |file: Listed| {
             let sha256 = match file.sha256 {
                 None if !is_worth_it => Digest([0; 32]),
-                _ => self.digest(pinned, &file, until)?,
+                _ => self.digest(pinned, &file, &term)?,
             };
             Ok(FileEntry { path: file.path, size_bytes: file.size_bytes, sha256 })
         };

@@ -93,6 +93,19 @@ impl Keypair {
         self.sign_with(message, fresh)
     }
 
+    /// 32 secret bytes that follow from this key, `purpose` and `context`: the same each time, and
+    /// nobody's to guess who has not the key.
+    pub fn secret_for(&self, purpose: &str, context: &[u8]) -> Zeroizing<[u8; 32]> {
+        let secret = self.secret_bytes();
+        let hash = Blake2b::<U32>::new()
+            .chain_update(b"agon secret for ")
+            .chain_update((purpose.len() as u64).to_le_bytes())
+            .chain_update(purpose)
+            .chain_update(*secret)
+            .chain_update(context);
+        Zeroizing::new(hash.finalize().into())
+    }
+
     fn sign_with(&self, message: &[u8], fresh: &[u8]) -> Signature {
         let transcript = signing_context(CONTEXT).bytes(message);
         let witness = Witness::new(&self.0.secret, message, fresh);

@@ -34,7 +34,7 @@ fn key(number: u64) -> Keypair {
 /// A subnet with 64 validators on 256 slots, made block by block.
 fn genesis() -> Genesis {
     let hyperparameters = Hyperparameters {
-        tempo: 9,
+        tempo: 10,
         max_registrations_per_block: 256,
         target_registrations: 1_000,
         weights_rate_limit: 0,

@@ -10,7 +10,7 @@ use crate::{
 use chain::{
     CallError, CallId, EpochSummary, Error, Genesis, Head, Ledger,
     hash::blake2_256,
-    ledger::{Event, GenesisError},
+    ledger::{Event, GenesisError, Started},
 };
 use protocol::BlockHash;
 use std::ops::Deref;
@@ -26,6 +26,8 @@ pub struct Produced {
     pub applied: Vec<Applied>,
     /// Calls that could not enter it, and why: [`CallError::leaves_no_trace`].
     pub left_out: Vec<(CallId, CallError)>,
+    /// Time-locked weights that were revealed at the start of the block.
+    pub revealed: Vec<Event>,
     /// Epochs that ran at the start of the block.
     pub epochs: Vec<EpochSummary>,
 }
@@ -109,7 +111,7 @@ impl SealedLedger {
     /// key is always first; the calls of one signer in the order of their nonces.
     pub fn produce_block(&mut self, mut calls: Vec<SignedCall>) -> Result<Produced, Error> {
         calls.sort_by_cached_key(|call| (self.turn(call.signer), call.nonce, call.id()));
-        let epochs = self.0.start_block()?;
+        let Started { revealed, epochs } = self.0.start_block()?;
         let (mut applied, mut left_out) = (Vec::with_capacity(calls.len()), Vec::new());
         for call in &calls {
             let (bytes, result) = (call.to_bytes(), self.apply(call));
@@ -120,7 +122,7 @@ impl SealedLedger {
             }
         }
         let header = self.seal(&applied);
-        Ok(Produced { head: self.head(), header, applied, left_out, epochs })
+        Ok(Produced { head: self.head(), header, applied, left_out, revealed, epochs })
     }
 
     /// Ends the block: its header binds parent, number, calls and state.

@@ -4,33 +4,41 @@
 //! names of errors are taken from the metadata that the endpoint gives, never from this program.
 
 mod calls;
+mod config;
+mod door;
 mod fate;
 mod finality;
+mod heads;
+mod hiding;
 mod info;
+mod limiter;
+mod line;
 mod link;
+mod links;
 mod origin;
 mod read;
 mod rules;
 mod send;
 
+pub use config::{ClientConfig, Clock, Rate, RateLimit, Signatures};
 pub use fate::Effects;
 pub use info::ChainInfo;
-pub use link::{ClientConfig, Signatures};
 pub(crate) use origin::GENESIS_METHOD;
 pub use origin::Origin;
 pub use rules::{Rule, RuleValue, SubnetRules};
 
 use chain::{
-    Call, CallId, CallStatus, Chain, Error, Head, Keypair, Metagraph, Rewards, Signed,
+    Call, CallId, CallStatus, Chain, Error, Head, HidingRules, Keypair, Metagraph, Rewards, Signed,
     StoredCommitment,
 };
 use fate::Sent;
 use finality::Finality;
-use link::{Link, Links};
-use protocol::{AccountId, Block, BlockHash, NetUid};
+use link::Link;
+use links::Links;
+use protocol::{AccountId, Block, BlockHash, NetUid, Uid};
 use send::Before;
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -68,6 +76,36 @@ impl SubstrateChain {
         self.links.url()
     }
 
+    /// The newest final block by the endpoint that is asked now, and whether that is a reason to ask
+    /// another.
+    fn said_head(&self) -> Result<(Result<Head, Error>, bool), Error> {
+        self.links.ask("head", async |link: &Link| {
+            let said = link.head(&self.finality).await?;
+            let is_bad = link.heads.are_bad(&said);
+            Ok((said, is_bad))
+        })
+    }
+
+    /// Finds the hashes of final blocks that are not known yet, by one request for many.
+    fn learn_hashes(&self, blocks: impl IntoIterator<Item = Block>) -> Result<(), Error> {
+        let newest = self.head()?.block;
+        let mut unknown: BTreeSet<Block> = blocks.into_iter().collect();
+        {
+            let finality = lock(&self.finality);
+            unknown.retain(|block| *block <= newest && finality.hash(*block).is_none());
+        }
+        let unknown: Vec<Block> = unknown.into_iter().collect();
+        let hashes =
+            self.links.ask("block hash", async |link: &Link| link.block_hashes(&unknown).await)?;
+        let mut finality = lock(&self.finality);
+        for (block, hash) in unknown.into_iter().zip(hashes) {
+            if let Some(hash) = hash {
+                finality.remember(Head { block, hash });
+            }
+        }
+        Ok(())
+    }
+
     /// Number and hash of a block that is final and whose hash was asked for.
     fn named(&self, block: Block) -> Result<Head, Error> {
         match self.block_hash(block)? {
@@ -94,9 +132,14 @@ impl SubstrateChain {
 
 impl Chain for SubstrateChain {
     fn head(&self) -> Result<Head, Error> {
-        let known = lock(&self.finality).newest();
-        let answer = self.links.ask("head", async |link: &Link| link.head(known).await)?;
-        lock(&self.finality).take(known, answer)
+        // What one endpoint says last is said, when all have said what is of no use.
+        for _ in 1..self.links.len() {
+            let (said, is_bad) = self.said_head()?;
+            if !is_bad || !self.links.leave() {
+                return said;
+            }
+        }
+        self.said_head()?.0
     }
 
     fn block_hash(&self, block: Block) -> Result<Option<BlockHash>, Error> {
@@ -117,7 +160,7 @@ impl Chain for SubstrateChain {
     fn metagraph(&self, netuid: NetUid) -> Result<Metagraph, Error> {
         let head = self.head()?;
         let metagraph = self.links.ask("metagraph", async |link: &Link| {
-            read::metagraph(&link.at(head).await?, netuid).await
+            read::metagraph(link, &link.at(head).await?, netuid).await
         })?;
         metagraph.ok_or(Error::NoSubnet(netuid))
     }
@@ -125,9 +168,10 @@ impl Chain for SubstrateChain {
     fn commitments(&self, netuid: NetUid, at: Block) -> Result<Vec<StoredCommitment>, Error> {
         let head = self.named(at)?;
         let read = self.links.ask("commitments", async |link: &Link| {
-            read::commitments(&link.at(head).await?, netuid).await
+            read::commitments(link, &link.at(head).await?, netuid).await
         });
         let found = self.held(read, at)?.ok_or(Error::NoSubnet(netuid))?;
+        self.learn_hashes(found.iter().map(|found| found.block))?;
         let stored = |found: read::Committed| {
             let read::Committed { uid, hotkey, registered, block, data } = found;
             let hash = self.block_hash(block)?;
@@ -140,9 +184,9 @@ impl Chain for SubstrateChain {
 
     fn rewards(&self, netuid: NetUid, at: Block) -> Result<Rewards, Error> {
         let head = self.named(at)?;
-        let read = self
-            .links
-            .ask("rewards", async |link: &Link| read::rewards(&link.at(head).await?, netuid).await);
+        let read = self.links.ask("rewards", async |link: &Link| {
+            read::rewards(link, &link.at(head).await?, netuid).await
+        });
         self.held(read, at)?.ok_or(Error::NoSubnet(netuid))
     }
 
@@ -152,6 +196,18 @@ impl Chain for SubstrateChain {
             read::account(&link.at(head).await?, coldkey).await
         })?;
         Ok(account.data.free)
+    }
+
+    fn weights(&self, netuid: NetUid, uid: Uid) -> Result<Vec<(Uid, u16)>, Error> {
+        let head = self.head()?;
+        let weights = self.links.ask("weights", async |link: &Link| {
+            read::weights(link, &link.at(head).await?, netuid, uid).await
+        })?;
+        weights.ok_or(Error::NoSubnet(netuid))
+    }
+
+    fn hiding(&self, netuid: NetUid) -> Result<Option<HidingRules>, Error> {
+        self.hiding_rules(netuid)
     }
 
     fn sign(&self, call: Call, signer: &Keypair) -> Result<Signed, Error> {

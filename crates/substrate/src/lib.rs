@@ -10,7 +10,9 @@ pub mod extrinsic;
 pub mod wire;
 
 pub use block::SealedLedger;
-pub use client::{ClientConfig, Effects, Origin, Signatures, SubnetRules, SubstrateChain};
+pub use client::{
+    ClientConfig, Clock, Effects, Origin, Rate, RateLimit, Signatures, SubnetRules, SubstrateChain,
+};
 pub use dev::DevNode;
 pub use extrinsic::SignedCall;
 pub use wire::era::Era;

@@ -64,7 +64,9 @@ impl Book {
                 incentive,
             })
         };
-        let settling = rewards.tempo.saturating_add(1).saturating_mul(2);
+        // Weights that are hidden count that much later.
+        let n_epochs = rewards.hidden_epochs.saturating_add(2);
+        let settling = rewards.tempo.saturating_mul(n_epochs);
         let settling_blocks = settling.saturating_add(rewards.weights_rate_limit);
         Ok(Self {
             entries: stored.into_iter().filter_map(entry).collect(),

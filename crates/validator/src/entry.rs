@@ -2,7 +2,7 @@
 
 use crate::{
     event::RoundSummary,
-    state::{Lapse, Skips, State, Verdict},
+    state::{Hidden, Lapse, Skips, State, Verdict},
 };
 use chain::{Head, Signed};
 use journal::past::Happened;
@@ -62,10 +62,20 @@ pub enum Entry {
     WeightsSigned {
         /// The call.
         signed: Signed,
+        /// What it hides, where the subnet wants weights hidden.
+        #[serde(default)]
+        hidden: Option<Hidden>,
     },
     /// Their fate is known.
     WeightsSettled {
         /// Whether they have to be set again.
+        again: bool,
+    },
+    /// Of hidden weights it is known whether the chain has opened them in time.
+    WeightsOpened {
+        /// Last block in which those could be opened.
+        until: Block,
+        /// Whether weights have to be set again.
         again: bool,
     },
 }
@@ -98,6 +108,7 @@ impl Happened for Entry {
             Self::Decided { .. } => DECIDED,
             Self::WeightsSigned { .. } => "weights-signed",
             Self::WeightsSettled { .. } => "weights-settled",
+            Self::WeightsOpened { .. } => "weights-opened",
         }
     }
 

@@ -1,7 +1,7 @@
 //! What a validator tells whoever watches.
 
 use crate::state::Holder;
-use chain::{CallId, Head};
+use chain::{CallId, Head, Reveal};
 use protocol::{AccountId, Block, Digest, Loss, Merit, Reason, Uid};
 use serde::{Deserialize, Serialize};
 
@@ -48,6 +48,16 @@ pub enum Event {
     WeightsSubmitted(CallId),
     /// The chain refused the weights.
     WeightsRefused(chain::CallError),
+    /// The chain has opened our hidden weights.
+    WeightsRevealed {
+        /// Newest block when that was seen.
+        block: Block,
+    },
+    /// The chain has not opened our hidden weights in time, and never will: nobody is paid by them.
+    WeightsNotRevealed {
+        /// When it should have.
+        reveal: Reveal,
+    },
 }
 
 /// What a round came to.

@@ -68,6 +68,6 @@ fn taken_over(state_json: &[u8]) -> anyhow::Result<State> {
         ..ContestState::default()
     };
     let contests = old.contests.into_iter().map(|(name, old)| (name, contest(old))).collect();
-    let weights = WeightsState { due: old.weights_due, sent: None };
+    let weights = WeightsState { due: old.weights_due, ..WeightsState::default() };
     Ok(State { contests, weights })
 }

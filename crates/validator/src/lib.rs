@@ -32,12 +32,12 @@ pub use records::RecordFolder;
 pub use state::State;
 
 use anyhow::Context as _;
-use chain::{Call, CallStatus, Head, Keypair};
+use chain::{Call, CallStatus, Handed, Head, Keypair, Weights};
 use decide::Decision;
 use journal::{Journal, Past};
 use protocol::{Block, Digest, NetUid, Schedule};
 use round::{Known, Measured, Pause, Turn};
-use state::ContestState;
+use state::{ContestState, Hidden};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// Records that are published again at a start: whether they were, a crash may have hidden.
@@ -117,6 +117,7 @@ impl Validator {
     pub fn on_block(&mut self, head: Head, watch: &(dyn Fn(Event) + Sync)) -> anyhow::Result<()> {
         // Calls first: what became of them decides whether weights are due.
         self.settle(head, watch)?;
+        self.look_for_reveal(head, watch)?;
         for (index, seed) in self.due(head, watch) {
             loop {
                 match self.step(index, seed, watch) {
@@ -297,8 +298,8 @@ impl Validator {
         if !state.weights.due || state.weights.sent.is_some() {
             return Ok(());
         }
-        let call = match self.weights() {
-            Ok(Some(call)) => call,
+        let (call, hidden) = match self.weights() {
+            Ok(Some(weights)) => weights,
             Ok(None) => return Ok(()),
             Err(error) => {
                 watch(Event::ChainTrouble(format!("{error:#}")));
@@ -313,7 +314,7 @@ impl Validator {
             }
         };
         // Before they are sent: if we die now, the next process knows what it has to ask for.
-        let entry = Entry::WeightsSigned { signed: signed.clone() };
+        let entry = Entry::WeightsSigned { signed: signed.clone(), hidden };
         self.past.learn(&entry, head.block).map_err(ours)?;
         match self.ports.chain.send(&signed) {
             Ok(()) => {
@@ -328,8 +329,46 @@ impl Validator {
         }
     }
 
-    /// The call that sets the weights, if the chain takes one now.
-    fn weights(&self) -> anyhow::Result<Option<Call>> {
+    /// Looks whether the chain has opened our hidden weights: it tells nobody.
+    ///
+    /// All that were committed in one epoch are opened together, in their order, so the last of
+    /// them is what stays. Weights that are not there when their time is over are said to be lost,
+    /// and are handed over again if no later ones are on their way.
+    fn look_for_reveal(&mut self, head: Head, watch: &dyn Fn(Event)) -> anyhow::Result<()> {
+        let hidden = &self.past.state().weights.hidden;
+        let Some(oldest) = hidden.first().filter(|oldest| head.block >= oldest.reveal.from) else {
+            return Ok(());
+        };
+        let mut row = match self.ports.chain.weights(self.config.netuid, oldest.uid) {
+            Ok(row) => row,
+            Err(error) => {
+                watch(Event::ChainTrouble(format!("cannot read our own weights: {error}")));
+                return Ok(());
+            }
+        };
+        row.sort_unstable();
+        // While we were away, later ones may have taken the place of the oldest.
+        let opened = hidden.iter().rev().find(|hidden| {
+            head.block >= hidden.reveal.from && hidden.row == row && hidden.uid == oldest.uid
+        });
+        let (until, again) = match opened {
+            Some(opened) => {
+                watch(Event::WeightsRevealed { block: head.block });
+                (opened.reveal.until, false)
+            }
+            None if head.block <= oldest.reveal.until => return Ok(()),
+            None => {
+                watch(Event::WeightsNotRevealed { reveal: oldest.reveal });
+                let until = oldest.reveal.until;
+                (until, hidden.iter().all(|hidden| hidden.reveal.until == until))
+            }
+        };
+        let opened = Entry::WeightsOpened { until, again };
+        self.past.learn(&opened, head.block).map_err(ours)
+    }
+
+    /// The call that sets the weights, and what it hides, if the chain takes one now.
+    fn weights(&self) -> anyhow::Result<Option<(Call, Option<Hidden>)>> {
         let Config { netuid, version_key, .. } = self.config;
         let metagraph = self.ports.chain.metagraph(netuid).context("cannot read the metagraph")?;
         let own = weights::slot(&metagraph, self.keypair.public())?;
@@ -341,9 +380,14 @@ impl Validator {
         }
         let (uids, weights) =
             weights::merged(&self.contests, self.past.state(), &metagraph, own.uid);
-        let call = Call::SetWeights { netuid, uids, weights, version_key };
-        let is_empty = matches!(&call, Call::SetWeights { uids, .. } if uids.is_empty());
-        Ok((!is_empty).then_some(call))
+        if uids.is_empty() {
+            return Ok(None);
+        }
+        let weights = Weights { netuid, uids, weights, version_key };
+        let handed = self.ports.chain.hand(&weights, &self.keypair);
+        let Handed { call, reveal } = handed.context("cannot hand over the weights")?;
+        let hidden = reveal.map(|reveal| Hidden { uid: own.uid, reveal, row: weights.row() });
+        Ok(Some((call, hidden)))
     }
 
     /// Publishes the records that wait, the oldest first; an outage delays them and nothing else.

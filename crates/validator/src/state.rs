@@ -5,7 +5,7 @@ use crate::{
     ports::Admission,
 };
 use anyhow::Context as _;
-use chain::{Head, Signed};
+use chain::{Head, Reveal, Signed};
 use journal::past::Follows;
 use protocol::{
     AccountId, Block, Digest, Reason, Record, Uid,
@@ -33,6 +33,24 @@ pub struct WeightsState {
     pub due: bool,
     /// Weights on their way to the chain.
     pub sent: Option<Signed>,
+    /// What these hide, where the subnet wants weights hidden.
+    #[serde(default)]
+    pub hiding: Option<Hidden>,
+    /// Weights that the chain has taken and not opened yet, the oldest first.
+    #[serde(default)]
+    pub hidden: Vec<Hidden>,
+}
+
+/// Weights that the chain opens later.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Hidden {
+    /// Our slot.
+    pub uid: Uid,
+    /// When it does.
+    pub reveal: Reveal,
+    /// The row that it will keep then: targets and values, in order of target.
+    pub row: Vec<(Uid, u16)>,
 }
 
 /// State of one competition.
@@ -203,11 +221,18 @@ impl State {
                 contest.decided(record, after)?;
                 self.weights.due = true;
             }
-            Entry::WeightsSigned { signed } => {
-                self.weights = WeightsState { due: false, sent: Some(signed.clone()) };
+            Entry::WeightsSigned { signed, hidden } => {
+                self.weights.due = false;
+                (self.weights.sent, self.weights.hiding) = (Some(signed.clone()), hidden.clone());
             }
             Entry::WeightsSettled { again } => {
                 self.weights.sent = None;
+                let hidden = self.weights.hiding.take().filter(|_| !*again);
+                self.weights.hidden.extend(hidden);
+                self.weights.due |= *again;
+            }
+            Entry::WeightsOpened { until, again } => {
+                self.weights.hidden.retain(|hidden| hidden.reveal.until > *until);
                 self.weights.due |= *again;
             }
         }

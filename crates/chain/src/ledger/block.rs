@@ -3,7 +3,7 @@
 //! How a block is hashed is up to whoever makes it: [`Ledger::end_block`] is told. Here is the
 //! cheap way, for chains that live in one process: nothing is signed, and the state is not read.
 
-use super::{EpochSummary, Event, Ledger};
+use super::{EpochSummary, Event, Ledger, Started};
 use crate::{Call, CallError, CallId, Error, Head, hash::blake2_256};
 use protocol::{AccountId, Block, BlockHash};
 
@@ -29,6 +29,8 @@ pub struct Produced {
     pub applied: Vec<(CallId, Result<Event, CallError>)>,
     /// Calls that could not enter it, and why: [`CallError::leaves_no_trace`].
     pub left_out: Vec<(CallId, CallError)>,
+    /// Time-locked weights that were revealed at the start of the block.
+    pub revealed: Vec<Event>,
     /// Epochs that ran at the start of the block.
     pub epochs: Vec<EpochSummary>,
 }
@@ -95,7 +97,7 @@ impl Ledger {
     /// the block binds parent, number and calls, and by the parents the genesis with its seed.
     pub fn produce_block(&mut self, mut calls: Vec<OwnCall>) -> Result<Produced, Error> {
         calls.sort_by_cached_key(|call| (self.turn(call.signer), call.nonce, call.id));
-        let epochs = self.start_block()?;
+        let Started { revealed, epochs } = self.start_block()?;
         let mut applied = Vec::with_capacity(calls.len());
         let mut left_out = Vec::new();
         for OwnCall { id, signer, nonce, call } in calls {
@@ -109,6 +111,6 @@ impl Ledger {
         bytes.extend(self.now().0.to_le_bytes());
         applied.iter().for_each(|(id, _)| bytes.extend(id.0));
         let head = self.end_block(BlockHash(blake2_256(&bytes)));
-        Ok(Produced { head, applied, left_out, epochs })
+        Ok(Produced { head, applied, left_out, revealed, epochs })
     }
 }

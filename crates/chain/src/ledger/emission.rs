@@ -1,7 +1,7 @@
 //! New money: some for owners of subnets in every block, the rest at each tempo by consensus.
 
 use super::{
-    Ledger, RAO_PER_TAO, SUPPLY_RAO_MAX,
+    Event, Ledger, RAO_PER_TAO, SUPPLY_RAO_MAX,
     subnet::{Slot, Subnet},
 };
 use crate::Error;
@@ -42,6 +42,16 @@ pub struct SlotEarnings {
     pub validator_rao: u64,
 }
 
+/// What came of the start of a block, before its calls.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Started {
+    /// Time-locked weights that were revealed: [`Event::WeightsSet`] and
+    /// [`Event::TimelockedRevealed`] for each.
+    pub revealed: Vec<Event>,
+    /// Epochs that ran.
+    pub epochs: Vec<EpochSummary>,
+}
+
 /// What a block brings: 1 TAO, halved each time half of what was left has come.
 pub(super) fn block_emission(issuance_rao: u64) -> u64 {
     let left = SUPPLY_RAO_MAX.saturating_sub(issuance_rao);
@@ -49,23 +59,26 @@ pub(super) fn block_emission(issuance_rao: u64) -> u64 {
 }
 
 impl Ledger {
-    /// What every block starts with, before its calls: emission, and the epochs that are due.
-    pub fn start_block(&mut self) -> Result<Vec<EpochSummary>, Error> {
+    /// What every block starts with, before its calls: weights whose time has come are revealed,
+    /// money is made, and the epochs that are due run.
+    pub fn start_block(&mut self) -> Result<Started, Error> {
         let now = self.now();
         let netuids: Vec<NetUid> = self.subnets.keys().copied().collect();
         let emission = block_emission(self.issued_rao.saturating_sub(self.burned_rao));
         let part = emission / u64::try_from(netuids.len().max(1)).unwrap_or(u64::MAX);
-        let mut epochs = Vec::new();
+        let mut started = Started::default();
         for netuid in netuids {
             self.emit(netuid, part);
-            if let Some(subnet) = self.subnets.get_mut(&netuid) {
-                subnet.start_block(now);
-                if subnet.is_epoch(netuid, now) {
-                    epochs.push(self.run_epoch(netuid)?);
-                }
+            // Before the epoch of the same block, which then counts what is revealed.
+            started.revealed.extend(self.reveal_timelocked(netuid));
+            let Some(subnet) = self.subnets.get_mut(&netuid) else { continue };
+            subnet.start_block(now);
+            // An epoch without slots passes, and its emission waits for the next.
+            if subnet.step(now) && !subnet.slots.is_empty() {
+                started.epochs.push(self.run_epoch(netuid)?);
             }
         }
-        Ok(epochs)
+        Ok(started)
     }
 
     /// 18 % to the owner at once, 82 % to the subnet's purse, each rounded down.
@@ -110,7 +123,7 @@ impl Ledger {
         let (subnet, now) = (self.subnets.get(&netuid)?, self.now());
         let rules = &subnet.hyperparameters;
         let slots = &subnet.slots;
-        let earliest = |slot: &Slot| subnet.earliest_commit(netuid, &slot.hotkey, now);
+        let earliest = |slot: &Slot| subnet.earliest_commit(&slot.hotkey, now);
         Some(yuma::Input {
             n: slots.len(),
             block: now.0,
@@ -143,13 +156,6 @@ impl Subnet {
     /// Slot of the owner, where the owner has one.
     fn owner_uid(&self) -> Option<u16> {
         Some(self.uids.get(self.owner_hotkey.as_ref()?)?.0)
-    }
-
-    /// Every `tempo + 1` blocks, shifted by the number of the subnet; never without slots.
-    fn is_epoch(&self, netuid: NetUid, now: Block) -> bool {
-        let shifted = now.0.saturating_add(u64::from(netuid.0)).saturating_add(1);
-        let period = u64::from(self.hyperparameters.tempo).saturating_add(1);
-        !self.slots.is_empty() && shifted.is_multiple_of(period)
     }
 }
 

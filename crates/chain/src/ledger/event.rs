@@ -90,6 +90,24 @@ pub enum Event {
         /// The commit they belong to.
         hash: [u8; 32],
     },
+    /// A validator committed to weights that a pulse will open.
+    TimelockedCommitted {
+        /// The validator.
+        hotkey: AccountId,
+        /// Subnet.
+        netuid: NetUid,
+        /// BLAKE2b-256 of what it committed.
+        hash: [u8; 32],
+        /// Round of the beacon that opens it.
+        round: u64,
+    },
+    /// The chain opened the weights of a validator, which are set now.
+    TimelockedRevealed {
+        /// The validator.
+        hotkey: AccountId,
+        /// Subnet.
+        netuid: NetUid,
+    },
     /// A hotkey published a commitment.
     Committed {
         /// Subnet.

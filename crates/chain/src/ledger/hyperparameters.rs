@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Hyperparameters {
-    /// Blocks between two epochs, less one.
+    /// Blocks between two epochs.
     pub tempo: u16,
     /// Most slots.
     pub max_uids: u16,
@@ -212,6 +212,7 @@ impl Ledger {
         netuid: NetUid,
         change: HyperparameterChange,
     ) -> Result<Event, CallError> {
+        let now = self.now();
         let subnet = self.subnets.get_mut(&netuid).ok_or(CallError::SubnetNotExists)?;
         if subnet.owner != coldkey {
             return Err(CallError::BadOrigin);
@@ -225,6 +226,10 @@ impl Ledger {
         }
         subnet.burn_rao = subnet.burn_rao.clamp(rules.min_burn_rao, rules.max_burn_rao);
         subnet.hyperparameters = rules;
+        if matches!(change, HyperparameterChange::Tempo(_)) {
+            // As on the chain: a new tempo begins to count where it is set.
+            subnet.cycle.last_epoch_block = now;
+        }
         Ok(Event::HyperparameterSet { netuid, change })
     }
 }

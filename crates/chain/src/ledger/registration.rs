@@ -64,6 +64,7 @@ impl Ledger {
         self.owners.insert(hotkey, coldkey);
         let mut subnet = Subnet::new(coldkey, Hyperparameters::default(), price);
         subnet.opened_at = self.now();
+        subnet.cycle.last_epoch_block = self.now();
         subnet.owner_hotkey = Some(hotkey);
         subnet.seat(hotkey, self.now());
         self.subnets.insert(netuid, subnet);

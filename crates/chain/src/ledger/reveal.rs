@@ -48,22 +48,21 @@ fn extend(bytes: &mut Vec<u8>, numbers: &[u16]) {
 }
 
 impl Subnet {
-    /// Number of the epoch that a block belongs to.
-    pub fn epoch_of(&self, netuid: NetUid, block: Block) -> u64 {
-        let shifted = block.0.saturating_add(u64::from(netuid.0)).saturating_add(1);
-        shifted / (u64::from(self.hyperparameters.tempo) + 1)
+    /// Number of the epoch that a commit in the block `now`, which is being built, belongs to.
+    fn epoch_at(&self, now: Block) -> u64 {
+        self.epochs().number_at(now)
     }
 
-    /// Epoch in which a commit must be revealed.
-    fn reveal_epoch(&self, netuid: NetUid, commit: &WeightCommit) -> u64 {
-        self.epoch_of(netuid, commit.block).saturating_add(self.hyperparameters.reveal_period)
+    /// Epoch in which what was committed in `epoch` must be revealed.
+    pub(super) fn reveal_epoch(&self, epoch: u64) -> u64 {
+        epoch.saturating_add(self.hyperparameters.reveal_period)
     }
 
     /// Drops commits whose epoch has passed.
-    fn expire_commits(&mut self, netuid: NetUid, hotkey: &AccountId, now: Block) {
-        let epoch = self.epoch_of(netuid, now);
+    fn expire_commits(&mut self, hotkey: &AccountId, now: Block) {
+        let epoch = self.epoch_at(now);
         let mut commits = self.weight_commits.remove(hotkey).unwrap_or_default();
-        commits.retain(|commit| self.reveal_epoch(netuid, commit) >= epoch);
+        commits.retain(|commit| self.reveal_epoch(commit.epoch) >= epoch);
         if !commits.is_empty() {
             self.weight_commits.insert(*hotkey, commits);
         }
@@ -71,15 +70,16 @@ impl Subnet {
 
     /// Block of the earliest commit of a hotkey that can still be revealed: older weights than a
     /// slot do not count for it, also when they come by reveal.
-    pub(super) fn earliest_commit(
-        &self,
-        netuid: NetUid,
-        hotkey: &AccountId,
-        now: Block,
-    ) -> Option<u64> {
-        let epoch = self.epoch_of(netuid, now);
-        let mut commits = self.weight_commits.get(hotkey)?.iter();
-        commits.find(|commit| self.reveal_epoch(netuid, commit) >= epoch).map(|c| c.block.0)
+    pub(super) fn earliest_commit(&self, hotkey: &AccountId, now: Block) -> Option<u64> {
+        let epoch = self.epoch_at(now);
+        let hashed = self.weight_commits.get(hotkey).into_iter().flatten();
+        let hashed = hashed.map(|commit| (commit.epoch, commit.block));
+        let locked = self.timelocked.iter().flat_map(|(epoch, commits)| {
+            let own = commits.iter().filter(|commit| commit.hotkey == *hotkey);
+            own.map(|commit| (*epoch, commit.block))
+        });
+        let open = hashed.chain(locked).filter(|(of, _)| self.reveal_epoch(*of) >= epoch);
+        open.map(|(_, block)| block.0).min()
     }
 }
 
@@ -101,12 +101,13 @@ impl Ledger {
         if slot.last_update.0 != 0 && now.since(slot.last_update) < limit {
             return Err(CallError::CommittingWeightsTooFast);
         }
-        subnet.expire_commits(netuid, &hotkey, now);
+        subnet.expire_commits(&hotkey, now);
+        let epoch = subnet.epoch_at(now);
         let commits = subnet.weight_commits.entry(hotkey).or_default();
         if commits.len() >= OPEN_COMMITS_MAX {
             return Err(CallError::TooManyUnrevealedCommits);
         }
-        commits.push(WeightCommit { hash, block: now });
+        commits.push(WeightCommit { hash, block: now, epoch });
         if let Some(slot) = subnet.slots.get_mut(usize::from(uid.0)) {
             slot.last_update = now;
         }
@@ -130,8 +131,8 @@ impl Ledger {
         let hash = commit_hash((hotkey, netuid), parts, &reveal.salt, reveal.version_key);
         let found = commits.iter().position(|commit| commit.hash == hash);
         let position = found.ok_or(CallError::InvalidRevealCommitHashNotMatch)?;
-        let epoch = subnet.epoch_of(netuid, now);
-        match subnet.reveal_epoch(netuid, &commits[position]) {
+        let epoch = subnet.epoch_at(now);
+        match subnet.reveal_epoch(commits[position].epoch) {
             due if due > epoch => return Err(CallError::RevealTooEarly),
             due if due < epoch => return Err(CallError::ExpiredWeightCommit),
             _ => {}

@@ -1,6 +1,7 @@
 //! State of a subnet and its slots.
 
 use super::Hyperparameters;
+use crate::epoch::Epochs;
 use protocol::{AccountId, Block, Uid};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -22,6 +23,9 @@ pub struct Subnet {
     pub commitments: BTreeMap<AccountId, Commitment>,
     /// Commits to weights that wait for their reveal, oldest first; never an empty list.
     pub weight_commits: BTreeMap<AccountId, Vec<WeightCommit>>,
+    /// Time-locked commits by the epoch in which they came, in the order in which they did; never
+    /// an empty list.
+    pub timelocked: BTreeMap<u64, Vec<TimelockedCommit>>,
     /// What a slot costs now.
     pub burn_rao: u64,
     /// Slots bought in this block.
@@ -36,8 +40,21 @@ pub struct Subnet {
     pub locked_rao: u64,
     /// Block at which it was opened; zero if it was there from the start.
     pub opened_at: Block,
-    /// Block of the last epoch; zero before the first.
+    /// Block of the last epoch that paid; zero before the first.
     pub last_epoch: Block,
+    /// Where the subnet is in its epochs.
+    pub cycle: Cycle,
+}
+
+/// Where a subnet is in its epochs, which come every `tempo` blocks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cycle {
+    /// Block of the last epoch, or of what began its count anew.
+    pub last_epoch_block: Block,
+    /// Epochs so far.
+    pub index: u64,
+    /// Blocks since the last epoch.
+    pub blocks_since_step: u64,
 }
 
 /// One slot with what the last epoch said about it.
@@ -88,6 +105,21 @@ pub struct WeightCommit {
     pub hash: [u8; 32],
     /// Block of the commit.
     pub block: Block,
+    /// Epoch of that block.
+    pub epoch: u64,
+}
+
+/// Weights that nobody can read before a round of the beacon.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TimelockedCommit {
+    /// The validator.
+    pub hotkey: AccountId,
+    /// Block of the commit.
+    pub block: Block,
+    /// The weights, encrypted.
+    pub sealed: Vec<u8>,
+    /// Round of the beacon whose pulse opens them.
+    pub round: u64,
 }
 
 impl Subnet {
@@ -102,6 +134,7 @@ impl Subnet {
             uids: BTreeMap::new(),
             commitments: BTreeMap::new(),
             weight_commits: BTreeMap::new(),
+            timelocked: BTreeMap::new(),
             registrations_this_block: 0,
             registrations_this_interval: 0,
             pending_rao: 0,
@@ -109,7 +142,29 @@ impl Subnet {
             locked_rao,
             opened_at: Block(0),
             last_epoch: Block(0),
+            cycle: Cycle::default(),
         }
+    }
+
+    /// Its epochs as they stand; owners cannot ask for one here.
+    pub fn epochs(&self) -> Epochs {
+        let Cycle { last_epoch_block, index, blocks_since_step } = self.cycle;
+        Epochs {
+            tempo: self.hyperparameters.tempo,
+            last_epoch_block,
+            pending_epoch_at: None,
+            index,
+            blocks_since_step,
+        }
+    }
+
+    /// Goes on by a block; whether an epoch is due in it.
+    pub(super) fn step(&mut self, now: Block) -> bool {
+        let mut epochs = self.epochs();
+        let is_due = epochs.step(now);
+        let Epochs { last_epoch_block, index, blocks_since_step, .. } = epochs;
+        self.cycle = Cycle { last_epoch_block, index, blocks_since_step };
+        is_due
     }
 
     /// Slot of a registered hotkey.

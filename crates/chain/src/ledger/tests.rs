@@ -7,6 +7,7 @@ mod owners;
 mod properties;
 mod registration;
 mod reveal;
+mod timelock;
 mod weights;
 
 use super::{Genesis, Hyperparameters, Ledger, OwnCall, Produced, RAO_PER_TAO, SubnetGenesis};
@@ -29,7 +30,7 @@ fn account(number: u64) -> AccountId {
 /// A fast subnet: an epoch every ten blocks, no limits on rates.
 fn rules() -> Hyperparameters {
     Hyperparameters {
-        tempo: 9,
+        tempo: 10,
         max_registrations_per_block: 100,
         target_registrations: 100,
         adjustment_interval: 1_000,

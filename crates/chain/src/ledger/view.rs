@@ -1,11 +1,12 @@
 //! Reading the ledger.
 
+use super::timelock::{BEACON_BLOCK_MS, COMMIT_REVEAL_VERSION};
 use super::{
     Ledger,
     account::Account,
     subnet::{Slot, Subnet},
 };
-use crate::{Metagraph, Neuron, Rewards};
+use crate::{HidingRules, Metagraph, Neuron, Rewards};
 use protocol::{AccountId, NetUid, Uid};
 
 /// Where all the money is; `issued` is the sum of the others.
@@ -86,7 +87,33 @@ impl Ledger {
             incentives: subnet.slots.iter().map(|slot| slot.incentive).collect(),
             tempo: subnet.hyperparameters.tempo.into(),
             weights_rate_limit: subnet.hyperparameters.weights_rate_limit,
+            hidden_epochs: match subnet.hyperparameters.commit_reveal {
+                true => subnet.hyperparameters.reveal_period,
+                false => 0,
+            },
         })
+    }
+
+    /// The weights of a slot after the newest block.
+    pub fn weights(&self, netuid: NetUid, uid: Uid) -> Option<Vec<(Uid, u16)>> {
+        let slot = self.subnets.get(&netuid)?.slots.get(usize::from(uid.0));
+        let weights = slot.map(|slot| slot.weights.as_slice()).unwrap_or_default();
+        Some(weights.iter().map(|(to, value)| (Uid(*to), *value)).collect())
+    }
+
+    /// How the subnet hides weights after the newest block; `Some(None)` if it does not.
+    pub fn hiding(&self, netuid: NetUid) -> Option<Option<HidingRules>> {
+        let subnet = self.subnets.get(&netuid)?;
+        let rules = || HidingRules {
+            head: self.head().block,
+            epochs: subnet.epochs(),
+            reveal_period: subnet.hyperparameters.reveal_period,
+            version: COMMIT_REVEAL_VERSION,
+            beacon: self.beacon(),
+            now_ms: self.head().block.0.saturating_mul(BEACON_BLOCK_MS),
+            block_ms: BEACON_BLOCK_MS,
+        };
+        Some(subnet.hyperparameters.commit_reveal.then(rules))
     }
 
     /// The subnet after the newest block.

@@ -117,7 +117,7 @@ fn attack_a_flood_of_calls_fills_the_pool_and_no_more() {
 #[test]
 fn attack_giant_calls_and_calls_of_nobody_are_refused_before_they_are_queued() {
     let chain = chain();
-    let uids = vec![protocol::Uid(0); 10_000_000];
+    let uids = vec![Uid(0); 10_000_000];
     let weights = vec![1; 10_000_000];
     let giants = [
         Call::SetWeights { netuid: NETUID, uids, weights, version_key: 0 },
@@ -208,6 +208,6 @@ fn epochs_say_who_earned_what() {
     let epochs = chain.epochs(NETUID);
     assert_eq!(epochs[0].block, chain.metagraph(NETUID).unwrap().last_epoch);
     assert_eq!(epochs[0].slots[0].hotkey, key(100).public());
-    assert_eq!(epochs[0].slots[0].validator_rao, 359 * 820_004_577);
+    assert_eq!(epochs[0].slots[0].validator_rao, 360 * 820_004_577);
     assert!(chain.epochs(NetUid(2)).is_empty());
 }

@@ -1,8 +1,8 @@
 //! What every [`Chain`] promises, as functions over a [`World`].
 
 use chain::{
-    Call, CallError, CallId, CallStatus, Chain, Error, Genesis, HyperparameterChange,
-    Hyperparameters, Keypair, Metagraph, Signed, SubnetGenesis, ledger::commit_hash,
+    Call, CallError, CallId, CallStatus, Chain, Error, Genesis, Handed, HyperparameterChange,
+    Hyperparameters, Keypair, Metagraph, Signed, SubnetGenesis, Weights, ledger::commit_hash,
 };
 use protocol::{Block, NetUid, Seed, Uid};
 use std::sync::Arc;
@@ -15,7 +15,7 @@ pub(crate) struct World {
 
 pub(crate) const NETUID: NetUid = NetUid(1);
 pub(crate) const TAO: u64 = 1_000_000_000;
-const TEMPO: u16 = 9;
+const TEMPO: u16 = 10;
 
 /// Runs the suite over the worlds that a function makes: `contract!(memory)`.
 macro_rules! contract {
@@ -35,6 +35,7 @@ macro_rules! contract {
                 a_signed_call_is_one_call_however_often_it_is_sent,
                 a_signed_call_whose_nonce_is_used_never_is_included,
                 weights_are_committed_to_first_where_the_owner_wants_it,
+                hidden_weights_are_read_by_nobody_until_the_chain_opens_them_and_they_pay,
                 every_other_call_does_what_its_name_says,
             );
         }
@@ -278,6 +279,46 @@ pub(crate) fn weights_make_incentive_and_pay_at_the_tempo(make: Make<'_>) {
     let paid: u64 = neurons.iter().map(|neuron| neuron.emission_rao).sum();
     let purse = 10 * 820_004_577;
     assert!(purse - 6 <= paid && paid <= purse, "82 % of ten blocks: {paid}");
+}
+
+pub(crate) fn hidden_weights_are_read_by_nobody_until_the_chain_opens_them_and_they_pay(
+    make: Make<'_>,
+) {
+    let world = make(&genesis());
+    let validator = world.register(0);
+    world.register(1);
+    let stake =
+        Call::AddStake { hotkey: validator.public(), netuid: NETUID, amount_rao: 500 * TAO };
+    world.must(&key(0), stake);
+    world.pass_epoch();
+    let (uids, values) = (vec![Uid(1), Uid(0)], vec![65_535, 9]);
+    let weights = Weights { netuid: NETUID, uids, weights: values, version_key: 0 };
+    let handed = world.chain.hand(&weights, &validator).unwrap();
+    assert_eq!((handed.reveal, world.chain.hiding(NETUID).unwrap()), (None, None));
+    let hide = HyperparameterChange::CommitReveal(true);
+    world.must(&key(9), Call::SetHyperparameter { netuid: NETUID, change: hide });
+    let rewards = world.chain.rewards(NETUID, world.head()).unwrap();
+    assert_eq!(rewards.hidden_epochs, 1);
+    let Handed { call, reveal } = world.chain.hand(&weights, &validator).unwrap();
+    let reveal = reveal.unwrap();
+    world.must(&validator, call);
+    let row = || world.chain.weights(NETUID, Uid(0)).unwrap();
+    while world.head() < reveal.from {
+        (world.next_block)();
+        assert_eq!(row(), [], "hidden in block {}", world.head());
+    }
+    while world.head() < reveal.until && row().is_empty() {
+        (world.next_block)();
+    }
+    assert_eq!(world.head(), Block(reveal.from.0 + 3), "when the beacon has the round");
+    let mut opened = row();
+    opened.sort_unstable();
+    assert_eq!(opened, weights.row());
+    assert_eq!(world.metagraph().neurons[1].incentive, 0);
+    world.pass_epoch();
+    assert_eq!(world.metagraph().neurons[1].incentive, 65_535);
+    let nowhere = world.chain.hiding(NetUid(7)).unwrap_err();
+    assert!(matches!(nowhere, Error::NoSubnet(NetUid(7))), "{nowhere}");
 }
 
 pub(crate) fn calls_of_one_key_apply_in_the_order_of_submission(make: Make<'_>) {

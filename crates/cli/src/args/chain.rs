@@ -210,6 +210,9 @@ pub struct SetWeightsArgs {
     /// Version of the rules that the validator runs.
     #[arg(long, default_value_t = 0, value_name = "N")]
     pub version_key: u64,
+    /// Where the subnet hides weights, wait until the chain has opened them, and say so.
+    #[arg(long)]
+    pub wait: bool,
     /// Weights as UID=WEIGHT; only their ratios count.
     #[arg(value_name = "UID=WEIGHT", required = true, value_parser = weight)]
     pub weights: Vec<(Uid, f64)>,

@@ -5,6 +5,7 @@ mod read;
 mod refusal;
 mod session;
 mod table;
+mod weights;
 
 pub use session::Session;
 
@@ -23,7 +24,7 @@ pub fn run(args: &ChainArgs) -> anyhow::Result<ExitCode> {
         ChainCommand::Stake(args) => calls::stake(args),
         ChainCommand::Unstake(args) => calls::unstake(args),
         ChainCommand::Commit(args) => calls::commit(args),
-        ChainCommand::SetWeights(args) => calls::set_weights(args),
+        ChainCommand::SetWeights(args) => weights::set(args),
         ChainCommand::Subnet(args) => match &args.command {
             SubnetCommand::Create(args) => calls::create_subnet(args),
             SubnetCommand::Set(args) => calls::set_rules(args),

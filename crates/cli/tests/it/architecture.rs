@@ -18,18 +18,19 @@ const fn row(name: &'static str, level: u8, may_use: &'static [&'static str]) ->
 const SERVICES: [&str; 2] = ["validator", "miner"];
 
 /// Who may use whom; a new crate needs a row here and a place in ARCHITECTURE.md.
-const TABLE: [Row; 14] = [
+const TABLE: [Row; 15] = [
     row("protocol", 1, &[]),
     row("disk", 1, &[]),
+    row("timelock", 1, &[]),
     row("keys", 2, &["protocol", "disk"]),
     row("journal", 2, &["protocol"]),
     row("dataset", 2, &["protocol", "disk"]),
     row("hub", 2, &["protocol", "disk"]),
     row("engine", 2, &["protocol"]),
-    row("chain", 3, &["protocol", "keys"]),
+    row("chain", 3, &["protocol", "keys", "timelock"]),
     row("hugging-face", 3, &["protocol", "disk", "hub"]),
     row("trainer", 3, &["protocol", "disk", "engine"]),
-    row("substrate", 4, &["protocol", "keys", "chain"]),
+    row("substrate", 4, &["protocol", "keys", "timelock", "chain"]),
     row("validator", 4, &["protocol", "disk", "chain", "hub", "journal"]),
     row("miner", 4, &["protocol", "disk", "chain", "hub", "journal"]),
     row(
@@ -54,8 +55,10 @@ const TABLE: [Row; 14] = [
 ];
 
 /// Heavy dependencies and the crates that keep them from everybody else.
-const ISOLATED: [(&str, &[&str]); 20] = [
+const ISOLATED: [(&str, &[&str]); 22] = [
+    ("aes-gcm", &["timelock"]),
     ("axum", &["hugging-face"]),
+    ("blst", &["timelock"]),
     ("candle-core", &["trainer"]),
     ("candle-nn", &["trainer"]),
     ("clap", &["cli"]),
@@ -87,7 +90,7 @@ const TIMES: [&str; 3] = ["SystemTime", "Instant", "elapsed"];
 /// long something took, the node that makes blocks by the clock, the hub whose links expire,
 /// the clients whose patience with an endpoint ends, and the files of downloads that broke off, of
 /// which the oldest goes first.
-const CLOCKS: [&str; 16] = [
+const CLOCKS: [&str; 19] = [
     "crates/cli/src/command/demo.rs",
     "crates/cli/src/command/download.rs",
     "crates/cli/src/command/evaluate.rs",
@@ -100,21 +103,25 @@ const CLOCKS: [&str; 16] = [
     "crates/hugging-face/src/dev/clock.rs",
     "crates/hugging-face/src/dev/objects.rs",
     "crates/hugging-face/src/dev/pace.rs",
+    "crates/substrate/src/client/door.rs",
     "crates/substrate/src/client/finality.rs",
-    "crates/substrate/src/client/link.rs",
+    "crates/substrate/src/client/heads.rs",
+    "crates/substrate/src/client/limiter.rs",
+    "crates/substrate/src/client/links.rs",
     "crates/substrate/src/dev/author.rs",
     "crates/substrate/src/dev/callers.rs",
 ];
 
-/// Files below `cli` that name addresses: the node and the hub, which listen, and the client of
-/// hubs, which looks where a hub sends it.
-const SOCKETS: [&str; 10] = [
+/// Files below `cli` that name addresses: the node and the hub, which listen, the client of hubs,
+/// which looks where a hub sends it, and that of chains, which knows what addresses are near.
+const SOCKETS: [&str; 11] = [
     "crates/hugging-face/src/client/address.rs",
     "crates/hugging-face/src/dev.rs",
     "crates/hugging-face/src/dev/access.rs",
     "crates/hugging-face/src/dev/error.rs",
     "crates/hugging-face/src/dev/front.rs",
     "crates/hugging-face/src/dev/serve.rs",
+    "crates/substrate/src/client/config.rs",
     "crates/substrate/src/dev.rs",
     "crates/substrate/src/dev/callers.rs",
     "crates/substrate/src/dev/error.rs",

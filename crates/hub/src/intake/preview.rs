@@ -29,8 +29,9 @@ const START_BYTES: u64 = 64 << 10;
 /// Bytes that tell whether a hub gives a file as it is.
 const WITNESS_BYTES: u64 = 4096;
 
-/// Longest time for all headers.
-const TIME_MAX: Duration = Duration::from_secs(300);
+/// Longest time for all headers: of a hub that is slow, or that counts requests and has us wait for
+/// its next window of five minutes.
+const TIME_MAX: Duration = Duration::from_secs(600);
 
 /// A folder with a model whose parameters are zeros, and take no room. It goes with this.
 #[derive(Debug)]

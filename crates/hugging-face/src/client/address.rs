@@ -11,6 +11,10 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs as _},
 };
 
+/// Last labels of names that stand for something else in each network.
+const LOCAL_NAMES: [&str; 7] =
+    ["localhost", "local", "localdomain", "internal", "lan", "intranet", "home"];
+
 /// The hub, and the hosts that it may send us to.
 #[derive(Clone, Debug)]
 pub(super) struct Hosts {
@@ -111,14 +115,57 @@ impl Hosts {
         (!self.others.iter().any(is_known)).then_some("the host is not among those known")
     }
 
+    /// Why bytes of ours do not go where the hub says that they are stored, if they do not.
+    ///
+    /// A link to storage comes in an answer of the hub, which nobody between us could have written,
+    /// and lets in by itself: it is followed to hosts that no list knows, without a token. So it may
+    /// name any public host by TLS, and a hub on this machine another port of its own host.
+    pub(super) fn storage_refusal(&self, url: &Url, proxies: &Proxies) -> Option<&'static str> {
+        let refused = self.refusal(url)?;
+        if !url.username().is_empty() || url.password().is_some() || !self.keeps_secrets() {
+            return Some(refused);
+        }
+        let is_web = ["http", "https"].contains(&url.scheme());
+        if self.is_this_machine() && is_web && url.host_str() == self.endpoint.host_str() {
+            return None;
+        }
+        if url.scheme() != "https" {
+            return Some("storage is spoken to with encryption alone");
+        }
+        if url.port().is_some() {
+            return Some("it is not the usual port");
+        }
+        if proxies.addresses().filter_map(host_name).any(|host| Some(&*host) == url.host_str()) {
+            // Of a proxy we look up private addresses, too.
+            return Some("it is a proxy, and no storage");
+        }
+        (!is_public_host(url)).then_some("it is no public host")
+    }
+
     /// Looks hosts up; but for the hub and the proxies, which we were told to trust, none may be a
     /// private one.
     pub(super) fn resolver(&self, proxies: &Proxies) -> PublicResolver {
-        let host = |address: &String| Some(Url::parse(address).ok()?.host_str()?.to_owned());
-        let mut trusted: Vec<String> = proxies.addresses().filter_map(host).collect();
+        let mut trusted: Vec<String> = proxies.addresses().filter_map(host_name).collect();
         trusted.extend(self.endpoint.host_str().map(str::to_owned));
         PublicResolver { trusted }
     }
+}
+
+fn host_name(address: &String) -> Option<String> {
+    Some(Url::parse(address).ok()?.host_str()?.to_owned())
+}
+
+/// Whether a host may be one that everybody can reach, by its address alone: what a name stands
+/// for tells when it is looked up.
+fn is_public_host(url: &Url) -> bool {
+    let Some(name) = url.domain() else {
+        let address = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+        return address.parse().is_ok_and(is_public);
+    };
+    // A proxy looks names up by itself: those that never leave a network are none to ask it for.
+    let name = name.trim_end_matches('.').to_ascii_lowercase();
+    let is_local = |last: &str| LOCAL_NAMES.contains(&last);
+    name.rsplit_once('.').is_some_and(|(_, last)| !is_local(last)) && !name.ends_with(".home.arpa")
 }
 
 /// Whether two addresses of hubs are one hub.
@@ -142,8 +189,7 @@ impl Resolve for PublicResolver {
         Box::pin(async move {
             let found = tokio::task::spawn_blocking(move || {
                 let found = (name.as_str(), 0).to_socket_addrs()?;
-                let admitted = |address: &SocketAddr| is_trusted || is_public(address.ip());
-                Ok::<Vec<SocketAddr>, std::io::Error>(found.filter(admitted).collect())
+                Ok::<_, std::io::Error>(if is_trusted { found.collect() } else { public(found) })
             });
             let found = found.await??;
             if found.is_empty() {
@@ -152,6 +198,11 @@ impl Resolve for PublicResolver {
             Ok(Box::new(found.into_iter()) as Addrs)
         })
     }
+}
+
+/// The addresses that a name which a stranger gave us may stand for.
+fn public(found: impl Iterator<Item = SocketAddr>) -> Vec<SocketAddr> {
+    found.filter(|address| is_public(address.ip())).collect()
 }
 
 /// Whether an address is one that everybody can reach.
@@ -257,6 +308,117 @@ mod tests {
             "gopher://cdn.example/",
         ] {
             assert!(refusal(url).is_some(), "{url} was admitted");
+        }
+    }
+
+    /// A link to storage as the real hub writes it.
+    const S3: &str = "https://hf-hub-lfs-us-east-1.s3-accelerate.amazonaws.com/repos/a/b?X-Amz-A=b";
+
+    /// Whether a hub may have us send bytes there.
+    fn may_store(endpoint: &str, url: &str) -> bool {
+        let hosts = Hosts::new(endpoint, &[".hf.co".to_owned()]).unwrap();
+        let proxies =
+            Proxies { https: Some("http://proxy.example:3128".to_owned()), ..Proxies::default() };
+        hosts.storage_refusal(&Url::parse(url).unwrap(), &proxies).is_none()
+    }
+
+    #[test]
+    fn a_hub_that_is_spoken_to_in_secret_names_storage_on_any_public_host() {
+        for endpoint in ["https://hub.example", "https://hub.example/below", "http://127.0.0.1:9"] {
+            for url in [
+                S3,
+                "https://storage.googleapis.com/bucket/x?X-Goog-Signature=y",
+                "https://cdn-lfs.hf.co/a?b",
+                "https://1.1.1.1/x",
+                "https://[2606:4700:4700::1111]/x",
+                "https://storage.example:443/x",
+            ] {
+                assert!(may_store(endpoint, url), "{endpoint}: {url}");
+            }
+        }
+        assert!(may_store("https://hub.example", "https://hub.example/api/complete_multipart?a"));
+        // One's own hub, and storage beside it.
+        for (endpoint, url) in [
+            ("http://127.0.0.1:9950", "http://127.0.0.1:9950/x"),
+            ("http://127.0.0.1:9950", "http://127.0.0.1:9000/x"),
+            ("http://127.0.0.1:9950", "https://127.0.0.1:9000/x"),
+            ("http://localhost:9950/hf", "http://localhost:9000/x"),
+            ("http://[::1]:9950", "http://[::1]:9000/x"),
+            ("http://10.1.2.3:9950", "http://10.1.2.3:9950/x"),
+        ] {
+            assert!(may_store(endpoint, url), "{endpoint}: {url}");
+        }
+    }
+
+    #[test]
+    fn attack_links_to_storage_lead_to_public_hosts_over_encryption_alone() {
+        for url in [
+            "http://storage.example/x",
+            "http://hub.example/x",
+            "https://storage.example:8443/x",
+            "https://hub.example:8443/x",
+            "https://user:secret@storage.example/x",
+            "https://user@hub.example/x",
+            "ftp://storage.example/x",
+            "file:///etc/passwd",
+            "data:text/plain,x",
+            "https://127.0.0.1/x",
+            "https://2130706433/x",
+            "https://0x7f000001/x",
+            "https://0177.0.0.1/x",
+            "https://127.1/x",
+            "https://10.1.2.3/x",
+            "https://172.16.0.1/x",
+            "https://192.168.1.1/x",
+            "https://100.64.0.1/x",
+            "https://169.254.169.254/latest/meta-data",
+            "https://0.0.0.0/x",
+            "https://[::1]/x",
+            "https://[::ffff:169.254.169.254]/x",
+            "https://[fe80::1]/x",
+            "https://[fd00:ec2::254]/latest/meta-data",
+            "https://localhost/x",
+            "https://localhost./x",
+            "https://a.localhost/x",
+            "https://metadata.google.internal/computeMetadata/v1",
+            "https://METADATA.google.Internal./x",
+            "https://printer.local/x",
+            "https://vault/x",
+            "https://router.lan/x",
+            "https://nas.home.arpa/x",
+            "https://proxy.example/x",
+        ] {
+            assert!(!may_store("https://hub.example", url), "{url} was admitted");
+        }
+        for (endpoint, url) in [
+            // Whoever listens on the way may have written these.
+            ("http://hub.example", S3),
+            ("http://10.1.2.3:9950", S3),
+            ("http://10.1.2.3:9950", "http://10.1.2.3:9000/x"),
+            // Another host than its own.
+            ("http://127.0.0.1:9950", "http://127.0.0.2:9950/x"),
+            ("http://127.0.0.1:9950", "http://localhost:9950/x"),
+            ("http://127.0.0.1:9950", "http://10.1.2.3/x"),
+            ("http://127.0.0.1:9950", "https://10.1.2.3/x"),
+            ("http://127.0.0.1:9950", "http://storage.example/x"),
+            ("http://127.0.0.1:9950", "ftp://127.0.0.1:9950/x"),
+            ("http://127.0.0.1:9950", "http://a@127.0.0.1:9950/x"),
+            ("https://10.1.2.3", "https://10.1.2.4/x"),
+        ] {
+            assert!(!may_store(endpoint, url), "{endpoint}: {url} was admitted");
+        }
+    }
+
+    #[test]
+    fn attack_a_name_that_turns_out_to_be_a_private_address_is_no_host() {
+        let found = |addresses: &[&str]| {
+            let found = addresses.iter().map(|address| format!("{address}:443").parse().unwrap());
+            public(found.collect::<Vec<_>>().into_iter())
+        };
+        for private in ["127.0.0.1", "10.0.0.1", "169.254.169.254", "[::1]", "[fd00:ec2::254]"] {
+            assert!(found(&[private]).is_empty(), "{private}");
+            let mixed = found(&[private, "1.1.1.1"]);
+            assert_eq!(mixed, ["1.1.1.1:443".parse().unwrap()], "{private}");
         }
     }
 

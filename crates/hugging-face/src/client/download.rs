@@ -3,7 +3,7 @@
 use super::{
     HubClient, Pinned, TICK,
     http::{self, Answer},
-    patience::Failure,
+    patience::{Failure, Term},
     writer::Writer,
 };
 use hub::{
@@ -18,7 +18,6 @@ use std::{
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     thread,
-    time::Instant,
 };
 
 /// What the name of a file ends with until it is whole.
@@ -94,20 +93,21 @@ impl HubClient {
         progress: Progress<'_>,
     ) -> Result<(), Error> {
         let patience = self.http.patience;
-        let mut deadline = Instant::now() + patience.time_for(wanted.size_bytes_max);
+        // The time that the hub asks for is not held against it, up to one longest wait for each try.
+        let waits_max = patience.wait_max.saturating_mul(patience.n_tries);
+        let term = Term::after(patience.time_for(wanted.size_bytes_max), waits_max);
         let (mut n_failed, mut most) = (0, partial.size_bytes);
         loop {
-            match self.go_on(wanted, partial, (deadline, progress)) {
+            match self.go_on(wanted, partial, (&term, progress)) {
                 Ok(()) => return Ok(()),
                 Err(failure) => {
-                    if Instant::now() >= deadline {
+                    if term.is_over() {
                         return Err(wanted.too_slow());
                     }
-                    // What makes progress is not failing; the deadline ends it all the same.
+                    // What makes progress is not failing; the term ends it all the same.
                     n_failed = if partial.size_bytes > most { 1 } else { n_failed + 1 };
                     most = most.max(partial.size_bytes);
-                    // The time that the hub asks for is not held against it.
-                    deadline += self.http.wait_or_give_up(failure, n_failed)?;
+                    self.http.wait_or_give_up(failure, n_failed, Some(&term))?;
                 }
             }
         }
@@ -118,7 +118,7 @@ impl HubClient {
         &self,
         wanted: Wanted<'_>,
         partial: &mut Partial,
-        (deadline, progress): (Instant, Progress<'_>),
+        (term, progress): (&Term, Progress<'_>),
     ) -> Result<(), Failure> {
         let Wanted { pinned, path, size_bytes_max } = wanted;
         if partial.size_bytes > size_bytes_max {
@@ -128,7 +128,8 @@ impl HubClient {
             return Ok(());
         }
         let range = (partial.size_bytes > 0).then_some((partial.size_bytes, None));
-        let Answer { first, size_bytes, mut body } = self.http.file(pinned, path, range)?;
+        let Answer { first, size_bytes, mut body } =
+            self.http.file((pinned, path), range, Some(term))?;
         if size_bytes.is_some_and(|size_bytes| size_bytes > size_bytes_max) {
             return Err(wanted.too_large(size_bytes).into());
         }
@@ -141,7 +142,7 @@ impl HubClient {
         }
         let file = partial.file.try_clone().map_err(Error::io("write", &partial.path))?;
         let writer = Writer::new(file);
-        let received = wanted.receive(&mut body, partial, &writer, (deadline, progress));
+        let received = wanted.receive(&mut body, partial, &writer, (term, progress));
         // First of all: what was not written may not count as received.
         writer.end().map_err(|error| partial.lost(error))?;
         received?;
@@ -175,7 +176,7 @@ impl Wanted<'_> {
         body: &mut impl Read,
         partial: &mut Partial,
         writer: &Writer,
-        (deadline, progress): (Instant, Progress<'_>),
+        (term, progress): (&Term, Progress<'_>),
     ) -> Result<(), Failure> {
         while let Some(mut piece) = writer.piece() {
             let n = body.read(&mut piece).map_err(|error| http::broken(&error))?;
@@ -193,7 +194,7 @@ impl Wanted<'_> {
             if !progress(partial.size_bytes) {
                 return Err(Error::Stopped.into());
             }
-            if Instant::now() >= deadline {
+            if term.is_over() {
                 return Err(self.too_slow().into());
             }
         }

@@ -3,13 +3,14 @@
 use super::{
     ClientOptions, Pinned, Proxies,
     address::{self, Hosts},
+    budget::{Budgets, Kind},
     fault::{checked, is_absent},
-    patience::{Failure, Patience},
+    patience::{Clock, Failure, Patience, SystemClock, Term, Wait},
     send::Sender,
 };
-use hub::{Error, content::is_safe_path, deadline::Deadline};
+use hub::{Error, content::is_safe_path};
 use reqwest::{
-    Method, StatusCode, Url,
+    Certificate, Method, StatusCode, Url,
     blocking::{Body, Client, Request, Response},
     header::{self, HeaderMap, HeaderValue},
     redirect::Policy,
@@ -23,6 +24,8 @@ use std::{
 
 /// How JSON is announced.
 pub(super) const JSON: &str = "application/json";
+/// How the JSON of Git LFS is announced.
+pub(super) const LFS_JSON: &str = "application/vnd.git-lfs+json";
 /// Most bytes of an answer that is read whole, but for files.
 const JSON_BYTES_MAX: u64 = 32 << 20;
 /// Bytes of an answer that are read at a time.
@@ -39,6 +42,9 @@ pub(super) struct Http {
     endpoint: String,
     authorization: Option<HeaderValue>,
     pub(super) patience: Patience,
+    pub(super) budgets: Budgets,
+    pub(super) clock: Box<dyn Clock>,
+    pub(super) on_wait: fn(Wait<'_>) -> bool,
 }
 
 /// An answer that holds a file or a part of one.
@@ -52,6 +58,16 @@ pub(super) struct Answer {
 
 impl Http {
     pub(super) fn new(options: &ClientOptions) -> Result<Self, Error> {
+        Self::with(options, Box::new(SystemClock), None)
+    }
+
+    /// The same by another clock; and by TLS believing one certificate instead of those that the
+    /// system believes.
+    pub(super) fn with(
+        options: &ClientOptions,
+        clock: Box<dyn Clock>,
+        believed: Option<&Certificate>,
+    ) -> Result<Self, Error> {
         let endpoint = options.endpoint.trim_end_matches('/').to_owned();
         let hosts = Hosts::new(&endpoint, &options.redirect_hosts)?;
         let authorization = match &options.token {
@@ -86,13 +102,40 @@ impl Http {
             .no_proxy()
             .dns_resolver(Arc::new(hosts.resolver(&proxies)))
             .connect_timeout(patience.silence);
+        if let Some(believed) = believed {
+            client = client.tls_certs_only([believed.clone()]);
+            sender = sender.tls_certs_only([believed.clone()]);
+        }
         for proxy in proxies.all()? {
             client = client.proxy(proxy.clone());
             sender = sender.proxy(proxy);
         }
         let client = client.build().map_err(|error| Error::Unavailable(error.to_string()))?;
         let sender = Sender::new(sender)?;
-        Ok(Self { client, sender, hosts, proxies, endpoint, authorization, patience })
+        let budgets = Budgets::new(patience.wait_max, patience.wait);
+        let on_wait = options.on_wait;
+        Ok(Self {
+            client,
+            sender,
+            hosts,
+            proxies,
+            endpoint,
+            authorization,
+            patience,
+            budgets,
+            clock,
+            on_wait,
+        })
+    }
+
+    /// What a hub counts a request for one of its addresses as.
+    pub(super) fn kind_of(&self, url: &Url) -> Kind {
+        Kind::of(&self.hosts.path_of(url.as_str()).unwrap_or_default())
+    }
+
+    /// When all of a list must have come, however many pages it has.
+    pub(super) fn term_of_list(&self) -> Term {
+        Term::after(self.patience.time_for_list(), self.patience.wait_max)
     }
 
     pub(super) fn endpoint(&self) -> &str {
@@ -112,72 +155,28 @@ impl Http {
         Error::Unavailable(format!("{}{path} {what}", self.endpoint))
     }
 
-    /// Tries until it succeeds, until trying has no sense, or until patience ends.
-    pub(super) fn patiently<T>(
-        &self,
-        attempt: impl FnMut() -> Result<T, Failure>,
-    ) -> Result<T, Error> {
-        self.patiently_until(None, attempt)
-    }
-
-    /// The same; no try begins after `until`.
-    fn patiently_until<T>(
-        &self,
-        until: Option<Deadline>,
-        mut attempt: impl FnMut() -> Result<T, Failure>,
-    ) -> Result<T, Error> {
-        let mut n_failed = 0;
-        loop {
-            match attempt() {
-                Ok(value) => return Ok(value),
-                Err(failure) => {
-                    n_failed += 1;
-                    let wait = self.patience.wait_after(n_failed, failure.asked);
-                    if until.is_some_and(|until| wait >= until.left()) {
-                        return Err(failure.error);
-                    }
-                    self.wait_or_give_up(failure, n_failed)?;
-                }
-            }
-        }
-    }
-
-    /// Waits before the next try, unless there is none, and says for how long.
-    pub(super) fn wait_or_give_up(
-        &self,
-        failure: Failure,
-        n_failed: u32,
-    ) -> Result<Duration, Error> {
-        if !failure.may_pass || n_failed >= self.patience.n_tries {
-            return Err(failure.error);
-        }
-        let wait = self.patience.wait_after(n_failed, failure.asked);
-        std::thread::sleep(wait);
-        Ok(wait)
-    }
-
     /// What a path of the hub holds; `None` if there is no such thing, or not for us.
     pub(super) fn get_json<T: DeserializeOwned>(&self, path: &str) -> Result<Option<T>, Error> {
-        let until = Deadline::after(self.patience.time_for_list());
-        self.get_page(path, until).map(|page| page.map(|(value, _)| value))
+        let term = self.term_of_list();
+        self.get_page(path, &term).map(|page| page.map(|(value, _)| value))
     }
 
-    /// The same, with the path of the next page, and no later than `until`.
+    /// The same, with the path of the next page, and no later than `term`.
     pub(super) fn get_page<T: DeserializeOwned>(
         &self,
         path: &str,
-        until: Deadline,
+        term: &Term,
     ) -> Result<Option<(T, Option<String>)>, Error> {
-        self.patiently_until(Some(until), || {
+        self.patiently_until(Some(term), || {
             let mut ask = Ask::get(self.hosts.url(path)?);
-            ask.until = Some(until);
+            ask.term = Some(term);
             let answer = self.send(&ask)?;
             if is_absent(&answer) {
                 return Ok(None);
             }
             let mut answer = checked(answer)?;
             let next = self.next_page(path, answer.headers())?;
-            let bytes = read_all(&mut answer, JSON_BYTES_MAX, until)?;
+            let bytes = read_all(&mut answer, JSON_BYTES_MAX, term)?;
             let bytes = bytes.ok_or_else(|| self.nonsense(path, "answers without end"))?;
             let value = serde_json::from_slice(&bytes);
             let value = value.map_err(|_| self.nonsense(path, "answers nonsense"))?;
@@ -185,17 +184,17 @@ impl Http {
         })
     }
 
-    /// All bytes of a small file, no later than `until`; `None` if there are more than
+    /// All bytes of a small file, no later than `term`; `None` if there are more than
     /// `n_bytes_max`.
     pub(super) fn small_file(
         &self,
         (pinned, path): (Pinned<'_>, &str),
         n_bytes_max: u64,
-        until: Deadline,
+        term: &Term,
     ) -> Result<Option<Vec<u8>>, Error> {
-        self.patiently_until(Some(until), || {
-            let Answer { mut body, .. } = self.file(pinned, path, None)?;
-            read_all(&mut body, n_bytes_max, until)
+        self.patiently_until(Some(term), || {
+            let Answer { mut body, .. } = self.file((pinned, path), None, Some(term))?;
+            read_all(&mut body, n_bytes_max, term)
         })
     }
 
@@ -228,15 +227,15 @@ impl Http {
                 ],
                 body: Some(body),
                 time: self.patience.time_for(body.len() as u64),
-                until: None,
+                term: None,
             };
             let answer = self.send(&ask)?;
             if is_absent(&answer) {
                 return Ok(None);
             }
             let mut answer = checked(answer)?;
-            let until = Deadline::after(self.patience.time_for_list());
-            let bytes = read_all(&mut answer, JSON_BYTES_MAX, until)?;
+            let term = self.term_of_list();
+            let bytes = read_all(&mut answer, JSON_BYTES_MAX, &term)?;
             let bytes = bytes.ok_or_else(|| self.nonsense(path, "answers without end"))?;
             let value = serde_json::from_slice(&bytes);
             value.map(Some).map_err(|_| self.nonsense(path, "answers nonsense").into())
@@ -246,9 +245,9 @@ impl Http {
     /// Begins to get a file, or the bytes from one offset to another of it.
     pub(super) fn file(
         &self,
-        pinned: Pinned<'_>,
-        path: &str,
+        (pinned, path): (Pinned<'_>, &str),
         range: Option<(u64, Option<u64>)>,
+        term: Option<&Term>,
     ) -> Result<Answer, Failure> {
         let Pinned { kind, repo, revision } = pinned;
         let no_file = || Error::NoFile {
@@ -261,7 +260,7 @@ impl Http {
         }
         let before = kind.before_files();
         let url = format!("/{before}{repo}/resolve/{revision}/{}", address::path(path));
-        let mut ask = Ask::get(self.hosts.url(&url)?);
+        let mut ask = Ask { term, ..Ask::get(self.hosts.url(&url)?) };
         // Compressed bytes would count otherwise than the limits do.
         ask.headers.push((header::ACCEPT_ENCODING, HeaderValue::from_static("identity")));
         if let Some((first, last)) = range {
@@ -287,31 +286,45 @@ impl Http {
         Ok(Answer { first, size_bytes, body })
     }
 
-    /// Sends JSON to an address that the hub named for it.
+    /// Sends JSON to an address of the hub that it named for it.
     pub(super) fn post_to(&self, href: &str, body: &impl Serialize) -> Result<(), Error> {
         let body = json(body)?;
-        let kind = HeaderValue::from_static("application/vnd.git-lfs+json");
+        let kind = HeaderValue::from_static(LFS_JSON);
+        let url = self.joined(href)?;
+        if !self.hosts.is_hub(&url) {
+            let reason = "what was uploaded is told to the hub alone";
+            return Err(Error::Redirect { host: host_of(&url), reason });
+        }
         self.patiently(|| {
             let ask = Ask {
                 method: Method::POST,
-                url: self.target(href)?,
+                url: url.clone(),
                 headers: vec![(header::CONTENT_TYPE, kind.clone()), (header::ACCEPT, kind.clone())],
                 body: Some(&body),
                 time: self.patience.time_for(body.len() as u64),
-                until: None,
+                term: None,
             };
             checked(self.send(&ask)?).map(drop)
         })
     }
 
-    /// An address that the hub named, if we may go there.
-    pub(super) fn target(&self, href: &str) -> Result<Url, Error> {
-        let url = self.hosts.url("/")?.join(href);
-        let url = url.map_err(|_| self.nonsense("", "names an address that is none"))?;
-        match self.hosts.refusal(&url) {
+    /// Where the hub says that bytes of ours are to be stored, if we may go there.
+    pub(super) fn storage(&self, href: &str) -> Result<Url, Error> {
+        let url = self.joined(href)?;
+        match self.hosts.storage_refusal(&url, &self.proxies) {
             None => Ok(url),
             Some(reason) => Err(Error::Redirect { host: host_of(&url), reason }),
         }
+    }
+
+    fn joined(&self, href: &str) -> Result<Url, Error> {
+        let url = self.hosts.url("/")?.join(href);
+        url.map_err(|_| self.nonsense("", "names an address that is none"))
+    }
+
+    /// Whether an address is the hub's own.
+    pub(super) fn is_hub(&self, url: &Url) -> bool {
+        self.hosts.is_hub(url)
     }
 
     /// What says who we are, which is for the hub alone.
@@ -323,30 +336,47 @@ impl Http {
     fn send(&self, ask: &Ask<'_>) -> Result<Response, Failure> {
         let mut url = ask.url.clone();
         for _ in 0..=N_REDIRECTS_MAX {
-            let mut request = Request::new(ask.method.clone(), url.clone());
-            let time = ask.time.max(self.patience.silence);
-            let left = ask.until.map(Deadline::left);
-            *request.timeout_mut() = Some(left.map_or(time, |left| time.min(left)));
-            let headers = ask.headers.iter().cloned().map(|(name, value)| (Some(name), value));
-            request.headers_mut().extend(headers);
-            if let Some(value) = self.authorization_for(&url) {
-                request.headers_mut().insert(header::AUTHORIZATION, value.clone());
-            }
-            *request.body_mut() = ask.body.map(|body| Body::from(body.to_vec()));
-            let answer = self.client.execute(request);
-            let answer = answer.map_err(|error| self.unreachable(&url, &error))?;
+            let answer = self.send_once(ask, &url)?;
             if !answer.status().is_redirection() || answer.status() == StatusCode::NOT_MODIFIED {
                 return Ok(answer);
             }
-            let location = answer.headers().get(header::LOCATION).and_then(|l| l.to_str().ok());
             let nowhere = || self.nonsense(url.path(), "redirects to nowhere");
-            let next = location.and_then(|location| url.join(location).ok()).ok_or_else(nowhere)?;
-            if let Some(reason) = self.hosts.refusal(&next) {
+            let next = next_address(&url, answer.headers()).ok_or_else(nowhere)?;
+            let has_body = ask.body.is_some() && !self.hosts.is_hub(&next);
+            let reason = match self.hosts.refusal(&next) {
+                None if has_body => Some("what was sent to the hub is not sent on"),
+                refusal => refusal,
+            };
+            if let Some(reason) = reason {
                 return Err(Error::Redirect { host: host_of(&next), reason }.into());
             }
             url = next;
         }
         Err(self.nonsense(ask.url.path(), "redirects without end").into())
+    }
+
+    /// Sends a request to one address, as soon as the hub allows it.
+    fn send_once(&self, ask: &Ask<'_>, url: &Url) -> Result<Response, Failure> {
+        let is_hub = self.hosts.is_hub(url);
+        if is_hub {
+            self.wait_for_place(url, ask.term)?;
+        }
+        let mut request = Request::new(ask.method.clone(), url.clone());
+        let time = ask.time.max(self.patience.silence);
+        let left = ask.term.map(Term::left);
+        *request.timeout_mut() = Some(left.map_or(time, |left| time.min(left)));
+        let headers = ask.headers.iter().cloned().map(|(name, value)| (Some(name), value));
+        request.headers_mut().extend(headers);
+        if let Some(value) = self.authorization_for(url) {
+            request.headers_mut().insert(header::AUTHORIZATION, value.clone());
+        }
+        *request.body_mut() = ask.body.map(|body| Body::from(body.to_vec()));
+        let answer = self.client.execute(request);
+        let answer = answer.map_err(|error| self.unreachable(url, &error))?;
+        if is_hub {
+            self.budgets.learn(self.kind_of(url), answer.headers(), self.clock.now());
+        }
+        Ok(answer)
     }
 
     /// No answer came: the next try may have one. What stands between is named.
@@ -390,13 +420,13 @@ struct Ask<'a> {
     body: Option<&'a [u8]>,
     time: Duration,
     /// When all must be over.
-    until: Option<Deadline>,
+    term: Option<&'a Term>,
 }
 
 impl Ask<'_> {
     fn get(url: Url) -> Self {
         let (method, time) = (Method::GET, Duration::ZERO);
-        Self { method, url, headers: Vec::new(), body: None, time, until: None }
+        Self { method, url, headers: Vec::new(), body: None, time, term: None }
     }
 }
 
@@ -411,7 +441,12 @@ fn content_range(value: &HeaderValue) -> Option<(u64, Option<u64>)> {
     Some((first.parse().ok()?, size.parse().ok()))
 }
 
-fn host_of(url: &Url) -> String {
+/// Where a redirect leads.
+pub(super) fn next_address(from: &Url, headers: &HeaderMap) -> Option<Url> {
+    from.join(headers.get(header::LOCATION)?.to_str().ok()?).ok()
+}
+
+pub(super) fn host_of(url: &Url) -> String {
     url.host_str().unwrap_or("nowhere").to_owned()
 }
 
@@ -424,7 +459,7 @@ pub(super) fn broken(error: &io::Error) -> Failure {
 pub(super) fn read_all(
     answer: &mut Response,
     n_bytes_max: u64,
-    until: Deadline,
+    term: &Term,
 ) -> Result<Option<Vec<u8>>, Failure> {
     let (mut bytes, mut chunk) = (Vec::new(), vec![0; CHUNK_BYTES]);
     loop {
@@ -436,7 +471,7 @@ pub(super) fn read_all(
             return Ok(None);
         }
         bytes.extend_from_slice(read);
-        if until.is_over() {
+        if term.is_over() {
             return Err(Error::Unavailable("an answer comes too slowly".to_owned()).into());
         }
     }

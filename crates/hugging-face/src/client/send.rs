@@ -1,11 +1,16 @@
 //! Bytes of files that go out, in pieces so large that handing them on costs nothing.
 
-use super::{TICK, fault::checked_fault, http::Http, patience::Failure};
+use super::{
+    TICK,
+    fault::{FAULT_BYTES_MAX, checked_fault, storage_fault},
+    http::{Http, host_of, next_address},
+    patience::Failure,
+};
 use futures_util::stream;
 use hub::{Error, Progress};
 use reqwest::{
-    Body, Client, Method, Request, Response,
-    header::{self, HeaderName, HeaderValue},
+    Body, Client, Method, Request, Response, StatusCode,
+    header::{self, HeaderMap, HeaderName, HeaderValue},
 };
 use std::{
     fs::File,
@@ -16,6 +21,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 use tokio::{runtime::Runtime, time::timeout};
 
@@ -94,7 +100,7 @@ impl Http {
         outgoing: Outgoing<'_>,
         progress: Progress<'_>,
     ) -> Result<Option<String>, Failure> {
-        let url = self.target(href)?;
+        let url = self.storage(href)?;
         let mut request = Request::new(Method::PUT, url.clone());
         *request.timeout_mut() = Some(self.patience.time_for(outgoing.n_bytes));
         request.headers_mut().extend(headers.iter().cloned());
@@ -118,8 +124,15 @@ impl Http {
         if !progress(outgoing.n_bytes) {
             return Err(Error::Stopped.into());
         }
+        if answer.status().is_redirection() {
+            // Bytes go where the hub has named, or nowhere.
+            let next = next_address(&url, answer.headers());
+            let host = next.as_ref().map_or_else(|| "nowhere".to_owned(), host_of);
+            return Err(Error::Redirect { host, reason: "bytes that were sent stay there" }.into());
+        }
         if !answer.status().is_success() {
-            return Err(runtime.block_on(fault(answer)));
+            let fault = if self.is_hub(&url) { checked_fault } else { storage_fault };
+            return Err(runtime.block_on(explained(answer, self.patience.silence, fault)));
         }
         let tag = answer.headers().get(header::ETAG).and_then(|tag| tag.to_str().ok());
         Ok(tag.map(str::to_owned))
@@ -127,9 +140,19 @@ impl Http {
 }
 
 /// What an answer says that went wrong.
-async fn fault(mut answer: Response) -> Failure {
+async fn explained(
+    mut answer: Response,
+    silence: Duration,
+    fault: fn(StatusCode, &HeaderMap, &[u8]) -> Failure,
+) -> Failure {
     let (status, headers) = (answer.status(), answer.headers().clone());
-    // Half of an explanation is better than none, and one piece is enough of it.
-    let said = answer.chunk().await.ok().flatten().unwrap_or_default();
-    checked_fault(status, &headers, &said)
+    let mut said = Vec::new();
+    // Half of an explanation is better than none; storage sends its first line by itself.
+    while said.len() < FAULT_BYTES_MAX
+        && let Ok(Ok(Some(piece))) = timeout(silence, answer.chunk()).await
+    {
+        let room = FAULT_BYTES_MAX - said.len();
+        said.extend_from_slice(piece.get(..room).unwrap_or(&piece));
+    }
+    fault(status, &headers, &said)
 }

@@ -15,8 +15,12 @@ mod downloads;
 mod json;
 #[path = "../../../../testdata/json_suite.rs"]
 mod json_suite;
+mod limits;
 mod lists;
 mod ranges;
+mod real;
+mod uploads;
+mod world;
 
 /// One request that arrived.
 #[derive(Clone, Debug, Default)]
@@ -75,6 +79,7 @@ impl Scripted {
                 wait: Duration::from_millis(5),
                 silence: Duration::from_millis(500),
                 bytes_per_second_min: 64 << 10,
+                wait_max: Duration::from_secs(1),
             },
             redirect_hosts: vec!["localhost".to_owned()],
             ..ClientOptions::new(&self.endpoint)

@@ -1,20 +1,16 @@
-//! Folders that become revisions: large files by the protocol of Git LFS, small ones in the commit.
+//! Folders that become revisions: large files go before the commit, small ones in it.
 
 use super::{
     HubClient, Listed, Pinned, RepoKind,
     http::{JSON, json},
     listed::git_hash_of,
-    send::Outgoing,
     wire,
 };
 use crate::Folder;
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
-use hub::{Error, FileEntry, Progress};
+use hub::{Error, FileEntry};
 use protocol::{Repo, Revision};
-use reqwest::{
-    Method,
-    header::{HeaderName, HeaderValue},
-};
+use reqwest::Method;
 use serde::de::IgnoredAny;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -26,12 +22,9 @@ use std::{
 /// First bytes of a file by which a hub may tell what it is.
 const SAMPLE_BYTES: u64 = 512;
 /// Files of one request.
-const FILES_PER_REQUEST: usize = 100;
+pub(super) const FILES_PER_REQUEST: usize = 100;
 /// Largest file that travels in a commit, even if a hub asks for larger ones.
 const REGULAR_BYTES_MAX: u64 = 16 << 20;
-/// Most parts of a file.
-const N_PARTS_MAX: usize = 10_000;
-const LFS_JSON: &str = "application/vnd.git-lfs+json";
 const LINES: &str = "application/x-ndjson";
 
 /// What an upload is doing.
@@ -68,7 +61,7 @@ impl<'a> Upload<'a> {
     }
 
     /// Where a file of the folder is.
-    fn path_of(&self, file: &FileEntry) -> PathBuf {
+    pub(super) fn path_of(&self, file: &FileEntry) -> PathBuf {
         self.folder.path_of(&file.path)
     }
 }
@@ -196,107 +189,14 @@ impl HubClient {
                 sorted.ignored.push(local);
                 continue;
             }
-            if local.size_bytes > REGULAR_BYTES_MAX
-                || mode.is_some_and(|mode| mode.upload_mode == "lfs")
-            {
+            let is_large = mode.is_some_and(|mode| mode.upload_mode == "lfs");
+            // Of nothing there is nothing to send, whatever a hub says.
+            if local.size_bytes > REGULAR_BYTES_MAX || (is_large && local.size_bytes > 0) {
                 sorted.large.push(local);
             }
             sorted.changed.push(local);
         }
         Ok(sorted)
-    }
-
-    /// Sends the large files that the hub does not have.
-    fn send_large(&self, upload: &Upload<'_>, files: &[&FileEntry]) -> Result<(), Error> {
-        let Upload { kind, repo, .. } = *upload;
-        let path = format!("/{}{repo}.git/info/lfs/objects/batch", kind.before_files());
-        let mut targets = Vec::new();
-        for files in files.chunks(FILES_PER_REQUEST) {
-            let object = |local: &&FileEntry| wire::Object {
-                oid: local.sha256.hex(),
-                size: local.size_bytes,
-            };
-            let batch = wire::Batch {
-                operation: "upload",
-                transfers: ["basic", "multipart"],
-                objects: files.iter().map(object).collect(),
-                hash_algo: "sha256",
-            };
-            let answer: wire::Targets = self.post((&Method::POST, &path), LFS_JSON, &batch)?;
-            for target in answer.objects {
-                let local = files.iter().find(|local| local.sha256.hex() == target.oid);
-                if let (Some(error), Some(local)) = (&target.error, local) {
-                    let said = format!("{}: {}", local.path, error.message);
-                    return Err(Error::Refused { status: 422, said });
-                }
-                if let (Some(actions), Some(local)) = (target.actions, local) {
-                    targets.push((*local, actions));
-                }
-            }
-        }
-        let all: u64 = targets.iter().map(|(local, _)| local.size_bytes).sum();
-        let mut before = 0;
-        for (local, actions) in targets {
-            let progress = |n: u64| (upload.progress)(Step::Send, before + n, all);
-            if let Some(action) = &actions.upload {
-                self.send_one((&upload.path_of(local), local), action, &progress)?;
-            }
-            if let Some(verify) = &actions.verify {
-                let FileEntry { sha256, size_bytes, .. } = local;
-                let object = wire::Object { oid: sha256.hex(), size: *size_bytes };
-                self.http.post_to(&verify.href, &object)?;
-            }
-            before += local.size_bytes;
-        }
-        Ok(())
-    }
-
-    /// Sends one file, whole or in parts, as the hub asks.
-    fn send_one(
-        &self,
-        (path, local): (&Path, &FileEntry),
-        action: &wire::Action,
-        progress: Progress<'_>,
-    ) -> Result<(), Error> {
-        let nonsense = |what| self.http.nonsense("", what);
-        let size_bytes = local.size_bytes;
-        let Some(part_bytes) = action.part_bytes() else {
-            let headers = action.headers().filter_map(|(name, value)| {
-                let name: HeaderName = name.parse().ok()?;
-                Some((name, HeaderValue::from_str(&value).ok()?))
-            });
-            let headers: Vec<_> = headers.collect();
-            let whole = Outgoing { path, start: 0, n_bytes: size_bytes };
-            return self.send_part(whole, (&action.href, &headers), progress).map(drop);
-        };
-        let part_bytes = part_bytes.map_err(|_| nonsense("names no size of parts"))?.get();
-        let n_parts = size_bytes.div_ceil(part_bytes);
-        if n_parts > N_PARTS_MAX as u64 {
-            return Err(nonsense("asks for too many parts"));
-        }
-        let mut parts = Vec::new();
-        for part_number in 1..=n_parts as usize {
-            let href = action.part(part_number);
-            let href = href.ok_or_else(|| nonsense("names no address for a part"))?;
-            let start = (part_number as u64 - 1) * part_bytes;
-            let n_bytes = part_bytes.min(size_bytes - start);
-            let part = Outgoing { path, start, n_bytes };
-            let etag = self.send_part(part, (&href, &[]), &|n| progress(start + n))?;
-            let etag = etag.ok_or_else(|| nonsense("gives no tag for a part"))?;
-            parts.push(wire::Part { part_number, etag });
-        }
-        let oid = local.sha256.hex();
-        self.http.post_to(&action.href, &wire::Parts { oid: &oid, parts })
-    }
-
-    /// Sends a part of a file and gives the tag that the hub gives.
-    fn send_part(
-        &self,
-        outgoing: Outgoing<'_>,
-        (href, headers): (&str, &[(HeaderName, HeaderValue)]),
-        progress: Progress<'_>,
-    ) -> Result<Option<String>, Error> {
-        self.http.patiently(|| self.http.put(href, headers, outgoing, progress))
     }
 
     /// Makes the revision.
@@ -337,7 +237,7 @@ impl HubClient {
         revision.map_err(|_| self.http.nonsense(&path, "names no revision"))
     }
 
-    fn post<T: serde::de::DeserializeOwned>(
+    pub(super) fn post<T: serde::de::DeserializeOwned>(
         &self,
         to: (&Method, &str),
         kind: &'static str,

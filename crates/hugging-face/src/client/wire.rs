@@ -132,6 +132,8 @@ pub(super) struct Object {
 /// Where they go.
 #[derive(Deserialize)]
 pub(super) struct Targets {
+    /// By what transfer, where the hub says so.
+    pub(super) transfer: Option<String>,
     pub(super) objects: Vec<Target>,
 }
 

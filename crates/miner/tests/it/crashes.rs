@@ -6,12 +6,12 @@
 
 use crate::network::{Falling, NETUID, Network};
 use chain::{
-    Call, CallId, CallStatus, Chain, Error, Head, Keypair, Metagraph, Rewards, Signed,
+    Call, CallId, CallStatus, Chain, Error, Head, HidingRules, Keypair, Metagraph, Rewards, Signed,
     StoredCommitment,
 };
 use hub::{FileEntry, Hub, Part};
 use miner::{Miner, StepReport, Strategy, Train};
-use protocol::{AccountId, Block, BlockHash, NetUid, Repo, Revision};
+use protocol::{AccountId, Block, BlockHash, NetUid, Repo, Revision, Uid};
 use std::{
     panic::{self, AssertUnwindSafe},
     path::Path,
@@ -77,6 +77,12 @@ impl Chain for Fused<Arc<dyn Chain>> {
     }
     fn balance(&self, coldkey: AccountId) -> Result<u64, Error> {
         self.inner.balance(coldkey)
+    }
+    fn weights(&self, netuid: NetUid, uid: Uid) -> Result<Vec<(Uid, u16)>, Error> {
+        self.inner.weights(netuid, uid)
+    }
+    fn hiding(&self, netuid: NetUid) -> Result<Option<HidingRules>, Error> {
+        self.inner.hiding(netuid)
     }
     fn sign(&self, call: Call, signer: &Keypair) -> Result<Signed, Error> {
         let Call::SetCommitment { data, .. } = call.clone() else { panic!("{call:?}") };

@@ -20,7 +20,7 @@ fn account(number: u64) -> AccountId {
 /// A fast subnet: an epoch every ten blocks, no limits on rates.
 fn rules() -> Hyperparameters {
     Hyperparameters {
-        tempo: 9,
+        tempo: 10,
         max_registrations_per_block: 100,
         target_registrations: 100,
         adjustment_interval: 1_000,
@@ -151,13 +151,13 @@ fn the_hashes_of_a_small_history_are_frozen() {
     ledger.block(calls);
     ledger.call(100, commit("namespace:model")).unwrap();
     while ledger.block(Vec::new()).epochs.is_empty() {}
-    assert_eq!(ledger.head().block, Block(8));
+    assert_eq!(ledger.head().block, Block(10));
     assert_eq!(ledger.genesis_hash().to_string(), FROZEN_GENESIS);
     assert_eq!(ledger.head().hash.to_string(), FROZEN_HEAD);
 }
 
-const FROZEN_GENESIS: &str = "0x27d1cc099cffefc33126f2be45790acd20eed6d5c627d1bb844691a8500b44ad";
-const FROZEN_HEAD: &str = "0x21b4973cdcffc81cd57e06700594f198748b4b353893fd01491c638d1f919eee";
+const FROZEN_GENESIS: &str = "0xa6b345ac2f4abf8c4b8338c880e9f064d046246fd76c8cdf79daaa98fa86eac0";
+const FROZEN_HEAD: &str = "0x7a90a6c0e9566d321b8559a9b7d227a98f72679a65cdc09b6c42c1cbef9e8feb";
 
 #[test]
 fn every_block_keeps_its_hash() {

@@ -9,6 +9,8 @@ use subxt::dynamic::Value;
 pub(super) struct NamedCall {
     pub(super) pallet: &'static str,
     pub(super) name: &'static str,
+    /// What older runtimes call it, the newest first.
+    pub(super) older_names: &'static [&'static str],
     arguments: Vec<(&'static str, Value)>,
 }
 
@@ -31,7 +33,8 @@ fn uids(uids: &[Uid]) -> Value {
 impl NamedCall {
     #[expect(clippy::too_many_lines, reason = "one entry for each call")]
     pub(super) fn of(call: &Call) -> Self {
-        let in_pallet = |pallet, name, arguments| Self { pallet, name, arguments };
+        let in_pallet =
+            |pallet, name, arguments| Self { pallet, name, older_names: &[], arguments };
         let subtensor = |name, arguments| in_pallet("SubtensorModule", name, arguments);
         match call {
             Call::Remark { data } => {
@@ -121,6 +124,19 @@ impl NamedCall {
                     ("version_key", number(*version_key)),
                 ],
             ),
+            Call::CommitTimelockedWeights { netuid, sealed, round, version } => {
+                let arguments = vec![
+                    ("netuid", number(netuid.0)),
+                    // Subnets of several mechanisms are weighed by the first.
+                    ("mecid", number(0_u8)),
+                    ("commit", Value::from_bytes(sealed)),
+                    ("reveal_round", number(*round)),
+                    ("commit_reveal_version", number(*version)),
+                ];
+                let older_names = &["commit_timelocked_weights", "commit_crv3_weights"];
+                let call = subtensor("commit_timelocked_mechanism_weights", arguments);
+                Self { older_names, ..call }
+            }
             Call::SetHyperparameter { netuid, change } => {
                 let (name, argument, value) = on_chain(*change);
                 let value = match value {
@@ -131,6 +147,11 @@ impl NamedCall {
                 in_pallet("AdminUtils", name, arguments)
             }
         }
+    }
+
+    /// The names by which a runtime may know the call, the newest first.
+    pub(super) fn names(&self) -> impl Iterator<Item = &'static str> {
+        std::iter::once(self.name).chain(self.older_names.iter().copied())
     }
 
     /// The arguments that a runtime takes, in its order; the name of one that we do not have.

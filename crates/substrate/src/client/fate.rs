@@ -45,6 +45,8 @@ struct Waiting {
     nonce: (AccountId, u64),
     /// Whether the endpoint has said that the nonce is another call's.
     is_contested: bool,
+    /// The last block after which the nonce was still free: asked for once a block.
+    free_at: Option<Block>,
     /// Whether a block that may have it could not be had.
     is_unread: bool,
 }
@@ -72,6 +74,7 @@ impl Sent {
             looked_at: from,
             nonce: (signer, nonce),
             is_contested: false,
+            free_at: None,
             is_unread: false,
         };
         self.waiting.entry(id).or_insert(call);
@@ -149,13 +152,16 @@ impl SubstrateChain {
     /// Whether another call has the nonce of one that no block up to `head` has.
     fn displaced(&self, id: CallId, call: Waiting, head: Head) -> Result<CallStatus, Error> {
         let (signer, nonce) = call.nonce;
-        if !call.is_contested {
+        if !call.is_contested || call.free_at == Some(head.block) {
             return Ok(CallStatus::Pending);
         }
         let account = self
             .links
             .ask("nonce", async |link: &Link| read::account(&link.at(head).await?, signer).await)?;
         if u64::from(account.nonce) <= nonce {
+            if let Some(call) = lock(&self.sent).waiting.get_mut(&id) {
+                call.free_at = Some(head.block);
+            }
             return Ok(CallStatus::Pending);
         }
         lock(&self.sent).settle(id, CallStatus::Displaced, Effects::default());

@@ -10,6 +10,29 @@ use std::{
 /// Most hashes of blocks that are remembered.
 const HASHES_MAX: usize = 16_384;
 
+/// A final block that an endpoint told of by itself, with the hash of the block before it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct News {
+    pub(super) head: Head,
+    pub(super) parent: BlockHash,
+}
+
+impl News {
+    /// The block before it.
+    pub(super) fn before(&self) -> Head {
+        Head { block: Block(self.head.block.0.saturating_sub(1)), hash: self.parent }
+    }
+}
+
+/// What came of hearing of a block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Heard {
+    /// It is known.
+    Taken,
+    /// Blocks lie between it and this one, which the endpoint is to be asked for again.
+    After(Head),
+}
+
 /// Final blocks that an endpoint has named.
 pub(super) struct Finality {
     newest: Option<Head>,
@@ -39,6 +62,31 @@ impl Finality {
         if self.hashes.len() > HASHES_MAX {
             self.hashes.pop_first();
         }
+    }
+
+    /// Takes in a final block that the endpoint told of by itself: each names the one before it.
+    pub(super) fn hear(&mut self, news: News) -> Result<Heard, Error> {
+        let head = news.head;
+        let known = match self.newest {
+            Some(known) if known.block >= head.block => {
+                // Heard late: no news, but not to be contradicted either.
+                return match self.hash(head.block) {
+                    Some(hash) if hash != head.hash => {
+                        Err(Error::Contradiction { block: head.block })
+                    }
+                    _ => Ok(Heard::Taken),
+                };
+            }
+            Some(known) if known.block != news.before().block => return Ok(Heard::After(known)),
+            known => known,
+        };
+        if let Some(known) = known.filter(|known| known.hash != news.parent) {
+            return Err(Error::Contradiction { block: known.block });
+        }
+        self.newest = Some(head);
+        self.since = Instant::now();
+        self.remember(head);
+        Ok(Heard::Taken)
     }
 
     /// Takes in the newest final block, and what the endpoint now says was the block that was the
@@ -119,6 +167,30 @@ mod tests {
         assert_eq!(finality.take(asked, (head(11, 11), again)).unwrap(), head(11, 11));
         assert_eq!(finality.take(asked, (head(10, 10), again)).unwrap(), head(11, 11));
         assert_eq!(finality.take(asked, (head(12, 12), again)).unwrap(), head(12, 12));
+    }
+
+    #[test]
+    fn blocks_that_an_endpoint_tells_of_each_lead_to_the_next() {
+        let news = |block: u64, hash: u8, parent: u8| News {
+            head: head(block, hash),
+            parent: BlockHash([parent; 32]),
+        };
+        let mut finality = Finality::new(None);
+        assert_eq!(finality.hear(news(5, 5, 4)).unwrap(), Heard::Taken);
+        assert_eq!(finality.hear(news(6, 6, 5)).unwrap(), Heard::Taken);
+        let error = finality.hear(news(7, 7, 9)).unwrap_err();
+        assert!(matches!(error, Error::Contradiction { block: Block(6) }), "{error}");
+        assert_eq!(finality.newest(), Some(head(6, 6)));
+        // Some are left out: the one before is asked for.
+        assert_eq!(finality.hear(news(9, 9, 8)).unwrap(), Heard::After(head(6, 6)));
+        let again = Some(BlockHash([6; 32]));
+        assert_eq!(finality.take(Some(head(6, 6)), (head(9, 9), again)).unwrap(), head(9, 9));
+        // What comes twice, or late, must be what it was.
+        assert_eq!(finality.hear(news(6, 6, 5)).unwrap(), Heard::Taken);
+        assert_eq!(finality.hear(news(9, 9, 8)).unwrap(), Heard::Taken);
+        let error = finality.hear(news(6, 7, 5)).unwrap_err();
+        assert!(matches!(error, Error::Contradiction { block: Block(6) }), "{error}");
+        assert_eq!(finality.newest(), Some(head(9, 9)));
     }
 
     #[test]

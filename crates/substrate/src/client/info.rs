@@ -39,7 +39,7 @@ impl SubstrateChain {
                 spec_version: at.spec_version(),
                 head,
                 genesis: link.genesis(),
-                subnets: read::subnets(&at).await?,
+                subnets: read::subnets(link, &at).await?,
             })
         })
     }
@@ -48,7 +48,7 @@ impl SubstrateChain {
     pub fn metagraph_at(&self, netuid: NetUid, at: Block) -> Result<Metagraph, Error> {
         let head = self.named(at)?;
         let read = self.links.ask("metagraph", async |link: &Link| {
-            read::metagraph(&link.at(head).await?, netuid).await
+            read::metagraph(link, &link.at(head).await?, netuid).await
         });
         self.held(read, at)?.ok_or(Error::NoSubnet(netuid))
     }
@@ -57,7 +57,7 @@ impl SubstrateChain {
     pub fn slot_price_rao(&self, netuid: NetUid) -> Result<u64, Error> {
         let head = self.head()?;
         let price = self.links.ask("price of a slot", async |link: &Link| {
-            read::slot_price(&link.at(head).await?, netuid).await
+            read::slot_price(link, &link.at(head).await?, netuid).await
         })?;
         price.ok_or(Error::NoSubnet(netuid))
     }

@@ -3,12 +3,12 @@
 use super::{
     SubstrateChain,
     link::{At, Failure, Link},
-    read,
+    read::{self, Batch, Item},
 };
-use chain::{Chain as _, Error};
-use futures_util::future::try_join_all;
+use chain::{Chain as _, Error, Head};
 use protocol::{AccountId, Block, NetUid, Uid};
 use serde::Serialize;
+use subxt::{ext::scale_decode::DecodeAsType, utils::AccountId32};
 
 /// The rules of a subnet after a block.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -86,6 +86,10 @@ const FLAGS: [(&str, &str); 3] = [
     ("yuma3", "Yuma3On"),
 ];
 
+/// What the rules are counted against.
+const COUNTS: [(&str, &str); 3] =
+    [("price", "Burn"), ("slots", "SubnetworkN"), ("registrations", "RegistrationsThisInterval")];
+
 impl SubnetRules {
     /// The value of a rule that is a number, if the runtime has it.
     pub fn number(&self, name: &str) -> Option<u64> {
@@ -100,9 +104,9 @@ impl SubstrateChain {
     /// The rules of a subnet as they stand.
     pub fn rules(&self, netuid: NetUid) -> Result<SubnetRules, Error> {
         let head = self.head()?;
-        let rules = self.links.ask("rules of a subnet", async |link: &Link| {
-            rules(&link.at(head).await?, netuid, head.block).await
-        })?;
+        let rules = self
+            .links
+            .ask("rules of a subnet", async |link: &Link| rules(link, netuid, head).await)?;
         rules.ok_or(Error::NoSubnet(netuid))
     }
 
@@ -125,31 +129,49 @@ impl SubstrateChain {
     }
 }
 
-async fn rules(at: &At, netuid: NetUid, block: Block) -> Result<Option<SubnetRules>, Failure> {
-    if !read::is_open(at, netuid).await? {
+/// The items of a list that the runtime has, in a batch.
+fn items<V: DecodeAsType>(
+    batch: &mut Batch<'_>,
+    at: &At,
+    (netuid, items): (NetUid, &[(&'static str, &str)]),
+) -> Result<Vec<(&'static str, Item<V>)>, Failure> {
+    let there = items.iter().filter(|(_, item)| read::has_item(at, item));
+    there.map(|(name, item)| Ok((*name, batch.item(item, (netuid.0,))?))).collect()
+}
+
+async fn rules(link: &Link, netuid: NetUid, head: Head) -> Result<Option<SubnetRules>, Failure> {
+    let at = &link.at(head).await?;
+    let mut batch = Batch::new(link, at);
+    let is_open = batch.item("NetworksAdded", (netuid.0,))?;
+    let owner: Item<AccountId32> = batch.item("SubnetOwner", (netuid.0,))?;
+    let numbers: Vec<(_, Item<u64>)> = items(&mut batch, at, (netuid, &NUMBERS))?;
+    let flags: Vec<(_, Item<bool>)> = items(&mut batch, at, (netuid, &FLAGS))?;
+    let counts: Vec<(_, Item<u64>)> = items(&mut batch, at, (netuid, &COUNTS))?;
+    let values = batch.fetch().await?;
+    if !values.get(&is_open)? {
         return Ok(None);
     }
-    let key = (netuid.0,);
-    let numbers = NUMBERS.map(async |(name, item)| {
-        let number = read::number(at, item, key).await?;
-        Ok::<_, Failure>(number.map(|number| Rule { name, value: RuleValue::Number(number) }))
-    });
-    let flags = FLAGS.map(async |(name, item)| {
-        let flag = read::flag(at, item, key).await?;
-        Ok::<_, Failure>(flag.map(|flag| Rule { name, value: RuleValue::Flag(flag) }))
-    });
-    let (numbers, flags) = (try_join_all(numbers).await?, try_join_all(flags).await?);
-    let mut rules: Vec<Rule> = numbers.into_iter().chain(flags).flatten().collect();
+    let mut rules = Vec::with_capacity(numbers.len() + flags.len() + 1);
+    for (name, number) in &numbers {
+        rules.push(Rule { name, value: RuleValue::Number(values.get(number)?) });
+    }
+    for (name, flag) in &flags {
+        rules.push(Rule { name, value: RuleValue::Flag(values.get(flag)?) });
+    }
     if let Some(limit) = read::commitment_rate_limit(at, netuid).await? {
         rules.push(Rule { name: "commitment_rate_limit", value: RuleValue::Number(limit) });
     }
+    let count = |wanted: &str| {
+        let found = counts.iter().find(|(name, _)| *name == wanted);
+        found.map(|(_, count)| values.get(count)).transpose()
+    };
     Ok(Some(SubnetRules {
         netuid,
-        block,
-        owner: read::owner(at, netuid).await?,
-        slot_price_rao: read::number(at, "Burn", key).await?.unwrap_or(0),
-        slots: read::number(at, "SubnetworkN", key).await?.unwrap_or(0),
-        registrations_this_interval: read::number(at, "RegistrationsThisInterval", key).await?,
+        block: head.block,
+        owner: AccountId(values.get(&owner)?.0),
+        slot_price_rao: count("price")?.unwrap_or(0),
+        slots: count("slots")?.unwrap_or(0),
+        registrations_this_interval: count("registrations")?,
         rules,
     }))
 }

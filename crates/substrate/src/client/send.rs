@@ -3,7 +3,8 @@
 use super::{
     SubstrateChain,
     calls::NamedCall,
-    link::{At, Failure, Link, Signatures},
+    config::Signatures,
+    link::{At, Failure, Link},
     lock,
 };
 use chain::{Call, CallError, CallId, Chain as _, Error, Head, Keypair, Signed};
@@ -180,21 +181,23 @@ async fn sign(
     (birth, era_blocks): (Head, u32),
 ) -> Result<Result<Vec<u8>, Error>, Failure> {
     let call = NamedCall::of(call);
-    let (pallet, name) = (call.pallet, call.name);
-    let what = format!("{pallet}.{name}");
+    let pallet = call.pallet;
     let metadata = at.metadata();
-    let variant =
-        metadata.pallet_by_name(pallet).and_then(|found| found.call_variant_by_name(name));
+    let variant = metadata
+        .pallet_by_name(pallet)
+        .and_then(|found| call.names().find_map(|name| found.call_variant_by_name(name)));
     let Some(variant) = variant else {
+        let what = format!("{pallet}.{}", call.name);
         return Ok(Err(Error::Incompatible { what }));
     };
+    let what = format!("{pallet}.{}", variant.name);
     let fields: Vec<String> =
         variant.fields.iter().map(|field| field.name.clone().unwrap_or_default()).collect();
     let arguments: Vec<(String, Value)> = match call.arguments_for(&fields) {
         Ok(arguments) => arguments,
         Err(field) => return Ok(Err(Error::Incompatible { what: format!("{what}({field})") })),
     };
-    let payload = subxt::dynamic::transaction(pallet, name, Composite::Named(arguments));
+    let payload = subxt::dynamic::transaction(pallet, &variant.name, Composite::Named(arguments));
     let params = SubstrateExtrinsicParamsBuilder::new()
         .mortal_from_unchecked(era_blocks.into(), birth.block.0, H256(birth.hash.0))
         .nonce(nonce)

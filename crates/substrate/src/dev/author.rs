@@ -299,7 +299,8 @@ impl Author {
 
     /// Shows a block to everybody.
     fn publish(&self, produced: &Produced, block: StoredBlock, gone: Vec<CallId>) {
-        let events = event::records(produced.applied.iter().map(|call| &call.result)).encode();
+        let results = produced.applied.iter().map(|call| &call.result);
+        let events = event::records(&produced.revealed, results).encode();
         let entries = entries(&self.ledger, &events, block.time_ms);
         let head = produced.head;
         let number = head.block.0 as u32;

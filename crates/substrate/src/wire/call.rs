@@ -1,6 +1,7 @@
 //! Calls of the runtime, by pallet; names and arguments are those of Bittensor's.
 
 mod admin;
+mod convert;
 mod data;
 
 pub use admin::AdminUtilsCall;
@@ -8,9 +9,8 @@ pub(crate) use admin::on_chain;
 pub use data::{CommitmentInfo, Data};
 
 use super::primitives::{AccountId32, Address, H256};
-use chain::{Call, CallError};
-use parity_scale_codec::{Decode, Encode};
-use protocol::{NetUid, Uid};
+use chain::ledger::SEALED_BYTES_MAX;
+use parity_scale_codec::{self as codec, Decode, Encode, Input};
 use scale_info::TypeInfo;
 
 /// Any call.
@@ -193,6 +193,32 @@ pub enum SubtensorCall {
         /// Version of the rules the validator runs.
         version_key: u64,
     },
+    /// Commits to weights that a pulse of the beacon opens.
+    #[codec(index = 113)]
+    commit_timelocked_weights {
+        /// Subnet.
+        netuid: u16,
+        /// The weights, encrypted.
+        commit: SealedBytes,
+        /// Round of the beacon.
+        reveal_round: u64,
+        /// Version of the scheme.
+        commit_reveal_version: u16,
+    },
+    /// The same for one mechanism; a subnet has one here, number 0.
+    #[codec(index = 118)]
+    commit_timelocked_mechanism_weights {
+        /// Subnet.
+        netuid: u16,
+        /// Number of the mechanism.
+        mecid: u8,
+        /// The weights, encrypted.
+        commit: SealedBytes,
+        /// Round of the beacon.
+        reveal_round: u64,
+        /// Version of the scheme.
+        commit_reveal_version: u16,
+    },
     /// Buys a slot at no higher a price than named.
     #[codec(index = 134)]
     register_limit {
@@ -219,6 +245,32 @@ pub enum SubtensorCall {
     },
 }
 
+/// Encrypted weights, as many bytes as a call takes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, TypeInfo)]
+pub struct SealedBytes(Vec<u8>);
+
+impl SealedBytes {
+    /// Bytes that were sealed.
+    pub fn new(sealed: Vec<u8>) -> Self {
+        Self(sealed)
+    }
+
+    /// The bytes.
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.0
+    }
+}
+
+impl Decode for SealedBytes {
+    fn decode<I: Input>(input: &mut I) -> Result<Self, codec::Error> {
+        let sealed = Vec::decode(input)?;
+        if sealed.len() > SEALED_BYTES_MAX {
+            return Err("more encrypted weights than a call takes".into());
+        }
+        Ok(Self(sealed))
+    }
+}
+
 /// Calls of the pallet Commitments.
 #[allow(non_camel_case_types)]
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, TypeInfo)]
@@ -231,185 +283,4 @@ pub enum CommitmentsCall {
         /// What to publish.
         info: CommitmentInfo,
     },
-}
-
-impl From<Call> for RuntimeCall {
-    fn from(call: Call) -> Self {
-        let plain = |uids: Vec<Uid>| uids.into_iter().map(|uid| uid.0).collect::<Vec<u16>>();
-        let subtensor = match call {
-            Call::Remark { data } => return Self::System(SystemCall::remark { remark: data }),
-            Call::Transfer { to, amount_rao } => {
-                let dest = Address::Id(to.into());
-                return Self::Balances(BalancesCall::transfer_keep_alive {
-                    dest,
-                    value: amount_rao,
-                });
-            }
-            Call::TransferAll { to } => {
-                let dest = Address::Id(to.into());
-                return Self::Balances(BalancesCall::transfer_all { dest, keep_alive: false });
-            }
-            Call::SetCommitment { netuid, data } => {
-                let info = CommitmentInfo { fields: vec![Data::of(data)] };
-                let call = CommitmentsCall::set_commitment { netuid: netuid.0, info };
-                return Self::Commitments(call);
-            }
-            Call::SetHyperparameter { netuid, change } => {
-                return Self::AdminUtils(AdminUtilsCall::of(netuid, change));
-            }
-            Call::BurnedRegister { netuid, hotkey } => {
-                SubtensorCall::burned_register { netuid: netuid.0, hotkey: hotkey.into() }
-            }
-            Call::RegisterLimit { netuid, hotkey, limit_rao } => SubtensorCall::register_limit {
-                netuid: netuid.0,
-                hotkey: hotkey.into(),
-                limit_price: limit_rao,
-            },
-            Call::UnstakeAll { hotkey } => SubtensorCall::unstake_all { hotkey: hotkey.into() },
-            Call::SwapHotkey { hotkey, new_hotkey, netuid } => SubtensorCall::swap_hotkey {
-                hotkey: hotkey.into(),
-                new_hotkey: new_hotkey.into(),
-                netuid: netuid.map(|netuid| netuid.0),
-            },
-            Call::AddStake { hotkey, netuid, amount_rao } => SubtensorCall::add_stake {
-                hotkey: hotkey.into(),
-                netuid: netuid.0,
-                amount_staked: amount_rao,
-            },
-            Call::RemoveStake { hotkey, netuid, amount_rao } => SubtensorCall::remove_stake {
-                hotkey: hotkey.into(),
-                netuid: netuid.0,
-                amount_unstaked: amount_rao,
-            },
-            Call::RegisterNetwork { hotkey } => {
-                SubtensorCall::register_network { hotkey: hotkey.into() }
-            }
-            Call::SetWeights { netuid, uids, weights, version_key } => SubtensorCall::set_weights {
-                netuid: netuid.0,
-                dests: plain(uids),
-                weights,
-                version_key,
-            },
-            Call::CommitWeights { netuid, hash } => {
-                SubtensorCall::commit_weights { netuid: netuid.0, commit_hash: H256(hash) }
-            }
-            Call::RevealWeights { netuid, uids, weights, salt, version_key } => {
-                SubtensorCall::reveal_weights {
-                    netuid: netuid.0,
-                    uids: plain(uids),
-                    values: weights,
-                    salt,
-                    version_key,
-                }
-            }
-        };
-        Self::SubtensorModule(subtensor)
-    }
-}
-
-impl TryFrom<RuntimeCall> for Call {
-    type Error = CallError;
-
-    /// What the ledger is to do; refused where Bittensor has something that is not here.
-    fn try_from(call: RuntimeCall) -> Result<Self, CallError> {
-        match call {
-            RuntimeCall::System(SystemCall::remark { remark }) => Ok(Self::Remark { data: remark }),
-            RuntimeCall::Balances(
-                BalancesCall::transfer_allow_death { dest, value }
-                | BalancesCall::transfer_keep_alive { dest, value },
-            ) => match dest {
-                Address::Id(to) => Ok(Self::Transfer { to: to.into(), amount_rao: value }),
-                _ => Err(CallError::Other("CannotLookup".to_owned())),
-            },
-            RuntimeCall::Balances(BalancesCall::transfer_all { dest, .. }) => match dest {
-                Address::Id(to) => Ok(Self::TransferAll { to: to.into() }),
-                _ => Err(CallError::Other("CannotLookup".to_owned())),
-            },
-            RuntimeCall::SubtensorModule(call) => call.try_into(),
-            RuntimeCall::Commitments(CommitmentsCall::set_commitment { netuid, info }) => {
-                let mut fields = info.fields.into_iter();
-                match (fields.next(), fields.next()) {
-                    (Some(Data::Raw(data) | Data::BigRaw(data)), None) => {
-                        Ok(Self::SetCommitment { netuid: NetUid(netuid), data })
-                    }
-                    (None | Some(Data::None), None) => {
-                        Ok(Self::SetCommitment { netuid: NetUid(netuid), data: Vec::new() })
-                    }
-                    _ => Err(CallError::Other("TooManyFieldsInCommitmentInfo".to_owned())),
-                }
-            }
-            RuntimeCall::AdminUtils(call) => Ok(call.into()),
-        }
-    }
-}
-
-impl TryFrom<SubtensorCall> for Call {
-    type Error = CallError;
-
-    fn try_from(call: SubtensorCall) -> Result<Self, CallError> {
-        let named = |uids: Vec<u16>| uids.into_iter().map(Uid).collect::<Vec<Uid>>();
-        Ok(match call {
-            SubtensorCall::set_weights { netuid, dests, weights, version_key }
-            | SubtensorCall::set_mechanism_weights {
-                netuid,
-                mecid: 0,
-                dests,
-                weights,
-                version_key,
-            } => Self::SetWeights {
-                netuid: NetUid(netuid),
-                uids: named(dests),
-                weights,
-                version_key,
-            },
-            SubtensorCall::set_mechanism_weights { .. } => {
-                return Err(CallError::Other("MechanismDoesNotExist".to_owned()));
-            }
-            SubtensorCall::add_stake { hotkey, netuid, amount_staked }
-            | SubtensorCall::add_stake_limit { hotkey, netuid, amount_staked, .. } => {
-                Self::AddStake {
-                    hotkey: hotkey.into(),
-                    netuid: NetUid(netuid),
-                    amount_rao: amount_staked,
-                }
-            }
-            SubtensorCall::remove_stake { hotkey, netuid, amount_unstaked }
-            | SubtensorCall::remove_stake_limit { hotkey, netuid, amount_unstaked, .. } => {
-                Self::RemoveStake {
-                    hotkey: hotkey.into(),
-                    netuid: NetUid(netuid),
-                    amount_rao: amount_unstaked,
-                }
-            }
-            SubtensorCall::burned_register { netuid, hotkey } => {
-                Self::BurnedRegister { netuid: NetUid(netuid), hotkey: hotkey.into() }
-            }
-            SubtensorCall::unstake_all { hotkey } => Self::UnstakeAll { hotkey: hotkey.into() },
-            SubtensorCall::swap_hotkey { hotkey, new_hotkey, netuid } => Self::SwapHotkey {
-                hotkey: hotkey.into(),
-                new_hotkey: new_hotkey.into(),
-                netuid: netuid.map(NetUid),
-            },
-            SubtensorCall::register_limit { netuid, hotkey, limit_price } => Self::RegisterLimit {
-                netuid: NetUid(netuid),
-                hotkey: hotkey.into(),
-                limit_rao: limit_price,
-            },
-            SubtensorCall::register_network { hotkey } => {
-                Self::RegisterNetwork { hotkey: hotkey.into() }
-            }
-            SubtensorCall::commit_weights { netuid, commit_hash } => {
-                Self::CommitWeights { netuid: NetUid(netuid), hash: commit_hash.0 }
-            }
-            SubtensorCall::reveal_weights { netuid, uids, values, salt, version_key } => {
-                Self::RevealWeights {
-                    netuid: NetUid(netuid),
-                    uids: named(uids),
-                    weights: values,
-                    salt,
-                    version_key,
-                }
-            }
-        })
-    }
 }

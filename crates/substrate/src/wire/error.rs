@@ -85,6 +85,10 @@ pub enum SubtensorError {
     MechanismDoesNotExist = 74,
     /// A slot costs more than the limit.
     RegistrationPriceLimitExceeded = 136,
+    /// The commit is of another version than the chain takes.
+    IncorrectCommitRevealVersion = 111,
+    /// The round that opens the weights is past.
+    InvalidRevealRound = 112,
 }
 
 /// Errors of the pallet Commitments; what Bittensor's has no name for stands above its own.

@@ -86,6 +86,12 @@ pub enum SubtensorEvent {
     /// A validator revealed weights: hotkey, subnet, hash.
     #[codec(index = 87)]
     WeightsRevealed(AccountId32, u16, H256),
+    /// A validator committed to weights that a pulse opens: hotkey, subnet, hash, round.
+    #[codec(index = 108)]
+    TimelockedWeightsCommitted(AccountId32, u16, H256, u64),
+    /// The chain opened weights and set them: subnet, hotkey.
+    #[codec(index = 109)]
+    TimelockedWeightsRevealed(u16, AccountId32),
 }
 
 /// Events of the pallet Commitments.
@@ -101,16 +107,19 @@ pub enum CommitmentsEvent {
     },
 }
 
-/// The events of a block, given what became of its calls, in order.
-pub fn records<'a>(results: impl Iterator<Item = &'a Result<Event, CallError>>) -> Vec<Record> {
+/// The events of a block: what its start revealed, then what became of its calls, in order.
+pub fn records<'a>(
+    start: &[Event],
+    results: impl Iterator<Item = &'a Result<Event, CallError>>,
+) -> Vec<Record> {
+    let record = |phase: Phase| move |event| EventRecord { phase, event, topics: Vec::new() };
+    let start = start.iter().filter_map(runtime_event).map(record(Phase::Initialization));
     let of_call = |(number, result): (u32, &Result<Event, CallError>)| {
         let effect = result.as_ref().ok().and_then(runtime_event);
         let fate = RuntimeEvent::System(fate(result));
-        let phase = Phase::ApplyExtrinsic(number);
-        let record = move |event| EventRecord { phase, event, topics: Vec::new() };
-        effect.into_iter().chain([fate]).map(record)
+        effect.into_iter().chain([fate]).map(record(Phase::ApplyExtrinsic(number)))
     };
-    (0..).zip(results).flat_map(of_call).collect()
+    start.chain((0..).zip(results).flat_map(of_call)).collect()
 }
 
 fn fate(result: &Result<Event, CallError>) -> SystemEvent {
@@ -159,6 +168,13 @@ fn runtime_event(event: &Event) -> Option<RuntimeEvent> {
         Event::WeightsSet { netuid, uid } => SubtensorEvent::WeightsSet(netuid.0, uid.0),
         Event::WeightsCommitted { hotkey, netuid, hash } => {
             SubtensorEvent::WeightsCommitted((*hotkey).into(), netuid.0, H256(*hash))
+        }
+        Event::TimelockedCommitted { hotkey, netuid, hash, round } => {
+            let (hotkey, hash) = ((*hotkey).into(), H256(*hash));
+            SubtensorEvent::TimelockedWeightsCommitted(hotkey, netuid.0, hash, *round)
+        }
+        Event::TimelockedRevealed { hotkey, netuid } => {
+            SubtensorEvent::TimelockedWeightsRevealed(netuid.0, (*hotkey).into())
         }
         Event::WeightsRevealed { hotkey, netuid, hash } => {
             SubtensorEvent::WeightsRevealed((*hotkey).into(), netuid.0, H256(*hash))

@@ -208,6 +208,7 @@ fn pallets(block_time_ms: u64) -> Vec<PalletMetadata> {
             error: error(meta_type::<AdminUtilsError>()),
             ..pallet("AdminUtils", 19, Vec::new())
         },
+        pallet("Drand", 26, items::drand()),
         pallet("MevShield", 30, items::mev_shield()),
     ]
 }
@@ -301,8 +302,8 @@ mod tests {
     const FROZEN: (u32, [&str; 2]) = (
         3,
         [
-            "7dae51ab7b0f63af152ed0d2cff14ad1594355669936387068378a66734e79d2",
-            "34b1251d66f0d43c105bce616c18285bb733101005cfc1e859a4d6cd68b97703",
+            "bcc957fc6d58da0771b6f9fff3b9c82a3badae56c1fb6c10d6d71a5cc1678f1a",
+            "025dbfc00ee3168208e181acc6bb7c573ab682e60ce13f76cc14100dcef48aeb",
         ],
     );
 

@@ -3,12 +3,14 @@
 //! Whatever it keeps is in its journal, and everything else that it does goes through a port. So a
 //! process that dies before or after each call of a port has died in every way that matters.
 
-use crate::network::{Network, hotkey};
+use crate::network::{NETUID, Network, hotkey};
 use chain::{
-    Call, CallId, CallStatus, Chain, Error, Head, Keypair, Metagraph, Rewards, Signed,
-    StoredCommitment,
+    Call, CallId, CallStatus, Chain, Error, Head, HidingRules, Keypair, MemoryChain, Metagraph,
+    Rewards, Signed, StoredCommitment,
 };
-use protocol::{AccountId, Block, BlockHash, Competition, Digest, NetUid, Reason, SequenceLoss};
+use protocol::{
+    AccountId, Block, BlockHash, Competition, Digest, NetUid, Reason, SequenceLoss, Uid,
+};
 use std::{
     collections::{BTreeMap, BTreeSet},
     panic::{self, AssertUnwindSafe},
@@ -52,6 +54,8 @@ struct Killed;
 /// Ports behind a fuse.
 struct Fused {
     ports: Ports,
+    /// The chain itself.
+    memory: Arc<MemoryChain>,
     fuse: Arc<Fuse>,
     /// Weights that were signed: who is weighed.
     signed: Mutex<BTreeMap<CallId, Vec<u16>>>,
@@ -62,6 +66,12 @@ struct Fused {
 }
 
 impl Fused {
+    /// Who is weighed by a call that hides it.
+    fn opened(&self, call: &Call) -> Vec<u16> {
+        let weights = self.memory.ledger().opened(call).unwrap_or_else(|| panic!("{call:?}"));
+        weights.uids
+    }
+
     fn hand_over(&self, signed: &Signed) {
         let block = self.ports.chain.head().unwrap().block;
         let uids = self.signed.lock().unwrap()[&signed.id].clone();
@@ -88,10 +98,15 @@ impl Chain for Fused {
     fn balance(&self, coldkey: AccountId) -> Result<u64, Error> {
         self.ports.chain.balance(coldkey)
     }
+    fn weights(&self, netuid: NetUid, uid: Uid) -> Result<Vec<(Uid, u16)>, Error> {
+        self.fuse.around(|| self.ports.chain.weights(netuid, uid))
+    }
+    fn hiding(&self, netuid: NetUid) -> Result<Option<HidingRules>, Error> {
+        self.fuse.around(|| self.ports.chain.hiding(netuid))
+    }
     fn sign(&self, call: Call, signer: &Keypair) -> Result<Signed, Error> {
-        let Call::SetWeights { uids, .. } = call.clone() else { panic!("{call:?}") };
+        let uids = self.opened(&call);
         let signed = self.fuse.around(|| self.ports.chain.sign(call, signer))?;
-        let uids = uids.iter().map(|uid| uid.0).collect();
         self.signed.lock().unwrap().insert(signed.id, uids);
         Ok(signed)
     }
@@ -169,15 +184,19 @@ struct Run {
     records: BTreeSet<(u64, Digest)>,
     weights: BTreeMap<CallId, (Block, Vec<u16>)>,
     n_sequences: usize,
+    /// The row of the validator at the end.
+    row: Vec<(Uid, u16)>,
 }
 
 /// Four rounds of three miners, killed once at a call; zero is no call.
 fn run(dies_at: usize) -> Run {
     let network = Network::new(&["ada", "ben", "eve"]);
+    network.hide_weights(true);
     let (home, fuse) = (network.home(), Arc::new(Fuse::default()));
     fuse.dies_at.store(dies_at, Ordering::SeqCst);
     let fused = Arc::new(Fused {
         ports: network.ports(&home),
+        memory: Arc::clone(&network.chain),
         fuse: Arc::clone(&fuse),
         signed: Mutex::default(),
         weights: Mutex::default(),
@@ -195,6 +214,9 @@ fn run(dies_at: usize) -> Run {
     network.enter("ada", "first", 3.0);
     network.enter("eve", "broken", 1.0);
     let mut validator = Some(open());
+    let opens = |event: Event| {
+        assert!(!matches!(event, Event::WeightsNotRevealed { .. }), "{event:?}");
+    };
     for block in 12..=59_u64 {
         if block == 24 {
             network.enter("ben", "better", 2.5);
@@ -203,7 +225,7 @@ fn run(dies_at: usize) -> Run {
         loop {
             let mut living = validator.take().unwrap_or_else(open);
             let acted = panic::catch_unwind(AssertUnwindSafe(|| {
-                living.on_block(head, &|_: Event| {}).unwrap();
+                living.on_block(head, &opens).unwrap();
                 living
             }));
             match acted {
@@ -219,7 +241,8 @@ fn run(dies_at: usize) -> Run {
     let weights = fused.weights.lock().unwrap().clone();
     let n_calls = fuse.n_calls.load(Ordering::SeqCst);
     let n_sequences = *network.evaluate.n_sequences.lock().unwrap();
-    Run { n_calls, records, weights, n_sequences }
+    let row = network.chain.weights(NETUID, network.uid("val")).unwrap();
+    Run { n_calls, records, weights, n_sequences, row }
 }
 
 #[test]
@@ -234,11 +257,13 @@ fn a_validator_that_dies_after_any_single_step_ends_with_the_same_records_and_we
     let whole = run(0);
     assert_eq!(whole.records.len(), 4, "a record for each number");
     assert!(whole.n_calls > 100);
+    assert!(!whole.row.is_empty(), "the chain has opened weights");
     for dies_at in 1..=whole.n_calls {
         let killed = run(dies_at);
         // The same to the bit: what was on its way to the chain is sent again, and not made again.
         assert_eq!(killed.records, whole.records, "killed at call {dies_at}");
         assert_eq!(killed.weights, whole.weights, "killed at call {dies_at}");
+        assert_eq!(killed.row, whole.row, "killed at call {dies_at}");
         // At most the sequence that was being measured is measured twice.
         let n_more = killed.n_sequences - whole.n_sequences;
         assert!(n_more <= 1, "killed at call {dies_at}: {n_more} sequences again");

@@ -4,6 +4,7 @@ mod ahead;
 mod crashes;
 mod disk;
 mod formulas;
+mod hidden;
 mod moody;
 mod network;
 mod publication;

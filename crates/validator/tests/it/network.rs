@@ -2,7 +2,7 @@
 //! in their config.
 
 use chain::{
-    Call, Chain, Head, Keypair, MemoryChain,
+    Call, CallStatus, Chain, Head, HyperparameterChange, Keypair, MemoryChain,
     ledger::{Genesis, Hyperparameters, RAO_PER_TAO, SubnetGenesis},
 };
 use hub::{Hub, StoreHub};
@@ -190,7 +190,7 @@ impl Network {
         competition.evaluation.n_batches = 8;
         competition.evaluation.sequences_per_batch = 1;
         let hyperparameters = Hyperparameters {
-            tempo: 9,
+            tempo: 10,
             max_validators: validators.len() as u16,
             target_registrations: 100,
             max_registrations_per_block: 100,
@@ -226,6 +226,15 @@ impl Network {
         let hub: Arc<dyn Hub> = Arc::new(StoreHub::open(&folder.path().join("hub")).unwrap());
         let validators = validators.iter().map(|name| (*name).to_owned()).collect();
         Self { chain, hub, evaluate: Arc::default(), competition, folder, validators }
+    }
+
+    /// Lets the owner of the subnet say whether weights are hidden, in a block of its own.
+    pub(crate) fn hide_weights(&self, is_hiding: bool) {
+        let change = HyperparameterChange::CommitReveal(is_hiding);
+        let call = Call::SetHyperparameter { netuid: NETUID, change };
+        let call = self.chain.submit(call, &coldkey("owner")).unwrap();
+        let block = self.chain.produce_block().unwrap().block;
+        assert_eq!(self.chain.status(call).unwrap(), CallStatus::Applied(block));
     }
 
     pub(crate) fn validator(&self) -> Validator {
@@ -399,7 +408,7 @@ impl Network {
         let call = self.chain.submit(call, key).unwrap();
         self.chain.produce_block().unwrap();
         let fate = self.chain.status(call).unwrap();
-        assert!(matches!(fate, chain::CallStatus::Applied(_)), "{fate:?}");
+        assert!(matches!(fate, CallStatus::Applied(_)), "{fate:?}");
     }
 
     /// What a miner was given by all epochs so far, in epochs.

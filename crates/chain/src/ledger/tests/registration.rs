@@ -141,7 +141,7 @@ fn attack_a_newcomer_inherits_nothing_of_the_slot() {
 fn attack_bonds_on_a_slot_lapse_even_when_it_is_taken_in_the_block_of_an_epoch() {
     let mut ledger = full(0);
     let has_bond = |ledger: &Ledger| ledger.neurons()[0].bonds.iter().any(|(to, _)| *to == Uid(2));
-    while !(ledger.head().block.0 + 3).is_multiple_of(10) {
+    while !(ledger.head().block.0 + 1).is_multiple_of(10) {
         ledger.pass(1);
     }
     assert!(has_bond(&ledger));

@@ -5,10 +5,7 @@ use super::{
     table::{self, tao},
 };
 use crate::{
-    args::{
-        CommitArgs, CreateArgs, RegisterArgs, SetArgs, SetWeightsArgs, ShowArgs, StakeArgs,
-        TransferArgs,
-    },
+    args::{CommitArgs, CreateArgs, RegisterArgs, SetArgs, ShowArgs, StakeArgs, TransferArgs},
     competition_file,
     failure::HintExt as _,
     terminal::{print, print_json},
@@ -17,8 +14,8 @@ use anyhow::Context as _;
 use chain::{Call, HyperparameterChange};
 use hub::content::file_root;
 use hugging_face::Folder;
-use protocol::{AccountId, Commitment, NetUid, Uid, weights};
-use std::{collections::BTreeMap, path::Path};
+use protocol::{AccountId, Commitment, NetUid};
+use std::path::Path;
 
 /// `agon chain transfer`.
 pub fn transfer(args: &TransferArgs) -> anyhow::Result<()> {
@@ -112,23 +109,6 @@ fn of_model(args: &CommitArgs, dir: &Path, hotkey: AccountId) -> anyhow::Result<
     let repo = args.repo.as_ref().context(missing)?;
     let revision = args.revision.as_ref().context(missing)?;
     Ok(Commitment::bound(repo, revision, &root, &hotkey, competition).to_text()?)
-}
-
-/// `agon chain set-weights`.
-pub fn set_weights(args: &SetWeightsArgs) -> anyhow::Result<()> {
-    let mut wanted: BTreeMap<Uid, f64> = BTreeMap::new();
-    for (uid, weight) in &args.weights {
-        anyhow::ensure!(wanted.insert(*uid, *weight).is_none(), "uid {uid} has two weights");
-    }
-    let quantized = weights::quantize(&wanted);
-    anyhow::ensure!(!quantized.is_empty(), "all weights are zero");
-    let session = Session::open(&args.sign)?;
-    let (uids, weights) = quantized.iter().copied().unzip();
-    let netuid = NetUid(args.netuid);
-    session.confirm(&format!("set {} weights on subnet {netuid}", quantized.len()))?;
-    let hotkey = session.keys.hotkey()?;
-    let call = Call::SetWeights { netuid, uids, weights, version_key: args.version_key };
-    session.make(&call, &hotkey, &format!("set {} weights on subnet {netuid}", quantized.len()))
 }
 
 /// `agon chain subnet create`.

@@ -1,7 +1,7 @@
 //! Refusals with the numbers behind them: the chain names a rule, its state says the values.
 
 use super::table::tao;
-use chain::{Call, CallError, Chain as _, Keypair};
+use chain::{Call, CallError, Chain as _};
 use protocol::{AccountId, NetUid, Uid};
 use substrate::{SubnetRules, SubstrateChain};
 
@@ -18,10 +18,10 @@ pub struct Explanation {
 pub fn explain(
     chain: &SubstrateChain,
     call: &Call,
-    signer: &Keypair,
+    signer: AccountId,
     reason: &CallError,
 ) -> Explanation {
-    let refused = Refused { chain, call, signer: signer.public(), reason };
+    let refused = Refused { chain, call, signer, reason };
     Explanation { numbers: refused.numbers(), hint: refused.hint() }
 }
 
@@ -44,6 +44,7 @@ impl Refused<'_> {
             | Call::SetWeights { netuid, .. }
             | Call::CommitWeights { netuid, .. }
             | Call::RevealWeights { netuid, .. }
+            | Call::CommitTimelockedWeights { netuid, .. }
             | Call::SetHyperparameter { netuid, .. } => Some(*netuid),
             _ => None,
         }
@@ -57,6 +58,7 @@ impl Refused<'_> {
                 | Call::SetWeights { .. }
                 | Call::CommitWeights { .. }
                 | Call::RevealWeights { .. }
+                | Call::CommitTimelockedWeights { .. }
         )
     }
 
@@ -198,8 +200,14 @@ impl Refused<'_> {
                  for one"
                     .to_owned()
             }
-            Reason::CommitRevealEnabled => {
-                format!("`{set} commit_reveal=false` lets weights be set at once, if it is yours")
+            Reason::CommitRevealEnabled | Reason::CommitRevealDisabled => {
+                "the owner has just changed whether weights are hidden; try again".to_owned()
+            }
+            Reason::InvalidRevealRound => {
+                "the beacon went on while the call waited for a block; try again".to_owned()
+            }
+            Reason::IncorrectCommitRevealVersion => {
+                "the chain hides weights in another way than this program knows; update".to_owned()
             }
             Reason::SettingWeightsTooFast => {
                 "wait; a registration counts as an update, too".to_owned()

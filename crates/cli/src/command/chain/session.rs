@@ -8,7 +8,7 @@ use crate::{
     terminal::{self, print, print_json, spinner},
 };
 use chain::{Call, CallError, CallId, CallStatus, Chain as _, Error, Keypair};
-use protocol::{Block, NetUid, Uid};
+use protocol::{AccountId, Block, NetUid, Uid};
 use serde::Serialize;
 use std::{
     io::{BufRead as _, IsTerminal as _, Write as _},
@@ -258,6 +258,27 @@ impl<'a> Session<'a> {
         }
     }
 
+    /// Whether a machine reads what is printed.
+    pub fn is_json(&self) -> bool {
+        self.args.endpoint.json
+    }
+
+    /// Why a call that the chain would refuse is not made.
+    pub fn refused_beforehand(
+        &self,
+        call: &Call,
+        signer: AccountId,
+        reason: &CallError,
+    ) -> anyhow::Error {
+        let Explanation { numbers, hint } = refusal::explain(&self.chain, call, signer, reason);
+        let numbers = numbers.map(|numbers| format!("; {numbers}")).unwrap_or_default();
+        let error = anyhow::anyhow!("the chain would refuse the call: {reason}{numbers}");
+        match hint {
+            Some(hint) => hinted(error, hint),
+            None => error,
+        }
+    }
+
     /// A refusal with the numbers behind it, and what a person can do about it.
     fn refused(
         &self,
@@ -267,6 +288,7 @@ impl<'a> Session<'a> {
         block: Option<Block>,
     ) -> anyhow::Error {
         let place = block.map(|block| format!(" in block {block}")).unwrap_or_default();
+        let signer = signer.public();
         let Explanation { numbers, hint } = refusal::explain(&self.chain, call, signer, reason);
         let numbers = numbers.map(|numbers| format!("; {numbers}")).unwrap_or_default();
         let error = anyhow::anyhow!("the chain refused the call{place}: {reason}{numbers}");
@@ -300,7 +322,7 @@ fn place(chain: &SubstrateChain, origin: Origin) -> String {
     }
 }
 
-fn hex_of(id: &CallId) -> String {
+pub fn hex_of(id: &CallId) -> String {
     id.0.iter().fold("0x".to_owned(), |text, byte| format!("{text}{byte:02x}"))
 }
 

@@ -9,8 +9,11 @@ pub const N_SET_UP_BLOCKS: u64 = 10;
 /// Block before which no round is seeded: by then models have learnt to say more than one word.
 const N_BLOCKS_TO_LEARN: u64 = 39;
 
-/// Rounds that a demo can have every so many blocks: weights want a block before the epoch, and a
-/// tempo is a number of 16 bits.
+/// Epochs for which weights stay hidden.
+pub const REVEAL_EPOCHS: u64 = 1;
+
+/// Rounds that a demo can have every so many blocks: an epoch opens hidden weights three blocks
+/// after its first, and a tempo is a number of 16 bits.
 const BLOCKS_PER_ROUND: std::ops::RangeInclusive<u64> = 4..=10_000;
 
 /// The rounds of a demo.
@@ -58,7 +61,7 @@ impl Calendar {
 
     /// Blocks that a run makes after it was set up: until the weights of the last round are paid.
     pub fn n_blocks(&self) -> u64 {
-        self.last_seed() + self.blocks_per_round - 1 - N_SET_UP_BLOCKS
+        self.last_seed() + self.blocks_per_round * (REVEAL_EPOCHS + 1) - N_SET_UP_BLOCKS
     }
 
     /// Blocks in which miners train.

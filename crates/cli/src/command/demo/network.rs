@@ -2,7 +2,7 @@
 
 use super::{
     attackers::{Broken, Copycat},
-    calendar::{Calendar, N_SET_UP_BLOCKS},
+    calendar::{Calendar, N_SET_UP_BLOCKS, REVEAL_EPOCHS},
     cast::Role,
     own::{self, Own},
     recipes, rules,
@@ -188,13 +188,15 @@ fn own_model(args: &DemoArgs) -> PathBuf {
     args.home.join(Role::Own.name()).join(own::MODEL)
 }
 
-/// A chain on a fast clock whose tempo ends eight blocks after each round begins.
+/// A chain on a fast clock whose epochs end where rounds begin, and that hides weights for one.
 fn genesis(args: &DemoArgs, competition: &Competition, roles: &[Role]) -> Genesis {
     let seed = Seed::of_number(args.seed);
     let owner = Role::Validator(1).coldkey(seed).public();
     let fund = |role: &Role| (role.coldkey(seed).public(), (role.stake_tao() + 100) * RAO_PER_TAO);
     let hyperparameters = Hyperparameters {
-        tempo: (competition.evaluation.blocks_per_round - 1) as u16,
+        tempo: competition.evaluation.blocks_per_round as u16,
+        commit_reveal: true,
+        reveal_period: REVEAL_EPOCHS,
         max_validators: Role::VALIDATORS.len() as u16,
         // A slot for everybody within a few blocks, not one a day.
         max_registrations_per_block: 1,

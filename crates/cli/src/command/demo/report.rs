@@ -1,6 +1,7 @@
 //! The result of a demo as data: what `agon demo --json` prints.
 
 use super::{
+    calendar::REVEAL_EPOCHS,
     cast::Role,
     network::{Ended, NETUID},
 };
@@ -134,7 +135,7 @@ impl Report {
         Ok(Self {
             seed,
             corpus: contest.source.describe(),
-            tempos: tempos(&epochs, &rounds),
+            tempos: tempos(&epochs, &rounds, contest.competition.evaluation.blocks_per_round),
             earnings: earnings(&epochs, &roles),
             n_crown_changes: champions.windows(2).filter(|pair| pair[0] != pair[1]).count(),
             rounds,
@@ -199,10 +200,13 @@ fn model_row(roles: &BTreeMap<Uid, Role>, row: &validator::Row) -> ModelRow {
     }
 }
 
-/// Epochs after the first round, each with the champion of the round before it.
-fn tempos(epochs: &[EpochSummary], rounds: &[Round]) -> Vec<Tempo> {
+/// Epochs that pay by the weights of a round, each with the champion of that round: weights are
+/// hidden for some epochs before one counts them.
+fn tempos(epochs: &[EpochSummary], rounds: &[Round], blocks_per_epoch: u64) -> Vec<Tempo> {
+    let hidden_blocks = blocks_per_epoch * REVEAL_EPOCHS;
     let paid = epochs.iter().filter_map(|epoch| {
-        let round = rounds.iter().rev().find(|round| round.block < epoch.block.0)?;
+        let is_paid = |round: &&Round| round.block + hidden_blocks < epoch.block.0;
+        let round = rounds.iter().rev().find(is_paid)?;
         let total: u64 = epoch.slots.iter().map(|slot| slot.server_rao).sum();
         let earning = epoch.slots.iter().filter(|slot| slot.server_rao > 0);
         let incentive: BTreeMap<u16, f64> =

@@ -163,7 +163,13 @@ impl View {
             ValidatorEvent::ChainTrouble(error) => {
                 self.say(&format!("block {block:>4}  {name} has trouble with the chain: {error}"));
             }
-            ValidatorEvent::WeightsSubmitted(_) => {}
+            ValidatorEvent::WeightsSubmitted(_) | ValidatorEvent::WeightsRevealed { .. } => {}
+            ValidatorEvent::WeightsNotRevealed { reveal } => {
+                self.say(&format!(
+                    "block {block:>4}  weights of {name} were not opened by block {}",
+                    reveal.until
+                ));
+            }
             ValidatorEvent::WeightsRefused(error) => {
                 self.say(&format!("block {block:>4}  weights of {name} refused: {error}"));
             }

@@ -63,13 +63,12 @@ fn open_subnets(state: &dyn State) -> impl Iterator<Item = u16> {
     1..items::TOTAL_NETWORKS.read(state, &())
 }
 
-/// The next block whose number, plus the subnet's, plus one, is a multiple of the tempo plus one.
+/// The block of the next epoch: a tempo after the last.
 fn next_epoch(netuid: u16, state: &dyn State) -> Option<u64> {
     if !items::NETWORKS_ADDED.read(state, &(netuid,)) {
         return None;
     }
-    let period = u64::from(items::TEMPO.read(state, &(netuid,))) + 1;
+    let tempo = u64::from(items::TEMPO.read(state, &(netuid,)));
     let now = u64::from(items::NUMBER.read(state, &()));
-    let past = (now + u64::from(netuid) + 1) % period;
-    Some(now + period - past)
+    Some((items::LAST_EPOCH_BLOCK.read(state, &(netuid,)) + tempo).max(now + 1))
 }

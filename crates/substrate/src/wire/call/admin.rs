@@ -131,7 +131,7 @@ pub enum AdminUtilsCall {
         /// New value.
         max_registrations_per_block: u16,
     },
-    /// Sets the blocks between two epochs, less one.
+    /// Sets the blocks between two epochs.
     #[codec(index = 30)]
     sudo_set_tempo {
         /// Subnet.

@@ -3,7 +3,7 @@
 use super::{Hasher, Item};
 use crate::wire::{
     api::metagraph::{FixedI128, FixedU128},
-    call::CommitmentInfo,
+    call::{CommitmentInfo, SealedBytes},
     event,
     primitives::{AccountData, AccountId32, AccountInfo, H256},
 };
@@ -24,6 +24,46 @@ pub struct Registration {
 
 /// Hash, epoch and block of a commit to weights, and a number without a meaning any more.
 pub type WeightCommitRow = (H256, u64, u64, u64);
+
+/// Hotkey, block, encrypted weights and round of a time-locked commit.
+pub type TimelockedRow = (AccountId32, u64, SealedBytes, u64);
+
+/// What a client has to know of a beacon.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode, TypeInfo)]
+pub struct BeaconConfiguration {
+    /// Public key, a point of G2 in 96 bytes.
+    pub public_key: Vec<u8>,
+    /// Seconds between two rounds.
+    pub period: u32,
+    /// Unix time of the first round, in seconds.
+    pub genesis_time: u32,
+    /// Hash of the beacon's description.
+    pub hash: Vec<u8>,
+    /// Hash of the group that runs it.
+    pub group_hash: Vec<u8>,
+    /// Name of the scheme.
+    pub scheme_id: Vec<u8>,
+    /// Its name.
+    pub metadata: BeaconMetadata,
+}
+
+/// Name of a beacon.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode, TypeInfo)]
+pub struct BeaconMetadata {
+    /// The name.
+    pub beacon_id: Vec<u8>,
+}
+
+/// What a beacon made in a round.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode, TypeInfo)]
+pub struct Pulse {
+    /// The round.
+    pub round: u64,
+    /// SHA-256 of the signature.
+    pub randomness: Vec<u8>,
+    /// The signature, a point of G1 in 48 bytes.
+    pub signature: Vec<u8>,
+}
 
 /// Bytes and block of a commitment that was revealed by time.
 pub type RevealedRow = (Vec<u8>, u64);
@@ -138,7 +178,7 @@ items! {
         /// Slots taken.
         SUBNETWORK_N: (u16,) => u16 = "SubnetworkN" [Identity];
 
-        /// Blocks between two epochs, less one.
+        /// Blocks between two epochs.
         TEMPO: (u16,) => u16 = "Tempo" [Identity];
 
         /// Who set weights recently enough, by uid.
@@ -354,6 +394,13 @@ items! {
         WEIGHT_COMMITS: (u16, AccountId32) => Vec<WeightCommitRow> =
             "WeightCommits" [Twox64, Twox64] optional;
 
+        /// Time-locked commits that wait, by epoch of the commit: hotkey, block, weights, round.
+        TIMELOCKED_WEIGHT_COMMITS: (u16, u64) => Vec<TimelockedRow> =
+            "TimelockedWeightCommits" [Twox64, Twox64];
+
+        /// Version of time-locked commits that is taken.
+        COMMIT_REVEAL_WEIGHTS_VERSION: () => u16 = "CommitRevealWeightsVersion" [];
+
         /// Coldkey of a hotkey.
         OWNER: (AccountId32,) => AccountId32 = "Owner" [Blake2];
 
@@ -413,6 +460,18 @@ items! {
         /// Commitments revealed by time; none here.
         REVEALED_COMMITMENTS: (u16, AccountId32) => Vec<RevealedRow> =
             "RevealedCommitments" [Identity, Twox64] optional;
+    }
+
+    /// Items of the pallet Drand.
+    drand = "Drand" {
+        /// The beacon whose pulses open time-locked weights: a test key of this chain.
+        BEACON_CONFIG: () => BeaconConfiguration = "BeaconConfig" [];
+
+        /// The newest pulse; the chain of Bittensor keeps those of some days.
+        PULSES: (u64,) => Pulse = "Pulses" [Blake2] optional;
+
+        /// Round of the newest pulse.
+        LAST_STORED_ROUND: () => u64 = "LastStoredRound" [];
     }
 
     /// Items of the pallet MevShield.

@@ -2,17 +2,20 @@
 
 use super::{
     Item, Keys,
-    items::{self, Registration},
+    items::{self, BeaconConfiguration, BeaconMetadata, Pulse, Registration},
 };
 use crate::wire::{
     TOKEN_SYMBOL,
-    call::{CommitmentInfo, Data},
+    call::{CommitmentInfo, Data, SealedBytes},
     primitives::{AccountData, AccountId32, AccountInfo, H256},
 };
-use chain::ledger::{Ledger, Slot, Subnet};
+use chain::ledger::{
+    COMMIT_REVEAL_VERSION, Ledger, Slot, Subnet, TimelockedCommit, WeightCommit, last_round,
+};
 use parity_scale_codec::Encode;
 use protocol::{AccountId, NetUid, yuma::LiquidAlpha};
 use scale_info::StaticTypeInfo;
+use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 
 /// What a spec that switches liquid alpha on without numbers gets.
@@ -45,14 +48,13 @@ pub fn project(ledger: &Ledger) -> Entries {
     out.put(&items::STAKE_THRESHOLD, &(), &threshold.unwrap_or(0));
     out.put(&items::TOTAL_NETWORKS, &(), &(ledger.subnets().count() as u16).saturating_add(1));
     out.put(&items::NETWORK_MIN_LOCK_COST, &(), &ledger.network_price_rao());
+    put_beacon(&mut out, ledger);
     for (netuid, subnet) in ledger.subnets() {
         let key = (netuid.0,);
         out.put(&items::TOKEN_SYMBOL, &key, &TOKEN_SYMBOL.as_bytes().to_vec());
         out.put(&items::NETWORKS_ADDED, &key, &true);
         put_rules(&mut out, key, subnet);
-        put_epoch(&mut out, key, subnet, ledger.head().block.0);
-        let epoch = subnet.epoch_of(netuid, ledger.head().block);
-        out.put(&items::SUBNET_EPOCH_INDEX, &key, &epoch);
+        put_epoch(&mut out, key, subnet);
         put_slots(&mut out, netuid, subnet);
         put_commitments(&mut out, netuid, subnet);
     }
@@ -130,7 +132,27 @@ fn put_rules(out: &mut Out, key: (u16,), subnet: &Subnet) {
     out.put(&items::REVEAL_PERIOD_EPOCHS, &key, &rules.reveal_period);
 }
 
-fn put_epoch(out: &mut Out, key: (u16,), subnet: &Subnet, now: u64) {
+/// The beacon, and its newest pulse.
+fn put_beacon(out: &mut Out, ledger: &Ledger) {
+    let (beacon, round) = (ledger.beacon(), last_round(ledger.head().block));
+    let config = BeaconConfiguration {
+        public_key: beacon.public_key.0.to_vec(),
+        period: (beacon.period_ms.get() / 1_000) as u32,
+        genesis_time: beacon.genesis_unix as u32,
+        scheme_id: b"bls-unchained-g1-rfc9380".to_vec(),
+        metadata: BeaconMetadata { beacon_id: b"agon".to_vec() },
+        ..BeaconConfiguration::default()
+    };
+    out.put(&items::BEACON_CONFIG, &(), &config);
+    out.put(&items::COMMIT_REVEAL_WEIGHTS_VERSION, &(), &COMMIT_REVEAL_VERSION);
+    out.put(&items::LAST_STORED_ROUND, &(), &round);
+    let signature = ledger.beacon_key().sign(round);
+    let randomness = Sha256::digest(signature.0).to_vec();
+    let pulse = Pulse { round, randomness, signature: signature.0.to_vec() };
+    out.put(&items::PULSES, &(round,), &pulse);
+}
+
+fn put_epoch(out: &mut Out, key: (u16,), subnet: &Subnet) {
     let slots = &subnet.slots;
     let shorts = |field: fn(&Slot) -> u16| slots.iter().map(field).collect::<Vec<u16>>();
     let flags = |field: fn(&Slot) -> bool| slots.iter().map(field).collect::<Vec<bool>>();
@@ -152,8 +174,9 @@ fn put_epoch(out: &mut Out, key: (u16,), subnet: &Subnet, now: u64) {
     out.put(&items::SUBNET_LOCKED, &key, &subnet.locked_rao);
     out.put(&items::PENDING_EMISSION, &key, &subnet.pending_rao);
     out.put(&items::LAST_MECHANSIM_STEP_BLOCK, &key, &subnet.last_epoch.0);
-    out.put(&items::LAST_EPOCH_BLOCK, &key, &subnet.last_epoch.0);
-    out.put(&items::BLOCKS_SINCE_LAST_STEP, &key, &now.saturating_sub(subnet.last_epoch.0));
+    out.put(&items::LAST_EPOCH_BLOCK, &key, &subnet.cycle.last_epoch_block.0);
+    out.put(&items::BLOCKS_SINCE_LAST_STEP, &key, &subnet.cycle.blocks_since_step);
+    out.put(&items::SUBNET_EPOCH_INDEX, &key, &subnet.cycle.index);
     out.put(&items::SUBNET_OWNER, &key, &subnet.owner.into());
     out.put(&items::NETWORK_REGISTERED_AT, &key, &subnet.opened_at.0);
     if let Some(hotkey) = subnet.owner_hotkey {
@@ -188,10 +211,15 @@ fn put_commitments(out: &mut Out, netuid: NetUid, subnet: &Subnet) {
     }
     for (hotkey, commits) in &subnet.weight_commits {
         let key = (netuid.0, AccountId32::from(*hotkey));
-        let row = |commit: &chain::ledger::WeightCommit| {
-            let epoch = subnet.epoch_of(netuid, commit.block);
-            (H256(commit.hash), epoch, commit.block.0, 0)
-        };
+        let row = |commit: &WeightCommit| (H256(commit.hash), commit.epoch, commit.block.0, 0);
         out.put(&items::WEIGHT_COMMITS, &key, &commits.iter().map(row).collect());
+    }
+    for (epoch, commits) in &subnet.timelocked {
+        let row = |commit: &TimelockedCommit| {
+            let sealed = SealedBytes::new(commit.sealed.clone());
+            (commit.hotkey.into(), commit.block.0, sealed, commit.round)
+        };
+        let rows = commits.iter().map(row).collect();
+        out.put(&items::TIMELOCKED_WEIGHT_COMMITS, &(netuid.0, *epoch), &rows);
     }
 }

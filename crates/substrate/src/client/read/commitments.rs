@@ -1,0 +1,104 @@
+//! What the hotkeys of a subnet have committed to.
+
+use super::{
+    COMMITMENTS,
+    batch::{Batch, Item},
+    metagraph::uids,
+};
+use crate::client::link::{At, Failure, Link};
+use protocol::{AccountId, Block, NetUid, Uid};
+use subxt::{
+    dynamic::Value,
+    ext::{
+        scale_decode::DecodeAsType,
+        scale_value::{Composite, Primitive, ValueDef},
+    },
+    utils::AccountId32,
+};
+
+/// A commitment of a hotkey with a slot: content and block from one value.
+pub(in crate::client) struct Committed {
+    pub(in crate::client) uid: Uid,
+    pub(in crate::client) hotkey: AccountId,
+    pub(in crate::client) registered: Block,
+    pub(in crate::client) block: Block,
+    pub(in crate::client) data: Vec<u8>,
+}
+
+/// All commitments of hotkeys with a slot, by uid; `None` if the subnet is not there.
+///
+/// Those of hotkeys that lost theirs are never asked for: there may be any number of them.
+pub(in crate::client) async fn commitments(
+    link: &Link,
+    at: &At,
+    netuid: NetUid,
+) -> Result<Option<Vec<Committed>>, Failure> {
+    let uids = uids(link, at, netuid).await?;
+    let mut batch = Batch::new(link, at);
+    let is_open: Item<bool> = batch.item("NetworksAdded", (netuid.0,))?;
+    let mut slots: Vec<(u16, Item<AccountId32>, Item<u64>)> = Vec::with_capacity(uids.len());
+    for uid in uids {
+        let key = (netuid.0, uid);
+        slots.push((uid, batch.item("Keys", key)?, batch.item("BlockAtRegistration", key)?));
+    }
+    let values = batch.fetch().await?;
+    if !values.get(&is_open)? {
+        return Ok(None);
+    }
+    let mut batch = Batch::new(link, at);
+    let mut taken: Vec<(Uid, AccountId, Block, Item<Registration>)> =
+        Vec::with_capacity(slots.len());
+    for (uid, hotkey, registered) in &slots {
+        let hotkey = values.get(hotkey)?;
+        let item = batch.item_of(COMMITMENTS, "CommitmentOf", (netuid.0, hotkey))?;
+        taken.push((Uid(*uid), AccountId(hotkey.0), Block(values.get(registered)?), item));
+    }
+    let values = batch.fetch().await?;
+    let mut found = Vec::new();
+    for (uid, hotkey, registered, item) in taken {
+        if let Some(registration) = values.try_get(&item)? {
+            let data = registration.info.fields.first().map(raw_bytes).unwrap_or_default();
+            let block = Block(registration.block);
+            found.push(Committed { uid, hotkey, registered, block, data });
+        }
+    }
+    Ok(Some(found))
+}
+
+#[derive(DecodeAsType)]
+#[decode_as_type(crate_path = "subxt::ext::scale_decode")]
+struct Registration {
+    block: u64,
+    info: CommitmentInfo,
+}
+
+#[derive(DecodeAsType)]
+#[decode_as_type(crate_path = "subxt::ext::scale_decode")]
+struct CommitmentInfo {
+    fields: Vec<Value>,
+}
+
+/// The bytes of a field `Raw0` to `Raw128`; nothing for other kinds of fields.
+fn raw_bytes(field: &Value) -> Vec<u8> {
+    match &field.value {
+        ValueDef::Variant(variant) if variant.name.contains("Raw") => {
+            let mut bytes = Vec::new();
+            variant.values.values().for_each(|value| numbers(value, &mut bytes));
+            bytes
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// All numbers in a value, as bytes, in order.
+fn numbers<T>(value: &Value<T>, bytes: &mut Vec<u8>) {
+    match &value.value {
+        ValueDef::Primitive(Primitive::U128(number)) => {
+            bytes.extend(u8::try_from(*number));
+        }
+        ValueDef::Composite(Composite::Unnamed(values)) => {
+            values.iter().for_each(|value| numbers(value, bytes));
+        }
+        _ => {}
+    }
+}
