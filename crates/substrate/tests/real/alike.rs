@@ -8,7 +8,7 @@ type Fields = [Field<PortableForm>];
 type Variants = [Variant<PortableForm>];
 
 /// Two runtimes, and what the first tells that is not so in the second.
-pub struct Alike<'a> {
+pub(crate) struct Alike<'a> {
     ours: &'a Metadata,
     theirs: &'a Metadata,
     found: Vec<String>,
@@ -22,7 +22,7 @@ pub struct Alike<'a> {
 /// Names, numbers, hashers, whether a value has a default, and the shapes of all types must be the
 /// same. Types that only wrap another are that other, as they are on the wire. Enumerations may have
 /// fewer variants here. Values of constants and defaults are not compared.
-pub fn differences(ours: &Metadata, theirs: &Metadata) -> Vec<String> {
+pub(crate) fn differences(ours: &Metadata, theirs: &Metadata) -> Vec<String> {
     let mut alike = Alike { ours, theirs, found: Vec::new(), seen: BTreeSet::new() };
     for pallet in ours.pallets() {
         match theirs.pallet_by_name(pallet.name()) {
