@@ -16,10 +16,13 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from dataclasses import dataclass
 
+import bittensor_core
+
 import subnet as made
-from blocks import hashed, hex_of
+from blocks import bytes_of, hashed, hex_of
 from fake import Fake
 from metadata import runtimes
 
@@ -179,7 +182,7 @@ class Runtime:
 
     def run(self) -> bool:
         steps = [self.info, self.metagraph, self.commitments, self.balances, self.rules, self.sdk,
-                 self.calls, self.refusals, self.busy, self.requests]  # fmt: skip
+                 self.calls, self.refusals, self.hides, self.busy, self.requests]  # fmt: skip
         for step in steps:
             try:
                 self.say("ok", step())
@@ -308,6 +311,57 @@ class Runtime:
         return f"decodes {told.count('ok')} calls, their signatures valid" + (
             f"; refused plainly: {', '.join(lacks)}" if lacks else ""
         )
+
+    def hides(self) -> str:
+        """Weights on a subnet that hides them: sealed, and opened when the official client says."""
+        uid, version = 0, made.RULES["weights_version"][1]
+        weights = [(16 + i, 65_535 - i) for i in range(5)]
+        for item, keys, value in (
+            ("CommitRevealWeightsEnabled", [NETUID], True),
+            ("Keys", [NETUID, uid], self.keys.hotkey),
+            ("Uids", [NETUID, self.keys.hotkey], uid),
+        ):
+            self.fake.put("SubtensorModule", item, keys, value)
+        words = ["set-weights", "--netuid", str(NETUID), "--version-key", str(version)]
+        words = self.signing(words + [f"{uid}={weight}" for uid, weight in weights])
+        name = ("SubtensorModule", "commit_timelocked_mechanism_weights")
+        wanted = {"netuid": NETUID, "mecid": 0, "commit_reveal_version": 4}
+        if name not in self.real.calls:
+            # As the first runtimes that hid weights had it.
+            name, wanted = ("SubtensorModule", "commit_crv3_weights"), {"netuid": NETUID}
+        first, start = self.fake.newest.number, time.time()
+        done = self.read("hidden weights", *words)
+        sealed = self.fake.calls[-1]
+        equal("what is wrong with hidden weights", sealed.trouble, None)
+        equal("the call that hides weights", sealed.name, name)
+        said = dict(sealed.arguments)
+        # Hotkey, uids and weights with their lengths, the version; and what sealing adds.
+        commit = bytes_of(said.pop("commit"))
+        equal("the bytes of hidden weights", len(commit), 33 + 2 * 11 + 8 + 244)
+        ensure(commit.endswith(b"AES_GCM_"), "hidden weights do not end with their scheme")
+        round_ = said.pop("reveal_round")
+        equal("the other arguments", said, wanted)
+        equal("the round as told", done["reveal"]["round"], round_)
+        if not made.Storage(self.real).has("SubtensorModule", "LastEpochBlock"):
+            return f"hides weights by {name[1]} for round {round_}"
+        passed = int((time.time() - start) / 3) + 1
+        last = self.official_round(self.fake.newest.number, weights) - passed
+        latest = self.official_round(first, weights) + 1
+        ensure(last <= round_ <= latest, f"round {round_} is not from {last} to {latest}")
+        return f"hides weights for round {round_}, as the official client would"
+
+    def official_round(self, head: int, weights: list) -> int:
+        """The round that the official client reckons at a block, now."""
+        uids, values = map(list, zip(*weights))
+        slot_seconds = self.real.codec.constant("Aura", "SlotDuration") / 1_000
+        _, found = bittensor_core.get_encrypted_commit_v2(
+            uids=uids, weights=values, version_key=0, last_epoch_block=made.LAST_EPOCH,
+            pending_epoch_at=0, subnet_epoch_index=made.EPOCH, tempo=made.RULES["tempo"][1],
+            blocks_since_last_step=made.BASE - made.LAST_EPOCH, current_block=head,
+            subnet_reveal_period_epochs=made.RULES["reveal_period"][1], block_time=slot_seconds,
+            hotkey=bytes(bittensor_core.ss58_decode(self.keys.hotkey)),
+        )  # fmt: skip
+        return found
 
     def sdk(self) -> str:
         """Bittensor's own client reads the same, so that the fake node is one to clients."""

@@ -321,7 +321,8 @@ class Fake:
         "author_pendingExtrinsics", "author_submitExtrinsic", "chain_getBlock",
         "chain_getBlockHash", "chain_getFinalizedHead", "chain_getHead", "chain_getHeader",
         "state_call", "state_getKeysPaged", "state_getMetadata", "state_getRuntimeVersion",
-        "state_getStorage", "state_queryStorageAt", "system_accountNextIndex", "system_chain", "system_health",
+        "state_getStorage", "state_queryStorageAt", "system_accountNextIndex", "system_chain",
+        "system_health",
         "system_name", "system_properties", "system_version",
     ]  # fmt: skip
 

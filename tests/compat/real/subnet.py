@@ -22,6 +22,7 @@ VALIDATORS = 16
 MECHANISM = 4_096
 BASE = 5_000_000
 LAST_EPOCH = BASE - 120
+EPOCH = 13_888
 RAO = 10**9
 # When the beacon began that opens what is locked by time; a round is three seconds.
 DRAND_GENESIS = 1_692_803_367
@@ -227,7 +228,7 @@ def put_rules(put, subnet: Subnet) -> None:
     # Epochs as runtimes of 2026 count them.
     put("LastEpochBlock", [NETUID], LAST_EPOCH)
     put("PendingEpochAt", [NETUID], 0)
-    put("SubnetEpochIndex", [NETUID], 13_888)
+    put("SubnetEpochIndex", [NETUID], EPOCH)
     put("BlocksSinceLastStep", [NETUID], BASE - LAST_EPOCH)
     put("CommitRevealWeightsVersion", [], 4)
 

@@ -145,7 +145,7 @@ fn signed_extensions() -> Vec<SignedExtensionMetadata> {
         extension("CheckMortality", meta_type::<Era>(), meta_type::<H256>()),
         extension("CheckNonce", meta_type::<Compact<u32>>(), nothing()),
         extension("CheckWeight", nothing(), nothing()),
-        extension("ChargeTransactionPayment", meta_type::<Compact<u128>>(), nothing()),
+        extension("ChargeTransactionPayment", meta_type::<Compact<u64>>(), nothing()),
     ]
 }
 

@@ -8,7 +8,7 @@ type Fields = [Field<PortableForm>];
 type Variants = [Variant<PortableForm>];
 
 /// Two runtimes, and what the first tells that is not so in the second.
-pub struct Alike<'a> {
+pub(crate) struct Alike<'a> {
     ours: &'a Metadata,
     theirs: &'a Metadata,
     found: Vec<String>,
@@ -22,7 +22,7 @@ pub struct Alike<'a> {
 /// Names, numbers, hashers, whether a value has a default, and the shapes of all types must be the
 /// same. Types that only wrap another are that other, as they are on the wire. Enumerations may have
 /// fewer variants here. Values of constants and defaults are not compared.
-pub fn differences(ours: &Metadata, theirs: &Metadata) -> Vec<String> {
+pub(crate) fn differences(ours: &Metadata, theirs: &Metadata) -> Vec<String> {
     let mut alike = Alike { ours, theirs, found: Vec::new(), seen: BTreeSet::new() };
     for pallet in ours.pallets() {
         match theirs.pallet_by_name(pallet.name()) {
@@ -155,14 +155,21 @@ impl Alike<'_> {
 
     fn fields(&mut self, place: &str, ours: &Fields, theirs: &Fields) {
         let names = |fields: &Fields| {
-            let name = |field: &Field<_>| field.name.clone().unwrap_or_else(|| "_".to_owned());
-            fields.iter().map(name).collect::<Vec<_>>().join(", ")
+            let name = |(i, field): (usize, &Field<_>)| field.name.clone().unwrap_or(i.to_string());
+            fields.iter().enumerate().map(name).collect::<Vec<String>>()
         };
         let (our_names, their_names) = (names(ours), names(theirs));
-        let is_same = our_names == their_names;
-        self.same(&format!("{place}, fields"), our_names, their_names);
-        for (i, (ours, theirs)) in ours.iter().zip(theirs).enumerate().filter(|_| is_same) {
-            let name = ours.name.clone().unwrap_or_else(|| i.to_string());
+        if our_names != their_names {
+            let without = |these: &[String], others: &[String]| {
+                let only = these.iter().filter(|name| !others.contains(name)).cloned();
+                only.collect::<Vec<String>>().join(" ")
+            };
+            let (more, less) =
+                (without(&our_names, &their_names), without(&their_names, &our_names));
+            // Without both, the order is another.
+            return self.note(place, &format!("fields here alone [{more}], there alone [{less}]"));
+        }
+        for ((name, ours), theirs) in our_names.iter().zip(ours).zip(theirs) {
             self.types(&format!("{place}.{name}"), ours.ty.id, theirs.ty.id);
         }
     }

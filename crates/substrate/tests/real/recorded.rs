@@ -93,6 +93,12 @@ fn calls() -> Vec<Call> {
         Call::SetWeights { netuid, uids: uids.clone(), weights: weights.clone(), version_key },
         Call::CommitWeights { netuid, hash: [7; 32] },
         Call::RevealWeights { netuid, uids, weights, salt, version_key },
+        Call::CommitTimelockedWeights {
+            netuid,
+            sealed: vec![7; 1_313],
+            round: 1 << 40,
+            version: 4,
+        },
     ];
     let lengths = (0..=128).map(|n| Call::SetCommitment { netuid, data: vec![n; usize::from(n)] });
     calls.extend(lengths);

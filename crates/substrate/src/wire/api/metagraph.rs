@@ -3,7 +3,10 @@
 use super::Method;
 use crate::wire::{
     primitives::AccountId32,
-    storage::{State, items},
+    storage::{
+        State,
+        items::{self, ChainIdentityV2, SubnetIdentityV3},
+    },
 };
 use parity_scale_codec::{Compact, Decode, Encode};
 use scale_info::{TypeInfo, meta_type};
@@ -17,7 +20,7 @@ pub struct Metagraph {
     pub netuid: Compact<u16>,
     pub name: Vec<Compact<u8>>,
     pub symbol: Vec<Compact<u8>>,
-    pub identity: Option<Identity>,
+    pub identity: Option<SubnetIdentityV3>,
     pub network_registered_at: Compact<u64>,
     pub owner_hotkey: AccountId32,
     pub owner_coldkey: AccountId32,
@@ -42,7 +45,7 @@ pub struct Metagraph {
     pub max_weights_limit: Compact<u16>,
     pub weights_version: Compact<u64>,
     pub weights_rate_limit: Compact<u64>,
-    pub activity_cutoff: Compact<u16>,
+    pub activity_cutoff: Compact<u64>,
     pub max_validators: Compact<u16>,
     pub num_uids: Compact<u16>,
     pub max_uids: Compact<u16>,
@@ -68,7 +71,7 @@ pub struct Metagraph {
     pub bonds_moving_avg: Compact<u64>,
     pub hotkeys: Vec<AccountId32>,
     pub coldkeys: Vec<AccountId32>,
-    pub identities: Vec<Option<Identity>>,
+    pub identities: Vec<Option<ChainIdentityV2>>,
     pub axons: Vec<AxonInfo>,
     pub active: Vec<bool>,
     pub validator_permit: Vec<bool>,
@@ -89,13 +92,6 @@ pub struct Metagraph {
     pub collateral_locked: Vec<Compact<u64>>,
     pub collateral_min: Vec<Compact<u64>>,
     pub collateral_earned: Vec<Compact<u64>>,
-}
-
-/// What somebody says of itself; nobody does here.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, TypeInfo)]
-pub struct Identity {
-    /// Any text.
-    pub name: Vec<u8>,
 }
 
 /// A signed number with 32 bits of fraction.
@@ -191,7 +187,7 @@ pub(super) fn metagraph(netuid: u16, state: &dyn State) -> Option<Metagraph> {
         max_weights_limit: Compact(items::MAX_WEIGHTS_LIMIT.read(state, &key)),
         weights_version: Compact(items::WEIGHTS_VERSION_KEY.read(state, &key)),
         weights_rate_limit: Compact(items::WEIGHTS_SET_RATE_LIMIT.read(state, &key)),
-        activity_cutoff: Compact(items::ACTIVITY_CUTOFF.read(state, &key)),
+        activity_cutoff: Compact(items::ACTIVITY_CUTOFF.read(state, &key).into()),
         max_validators: Compact(items::MAX_ALLOWED_VALIDATORS.read(state, &key)),
         num_uids: Compact(n),
         max_uids: Compact(items::MAX_ALLOWED_UIDS.read(state, &key)),
