@@ -135,7 +135,11 @@ impl Hosts {
         if url.port().is_some() {
             return Some("it is not the usual port");
         }
-        if proxies.addresses().filter_map(host_name).any(|host| Some(&*host) == url.host_str()) {
+        if proxies
+            .addresses()
+            .filter_map(|proxy| host_name(proxy))
+            .any(|host| Some(&*host) == url.host_str())
+        {
             // Of a proxy we look up private addresses, too.
             return Some("it is a proxy, and no storage");
         }
@@ -145,13 +149,14 @@ impl Hosts {
     /// Looks hosts up; but for the hub and the proxies, which we were told to trust, none may be a
     /// private one.
     pub(super) fn resolver(&self, proxies: &Proxies) -> PublicResolver {
-        let mut trusted: Vec<String> = proxies.addresses().filter_map(host_name).collect();
+        let mut trusted: Vec<String> =
+            proxies.addresses().filter_map(|proxy| host_name(proxy)).collect();
         trusted.extend(self.endpoint.host_str().map(str::to_owned));
         PublicResolver { trusted }
     }
 }
 
-fn host_name(address: &String) -> Option<String> {
+fn host_name(address: &str) -> Option<String> {
     Some(Url::parse(address).ok()?.host_str()?.to_owned())
 }
 

@@ -285,10 +285,16 @@ mod tests {
         headers
     }
 
-    fn limit(limit: &str, policy: &str) -> Option<(String, u64, u64, Option<(u64, u64)>)> {
-        let found = Limit::of(&headers(limit, policy))?;
-        let policy = found.policy.map(|policy| (policy.n_requests, policy.length.as_secs()));
-        Some((found.name, found.n_left, found.time.as_secs(), policy))
+    fn limit(limit: &str, policy: &str) -> Option<Limit> {
+        Limit::of(&headers(limit, policy))
+    }
+
+    fn said(name: &str, n_left: u64, time: u64, policy: Option<Policy>) -> Option<Limit> {
+        Some(Limit { name: name.to_owned(), n_left, time: seconds(time), policy })
+    }
+
+    fn policy(n_requests: u64, length: u64) -> Option<Policy> {
+        Some(Policy { n_requests, length: seconds(length) })
     }
 
     fn budgets() -> (Budgets, Instant) {
@@ -307,13 +313,13 @@ mod tests {
     #[test]
     fn limits_are_read_as_the_real_hub_and_the_draft_write_them() {
         let real = limit("\"api\";r=12;t=55", "\"fixed window\";\"api\";q=500;w=300");
-        assert_eq!(real, Some(("api".to_owned(), 12, 55, Some((500, 300)))));
+        assert_eq!(real, said("api", 12, 55, policy(500, 300)));
         let draft = limit("\"api\"; t=55; r=12", "\"x\";q=1;w=2, \"api\";q=500;w=300;qu=\"a\"");
         assert_eq!(draft, real);
         let several = limit("\"a\";r=9;t=1, \"b\";r=3;t=2", "\"a\";q=1;w=2");
-        assert_eq!(several, Some(("b".to_owned(), 3, 2, None)), "the one that leaves least");
+        assert_eq!(several, said("b", 3, 2, None), "the one that leaves least");
         let rest = limit("\"a\";r=0", "\"a\";q=1;w=20");
-        assert_eq!(rest, Some(("a".to_owned(), 0, 20, Some((1, 20)))));
+        assert_eq!(rest, said("a", 0, 20, policy(1, 20)));
     }
 
     #[test]
