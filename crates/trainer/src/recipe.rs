@@ -50,7 +50,8 @@ impl Recipe {
     /// Checks that every number is in its range; every constructor of a trainer does.
     pub fn check(&self) -> Result<()> {
         let is_positive = |x: f64| x > 0.0 && x.is_finite();
-        let is_fraction = |x: f64| (0.0..1.0).contains(&x);
+        // Steps are computed in 32 bits, where a number a hair below 1 is 1.
+        let is_fraction = |x: f64| x >= 0.0 && (x as f32) < 1.0;
         let rules = [
             ("`lr` must be positive", is_positive(self.lr)),
             ("`lr_min` must be from 0 to `lr`", (0.0..=self.lr).contains(&self.lr_min)),

@@ -29,11 +29,13 @@ pub(crate) enum Write {
 
 /// Whether the last element of a matrix lies inside `len` elements.
 fn fits(len: usize, rows: (usize, usize), columns: (usize, usize)) -> bool {
-    let last = |(n, stride): (usize, usize)| n.checked_sub(1)?.checked_mul(stride);
-    match (last(rows), last(columns)) {
-        (Some(row), Some(column)) => row.checked_add(column).is_some_and(|index| index < len),
-        _ => true,
+    if rows.0 == 0 || columns.0 == 0 {
+        return true;
     }
+    // A place that no number names lies in no slice.
+    let last = |(n, stride): (usize, usize)| (n - 1).checked_mul(stride);
+    let index = last(rows).zip(last(columns)).and_then(|(row, column)| row.checked_add(column));
+    index.is_some_and(|index| index < len)
 }
 
 impl<'a> Matrix<'a> {
