@@ -76,8 +76,8 @@ impl SubstrateChain {
         self.links.url()
     }
 
-    /// The newest final block by the endpoint that is asked now, and whether that is a reason to ask
-    /// another.
+    /// The newest final block by the endpoint that is asked now, and whether that is a reason to
+    /// ask another.
     fn said_head(&self) -> Result<(Result<Head, Error>, bool), Error> {
         self.links.ask("head", async |link: &Link| {
             let said = link.head(&self.finality).await?;
