@@ -302,8 +302,8 @@ mod tests {
     const FROZEN: (u32, [&str; 2]) = (
         3,
         [
-            "bcc957fc6d58da0771b6f9fff3b9c82a3badae56c1fb6c10d6d71a5cc1678f1a",
-            "025dbfc00ee3168208e181acc6bb7c573ab682e60ce13f76cc14100dcef48aeb",
+            "ab36bdf3bf550f21b6e8270618ccd148b0ae468ab39f7e8f7d6932256b9629cb",
+            "c4a33f69dee02e1af074cb50979759fbdd93fc1d9623fdd3b1198c592a300b55",
         ],
     );
 

@@ -7,13 +7,7 @@ use jsonrpsee::{
     types::ErrorObjectOwned,
 };
 use serde_json::{Value, json};
-use std::{
-    collections::BTreeMap,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-};
+use std::{collections::BTreeMap, sync::Arc};
 use subxt::metadata::Metadata;
 use tokio::runtime::Runtime;
 
@@ -28,7 +22,7 @@ pub(crate) struct Served {
     /// The nonce that everybody's next call has.
     pub(crate) nonce: u64,
     /// The number of the newest block, and the hashes of blocks.
-    pub(crate) head: AtomicU64,
+    pub(crate) head: u64,
     pub(crate) hashes: BTreeMap<u64, String>,
     /// The one block that is held, with its number.
     pub(crate) block: (u64, Value),
@@ -49,7 +43,7 @@ impl Served {
             genesis: hash(0),
             storage: BTreeMap::new(),
             nonce: 0,
-            head: AtomicU64::new(1),
+            head: 1,
             hashes: BTreeMap::from([(1, hash(1))]),
             block: (0, Value::Null),
         }
@@ -97,7 +91,7 @@ impl Served {
         let value = |key: &Value| json!(self.storage.get(key.as_str().unwrap_or_default()));
         Ok(match method {
             "chain_getBlockHash" => self.hash(params[0].as_u64().unwrap_or(0)),
-            "chain_getFinalizedHead" => self.hash(self.head.load(Ordering::Relaxed)),
+            "chain_getFinalizedHead" => self.hash(self.head),
             "chain_getHeader" => self.header(&params[0]),
             "chain_getBlock" if params[0] == self.hash(self.block.0) => {
                 json!({ "block": self.block.1, "justifications": null })
@@ -134,7 +128,6 @@ pub(crate) fn hexed(bytes: &[u8]) -> String {
 /// What is served, at an address of this machine.
 pub(crate) struct Endpoint {
     pub(crate) url: String,
-    pub(crate) served: Arc<Served>,
     _server: ServerHandle,
     _runtime: Runtime,
 }
@@ -170,6 +163,6 @@ impl Endpoint {
             let address = server.local_addr().unwrap();
             (server.start(module), address)
         });
-        Self { url: format!("ws://{address}"), served, _server: server, _runtime: runtime }
+        Self { url: format!("ws://{address}"), _server: server, _runtime: runtime }
     }
 }
