@@ -99,7 +99,7 @@ const CLOCKS: [&str; 19] = [
     "crates/cli/src/terminal.rs",
     "crates/hub/src/deadline.rs",
     "crates/hub/src/intake/incoming.rs",
-    "crates/hugging-face/src/client/download.rs",
+    "crates/hugging-face/src/client/patience.rs",
     "crates/hugging-face/src/dev/clock.rs",
     "crates/hugging-face/src/dev/objects.rs",
     "crates/hugging-face/src/dev/pace.rs",

@@ -118,8 +118,8 @@ impl Hosts {
     /// Why bytes of ours do not go where the hub says that they are stored, if they do not.
     ///
     /// A link to storage comes in an answer of the hub, which nobody between us could have written,
-    /// and lets in by itself: it is followed to hosts that no list knows, without a token. So it may
-    /// name any public host by TLS, and a hub on this machine another port of its own host.
+    /// and lets in by itself: it is followed to hosts that no list knows, without a token. So it
+    /// may name any public host by TLS, and a hub on this machine another port of its own host.
     pub(super) fn storage_refusal(&self, url: &Url, proxies: &Proxies) -> Option<&'static str> {
         let refused = self.refusal(url)?;
         if !url.username().is_empty() || url.password().is_some() || !self.keeps_secrets() {

@@ -9,7 +9,7 @@ use reqwest::header::HeaderMap;
 use std::{
     collections::BTreeMap,
     sync::{Mutex, PoisonError},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 /// Most characters of a name that a hub gives to what it counts.
@@ -73,7 +73,8 @@ struct State {
 #[derive(Clone, Copy, Debug)]
 struct Window {
     n_left: u64,
-    until: Instant,
+    /// Its end, as time since the client began.
+    until: Duration,
     policy: Option<Policy>,
     /// Whether the hub has said nothing of it yet.
     is_guess: bool,
@@ -111,8 +112,9 @@ impl Budgets {
         Self { state: Mutex::default(), wait_max, margin }
     }
 
-    /// Takes a place for a request, unless there is none as far as the hub has said.
-    pub(super) fn take(&self, kind: Kind, now: Instant) -> Result<(), Full> {
+    /// Takes a place for a request, unless there is none as far as the hub has said; `now` is the
+    /// time since the client began.
+    pub(super) fn take(&self, kind: Kind, now: Duration) -> Result<(), Full> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let name = state.name(kind).to_owned();
         let Some(window) = state.windows.get_mut(&name) else { return Ok(()) };
@@ -132,14 +134,14 @@ impl Budgets {
                 Ok(())
             }
             None => {
-                let wait = window.until.saturating_duration_since(now);
+                let wait = window.until.saturating_sub(now);
                 Err(Full { name, wait: wait.min(self.wait_max) })
             }
         }
     }
 
     /// Learns from an answer to a request.
-    pub(super) fn learn(&self, kind: Kind, headers: &HeaderMap, now: Instant) {
+    pub(super) fn learn(&self, kind: Kind, headers: &HeaderMap, now: Duration) {
         let Some(limit) = Limit::of(headers) else { return };
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let State { names, windows } = &mut *state;
@@ -147,7 +149,7 @@ impl Budgets {
             n_requests,
             length: length.min(self.wait_max),
         });
-        let until = now + limit.time.saturating_add(self.margin).min(self.wait_max);
+        let until = now.saturating_add(limit.time.saturating_add(self.margin).min(self.wait_max));
         let said = Window { n_left: limit.n_left, until, policy, is_guess: false };
         let window = match windows.get(&limit.name) {
             Some(known) => known.corrected_by(said, now),
@@ -172,18 +174,24 @@ impl State {
 
 impl Window {
     /// The window that has begun after one that is over.
-    fn guess(policy: Policy, now: Instant) -> Self {
+    fn guess(policy: Policy, now: Duration) -> Self {
         let Policy { n_requests, length } = policy;
-        Self { n_left: n_requests, until: now + length, policy: Some(policy), is_guess: true }
+        Self {
+            n_left: n_requests,
+            until: now.saturating_add(length),
+            policy: Some(policy),
+            is_guess: true,
+        }
     }
 
     /// What is known when the hub says something newer. Answers overtake each other, and requests
     /// that are on their way count already: within one window, the lower number is the right one.
-    fn corrected_by(self, said: Self, now: Instant) -> Self {
+    fn corrected_by(self, said: Self, now: Duration) -> Self {
         let policy = said.policy.or(self.policy);
         let half = policy.map_or(Duration::ZERO, |policy| policy.length / 2);
         let is_over = now >= self.until;
-        let is_later = !self.is_guess && said.until > self.until + half.max(Duration::from_secs(1));
+        let is_later = !self.is_guess
+            && said.until > self.until.saturating_add(half.max(Duration::from_secs(1)));
         if is_over || is_later {
             return Self { policy, ..said };
         }
@@ -297,8 +305,8 @@ mod tests {
         Some(Policy { n_requests, length: seconds(length) })
     }
 
-    fn budgets() -> (Budgets, Instant) {
-        (Budgets::new(WAIT_MAX, MARGIN), Instant::now())
+    fn budgets() -> (Budgets, Duration) {
+        (Budgets::new(WAIT_MAX, MARGIN), seconds(1))
     }
 
     fn seconds(n: u64) -> Duration {
@@ -306,7 +314,7 @@ mod tests {
     }
 
     /// How long a request would have to wait.
-    fn wait(budgets: &Budgets, kind: Kind, now: Instant) -> u64 {
+    fn wait(budgets: &Budgets, kind: Kind, now: Duration) -> u64 {
         budgets.take(kind, now).err().map_or(0, |full| full.wait.as_secs())
     }
 

@@ -93,7 +93,7 @@ impl HubClient {
         progress: Progress<'_>,
     ) -> Result<(), Error> {
         let patience = self.http.patience;
-        // The time that the hub asks for is not held against it, up to one longest wait for each try.
+        // The time that the hub asks for is not held against it, up to the longest for each try.
         let waits_max = patience.wait_max.saturating_mul(patience.n_tries);
         let term = Term::after(patience.time_for(wanted.size_bytes_max), waits_max);
         let (mut n_failed, mut most) = (0, partial.size_bytes);

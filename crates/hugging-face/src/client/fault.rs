@@ -14,7 +14,7 @@ use std::{io::Read as _, time::Duration};
 pub(super) const FAULT_BYTES_MAX: usize = 4 << 10;
 
 /// Most characters of it that are shown.
-const SAID_MAX: usize = 200;
+pub(super) const SAID_MAX: usize = 200;
 
 /// Whether the thing is not there. Hubs also say so to strangers of what is private.
 pub(super) fn is_absent(answer: &Response) -> bool {

@@ -58,7 +58,7 @@ pub(super) struct Answer {
 
 impl Http {
     pub(super) fn new(options: &ClientOptions) -> Result<Self, Error> {
-        Self::with(options, Box::new(SystemClock), None)
+        Self::with(options, Box::new(SystemClock::start()), None)
     }
 
     /// The same by another clock; and by TLS believing one certificate instead of those that the

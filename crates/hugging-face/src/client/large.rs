@@ -4,9 +4,11 @@
 //! let in by themselves: no token goes there, and nothing that goes there is sent on.
 
 use super::{
-    HubClient, Step, Upload, http::LFS_JSON, send::Outgoing, upload::FILES_PER_REQUEST, wire,
+    HubClient, Step, Upload, fault::SAID_MAX, http::LFS_JSON, send::Outgoing,
+    upload::FILES_PER_REQUEST, wire,
 };
 use hub::{Error, FileEntry, Progress};
+use protocol::text::shown;
 use reqwest::{
     Method,
     header::{self, HeaderName, HeaderValue},
@@ -78,14 +80,14 @@ impl HubClient {
             };
             let answer: wire::Targets = self.post((&Method::POST, &path), LFS_JSON, &batch)?;
             if let Some(other) = answer.transfer.filter(|name| !TRANSFERS.contains(&&**name)) {
-                let other = protocol::text::shown(&other, 32);
+                let other = shown(&other, 32);
                 let said = format!("it takes large files by `{other}`, which is not spoken here");
                 return Err(Error::Refused { status: 422, said });
             }
             for target in answer.objects {
                 let local = files.iter().find(|local| local.sha256.hex() == target.oid);
                 if let (Some(error), Some(local)) = (&target.error, local) {
-                    let said = format!("{}: {}", local.path, error.message);
+                    let said = format!("{}: {}", local.path, shown(&error.message, SAID_MAX));
                     return Err(Error::Refused { status: 422, said });
                 }
                 if let (Some(actions), Some(local)) = (target.actions, local)

@@ -70,18 +70,27 @@ pub struct Wait<'a> {
     pub begins: bool,
 }
 
-/// What time it is, and how it passes.
+/// How time passes.
 pub(super) trait Clock: Send + Sync {
-    fn now(&self) -> Instant;
+    /// Time since the client began.
+    fn now(&self) -> Duration;
     fn pause(&self, time: Duration);
 }
 
 /// The clock of the machine.
-pub(super) struct SystemClock;
+pub(super) struct SystemClock {
+    began: Instant,
+}
+
+impl SystemClock {
+    pub(super) fn start() -> Self {
+        Self { began: Instant::now() }
+    }
+}
 
 impl Clock for SystemClock {
-    fn now(&self) -> Instant {
-        Instant::now()
+    fn now(&self) -> Duration {
+        self.began.elapsed()
     }
 
     fn pause(&self, time: Duration) {
