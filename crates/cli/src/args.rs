@@ -3,6 +3,7 @@
 mod chain;
 mod competition;
 mod data;
+mod ecosystem;
 mod hub;
 mod miner;
 mod node;
@@ -46,6 +47,9 @@ pub struct Arguments {
     /// Say more on stderr; twice for everything.
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
+    /// Options of Bittensor's programs that mean nothing here, each with the reason.
+    #[arg(skip)]
+    pub ignored: Vec<(String, &'static str)>,
 }
 
 const EXAMPLES: &str = "Examples:
@@ -67,8 +71,16 @@ const EXAMPLES: &str = "Examples:
 
 /// The command line of this process; ends the process where it asks for help or is wrong.
 pub fn read() -> Arguments {
-    let matches = with_home(Arguments::command()).get_matches();
-    Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+    let environment = |name: &str| std::env::var(name).ok();
+    let given = ecosystem::translated(std::env::args_os(), &environment);
+    let matches = command(&environment).get_matches_from(given.words);
+    let arguments = Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    Arguments { ignored: given.ignored, ..arguments }
+}
+
+/// The command with all that its options know.
+fn command(environment: &dyn Fn(&str) -> Option<String>) -> clap::Command {
+    with_home(ecosystem::named(Arguments::command(), environment))
 }
 
 /// The same command, whose options for paths all know `~`: a shell leaves it alone after `=`, and
@@ -403,14 +415,15 @@ mod tests {
 
     #[test]
     fn the_command_line_is_well_formed() {
-        with_home(Arguments::command()).debug_assert();
+        command(&|_| None).debug_assert();
+        command(&|_| Some("local".to_owned())).debug_assert();
     }
 
     #[test]
     fn every_option_for_a_path_knows_the_home_folder() {
         let home = std::env::home_dir().unwrap();
         let parse = |words: &[&str]| {
-            let matches = with_home(Arguments::command()).try_get_matches_from(words).unwrap();
+            let matches = command(&|_| None).try_get_matches_from(words).unwrap();
             Arguments::from_arg_matches(&matches).unwrap().command
         };
         let Command::Wallet(args) = parse(&["agon", "wallet", "list", "--wallet-path=~/w"]) else {
@@ -424,6 +437,63 @@ mod tests {
                 panic!("another command");
             };
             assert_eq!(args.home, expected);
+        }
+    }
+
+    /// The network, the wallet and the hotkey of `agon chain balance` with these words and
+    /// variables.
+    fn balance(words: &str, variables: &[(&str, &str)]) -> (Network, String, String) {
+        let read = |name: &str| {
+            let found = variables.iter().find(|(known, _)| *known == name);
+            found.map(|(_, value)| (*value).to_owned())
+        };
+        let words = ["agon chain balance", words].join(" ");
+        let matches = command(&read).try_get_matches_from(words.split_whitespace()).unwrap();
+        let Command::Chain(args) = Arguments::from_arg_matches(&matches).unwrap().command else {
+            panic!("another command");
+        };
+        let ChainCommand::Balance(args) = args.command else { panic!("another command") };
+        (args.endpoint.network, args.wallet.wallet, args.wallet.hotkey)
+    }
+
+    #[test]
+    fn options_and_variables_of_bittensors_programs_mean_what_they_mean_there() {
+        let url = |url: &str| Network::At(url.to_owned());
+        let usual = (Network::Local, "default".to_owned(), "default".to_owned());
+        assert_eq!(balance("", &[]), usual);
+        for (words, variables, network) in [
+            ("--network test", &[][..], Network::Test),
+            ("--network ws://a:1", &[], url("ws://a:1")),
+            ("--chain wss://a", &[], url("wss://a")),
+            ("--subtensor.network finney", &[], Network::Finney),
+            ("--subtensor.network archive", &[], Network::Archive),
+            ("--subtensor.chain_endpoint wss://a:443", &[], url("wss://a:443")),
+            ("", &[("BT_NETWORK", "test")], Network::Test),
+            ("", &[("BT_SUBTENSOR_NETWORK", "finney"), ("BT_NETWORK", "test")], Network::Finney),
+            ("", &[("BT_SUBTENSOR_CHAIN_ENDPOINT", "ws://a:1")], url("ws://a:1")),
+            ("", &[("BT_NETWORK", " ")], Network::Local),
+            ("--network test", &[("BT_SUBTENSOR_CHAIN_ENDPOINT", "ws://a:1")], Network::Test),
+        ] {
+            assert_eq!(balance(words, variables).0, network, "{words} {variables:?}");
+        }
+        for (words, variables) in [
+            ("--wallet.name me --wallet.hotkey two", &[][..]),
+            ("--wallet me --hotkey two", &[]),
+            ("--wallet-name me --wallet-hotkey two", &[]),
+            ("", &[("BT_WALLET_NAME", "me"), ("BT_WALLET_HOTKEY", "two"), ("BT_WALLET", "x")]),
+            ("--wallet me", &[("BT_WALLET", "x"), ("BT_WALLET_HOTKEY", "two")]),
+        ] {
+            let (_, wallet, hotkey) = balance(words, variables);
+            assert_eq!((wallet.as_str(), hotkey.as_str()), ("me", "two"), "{words} {variables:?}");
+        }
+    }
+
+    #[test]
+    fn a_network_that_nobody_knows_is_refused_with_those_that_are_known() {
+        for wrong in ["fnney", "http://a", "a:9944", ""] {
+            let words = ["agon", "chain", "info", "--network", wrong];
+            let error = command(&|_| None).try_get_matches_from(words).unwrap_err().to_string();
+            assert!(error.contains("finney") && error.contains("ws://"), "{error}");
         }
     }
 

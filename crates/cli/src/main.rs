@@ -23,6 +23,9 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let arguments = args::read();
     terminal::log_to_stderr(arguments.verbose);
+    for (option, reason) in &arguments.ignored {
+        eprintln!("`{option}` is ignored: {reason}");
+    }
     match command::run(arguments.command) {
         Ok(code) => code,
         Err(error) => failure::report(&error),

@@ -2,7 +2,7 @@
 
 use super::WalletArgs;
 use chain::HyperparameterChange;
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand};
 use protocol::{AccountId, Repo, Revision, Uid};
 use std::path::PathBuf;
 
@@ -20,7 +20,13 @@ use std::path::PathBuf;
 
 and against Bittensor:
   agon chain info --network finney
-  agon chain metagraph --network test --netuid 1 --json")]
+  agon chain metagraph --network test --netuid 1 --json
+  agon chain info --network wss://my-node:9944 --fallback-endpoints wss://lite.sub.latent.to:443
+
+Options and variables of Bittensor's programs mean what they mean there: --subtensor.network,
+--subtensor.chain_endpoint, --wallet.name, --wallet.hotkey, --wallet.path, --logging.debug;
+BT_NETWORK, BT_CHAIN_ENDPOINT (what local is), BT_SUBTENSOR_…, BT_WALLET…, BT_LOGGING_….
+An option beats a variable.")]
 pub struct ChainArgs {
     /// What to do.
     #[command(subcommand)]
@@ -57,26 +63,50 @@ pub enum ChainCommand {
 /// Where the chain is.
 #[derive(Debug, Args)]
 pub struct EndpointArgs {
-    /// A chain by its name.
-    #[arg(long, value_enum, default_value_t = Network::Local)]
+    /// The chain: local, test, finney, archive, or an address, `ws://…` or `wss://…`.
+    #[arg(long, default_value = "local", value_name = "NAME_OR_URL", value_parser = network)]
     pub network: Network,
-    /// A chain by its address, `ws://…` or `wss://…`.
-    #[arg(long, value_name = "URL", conflicts_with = "network")]
-    pub chain: Option<String>,
+    /// Other endpoints of the same chain, the better ones first, for when one does not answer.
+    #[arg(long, value_name = "URL", value_delimiter = ',', value_parser = endpoint)]
+    pub fallback_endpoints: Vec<String>,
     /// Print JSON on stdout.
     #[arg(long)]
     pub json: bool,
 }
 
-/// Chains that have names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+/// A chain.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Network {
-    /// `agon node` on this machine.
+    /// `agon node` on this machine, or where BT_CHAIN_ENDPOINT says.
     Local,
     /// Bittensor's test network.
     Test,
     /// Bittensor's main network.
     Finney,
+    /// The same, by an endpoint that holds its whole history.
+    Archive,
+    /// Whatever is at an address.
+    At(String),
+}
+
+fn network(text: &str) -> Result<Network, String> {
+    Ok(match text {
+        "local" => Network::Local,
+        "test" => Network::Test,
+        "finney" => Network::Finney,
+        "archive" => Network::Archive,
+        url => Network::At(endpoint(url).map_err(|_| {
+            format!("`{url}` is neither local, test, finney or archive nor ws://… or wss://…")
+        })?),
+    })
+}
+
+fn endpoint(url: &str) -> Result<String, String> {
+    let is_address = ["ws://", "wss://"].iter().any(|begin| {
+        url.strip_prefix(begin).is_some_and(|rest| !rest.is_empty() && !rest.starts_with('/'))
+    });
+    let wrong = || format!("`{url}` is not the address of a chain, ws://… or wss://…");
+    is_address.then(|| url.to_owned()).ok_or_else(wrong)
 }
 
 /// Who signs, and how.

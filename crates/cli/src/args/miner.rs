@@ -25,7 +25,7 @@ pub enum MinerCommand {
 #[command(after_help = "Examples:
   agon miner submit my-model/ --competition tiny --wallet miner --netuid 1
   agon miner submit my-model/ --competition rules.toml --wallet miner --netuid 1 \\
-      --repo alice/entry-7 --hub http://127.0.0.1:9950 --chain ws://127.0.0.1:9944
+      --repo alice/entry-7 --hub http://127.0.0.1:9950 --network ws://127.0.0.1:9944
 The model is first judged as a validator would, then uploaded to a private repo of its own,
 committed to on the chain, and made public when the commitment is final: whoever can list the files
 of a model can commit to them, and before they are yours that is nobody but who may read your

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 #[derive(Debug, Args)]
 pub struct WalletArgs {
     /// Wallet by its name; or a development key such as //Alice, for chains on this machine.
-    #[arg(long, default_value = "default", value_name = "NAME", alias = "wallet-name")]
+    #[arg(long, default_value = "default", value_name = "NAME")]
     pub wallet: String,
     /// Hotkey by its name.
     #[arg(long, default_value = "default", value_name = "NAME")]

@@ -142,7 +142,7 @@ fn opening(ready: &Ready, block_time: Duration) -> String {
     let hub = hub.as_ref().map(Listening::for_people).unwrap_or_default();
     format!(
         "{hub}agon node at {url}\n  genesis   {genesis}\n  block     {block}, then one every {block_time:?}\n  \
-         state     {database}\nReach it with `agon chain info --chain {url}`; Ctrl-C stops it.\n"
+         state     {database}\nReach it with `agon chain info --network {url}`; Ctrl-C stops it.\n"
     )
 }
 

@@ -28,42 +28,85 @@ const TICK: Duration = Duration::from_millis(200);
 
 /// How long a command tries to reach an endpoint.
 const PATIENCE: Duration = Duration::from_secs(4);
+/// How long it tries to reach a public one, which may ask for patience.
+const PATIENCE_PUBLIC: Duration = Duration::from_secs(60);
 
-/// Where the chain of the options is.
-fn url(args: &EndpointArgs) -> &str {
-    if let Some(url) = &args.chain {
-        return url;
+/// Bittensor's public endpoints, the better ones first.
+const TEST: [&str; 1] = ["wss://test.finney.opentensor.ai:443"];
+const FINNEY: [&str; 3] = [
+    "wss://entrypoint-finney.opentensor.ai:443",
+    "wss://lite.chain.opentensor.ai:443",
+    "wss://lite.sub.latent.to:443",
+];
+const ARCHIVE: [&str; 2] =
+    ["wss://archive.chain.opentensor.ai:443", "wss://archive.sub.latent.to:443"];
+
+/// What `local` means where Bittensor's own programs are told so.
+const LOCAL_VARIABLE: &str = "BT_CHAIN_ENDPOINT";
+
+/// Where the chain of the options is, the better endpoints first.
+fn urls(args: &EndpointArgs) -> Vec<String> {
+    let known = |urls: &[&str]| urls.iter().map(|url| (*url).to_owned()).collect::<Vec<_>>();
+    let mut urls = match &args.network {
+        Network::Local => {
+            let set = std::env::var(LOCAL_VARIABLE).ok().filter(|url| !url.trim().is_empty());
+            vec![set.unwrap_or_else(|| "ws://127.0.0.1:9944".to_owned())]
+        }
+        Network::Test => known(&TEST),
+        Network::Finney => known(&FINNEY),
+        Network::Archive => known(&ARCHIVE),
+        Network::At(url) => vec![url.clone()],
+    };
+    if !args.fallback_endpoints.is_empty() {
+        // Whoever names others wants these and no more.
+        urls.truncate(1);
+        urls.extend(args.fallback_endpoints.iter().cloned());
     }
-    match args.network {
-        Network::Local => "ws://127.0.0.1:9944",
-        Network::Test => "wss://test.finney.opentensor.ai:443",
-        Network::Finney => "wss://entrypoint-finney.opentensor.ai:443",
-    }
+    urls
 }
 
 /// Connects to the chain of the options.
 pub fn connect(args: &EndpointArgs) -> anyhow::Result<SubstrateChain> {
-    let url = url(args);
+    let mut urls = urls(args);
+    let fallbacks = urls.split_off(1);
+    let url = urls.swap_remove(0);
     anyhow::ensure!(
         url.starts_with("ws://") || url.starts_with("wss://"),
         "`{url}` is not the address of a chain: it begins with ws:// or wss://"
     );
-    let config = ClientConfig { patience: PATIENCE, ..ClientConfig::new(url) };
+    let is_public = matches!(args.network, Network::Test | Network::Finney | Network::Archive);
+    let patience = if is_public { PATIENCE_PUBLIC } else { PATIENCE };
+    let config = ClientConfig { patience, fallbacks, ..ClientConfig::new(&url) };
     let bar = spinner(&format!("connecting to {url}"));
     let connected = SubstrateChain::connect(config);
     bar.finish_and_clear();
-    let is_local = args.chain.is_none() && args.network == Network::Local;
-    let chain = connected.hint(if is_local {
-        "is a node up? `agon node` starts one; --network and --chain name others"
-    } else {
-        "look at the address, and at whether the endpoint is up"
+    let chain = connected.hint(match args.network {
+        Network::Local => "is a node up? `agon node` starts one; --network names others",
+        _ => "look at the address, and at whether the endpoint is up; --fallback-endpoints names others",
     })?;
-    // What answers on this machine may be a tunnel or a proxy to anywhere.
-    if let (true, Some(name)) = (is_local, chain.bittensor()?) {
-        return Err(anyhow::anyhow!("`{url}` leads to Bittensor's network `{name}`"))
-            .hint(format!("--network {name} says that you mean it; so does --chain {url}"));
-    }
+    check_name(&args.network, chain.bittensor()?, &url)?;
     Ok(chain)
+}
+
+/// Whether a chain is the one that its name says.
+///
+/// What answers on this machine may be a tunnel or a proxy to anywhere, and so may any address.
+fn check_name(network: &Network, found: Option<&'static str>, url: &str) -> anyhow::Result<()> {
+    let wanted = match network {
+        Network::At(_) => return Ok(()),
+        Network::Local => None,
+        Network::Test => Some("test"),
+        Network::Finney | Network::Archive => Some("finney"),
+    };
+    match (wanted, found) {
+        (None, Some(name)) => Err(anyhow::anyhow!("`{url}` leads to Bittensor's network `{name}`"))
+            .hint(format!("--network {name} says that you mean it; so does --network {url}")),
+        (Some(wanted), found) if found != Some(wanted) => Err(anyhow::anyhow!(
+            "`{url}` does not lead to Bittensor's network `{wanted}`: its genesis is another"
+        ))
+        .hint(format!("--network {url} says that you mean what is there")),
+        _ => Ok(()),
+    }
 }
 
 /// A connection with keys.

@@ -1,0 +1,189 @@
+//! What Bittensor's own programs call these options, and the variables that they read.
+//!
+//! Scripts and set-ups of operators hold these names, of both lines of its SDK: `--wallet.name`
+//! and `--subtensor.network` of the one, `BT_NETWORK` and `BT_WALLET` of the other. They mean here
+//! what they mean there. An option beats a variable, and a variable beats what is usual.
+
+use clap::{ArgAction, Command};
+use std::ffi::{OsStr, OsString};
+
+/// An option: its name here, the names that others have for it, and the variables that stand for
+/// it, the stronger first.
+struct Known {
+    id: &'static str,
+    names: &'static [&'static str],
+    variables: &'static [&'static str],
+}
+
+const OPTIONS: [Known; 5] = [
+    Known {
+        id: "network",
+        names: &["chain", "subtensor.network", "subtensor.chain_endpoint"],
+        variables: &["BT_SUBTENSOR_CHAIN_ENDPOINT", "BT_SUBTENSOR_NETWORK", "BT_NETWORK"],
+    },
+    Known { id: "fallback_endpoints", names: &[], variables: &[] },
+    Known {
+        id: "wallet",
+        names: &["wallet.name", "wallet-name"],
+        variables: &["BT_WALLET_NAME", "BT_WALLET"],
+    },
+    Known {
+        id: "hotkey",
+        names: &["wallet.hotkey", "wallet-hotkey"],
+        variables: &["BT_WALLET_HOTKEY"],
+    },
+    Known { id: "wallet_path", names: &["wallet.path"], variables: &["BT_WALLET_PATH"] },
+];
+
+/// Options of the whole program that say more or less, with their variables; each as often as
+/// `--verbose` would have to be said.
+const LOGGING: [(&str, &str, u8); 3] = [
+    ("--logging.info", "BT_LOGGING_INFO", 1),
+    ("--logging.debug", "BT_LOGGING_DEBUG", 1),
+    ("--logging.trace", "BT_LOGGING_TRACE", 2),
+];
+
+/// Options that stand in everybody's scripts and mean nothing here: what they begin with.
+const MEANINGLESS: [(&str, &str); 3] = [
+    ("--axon.", "nobody serves requests here"),
+    ("--dendrite.", "nobody sends requests to miners here"),
+    ("--wandb.", "nothing is sent to Weights & Biases"),
+];
+
+/// Those of them that are followed by a value.
+const WITH_VALUES: [&str; 9] = [
+    "--axon.port",
+    "--axon.ip",
+    "--axon.external_port",
+    "--axon.external_ip",
+    "--axon.max_workers",
+    "--dendrite.timeout",
+    "--wandb.project",
+    "--wandb.entity",
+    "--wandb.project_name",
+];
+
+/// Whether a variable says yes.
+fn is_on(value: &str) -> bool {
+    !matches!(value.trim(), "" | "0" | "false" | "False" | "no")
+}
+
+/// The same command, whose options know their other names and take what variables say.
+pub(super) fn named(command: Command, read: &dyn Fn(&str) -> Option<String>) -> Command {
+    let command = command.mut_args(|arg| {
+        let known = OPTIONS.iter().find(|known| arg.get_id().as_str() == known.id);
+        let Some(known) = known.filter(|_| !matches!(arg.get_action(), ArgAction::SetTrue)) else {
+            return arg;
+        };
+        let set = known.variables.iter().filter_map(|name| read(name));
+        let set = set.map(|value| value.trim().to_owned()).find(|value| !value.is_empty());
+        let arg = arg.aliases(known.names);
+        match set {
+            Some(value) => arg.default_value(value),
+            None => arg,
+        }
+    });
+    command.mut_subcommands(|command| named(command, read))
+}
+
+/// What was given, in words of this program.
+pub(super) struct Given {
+    /// The words, for the parser.
+    pub(super) words: Vec<OsString>,
+    /// Options that are ignored, each with the reason.
+    pub(super) ignored: Vec<(String, &'static str)>,
+}
+
+/// Puts the words that others know into those of this program.
+pub(super) fn translated(
+    words: impl IntoIterator<Item = OsString>,
+    read: &dyn Fn(&str) -> Option<String>,
+) -> Given {
+    let mut given = Given { words: Vec::new(), ignored: Vec::new() };
+    let mut verbose = 0;
+    let mut words = words.into_iter().peekable();
+    while let Some(word) = words.next() {
+        if word == "--" {
+            given.words.push(word);
+            given.words.extend(words);
+            break;
+        }
+        if let Some((.., n)) = LOGGING.iter().find(|(name, ..)| word == **name) {
+            verbose = verbose.max(*n);
+        } else if let Some((name, reason)) = meaningless(&word) {
+            let takes_value = WITH_VALUES.contains(&name.as_str()) && word == name.as_str();
+            if takes_value {
+                words.next_if(|next| !next.to_string_lossy().starts_with("--"));
+            }
+            given.ignored.push((name, reason));
+        } else {
+            given.words.push(word);
+        }
+    }
+    for (_, variable, n) in LOGGING {
+        if read(variable).is_some_and(|value| is_on(&value)) {
+            verbose = verbose.max(n);
+        }
+    }
+    // Before the command: the option is of the whole program.
+    let at = given.words.len().min(1);
+    given.words.splice(at..at, (0..verbose).map(|_| OsString::from("--verbose")));
+    given
+}
+
+/// The name of an option that means nothing here, and why.
+fn meaningless(word: &OsStr) -> Option<(String, &'static str)> {
+    let word = word.to_str()?;
+    let (_, reason) = MEANINGLESS.iter().find(|(begin, _)| word.starts_with(begin))?;
+    let name = word.split_once('=').map_or(word, |(name, _)| name);
+    Some((name.to_owned(), reason))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(given: &Given) -> Vec<String> {
+        given.words.iter().map(|word| word.to_str().unwrap().to_owned()).collect()
+    }
+
+    fn translate(line: &str, variables: &[(&str, &str)]) -> Given {
+        let read = |name: &str| {
+            let found = variables.iter().find(|(known, _)| *known == name);
+            found.map(|(_, value)| (*value).to_owned())
+        };
+        translated(line.split_whitespace().map(OsString::from), &read)
+    }
+
+    #[test]
+    fn what_means_nothing_here_is_taken_out_with_its_value_and_told() {
+        let line = "agon chain info --axon.port 8091 --wandb.off --axon.ip=1.2.3.4 --json \
+                    --axon.off --wandb.project x -- --axon.port 9";
+        let given = translate(line, &[]);
+        assert_eq!(words(&given), ["agon", "chain", "info", "--json", "--", "--axon.port", "9"]);
+        let names: Vec<&str> = given.ignored.iter().map(|(name, _)| name.as_str()).collect();
+        let expected = ["--axon.port", "--wandb.off", "--axon.ip", "--axon.off", "--wandb.project"];
+        assert_eq!(names, expected);
+        let given = translate("agon --axon.port --json", &[]);
+        assert_eq!(words(&given), ["agon", "--json"], "a value that is missing is no option");
+        // Whoever asks for this must not have weights set all the same.
+        let given = translate("agon x --neuron.disable_set_weights", &[]);
+        assert_eq!((words(&given).len(), given.ignored.len()), (3, 0));
+    }
+
+    #[test]
+    fn logging_is_said_by_option_or_variable() {
+        for (line, variables, expected) in [
+            ("agon chain info", &[][..], 0),
+            ("agon chain info --logging.debug", &[], 1),
+            ("agon --logging.trace chain info --logging.info", &[], 2),
+            ("agon chain info", &[("BT_LOGGING_DEBUG", "1")], 1),
+            ("agon chain info", &[("BT_LOGGING_TRACE", "true")], 2),
+            ("agon chain info", &[("BT_LOGGING_TRACE", "0"), ("BT_LOGGING_INFO", "")], 0),
+        ] {
+            let given = words(&translate(line, variables));
+            let n = given.iter().filter(|word| *word == "--verbose").count();
+            assert_eq!((n, given[n + 1].as_str()), (expected, "chain"), "{line}");
+        }
+    }
+}
