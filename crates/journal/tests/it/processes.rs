@@ -18,7 +18,8 @@ const READY: &str = "the journal is held";
 fn hold(folder: &Path) -> ! {
     let mut journal = Journal::open(folder).unwrap();
     journal.append(&[draft("a", "of the other process")]).unwrap();
-    writeln!(io::stdout(), "{READY}").unwrap();
+    let mut stdout = io::stdout();
+    writeln!(stdout, "{READY}").unwrap();
     loop {
         thread::park();
     }
