@@ -16,12 +16,12 @@ pub(crate) struct Alike<'a> {
     seen: BTreeSet<(u32, u32)>,
 }
 
-/// What `ours` tells of pallets, calls, storage, events, errors, constants, extensions and APIs that
-/// is not so in `theirs`; one line each.
+/// What `ours` tells of pallets, calls, storage, events, errors, constants, extensions and APIs
+/// that is not so in `theirs`; one line each.
 ///
 /// Names, numbers, hashers, whether a value has a default, and the shapes of all types must be the
-/// same. Types that only wrap another are that other, as they are on the wire. Enumerations may have
-/// fewer variants here. Values of constants and defaults are not compared.
+/// same. Types that only wrap another are that other, as they are on the wire. Enumerations may
+/// have fewer variants here. Values of constants and defaults are not compared.
 pub(crate) fn differences(ours: &Metadata, theirs: &Metadata) -> Vec<String> {
     let mut alike = Alike { ours, theirs, found: Vec::new(), seen: BTreeSet::new() };
     for pallet in ours.pallets() {
