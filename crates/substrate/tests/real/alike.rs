@@ -16,12 +16,12 @@ pub(crate) struct Alike<'a> {
     seen: BTreeSet<(u32, u32)>,
 }
 
-/// What `ours` tells of pallets, calls, storage, events, errors, constants, extensions and APIs that
-/// is not so in `theirs`; one line each.
+/// What `ours` tells of pallets, calls, storage, events, errors, constants, extensions and APIs
+/// that is not so in `theirs`; one line each.
 ///
 /// Names, numbers, hashers, whether a value has a default, and the shapes of all types must be the
-/// same. Types that only wrap another are that other, as they are on the wire. Enumerations may have
-/// fewer variants here. Values of constants and defaults are not compared.
+/// same. Types that only wrap another are that other, as they are on the wire. Enumerations may
+/// have fewer variants here. Values of constants and defaults are not compared.
 pub(crate) fn differences(ours: &Metadata, theirs: &Metadata) -> Vec<String> {
     let mut alike = Alike { ours, theirs, found: Vec::new(), seen: BTreeSet::new() };
     for pallet in ours.pallets() {
@@ -41,7 +41,7 @@ impl Alike<'_> {
     }
 
     /// Notes where two things that can be printed are not the same.
-    fn same<T: PartialEq + std::fmt::Debug>(&mut self, place: &str, ours: T, theirs: T) {
+    fn same<T: PartialEq + std::fmt::Debug>(&mut self, place: &str, ours: &T, theirs: &T) {
         if ours != theirs {
             self.note(place, &format!("{ours:?}, not {theirs:?}"));
         }
@@ -51,7 +51,7 @@ impl Alike<'_> {
         let name = ours.name();
         let numbers =
             |of: &PalletMetadata<'_>| (of.call_index(), of.event_index(), of.error_index());
-        self.same(&format!("number of {name}"), numbers(ours), numbers(theirs));
+        self.same(&format!("number of {name}"), &numbers(ours), &numbers(theirs));
         let lists = [
             ("call", ours.call_variants(), theirs.call_variants()),
             ("event", ours.event_variants(), theirs.event_variants()),
@@ -71,7 +71,7 @@ impl Alike<'_> {
         let Some(storage) = ours.storage() else { return };
         let other = theirs.storage();
         let prefix = other.map(|other| other.prefix());
-        self.same(&format!("prefix of {name}"), Some(storage.prefix()), prefix);
+        self.same(&format!("prefix of {name}"), &Some(storage.prefix()), &prefix);
         for entry in storage.entries() {
             let place = format!("storage {name}.{}", entry.name());
             match other.and_then(|other| other.entry_by_name(entry.name())) {
@@ -86,10 +86,10 @@ impl Alike<'_> {
             Some(_) => "with a default",
             None => "optional",
         };
-        self.same(place, modifier(ours), modifier(theirs));
+        self.same(place, &modifier(ours), &modifier(theirs));
         let hashers =
             |of: &StorageEntryMetadata| of.keys().map(|key| key.hasher).collect::<Vec<_>>();
-        self.same(place, hashers(ours), hashers(theirs));
+        self.same(place, &hashers(ours), &hashers(theirs));
         for (i, (ours, theirs)) in ours.keys().zip(theirs.keys()).enumerate() {
             self.types(&format!("{place}, key {i}"), ours.key_id, theirs.key_id);
         }
@@ -130,7 +130,7 @@ impl Alike<'_> {
                 let names = |inputs: Vec<&str>| inputs.join(", ");
                 let ours = method.inputs().map(|input| &*input.name).collect();
                 let theirs = other.inputs().map(|input| &*input.name).collect();
-                self.same(&format!("{place}, arguments"), names(ours), names(theirs));
+                self.same(&format!("{place}, arguments"), &names(ours), &names(theirs));
                 for (ours, theirs) in method.inputs().zip(other.inputs()) {
                     self.types(&format!("{place}({})", ours.name), ours.id, theirs.id);
                 }
@@ -145,7 +145,7 @@ impl Alike<'_> {
             let place = format!("{place}.{}", variant.name);
             match theirs.iter().find(|other| other.name == variant.name) {
                 Some(other) => {
-                    self.same(&place, variant.index, other.index);
+                    self.same(&place, &variant.index, &other.index);
                     self.fields(&place, &variant.fields, &other.fields);
                 }
                 None => self.note(&place, "is not there"),
@@ -183,7 +183,7 @@ impl Alike<'_> {
         let definition = |types: &PortableRegistry, id| types.resolve(id).unwrap().type_def.clone();
         match (definition(our_types, ours), definition(their_types, theirs)) {
             (TypeDef::Primitive(ours), TypeDef::Primitive(theirs)) => {
-                self.same(place, ours, theirs)
+                self.same(place, &ours, &theirs);
             }
             (TypeDef::Composite(ours), TypeDef::Composite(theirs)) => {
                 self.fields(place, &ours.fields, &theirs.fields);
@@ -195,11 +195,11 @@ impl Alike<'_> {
                 self.types(&format!("{place}[]"), ours.type_param.id, theirs.type_param.id);
             }
             (TypeDef::Array(ours), TypeDef::Array(theirs)) => {
-                self.same(place, ours.len, theirs.len);
+                self.same(place, &ours.len, &theirs.len);
                 self.types(&format!("{place}[]"), ours.type_param.id, theirs.type_param.id);
             }
             (TypeDef::Tuple(ours), TypeDef::Tuple(theirs)) => {
-                self.same(place, ours.fields.len(), theirs.fields.len());
+                self.same(place, &ours.fields.len(), &theirs.fields.len());
                 for (i, (ours, theirs)) in ours.fields.iter().zip(&theirs.fields).enumerate() {
                     self.types(&format!("{place}.{i}"), ours.id, theirs.id);
                 }

@@ -32,7 +32,8 @@ const SINCE: [(u32, &[&str]); 3] = [
     (
         219,
         &[
-            "constant System.Version: fields here alone [system_version], there alone [state_version]",
+            "constant System.Version: fields here alone [system_version], there alone \
+             [state_version]",
             "call SubtensorModule.add_stake: fields here alone [netuid], there alone []",
             "call SubtensorModule.remove_stake: fields here alone [netuid], there alone []",
             "call SubtensorModule.register_network: fields here alone [hotkey], there alone []",

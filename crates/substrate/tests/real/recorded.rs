@@ -15,7 +15,7 @@ use substrate::{
     wire::{call::RuntimeCall, primitives::AccountId32, storage::items},
 };
 
-/// Where the signature begins in a signed call: after its length, the version, the signer, the kind.
+/// Where the signature begins in a signed call: after length, version, signer and kind.
 const SIGNATURE_AT: usize = 2 + 1 + 33 + 1;
 
 fn recorded() -> Value {
