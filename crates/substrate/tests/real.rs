@@ -6,6 +6,8 @@
 mod alike;
 #[path = "real/endpoint.rs"]
 mod endpoint;
+#[path = "real/hiding.rs"]
+mod hiding;
 #[path = "real/node.rs"]
 mod node;
 #[path = "real/recorded.rs"]

@@ -90,7 +90,7 @@ const TIMES: [&str; 3] = ["SystemTime", "Instant", "elapsed"];
 /// long something took, the node that makes blocks by the clock, the hub whose links expire,
 /// the clients whose patience with an endpoint ends, and the files of downloads that broke off, of
 /// which the oldest goes first.
-const CLOCKS: [&str; 19] = [
+const CLOCKS: [&str; 20] = [
     "crates/cli/src/command/demo.rs",
     "crates/cli/src/command/download.rs",
     "crates/cli/src/command/evaluate.rs",
@@ -103,6 +103,7 @@ const CLOCKS: [&str; 19] = [
     "crates/hugging-face/src/dev/clock.rs",
     "crates/hugging-face/src/dev/objects.rs",
     "crates/hugging-face/src/dev/pace.rs",
+    "crates/substrate/src/client/config.rs",
     "crates/substrate/src/client/door.rs",
     "crates/substrate/src/client/finality.rs",
     "crates/substrate/src/client/heads.rs",

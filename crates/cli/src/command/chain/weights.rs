@@ -50,10 +50,10 @@ pub fn set(args: &SetWeightsArgs) -> anyhow::Result<()> {
         check(&session, &weights, hotkey.public())?;
     }
     let (id, block) = session.include(&handed.call, &hotkey)?;
-    let mut did = format!("set {n_weights} weights on subnet {netuid}; in block {block}");
+    let mut did = format!("set {n_weights} weights on subnet {netuid}");
     let mut revealed = None;
     if let Some(reveal) = handed.reveal {
-        did = hidden(&weights, block, reveal);
+        did = hidden(&weights, reveal);
         if args.wait {
             let seen = wait(&session, &weights, (hotkey.public(), reveal))?;
             did = format!("{did}; seen open in block {seen}");
@@ -65,14 +65,14 @@ pub fn set(args: &SetWeightsArgs) -> anyhow::Result<()> {
         let reveal = handed.reveal;
         return print_json(&Done { call, block, signer, did: &did, reveal, revealed });
     }
-    print(&format!("{did}\n"))
+    print(&format!("{did}; in block {block}\n"))
 }
 
-fn hidden(weights: &Weights, block: Block, reveal: Reveal) -> String {
+fn hidden(weights: &Weights, reveal: Reveal) -> String {
     let Reveal { round, from, until } = reveal;
     format!(
-        "hid {} weights on subnet {}; in block {block}; the chain opens them from block {from} to \
-         {until}, by round {round} of its beacon",
+        "hid {} weights on subnet {}; the chain opens them from block {from} to {until}, by round \
+         {round} of its beacon",
         weights.uids.len(),
         weights.netuid
     )

@@ -28,6 +28,8 @@ pub fn contest(args: &DemoArgs) -> anyhow::Result<(Contest, Calendar)> {
         "change the competition file; `agon competition show tiny --toml` has small numbers",
     )?;
     contest.competition.from_block = calendar.first_seed;
+    // No round begins while the weights of the last are still hidden.
+    contest.competition.until_block = Some(calendar.last_seed() + 1);
     pin(&mut contest);
     keep(&args.home.join("competition.toml"), &toml::to_string(&contest.competition)?)?;
     // After the rules: a text that has changed since must not take the place of this run's.

@@ -100,7 +100,7 @@ fn yuma_input(before: &Value, block: u64, earlier_epoch: u64) -> Value {
         "last_update": list(before, "last_update"),
         "block_at_registration": list(before, "block_at_registration"),
         "weights_u16": list(before, "weights"), "bonds_before_u16": list(before, "bonds"),
-        "emission_rao": (TEMPO + 1) * EMISSION_PER_BLOCK,
+        "emission_rao": TEMPO * EMISSION_PER_BLOCK,
         "last_epoch": earlier_epoch, "era": "latest", "owner_uid": 0,
     })
 }
