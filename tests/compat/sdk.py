@@ -52,7 +52,7 @@ def ensure(holds: bool, otherwise: str) -> None:
 
 def command(*words: str) -> str:
     """Runs a command and gives its output; its error text becomes ours."""
-    done = subprocess.run(words, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(words, capture_output=True, text=True, timeout=90)
     if done.returncode != 0:
         text = " ".join((done.stderr or done.stdout).split())
         raise Failed(f"`{' '.join(words)}` exited with {done.returncode}: {text}")
@@ -316,9 +316,39 @@ async def sdk() -> None:
             equal("the matrix of weights", rows, wanted)
             return f"reads the metagraph of block {graph.block}, the same that we read"
 
+        async def hides_weights() -> str:
+            def owner(*words: str):
+                return agon(*words, "--netuid", str(NETUID), "--wallet", "//Alice")
+
+            # Slow enough that nothing here is late.
+            owner("subnet", "set", "commit_reveal=true", "tempo=40")
+            targets = [uids[miner.hotkey.ss58_address] for miner in miners]
+            hotkey = validator.hotkey.ss58_address
+            before = await client.query(bt.storage.SubtensorModule.Weights, [NETUID, uids[hotkey]])
+            weights = bt.SetWeights(netuid=NETUID, weights=dict(zip(targets, (0.1, 0.9))))
+            result = await client.execute(weights, validator)
+            result.raise_for_failure()
+            waiting = await client.query_map(
+                bt.storage.SubtensorModule.TimelockedWeightCommits, [NETUID]
+            )
+            rows = [row for _, rows in waiting for row in rows]
+            who = [(str(row[0]), int(row[1])) for row in rows]
+            ensure((hotkey, block_of(result)) in who, f"its commit is not among {who}")
+            after = await client.query(bt.storage.SubtensorModule.Weights, [NETUID, uids[hotkey]])
+            equal("the row while the weights are hidden", after, before)
+            # Ours are opened, because they are encrypted to the node's own beacon.
+            done = owner("set-weights", "--wait", *(f"{uid}=1" for uid in (0, *targets)))
+            reveal, seen = done["reveal"], done["revealed"]
+            ensure(reveal["from"] <= seen <= reveal["until"] + 1, f"opened in block {seen}: {reveal}")
+            shares = (await client.weights.weights(NETUID))[0]
+            for uid in (0, *targets):
+                ensure(abs(shares[uid] - 1 / 3) < 1e-4, f"the share of {uid} is {shares[uid]}")
+            owner("subnet", "set", "commit_reveal=false", "tempo=20")
+            return "hides weights, which are taken and not read; ours are opened, and it reads them"
+
         steps = [
             connects, shares_wallets, transfers, registers, commits, stakes, sets_weights,
-            reads_metagraph,
+            reads_metagraph, hides_weights,
         ]  # fmt: skip
         for step in steps:
             try:

@@ -11,9 +11,9 @@ mod transfer;
 mod wallet;
 
 pub use chain::{
-    BalanceArgs, ChainArgs, ChainCommand, CommitArgs, CreateArgs, EndpointArgs, InfoArgs, Network,
-    RegisterArgs, SetArgs, SetWeightsArgs, ShowArgs, SignArgs, StakeArgs, StateArgs, SubnetCommand,
-    TransferArgs,
+    BalanceArgs, ChainArgs, ChainCommand, CommitArgs, CreateArgs, DoctorArgs, EndpointArgs,
+    InfoArgs, Network, RegisterArgs, SetArgs, SetWeightsArgs, ShowArgs, SignArgs, StakeArgs,
+    StateArgs, SubnetCommand, TransferArgs,
 };
 pub use competition::{CompetitionArgs, CompetitionCommand, ShowCompetitionArgs};
 pub use data::{

@@ -8,6 +8,7 @@ mod config;
 mod door;
 mod fate;
 mod finality;
+mod fit;
 mod heads;
 mod hiding;
 mod info;
@@ -22,6 +23,7 @@ mod send;
 
 pub use config::{ClientConfig, Clock, Rate, RateLimit, Signatures};
 pub use fate::Effects;
+pub use fit::Fit;
 pub use info::ChainInfo;
 pub(crate) use origin::GENESIS_METHOD;
 pub use origin::Origin;

@@ -1,6 +1,6 @@
 //! Options of `agon chain`.
 
-use super::WalletArgs;
+use super::{AddressArgs, WalletArgs};
 use chain::HyperparameterChange;
 use clap::{Args, Subcommand};
 use protocol::{AccountId, Repo, Revision, Uid};
@@ -58,6 +58,8 @@ pub enum ChainCommand {
     SetWeights(SetWeightsArgs),
     /// Open a subnet, or change its rules.
     Subnet(SubnetArgs),
+    /// Say whether endpoint, clock, subnet, keys and hub are fit for a first day.
+    Doctor(DoctorArgs),
 }
 
 /// Where the chain is.
@@ -139,6 +141,29 @@ pub struct StateArgs {
     /// State after this block; without it, after the newest.
     #[arg(long, value_name = "NUMBER")]
     pub block: Option<u64>,
+}
+
+/// Options of `agon chain doctor`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  agon chain doctor --network test
+  agon chain doctor --network finney --netuid 9 --wallet validator --with-hub
+
+It signs and sends nothing. Each line begins with ok, note or BAD; the exit code is 1 where one is
+BAD. What only a first day shows, such as that the chain takes a call, it cannot say.")]
+pub struct DoctorArgs {
+    #[command(flatten)]
+    pub endpoint: EndpointArgs,
+    #[command(flatten)]
+    pub wallet: WalletArgs,
+    /// Look at this subnet, too, and at the slot of the wallet's hotkey on it.
+    #[arg(long)]
+    pub netuid: Option<u16>,
+    /// Look at the hub, too: whether it answers, and whose token is used.
+    #[arg(long)]
+    pub with_hub: bool,
+    #[command(flatten)]
+    pub hub: AddressArgs,
 }
 
 /// Options of `agon chain balance`.

@@ -1,6 +1,7 @@
 //! `agon chain`: reads and calls a chain, this machine's or Bittensor's.
 
 mod calls;
+mod doctor;
 mod read;
 mod refusal;
 mod session;
@@ -15,6 +16,7 @@ use std::process::ExitCode;
 /// Runs one command against the chain that it names.
 pub fn run(args: &ChainArgs) -> anyhow::Result<ExitCode> {
     match &args.command {
+        ChainCommand::Doctor(args) => return doctor::run(args),
         ChainCommand::Info(args) => read::info(args),
         ChainCommand::Metagraph(args) => read::metagraph(args),
         ChainCommand::Commitments(args) => read::commitments(args),

@@ -17,7 +17,7 @@ use timelock::{Beacon, PublicKey};
 
 /// What our clock may differ from the chain's, in blocks: a round that is reckoned by a clock that
 /// is further off opens the weights early, or after their epoch is over.
-const CLOCK_BLOCKS_MAX: u64 = 2;
+pub(super) const CLOCK_BLOCKS_MAX: u64 = 2;
 
 /// Milliseconds of a block where the runtime does not say.
 const BLOCK_MS: u64 = 12_000;
@@ -32,10 +32,10 @@ struct Config {
 }
 
 /// What a chain says of its time.
-struct Time {
+pub(super) struct Time {
     /// Of the newest block.
-    head_ms: u64,
-    block_ms: u64,
+    pub(super) head_ms: u64,
+    pub(super) block_ms: u64,
 }
 
 impl SubstrateChain {
@@ -128,6 +128,14 @@ async fn rules(
     let (now_ms, block_ms) = (0, 0);
     let rules = HidingRules { head, epochs, reveal_period, version, beacon, now_ms, block_ms };
     Ok(Some(Some((rules, Time { head_ms: values.get(&head_ms)?, block_ms: block_ms_of(at) }))))
+}
+
+/// What a chain says of its time.
+pub(super) async fn time(link: &Link, at: &At) -> Result<Time, Failure> {
+    let mut batch = Batch::new(link, at);
+    let head_ms: Item<u64> = batch.item_of("Timestamp", "Now", ())?;
+    let values = batch.fetch().await?;
+    Ok(Time { head_ms: values.get(&head_ms)?, block_ms: block_ms_of(at) })
 }
 
 /// What a block takes, in milliseconds.
