@@ -321,7 +321,8 @@ async def sdk() -> None:
                 return agon(*words, "--netuid", str(NETUID), "--wallet", "//Alice")
 
             # Slow enough that nothing here is late.
-            owner("subnet", "set", "commit_reveal=true", "tempo=40")
+            for rule in ("tempo=40", "commit_reveal=true"):
+                owner("subnet", "set", rule)
             targets = [uids[miner.hotkey.ss58_address] for miner in miners]
             hotkey = validator.hotkey.ss58_address
             before = await client.query(bt.storage.SubtensorModule.Weights, [NETUID, uids[hotkey]])
@@ -343,7 +344,8 @@ async def sdk() -> None:
             shares = (await client.weights.weights(NETUID))[0]
             for uid in (0, *targets):
                 ensure(abs(shares[uid] - 1 / 3) < 1e-4, f"the share of {uid} is {shares[uid]}")
-            owner("subnet", "set", "commit_reveal=false", "tempo=20")
+            for rule in ("commit_reveal=false", "tempo=20"):
+                owner("subnet", "set", rule)
             return "hides weights, which are taken and not read; ours are opened, and it reads them"
 
         steps = [
