@@ -115,3 +115,73 @@ fn weights_are_refused_with_the_uid_that_has_no_slot_and_the_numbers_of_the_rule
     );
     subnet.refuses(&of_version("7"), &["SettingWeightsTooFast", &wait]);
 }
+
+/// A subnet that hides weights, on which `//Alice` may weigh others.
+fn hiding(folder: &Path) -> Subnet {
+    let subnet = Subnet::start(folder);
+    subnet.done(&["stake", "--wallet", "//Alice", "100"]);
+    subnet.wait_for_permit();
+    for rule in ["tempo=10", "commit_reveal=true"] {
+        subnet.done(&["subnet", "set", "--wallet", "//Alice", rule]);
+    }
+    subnet
+}
+
+#[test]
+fn hidden_weights_are_waited_for_and_what_the_chain_would_drop_is_refused_beforehand() {
+    let folder = tempfile::tempdir().unwrap();
+    let subnet = hiding(folder.path());
+    // The chain would take these, and drop them without a word when it opens them.
+    subnet.refuses(&["1=1", "2=1", "9=1"], &["UidVecContainInvalidOne", "no slot: 9"]);
+    subnet.refuses(&["1=1", "2=1"], &["WeightVecLengthIsLow", "min_weights=3"]);
+    let waiting = subnet.done(&["metagraph"])["neurons"][0]["last_update"].clone();
+    let set = ["set-weights", "--wallet", "//Alice", "--wait", "1=2", "2=1", "3=1"];
+    let set = subnet.done(&set);
+    let (did, reveal) = (set["did"].as_str().unwrap(), &set["reveal"]);
+    assert!(did.starts_with("hid 3 weights on subnet 1; the chain opens them from block"), "{did}");
+    let number = |value: &Value| value.as_u64().unwrap();
+    let (from, until) = (number(&reveal["from"]), number(&reveal["until"]));
+    assert!(number(&set["block"]) < from && until == from + 9, "{set}");
+    // Blocks go by while nobody looks.
+    assert!(number(&set["revealed"]) >= from, "{set}");
+    let own = &subnet.done(&["metagraph"])["neurons"][0];
+    assert_eq!(own["weights"], serde_json::json!([[1, 65_535], [2, 32_768], [3, 32_768]]));
+    assert_eq!(own["last_update"], set["block"], "weights are as old as their commit");
+    assert!(number(&waiting) < number(&set["block"]), "nothing was committed in vain");
+}
+
+#[test]
+fn a_doctor_tells_endpoint_subnet_and_keys_and_ends_with_1_where_one_is_bad() {
+    let folder = tempfile::tempdir().unwrap();
+    let subnet = hiding(folder.path());
+    let found = subnet.done(&["doctor", "--wallet", "//Alice"]);
+    let findings = found["findings"].as_array().unwrap();
+    let of = |what: &str| {
+        let finding = findings.iter().find(|finding| finding["what"] == what);
+        let finding = finding.unwrap_or_else(|| panic!("nothing is said of {what}: {found}"));
+        (finding["state"].as_str().unwrap(), finding["text"].as_str().unwrap())
+    };
+    for (what, words) in [
+        ("endpoint", "a chain of `agon node`"),
+        ("metadata", "all 4"),
+        ("finality", "0 behind the newest"),
+        ("subnet", "4 of 256 slots taken, tempo 10"),
+        ("weights", "hidden for 1 epochs"),
+        ("slot", "has uid 0"),
+        ("permit", "may weigh others"),
+        ("balance", "TAO"),
+    ] {
+        let (state, text) = of(what);
+        assert!(state == "ok" && text.contains(words), "{what} is {state}: {text}");
+    }
+    // A hub that nobody can reach, with a token for it.
+    let output = Command::new(env!("CARGO_BIN_EXE_agon"))
+        .args(["chain", "doctor", "--network", &subnet.node.url, "--with-hub"])
+        .args(["--hub", "http://127.0.0.1:1"])
+        .env("AGON_HUB_TOKEN", "hf_token")
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("BAD   hub") && text.contains("http://127.0.0.1:1"), "{text}");
+}
