@@ -41,7 +41,7 @@ use protocol::{AccountId, Block, BlockHash, NetUid, Uid};
 use send::Before;
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
 /// A chain that is reached over JSON-RPC; blocking, safe to share between threads.
@@ -56,6 +56,8 @@ pub struct SubstrateChain {
     /// Held by each signer from the choice of a nonce until the call is taken, where both are one
     /// step: who signs first and sends later has its key for itself.
     turns: Mutex<BTreeMap<AccountId, Arc<Mutex<()>>>>,
+    /// Whose chain it is, once it was asked for: the chain stays the same.
+    origin: OnceLock<Origin>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -68,7 +70,7 @@ impl SubstrateChain {
         let finality = Mutex::new(Finality::new(config.stall_limit));
         let links = Links::connect(config)?;
         let (sent, turns) = (Mutex::new(Sent::default()), Mutex::default());
-        let chain = Self { links, finality, sent, turns };
+        let chain = Self { links, finality, sent, turns, origin: OnceLock::new() };
         chain.head()?;
         Ok(chain)
     }

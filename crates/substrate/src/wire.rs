@@ -30,3 +30,6 @@ pub const TOKEN_DECIMALS: u32 = 9;
 
 /// Symbol of the token.
 pub const TOKEN_SYMBOL: &str = "TAO";
+
+#[cfg(test)]
+mod tests;

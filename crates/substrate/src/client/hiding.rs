@@ -48,12 +48,13 @@ impl SubstrateChain {
             rules(link, &link.at(best).await?, netuid).await
         })?;
         let Some((mut rules, time)) = read.ok_or(Error::NoSubnet(netuid))? else { return Ok(None) };
-        (rules.now_ms, rules.block_ms) = match self.origin()? {
+        let origin = self.origin()?;
+        (rules.now_ms, rules.block_ms) = match origin {
             // The beacon of our own node goes by its blocks, however long they take.
             Origin::Agon => (rules.head.0.saturating_mul(BEACON_BLOCK_MS), BEACON_BLOCK_MS),
             Origin::Bittensor(_) | Origin::Unknown => (self.checked_now(&time)?, time.block_ms),
         };
-        if let Origin::Bittensor(_) = self.origin()?
+        if let Origin::Bittensor(_) = origin
             && rules.beacon != Beacon::QUICKNET
         {
             return Err(Error::Incompatible { what: "beacon `quicknet` of drand".to_owned() });

@@ -45,6 +45,14 @@ impl SubstrateChain {
     /// That it is our node's is proven, not said: the genesis that the endpoint tells must have the
     /// hash that signatures name, so what is signed for it is worth nothing anywhere else.
     pub fn origin(&self) -> Result<Origin, Error> {
+        if let Some(origin) = self.origin.get() {
+            return Ok(*origin);
+        }
+        let origin = self.proven_origin()?;
+        Ok(*self.origin.get_or_init(|| origin))
+    }
+
+    fn proven_origin(&self) -> Result<Origin, Error> {
         if let Some(name) = self.bittensor()? {
             return Ok(Origin::Bittensor(name));
         }

@@ -222,3 +222,6 @@ fn refusal_of(code: i32, text: &str) -> Error {
     let known = known.into_iter().find(|(sign, _)| text.contains(sign)).map(|(_, error)| error);
     Error::Refused(known.unwrap_or_else(|| CallError::Other(text.trim().to_owned())))
 }
+
+#[cfg(test)]
+mod tests;

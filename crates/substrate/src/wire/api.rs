@@ -112,3 +112,6 @@ pub fn runtime_version() -> RuntimeVersion {
         system_version: 1,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -284,3 +284,6 @@ pub enum CommitmentsCall {
         info: CommitmentInfo,
     },
 }
+
+#[cfg(test)]
+mod tests;

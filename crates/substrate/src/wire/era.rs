@@ -89,3 +89,6 @@ impl Decode for Era {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -138,3 +138,6 @@ pub fn dispatch_error(error: &CallError) -> DispatchError {
     }
     if name == "CannotLookup" { DispatchError::CannotLookup } else { DispatchError::Other }
 }
+
+#[cfg(test)]
+mod tests;

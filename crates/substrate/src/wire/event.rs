@@ -182,3 +182,6 @@ fn runtime_event(event: &Event) -> Option<RuntimeEvent> {
     };
     Some(RuntimeEvent::SubtensorModule(subtensor))
 }
+
+#[cfg(test)]
+mod tests;

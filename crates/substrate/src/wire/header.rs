@@ -51,3 +51,6 @@ pub fn extrinsics_root(extrinsics: &[&[u8]]) -> H256 {
     extrinsics.iter().for_each(|extrinsic| bytes.extend_from_slice(extrinsic));
     H256(chain::hash::blake2_256(&bytes))
 }
+
+#[cfg(test)]
+mod tests;

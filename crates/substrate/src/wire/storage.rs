@@ -185,3 +185,6 @@ impl<K: Keys, V: Encode + Default + StaticTypeInfo> Item<K, V> {
         StorageEntryMetadata { name: self.name, modifier, ty, default, docs }
     }
 }
+
+#[cfg(test)]
+mod tests;

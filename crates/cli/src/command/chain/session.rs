@@ -80,7 +80,9 @@ pub fn connect(args: &EndpointArgs) -> anyhow::Result<SubstrateChain> {
     let bar = spinner(&format!("connecting to {url}"));
     let connected = SubstrateChain::connect(config);
     bar.finish_and_clear();
+    let is_busy = matches!(connected, Err(Error::Busy { .. }));
     let chain = connected.hint(match args.network {
+        _ if is_busy => "wait, or name others with --fallback-endpoints; a node of your own has no limit",
         Network::Local => "is a node up? `agon node` starts one; --network names others",
         _ => "look at the address, and at whether the endpoint is up; --fallback-endpoints names others",
     })?;
