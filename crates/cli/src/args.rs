@@ -2,11 +2,14 @@
 
 mod chain;
 mod competition;
+mod config;
 mod data;
 mod ecosystem;
 mod hub;
 mod miner;
 mod node;
+mod reference;
+mod service;
 mod transfer;
 mod wallet;
 
@@ -16,6 +19,7 @@ pub use chain::{
     StateArgs, SubnetCommand, TransferArgs,
 };
 pub use competition::{CompetitionArgs, CompetitionCommand, ShowCompetitionArgs};
+pub use config::{is_key, takes_config, variable};
 pub use data::{
     DataArgs, DataCommand, DataExportArgs, DataInfoArgs, DataMirrorArgs, DataPinArgs, DataRowArgs,
     DataSampleArgs, DataSplit, DataTokenizerArgs, TokenizerKind,
@@ -23,6 +27,11 @@ pub use data::{
 pub use hub::HubArgs;
 pub use miner::{MinerArgs, MinerCommand, SubmitArgs};
 pub use node::NodeArgs;
+pub use reference::{Page, ReferenceArgs};
+pub use service::{
+    CheckValidatorArgs, ExportValidatorArgs, LogFormat, RunMinerArgs, RunValidatorArgs,
+    ServiceArgs, StatusValidatorArgs, StrategyName, ValidatorArgs, ValidatorCommand,
+};
 pub use transfer::{AddressArgs, DownloadArgs, PlaceArgs, UploadArgs};
 pub use wallet::{
     CreateWalletArgs, ImportWalletArgs, ListWalletsArgs, WalletArgs, WalletCommand,
@@ -63,19 +72,29 @@ const EXAMPLES: &str = "Examples:
   agon data sample FOLDER --documents 5        rows of parquet files, few of their bytes read
   agon score round.json                        losses to wins, win rates and weights
   agon node --block-time 250ms                 a chain of your own, for Bittensor's clients too
+  agon validator run --config validator.toml   judge models and set weights, for months
   agon miner submit my-model/ --competition tiny --netuid 1    enter a competition
   agon upload my-model/ alice/my-model         publish a folder on a hub
   agon hub --dir models                        a model hub of your own, for Hugging Face's clients
   agon wallet create --wallet miner            keys, in the files of Bittensor's wallets
   agon chain metagraph --netuid 1              who has which slot, stake and incentive";
 
-/// The command line of this process; ends the process where it asks for help or is wrong.
-pub fn read() -> Arguments {
+/// The command line of this process; ends the process where it asks for help or is wrong. An error
+/// is of a configuration file.
+pub fn read() -> anyhow::Result<Arguments> {
     let environment = |name: &str| std::env::var(name).ok();
     let given = ecosystem::translated(std::env::args_os(), &environment);
-    let matches = command(&environment).get_matches_from(given.words);
+    let command = config::configured(command(&environment), &given.words, &environment)?;
+    let matches = command.get_matches_from(given.words);
     let arguments = Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
-    Arguments { ignored: given.ignored, ..arguments }
+    Ok(Arguments { ignored: given.ignored, ..arguments })
+}
+
+/// The command as it describes itself, whatever the environment says.
+pub fn described() -> clap::Command {
+    let mut command = command(&|_| None);
+    command.build();
+    command
 }
 
 /// The command with all that its options know.
@@ -156,7 +175,9 @@ pub enum Command {
     Hub(HubArgs),
     /// Read and call a chain: this machine's, or Bittensor's.
     Chain(ChainArgs),
-    /// Enter models into competitions.
+    /// Judge models and set weights: run a validator, and look after it.
+    Validator(ValidatorArgs),
+    /// Train models, and enter them into competitions.
     Miner(MinerArgs),
     /// Publish a folder on a hub.
     Upload(UploadArgs),
@@ -164,6 +185,9 @@ pub enum Command {
     Download(DownloadArgs),
     /// Make, import and list keys.
     Wallet(WalletCommandArgs),
+    /// Print the pages of the documents that list all options.
+    #[command(hide = true)]
+    Reference(ReferenceArgs),
 }
 
 /// Options of `agon demo`.

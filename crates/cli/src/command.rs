@@ -1,6 +1,6 @@
 //! The commands, one file each.
 
-mod chain;
+pub mod chain;
 mod check;
 mod competition;
 mod data;
@@ -11,10 +11,12 @@ mod evaluator;
 mod hub;
 mod miner;
 mod node;
+mod reference;
 mod sample;
 mod score;
 mod upload;
-mod wallet;
+mod validator;
+pub mod wallet;
 mod yuma;
 
 use crate::{args::Command, private};
@@ -22,7 +24,10 @@ use std::process::ExitCode;
 
 /// Runs a command; the exit code is 0, or 1 where a check says no.
 pub fn run(command: Command) -> anyhow::Result<ExitCode> {
-    if matches!(command, Command::Wallet(_) | Command::Chain(_) | Command::Miner(_)) {
+    if matches!(
+        command,
+        Command::Wallet(_) | Command::Chain(_) | Command::Miner(_) | Command::Validator(_)
+    ) {
         private::forbid_core_dumps();
     }
     match command {
@@ -33,11 +38,13 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Evaluator(args) => evaluator::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Competition(args) => competition::run(&args),
+        Command::Reference(args) => reference::run(&args),
         Command::Sample(args) => sample::run(&args),
         Command::Data(args) => data::run(&args),
         Command::Node(args) => node::run(&args),
         Command::Hub(args) => hub::run(&args),
         Command::Chain(args) => chain::run(&args),
+        Command::Validator(args) => validator::run(&args),
         Command::Miner(args) => miner::run(&args),
         Command::Upload(args) => upload::run(&args),
         Command::Download(args) => download::run(&args),

@@ -91,6 +91,11 @@ impl ProcessEvaluate {
         Ok(Self { n_threads, memory_limit, stop, command, warned })
     }
 
+    /// The same that takes no more memory than this.
+    pub fn with_memory_limit(self, bytes: u64) -> Self {
+        Self { memory_limit: Some(bytes), ..self }
+    }
+
     /// Most bytes that measuring may take where this machine has less than the rules allow: then
     /// parameters that do not fit stay in their files. The losses are the same.
     fn memory_limit(&self, competition: &Competition) -> Option<u64> {

@@ -68,6 +68,13 @@ fn is_on(value: &str) -> bool {
     !matches!(value.trim(), "" | "0" | "false" | "False" | "no")
 }
 
+/// What the variables of other programs say of an option.
+pub(super) fn variable(id: &str, read: &dyn Fn(&str) -> Option<String>) -> Option<String> {
+    let known = OPTIONS.iter().find(|known| known.id == id)?;
+    let set = known.variables.iter().filter_map(|name| read(name));
+    set.map(|value| value.trim().to_owned()).find(|value| !value.is_empty())
+}
+
 /// The same command, whose options know their other names and take what variables say.
 pub(super) fn named(command: Command, read: &dyn Fn(&str) -> Option<String>) -> Command {
     let command = command.mut_args(|arg| {
@@ -75,10 +82,8 @@ pub(super) fn named(command: Command, read: &dyn Fn(&str) -> Option<String>) -> 
         let Some(known) = known.filter(|_| !matches!(arg.get_action(), ArgAction::SetTrue)) else {
             return arg;
         };
-        let set = known.variables.iter().filter_map(|name| read(name));
-        let set = set.map(|value| value.trim().to_owned()).find(|value| !value.is_empty());
         let arg = arg.aliases(known.names);
-        match set {
+        match variable(known.id, read) {
             Some(value) => arg.default_value(value),
             None => arg,
         }

@@ -1,14 +1,14 @@
 //! `agon chain`: reads and calls a chain, this machine's or Bittensor's.
 
 mod calls;
-mod doctor;
+pub mod doctor;
 mod read;
 mod refusal;
 mod session;
 mod table;
 mod weights;
 
-pub use session::Session;
+pub use session::{Session, check_development, connect};
 
 use crate::args::{ChainArgs, ChainCommand, SubnetCommand};
 use std::process::ExitCode;

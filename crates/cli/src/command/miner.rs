@@ -1,6 +1,7 @@
-//! `agon miner`: what a miner does besides training.
+//! `agon miner`: the service that trains, and models that were trained elsewhere.
 
 mod place;
+mod run;
 mod submit;
 
 use crate::args::{MinerArgs, MinerCommand};
@@ -10,5 +11,6 @@ use std::process::ExitCode;
 pub fn run(args: &MinerArgs) -> anyhow::Result<ExitCode> {
     match &args.command {
         MinerCommand::Submit(args) => submit::run(args),
+        MinerCommand::Run(args) => run::run(args),
     }
 }

@@ -20,7 +20,7 @@ const CLOCK_BLOCKS_MAX: u64 = 2;
 
 /// What was found of one thing.
 #[derive(Debug, PartialEq, Eq, Serialize)]
-struct Finding {
+pub struct Finding {
     /// What was looked at.
     what: &'static str,
     /// How it stands.
@@ -31,7 +31,7 @@ struct Finding {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-enum State {
+pub enum State {
     Ok,
     /// Worth knowing.
     Note,
@@ -40,8 +40,8 @@ enum State {
 }
 
 /// All findings, as `--json` tells them.
-#[derive(Serialize)]
-struct Findings {
+#[derive(Default, Serialize)]
+pub struct Findings {
     findings: Vec<Finding>,
 }
 

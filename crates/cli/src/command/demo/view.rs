@@ -164,6 +164,12 @@ impl View {
                 self.say(&format!("block {block:>4}  {name} has trouble with the chain: {error}"));
             }
             ValidatorEvent::WeightsSubmitted(_) | ValidatorEvent::WeightsRevealed { .. } => {}
+            ValidatorEvent::AnotherValidator { block: set, .. } => {
+                self.say(&format!(
+                    "block {block:>4}  {name} sets no weights: somebody else with its key did at \
+                     block {set}"
+                ));
+            }
             ValidatorEvent::WeightsNotRevealed { reveal } => {
                 self.say(&format!(
                     "block {block:>4}  weights of {name} were not opened by block {}",
