@@ -195,8 +195,8 @@ fn read(value: &RawValue) -> Option<String> {
 
 /// The parts of a large file that were uploaded.
 #[derive(Serialize)]
-pub(super) struct Parts<'a> {
-    pub(super) oid: &'a str,
+pub(super) struct Parts {
+    pub(super) oid: String,
     pub(super) parts: Vec<Part>,
 }
 
