@@ -16,6 +16,7 @@ use std::{
 };
 use world::{Asked, Reply, World};
 
+mod doctor;
 #[allow(dead_code, reason = "the tests of the client use more of it")]
 #[path = "../../../../hugging-face/src/client/tests/real.rs"]
 mod real;
