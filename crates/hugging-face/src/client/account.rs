@@ -134,7 +134,10 @@ mod tests {
         }
         assert_eq!(of_role("a\u{202e}b").access, Access::Other("a\u{fffd}b".to_owned()));
 
-        let place = |kind: &str, name: &str, permissions: &[&str]| json!({ "entity": { "_id": "0", "type": kind, "name": name }, "permissions": permissions });
+        let place = |kind: &str, name: &str, permissions: &[&str]| {
+            let entity = json!({ "_id": "0", "type": kind, "name": name });
+            json!({ "entity": entity, "permissions": permissions })
+        };
         let fine = token(&json!({ "role": "fineGrained", "fineGrained": {
             "canReadGatedRepos": false, "global": ["discussion.write"], "scoped": [
                 place("user", "ann", &["repo.content.read", "repo.write"]),
