@@ -1,8 +1,8 @@
 //! The commands against a hub of the real one's shapes: TLS, storage and CDNs that are other hosts,
 //! small limits, and links that lead to where nobody should go.
 //!
-//! The way to all its hosts is a proxy of the test, which HTTPS_PROXY names; SSL_CERT_FILE names the
-//! certificate that is believed. Both are what users may set, too: the program has no back door.
+//! The way to all its hosts is a proxy of the test, which HTTPS_PROXY names; SSL_CERT_FILE names
+//! the certificate that is believed. Both are what users may set, too: there is no back door.
 
 use super::submit::{Network, numbered, own_repo};
 use crate::{commands::workshop::Workshop, tree};
