@@ -150,8 +150,9 @@ pub struct StateArgs {
   agon chain doctor --network finney --netuid 9 --wallet validator --with-hub
   agon chain doctor --with-hub --repo alice/my-model
 
-It signs nothing with your keys and sends no call. Each line begins with ok, note or BAD; the exit code is 1 where one is
-BAD. What only a first day shows, such as that the chain takes a call, it cannot say.")]
+It signs nothing with your keys and sends no call. Each line begins with ok, note or BAD; the exit
+code is 1 where one is BAD. What an endpoint or a hub does not tell is a note. What only a first day
+shows, such as that the chain takes a call, it cannot say.")]
 pub struct DoctorArgs {
     #[command(flatten)]
     pub endpoint: EndpointArgs,

@@ -72,8 +72,8 @@ impl HubClient {
 
     /// What came of putting the parts of a file together.
     ///
-    /// Where the hub did so and its answer was lost, it knows no such upload when it is asked again.
-    /// What it says of the file itself counts then, and nothing is sent twice.
+    /// Where the hub did so and its answer was lost, it knows no such upload when it is asked
+    /// again. What it says of the file itself counts then, and nothing is sent twice.
     fn settle(
         &self,
         upload: &Upload<'_>,
