@@ -1,7 +1,7 @@
 //! What can go wrong: our own trouble with the chain, and calls that its rules refuse.
 
 use crate::{epoch::EpochError, ledger::GenesisError};
-use protocol::{Block, NetUid, yuma};
+use protocol::{Block, BlockHash, NetUid, yuma};
 use serde::{
     Deserialize, Serialize,
     de::{IntoDeserializer, value::Error as ValueError},
@@ -43,6 +43,14 @@ pub enum Error {
         url: String,
         /// Why the last try failed.
         source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// No endpoint serves the chain that is wanted.
+    #[error("`{url}` serves another chain than the one whose block 0 has the hash {wanted}")]
+    OtherChain {
+        /// The endpoint, the first of several.
+        url: String,
+        /// Hash of the genesis that is wanted.
+        wanted: BlockHash,
     },
     /// The endpoint wants to be left alone for longer than there is patience.
     #[error("the endpoint `{url}` asks for patience: it answers again in {seconds} s")]
@@ -144,6 +152,7 @@ impl Error {
             | Self::Epoch { .. }
             | Self::Answer { .. }
             | Self::Incompatible { .. }
+            | Self::OtherChain { .. }
             | Self::Contradiction { .. } => false,
         }
     }
@@ -245,6 +254,9 @@ pub enum CallError {
     /// A commitment holds at most 128 bytes.
     #[error("`CommitmentTooLong`: more than 128 bytes")]
     CommitmentTooLong,
+    /// The hotkey has used up what it may commit in this epoch of the subnet.
+    #[error("`SpaceLimitExceeded`: as many bytes as a hotkey may commit in an epoch")]
+    SpaceLimitExceeded,
     /// Weights of the root network are not set like this.
     #[error("`CanNotSetRootNetworkWeights`: not on the root network")]
     CanNotSetRootNetworkWeights,
@@ -362,6 +374,7 @@ mod tests {
             ("NoValidatorPermit", CallError::NeuronNoValidatorPermit),
             ("NeuronNoValidatorPermit", CallError::NeuronNoValidatorPermit),
             ("NotRegistered", CallError::HotKeyNotRegisteredInSubNet),
+            ("SpaceLimitExceeded", CallError::SpaceLimitExceeded),
             ("SubtokenDisabled", CallError::Other("SubtokenDisabled".to_owned())),
             ("Other", CallError::Other("Other".to_owned())),
         ] {

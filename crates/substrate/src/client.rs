@@ -7,6 +7,7 @@ mod calls;
 mod config;
 mod door;
 mod fate;
+mod fees;
 mod finality;
 mod fit;
 mod heads;
@@ -26,7 +27,7 @@ pub use fate::Effects;
 pub use fit::Fit;
 pub use info::ChainInfo;
 pub(crate) use origin::GENESIS_METHOD;
-pub use origin::Origin;
+pub use origin::{Origin, genesis_of};
 pub use rules::{Rule, RuleValue, SubnetRules};
 
 use chain::{
@@ -348,6 +349,36 @@ mod tests {
         let call = chain.submit(Call::Remark { data: vec![2] }, &key(0)).unwrap();
         node.produce_block().unwrap();
         assert_eq!(chain.status(call).unwrap(), CallStatus::Applied(node.head().block));
+    }
+
+    #[test]
+    fn an_endpoint_of_another_chain_than_the_wanted_one_is_refused_at_once_and_again() {
+        let (node, _) = node();
+        let patience = std::time::Duration::from_secs(5);
+        let wanting = |genesis| ClientConfig { genesis, patience, ..ClientConfig::new(node.url()) };
+        let other = SubstrateChain::connect(wanting(genesis_of("finney"))).err().unwrap();
+        assert!(matches!(other, Error::OtherChain { .. }) && !other.is_transient(), "{other}");
+        assert!(other.to_string().contains("0x2f0555cc"), "{other}");
+        assert_eq!((genesis_of("agon"), genesis_of("test").is_some()), (None, true));
+
+        let chain = SubstrateChain::connect(wanting(Some(node.genesis_hash()))).unwrap();
+        let listen = node.address();
+        drop(node);
+        let genesis = Genesis { seed: 9, ..Genesis::default() };
+        let config = dev::Config { listen, database: None, genesis, block_time: None };
+        let _other = DevNode::start(&config).unwrap();
+        let error = chain.head().unwrap_err();
+        assert!(matches!(error, Error::OtherChain { .. }), "{error}");
+    }
+
+    #[test]
+    fn calls_on_our_node_cost_what_it_says_they_cost() {
+        let (_node, chain) = node();
+        let transfer = Call::Transfer { to: key(5).public(), amount_rao: 1 };
+        let commit = Call::SetCommitment { netuid: NETUID, data: vec![1; 128] };
+        for call in [transfer, commit] {
+            assert_eq!(chain.fee_rao(&call).unwrap(), Some(0), "{call:?}");
+        }
     }
 
     #[test]

@@ -12,7 +12,7 @@ pub mod wire;
 pub use block::SealedLedger;
 pub use client::{
     ClientConfig, Clock, Effects, Fit, Origin, Rate, RateLimit, Signatures, SubnetRules,
-    SubstrateChain,
+    SubstrateChain, genesis_of,
 };
 pub use dev::DevNode;
 pub use extrinsic::SignedCall;

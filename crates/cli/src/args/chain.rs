@@ -148,9 +148,11 @@ pub struct StateArgs {
 #[command(after_help = "Examples:
   agon chain doctor --network test
   agon chain doctor --network finney --netuid 9 --wallet validator --with-hub
+  agon chain doctor --with-hub --repo alice/my-model
 
-It signs and sends nothing. Each line begins with ok, note or BAD; the exit code is 1 where one is
-BAD. What only a first day shows, such as that the chain takes a call, it cannot say.")]
+It signs nothing with your keys and sends no call. Each line begins with ok, note or BAD; the exit
+code is 1 where one is BAD. What an endpoint or a hub does not tell is a note. What only a first day
+shows, such as that the chain takes a call, it cannot say.")]
 pub struct DoctorArgs {
     #[command(flatten)]
     pub endpoint: EndpointArgs,
@@ -159,9 +161,13 @@ pub struct DoctorArgs {
     /// Look at this subnet, too, and at the slot of the wallet's hotkey on it.
     #[arg(long)]
     pub netuid: Option<u16>,
-    /// Look at the hub, too: whether it answers, and whose token is used.
+    /// Look at the hub, too: whether it answers, whose token is used and what it may do, and what
+    /// the hub's limits leave.
     #[arg(long)]
     pub with_hub: bool,
+    /// Repo that a miner publishes to: whether the token may write to it.
+    #[arg(long, value_name = "OWNER/NAME", requires = "with_hub")]
+    pub repo: Option<Repo>,
     #[command(flatten)]
     pub hub: AddressArgs,
 }

@@ -1,6 +1,9 @@
 //! The boundaries of ARCHITECTURE.md: who may use whom, and what each crate must not know.
 
-use crate::tree;
+use crate::{
+    tidy::resolve,
+    tree::{self, File},
+};
 use std::collections::BTreeSet;
 
 /// One crate: its level, and the crates of ours that it may use.
@@ -336,16 +339,27 @@ fn heavy_dependencies_stay_in_the_crate_that_isolates_them() {
     }
 }
 
+/// The files of a crate, and those of others that its tests take in by `#[path = "…"]`.
+fn files_of<'a>(name: &str, files: &'a [File]) -> Vec<&'a File> {
+    let own: Vec<&File> = files.iter().filter(|file| file.krate() == name).collect();
+    let taken_in = |file: &&File| {
+        let paths =
+            file.text.split("#[path = \"").skip(1).filter_map(|rest| rest.split('"').next());
+        paths.map(|path| resolve(&file.path, path)).collect::<Vec<_>>()
+    };
+    let taken: BTreeSet<String> = own.iter().flat_map(taken_in).collect();
+    own.into_iter().chain(files.iter().filter(|file| taken.contains(&file.path))).collect()
+}
+
 #[test]
 fn every_dependency_is_used() {
+    let files = tree::rust_files();
     for name in tree::crates() {
-        let manifest = manifest(&name);
-        let files = tree::rust_files();
+        let (manifest, files) = (manifest(&name), files_of(&name, &files));
         for (part, in_tests) in [("dependencies", false), ("dev-dependencies", true)] {
             for (used, _) in section(&manifest, part) {
                 let word = used.replace('-', "_");
-                let mut own = files.iter().filter(|file| file.krate() == name);
-                let is_used = own.any(|file| {
+                let is_used = files.iter().any(|file| {
                     let code = if in_tests { tree::code(&file.text) } else { file.product_code() };
                     let in_path = format!("{word}::");
                     code.match_indices(&in_path).any(|(at, _)| {

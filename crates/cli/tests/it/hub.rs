@@ -1,6 +1,7 @@
 //! `agon hub` as a process: what it prints, what it keeps, killed and started again.
 
 mod elsewhere;
+mod far;
 mod folders;
 mod snipe;
 mod submit;

@@ -105,13 +105,14 @@ impl Links {
         let era_blocks = config.era_blocks.min(ERA_BLOCKS_MAX);
         let urls = std::iter::once(&config.url).chain(&config.fallbacks);
         let endpoints = urls.map(|url| Endpoint::new(url, &config)).collect();
+        let genesis = config.genesis.map(|hash| H256(hash.0));
         let links = Self {
             config: ClientConfig { era_blocks, ..config },
             substrate: SubstrateConfig::new(),
             runtime,
             endpoints,
             current: Mutex::new(None),
-            genesis: Mutex::new(None),
+            genesis: Mutex::new(genesis),
         };
         links.link(links.deadline())?;
         Ok(links)
@@ -254,7 +255,7 @@ impl Links {
     fn link(&self, until: Instant) -> Result<Current, Error> {
         let mut pause = PAUSE_MIN;
         loop {
-            let choice = self.choose().ok_or(Error::Contradiction { block: Block(0) })?;
+            let choice = self.choose().ok_or_else(|| self.other_chain())?;
             let current = lock(&self.current).clone().filter(|current| !current.link.is_lost());
             let place = match (choice, current) {
                 (Choice::Open(place), Some(current)) if place == current.place => {
@@ -285,6 +286,14 @@ impl Links {
             }
             std::thread::sleep(pause);
             pause = (pause * 2).min(PAUSE_MAX);
+        }
+    }
+
+    /// That all endpoints serve other chains than the one that is wanted, or that was there first.
+    fn other_chain(&self) -> Error {
+        match self.config.genesis {
+            Some(wanted) => Error::OtherChain { url: self.config.url.clone(), wanted },
+            None => Error::Contradiction { block: Block(0) },
         }
     }
 

@@ -15,6 +15,12 @@ const BITTENSOR: [(&str, [u8; 32]); 2] = [
 /// The method by which our own node tells the whole of its genesis.
 pub(crate) const GENESIS_METHOD: &str = "agon_genesis";
 
+/// Hash of the genesis of a network of Bittensor, by its name: what
+/// [`ClientConfig::genesis`](super::ClientConfig::genesis) wants to know; `None` for other names.
+pub fn genesis_of(network: &str) -> Option<BlockHash> {
+    BITTENSOR.iter().find(|(name, _)| *name == network).map(|(_, hash)| BlockHash(*hash))
+}
+
 /// Where a chain comes from; told by its genesis alone, which every signature names.
 ///
 /// An address proves nothing: a tunnel or a proxy on this machine may lead to any chain.

@@ -7,8 +7,12 @@ use crate::{
     hugging_face,
     terminal::{print, print_json, shown},
 };
-use chain::{Chain as _, Metagraph};
-use protocol::{AccountId, NetUid};
+use ::hugging_face::{
+    HubClient,
+    client::{Access, Account, Allowance, RepoKind},
+};
+use chain::{Call, Chain as _, Metagraph};
+use protocol::{AccountId, NetUid, Repo, Uid, commitment::COMMITMENT_BYTES_MAX};
 use serde::Serialize;
 use std::process::ExitCode;
 use substrate::{Fit, Origin, SubnetRules, SubstrateChain};
@@ -17,6 +21,10 @@ use substrate::{Fit, Origin, SubnetRules, SubstrateChain};
 const FINALITY_BLOCKS_MAX: u64 = 10;
 /// Blocks by which our clock may differ from the chain's, as for hidden weights.
 const CLOCK_BLOCKS_MAX: u64 = 2;
+/// The call among those looked at that a coldkey signs.
+const TRANSFER: &str = "a transfer";
+/// Places of a token that are named.
+const N_PLACES_MAX: usize = 5;
 
 /// What was found of one thing.
 #[derive(Debug, PartialEq, Eq, Serialize)]
@@ -57,6 +65,7 @@ pub fn run(args: &DoctorArgs) -> anyhow::Result<ExitCode> {
     let chain = connect(&args.endpoint)?;
     let origin = chain.origin()?;
     of_endpoint(&chain, origin, &mut found)?;
+    of_fees(&chain, NetUid(args.netuid.unwrap_or(1)), &mut found);
     if let Some(netuid) = args.netuid {
         of_subnet(&chain, NetUid(netuid), args, &mut found)?;
     }
@@ -154,6 +163,37 @@ fn of_clock(fit: &Fit, origin: Origin, found: &mut Findings) {
     }
 }
 
+/// What the calls cost that miners and validators make.
+fn of_fees(chain: &SubstrateChain, netuid: NetUid, found: &mut Findings) {
+    let (uids, weights) = (vec![Uid(0)], vec![u16::MAX]);
+    let calls = [
+        ("weights", Call::SetWeights { netuid, uids, weights, version_key: 0 }),
+        ("a commitment", Call::SetCommitment { netuid, data: vec![0; COMMITMENT_BYTES_MAX] }),
+        (TRANSFER, Call::Transfer { to: AccountId([1; 32]), amount_rao: 1 }),
+    ];
+    // What fails now is not told, and nothing else hangs on it.
+    let fees = calls.map(|(what, call)| (what, chain.fee_rao(&call).ok().flatten()));
+    let (state, text) = fees_told(&fees);
+    found.add("fees", state, text);
+}
+
+/// Fees in words; hotkeys pay for all but transfers, and mostly hold nothing.
+fn fees_told(fees: &[(&str, Option<u64>)]) -> (State, String) {
+    let told = fees.iter().map(|(what, fee)| match fee {
+        Some(0) => format!("{what} no fee"),
+        Some(fee) => format!("{what} {} TAO", tao(*fee)),
+        None => format!("{what} cannot be told"),
+    });
+    let text = told.collect::<Vec<_>>().join(", ");
+    let is_hotkeys =
+        |(what, fee): &(&str, Option<u64>)| *what != TRANSFER && fee.is_some_and(|fee| fee > 0);
+    if fees.iter().any(is_hotkeys) {
+        return (State::Note, format!("{text}: the hotkey must hold some TAO"));
+    }
+    let is_known = fees.iter().all(|(_, fee)| fee.is_some());
+    (if is_known { State::Ok } else { State::Note }, text)
+}
+
 /// The rules of a subnet, and the slot of the wallet's hotkey.
 fn of_subnet(
     chain: &SubstrateChain,
@@ -179,9 +219,7 @@ fn of_subnet(
         Err(error) => found.add("hotkey", State::Note, format!("{error:#}")),
     }
     if let Ok(coldkey) = keys.coldkey_account() {
-        let text =
-            format!("{} TAO; weights and commitments cost no fee", tao(chain.balance(coldkey)?));
-        found.add("balance", State::Ok, text);
+        found.add("balance", State::Ok, format!("{} TAO", tao(chain.balance(coldkey)?)));
     }
     Ok(())
 }
@@ -241,36 +279,108 @@ fn of_slot(
     Ok(())
 }
 
-/// Whether the hub answers, and who it says we are.
+/// Whether the hub answers, who it says we are and what we may do, and what its limits leave.
 fn of_hub(args: &DoctorArgs, found: &mut Findings) {
     let client = match hugging_face::client(&args.hub) {
         Ok(client) => client,
         Err(error) => return found.add("hub", State::Bad, format!("{error:#}")),
     };
     let endpoint = client.endpoint().to_owned();
-    if !client.has_token() {
-        let text = format!(
-            "{endpoint}, without a token: nothing can be published, and a validator of 256 miners \
-             comes near the limit for strangers"
-        );
-        return found.add("hub", State::Note, text);
+    let bad = |error: hub::Error| {
+        let error = hugging_face::explained(error);
+        (State::Bad, format!("{endpoint}: {error:#}"))
+    };
+    if client.has_token() {
+        match client.account() {
+            Ok(account) => {
+                let text = format!("{endpoint} knows us as {}", shown(&account.name));
+                found.add("hub", State::Ok, text);
+                let (state, text) = writing(&account, args.repo.as_ref());
+                found.add("hub token", state, text);
+            }
+            Err(error) => {
+                let (state, text) = bad(error);
+                found.add("hub", state, text);
+            }
+        }
+    } else {
+        let (state, text) = match anything(&client, args.repo.as_ref()) {
+            Ok(()) => (
+                State::Note,
+                format!(
+                    "{endpoint}, without a token: nothing can be published, and a validator of \
+                     256 miners comes near the limit for strangers"
+                ),
+            ),
+            Err(error) => bad(error),
+        };
+        found.add("hub", state, text);
     }
-    match client.user() {
-        Ok(user) => {
-            found.add("hub", State::Ok, format!("{endpoint} knows us as {}", shown(&user)));
+    of_allowances(&client.allowances(), found);
+}
+
+/// Asks a hub for something that costs it little, so that it answers.
+fn anything(client: &HubClient, repo: Option<&Repo>) -> Result<(), hub::Error> {
+    let Some(repo) = repo.cloned().or_else(|| "agon/agon".parse().ok()) else { return Ok(()) };
+    client.is_private(RepoKind::Model, &repo).map(drop)
+}
+
+/// Whether a token may write to a repo, or to one that its user makes.
+fn writing(account: &Account, repo: Option<&Repo>) -> (State, String) {
+    let user = shown(&account.name);
+    let own = || format!("{}/agon", account.name).parse().ok();
+    let (place, wanted) = match repo {
+        Some(repo) => (format!("`{repo}`"), Some(repo.clone())),
+        None => (format!("new repos of {user}"), own()),
+    };
+    match wanted.and_then(|repo| account.may_write(&repo)) {
+        None => {
+            let text = format!("the hub does not tell whether the token may write to {place}");
+            (State::Note, text)
         }
-        Err(error) => {
-            let error = hugging_face::explained(error);
-            found.add("hub", State::Bad, format!("{endpoint}: {error:#}"));
+        Some(true) if account.access == Access::Write => {
+            (State::Ok, format!("the token may write wherever {user} may, to {place} too"))
         }
+        Some(true) => (State::Ok, format!("the token may write to {place}")),
+        Some(false) => {
+            let places: Vec<&str> = account.written().into_iter().take(N_PLACES_MAX).collect();
+            let only = match &places[..] {
+                [] => "it writes nowhere".to_owned(),
+                places => format!("it writes to {}", places.join(", ")),
+            };
+            let text = format!("the token may not write to {place}: {only}");
+            match repo {
+                Some(_) => (State::Bad, text),
+                None => (State::Note, format!("{text}; a validator needs no more")),
+            }
+        }
+    }
+}
+
+/// What a hub has said of its limits.
+fn of_allowances(allowances: &[Allowance], found: &mut Findings) {
+    if allowances.is_empty() {
+        let text = "cannot be told: the hub says nothing of the requests that it allows";
+        return found.add("hub limits", State::Note, text);
+    }
+    for Allowance { name, n_left, time_left, each } in allowances {
+        let of = each.map_or(String::new(), |(n_requests, length)| {
+            format!(" of {n_requests} in each {} s", length.as_secs())
+        });
+        let seconds = time_left.as_secs();
+        let text = format!("{n_left}{of} are left of the kind `{name}`, for {seconds} s");
+        let state = if *n_left == 0 { State::Note } else { State::Ok };
+        found.add("hub limits", state, text);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ::hugging_face::client::Scope;
     use chain::Head;
     use protocol::{Block, BlockHash};
+    use std::time::Duration;
 
     fn fit(clock_ms: u64, missing: &[&str]) -> Fit {
         Fit {
@@ -315,5 +425,73 @@ mod tests {
         assert!(text.starts_with("BAD   metadata"), "{text}");
         assert!(text.contains("Drand.BeaconConfig, Balances.transfer_all"), "{text}");
         assert_eq!(states(|found| of_fit(&fit(0, &[]), found)), [State::Ok]);
+    }
+
+    #[test]
+    fn fees_are_told_and_who_has_to_hold_money_for_them() {
+        let told = |weights, transfer| {
+            fees_told(&[("weights", weights), ("a commitment", Some(0)), ("a transfer", transfer)])
+        };
+        let (state, text) = told(Some(0), Some(124_700));
+        let expected = "weights no fee, a commitment no fee, a transfer 0.0001247 TAO";
+        assert_eq!((state, text.as_str()), (State::Ok, expected));
+        let (state, text) = told(Some(5), Some(0));
+        assert!(state == State::Note && text.contains("hotkey must hold"), "{text}");
+        let (state, text) = told(None, Some(0));
+        assert!(state == State::Note && text.contains("weights cannot be told"), "{text}");
+    }
+
+    #[test]
+    fn a_token_is_held_against_the_repo_that_is_named_or_to_be_made() {
+        let place = |kind: &str, name: &str, may_write| Scope {
+            kind: kind.to_owned(),
+            name: name.to_owned(),
+            may_write,
+        };
+        let fine = Access::FineGrained(vec![
+            place("user", "ann", false),
+            place("org", "lab\u{202e}", true),
+            place("model", "ann/m", true),
+        ]);
+        let [own, other]: [Repo; 2] = ["ann/m", "ann/other"].map(|name| name.parse().unwrap());
+        for (access, repo, state, words) in [
+            (Access::Write, None, State::Ok, "wherever ann may"),
+            (Access::Write, Some(&own), State::Ok, "`ann/m`"),
+            (Access::Read, None, State::Note, "it writes nowhere; a validator needs no more"),
+            (Access::Read, Some(&own), State::Bad, "may not write to `ann/m`: it writes nowhere"),
+            (fine.clone(), Some(&own), State::Ok, "may write to `ann/m`"),
+            (fine.clone(), Some(&other), State::Bad, "ann/m"),
+            (fine, None, State::Note, "may not write to new repos of ann"),
+            (Access::Other("god".to_owned()), Some(&own), State::Note, "does not tell"),
+        ] {
+            let account = Account { name: "ann".to_owned(), access };
+            let (found, text) = writing(&account, repo);
+            assert!(found == state && text.contains(words), "{found:?}: {text}");
+        }
+    }
+
+    #[test]
+    fn what_a_hub_says_of_its_limits_is_told_and_silence_too() {
+        let mut found = Findings { findings: Vec::new() };
+        let each = Some((500, Duration::from_secs(300)));
+        let allowance = |n_left, each| Allowance {
+            name: "api".to_owned(),
+            n_left,
+            time_left: Duration::from_millis(55_900),
+            each,
+        };
+        of_allowances(&[allowance(12, each), allowance(0, None)], &mut found);
+        of_allowances(&[], &mut found);
+        let text = text(&found);
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(
+            lines,
+            [
+                "ok    hub limits    12 of 500 in each 300 s are left of the kind `api`, for 55 s",
+                "note  hub limits    0 are left of the kind `api`, for 55 s",
+                "note  hub limits    cannot be told: the hub says nothing of the requests that it \
+                 allows",
+            ]
+        );
     }
 }

@@ -87,6 +87,10 @@ impl Refused<'_> {
                 let limit = self.rules()?.number("commitment_rate_limit")?;
                 Some(format!("commitment_rate_limit={limit}: the next goes from block {next} on"))
             }
+            Reason::SpaceLimitExceeded => {
+                let blocks = self.rules()?.number("tempo")?.saturating_add(1);
+                Some(format!("the bytes are counted anew in each epoch, within {blocks} blocks"))
+            }
             Reason::NotEnoughStakeToSetWeights => {
                 let threshold = self.chain.stake_threshold_rao().ok()?;
                 Some(format!("the least is {} TAO", tao(threshold)))
@@ -209,6 +213,11 @@ impl Refused<'_> {
             Reason::IncorrectCommitRevealVersion => {
                 "the chain hides weights in another way than this program knows; update".to_owned()
             }
+            Reason::SpaceLimitExceeded => {
+                "wait for the next epoch of the subnet: some thirty commitments of a hotkey fit \
+                 into one"
+                    .to_owned()
+            }
             Reason::SettingWeightsTooFast => {
                 "wait; a registration counts as an update, too".to_owned()
             }
@@ -236,5 +245,33 @@ impl Refused<'_> {
             }
             _ => return None,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use chain::{Genesis, Hyperparameters, SubnetGenesis};
+    use std::net::SocketAddr;
+    use substrate::{ClientConfig, DevNode, dev};
+
+    #[test]
+    fn whoever_has_committed_too_much_in_an_epoch_is_told_when_the_next_begins() {
+        let owner = AccountId([1; 32]);
+        let hyperparameters = Hyperparameters { tempo: 99, ..Hyperparameters::default() };
+        let genesis = Genesis {
+            subnets: vec![SubnetGenesis { owner, hyperparameters }],
+            ..Genesis::default()
+        };
+        let listen = SocketAddr::from(([127, 0, 0, 1], 0));
+        let config = dev::Config { listen, database: None, genesis, block_time: None };
+        let node = DevNode::start(&config).unwrap();
+        let chain = SubstrateChain::connect(ClientConfig::new(node.url())).unwrap();
+        let call = Call::SetCommitment { netuid: NetUid(1), data: vec![1] };
+        let reason = CallError::from_name("SpaceLimitExceeded");
+        let Explanation { numbers, hint } = explain(&chain, &call, owner, &reason);
+        assert!(numbers.unwrap().contains("within 100 blocks"));
+        assert!(hint.unwrap().contains("next epoch"));
+        assert!(reason.to_string().contains("`SpaceLimitExceeded`"));
     }
 }

@@ -18,7 +18,7 @@ use std::{
     },
     time::Duration,
 };
-use substrate::{ClientConfig, Effects, Origin, SubstrateChain};
+use substrate::{ClientConfig, Effects, Origin, SubstrateChain, genesis_of};
 
 /// How often a call is made anew because other processes used its nonce.
 const DISPLACED_MAX: usize = 64;
@@ -76,38 +76,41 @@ pub fn connect(args: &EndpointArgs) -> anyhow::Result<SubstrateChain> {
     );
     let is_public = matches!(args.network, Network::Test | Network::Finney | Network::Archive);
     let patience = if is_public { PATIENCE_PUBLIC } else { PATIENCE };
-    let config = ClientConfig { patience, fallbacks, ..ClientConfig::new(&url) };
+    let wanted = bittensor(&args.network);
+    // Whatever answers there now or after any lost connection, it must be that chain.
+    let genesis = wanted.and_then(genesis_of);
+    let config = ClientConfig { patience, fallbacks, genesis, ..ClientConfig::new(&url) };
     let bar = spinner(&format!("connecting to {url}"));
     let connected = SubstrateChain::connect(config);
     bar.finish_and_clear();
+    if let (Err(Error::OtherChain { .. }), Some(name)) = (&connected, wanted) {
+        return Err(anyhow::anyhow!(
+            "`{url}` does not lead to Bittensor's network `{name}`: its genesis is another"
+        ))
+        .hint(format!("--network {url} says that you mean what is there"));
+    }
     let is_busy = matches!(connected, Err(Error::Busy { .. }));
     let chain = connected.hint(match args.network {
         _ if is_busy => "wait, or name others with --fallback-endpoints; a node of your own has no limit",
         Network::Local => "is a node up? `agon node` starts one; --network names others",
         _ => "look at the address, and at whether the endpoint is up; --fallback-endpoints names others",
     })?;
-    check_name(&args.network, chain.bittensor()?, &url)?;
+    // What answers on this machine may be a tunnel or a proxy to anywhere.
+    if args.network == Network::Local
+        && let Some(name) = chain.bittensor()?
+    {
+        return Err(anyhow::anyhow!("`{url}` leads to Bittensor's network `{name}`"))
+            .hint(format!("--network {name} says that you mean it; so does --network {url}"));
+    }
     Ok(chain)
 }
 
-/// Whether a chain is the one that its name says.
-///
-/// What answers on this machine may be a tunnel or a proxy to anywhere, and so may any address.
-fn check_name(network: &Network, found: Option<&'static str>, url: &str) -> anyhow::Result<()> {
-    let wanted = match network {
-        Network::At(_) => return Ok(()),
-        Network::Local => None,
+/// The network of Bittensor that is meant, if one is named.
+fn bittensor(network: &Network) -> Option<&'static str> {
+    match network {
+        Network::At(_) | Network::Local => None,
         Network::Test => Some("test"),
         Network::Finney | Network::Archive => Some("finney"),
-    };
-    match (wanted, found) {
-        (None, Some(name)) => Err(anyhow::anyhow!("`{url}` leads to Bittensor's network `{name}`"))
-            .hint(format!("--network {name} says that you mean it; so does --network {url}")),
-        (Some(wanted), found) if found != Some(wanted) => Err(anyhow::anyhow!(
-            "`{url}` does not lead to Bittensor's network `{wanted}`: its genesis is another"
-        ))
-        .hint(format!("--network {url} says that you mean what is there")),
-        _ => Ok(()),
     }
 }
 

@@ -104,7 +104,7 @@ impl Network {
         ask_as(&self.hub.address, None, &path, "").0 == "200"
     }
 
-    fn commitments(&self) -> Vec<Value> {
+    pub(super) fn commitments(&self) -> Vec<Value> {
         let commitments = self.chain(&["commitments", "--netuid", "1"]);
         commitments.as_array().unwrap_or_else(|| panic!("{commitments}")).clone()
     }

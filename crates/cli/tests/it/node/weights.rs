@@ -164,6 +164,7 @@ fn a_doctor_tells_endpoint_subnet_and_keys_and_ends_with_1_where_one_is_bad() {
     for (what, words) in [
         ("endpoint", "a chain of `agon node`"),
         ("metadata", "all 4"),
+        ("fees", "weights no fee, a commitment no fee, a transfer no fee"),
         ("finality", "0 behind the newest"),
         ("subnet", "4 of 256 slots taken, tempo 10"),
         ("weights", "hidden for 1 epochs"),
