@@ -16,6 +16,7 @@ mod limiter;
 mod line;
 mod link;
 mod links;
+mod organiser;
 mod origin;
 mod read;
 mod rules;
@@ -25,13 +26,14 @@ pub use config::{ClientConfig, Clock, Rate, RateLimit, Signatures};
 pub use fate::Effects;
 pub use fit::Fit;
 pub use info::ChainInfo;
+pub use organiser::{Opening, SubnetStart};
 pub(crate) use origin::GENESIS_METHOD;
 pub use origin::Origin;
 pub use rules::{Rule, RuleValue, SubnetRules};
 
 use chain::{
-    Call, CallId, CallStatus, Chain, Error, Head, HidingRules, Keypair, Metagraph, Rewards, Signed,
-    StoredCommitment,
+    Call, CallId, CallStatus, Chain, Error, Head, HidingRules, Keypair, Mechanism, Metagraph,
+    Rewards, Signed, StoredCommitment,
 };
 use fate::Sent;
 use finality::Finality;
@@ -162,11 +164,7 @@ impl Chain for SubstrateChain {
     }
 
     fn metagraph(&self, netuid: NetUid) -> Result<Metagraph, Error> {
-        let head = self.head()?;
-        let metagraph = self.links.ask("metagraph", async |link: &Link| {
-            read::metagraph(link, &link.at(head).await?, netuid).await
-        })?;
-        metagraph.ok_or(Error::NoSubnet(netuid))
+        self.metagraph_of(netuid, Mechanism::FIRST, None)
     }
 
     fn commitments(&self, netuid: NetUid, at: Block) -> Result<Vec<StoredCommitment>, Error> {
@@ -203,11 +201,7 @@ impl Chain for SubstrateChain {
     }
 
     fn weights(&self, netuid: NetUid, uid: Uid) -> Result<Vec<(Uid, u16)>, Error> {
-        let head = self.head()?;
-        let weights = self.links.ask("weights", async |link: &Link| {
-            read::weights(link, &link.at(head).await?, netuid, uid).await
-        })?;
-        weights.ok_or(Error::NoSubnet(netuid))
+        self.weights_of(netuid, Mechanism::FIRST, uid)
     }
 
     fn hiding(&self, netuid: NetUid) -> Result<Option<HidingRules>, Error> {

@@ -32,7 +32,7 @@ pub use records::RecordFolder;
 pub use state::State;
 
 use anyhow::Context as _;
-use chain::{Call, CallStatus, Handed, Head, Keypair, Weights};
+use chain::{Call, CallStatus, Handed, Head, Keypair, Mechanism, Weights};
 use decide::Decision;
 use journal::{Journal, Past};
 use protocol::{Block, Digest, NetUid, Schedule};
@@ -383,7 +383,8 @@ impl Validator {
         if uids.is_empty() {
             return Ok(None);
         }
-        let weights = Weights { netuid, uids, weights, version_key };
+        let mechanism = Mechanism::FIRST;
+        let weights = Weights { netuid, mechanism, uids, weights, version_key };
         let handed = self.ports.chain.hand(&weights, &self.keypair);
         let Handed { call, reveal } = handed.context("cannot hand over the weights")?;
         let hidden = reveal.map(|reveal| Hidden { uid: own.uid, reveal, row: weights.row() });
