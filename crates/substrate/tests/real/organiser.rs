@@ -4,7 +4,7 @@ use super::{
     NEWEST, RUNTIMES,
     endpoint::{Endpoint, Served, hexed},
 };
-use chain::{CallError, Chain as _, Error, Mechanism};
+use chain::{CallError, Error, Mechanism};
 use parity_scale_codec::Encode;
 use protocol::{AccountId, Block, NetUid};
 use substrate::{
@@ -20,7 +20,8 @@ const HEAD: u64 = 1_000;
 /// A chain of this runtime with one subnet, and what else is stored.
 fn client(name: &str, stored: &[(Vec<u8>, Vec<u8>)]) -> (Endpoint, SubstrateChain) {
     let mut served = Served::new(name);
-    (served.head, served.hashes) = (HEAD, [(HEAD, hexed(&[7; 32]))].into());
+    served.head = HEAD;
+    served.hashes = [(HEAD, hexed(&[7; 32]))].into();
     let subnet = [
         (items::NETWORKS_ADDED.key(&(NETUID.0,)), true.encode()),
         (items::SUBNET_OWNER.key(&(NETUID.0,)), OWNER.0.to_vec()),

@@ -18,11 +18,11 @@ fn share(value: u16) -> String {
     format!("{:.4}", f64::from(value) / f64::from(u16::MAX))
 }
 
-/// The slots of a subnet.
-pub fn metagraph(metagraph: &Metagraph) -> String {
+/// The slots of a subnet, which is told as `which`.
+pub fn metagraph(which: &str, metagraph: &Metagraph) -> String {
     let mut text = format!(
-        "subnet {} after block {}; tempo {}, last epoch {}\n",
-        metagraph.netuid, metagraph.block, metagraph.tempo, metagraph.last_epoch
+        "{which} after block {}; tempo {}, last epoch {}\n",
+        metagraph.block, metagraph.tempo, metagraph.last_epoch
     );
     if metagraph.neurons.is_empty() {
         return text + "no slot is taken\n";
