@@ -10,6 +10,7 @@ mod table;
 mod weights;
 
 pub use session::Session;
+pub use table::swapped;
 
 use crate::args::{ChainArgs, ChainCommand, SubnetCommand};
 use std::process::ExitCode;

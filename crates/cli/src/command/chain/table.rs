@@ -97,6 +97,14 @@ pub fn rules(rules: &SubnetRules) -> String {
     text
 }
 
+/// What the swap of a hotkey means to the key that came in its place.
+pub fn swapped(block: Block) -> String {
+    format!(
+        "the coldkey swapped a hotkey in block {block}: what the old key had committed to stays \
+         with it; a model counts again from the block in which this key commits to it"
+    )
+}
+
 /// The commitments on a subnet.
 pub fn commitments(netuid: u16, at: Block, stored: &[StoredCommitment]) -> String {
     let mut text = format!("commitments on subnet {netuid} after block {at}\n");
