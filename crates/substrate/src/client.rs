@@ -296,6 +296,22 @@ mod tests {
     }
 
     #[test]
+    fn a_swap_is_told_until_the_new_key_has_committed() {
+        let (node, chain) = node();
+        let told = |hotkey| chain.swap_without_commitment(NETUID, key(hotkey).public()).unwrap();
+        assert_eq!(told(1), None);
+        let (hotkey, new_hotkey) = (key(1).public(), key(2).public());
+        let swap = Call::SwapHotkey { hotkey, new_hotkey, netuid: Some(NETUID) };
+        chain.submit(swap, &key(0)).unwrap();
+        node.produce_block().unwrap();
+        assert_eq!((told(1), told(2)), (None, Some(node.head().block)), "the old key has no slot");
+        let commit = Call::SetCommitment { netuid: NETUID, data: vec![1] };
+        chain.submit(commit, &key(2)).unwrap();
+        node.produce_block().unwrap();
+        assert_eq!(told(2), None);
+    }
+
+    #[test]
     fn attack_a_strangers_call_that_does_not_decode_hides_no_fate() {
         let (node, chain) = node();
         let nobody = crate::wire::primitives::Address::Index(parity_scale_codec::Compact(()));

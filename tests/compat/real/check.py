@@ -339,10 +339,10 @@ class Runtime:
         # Runtimes of 2024 have fewer arguments, none by another name.
         wanted = {each: case.arguments[each] for each in self.real.calls[case.call]}
         ensure(self.real.spec < 300 or wanted == case.arguments, f"{name} lacks arguments")
-        made = dict(made_call.arguments)
-        for part in IDENTITY.keys() & made.keys():
-            made[part] = as_hex(made[part])
-        equal(f"the arguments of {name}", made, wanted)
+        said = dict(made_call.arguments)
+        for part in IDENTITY.keys() & said.keys():
+            said[part] = as_hex(said[part])
+        equal(f"the arguments of {name}", said, wanted)
         signer = getattr(self.keys, case.signer)
         equal(f"the signer of {name}", made_call.signer, signer)
         equal("the signer as told", done["signer"], signer)

@@ -40,6 +40,8 @@ pub fn create(args: &CreateArgs) -> anyhow::Result<()> {
     let (id, block) = session.include(&call, &coldkey)?;
     let mut effects = session.chain.effects(id);
     if effects.netuid.is_none() && args.wait {
+        // Whoever gives up the waiting must not pay again.
+        eprintln!("paid for a subnet in block {block}");
         effects.netuid = Some(placed(&session, owner, &before)?);
     }
     let did = match effects.netuid {
@@ -84,7 +86,7 @@ fn offer(
 /// The subnet that was paid for, once it has its place.
 fn placed(session: &Session<'_>, owner: AccountId, before: &[NetUid]) -> anyhow::Result<NetUid> {
     let chain = &session.chain;
-    let what = "paid; waiting for a place: another subnet is dissolved first";
+    let what = "waiting for a place: another subnet is dissolved first";
     let placed = each_block(session, what, || {
         // Asked for first: whoever leaves the queue meanwhile has a subnet.
         let is_queued = chain.opening()?.queue.contains(&owner);

@@ -196,11 +196,15 @@ fn a_doctor_tells_endpoint_subnet_and_keys_and_ends_with_1_where_one_is_bad() {
     assert!(text.contains("BAD   hub") && text.contains("http://127.0.0.1:1"), "{text}");
 }
 
+/// What is said of the subnet, by the words of its owner.
+fn identity<'a>(more: &[&'a str]) -> Vec<&'a str> {
+    [&["subnet", "identity", "--wallet", "//Alice"][..], more].concat()
+}
+
 #[test]
 fn owners_say_what_a_subnet_is_and_what_a_chain_lacks_is_refused_before_it_is_signed() {
     let folder = tempfile::tempdir().unwrap();
     let subnet = Subnet::start(folder.path());
-    let identity = |more: &[&str]| [&["subnet", "identity", "--wallet", "//Alice"], more].concat();
     assert_eq!(subnet.done(&identity(&[])), Value::Null, "nobody has said anything");
     subnet.done(&identity(&["--name", "agon", "--url", "https://example.com"]));
     let done = subnet.done(&identity(&["--url", "", "--contact", "somebody@example.com"]));
