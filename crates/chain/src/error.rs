@@ -1,6 +1,6 @@
 //! What can go wrong: our own trouble with the chain, and calls that its rules refuse.
 
-use crate::{epoch::EpochError, ledger::GenesisError};
+use crate::{Mechanism, epoch::EpochError, ledger::GenesisError};
 use protocol::{Block, BlockHash, NetUid, yuma};
 use serde::{
     Deserialize, Serialize,
@@ -14,6 +14,16 @@ pub enum Error {
     /// Nobody opened this subnet.
     #[error("subnet `{0}` does not exist")]
     NoSubnet(NetUid),
+    /// The subnet has fewer mechanisms.
+    #[error("subnet `{netuid}` has no mechanism `{mechanism}`: it has {count}, numbered from 0")]
+    NoMechanism {
+        /// Subnet.
+        netuid: NetUid,
+        /// The mechanism asked for.
+        mechanism: Mechanism,
+        /// How many there are.
+        count: u64,
+    },
     /// The state after this block is gone, or not there yet.
     #[error("{}", no_state(*at, *oldest, *newest))]
     NoState {
@@ -144,6 +154,7 @@ impl Error {
             | Self::Stalled { .. } => true,
             Self::NoState { at, newest, .. } => at > newest,
             Self::NoSubnet(_)
+            | Self::NoMechanism { .. }
             | Self::Refused(_)
             | Self::Randomness { .. }
             | Self::Epochs(_)
@@ -334,6 +345,25 @@ pub enum CallError {
     /// The round that opens the weights is past.
     #[error("`InvalidRevealRound`: the round that opens the weights is past")]
     InvalidRevealRound,
+    /// The subnet has fewer mechanisms.
+    #[error("`MechanismDoesNotExist`: the subnet has no mechanism of this number")]
+    MechanismDoesNotExist,
+    /// The subnet was started before.
+    #[error("`FirstEmissionBlockNumberAlreadySet`: the subnet is started already")]
+    FirstEmissionBlockNumberAlreadySet,
+    /// New subnets are started some time after they are opened.
+    #[error("`StartCallNotReady`: the subnet is too new to be started")]
+    #[serde(alias = "NeedWaitingMoreBlocksToStarCall")]
+    StartCallNotReady,
+    /// Only the owner of the subnet may say what it is.
+    #[error("`NotSubnetOwner`: only the owner of the subnet may do this")]
+    NotSubnetOwner,
+    /// Something that is said of a subnet is too long.
+    #[error("`InvalidIdentity`: a part is longer than the chain takes")]
+    InvalidIdentity,
+    /// Somebody else opened a subnet lately.
+    #[error("`NetworkTxRateLimitExceeded`: another subnet was opened too recently")]
+    NetworkTxRateLimitExceeded,
     /// A refusal that only the chain's own name says.
     #[error("`{0}`")]
     Other(String),

@@ -5,7 +5,7 @@
 //! configured: its owner may change it at any block.
 
 use crate::{
-    Call, Error,
+    Call, Error, Mechanism,
     epoch::{Epochs, Reached},
 };
 use keys::Keypair;
@@ -18,6 +18,8 @@ use timelock::{Beacon, Forecast, Secrets};
 pub struct Weights {
     /// Subnet.
     pub netuid: NetUid,
+    /// Which of its mechanisms.
+    pub mechanism: Mechanism,
     /// Miners.
     pub uids: Vec<Uid>,
     /// Their weights, same order; only the ratios count.
@@ -76,8 +78,13 @@ impl Weights {
 
     /// Openly.
     pub fn openly(&self) -> Handed {
-        let Self { netuid, uids, weights, version_key } = self.clone();
-        Handed { call: Call::SetWeights { netuid, uids, weights, version_key }, reveal: None }
+        let Self { netuid, mechanism, uids, weights, version_key } = self.clone();
+        // Chains without mechanisms know the plain call alone.
+        let call = match mechanism {
+            Mechanism::FIRST => Call::SetWeights { netuid, uids, weights, version_key },
+            _ => Call::SetMechanismWeights { netuid, mechanism, uids, weights, version_key },
+        };
+        Handed { call, reveal: None }
     }
 
     /// Encrypted to the round by which the rules open them.
@@ -96,16 +103,18 @@ impl Weights {
         let plain = plain.to_bytes();
         let mut context = rules.beacon.public_key.0.to_vec();
         context.extend(reveal.round.to_le_bytes());
-        context.extend(self.netuid.0.to_le_bytes());
+        context.extend(self.mechanism.index(self.netuid).to_le_bytes());
         context.extend(&plain);
         let secret = signer.secret_for("time-locked weights", &context);
         let secrets = Secrets::derive(&secret, &context);
         let sealed = timelock::seal(&rules.beacon.public_key, reveal.round, &plain, secrets)?;
-        let call = Call::CommitTimelockedWeights {
-            netuid: self.netuid,
-            sealed,
-            round: reveal.round,
-            version: rules.version,
+        let (netuid, mechanism) = (self.netuid, self.mechanism);
+        let (round, version) = (reveal.round, rules.version);
+        let call = match mechanism {
+            Mechanism::FIRST => Call::CommitTimelockedWeights { netuid, sealed, round, version },
+            _ => {
+                Call::CommitTimelockedMechanismWeights { netuid, mechanism, sealed, round, version }
+            }
         };
         Ok(Handed { call, reveal: Some(reveal) })
     }

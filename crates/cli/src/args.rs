@@ -15,8 +15,8 @@ mod wallet;
 
 pub use chain::{
     BalanceArgs, ChainArgs, ChainCommand, CommitArgs, CreateArgs, DoctorArgs, EndpointArgs,
-    InfoArgs, Network, RegisterArgs, SetArgs, SetWeightsArgs, ShowArgs, SignArgs, StakeArgs,
-    StateArgs, SubnetCommand, TransferArgs,
+    IdentityArgs, InfoArgs, MetagraphArgs, Network, RegisterArgs, SetArgs, SetWeightsArgs,
+    ShowArgs, SignArgs, StakeArgs, StartArgs, StateArgs, SubnetCommand, TransferArgs,
 };
 pub use competition::{CompetitionArgs, CompetitionCommand, ShowCompetitionArgs};
 pub use config::{is_key, takes_config, variable};

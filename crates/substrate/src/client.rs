@@ -17,6 +17,7 @@ mod limiter;
 mod line;
 mod link;
 mod links;
+mod organiser;
 mod origin;
 mod read;
 mod rules;
@@ -26,13 +27,14 @@ pub use config::{ClientConfig, Clock, Rate, RateLimit, Signatures};
 pub use fate::Effects;
 pub use fit::Fit;
 pub use info::ChainInfo;
+pub use organiser::{Opening, SubnetStart};
 pub(crate) use origin::GENESIS_METHOD;
 pub use origin::{Origin, genesis_of};
 pub use rules::{Rule, RuleValue, SubnetRules};
 
 use chain::{
-    Call, CallId, CallStatus, Chain, Error, Head, HidingRules, Keypair, Metagraph, Rewards, Signed,
-    StoredCommitment,
+    Call, CallId, CallStatus, Chain, Error, Head, HidingRules, Keypair, Mechanism, Metagraph,
+    Rewards, Signed, StoredCommitment,
 };
 use fate::Sent;
 use finality::Finality;
@@ -163,11 +165,7 @@ impl Chain for SubstrateChain {
     }
 
     fn metagraph(&self, netuid: NetUid) -> Result<Metagraph, Error> {
-        let head = self.head()?;
-        let metagraph = self.links.ask("metagraph", async |link: &Link| {
-            read::metagraph(link, &link.at(head).await?, netuid).await
-        })?;
-        metagraph.ok_or(Error::NoSubnet(netuid))
+        self.metagraph_of(netuid, Mechanism::FIRST, None)
     }
 
     fn commitments(&self, netuid: NetUid, at: Block) -> Result<Vec<StoredCommitment>, Error> {
@@ -204,11 +202,7 @@ impl Chain for SubstrateChain {
     }
 
     fn weights(&self, netuid: NetUid, uid: Uid) -> Result<Vec<(Uid, u16)>, Error> {
-        let head = self.head()?;
-        let weights = self.links.ask("weights", async |link: &Link| {
-            read::weights(link, &link.at(head).await?, netuid, uid).await
-        })?;
-        weights.ok_or(Error::NoSubnet(netuid))
+        self.weights_of(netuid, Mechanism::FIRST, uid)
     }
 
     fn hiding(&self, netuid: NetUid) -> Result<Option<HidingRules>, Error> {
@@ -300,6 +294,22 @@ mod tests {
         assert!(matches!(nowhere, Error::NoSubnet(NetUid(9))), "{nowhere}");
         let before = chain.metagraph_at(NETUID, Block(0)).unwrap();
         assert_eq!(before.neurons, []);
+    }
+
+    #[test]
+    fn a_swap_is_told_until_the_new_key_has_committed() {
+        let (node, chain) = node();
+        let told = |hotkey| chain.swap_without_commitment(NETUID, key(hotkey).public()).unwrap();
+        assert_eq!(told(1), None);
+        let (hotkey, new_hotkey) = (key(1).public(), key(2).public());
+        let swap = Call::SwapHotkey { hotkey, new_hotkey, netuid: Some(NETUID) };
+        chain.submit(swap, &key(0)).unwrap();
+        node.produce_block().unwrap();
+        assert_eq!((told(1), told(2)), (None, Some(node.head().block)), "the old key has no slot");
+        let commit = Call::SetCommitment { netuid: NETUID, data: vec![1] };
+        chain.submit(commit, &key(2)).unwrap();
+        node.produce_block().unwrap();
+        assert_eq!(told(2), None);
     }
 
     #[test]

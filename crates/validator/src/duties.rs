@@ -9,7 +9,7 @@ use crate::{
     weights,
 };
 use anyhow::Context as _;
-use chain::{Call, CallStatus, Handed, Head, Metagraph, Neuron, Weights};
+use chain::{Call, CallStatus, Handed, Head, Mechanism, Metagraph, Neuron, Weights};
 use protocol::Block;
 
 /// Blocks after which weights are handed over again, whether they have changed or not: the chain
@@ -148,7 +148,8 @@ impl Validator {
             return Ok(None);
         }
         let (netuid, version_key) = (self.config.netuid, self.config.version_key);
-        let weights = Weights { netuid, uids, weights, version_key };
+        let mechanism = Mechanism::FIRST;
+        let weights = Weights { netuid, mechanism, uids, weights, version_key };
         let handed = self.ports.chain.hand(&weights, &self.keypair);
         let Handed { call, reveal } = handed.context("cannot hand over the weights")?;
         let hidden = reveal.map(|reveal| Hidden { uid: own.uid, reveal, row: weights.row() });

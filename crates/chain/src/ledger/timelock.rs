@@ -125,7 +125,10 @@ impl Ledger {
     /// The weights that a call hides, which only the beacon can read: whoever has the genesis.
     pub fn opened(&self, call: &Call) -> Option<Weights> {
         match call {
-            Call::CommitTimelockedWeights { sealed, round, .. } => self.open(sealed, *round),
+            Call::CommitTimelockedWeights { sealed, round, .. }
+            | Call::CommitTimelockedMechanismWeights { sealed, round, .. } => {
+                self.open(sealed, *round)
+            }
             _ => None,
         }
     }

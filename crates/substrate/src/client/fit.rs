@@ -6,7 +6,7 @@ use super::{
     config::{Rate, RateLimit},
     link::{At, Failure, Link},
 };
-use chain::{Call, Chain as _, Error, Head, HyperparameterChange};
+use chain::{Call, Chain as _, Error, Head, HyperparameterChange, SubnetIdentity};
 use protocol::{AccountId, Block, NetUid, Uid};
 use serde::Serialize;
 
@@ -144,6 +144,8 @@ fn calls() -> Vec<Call> {
         Call::AddStake { hotkey, netuid, amount_rao: 1 },
         Call::RemoveStake { hotkey, netuid, amount_rao: 1 },
         Call::RegisterNetwork { hotkey },
+        Call::StartSubnet { netuid },
+        Call::SetSubnetIdentity { netuid, identity: SubnetIdentity::default() },
         Call::SetCommitment { netuid, data: vec![1] },
         Call::SetWeights { netuid, uids, weights, version_key },
         Call::CommitTimelockedWeights { netuid, sealed: vec![1], round: 1, version: 4 },

@@ -12,7 +12,7 @@ pub(super) use metagraph::total_stakes;
 
 use super::link::{At, Failure, Link};
 use batch::keys_of;
-use chain::Rewards;
+use chain::{Mechanism, Rewards};
 use protocol::{AccountId, Block, NetUid, Uid};
 use subxt::{
     dynamic,
@@ -23,7 +23,7 @@ use subxt::{
     utils::AccountId32,
 };
 
-const SUBTENSOR: &str = "SubtensorModule";
+pub(super) const SUBTENSOR: &str = "SubtensorModule";
 const COMMITMENTS: &str = "Commitments";
 
 /// Keys of an item, as tuples of what the metadata says.
@@ -173,16 +173,16 @@ pub(super) async fn slot(
     Ok(Some(uid.map(|uid| uid.decode()).transpose()?.map(Uid)))
 }
 
-/// The weights that a slot has set; `None` if the subnet is not there.
+/// The weights that a slot has set for a mechanism; `None` if the subnet is not there.
 pub(super) async fn weights(
     link: &Link,
     at: &At,
-    netuid: NetUid,
+    (netuid, mechanism): (NetUid, Mechanism),
     uid: Uid,
 ) -> Result<Option<Vec<(Uid, u16)>>, Failure> {
     let mut batch = Batch::new(link, at);
     let is_open = batch.item("NetworksAdded", (netuid.0,))?;
-    let row: Item<Vec<(u16, u16)>> = batch.item("Weights", (netuid.0, uid.0))?;
+    let row: Item<Vec<(u16, u16)>> = batch.item("Weights", (mechanism.index(netuid), uid.0))?;
     let values = batch.fetch().await?;
     if !values.get(&is_open)? {
         return Ok(None);

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    Handed, HyperparameterChange, Reveal, Weights,
+    Handed, HyperparameterChange, Mechanism, Reveal, Weights,
     ledger::{Event, SEALED_BYTES_MAX, last_round},
 };
 use protocol::Block;
@@ -21,7 +21,7 @@ fn subnet(hyperparameters: &Hyperparameters) -> Ledger {
 
 fn weights(weight: u16) -> Weights {
     let (uids, weights) = (vec![Uid(1), Uid(0)], vec![weight, 1]);
-    Weights { netuid: NETUID, uids, weights, version_key: 0 }
+    Weights { netuid: NETUID, mechanism: Mechanism::FIRST, uids, weights, version_key: 0 }
 }
 
 /// What `signer` hands over now, and when it is opened.

@@ -1,6 +1,9 @@
 //! `agon chain doctor`: what can be known before a first day, without signing anything.
 
-use super::{session::connect, table::tao};
+use super::{
+    session::connect,
+    table::{swapped, tao},
+};
 use crate::{
     args::DoctorArgs,
     command::wallet::Keys,
@@ -11,7 +14,7 @@ use ::hugging_face::{
     HubClient,
     client::{Access, Account, Allowance, RepoKind},
 };
-use chain::{Call, Chain as _, Metagraph};
+use chain::{Call, Chain as _, Error, Metagraph};
 use protocol::{AccountId, NetUid, Repo, Uid, commitment::COMMITMENT_BYTES_MAX};
 use serde::Serialize;
 use std::process::ExitCode;
@@ -212,6 +215,7 @@ fn of_subnet(
         number("weights_version"),
     );
     found.add("subnet", State::Ok, text);
+    of_start(chain, netuid, found)?;
     of_hiding(chain, netuid, &rules, found);
     let keys = Keys::new(&args.wallet);
     match keys.hotkey_account() {
@@ -220,6 +224,23 @@ fn of_subnet(
     }
     if let Ok(coldkey) = keys.coldkey_account() {
         found.add("balance", State::Ok, format!("{} TAO", tao(chain.balance(coldkey)?)));
+    }
+    Ok(())
+}
+
+/// Whether epochs of the subnet pay; runtimes of early 2025 start every subnet as it is opened.
+fn of_start(chain: &SubstrateChain, netuid: NetUid, found: &mut Findings) -> anyhow::Result<()> {
+    let start = match chain.subnet_start(netuid) {
+        Err(Error::Incompatible { .. }) => return Ok(()),
+        start => start?,
+    };
+    if start.first_emission.is_none() {
+        let text = format!(
+            "no epoch pays before the owner has started the subnet, which `agon chain subnet \
+             start` does from block {} on",
+            start.from
+        );
+        found.add("start", State::Note, text);
     }
     Ok(())
 }
@@ -263,6 +284,9 @@ fn of_slot(
     };
     let text = format!("{hotkey} has uid {}, last update in block {}", own.uid, own.last_update);
     found.add("slot", State::Ok, text);
+    if let Some(block) = chain.swap_without_commitment(metagraph.netuid, hotkey)? {
+        found.add("swap", State::Note, swapped(block));
+    }
     let least = chain.stake_threshold_rao()?;
     let (state, text) = match own.validator_permit {
         true => (State::Ok, "may weigh others".to_owned()),

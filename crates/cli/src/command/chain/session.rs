@@ -199,9 +199,19 @@ impl<'a> Session<'a> {
     ) -> anyhow::Result<()> {
         let (id, block) = self.include(call, signer)?;
         let effects = self.chain.effects(id);
-        let did = did(&effects);
+        self.tell((id, block), signer, &effects, &did(&effects))
+    }
+
+    /// Says what a call in a block did.
+    pub fn tell(
+        &self,
+        (id, block): (CallId, Block),
+        signer: &Keypair,
+        effects: &Effects,
+        did: &str,
+    ) -> anyhow::Result<()> {
         if self.args.endpoint.json {
-            let (call, signer, did) = (hex_of(&id), signer.to_string(), did.as_str());
+            let (call, signer) = (hex_of(&id), signer.to_string());
             let netuid = effects.netuid.or(effects.slot.map(|(netuid, _)| netuid));
             let uid = effects.slot.map(|(_, uid)| uid);
             return print_json(&Done { call, block, signer, did, netuid, uid });

@@ -40,7 +40,8 @@ pub fn set(args: &SetWeightsArgs) -> anyhow::Result<()> {
     let session = Session::open(&args.sign)?;
     let (uids, values) = quantized.into_iter().unzip();
     let netuid = NetUid(args.netuid);
-    let weights = Weights { netuid, uids, weights: values, version_key: args.version_key };
+    let (mechanism, version_key) = (args.mechid, args.version_key);
+    let weights = Weights { netuid, mechanism, uids, weights: values, version_key };
     let n_weights = weights.uids.len();
     session.confirm(&format!("set {n_weights} weights on subnet {netuid}"))?;
     let hotkey = session.keys.hotkey()?;
@@ -144,7 +145,7 @@ fn wait(
             Err(error) => break Err(error.into()),
         };
         if head >= reveal.from {
-            let mut row = chain.weights(netuid, uid)?;
+            let mut row = chain.weights_of(netuid, weights.mechanism, uid)?;
             row.sort_unstable();
             if row == weights.row() {
                 break Ok(head);

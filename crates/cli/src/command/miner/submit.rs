@@ -6,7 +6,10 @@
 use super::place::{Hubs, Place, SeenBy};
 use crate::{
     args::SubmitArgs,
-    command::{chain::Session, check, upload},
+    command::{
+        chain::{Session, swapped},
+        check, upload,
+    },
     competition_file,
     failure::{HintExt as _, Interrupted},
     terminal::{self, print_json},
@@ -106,6 +109,11 @@ struct Standing {
 impl Entrant<'_> {
     fn submit(&self) -> anyhow::Result<Submitted> {
         let uid = self.slot()?;
+        // Worth a word; what cannot be told now stops nothing.
+        let swap = self.session.chain.swap_without_commitment(self.netuid(), self.hotkey.public());
+        if let Ok(Some(block)) = swap {
+            eprintln!("{}", swapped(block));
+        }
         let standing = self.standing()?;
         let hubs = Hubs::new(&self.args.address)?;
         self.check_hub(&hubs)?;
