@@ -10,6 +10,7 @@ mod contest;
 mod data_files;
 mod evaluator;
 mod failure;
+mod findings;
 mod hugging_face;
 mod input;
 mod llama;

@@ -223,7 +223,7 @@ fn run(dies_at: usize) -> Run {
         }
         let head = network.chain.produce_block().unwrap();
         loop {
-            let mut living = validator.take().unwrap_or_else(open);
+            let living = validator.take().unwrap_or_else(open);
             let acted = panic::catch_unwind(AssertUnwindSafe(|| {
                 living.on_block(head, &opens).unwrap();
                 living

@@ -210,8 +210,8 @@ fn attack_old_models_that_only_veterans_know_move_no_newcomer_among_validators()
     let [veteran, newcomer] = [0, 1].map(|i| &validators[i]);
     let of =
         |validator: &Validator, miner: &Miner| validator.contest("tiny").unwrap().average.of(miner);
-    let averages = veteran.contest("tiny").unwrap().average.iter();
-    for average in averages {
+    let veterans = veteran.contest("tiny").unwrap();
+    for average in veterans.average.iter() {
         let miner = Miner { uid: average.uid, hotkey: average.hotkey };
         assert!((of(veteran, &miner) - of(newcomer, &miner)).abs() < 1e-3);
     }

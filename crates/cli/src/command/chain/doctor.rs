@@ -5,8 +5,9 @@ use super::{
     table::{swapped, tao},
 };
 use crate::{
-    args::DoctorArgs,
+    args::{AddressArgs, DoctorArgs, EndpointArgs, WalletArgs},
     command::wallet::Keys,
+    findings::{Findings, State},
     hugging_face,
     terminal::{print, print_json, shown},
 };
@@ -16,7 +17,6 @@ use ::hugging_face::{
 };
 use chain::{Call, Chain as _, Error, Metagraph};
 use protocol::{AccountId, NetUid, Repo, Uid, commitment::COMMITMENT_BYTES_MAX};
-use serde::Serialize;
 use std::process::ExitCode;
 use substrate::{Fit, Origin, SubnetRules, SubstrateChain};
 
@@ -29,71 +29,53 @@ const TRANSFER: &str = "a transfer";
 /// Places of a token that are named.
 const N_PLACES_MAX: usize = 5;
 
-/// What was found of one thing.
-#[derive(Debug, PartialEq, Eq, Serialize)]
-pub struct Finding {
-    /// What was looked at.
-    what: &'static str,
-    /// How it stands.
-    state: State,
-    /// What was seen, and what can be done.
-    text: String,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum State {
-    Ok,
-    /// Worth knowing.
-    Note,
-    /// Nothing will work like this.
-    Bad,
-}
-
-/// All findings, as `--json` tells them.
-#[derive(Default, Serialize)]
-pub struct Findings {
-    findings: Vec<Finding>,
-}
-
-impl Findings {
-    fn add(&mut self, what: &'static str, state: State, text: impl Into<String>) {
-        self.findings.push(Finding { what, state, text: text.into() });
-    }
+/// What is looked at.
+#[derive(Clone, Copy)]
+pub struct Asked<'a> {
+    /// Where the chain is.
+    pub endpoint: &'a EndpointArgs,
+    /// Whose slot.
+    pub wallet: &'a WalletArgs,
+    /// Which subnet, if one is.
+    pub netuid: Option<u16>,
+    /// Which hub, if one is.
+    pub hub: Option<&'a AddressArgs>,
+    /// The repo that is to be written to, if one is.
+    pub repo: Option<&'a Repo>,
 }
 
 /// Looks at everything, and says how it stands.
 pub fn run(args: &DoctorArgs) -> anyhow::Result<ExitCode> {
-    let mut found = Findings { findings: Vec::new() };
-    let chain = connect(&args.endpoint)?;
-    let origin = chain.origin()?;
-    of_endpoint(&chain, origin, &mut found)?;
-    of_fees(&chain, NetUid(args.netuid.unwrap_or(1)), &mut found);
-    if let Some(netuid) = args.netuid {
-        of_subnet(&chain, NetUid(netuid), args, &mut found)?;
-    }
-    if args.with_hub {
-        of_hub(args, &mut found);
-    }
-    let is_bad = found.findings.iter().any(|finding| finding.state == State::Bad);
+    let mut found = Findings::default();
+    let asked = Asked {
+        endpoint: &args.endpoint,
+        wallet: &args.wallet,
+        netuid: args.netuid,
+        hub: args.with_hub.then_some(&args.hub),
+        repo: args.repo.as_ref(),
+    };
+    look(&asked, &mut found)?;
     if args.endpoint.json {
         print_json(&found)?;
     } else {
-        print(&text(&found))?;
+        print(&found.text())?;
     }
-    Ok(if is_bad { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(if found.is_bad() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-fn text(found: &Findings) -> String {
-    let line = |finding: &Finding| {
-        let state = match finding.state {
-            State::Ok => "ok  ",
-            State::Note => "note",
-            State::Bad => "BAD ",
-        };
-        format!("{state}  {:<14}{}\n", finding.what, finding.text)
-    };
-    found.findings.iter().map(line).collect()
+/// Looks at what is asked for, and gives the connection that it made for it.
+pub fn look(asked: &Asked<'_>, found: &mut Findings) -> anyhow::Result<SubstrateChain> {
+    let chain = connect(asked.endpoint)?;
+    let origin = chain.origin()?;
+    of_endpoint(&chain, origin, found)?;
+    of_fees(&chain, NetUid(asked.netuid.unwrap_or(1)), found);
+    if let Some(netuid) = asked.netuid {
+        of_subnet(&chain, NetUid(netuid), asked.wallet, found)?;
+    }
+    if let Some(hub) = asked.hub {
+        of_hub(hub, asked.repo, found);
+    }
+    Ok(chain)
 }
 
 /// Endpoint, clock, finality and runtime.
@@ -201,7 +183,7 @@ fn fees_told(fees: &[(&str, Option<u64>)]) -> (State, String) {
 fn of_subnet(
     chain: &SubstrateChain,
     netuid: NetUid,
-    args: &DoctorArgs,
+    wallet: &WalletArgs,
     found: &mut Findings,
 ) -> anyhow::Result<()> {
     let (rules, metagraph) = (chain.rules(netuid)?, chain.metagraph(netuid)?);
@@ -217,7 +199,7 @@ fn of_subnet(
     found.add("subnet", State::Ok, text);
     of_start(chain, netuid, found)?;
     of_hiding(chain, netuid, &rules, found);
-    let keys = Keys::new(&args.wallet);
+    let keys = Keys::new(wallet);
     match keys.hotkey_account() {
         Ok(hotkey) => of_slot(chain, &metagraph, hotkey, found)?,
         Err(error) => found.add("hotkey", State::Note, format!("{error:#}")),
@@ -304,8 +286,8 @@ fn of_slot(
 }
 
 /// Whether the hub answers, who it says we are and what we may do, and what its limits leave.
-fn of_hub(args: &DoctorArgs, found: &mut Findings) {
-    let client = match hugging_face::client(&args.hub) {
+fn of_hub(hub: &AddressArgs, repo: Option<&Repo>, found: &mut Findings) {
+    let client = match hugging_face::client(hub) {
         Ok(client) => client,
         Err(error) => return found.add("hub", State::Bad, format!("{error:#}")),
     };
@@ -319,7 +301,7 @@ fn of_hub(args: &DoctorArgs, found: &mut Findings) {
             Ok(account) => {
                 let text = format!("{endpoint} knows us as {}", shown(&account.name));
                 found.add("hub", State::Ok, text);
-                let (state, text) = writing(&account, args.repo.as_ref());
+                let (state, text) = writing(&account, repo);
                 found.add("hub token", state, text);
             }
             Err(error) => {
@@ -328,7 +310,7 @@ fn of_hub(args: &DoctorArgs, found: &mut Findings) {
             }
         }
     } else {
-        let (state, text) = match anything(&client, args.repo.as_ref()) {
+        let (state, text) = match anything(&client, repo) {
             Ok(()) => (
                 State::Note,
                 format!(
@@ -421,9 +403,9 @@ mod tests {
     }
 
     fn states(judge: impl Fn(&mut Findings)) -> Vec<State> {
-        let mut found = Findings { findings: Vec::new() };
+        let mut found = Findings::default();
         judge(&mut found);
-        found.findings.iter().map(|finding| finding.state).collect()
+        found.states()
     }
 
     #[test]
@@ -443,9 +425,9 @@ mod tests {
 
     #[test]
     fn what_a_runtime_lacks_is_named() {
-        let mut found = Findings { findings: Vec::new() };
+        let mut found = Findings::default();
         of_fit(&fit(0, &["Drand.BeaconConfig", "Balances.transfer_all"]), &mut found);
-        let text = text(&found);
+        let text = found.text();
         assert!(text.starts_with("BAD   metadata"), "{text}");
         assert!(text.contains("Drand.BeaconConfig, Balances.transfer_all"), "{text}");
         assert_eq!(states(|found| of_fit(&fit(0, &[]), found)), [State::Ok]);
@@ -496,7 +478,7 @@ mod tests {
 
     #[test]
     fn what_a_hub_says_of_its_limits_is_told_and_silence_too() {
-        let mut found = Findings { findings: Vec::new() };
+        let mut found = Findings::default();
         let each = Some((500, Duration::from_secs(300)));
         let allowance = |n_left, each| Allowance {
             name: "api".to_owned(),
@@ -506,7 +488,7 @@ mod tests {
         };
         of_allowances(&[allowance(12, each), allowance(0, None)], &mut found);
         of_allowances(&[], &mut found);
-        let text = text(&found);
+        let text = found.text();
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(
             lines,

@@ -4,8 +4,9 @@
 use super::speed;
 use crate::{
     args::{CheckValidatorArgs, RunValidatorArgs},
-    command::chain::doctor::{self, Findings, State},
+    command::chain::doctor,
     competition_file,
+    findings::{Findings, State},
     service::setup,
     terminal::{PatientBar, print, print_json},
 };
@@ -36,6 +37,7 @@ pub fn run(args: &CheckValidatorArgs) -> anyhow::Result<ExitCode> {
         wallet: &service.wallet,
         netuid: Some(service.netuid),
         hub: Some(&service.address),
+        repo: None,
     };
     match doctor::look(&asked, &mut found) {
         Ok(chain) => of_work(args, &chain, &mut found)?,
