@@ -15,7 +15,9 @@ pub use chain::{
     InfoArgs, Network, RegisterArgs, SetArgs, SetWeightsArgs, ShowArgs, SignArgs, StakeArgs,
     StateArgs, SubnetCommand, TransferArgs,
 };
-pub use competition::{CompetitionArgs, CompetitionCommand, ShowCompetitionArgs};
+pub use competition::{
+    CompetitionArgs, CompetitionCommand, PinCompetitionArgs, ShowCompetitionArgs,
+};
 pub use data::{
     DataArgs, DataCommand, DataExportArgs, DataInfoArgs, DataMirrorArgs, DataPinArgs, DataRowArgs,
     DataSampleArgs, DataSplit, DataTokenizerArgs, TokenizerKind,
@@ -139,7 +141,7 @@ pub enum Command {
     Yuma(YumaArgs),
     /// Measure the loss of a model on tokens or text.
     Evaluate(EvaluateArgs),
-    /// List competitions, show their rules and write their tokenizers.
+    /// List competitions, show their rules, write their tokenizers, and pin them.
     Competition(CompetitionArgs),
     /// Say what a validator would say of a model before evaluating it.
     Check(CheckArgs),

@@ -22,6 +22,9 @@ use std::{
 
 /// Names the folder of the mirror.
 const MIRROR_VARIABLE: &str = "AGON_MIRROR";
+/// What opens a dataset that is there and not for everybody.
+const AGREE: &str = "agree to its terms on the hub, and set HF_TOKEN to a token of yours or run \
+                     `hf auth login`";
 /// How often a hub is asked before it counts as out of reach. The round is tried again later.
 const N_TRIES: u32 = 2;
 
@@ -126,11 +129,12 @@ impl HubFiles {
     }
 
     fn fault(&self, error: &hub::Error) -> dataset::Error {
-        dataset::Error::Unreachable {
-            place: self.place(),
-            detail: error.to_string(),
-            is_transient: error.is_transient(),
-        }
+        let detail = match error {
+            hub::Error::Denied { .. } => format!("{error}; {AGREE}"),
+            _ => error.to_string(),
+        };
+        let is_transient = error.is_transient();
+        dataset::Error::Unreachable { place: self.place(), detail, is_transient }
     }
 }
 

@@ -38,7 +38,7 @@ impl HubDataset {
         draw(&self.draw)?;
         // Parts may be named before anything is pinned, and then all of them have no files.
         let has_files = |config: &DatasetConfig| !config.files.is_empty();
-        let is_begun = self.revision.is_some() || self.configs.iter().any(has_files);
+        let is_begun = self.configs.iter().any(has_files);
         let (mut paths, mut weighted_rows) = (HashSet::new(), 0_u64);
         for config in &self.configs {
             config_head(config)?;
