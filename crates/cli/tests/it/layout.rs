@@ -176,7 +176,7 @@ fn the_definitions_fit_the_names_on_the_real_hub() {
     let hub = RealHub::start(repos, &[], Quotas::ANONYMOUS);
     let score_2 = "fineweb-edu-score-2";
     for (words, parts) in [
-        ("--dataset fineweb --config sample-10BT", &[("sample-10BT", 15)][..]),
+        ("--dataset fineweb --config sample-10BT", &[("sample-10BT", 15_usize)][..]),
         (&*format!("--dataset {score_2}"), &[("CC-MAIN-2024-10", 196)]),
         // A crawl of which no definition tells is named like its folder.
         (&*format!("--dataset {score_2} --config CC-MAIN-2013-20"), &[("CC-MAIN-2013-20", 14)]),
@@ -265,14 +265,14 @@ fn what_cannot_be_pinned_is_said_with_what_helps() {
     let nowhere = changed("nowhere.toml", "distilbert/distilgpt2", "acme/words");
     for (args, says) in [
         (&["tiny"][..], "has its text from no hub"),
-        (&[&unknown], "`acme/none` has no revision `main`"),
-        (&[&closed], "Access is restricted.; agree to its terms"),
-        (&[&column], "no column `body`"),
-        (&[&words], "has 257 tokens, the competition says 258"),
-        (&[&nowhere], "`acme/words` has no revision `main`"),
-        (&[&rules, "--revision", "v2"], "has no revision `v2`"),
-        (&[&rules, "--tokenizer-revision", "v2"], "has no revision `v2`"),
-        (&[&rules, "--config", "CC-MAIN-2024-10"], "no parquet file of part `CC-MAIN-2024-10`"),
+        (&[&*unknown], "`acme/none` has no revision `main`"),
+        (&[&*closed], "Access is restricted.; agree to its terms"),
+        (&[&*column], "no column `body`"),
+        (&[&*words], "has 257 tokens, the competition says 258"),
+        (&[&*nowhere], "`acme/words` has no revision `main`"),
+        (&[&*rules, "--revision", "v2"], "has no revision `v2`"),
+        (&[&*rules, "--tokenizer-revision", "v2"], "has no revision `v2`"),
+        (&[&*rules, "--config", "CC-MAIN-2024-10"], "no parquet file of part `CC-MAIN-2024-10`"),
     ] {
         let args: Vec<&str> = ["competition", "pin"].iter().chain(args).copied().collect();
         let ran = run(&hub, &workshop, &args);
