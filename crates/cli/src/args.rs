@@ -18,7 +18,9 @@ pub use chain::{
     IdentityArgs, InfoArgs, MetagraphArgs, Network, RegisterArgs, SetArgs, SetWeightsArgs,
     ShowArgs, SignArgs, StakeArgs, StartArgs, StateArgs, SubnetCommand, TransferArgs,
 };
-pub use competition::{CompetitionArgs, CompetitionCommand, ShowCompetitionArgs};
+pub use competition::{
+    CompetitionArgs, CompetitionCommand, PinCompetitionArgs, ShowCompetitionArgs,
+};
 pub use config::{is_key, takes_config, variable};
 pub use data::{
     DataArgs, DataCommand, DataExportArgs, DataInfoArgs, DataMirrorArgs, DataPinArgs, DataRowArgs,
@@ -158,7 +160,7 @@ pub enum Command {
     Yuma(YumaArgs),
     /// Measure the loss of a model on tokens or text.
     Evaluate(EvaluateArgs),
-    /// List competitions, show their rules and write their tokenizers.
+    /// List competitions, show their rules, write their tokenizers, and pin them.
     Competition(CompetitionArgs),
     /// Say what a validator would say of a model before evaluating it.
     Check(CheckArgs),

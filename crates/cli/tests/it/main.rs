@@ -6,6 +6,7 @@ mod demo;
 mod docs;
 mod evaluator;
 mod hub;
+mod layout;
 mod node;
 mod tidy;
 mod tree;
