@@ -155,8 +155,8 @@ impl Validator {
         Ok(())
     }
 
-    /// Does what the chain must not wait for at a block: looks after weights on their way, and hands
-    /// over those that are due.
+    /// Does what the chain must not wait for at a block: looks after weights on their way, and
+    /// hands over those that are due.
     pub fn duties(&self, head: Head, watch: &dyn Fn(Event)) -> anyhow::Result<()> {
         self.follow_weights(head, watch)?;
         self.set_weights(head, watch)

@@ -93,11 +93,13 @@ const TIMES: [&str; 3] = ["SystemTime", "Instant", "elapsed"];
 /// long something took, the node that makes blocks by the clock, the hub whose links expire,
 /// the clients whose patience with an endpoint ends, and the files of downloads that broke off, of
 /// which the oldest goes first.
-const CLOCKS: [&str; 20] = [
+const CLOCKS: [&str; 22] = [
     "crates/cli/src/command/demo.rs",
     "crates/cli/src/command/download.rs",
     "crates/cli/src/command/evaluate.rs",
     "crates/cli/src/command/upload.rs",
+    "crates/cli/src/command/validator/check.rs",
+    "crates/cli/src/command/validator/speed.rs",
     "crates/cli/src/evaluator.rs",
     "crates/cli/src/terminal.rs",
     "crates/hub/src/deadline.rs",

@@ -172,7 +172,7 @@ fn three_validators_and_sixty_four_miners_agree_over_many_blocks() {
     let n_rounds = world.run(&mut validators, start + n_blocks, 3);
     let took = started.elapsed();
     eprintln!("{n_blocks} blocks, {n_rounds} rounds, {} models: {took:?}", world.n_models);
-    let contest = |validator: &Validator| validator.contest("tiny").unwrap().clone();
+    let contest = |validator: &Validator| validator.contest("tiny").unwrap();
     let [first, ..] = &validators[..] else { panic!() };
     assert!(contest(first).champion.is_some());
     for other in &validators {
