@@ -1,6 +1,6 @@
 //! What can go wrong: our own trouble with the chain, and calls that its rules refuse.
 
-use crate::{epoch::EpochError, ledger::GenesisError};
+use crate::{epoch::EpochError, hiding::HidingError, ledger::GenesisError};
 use protocol::{Block, NetUid, yuma};
 use serde::{
     Deserialize, Serialize,
@@ -101,6 +101,9 @@ pub enum Error {
     /// It cannot be said when hidden weights would be opened.
     #[error("no epoch opens weights that are committed now")]
     Epochs(#[from] EpochError),
+    /// Weights that are hidden now would be opened at the wrong time.
+    #[error("weights cannot be hidden now")]
+    Hiding(#[from] HidingError),
     /// The chain's beacon is none that anything can be encrypted to.
     #[error("weights cannot be encrypted to the beacon of this chain")]
     Beacon(#[from] timelock::SealError),
@@ -135,6 +138,7 @@ impl Error {
             | Self::Clock { .. }
             | Self::Stalled { .. } => true,
             Self::NoState { at, newest, .. } => at > newest,
+            Self::Hiding(error) => error.is_transient(),
             Self::NoSubnet(_)
             | Self::Refused(_)
             | Self::Randomness { .. }
