@@ -88,6 +88,14 @@ pub enum Error {
         /// The block.
         block: Block,
     },
+    /// What the endpoint calls the newest final block cannot be it.
+    #[error("the endpoint names a false head: block {said} {why}")]
+    FalseHead {
+        /// The block.
+        said: Block,
+        /// What is wrong with it.
+        why: &'static str,
+    },
     /// Our clock and the chain's differ too much to say which round opens weights.
     #[error("{}", clock(*ours, *chains, *block))]
     Clock {
@@ -135,6 +143,7 @@ impl Error {
             | Self::Connect { .. }
             | Self::Busy { .. }
             | Self::Lagging { .. }
+            | Self::FalseHead { .. }
             | Self::Clock { .. }
             | Self::Stalled { .. } => true,
             Self::NoState { at, newest, .. } => at > newest,
