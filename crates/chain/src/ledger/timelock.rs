@@ -203,8 +203,8 @@ impl Ledger {
 
     /// When each of the commits is opened, which are those of one epoch in their order.
     ///
-    /// To open one costs a pairing: what would be refused whatever is in it is not opened, and where
-    /// there are more than a block has time for, validators with a permit come first.
+    /// To open one costs a pairing: what would be refused whatever is in it is not opened, and
+    /// where there are more than a block has time for, validators with a permit come first.
     fn turns(
         &self,
         netuid: NetUid,

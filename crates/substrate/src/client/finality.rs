@@ -93,8 +93,8 @@ impl Contest {
             Err(_) => return false,
         };
         self.said.entry(url.to_owned()).or_insert((block, block)).1 = block;
-        let firsts = || self.said.values().map(|(first, _)| *first);
-        let (Some(low), Some(high)) = (firsts().min(), firsts().max()) else { return false };
+        let lasts = || self.said.values().map(|(_, last)| *last);
+        let (Some(low), Some(high)) = (lasts().min(), lasts().max()) else { return false };
         let has_grown = |(first, last): &(Block, Block)| last.since(*first) >= GROWN_BLOCKS;
         let is_over = self.said.len() > 1
             && high.since(low) <= AGREE_BLOCKS
