@@ -70,6 +70,9 @@ pub enum Entry {
     WeightsSettled {
         /// Whether they have to be set again.
         again: bool,
+        /// Block in which the chain took them.
+        #[serde(default)]
+        set: Option<Block>,
     },
     /// Of hidden weights it is known whether the chain has opened them in time.
     WeightsOpened {

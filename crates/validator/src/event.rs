@@ -48,6 +48,13 @@ pub enum Event {
     WeightsSubmitted(CallId),
     /// The chain refused the weights.
     WeightsRefused(chain::CallError),
+    /// Another process with this hotkey set weights: we set none.
+    AnotherValidator {
+        /// When it did.
+        block: Block,
+        /// Until when it counts as alive, if it does not do so again.
+        until: Block,
+    },
     /// The chain has opened our hidden weights.
     WeightsRevealed {
         /// Newest block when that was seen.

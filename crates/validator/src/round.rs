@@ -47,6 +47,8 @@ pub(crate) struct Turn {
     pub(crate) n_new: usize,
     /// Bytes fetched for models so far.
     pub(crate) n_fetched: u64,
+    /// Tokens measured so far, times the parameters of the models that they were measured with.
+    pub(crate) work: u64,
     pub(crate) text: Option<Drawn>,
     /// Losses of models on the sequences of the text in order, by tensor root.
     pub(crate) measured: BTreeMap<Digest, Result<Vec<SequenceLoss>, Reason>>,

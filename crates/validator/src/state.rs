@@ -33,6 +33,9 @@ pub struct WeightsState {
     pub due: bool,
     /// Weights on their way to the chain.
     pub sent: Option<Signed>,
+    /// Block at which the chain last took weights of ours.
+    #[serde(default)]
+    pub set: Option<Block>,
     /// What these hide, where the subnet wants weights hidden.
     #[serde(default)]
     pub hiding: Option<Hidden>,
@@ -190,6 +193,11 @@ impl State {
         self.contests.get(name)
     }
 
+    /// Rounds that were decided, in all competitions together.
+    pub(crate) fn n_decisions(&self) -> u64 {
+        self.contests.values().map(|contest| contest.n_rounds).sum()
+    }
+
     /// All models that are known to have passed every check at rest, in whatever competition.
     pub(crate) fn admissions(&self) -> impl Iterator<Item = &Admission> {
         let verdicts = self.contests.values().flat_map(|contest| contest.verdicts.values());
@@ -225,8 +233,9 @@ impl State {
                 self.weights.due = false;
                 (self.weights.sent, self.weights.hiding) = (Some(signed.clone()), hidden.clone());
             }
-            Entry::WeightsSettled { again } => {
+            Entry::WeightsSettled { again, set } => {
                 self.weights.sent = None;
+                self.weights.set = set.or(self.weights.set);
                 let hidden = self.weights.hiding.take().filter(|_| !*again);
                 self.weights.hidden.extend(hidden);
                 self.weights.due |= *again;

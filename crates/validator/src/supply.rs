@@ -5,14 +5,15 @@ use crate::{
     book::{Book, Entry},
     entry,
     event::Event,
+    memory::Memory,
     ours,
     ports::{Admission, Ask, Contest, Had, Ports, Sequence, Terms, Trouble},
     round::{Hindrance, Need, Refusal, Turn},
-    state::{ContestState, Found, State, Verdict},
+    state::{ContestState, Found, Verdict},
 };
 use anyhow::Context as _;
 use chain::Head;
-use journal::{Measured, Past};
+use journal::Measured;
 use protocol::{Digest, Reason, SequenceLoss, Uid};
 use std::collections::BTreeMap;
 
@@ -30,7 +31,7 @@ const N_NEW_MAX: usize = 64;
 pub(crate) struct Supply<'a> {
     pub(crate) config: Config,
     pub(crate) ports: &'a Ports,
-    pub(crate) past: &'a mut Past<State>,
+    pub(crate) memory: &'a Memory,
     pub(crate) contest: &'a Contest,
     /// Room that models which are kept leave for others.
     pub(crate) room_bytes: u64,
@@ -86,24 +87,23 @@ impl Supply<'_> {
         Ok(())
     }
 
-    fn state(&self) -> &ContestState {
-        static FRESH: std::sync::LazyLock<ContestState> =
-            std::sync::LazyLock::new(ContestState::default);
-        self.past.state().contest(&self.contest.competition.name).unwrap_or(&FRESH)
+    fn state<T>(&self, read: impl FnOnce(&ContestState) -> T) -> T {
+        self.memory.contest(&self.contest.competition.name, read)
     }
 
     /// What is known of a model at rest, if it is known to have passed every check.
     fn admission(&self, entry: &Entry) -> Option<Admission> {
-        match &entry.verdict(self.state(), &self.contest.rules)?.found {
+        self.state(|state| match &entry.verdict(state, &self.contest.rules)?.found {
             Found::Admitted(admission) => Some(*admission),
             Found::Refused(_) | Found::Hopeless(_) => None,
-        }
+        })
     }
 
     /// Keeps the models of whoever has weight, in whatever competition.
     fn keep(&self) -> anyhow::Result<()> {
         let mut roots: Vec<(bool, Digest)> = Vec::new();
-        for contest in self.past.state().contests.values() {
+        let past = self.memory.lock();
+        for contest in past.state().contests.values() {
             let champion = contest.champion.map(|holder| holder.hotkey);
             let weighed: Vec<_> = contest.average.iter().map(|average| average.hotkey).collect();
             for (hotkey, verdict) in &contest.verdicts {
@@ -115,6 +115,7 @@ impl Supply<'_> {
                 }
             }
         }
+        drop(past);
         // Champions first: where not all have room, a round without the champion is given up.
         roots.sort_unstable();
         let roots: Vec<Digest> = roots.into_iter().map(|(_, root)| root).collect();
@@ -128,7 +129,7 @@ impl Supply<'_> {
     /// round is worth nothing. Of the others a round tries so many, and fetches so many bytes.
     fn have(&mut self, entry: &Entry, turn: &mut Turn) -> anyhow::Result<Option<Admission>> {
         let (hotkey, known) = (entry.stored.hotkey, self.admission(entry));
-        let must = known.is_some() || self.state().has_weight(&entry.miner());
+        let must = known.is_some() || self.state(|state| state.has_weight(&entry.miner()));
         if !must && turn.n_new >= N_NEW_MAX {
             let why = format!("{N_NEW_MAX} new models were tried in this round; it has to wait");
             turn.hindered.insert(hotkey, Hindrance::Postponed(why));
@@ -182,13 +183,13 @@ impl Supply<'_> {
             rules: self.contest.rules,
             found,
         };
-        if self.state().verdicts.get(&entry.stored.hotkey) == Some(&verdict) {
+        if self.state(|state| state.verdicts.get(&entry.stored.hotkey) == Some(&verdict)) {
             return Ok(());
         }
         let competition = self.contest.competition.name.clone();
         let hotkey = entry.stored.hotkey;
         let inspected = entry::Entry::Inspected { competition, hotkey, verdict };
-        self.past.learn(&inspected, self.seed.block).map_err(ours)
+        self.memory.learn(&inspected, self.seed.block)
     }
 
     /// Measures a model on the sequences of the text that it was not measured on yet; each loss is
@@ -213,7 +214,11 @@ impl Supply<'_> {
         let sequences = turn.text.iter().flat_map(|text| text.batches.iter().flatten());
         let is_missing = |sequence: &&Sequence| !kept.contains_key(&sequence.digest);
         let missing: Vec<&Sequence> = sequences.filter(is_missing).collect();
-        match self.measure(entry.stored.uid, &admission, &missing, watch) {
+        let n_tokens: usize = missing.iter().map(|sequence| sequence.tokens.len()).sum();
+        let work = admission.n_parameters.saturating_mul(n_tokens as u64);
+        let measured = self.measure(entry.stored.uid, &admission, &missing, watch);
+        turn.work = turn.work.saturating_add(work);
+        match measured {
             Ok(Ok(())) => {}
             Ok(Err(reason)) => {
                 turn.measured.insert(admission.tensor_root, Err(reason));
@@ -236,7 +241,7 @@ impl Supply<'_> {
 
     /// The losses of a model that are kept.
     fn kept(&self, of: &Admission) -> anyhow::Result<Kept> {
-        self.past.journal().losses(self.measured(of)).map_err(ours)
+        self.memory.lock().journal().losses(self.measured(of)).map_err(ours)
     }
 
     fn measured(&self, of: &Admission) -> Measured<'_> {
@@ -258,7 +263,7 @@ impl Supply<'_> {
         watch(Event::Evaluating { uid, n_batches_done: n_done / per_batch });
         let evaluate = &*self.ports.evaluate;
         let of = Measured { model: admission.tensor_root, engine: evaluate.engine() };
-        let (journal, seed) = (self.past.journal_mut(), self.seed.block);
+        let seed = self.seed.block;
         let mut rest = missing.iter();
         let mut learn = |losses: &[SequenceLoss]| {
             // The losses first: the other way round a sequence would be lost with each piece.
@@ -266,7 +271,7 @@ impl Supply<'_> {
             let learnt: Vec<(Digest, SequenceLoss)> =
                 pairs.map(|(loss, sequence)| (sequence.digest, *loss)).collect();
             anyhow::ensure!(learnt.len() == losses.len(), "an evaluator gave too many losses");
-            journal.learn(of, seed, &learnt).map_err(ours)?;
+            self.memory.lock().journal_mut().learn(of, seed, &learnt).map_err(ours)?;
             n_done += learnt.len();
             watch(Event::Evaluating { uid, n_batches_done: n_done / per_batch });
             Ok(())

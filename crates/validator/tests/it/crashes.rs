@@ -235,7 +235,7 @@ fn run(dies_at: usize) -> Run {
             }
         }
     }
-    let state = validator.as_ref().unwrap().state().contest("tiny").unwrap();
+    let state = validator.as_ref().unwrap().contest("tiny").unwrap();
     assert_eq!(state.champion.unwrap().hotkey, hotkey("ben").public());
     let records = fused.records.lock().unwrap().clone();
     let weights = fused.weights.lock().unwrap().clone();

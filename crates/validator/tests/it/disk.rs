@@ -80,7 +80,7 @@ fn attack_slots_full_of_new_models_stay_within_the_disk_and_shut_nobody_out() {
         assert!(size <= QUOTA_BYTES, "round {round}: {size} bytes");
     }
     assert_eq!(n_rounds, N_ROUNDS);
-    let state = validator.state().contest("tiny").unwrap();
+    let state = validator.contest("tiny").unwrap();
     assert_eq!(state.champion.unwrap().hotkey, hotkey(honest).public());
     // 64 new models are tried in a round, and among equals chance decides: of those who are new
     // each time one in 300 is never drawn in 20 rounds.
@@ -101,7 +101,7 @@ fn what_a_lost_slot_left_is_gone() {
     network.run_to(&mut validator, 62);
     let after = size_bytes(&models);
     assert!(after + FILE_BYTES as u64 <= before, "{before} bytes, then {after}");
-    let state = validator.state().contest("tiny").unwrap();
+    let state = validator.contest("tiny").unwrap();
     assert!(!state.verdicts.contains_key(&hotkey("ben").public()));
     assert_eq!(state.champion.unwrap().hotkey, hotkey("ada").public());
 }

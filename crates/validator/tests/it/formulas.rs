@@ -112,7 +112,7 @@ impl World {
             publish: Arc::new(Unread),
         };
         let contest = Contest::new(self.network.competition.clone(), Arc::new(Formula::default()));
-        let config = Config { netuid: NETUID, version_key: 0, fetched_bytes_max: None };
+        let config = Config::new(NETUID);
         Validator::open(config, ports, vec![contest], hotkey(name), journal).unwrap()
     }
 
@@ -172,7 +172,7 @@ fn three_validators_and_sixty_four_miners_agree_over_many_blocks() {
     let n_rounds = world.run(&mut validators, start + n_blocks, 3);
     let took = started.elapsed();
     eprintln!("{n_blocks} blocks, {n_rounds} rounds, {} models: {took:?}", world.n_models);
-    let contest = |validator: &Validator| validator.state().contest("tiny").unwrap().clone();
+    let contest = |validator: &Validator| validator.contest("tiny").unwrap().clone();
     let [first, ..] = &validators[..] else { panic!() };
     assert!(contest(first).champion.is_some());
     for other in &validators {
@@ -191,7 +191,7 @@ fn attack_old_models_that_only_veterans_know_move_no_newcomer_among_validators()
     world.run(&mut validators, start + 210, 2);
     // In its first round already: the same pool, the same weights.
     let weights = |validator: &Validator| -> BTreeMap<Miner, u64> {
-        let contest = validator.state().contest("tiny").unwrap();
+        let contest = validator.contest("tiny").unwrap();
         let champion = contest.champion.unwrap();
         let average = contest.average.iter();
         let mut heavy: BTreeMap<Miner, u64> = average
@@ -202,16 +202,15 @@ fn attack_old_models_that_only_veterans_know_move_no_newcomer_among_validators()
         heavy
     };
     assert_eq!(weights(&validators[0]).values().max(), weights(&validators[1]).values().max());
-    let champion = |v: &Validator| v.state().contest("tiny").unwrap().champion;
+    let champion = |v: &Validator| v.contest("tiny").unwrap().champion;
     assert_eq!(champion(&validators[0]), champion(&validators[1]));
     world.run(&mut validators, start + 300, 2);
     assert_eq!(champion(&validators[0]), champion(&validators[1]));
     // Averages of before fade: after ten rounds less than a thousandth is left of them.
     let [veteran, newcomer] = [0, 1].map(|i| &validators[i]);
-    let of = |validator: &Validator, miner: &Miner| {
-        validator.state().contest("tiny").unwrap().average.of(miner)
-    };
-    let averages = veteran.state().contest("tiny").unwrap().average.iter();
+    let of =
+        |validator: &Validator, miner: &Miner| validator.contest("tiny").unwrap().average.of(miner);
+    let averages = veteran.contest("tiny").unwrap().average.iter();
     for average in averages {
         let miner = Miner { uid: average.uid, hotkey: average.hotkey };
         assert!((of(veteran, &miner) - of(newcomer, &miner)).abs() < 1e-3);
@@ -232,13 +231,13 @@ fn months_of_rounds_leave_a_journal_of_bounded_size_that_opens_at_once() {
         world.run(&mut validators, start + n_blocks * part / 3, 5);
         sizes.push(size());
     }
-    let before = validators[0].state().clone();
+    let before = validators[0].state();
     validators.clear();
     let started = Instant::now();
     validators.push(world.validator("val", Journal::open(home.path()).unwrap()));
     let took = started.elapsed();
     eprintln!("{n_blocks} blocks, journal of {sizes:?} bytes, opened in {took:?}");
-    assert_eq!(*validators[0].state(), before);
+    assert_eq!(validators[0].state(), before);
     // Records are kept up to a number of them; all else is bounded by the slots.
     let per_round = 60_000;
     let n_rounds = (n_blocks / 10).min(1_000);

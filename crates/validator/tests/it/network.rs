@@ -298,7 +298,7 @@ impl Network {
         fetched_bytes_max: Option<u64>,
     ) -> anyhow::Result<Validator> {
         let contest = Contest::new(self.competition.clone(), text);
-        let config = Config { netuid: NETUID, version_key: 0, fetched_bytes_max };
+        let config = Config { fetched_bytes_max, ..Config::new(NETUID) };
         let journal = Journal::open(home)?;
         Validator::open(config, ports, vec![contest], key, journal)
     }

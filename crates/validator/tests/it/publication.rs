@@ -32,7 +32,7 @@ fn enter_in(network: &Network, hub: &Moody, who: (&str, &str), loss: f64, mood: 
 
 fn everybody_crowns(validators: &[Validator], network: &Network, miner: &str) -> bool {
     validators.iter().all(|validator| {
-        let champion = validator.state().contest("tiny").unwrap().champion;
+        let champion = validator.contest("tiny").unwrap().champion;
         champion.is_some_and(|champion| champion.uid == network.uid(miner))
     })
 }
@@ -98,12 +98,12 @@ fn an_outage_of_the_hub_moves_nothing_however_long_it_lasts() {
     network.enter("ben", "second", 3.0);
     network.run_all(&mut validators, 32);
     let before: Vec<_> =
-        validators.iter().map(|v| v.state().contest("tiny").unwrap().average.clone()).collect();
+        validators.iter().map(|v| v.contest("tiny").unwrap().average.clone()).collect();
     hub.is_out.store(true, Ordering::Relaxed);
     let heard = network.run_all(&mut validators, 132);
     assert!(heard.iter().all(|heard| heard.rounds().is_empty() && heard.n_suspended() >= 9));
     let after: Vec<_> =
-        validators.iter().map(|v| v.state().contest("tiny").unwrap().average.clone()).collect();
+        validators.iter().map(|v| v.contest("tiny").unwrap().average.clone()).collect();
     assert_eq!(before, after);
     assert!(everybody_crowns(&validators, &network, "ada"));
     hub.is_out.store(false, Ordering::Relaxed);
@@ -163,7 +163,7 @@ fn validators_that_looked_at_different_times_agree_once_both_have_seen_it() {
     let weights: Vec<_> = validators
         .iter()
         .map(|v| {
-            let contest = v.state().contest("tiny").unwrap();
+            let contest = v.contest("tiny").unwrap();
             (contest.champion.unwrap().uid, contest.seed_block)
         })
         .collect();
@@ -185,9 +185,9 @@ fn attack_a_lone_miner_that_leaves_its_competition_is_paid_nothing_in_it() {
     let heard = network.run_to(&mut validator, 72);
     assert_eq!(heard.rounds().len(), 3);
     let ada = protocol::weights::Miner { uid: network.uid("ada"), hotkey: hotkey("ada").public() };
-    let average = validator.state().contest("tiny").unwrap().average.of(&ada);
+    let average = validator.contest("tiny").unwrap().average.of(&ada);
     assert_eq!(average, 0.125, "it decays, be there others or not");
-    assert_eq!(validator.state().contest("tiny").unwrap().champion, None);
+    assert_eq!(validator.contest("tiny").unwrap().champion, None);
     assert_eq!(network.incentive("ada"), 0.0);
 }
 

@@ -233,7 +233,7 @@ fn a_slot_that_changed_hands_inherits_no_weight() {
     let mut validator = network.validator();
     network.enter("ada", "early", 3.0);
     network.run_to(&mut validator, 21);
-    let average = &validator.state().contest("tiny").unwrap().average;
+    let average = &validator.contest("tiny").unwrap().average;
     let uid = network.uid("ada");
     let holder = |name: &str| protocol::weights::Miner { uid, hotkey: hotkey(name).public() };
     assert_eq!(average.of(&holder("ada")), 1.0);

@@ -33,7 +33,7 @@ fn a_source_of_text_that_fails_suspends_the_round_which_is_run_once_it_answers()
     source.is_gone.store(true, Ordering::Relaxed);
     let heard = network.run_to(&mut validator, 24);
     assert!(heard.n_suspended() > 0 && heard.rounds().is_empty());
-    assert!(validator.state().contest("tiny").is_none_or(|contest| contest.champion.is_none()));
+    assert!(validator.contest("tiny").is_none_or(|contest| contest.champion.is_none()));
     source.is_gone.store(false, Ordering::Relaxed);
     let heard = network.run_to(&mut validator, 26);
     let late = heard.rounds()[0];
@@ -66,7 +66,7 @@ fn a_round_without_the_champion_is_given_up_but_not_for_ever() {
     network.evaluate.faults.lock().unwrap().insert("best".to_owned(), usize::MAX);
     let heard = network.run_to(&mut validator, 52);
     assert_eq!((heard.n_suspended(), heard.rounds().len()), (3, 0));
-    let ada = validator.state().contest("tiny").unwrap().champion.unwrap();
+    let ada = validator.contest("tiny").unwrap().champion.unwrap();
     assert_eq!(ada.uid, network.uid("ada"), "the crown must not move for trouble of ours");
     let heard = network.run_to(&mut validator, 62);
     assert_eq!(heard.rounds()[0].champion.unwrap().uid, network.uid("ben"));
@@ -190,7 +190,7 @@ fn the_state_of_an_earlier_version_is_taken_over_once() {
     fs::write(home.join("state.json"), "{}").unwrap();
     drop(validator);
     drop(validator::legacy::open_journal(&home).unwrap());
-    assert_eq!(network.validator().state().contest("tiny").unwrap().n_rounds, 8);
+    assert_eq!(network.validator().contest("tiny").unwrap().n_rounds, 8);
 }
 
 #[test]

@@ -1,0 +1,210 @@
+//! What the chain must not wait for: weights are handed over, followed, and looked for when the
+//! chain should have opened them.
+
+use crate::{
+    Validator,
+    entry::Entry,
+    event::Event,
+    state::{Hidden, WeightsState},
+    weights,
+};
+use anyhow::Context as _;
+use chain::{Call, CallStatus, Handed, Head, Metagraph, Neuron, Weights};
+use protocol::Block;
+
+/// Blocks after which weights are handed over again, whether they have changed or not: the chain
+/// counts a validator that is silent for 5,000 blocks as inactive, and explorers a quarter of that
+/// as away.
+pub const WEIGHTS_AGE_MAX: u64 = 1_250;
+
+/// Blocks for which another process with the same hotkey counts as alive after it has set weights:
+/// one that lives sets them at least every [`WEIGHTS_AGE_MAX`].
+const OTHER_ALIVE: u64 = WEIGHTS_AGE_MAX + 250;
+
+/// Weights as they would go to the chain now.
+struct Due {
+    call: Call,
+    hidden: Option<Hidden>,
+    /// Decisions that they follow from.
+    n_decisions: u64,
+}
+
+impl Validator {
+    /// Looks after weights on their way, and after those that the chain keeps hidden.
+    pub(crate) fn follow_weights(&self, head: Head, watch: &dyn Fn(Event)) -> anyhow::Result<()> {
+        self.settle(head, watch)?;
+        self.look_for_reveal(head, watch)
+    }
+
+    fn weights_state(&self) -> WeightsState {
+        self.memory.state(|state| state.weights.clone())
+    }
+
+    /// Learns what became of the weights on their way; lost ones are handed over again.
+    fn settle(&self, head: Head, watch: &dyn Fn(Event)) -> anyhow::Result<()> {
+        let Some(sent) = self.weights_state().sent else { return Ok(()) };
+        let set = match self.ports.chain.follow(&sent) {
+            Ok(CallStatus::Pending) => return Ok(()),
+            Ok(CallStatus::Unknown) if head.block <= sent.last => return Ok(()),
+            Ok(CallStatus::Applied(block)) => Some(block),
+            Ok(CallStatus::Refused(_, error)) => {
+                watch(Event::WeightsRefused(error));
+                None
+            }
+            Ok(CallStatus::Expired | CallStatus::Displaced) => None,
+            // No block tells, but the chain's own state does.
+            Ok(CallStatus::Unreadable(_) | CallStatus::Unknown) => match self.last_update() {
+                Ok(last_update) => Some(last_update).filter(|block| *block > sent.from),
+                Err(error) => {
+                    watch(Event::ChainTrouble(format!("{error:#}")));
+                    return Ok(());
+                }
+            },
+            Err(error) => {
+                watch(Event::ChainTrouble(format!("cannot ask for the weights: {error}")));
+                return Ok(());
+            }
+        };
+        let settled = Entry::WeightsSettled { again: set.is_none(), set };
+        self.memory.learn(&settled, head.block)
+    }
+
+    /// Block at which our own slot last set weights.
+    fn last_update(&self) -> anyhow::Result<Block> {
+        let metagraph = self.metagraph()?;
+        Ok(weights::slot(&metagraph, self.keypair.public())?.last_update)
+    }
+
+    fn metagraph(&self) -> anyhow::Result<Metagraph> {
+        let metagraph = self.ports.chain.metagraph(self.config.netuid);
+        metagraph.context("cannot read the metagraph")
+    }
+
+    /// Hands over the merged weights when they are due, allowed, and none are on their way.
+    pub(crate) fn set_weights(&self, head: Head, watch: &dyn Fn(Event)) -> anyhow::Result<()> {
+        let state = self.weights_state();
+        let is_old = state.set.is_some_and(|set| head.block.since(set) >= WEIGHTS_AGE_MAX);
+        if !(state.due || is_old) || state.sent.is_some() {
+            return Ok(());
+        }
+        let due = match self.weights(&state, watch) {
+            Ok(Some(due)) => due,
+            Ok(None) => return Ok(()),
+            Err(error) => {
+                watch(Event::ChainTrouble(format!("{error:#}")));
+                return Ok(());
+            }
+        };
+        let signed = match self.ports.chain.sign(due.call, &self.keypair) {
+            Ok(signed) => signed,
+            Err(error) => {
+                watch(Event::ChainTrouble(format!("cannot sign the weights: {error}")));
+                return Ok(());
+            }
+        };
+        // Before they are sent: if we die now, the next process knows what it has to ask for.
+        let entry = Entry::WeightsSigned { signed: signed.clone(), hidden: due.hidden };
+        {
+            let mut past = self.memory.lock();
+            // A round may have ended meanwhile: what follows from it is handed over instead, at the
+            // next block. Noted here, it would count as set.
+            if past.state().n_decisions() != due.n_decisions {
+                return Ok(());
+            }
+            past.learn(&entry, head.block).map_err(crate::ours)?;
+        }
+        match self.ports.chain.send(&signed) {
+            Ok(()) => {
+                watch(Event::WeightsSubmitted(signed.id));
+                Ok(())
+            }
+            Err(error) => {
+                watch(Event::ChainTrouble(format!("cannot send the weights: {error}")));
+                let settled = Entry::WeightsSettled { again: true, set: None };
+                self.memory.learn(&settled, head.block)
+            }
+        }
+    }
+
+    /// The call that sets the weights, and what it hides, if the chain takes one now.
+    fn weights(&self, state: &WeightsState, watch: &dyn Fn(Event)) -> anyhow::Result<Option<Due>> {
+        let metagraph = self.metagraph()?;
+        let own = weights::slot(&metagraph, self.keypair.public())?;
+        // The chain counts registration as an update, so a new validator waits as well.
+        if metagraph.block.since(own.last_update) < metagraph.weights_rate_limit
+            || !own.validator_permit
+        {
+            return Ok(None);
+        }
+        if let Some(block) = self.set_by_another(state, &metagraph, own) {
+            watch(Event::AnotherValidator { block, until: Block(block.0 + OTHER_ALIVE) });
+            return Ok(None);
+        }
+        let (merged, n_decisions) = self.memory.state(|state| {
+            (weights::merged(&self.contests, state, &metagraph, own.uid), state.n_decisions())
+        });
+        let (uids, weights) = merged;
+        if uids.is_empty() {
+            return Ok(None);
+        }
+        let (netuid, version_key) = (self.config.netuid, self.config.version_key);
+        let weights = Weights { netuid, uids, weights, version_key };
+        let handed = self.ports.chain.hand(&weights, &self.keypair);
+        let Handed { call, reveal } = handed.context("cannot hand over the weights")?;
+        let hidden = reveal.map(|reveal| Hidden { uid: own.uid, reveal, row: weights.row() });
+        Ok(Some(Due { call, hidden, n_decisions }))
+    }
+
+    /// Block at which another process with this hotkey set weights, if it counts as alive.
+    ///
+    /// Two that share a hotkey would undo each other's weights, and a watcher could not tell which
+    /// of them to believe.
+    fn set_by_another(
+        &self,
+        state: &WeightsState,
+        metagraph: &Metagraph,
+        own: &Neuron,
+    ) -> Option<Block> {
+        let ours = state.set.unwrap_or_default().max(own.block_at_registration);
+        let is_alive = metagraph.block.since(own.last_update) < OTHER_ALIVE;
+        (own.last_update > ours && is_alive && !self.config.takes_over).then_some(own.last_update)
+    }
+
+    /// Looks whether the chain has opened our hidden weights: it tells nobody.
+    ///
+    /// All that were committed in one epoch are opened together, in their order, so the last of
+    /// them is what stays. Weights that are not there when their time is over are said to be lost,
+    /// and are handed over again if no later ones are on their way.
+    fn look_for_reveal(&self, head: Head, watch: &dyn Fn(Event)) -> anyhow::Result<()> {
+        let hidden = self.weights_state().hidden;
+        let Some(oldest) = hidden.first().filter(|oldest| head.block >= oldest.reveal.from) else {
+            return Ok(());
+        };
+        let mut row = match self.ports.chain.weights(self.config.netuid, oldest.uid) {
+            Ok(row) => row,
+            Err(error) => {
+                watch(Event::ChainTrouble(format!("cannot read our own weights: {error}")));
+                return Ok(());
+            }
+        };
+        row.sort_unstable();
+        // While we were away, later ones may have taken the place of the oldest.
+        let opened = hidden.iter().rev().find(|hidden| {
+            head.block >= hidden.reveal.from && hidden.row == row && hidden.uid == oldest.uid
+        });
+        let (until, again) = match opened {
+            Some(opened) => {
+                watch(Event::WeightsRevealed { block: head.block });
+                (opened.reveal.until, false)
+            }
+            None if head.block <= oldest.reveal.until => return Ok(()),
+            None => {
+                watch(Event::WeightsNotRevealed { reveal: oldest.reveal });
+                let until = oldest.reveal.until;
+                (until, hidden.iter().all(|hidden| hidden.reveal.until == until))
+            }
+        };
+        let opened = Entry::WeightsOpened { until, again };
+        self.memory.learn(&opened, head.block)
+    }
+}

@@ -1,0 +1,291 @@
+//! The rounds of a validator: which are due, and the next thing that one of them is missing.
+
+use crate::{
+    Validator,
+    decide::{self, Decision},
+    entry::Entry,
+    event::Event,
+    is_ours, ours,
+    round::{self, Known, Measured, Pause, Turn},
+    supply::Supply,
+};
+use chain::Head;
+use protocol::{Block, Digest};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+/// What came of looking for work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Worked {
+    /// One thing was done, and there may be more.
+    Something,
+    /// Nothing is due at this block, or others are at it.
+    Nothing,
+}
+
+/// Whether a round needs more.
+enum Step {
+    GoesOn,
+    Ended,
+}
+
+/// Rounds that go on.
+#[derive(Debug, Default)]
+pub(crate) struct Turns {
+    /// Held by whoever works: models and memory of a machine are enough for one measurement.
+    at_work: Mutex<()>,
+    shared: Mutex<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    /// What is known of the rounds that have begun, by competition.
+    begun: BTreeMap<String, (Head, Turn)>,
+    /// Block at which a competition had trouble that concerns its whole round: it is tried again
+    /// at the next.
+    troubled: BTreeMap<String, Block>,
+    /// Work that was done for each competition, over its reward share.
+    spent: BTreeMap<String, f64>,
+}
+
+impl Turns {
+    fn lock(&self) -> MutexGuard<'_, Shared> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Validator {
+    /// Runs the rounds that are due at a block as far as they go.
+    pub(crate) fn rounds_at(
+        &self,
+        head: Head,
+        watch: &(dyn Fn(Event) + Sync),
+    ) -> anyhow::Result<()> {
+        for (index, seed) in self.due(head, watch) {
+            loop {
+                match self.step(index, seed, watch) {
+                    Ok(Step::GoesOn) => {}
+                    Ok(Step::Ended) => break,
+                    Err(error) if is_ours(&error) => return Err(error),
+                    Err(error) => {
+                        watch(Event::RoundSuspended(format!("{error:#}")));
+                        break;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Does one thing that a round is missing, of the competition that had the least work for its
+    /// reward share. While one thread is at it, others find nothing to do.
+    ///
+    /// Trouble that concerns a whole round is told, and tried again at a later block; an `Err` is a
+    /// journal that cannot be written.
+    pub fn work(&self, head: Head, watch: &(dyn Fn(Event) + Sync)) -> anyhow::Result<Worked> {
+        let Ok(_at_work) = self.turns.at_work.try_lock() else { return Ok(Worked::Nothing) };
+        let due = self.due(head, watch);
+        let Some((index, seed)) = self.next(&due, head.block) else { return Ok(Worked::Nothing) };
+        match self.step(index, seed, watch) {
+            Ok(_) => Ok(Worked::Something),
+            Err(error) if is_ours(&error) => Err(error),
+            Err(error) => {
+                watch(Event::RoundSuspended(format!("{error:#}")));
+                let name = self.contests[index].competition.name.clone();
+                self.turns.lock().troubled.insert(name, head.block);
+                Ok(Worked::Something)
+            }
+        }
+    }
+
+    /// Of the rounds that are due, the one to work on.
+    fn next(&self, due: &[(usize, Head)], now: Block) -> Option<(usize, Head)> {
+        let name = |index: usize| &self.contests[index].competition.name;
+        let mut shared = self.turns.lock();
+        let Shared { troubled, spent, .. } = &mut *shared;
+        spent.retain(|known, _| due.iter().any(|(index, _)| name(*index) == known));
+        // Whoever had nothing to do saved nothing up: it begins where the least of the others is.
+        let least = spent.values().copied().reduce(f64::min).unwrap_or(0.0);
+        for (index, _) in due {
+            spent.entry(name(*index).clone()).or_insert(least);
+        }
+        let is_free = |(index, _): &&(usize, Head)| {
+            troubled.get(name(*index)).is_none_or(|troubled| *troubled < now)
+        };
+        let of = |(index, _): &(usize, Head)| spent.get(name(*index)).copied().unwrap_or(least);
+        due.iter().filter(is_free).min_by(|a, b| of(a).total_cmp(&of(b))).copied()
+    }
+
+    /// The rounds to run at a block: for each competition the one that has begun, or the newest.
+    ///
+    /// Rounds missed while the validator was away are not made up for: only the newest seed counts.
+    fn due(&self, head: Head, watch: &dyn Fn(Event)) -> Vec<(usize, Head)> {
+        let newest: BTreeMap<&str, Block> = self
+            .schedule
+            .seeds(head.block)
+            .map(|(competition, seed)| (competition.name.as_str(), seed))
+            .collect();
+        let names: BTreeSet<&str> =
+            self.contests.iter().map(|contest| contest.competition.name.as_str()).collect();
+        let round = |name| self.due_of(name, newest.get(name).copied(), watch);
+        names.into_iter().filter_map(round).collect()
+    }
+
+    /// The round of one competition, whose newest seed is named if it still runs.
+    fn due_of(
+        &self,
+        name: &str,
+        newest: Option<Block>,
+        watch: &dyn Fn(Event),
+    ) -> Option<(usize, Head)> {
+        let (begun, last) = self
+            .memory
+            .contest(name, |contest| (contest.begun, contest.seed_block.max(contest.given_up)));
+        // By the rules that held at its seed, though others may hold by now, or none.
+        if let Some(begun) = begun
+            && (newest == Some(begun.block) || self.has_measured(name, begun))
+            && let Some(index) = self.rules_at(name, begun.block)
+        {
+            return Some((index, begun));
+        }
+        let block = newest.filter(|block| *block > last)?;
+        let index = self.rules_at(name, block)?;
+        match self.ports.chain.block_hash(block) {
+            Ok(hash) => Some((index, Head { block, hash: hash? })),
+            Err(error) => {
+                watch(Event::ChainTrouble(format!("cannot read a block hash: {error}")));
+                None
+            }
+        }
+    }
+
+    /// The rules of a competition that hold at a block, by their place among the contests.
+    fn rules_at(&self, name: &str, block: Block) -> Option<usize> {
+        let rules = self.schedule.at(block).find(|rules| rules.name == name)?;
+        self.contests.iter().position(|contest| contest.competition == *rules)
+    }
+
+    /// Whether something was measured for a round that has begun, so that it is worth its end.
+    fn has_measured(&self, competition: &str, begun: Head) -> bool {
+        let shared = self.turns.lock();
+        let turn = shared.begun.get(competition).filter(|(seed, _)| *seed == begun);
+        let is_measured = turn.is_some_and(|(_, turn)| !turn.measured.is_empty());
+        drop(shared);
+        is_measured || self.memory.lock().journal().has_losses_of(begun.block).unwrap_or(false)
+    }
+
+    /// Brings one thing that a round is missing, or concludes it.
+    fn step(
+        &self,
+        index: usize,
+        seed: Head,
+        watch: &(dyn Fn(Event) + Sync),
+    ) -> anyhow::Result<Step> {
+        let contest = &self.contests[index];
+        let name = &contest.competition.name;
+        if self.memory.contest(name, |state| state.begun) != Some(seed) {
+            let entry = Entry::Begun { competition: name.clone(), seed };
+            self.memory.learn(&entry, seed.block)?;
+        }
+        let known = self.turns.lock().begun.remove(name);
+        let (_, mut turn) =
+            known.filter(|(of, _)| *of == seed).unwrap_or_else(|| (seed, Turn::default()));
+        let outcome = self
+            .memory
+            .contest(name, |state| round::round(&Known { contest, state, seed, turn: &turn }));
+        match outcome {
+            Ok(measured) => {
+                // The decision changes the state that it is made from.
+                let state = self.memory.contest(name, Clone::clone);
+                let known = Known { contest, state: &state, seed, turn: &turn };
+                // The turn is gone already: whatever fails from here on, the journal tells the
+                // rest.
+                self.conclude(&known, &measured, watch)?;
+                Ok(Step::Ended)
+            }
+            Err(Pause::GiveUp { spared, error }) => {
+                let competition = name.clone();
+                let entry = Entry::GivenUp { competition, seed: seed.block, spared };
+                self.memory.learn(&entry, seed.block)?;
+                watch(Event::RoundSuspended(error));
+                Ok(Step::Ended)
+            }
+            Err(Pause::Need(need)) => {
+                let supply = Supply {
+                    config: self.config,
+                    ports: &self.ports,
+                    memory: &self.memory,
+                    contest,
+                    room_bytes: self.room_bytes(),
+                    seed,
+                };
+                let before = turn.work;
+                let brought = supply.bring(*need, &mut turn, watch);
+                let work = turn.work.saturating_sub(before) as f64;
+                let share = contest.competition.reward_share.max(f64::MIN_POSITIVE);
+                let mut shared = self.turns.lock();
+                *shared.spent.entry(name.clone()).or_default() += work / share;
+                shared.begun.insert(name.clone(), (seed, turn));
+                drop(shared);
+                brought.map(|()| Step::GoesOn)
+            }
+        }
+    }
+
+    /// Takes the decision of a round: one entry, so record, crown, averages and the weights that
+    /// are due with it are there together or not at all.
+    fn conclude(
+        &self,
+        known: &Known<'_>,
+        measured: &[Measured],
+        watch: &dyn Fn(Event),
+    ) -> anyhow::Result<()> {
+        let (Some(book), Some(text)) = (&known.turn.book, &known.turn.text) else { return Ok(()) };
+        tell(measured, watch);
+        let decision = Decision::new(known, (book, text), measured, self.keypair.public());
+        let record = String::from_utf8(decision.record.to_json()).map_err(ours)?;
+        let summary = decide::summary(known, &decision, measured, Digest::of(record.as_bytes()));
+        let competition = known.contest.competition.name.clone();
+        let entry = Entry::Decided {
+            competition: competition.clone(),
+            record: record.clone(),
+            after: decision.after,
+            summary: Some(Box::new(summary.clone())),
+        };
+        self.memory.learn(&entry, known.seed.block)?;
+        self.unpublished().push_back((competition, summary.round, record));
+        watch(Event::RoundEnded(summary));
+        let wanted: BTreeSet<_> = {
+            let mut past = self.memory.lock();
+            // Only now, when nothing of it is needed for this round any more; nor may it be of the
+            // round of another competition, which may take longer.
+            let of_others = self.schedule.at(known.seed.block).filter_map(|rules| {
+                past.state().contest(&rules.name)?.begun.map(|begun| begun.block)
+            });
+            let oldest = of_others.fold(known.state.seed_block, Block::min);
+            past.journal_mut().forget_losses(oldest).map_err(ours)?;
+            past.state().admissions().map(|admission| admission.file_root).collect()
+        };
+        self.ports.models.retain(&wanted)
+    }
+
+    /// Room for one more model of any competition.
+    fn room_bytes(&self) -> u64 {
+        let sizes = self.contests.iter().map(|contest| contest.competition.model.size_bytes_max);
+        sizes.max().unwrap_or(0)
+    }
+}
+
+fn tell(measured: &[Measured], watch: &dyn Fn(Event)) {
+    use protocol::Outcome::{Disqualified, Evaluated};
+    for model in measured {
+        let uid = model.entry.stored.uid;
+        match &model.outcome {
+            Ok(Evaluated(_)) => {}
+            Ok(Disqualified(reason)) => watch(Event::Disqualified { uid, reason: reason.clone() }),
+            Err(skipped) => watch(Event::Skipped { uid, error: skipped.to_string() }),
+        }
+    }
+}
