@@ -15,6 +15,7 @@ mod input;
 mod plug;
 mod private;
 mod rules_text;
+mod service;
 mod terminal;
 mod trained;
 
