@@ -81,7 +81,7 @@ fn the_example_configurations_are_flat_toml() {
 
 #[test]
 fn no_unit_takes_from_a_service_what_it_needs() {
-    // The evaluator makes system calls that a filter could refuse, and ends first where memory ends.
+    // Evaluators make system calls that a filter could refuse, and end first where memory ends.
     let validator = tree::read("deploy/systemd/agon-validator@.service");
     assert!(validator.lines().any(|line| line == "OOMPolicy=continue"));
     let units = tree::files("deploy/systemd");
