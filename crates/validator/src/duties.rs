@@ -66,7 +66,11 @@ impl Validator {
             }
         };
         let settled = Entry::WeightsSettled { again: set.is_none(), set };
-        self.memory.learn(&settled, head.block)
+        self.memory.learn(&settled, head.block)?;
+        if let Some(block) = set {
+            watch(Event::WeightsSet { block });
+        }
+        Ok(())
     }
 
     /// Block at which our own slot last set weights.

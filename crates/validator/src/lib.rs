@@ -26,7 +26,7 @@ mod work;
 
 pub use duties::WEIGHTS_AGE_MAX;
 pub use entry::Entry;
-pub use event::{Event, RoundSummary, Row};
+pub use event::{Cause, Event, Progress, RoundSummary, Row, Stage};
 pub use fetched::{Engine, FetchedModels, Inspected};
 pub use ports::{
     Admission, Ask, Committed, Contest, Drawn, Evaluate, Had, Models, Ports, Publish, Sequence,
@@ -179,6 +179,11 @@ impl Validator {
                 unpublished.pop_front();
             }
         }
+    }
+
+    /// Records that wait to be published.
+    pub fn n_unpublished(&self) -> usize {
+        self.unpublished().len()
     }
 
     fn unpublished(&self) -> MutexGuard<'_, VecDeque<Unpublished>> {

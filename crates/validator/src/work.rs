@@ -4,7 +4,7 @@ use crate::{
     Validator,
     decide::{self, Decision},
     entry::Entry,
-    event::Event,
+    event::{Event, Progress, Stage},
     is_ours, ours,
     round::{self, Known, Measured, Pause, Turn},
     supply::Supply,
@@ -209,6 +209,7 @@ impl Validator {
                 let competition = name.clone();
                 let entry = Entry::GivenUp { competition, seed: seed.block, spared };
                 self.memory.learn(&entry, seed.block)?;
+                watch(Event::progress(name, Progress::GivenUp));
                 watch(Event::RoundSuspended(error));
                 Ok(Step::Ended)
             }
@@ -234,9 +235,23 @@ impl Validator {
         }
     }
 
+    /// Takes the decision of a round, and tells how long it takes.
+    fn conclude(
+        &self,
+        known: &Known<'_>,
+        measured: &[Measured],
+        watch: &dyn Fn(Event),
+    ) -> anyhow::Result<()> {
+        let name = &known.contest.competition.name;
+        watch(Event::progress(name, Progress::Began(Stage::Decide)));
+        let decided = self.decide(known, measured, watch);
+        watch(Event::progress(name, Progress::Ended(Stage::Decide)));
+        decided
+    }
+
     /// Takes the decision of a round: one entry, so record, crown, averages and the weights that
     /// are due with it are there together or not at all.
-    fn conclude(
+    fn decide(
         &self,
         known: &Known<'_>,
         measured: &[Measured],
@@ -255,6 +270,9 @@ impl Validator {
             summary: Some(Box::new(summary.clone())),
         };
         self.memory.learn(&entry, known.seed.block)?;
+        let n_waiting = measured.iter().filter(|model| model.outcome.is_err()).count();
+        let decided = Progress::Decided { n_models: measured.len(), n_waiting };
+        watch(Event::progress(&competition, decided));
         self.unpublished().push_back((competition, summary.round, record));
         watch(Event::RoundEnded(summary));
         let wanted: BTreeSet<_> = {

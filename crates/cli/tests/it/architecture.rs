@@ -90,10 +90,10 @@ const NETWORK: [&str; 7] = ["axum", "hyper", "jsonrpsee", "reqwest", "rustls", "
 const TIMES: [&str; 3] = ["SystemTime", "Instant", "elapsed"];
 
 /// Files that may look at the wall clock; everything else counts blocks: those that show people how
-/// long something took, the node that makes blocks by the clock, the hub whose links expire,
-/// the clients whose patience with an endpoint ends, and the files of downloads that broke off, of
-/// which the oldest goes first.
-const CLOCKS: [&str; 22] = [
+/// long something took, the meters of services and the door at which they are read, the node that
+/// makes blocks by the clock, the hub whose links expire, the clients whose patience with an
+/// endpoint ends, and the files of downloads that broke off, of which the oldest goes first.
+const CLOCKS: [&str; 25] = [
     "crates/cli/src/command/demo.rs",
     "crates/cli/src/command/download.rs",
     "crates/cli/src/command/evaluate.rs",
@@ -101,6 +101,9 @@ const CLOCKS: [&str; 22] = [
     "crates/cli/src/command/validator/check.rs",
     "crates/cli/src/command/validator/speed.rs",
     "crates/cli/src/evaluator.rs",
+    "crates/cli/src/service/health.rs",
+    "crates/cli/src/service/metrics.rs",
+    "crates/cli/src/service/serve.rs",
     "crates/cli/src/terminal.rs",
     "crates/hub/src/deadline.rs",
     "crates/hub/src/intake/incoming.rs",

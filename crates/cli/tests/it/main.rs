@@ -3,6 +3,7 @@
 mod architecture;
 mod commands;
 mod demo;
+mod deploy;
 mod docs;
 mod evaluator;
 mod hub;
