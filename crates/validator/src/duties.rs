@@ -9,7 +9,7 @@ use crate::{
     weights,
 };
 use anyhow::Context as _;
-use chain::{Call, CallStatus, Handed, Head, Metagraph, Neuron, Weights};
+use chain::{Call, CallStatus, Handed, Head, Metagraph, Neuron, Reveal, Weights};
 use protocol::Block;
 
 /// Blocks after which weights are handed over again, whether they have changed or not: the chain
@@ -192,19 +192,37 @@ impl Validator {
         let opened = hidden.iter().rev().find(|hidden| {
             head.block >= hidden.reveal.from && hidden.row == row && hidden.uid == oldest.uid
         });
-        let (until, again) = match opened {
+        let (until, again, set) = match opened {
             Some(opened) => {
+                let set = match self.updated_by(opened.reveal) {
+                    Ok(set) => set,
+                    Err(error) => {
+                        watch(Event::ChainTrouble(format!("{error:#}")));
+                        return Ok(());
+                    }
+                };
                 watch(Event::WeightsRevealed { block: head.block });
-                (opened.reveal.until, false)
+                (opened.reveal.until, false, set)
             }
             None if head.block <= oldest.reveal.until => return Ok(()),
             None => {
                 watch(Event::WeightsNotRevealed { reveal: oldest.reveal });
                 let until = oldest.reveal.until;
-                (until, hidden.iter().all(|hidden| hidden.reveal.until == until))
+                (until, hidden.iter().all(|hidden| hidden.reveal.until == until), None)
             }
         };
-        let opened = Entry::WeightsOpened { until, again };
+        let opened = Entry::WeightsOpened { until, again, set };
         self.memory.learn(&opened, head.block)
+    }
+
+    /// Block at which our hidden weights count as set, if not that of their commit: where a subnet
+    /// hides weights no more, opening those of before is an update like any other.
+    fn updated_by(&self, reveal: Reveal) -> anyhow::Result<Option<Block>> {
+        let hiding = self.ports.chain.hiding(self.config.netuid);
+        if hiding.context("cannot read how the subnet takes weights")?.is_some() {
+            return Ok(None);
+        }
+        let last_update = self.last_update()?;
+        Ok(Some(last_update).filter(|block| (reveal.from..=reveal.until).contains(block)))
     }
 }

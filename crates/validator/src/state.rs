@@ -240,7 +240,8 @@ impl State {
                 self.weights.hidden.extend(hidden);
                 self.weights.due |= *again;
             }
-            Entry::WeightsOpened { until, again } => {
+            Entry::WeightsOpened { until, again, set } => {
+                self.weights.set = self.weights.set.max(*set);
                 self.weights.hidden.retain(|hidden| hidden.reveal.until > *until);
                 self.weights.due |= *again;
             }
