@@ -226,6 +226,15 @@ impl Validator {
                 };
                 let before = turn.work;
                 let brought = supply.bring(*need, &mut turn, watch);
+                if let Err(error) = &brought
+                    && is_too_late(error, contest, seed)
+                {
+                    let (competition, seed) = (name.clone(), seed.block);
+                    let entry = Entry::GivenUp { competition, seed, spared: None };
+                    self.memory.learn(&entry, seed)?;
+                    watch(Event::RoundSuspended(format!("{error:#}")));
+                    return Ok(Step::Ended);
+                }
                 let work = turn.work.saturating_sub(before) as f64;
                 let share = contest.competition.reward_share.max(f64::MIN_POSITIVE);
                 let mut shared = self.turns.lock();
@@ -288,6 +297,16 @@ impl Validator {
         let sizes = self.contests.iter().map(|contest| contest.competition.model.size_bytes_max);
         sizes.max().unwrap_or(0)
     }
+}
+
+/// Whether a round can never be read any more: the chain has let go of the state at its seed, and
+/// the seed of a later one is there.
+fn is_too_late(error: &anyhow::Error, contest: &Contest, seed: Head) -> bool {
+    let every = contest.competition.evaluation.blocks_per_round;
+    let Some(chain::Error::NoState { newest, .. }) = error.downcast_ref::<chain::Error>() else {
+        return false;
+    };
+    newest.since(seed.block) >= every
 }
 
 fn tell(measured: &[Measured], watch: &dyn Fn(Event)) {
