@@ -9,7 +9,7 @@ use crate::{
     weights,
 };
 use anyhow::Context as _;
-use chain::{Call, CallStatus, Handed, Head, Metagraph, Neuron, Reveal, Weights};
+use chain::{Call, CallStatus, Handed, Head, Metagraph, Neuron, Weights};
 use protocol::Block;
 
 /// Blocks after which weights are handed over again, whether they have changed or not: the chain
@@ -136,7 +136,7 @@ impl Validator {
         {
             return Ok(None);
         }
-        if let Some(block) = self.set_by_another(state, &metagraph, own) {
+        if let Some(block) = self.set_by_another(state, &metagraph, own)? {
             watch(Event::AnotherValidator { block, until: Block(block.0 + OTHER_ALIVE) });
             return Ok(None);
         }
@@ -164,10 +164,20 @@ impl Validator {
         state: &WeightsState,
         metagraph: &Metagraph,
         own: &Neuron,
-    ) -> Option<Block> {
+    ) -> anyhow::Result<Option<Block>> {
         let ours = state.set.unwrap_or_default().max(own.block_at_registration);
         let is_alive = metagraph.block.since(own.last_update) < OTHER_ALIVE;
-        (own.last_update > ours && is_alive && !self.config.takes_over).then_some(own.last_update)
+        if own.last_update <= ours || !is_alive || self.config.takes_over {
+            return Ok(None);
+        }
+        // Where a subnet hides weights no more, opening ours of before is an update like any other.
+        if state.hidden_until.is_some_and(|until| own.last_update <= until) {
+            let hiding = self.ports.chain.hiding(self.config.netuid);
+            if hiding.context("cannot read how the subnet takes weights")?.is_none() {
+                return Ok(None);
+            }
+        }
+        Ok(Some(own.last_update))
     }
 
     /// Looks whether the chain has opened our hidden weights: it tells nobody.
@@ -192,37 +202,19 @@ impl Validator {
         let opened = hidden.iter().rev().find(|hidden| {
             head.block >= hidden.reveal.from && hidden.row == row && hidden.uid == oldest.uid
         });
-        let (until, again, set) = match opened {
+        let (until, again) = match opened {
             Some(opened) => {
-                let set = match self.updated_by(opened.reveal) {
-                    Ok(set) => set,
-                    Err(error) => {
-                        watch(Event::ChainTrouble(format!("{error:#}")));
-                        return Ok(());
-                    }
-                };
                 watch(Event::WeightsRevealed { block: head.block });
-                (opened.reveal.until, false, set)
+                (opened.reveal.until, false)
             }
             None if head.block <= oldest.reveal.until => return Ok(()),
             None => {
                 watch(Event::WeightsNotRevealed { reveal: oldest.reveal });
                 let until = oldest.reveal.until;
-                (until, hidden.iter().all(|hidden| hidden.reveal.until == until), None)
+                (until, hidden.iter().all(|hidden| hidden.reveal.until == until))
             }
         };
-        let opened = Entry::WeightsOpened { until, again, set };
+        let opened = Entry::WeightsOpened { until, again };
         self.memory.learn(&opened, head.block)
-    }
-
-    /// Block at which our hidden weights count as set, if not that of their commit: where a subnet
-    /// hides weights no more, opening those of before is an update like any other.
-    fn updated_by(&self, reveal: Reveal) -> anyhow::Result<Option<Block>> {
-        let hiding = self.ports.chain.hiding(self.config.netuid);
-        if hiding.context("cannot read how the subnet takes weights")?.is_some() {
-            return Ok(None);
-        }
-        let last_update = self.last_update()?;
-        Ok(Some(last_update).filter(|block| (reveal.from..=reveal.until).contains(block)))
     }
 }

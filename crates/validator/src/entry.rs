@@ -80,9 +80,6 @@ pub enum Entry {
         until: Block,
         /// Whether weights have to be set again.
         again: bool,
-        /// Block at which opening them counted as setting them.
-        #[serde(default)]
-        set: Option<Block>,
     },
 }
 
