@@ -137,7 +137,8 @@ impl Validator {
             return Ok(None);
         }
         if let Some(block) = self.set_by_another(state, &metagraph, own)? {
-            watch(Event::AnotherValidator { block, until: Block(block.0 + OTHER_ALIVE) });
+            let until = Block(block.0.saturating_add(OTHER_ALIVE));
+            watch(Event::AnotherValidator { block, until });
             return Ok(None);
         }
         let (merged, n_decisions) = self.memory.state(|state| {
