@@ -6,10 +6,13 @@ use crate::{
     entry::Entry,
     event::{Event, Progress, Stage},
     is_ours, ours,
+    ports::Contest,
     round::{self, Known, Measured, Pause, Turn},
+    state::State,
     supply::Supply,
 };
 use chain::Head;
+use journal::Past;
 use protocol::{Block, Digest};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -224,6 +227,15 @@ impl Validator {
                 };
                 let before = turn.work;
                 let brought = supply.bring(*need, &mut turn, watch);
+                if let Err(error) = &brought
+                    && is_too_late(error, contest, seed)
+                {
+                    let (competition, seed) = (name.clone(), seed.block);
+                    let entry = Entry::GivenUp { competition, seed, spared: None };
+                    self.memory.learn(&entry, seed)?;
+                    watch(Event::RoundSuspended(format!("{error:#}")));
+                    return Ok(Step::Ended);
+                }
                 let work = turn.work.saturating_sub(before) as f64;
                 let share = contest.competition.reward_share.max(f64::MIN_POSITIVE);
                 let mut shared = self.turns.lock();
@@ -277,16 +289,25 @@ impl Validator {
         watch(Event::RoundEnded(summary));
         let wanted: BTreeSet<_> = {
             let mut past = self.memory.lock();
-            // Only now, when nothing of it is needed for this round any more; nor may it be of the
-            // round of another competition, which may take longer.
-            let of_others = self.schedule.at(known.seed.block).filter_map(|rules| {
-                past.state().contest(&rules.name)?.begun.map(|begun| begun.block)
-            });
-            let oldest = of_others.fold(known.state.seed_block, Block::min);
+            // Only now, when nothing of it is needed for this round any more.
+            let oldest = self.oldest_needed(&past).min(known.state.seed_block);
             past.journal_mut().forget_losses(oldest).map_err(ours)?;
             past.state().admissions().map(|admission| admission.file_root).collect()
         };
         self.ports.models.retain(&wanted)
+    }
+
+    /// Seed of the oldest round that goes on with losses which were measured for it: that of another
+    /// competition may take longer than several of this one, and longer than its competition runs.
+    fn oldest_needed(&self, past: &Past<State>) -> Block {
+        let of = |contest: &Contest| {
+            let name = &contest.competition.name;
+            let begun = past.state().contest(name)?.begun?.block;
+            let has_losses = past.journal().has_losses_of(begun).unwrap_or(true);
+            // By rules that are here no more it never goes on.
+            (has_losses && self.rules_at(name, begun).is_some()).then_some(begun)
+        };
+        self.contests.iter().filter_map(of).min().unwrap_or(Block(u64::MAX))
     }
 
     /// Room for one more model of any competition.
@@ -294,6 +315,16 @@ impl Validator {
         let sizes = self.contests.iter().map(|contest| contest.competition.model.size_bytes_max);
         sizes.max().unwrap_or(0)
     }
+}
+
+/// Whether a round can never be read any more: the chain has let go of the state at its seed, and
+/// the seed of a later one is there.
+fn is_too_late(error: &anyhow::Error, contest: &Contest, seed: Head) -> bool {
+    let every = contest.competition.evaluation.blocks_per_round;
+    let Some(chain::Error::NoState { newest, .. }) = error.downcast_ref::<chain::Error>() else {
+        return false;
+    };
+    newest.since(seed.block) >= every
 }
 
 fn tell(measured: &[Measured], watch: &dyn Fn(Event)) {
