@@ -10,6 +10,7 @@ mod evaluate;
 mod evaluator;
 mod hub;
 mod miner;
+mod network;
 mod node;
 mod sample;
 mod score;
@@ -22,7 +23,8 @@ use std::process::ExitCode;
 
 /// Runs a command; the exit code is 0, or 1 where a check says no.
 pub fn run(command: Command) -> anyhow::Result<ExitCode> {
-    if matches!(command, Command::Wallet(_) | Command::Chain(_) | Command::Miner(_)) {
+    if matches!(command, Command::Wallet(_) | Command::Chain(_) | Command::Miner(_) | Command::Network(_)
+    ) {
         private::forbid_core_dumps();
     }
     match command {
@@ -35,6 +37,7 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Competition(args) => competition::run(&args),
         Command::Sample(args) => sample::run(&args),
         Command::Data(args) => data::run(&args),
+        Command::Network(args) => network::run(&args),
         Command::Node(args) => node::run(&args),
         Command::Hub(args) => hub::run(&args),
         Command::Chain(args) => chain::run(&args),

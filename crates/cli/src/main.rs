@@ -15,6 +15,7 @@ mod input;
 mod plug;
 mod private;
 mod rules_text;
+mod supervised;
 mod terminal;
 mod trained;
 
@@ -22,6 +23,7 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let arguments = args::read();
+    supervised::end_with_supervisor();
     terminal::log_to_stderr(arguments.verbose);
     for (option, reason) in &arguments.ignored {
         eprintln!("`{option}` is ignored: {reason}");
