@@ -45,19 +45,25 @@ pub fn expect_free(network: &Network, configs: &[Config]) -> anyhow::Result<()> 
         ports.extend(config.listen().map(|listen| (listen, key)));
     }
     for (listen, key) in ports.into_iter().filter(|(listen, _)| listen.port() != 0) {
-        let mut tried = TcpListener::bind(listen);
-        for _ in 0..N_PAUSES {
-            if tried.is_ok() {
-                break;
-            }
-            std::thread::sleep(PAUSE);
-            tried = TcpListener::bind(listen);
-        }
-        tried
-            .with_context(|| format!("port {} of {} is not free", listen.port(), listen.ip()))
-            .hint(format!("end what listens there, or choose another port: {key}"))?;
+        await_free(listen, &key, N_PAUSES)?;
     }
     Ok(())
+}
+
+/// Waits a little for whoever listens at an address to go.
+fn await_free(listen: SocketAddr, key: &str, n_pauses: usize) -> anyhow::Result<()> {
+    let mut tried = TcpListener::bind(listen);
+    for _ in 0..n_pauses {
+        if tried.is_ok() {
+            break;
+        }
+        std::thread::sleep(PAUSE);
+        tried = TcpListener::bind(listen);
+    }
+    tried
+        .map(drop)
+        .with_context(|| format!("port {} of {} is not free", listen.port(), listen.ip()))
+        .hint(format!("end what listens there, or choose another port: {key}"))
 }
 
 #[cfg(test)]
@@ -65,12 +71,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn chosen_ports_are_free_and_too_many_are_refused() {
+    fn ports_are_chosen_in_a_row_and_too_many_are_refused() {
         let first = choose(9).unwrap();
         assert!((FIRST..FIRST + N_PORTS - 8).contains(&first));
-        for port in first..first + 9 {
-            TcpListener::bind((Ipv4Addr::LOCALHOST, port)).unwrap();
-        }
         assert!(choose(N_PORTS + 1).is_err());
+    }
+
+    #[test]
+    fn a_port_that_is_taken_is_named() {
+        let other = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let listen = other.local_addr().unwrap();
+        let error = await_free(listen, "`listen`", 1).unwrap_err();
+        assert!(error.to_string().contains(&format!("port {}", listen.port())), "{error}");
+        drop(other);
+        await_free(listen, "`listen`", 20).unwrap();
     }
 }

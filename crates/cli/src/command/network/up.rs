@@ -269,7 +269,9 @@ impl<'a> Supervisor<'a> {
         for tier in Tier::FROM_THE_END {
             let mut open: Vec<&mut Service> =
                 self.services.iter_mut().rev().filter(|service| service.tier == tier).collect();
-            open.iter_mut().for_each(|service| service.terminate());
+            for service in &mut open {
+                service.terminate();
+            }
             let began = Instant::now();
             while open.iter_mut().any(|service| !service.is_gone()) && began.elapsed() < PATIENCE {
                 std::thread::sleep(TICK);
@@ -322,7 +324,7 @@ fn programs(network: &Network) -> anyhow::Result<Vec<(Program, Tier)>> {
         hub.listen.to_string().into(),
     ];
     let service = |kind: &str, participant: &Participant| {
-        let args = [kind.into(), "run".into(), "--json".into(), "--config".into()];
+        let args: [OsString; 4] = [kind.into(), "run".into(), "--json".into(), "--config".into()];
         let config = path(&participant.config);
         program(&participant.name, args.into_iter().chain([config]).collect())
     };
