@@ -23,9 +23,7 @@ pub use data::{
 };
 pub use hub::HubArgs;
 pub use miner::{MinerArgs, MinerCommand, SubmitArgs};
-pub use network::{
-    NetworkArgs, NetworkCommand, NetworkStatusArgs, NewNetworkArgs, UpNetworkArgs,
-};
+pub use network::{NetworkArgs, NetworkCommand, NetworkStatusArgs, NewNetworkArgs, UpNetworkArgs};
 pub use node::NodeArgs;
 pub use transfer::{AddressArgs, DownloadArgs, PlaceArgs, UploadArgs};
 pub use wallet::{

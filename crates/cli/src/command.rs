@@ -23,7 +23,9 @@ use std::process::ExitCode;
 
 /// Runs a command; the exit code is 0, or 1 where a check says no.
 pub fn run(command: Command) -> anyhow::Result<ExitCode> {
-    if matches!(command, Command::Wallet(_) | Command::Chain(_) | Command::Miner(_) | Command::Network(_)
+    if matches!(
+        command,
+        Command::Wallet(_) | Command::Chain(_) | Command::Miner(_) | Command::Network(_)
     ) {
         private::forbid_core_dumps();
     }

@@ -44,9 +44,8 @@ pub fn write_new(path: &Path, text: &str) -> anyhow::Result<()> {
         file.write_all(text.as_bytes())?;
         file.sync_all()
     });
-    written.with_context(|| {
-        format!("cannot write `{}`", terminal::shown(&path.display().to_string()))
-    })
+    written
+        .with_context(|| format!("cannot write `{}`", terminal::shown(&path.display().to_string())))
 }
 
 /// Tells of files and folders with keys that others may read or enter, and how to close them.

@@ -26,3 +26,6 @@ pub fn run(args: &NetworkArgs) -> anyhow::Result<ExitCode> {
         NetworkCommand::Status(args) => status::run(args),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -88,12 +88,13 @@ const TIMES: [&str; 3] = ["SystemTime", "Instant", "elapsed"];
 
 /// Files that may look at the wall clock; everything else counts blocks: those that show people how
 /// long something took, the node that makes blocks by the clock, the hub whose links expire,
-/// the clients whose patience with an endpoint ends, and the files of downloads that broke off, of
-/// which the oldest goes first.
-const CLOCKS: [&str; 20] = [
+/// the clients whose patience with an endpoint ends, the supervisor that starts processes again, and the
+/// files of downloads that broke off, of which the oldest goes first.
+const CLOCKS: [&str; 21] = [
     "crates/cli/src/command/demo.rs",
     "crates/cli/src/command/download.rs",
     "crates/cli/src/command/evaluate.rs",
+    "crates/cli/src/command/network/up.rs",
     "crates/cli/src/command/upload.rs",
     "crates/cli/src/evaluator.rs",
     "crates/cli/src/terminal.rs",

@@ -6,6 +6,7 @@ mod demo;
 mod docs;
 mod evaluator;
 mod hub;
+mod network;
 mod node;
 mod tidy;
 mod tree;

@@ -8,10 +8,7 @@ use dataset::{
     Source, Tokenizer,
     source::{FilesSource, GeneratedSource},
 };
-use protocol::{
-    Block, BlockHash, Competition,
-    competition::DatasetRules,
-};
+use protocol::{Block, BlockHash, Competition, competition::DatasetRules};
 use std::{fs, io::ErrorKind, path::Path, sync::Arc};
 
 /// Architecture that the miners of a demo train.

@@ -316,6 +316,3 @@ fn tell(
         competitions.join(", ")
     ))
 }
-
-#[cfg(test)]
-mod tests;

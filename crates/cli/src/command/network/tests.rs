@@ -1,8 +1,21 @@
 //! A folder of a network as it is written: whole, closed, explained, and read by its readers.
 
-use super::*;
+use super::{
+    create::{self, OWNER, Person},
+    file::{FILE, Network},
+    text::{self, Rival, Site},
+};
+use crate::{args::NewNetworkArgs, command::node, competition_file, contest::TOKENIZER_FILE};
 use clap::Parser as _;
 use keys::wallet::Password;
+use protocol::{AccountId, CompetitionId};
+use std::{
+    collections::BTreeSet,
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 #[derive(Debug, clap::Parser)]
 struct Parsed {
@@ -12,7 +25,7 @@ struct Parsed {
 
 fn args(dir: &Path, more: &[&str]) -> NewNetworkArgs {
     let dir = dir.to_str().unwrap();
-    Parsed::parse_from([&["new", dir], more].concat()).args
+    Parsed::parse_from([&["new", dir][..], more].concat()).args
 }
 
 /// All files below a folder.
@@ -50,7 +63,7 @@ fn a_new_network_has_every_file_closed_to_others_and_explained_and_all_of_it_loa
     let folder = tempfile::tempdir().unwrap();
     let dir = folder.path().join("a network");
     let args = args(&dir, &["--miners", "5", "--block-time", "250ms", "--seed", "9"]);
-    run(&args).unwrap();
+    create::run(&args).unwrap();
     let mut found = Vec::new();
     files(&dir, &mut found);
     let is_open = |path: &&PathBuf| {
@@ -69,7 +82,7 @@ fn a_new_network_has_every_file_closed_to_others_and_explained_and_all_of_it_loa
         assert_eq!(unexplained(&text), [""; 0], "{}", path.display());
         text.parse::<toml::Table>().unwrap();
     }
-    let mut addresses = std::collections::BTreeSet::new();
+    let mut addresses = BTreeSet::new();
     for participant in network.participants() {
         let config = network.config(participant).unwrap();
         assert!(addresses.insert(config.listen().unwrap()), "an address twice");
@@ -95,11 +108,11 @@ fn a_folder_with_anything_in_it_is_left_alone_and_a_failure_leaves_nothing() {
     fs::create_dir(&full).unwrap();
     fs::write(full.join("thesis.tex"), "years").unwrap();
     let few = ["--validators", "0", "--miners", "0", "--competitions"];
-    let error = run(&args(&full, &[&few[..], &["nano"]].concat())).unwrap_err();
+    let error = create::run(&args(&full, &[&few[..], &["nano"]].concat())).unwrap_err();
     assert!(error.to_string().contains("is not empty"), "{error}");
     let other = folder.path().join("other");
     for (competitions, part) in [("nano,nano", "nano"), ("7b", "7b"), ("none.toml", "none.toml")] {
-        let error = run(&args(&other, &[&few[..], &[competitions]].concat())).unwrap_err();
+        let error = create::run(&args(&other, &[&few[..], &[competitions]].concat())).unwrap_err();
         assert!(format!("{error:#}").contains(part), "{error:#}");
     }
     let names: Vec<_> =
