@@ -51,9 +51,15 @@ impl Up {
         };
         let name = event["name"].as_str().unwrap_or_default().to_owned();
         match event["event"].as_str().unwrap() {
-            "started" => drop(self.pids.insert(name, event["pid"].as_i64().unwrap())),
-            "up" => drop(self.up.insert(name)),
-            "ended" => drop(self.up.remove(&name)),
+            "started" => {
+                self.pids.insert(name, event["pid"].as_i64().unwrap());
+            }
+            "up" => {
+                self.up.insert(name);
+            }
+            "ended" => {
+                self.up.remove(&name);
+            }
             "running" => self.is_running = true,
             _ => {}
         }
