@@ -27,6 +27,7 @@ use protocol::{
 };
 use serde::Serialize;
 use std::{
+    collections::BTreeSet,
     fs::{self, Permissions},
     io::ErrorKind,
     os::unix::fs::PermissionsExt as _,
@@ -90,11 +91,16 @@ impl Person {
 pub fn run(args: &NewNetworkArgs) -> anyhow::Result<ExitCode> {
     let dir = std::path::absolute(&args.dir).context("cannot tell where the folder is")?;
     expect_empty(&dir)?;
+    let mut names = BTreeSet::new();
+    if let Some(name) = args.competitions.iter().find(|name| !names.insert(*name)) {
+        return Err(anyhow::anyhow!("competition `{name}` is named twice"))
+            .hint("--competitions takes each competition once");
+    }
     let bar = spinner("making competitions, keys and tokens");
     let contests: Vec<Contest> =
         args.competitions.iter().map(|name| contest(name, args)).collect::<anyhow::Result<_>>()?;
     let rules = contests.iter().map(|contest| contest.competition.clone()).collect();
-    Schedule::new(rules).hint("--competitions takes each competition once")?;
+    Schedule::new(rules).hint("give each competition file a `name` and an `id` of its own")?;
     let first_port = ports::choose(2 + args.validators + args.miners)?;
     let mut made = disk::begin_folder(&dir)
         .with_context(|| format!("cannot make a folder beside `{}`", dir.display()))?;
@@ -191,7 +197,8 @@ fn write(
     first_port: u16,
 ) -> anyhow::Result<()> {
     fs::set_permissions(at, Permissions::from_mode(0o700))?;
-    let dir = dir.to_str().context("the name of the folder is no UTF-8 text")?;
+    let dir = dir.to_str().filter(|dir| !dir.contains(char::is_control));
+    let dir = dir.context("the name of the folder is no plain text")?;
     for part in ["config", "competitions", "tokens", "hub"] {
         folder(&at.join(part))?;
     }

@@ -5,11 +5,10 @@ use super::{
     process::{self, Process, Program},
     view::Voice,
 };
-use serde::Serialize;
 use std::{sync::Arc, time::Duration};
 
 /// What a service is for; they start in this order, and end in the other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tier {
     /// The chain.
     Node,
@@ -27,8 +26,7 @@ impl Tier {
 }
 
 /// What a service does now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
     /// It was not started yet, or was ended on purpose.
     Off,
@@ -206,7 +204,7 @@ mod tests {
 
     /// A service that is a script of the shell.
     fn script(folder: &Path, text: &str) -> (Service, View) {
-        let args = ["-c", text].map(Into::into).to_vec();
+        let args = vec!["-c".into(), text.into()];
         let program = Program { name: "script".to_owned(), file: "/bin/sh".into(), args };
         let limits = LogLimits { size_bytes_max: 1 << 20, n_files_max: 2 };
         let log = RotatingLog::open(&folder.join("script.log"), limits).unwrap();

@@ -6,7 +6,7 @@ use super::{
     text::{self, Rival, Site},
 };
 use crate::{args::NewNetworkArgs, command::node, competition_file, contest::TOKENIZER_FILE};
-use clap::Parser as _;
+use clap::Parser;
 use keys::wallet::Password;
 use protocol::{AccountId, CompetitionId};
 use std::{
@@ -17,7 +17,7 @@ use std::{
     time::Duration,
 };
 
-#[derive(Debug, clap::Parser)]
+#[derive(Debug, Parser)]
 struct Parsed {
     #[command(flatten)]
     args: NewNetworkArgs,
