@@ -116,13 +116,18 @@ pub fn run(args: &NewNetworkArgs) -> anyhow::Result<ExitCode> {
 }
 
 fn expect_empty(dir: &Path) -> anyhow::Result<()> {
-    match fs::read_dir(dir) {
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(error).with_context(|| format!("cannot list `{}`", dir.display())),
-        Ok(mut entries) if entries.next().is_none() => Ok(()),
-        Ok(_) => Err(anyhow::anyhow!("`{}` is not empty", dir.display()))
-            .hint("name a new folder; `agon network up` runs a network that is there"),
+    let is_empty = match fs::read_dir(dir) {
+        Err(error) if error.kind() == ErrorKind::NotFound => true,
+        entries => {
+            let entries = entries.with_context(|| format!("cannot list `{}`", dir.display()));
+            entries?.next().is_none()
+        }
+    };
+    if is_empty {
+        return Ok(());
     }
+    Err(anyhow::anyhow!("`{}` is not empty", dir.display()))
+        .hint("name a new folder; `agon network up` runs a network that is there")
 }
 
 /// Blocks from one round to the next.

@@ -28,7 +28,7 @@ pub fn choose(n_ports: u16) -> anyhow::Result<u16> {
         let chance = RandomState::new().build_hasher().finish() % u64::from(room + 1);
         let first = FIRST + u16::try_from(chance).unwrap_or(0);
         let is_free =
-            |port| TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port))).is_ok();
+            |port: u16| TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port))).is_ok();
         if (first..first + n_ports).all(is_free) {
             return Ok(first);
         }
