@@ -97,9 +97,9 @@ fn quoted(text: &str) -> String {
 
 /// What stands above the rules of a competition.
 pub fn competition_remark() -> &'static str {
-    "# The rules of one competition of this network. Everybody must have the same: a validator with\n\
-     # others comes to other verdicts. `reward_share` is relative to the other competitions, text and\n\
-     # tokenizer are pinned, and the tokenizer lies beside this file.\n\n"
+    "# The rules of one competition of this network. Everybody must have the same: a validator\n\
+     # with others comes to other verdicts. `reward_share` is relative to the other competitions,\n\
+     # text and tokenizer are pinned, and the tokenizer lies beside this file.\n\n"
 }
 
 /// `network.toml`.
@@ -109,10 +109,10 @@ pub fn network(site: &Site<'_>) -> String {
          # first, then the hub, the validators, the miners. Relative paths start at this folder.\n\
          # Ports are 127.0.0.1's: nothing here can be reached from another machine.\n\
          #\n\
-         #   chain.toml      what the chain starts with; it cannot be changed once there are blocks\n\
+         #   chain.toml      what the chain starts with; not to be changed once there are blocks\n\
          #   competitions/   the rules of each competition with its tokenizer\n\
          #   config/         a file for each validator and miner\n\
-         #   wallets/        their keys, in Bittensor's files, without passwords: for this network alone\n\
+         #   wallets/        their keys in Bittensor's files, without passwords: for this alone\n\
          #   tokens/         what they are to the hub\n\
          #   logs/           what each process wrote; folders with other names are its memory\n\
          \n\
