@@ -88,8 +88,8 @@ const TIMES: [&str; 3] = ["SystemTime", "Instant", "elapsed"];
 
 /// Files that may look at the wall clock; everything else counts blocks: those that show people how
 /// long something took, the node that makes blocks by the clock, the hub whose links expire,
-/// the clients whose patience with an endpoint ends, the supervisor that starts processes again, and
-/// the files of downloads that broke off, of which the oldest goes first.
+/// the clients whose patience with an endpoint ends, the supervisor that starts processes again,
+/// and the files of downloads that broke off, of which the oldest goes first.
 const CLOCKS: [&str; 21] = [
     "crates/cli/src/command/demo.rs",
     "crates/cli/src/command/download.rs",
