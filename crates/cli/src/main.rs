@@ -20,6 +20,7 @@ mod plug;
 mod private;
 mod rules_text;
 mod service;
+mod supervised;
 mod terminal;
 mod trained;
 
@@ -34,6 +35,7 @@ fn main() -> ExitCode {
         Some(format) => terminal::log_as_service(arguments.verbose, format),
         None => terminal::log_to_stderr(arguments.verbose),
     }
+    supervised::end_with_supervisor();
     for (option, reason) in &arguments.ignored {
         eprintln!("`{option}` is ignored: {reason}");
     }

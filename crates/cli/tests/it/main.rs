@@ -8,6 +8,7 @@ mod docs;
 mod evaluator;
 mod hub;
 mod layout;
+mod network;
 mod node;
 mod tidy;
 mod tree;
