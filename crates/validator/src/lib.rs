@@ -39,7 +39,7 @@ pub use work::Worked;
 use chain::{Head, Keypair};
 use journal::{Journal, Past};
 use memory::Memory;
-use protocol::{NetUid, Schedule};
+use protocol::{Competition, NetUid, Schedule};
 use std::{
     collections::VecDeque,
     sync::{Mutex, MutexGuard, PoisonError},
@@ -116,6 +116,11 @@ impl Validator {
         let (memory, unpublished) = (Memory::new(past), Mutex::new(unpublished));
         let turns = Turns::default();
         Ok(Self { config, ports, contests, schedule, keypair, memory, turns, unpublished })
+    }
+
+    /// The rules of all competitions that are judged here, versions and all.
+    pub fn competitions(&self) -> impl Iterator<Item = &Competition> {
+        self.contests.iter().map(Contest::competition)
     }
 
     /// State as it stands: moving averages, champions, verdicts.

@@ -39,7 +39,8 @@ fn at(head: u64) -> HidingRules {
 
 fn hide(rules: &HidingRules) -> Result<Handed, Error> {
     let (netuid, uids, weights) = (NetUid(1), vec![Uid(1), Uid(0)], vec![7, 1]);
-    let weights = Weights { netuid, uids, weights, version_key: 0 };
+    let mechanism = Mechanism::FIRST;
+    let weights = Weights { netuid, mechanism, uids, weights, version_key: 0 };
     weights.hidden(rules, &Keypair::from_seed(Seed::of_number(1)))
 }
 

@@ -3,8 +3,7 @@
 use chain::{
     Call, CallError, CallId, CallStatus, Chain, Error, Genesis, Handed, HidingError,
     HyperparameterChange, Hyperparameters, Keypair, Mechanism, Metagraph, Signed, SubnetGenesis,
-    SubnetIdentity, Weights,
-    ledger::commit_hash,
+    SubnetIdentity, Weights, ledger::commit_hash,
 };
 use protocol::{Block, NetUid, Seed, Uid};
 use std::sync::Arc;
@@ -334,7 +333,9 @@ pub(crate) fn weights_are_not_hidden_where_an_epoch_is_about_to_end(make: Make<'
     world.must(&key(9), set(HyperparameterChange::CommitReveal(true)));
     // A new tempo begins to count where it is set.
     let begins = world.must(&key(9), set(HyperparameterChange::Tempo(32))).0 + 32;
-    let weights = Weights { netuid: NETUID, uids: vec![Uid(0)], weights: vec![1], version_key: 0 };
+    let mechanism = Mechanism::FIRST;
+    let (uids, weights) = (vec![Uid(0)], vec![1]);
+    let weights = Weights { netuid: NETUID, mechanism, uids, weights, version_key: 0 };
     let hand = || world.chain.hand(&weights, &validator);
     while world.head() < Block(begins - 4) {
         (world.next_block)();

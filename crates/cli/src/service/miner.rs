@@ -2,7 +2,10 @@
 
 use super::{
     Ready,
-    heads::Heads,
+    heads::{Heads, Told},
+    health::{Health, Turns},
+    metrics::Metrics,
+    serve::Server,
     setup::{self, Place},
     story::{Story, Subject},
 };
@@ -28,6 +31,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread,
+    time::Duration,
 };
 use trainer::{Recipe, Trainer};
 
@@ -37,6 +41,13 @@ const N_HELD_OUT: usize = 48;
 const IMPROVEMENT: f64 = 0.02;
 /// The same below the miner's own last model.
 const IMPROVEMENT_OWN: f64 = 0.05;
+
+/// Name of the thread that trains.
+const TRAIN: &str = "train";
+/// How long one turn of it may take: a step, or an upload.
+const TURNS: [Turns; 1] = [Turns { name: TRAIN, within: Duration::from_secs(3_600) }];
+/// How long it waits for a block before it says that it turns.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Runs a miner until it is told to stop.
 pub fn run(args: &RunMinerArgs) -> anyhow::Result<ExitCode> {
@@ -54,21 +65,30 @@ pub fn run(args: &RunMinerArgs) -> anyhow::Result<ExitCode> {
         args.repo
     );
     let (heads, story) = (Heads::new(&stop), Story::default());
+    let metrics = Arc::new(Metrics::of_miner());
+    let health = Arc::new(Health::new(place.block_time()?, &TURNS));
+    health.journal_open();
+    let server = args
+        .service
+        .listen
+        .map(|address| Server::start(address, Arc::clone(&metrics), Arc::clone(&health)));
+    let server = server.transpose()?;
     if args.service.endpoint.json {
-        let (netuid, listen) = (place.netuid, args.service.listen);
+        let (netuid, listen) = (place.netuid, server.as_ref().map(Server::address));
         print_json_line(&Ready { ready: "miner", hotkey, netuid, listen })?;
     }
     let outcome = thread::scope(|scope| -> anyhow::Result<()> {
-        let (heads, story, stop) = (&heads, &story, &stop);
+        let told = Told { story: &story, metrics: &metrics, health: &health };
+        let (heads, stop) = (&heads, &stop);
         let work = move || {
-            let outcome = train(&mut miner, heads, story);
+            let outcome = train(&mut miner, heads, told);
             // Whatever ends the training ends the process.
             stop.store(true, Ordering::Relaxed);
             outcome
         };
         let thread = thread::Builder::new().name("train".to_owned());
         let thread = thread.spawn_scoped(scope, work).context("cannot start a thread")?;
-        heads.follow(&*place.chain, story, &args.service.home);
+        heads.follow(&*place.chain, told, &args.service.home);
         match thread.join() {
             Ok(outcome) => outcome,
             Err(panic) => std::panic::resume_unwind(panic),
@@ -147,16 +167,24 @@ fn publisher(args: &RunMinerArgs, place: &Place, contest: &Contest) -> anyhow::R
 }
 
 /// Works at the newest block, one after the other, until the process shall end.
-fn train(miner: &mut Miner, heads: &Heads<'_>, story: &Story) -> anyhow::Result<()> {
+fn train(miner: &mut Miner, heads: &Heads<'_>, told: Told<'_>) -> anyhow::Result<()> {
+    let Told { story, metrics, health } = told;
     let mut seen = None;
-    while let Some(head) = heads.after(seen) {
+    while !heads.is_stopping() {
+        health.beat(TRAIN);
+        let Some(head) = heads.after(seen, PATIENCE) else { continue };
         seen = Some(head);
         let troubled = Mutex::new(Vec::new());
         let trouble = |subject: Subject, detail: &str| {
             troubled.lock().unwrap_or_else(PoisonError::into_inner).push(subject);
             story.trouble(subject, detail);
         };
-        miner.on_block(head, &|event| take(&event, &trouble))?;
+        miner.on_block(head, &|event| {
+            // Each step says that the thread turns: those of a block may take long.
+            health.beat(TRAIN);
+            metrics.on_miner_event(&event);
+            take(&event, &trouble);
+        })?;
         let troubled = troubled.into_inner().unwrap_or_else(PoisonError::into_inner);
         for subject in [Subject::Hub, Subject::Chain] {
             if !troubled.contains(&subject) {

@@ -3,7 +3,10 @@
 
 use super::{
     Ready,
-    heads::Heads,
+    heads::{Heads, Told},
+    health::{Health, Turns},
+    metrics::{ErrorKind, Metrics},
+    serve::Server,
     setup::{self, Place},
     story::{Story, Subject},
 };
@@ -12,27 +15,42 @@ use crate::{
     terminal::{print_json_line, shown, stop_on_signal},
 };
 use anyhow::Context as _;
+use chain::Head;
 use protocol::Block;
 use std::{
     collections::BTreeSet,
     process::ExitCode,
     sync::{
-        Mutex, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     thread,
+    time::Duration,
 };
 use validator::{Event, RoundSummary, Validator, Worked};
+
+/// Threads that must turn, and how long one turn may take: a hub or a chain may let an answer wait
+/// for minutes, and a piece of a measurement takes as long.
+const TURNS: [Turns; 3] = [
+    Turns { name: "duties", within: Duration::from_secs(600) },
+    Turns { name: "work", within: Duration::from_secs(3_600) },
+    Turns { name: "publish", within: Duration::from_secs(3_600) },
+];
 
 /// A validator with whoever hears of it.
 struct Driver<'a> {
     validator: &'a Validator,
     heads: &'a Heads<'a>,
     story: &'a Story,
+    metrics: &'a Metrics,
+    health: &'a Health,
     stop: &'a AtomicBool,
     /// Why the process ends by itself.
     failure: Mutex<Option<anyhow::Error>>,
 }
+
+/// How long a thread waits for a block before it says that it turns.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What one of its threads does.
 type Work = fn(&Driver<'_>);
@@ -51,13 +69,31 @@ pub fn run(args: &RunValidatorArgs) -> anyhow::Result<ExitCode> {
         args.competitions.join(", ")
     );
     let (heads, story) = (Heads::new(&stop), Story::default());
+    let names: BTreeSet<&str> = validator.competitions().map(|rules| rules.name.as_str()).collect();
+    let metrics = Arc::new(Metrics::of_validator(&names.into_iter().collect::<Vec<_>>()));
+    let health = Arc::new(Health::new(place.block_time()?, &TURNS));
+    health.journal_open();
+    if let Some(set) = validator.state().weights.set {
+        metrics.weights_set(set);
+    }
+    let server = args
+        .service
+        .listen
+        .map(|address| Server::start(address, Arc::clone(&metrics), Arc::clone(&health)));
+    let server = server.transpose()?;
     if args.service.endpoint.json {
-        let (netuid, listen) = (place.netuid, args.service.listen);
+        let (netuid, listen) = (place.netuid, server.as_ref().map(Server::address));
         print_json_line(&Ready { ready: "validator", hotkey, netuid, listen })?;
     }
-    let failure = Mutex::new(None);
-    let driver =
-        Driver { validator: &validator, heads: &heads, story: &story, stop: &stop, failure };
+    let driver = Driver {
+        validator: &validator,
+        heads: &heads,
+        story: &story,
+        metrics: &metrics,
+        health: &health,
+        stop: &stop,
+        failure: Mutex::new(None),
+    };
     thread::scope(|scope| {
         let driver = &driver;
         let spawn = |name: &str, work: Work| {
@@ -74,7 +110,8 @@ pub fn run(args: &RunValidatorArgs) -> anyhow::Result<ExitCode> {
         if let Some(error) = threads.into_iter().find_map(Result::err) {
             driver.fail(error);
         }
-        heads.follow(&*place.chain, &story, &args.service.home);
+        let told = Told { story: &story, metrics: &metrics, health: &health };
+        heads.follow(&*place.chain, told, &args.service.home);
     });
     match driver.failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
         Some(error) => Err(error),
@@ -102,15 +139,29 @@ impl Driver<'_> {
     }
 
     fn fail(&self, error: anyhow::Error) {
+        self.metrics.error(ErrorKind::Journal);
         let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
         failure.get_or_insert(error);
         self.stop.store(true, Ordering::Relaxed);
     }
 
+    /// The next block for a thread, which says at each that it turns.
+    fn next(&self, thread: &str, seen: Option<Head>) -> Option<Head> {
+        loop {
+            self.health.beat(thread);
+            if let Some(head) = self.heads.after(seen, PATIENCE) {
+                return Some(head);
+            }
+            if self.heads.is_stopping() {
+                return None;
+            }
+        }
+    }
+
     /// Weights are handed over, followed and looked for at every block.
     fn duties(&self) {
         let mut seen = None;
-        while let Some(head) = self.heads.after(seen) {
+        while let Some(head) = self.next("duties", seen) {
             seen = Some(head);
             let heard = Heard::new(self, head.block);
             if let Err(error) = self.validator.duties(head, &|event| heard.take(&event)) {
@@ -123,7 +174,7 @@ impl Driver<'_> {
     /// Rounds are measured a step at a time.
     fn work(&self) {
         let mut seen = None;
-        while let Some(mut head) = self.heads.after(seen) {
+        while let Some(mut head) = self.next("work", seen) {
             seen = Some(head);
             let heard = Heard::new(self, head.block);
             loop {
@@ -146,10 +197,12 @@ impl Driver<'_> {
     /// Records are published.
     fn publish(&self) {
         let mut seen = None;
-        while let Some(head) = self.heads.after(seen) {
+        while let Some(head) = self.next("publish", seen) {
             seen = Some(head);
             let heard = Heard::new(self, head.block);
+            self.metrics.records_waiting(self.validator.n_unpublished());
             self.validator.publish(&|event| heard.take(&event));
+            self.metrics.records_waiting(self.validator.n_unpublished());
             heard.clear([Subject::Records]);
         }
     }
@@ -185,13 +238,13 @@ impl<'a> Heard<'a> {
     }
 
     fn take(&self, event: &Event) {
-        let block = self.block;
+        let (driver, block) = (self.driver, self.block);
+        driver.metrics.on_validator_event(event);
         match event {
+            // A round may take hours, in which this is heard of again and again.
+            Event::Progress { .. } | Event::Evaluating { .. } => driver.health.beat("work"),
             Event::RoundStarted { n_models, n_batches } => {
                 tracing::debug!("a round begins: {n_models} models, {n_batches} batches each");
-            }
-            Event::Evaluating { uid, n_batches_done } => {
-                tracing::debug!("{uid} is measured: {n_batches_done} batches done");
             }
             Event::Disqualified { uid, reason } => {
                 tracing::debug!("{uid} is disqualified: {}", shown(&reason.to_string()));
@@ -205,6 +258,9 @@ impl<'a> Heard<'a> {
                 Subject::Another,
                 &format!("it set weights at block {block} and counts as alive until {until}"),
             ),
+            Event::WeightsSet { block } => {
+                tracing::info!("the chain took weights in block {block}");
+            }
             Event::WeightsSubmitted(_) => tracing::info!("weights go out at block {block}"),
             Event::WeightsRefused(error) => {
                 tracing::warn!("the chain refused the weights: {}", shown(&error.to_string()));

@@ -180,7 +180,7 @@ fn attack_what_one_endpoint_says_of_a_runtime_is_used_for_no_other() {
     let lying = Endpoint::start(finney_of(Served::new("393-finney-v16").without("Tempo")));
     let honest = Endpoint::start(finney());
     let config = ClientConfig {
-        fallbacks: vec![honest.url.clone()],
+        fallbacks: vec![honest.url],
         clock: Clock::Stopped(HEAD_TIME),
         ..ClientConfig::new(&lying.url)
     };

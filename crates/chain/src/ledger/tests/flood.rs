@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    Weights,
+    Mechanism, Weights,
     ledger::{OPENINGS_PER_BLOCK_MAX, SEALED_BYTES_MAX, WAITING_BYTES_MAX},
 };
 use protocol::Block;
@@ -54,6 +54,7 @@ fn flood(ledger: &mut Ledger, n_strangers: u64, sealed: &[u8]) -> usize {
 fn hidden(ledger: &Ledger, signer: u64, uids: &[u16]) -> Call {
     let weights = Weights {
         netuid: NETUID,
+        mechanism: Mechanism::FIRST,
         uids: uids.iter().copied().map(Uid).collect(),
         weights: vec![7; uids.len()],
         version_key: 0,

@@ -180,11 +180,6 @@ impl Network {
         self.folder.join(path)
     }
 
-    /// The folder of the network.
-    pub fn folder(&self) -> &Path {
-        &self.folder
-    }
-
     /// Address of the chain for its clients.
     pub fn chain_url(&self) -> String {
         format!("ws://{}", reached(self.chain.listen))

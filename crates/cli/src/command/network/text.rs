@@ -270,7 +270,7 @@ pub fn miner(site: &Site<'_>, rival: &Rival<'_>, miner: &Person) -> Result<Strin
     let name = &miner.name;
     service(&mut text, site, "miner", name)?;
     writeln!(text, "# Its token for the hub.")?;
-    writeln!(text, "hub_token_file = {}\n", site.path(&format!("tokens/{name}")))?;
+    writeln!(text, "token_file = {}\n", site.path(&format!("tokens/{name}")))?;
     writeln!(text, "# What it competes in, and the repo that its models go to.")?;
     writeln!(text, "competition = {}", site.competition(rival.competition))?;
     writeln!(text, "repo = {}\n", quoted(&format!("{name}/{}", rival.competition)))?;
