@@ -320,7 +320,9 @@ mod tests {
         // A little behind is no objection, and who comes up has none.
         let mut near = Contest::default();
         assert!((0..40).all(|i| !near.note(known, ["a", "b"][i % 2], &lags(999_960 + i as u64))));
-        assert!(!near.note(known, "a", &lags(100)) && !near.note(known, "a", &Ok(known.unwrap())));
+        assert!(
+            !near.note(known, "a", &lags(100)) && !near.note(known, "a", &Ok(head(1_000_000, 1)))
+        );
         assert!((100..200).all(|said| !near.note(known, "b", &lags(said))));
         // About another block all is said anew.
         let mut moved = Contest::default();
