@@ -141,7 +141,7 @@ fn outcomes() -> (Vec<(Fault, Option<Outcome>)>, Vec<String>) {
     let whole = [Port::Chain, Port::HidingChain].map(|port| run(port, None));
     for run in &whole {
         let seeds: Vec<u64> = run.rounds.iter().map(|round| round.seed).collect();
-        assert_eq!(seeds, [20, 30, 40, 50, 60, 70, 80, 90]);
+        assert_eq!(seeds, [20, 30, 40, 50, 60, 70, 80, 90, 100, 110, 120]);
         assert!(run.n_hits == 0 && !run.is_unanswered && !run.is_refused);
     }
     let (next, found) = (AtomicUsize::new(0), Mutex::new((BTreeMap::new(), Vec::new())));

@@ -126,8 +126,12 @@ fn attack_idle_connections_keep_nobody_out() {
     let mut idle: Vec<TcpStream> = Vec::new();
     for _ in 0..limits.connections_max * 3 {
         idle.push(connect(&server));
-        // Those that had to go need a moment to be gone.
-        while server.shared.seats().n_threads > limits.connections_max {
+        // Each needs a moment to be taken, and those that had to go one to be gone.
+        let is_settled = || {
+            let seats = server.shared.seats();
+            seats.next >= idle.len() as u64 && seats.n_threads <= limits.connections_max
+        };
+        while !is_settled() {
             thread::sleep(Duration::from_millis(1));
         }
     }
