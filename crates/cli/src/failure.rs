@@ -65,7 +65,7 @@ pub fn report(error: &anyhow::Error) -> ExitCode {
 }
 
 /// The causes in a row; a hint wraps the error that it belongs to, which speaks for itself.
-fn causes(error: &anyhow::Error) -> String {
+pub fn causes(error: &anyhow::Error) -> String {
     let causes = error.chain().filter(|cause| !cause.is::<Hinted>());
     causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

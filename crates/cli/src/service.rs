@@ -6,6 +6,7 @@ pub mod pulse;
 pub mod setup;
 pub mod story;
 pub mod validator;
+pub mod watch;
 
 use serde::Serialize;
 use std::net::SocketAddr;
