@@ -71,7 +71,7 @@ pub fn causes(error: &anyhow::Error) -> String {
 }
 
 /// Whoever read our output has gone: not an error of ours, as for any command in a pipe.
-fn is_closed_pipe(error: &anyhow::Error) -> bool {
+pub fn is_closed_pipe(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
         cause
             .downcast_ref::<std::io::Error>()
