@@ -197,7 +197,8 @@ impl<'a> Tools<'a> {
             return Ok(Err(reason));
         }
         let folder = Folder::of_model(&checkpoint.dir)?;
-        let size = |path: &String| Ok(fs::metadata(folder.path_of(path))?.len());
+        let size =
+            |path: &String| -> io::Result<u64> { Ok(fs::metadata(folder.path_of(path))?.len()) };
         let size_bytes = folder.paths().iter().map(size).sum::<io::Result<u64>>();
         let size_bytes = size_bytes.context("cannot tell how large it is")?;
         let limit = competition.model.size_bytes_max;
@@ -300,7 +301,7 @@ impl<'a> Watch<'a> {
         if self.past.state().outgoing.is_some() {
             return self.deliver();
         }
-        match self.next()? {
+        match self.due()? {
             Some(checkpoint) => self.judge(&checkpoint),
             None => Ok(()),
         }
@@ -308,7 +309,7 @@ impl<'a> Watch<'a> {
 
     /// The newest checkpoint that is whole, has not changed since the last look, and was not
     /// judged. It has been trained longest; older ones have their turn when no newer one waits.
-    fn next(&mut self) -> anyhow::Result<Option<Checkpoint>> {
+    fn due(&mut self) -> anyhow::Result<Option<Checkpoint>> {
         let look = scan::look(&self.tools.args.dirs, &self.tools.top);
         if look.is_cut {
             tracing::debug!("there are more files and folders than are looked at");
@@ -342,14 +343,14 @@ impl<'a> Watch<'a> {
         let dir = match taken? {
             Ok(dir) => dir,
             Err(reason) => {
-                return self.end(checkpoint, None, &line(Verdict::Refused).because(reason));
+                return self.end(checkpoint, None, &line(Verdict::Refused).because(&reason));
             }
         };
         let competition = &self.tools.contest.competition;
         let admission = match check::verdict(&Folder::of_model(&dir)?, &dir, competition)? {
             Ok(admission) => admission,
             Err(reason) => {
-                return self.end(checkpoint, None, &line(Verdict::Refused).because(reason));
+                return self.end(checkpoint, None, &line(Verdict::Refused).because(&reason));
             }
         };
         let root = admission.file_root;
@@ -360,7 +361,7 @@ impl<'a> Watch<'a> {
         let (comparison, blocks) = match self.measure_twice(&dir, &admission)? {
             Measured::Compared { comparison, blocks } => (comparison, blocks),
             Measured::Refused(reason) => {
-                let line = line(Verdict::Refused).because(reason);
+                let line = line(Verdict::Refused).because(&reason);
                 return self.end(checkpoint, Some(root), &line);
             }
         };
@@ -373,7 +374,7 @@ impl<'a> Watch<'a> {
         }
         if let Some(block) = self.free_from()? {
             self.postponed.insert(checkpoint.fingerprint, block);
-            self.tools.say(&line(Verdict::Waits).because(format!("until block {block}")))?;
+            self.tools.say(&line(Verdict::Waits).because(&format!("until block {block}")))?;
             return delete(&dir);
         }
         self.choose(checkpoint, admission)?;

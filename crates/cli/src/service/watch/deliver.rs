@@ -10,10 +10,7 @@ use crate::command::miner::entrant::{Entrant, Exposure};
 use ::hugging_face::Folder;
 use anyhow::Context as _;
 use chain::Chain as _;
-use std::{
-    cell::RefCell,
-    path::{Path, PathBuf},
-};
+use std::{cell::RefCell, path::Path};
 
 /// Doublings of the pause between two tries, at most.
 const DOUBLINGS_MAX: u32 = 6;
@@ -57,7 +54,7 @@ impl Watch<'_> {
         let (entry, line) = match self.still_wins(&outgoing, &dir)? {
             true => {
                 let what = "cannot submit the model that would win";
-                let submitted = self.with_entrant(&outgoing, &dir, Entrant::submit);
+                let submitted = self.with_entrant(&outgoing, &dir, |entrant| entrant.submit());
                 let submitted = submitted.context(what)?;
                 (Entry::Settled, line(Verdict::Submitted).submitted(submitted))
             }
@@ -72,13 +69,13 @@ impl Watch<'_> {
 
     /// Whether the model is to go on: what was measured longer than a round ago is measured again,
     /// as long as nothing irreversible has happened.
-    fn still_wins(&mut self, outgoing: &Outgoing, dir: &PathBuf) -> anyhow::Result<bool> {
+    fn still_wins(&mut self, outgoing: &Outgoing, dir: &Path) -> anyhow::Result<bool> {
         let now = self.tools.session.chain.head().context("cannot read the newest block")?.block;
         let every = self.tools.contest.competition.evaluation.blocks_per_round;
         if now.since(outgoing.measured) <= every || outgoing.is_in_flight(now) {
             return Ok(true);
         }
-        if self.with_entrant(outgoing, dir, Entrant::is_committed)? {
+        if self.with_entrant(outgoing, dir, |entrant| entrant.is_committed())? {
             return Ok(true);
         }
         match self.measure(dir, &outgoing.admission)? {

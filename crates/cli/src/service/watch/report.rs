@@ -109,7 +109,7 @@ impl Line {
     }
 
     /// With a reason.
-    pub fn because(self, detail: impl ToString) -> Self {
+    pub fn because(self, detail: &impl ToString) -> Self {
         Self { detail: Some(terminal::shown(&detail.to_string())), ..self }
     }
 
@@ -178,7 +178,7 @@ mod tests {
             others: vec![(Whose::Champion, 10.0)],
         };
         let line = Line::new(Path::new("runs/a\nb"), Verdict::Loses);
-        let line = line.measured(&comparison, &[Block(7)]).because("one\u{202e}");
+        let line = line.measured(&comparison, &[Block(7)]).because(&"one\u{202e}");
         let text = line.for_people();
         assert_eq!(
             text,
