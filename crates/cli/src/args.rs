@@ -13,6 +13,7 @@ mod reference;
 mod service;
 mod transfer;
 mod wallet;
+mod watch;
 
 pub use chain::{
     BalanceArgs, ChainArgs, ChainCommand, CommitArgs, CreateArgs, DoctorArgs, EndpointArgs,
@@ -41,6 +42,7 @@ pub use wallet::{
     CreateWalletArgs, ImportWalletArgs, ListWalletsArgs, WalletArgs, WalletCommand,
     WalletCommandArgs,
 };
+pub use watch::{SUBMISSIONS_MAX, WatchMinerArgs};
 
 use bytesize::ByteSize;
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};

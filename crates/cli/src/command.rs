@@ -1,7 +1,7 @@
 //! The commands, one file each.
 
 pub mod chain;
-mod check;
+pub mod check;
 mod competition;
 mod data;
 mod demo;
@@ -9,7 +9,7 @@ mod download;
 mod evaluate;
 mod evaluator;
 mod hub;
-mod miner;
+pub mod miner;
 mod network;
 mod node;
 mod reference;

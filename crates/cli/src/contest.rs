@@ -39,7 +39,12 @@ impl Contest {
         text.round(&self.competition, chain::Head { block, hash: block_hash })
     }
 
-    /// The same for a validator.
+    /// The same as validators are given it.
+    pub fn drawn(&self, seed: chain::Head) -> anyhow::Result<Drawn> {
+        DatasetText::of(self).draw(&self.competition, seed)
+    }
+
+    /// The competition and its text for a validator.
     pub fn for_validator(&self) -> validator::Contest {
         validator::Contest::new(self.competition.clone(), Arc::new(DatasetText::of(self)))
     }

@@ -10,6 +10,7 @@ pub mod serve;
 pub mod setup;
 pub mod story;
 pub mod validator;
+pub mod watch;
 
 use serde::Serialize;
 use std::net::SocketAddr;

@@ -1,6 +1,6 @@
 //! Options of `agon miner`.
 
-use super::{AddressArgs, RunMinerArgs, SignArgs};
+use super::{AddressArgs, RunMinerArgs, SignArgs, WatchMinerArgs};
 use clap::{Args, Subcommand};
 use protocol::Repo;
 use std::path::PathBuf;
@@ -20,6 +20,8 @@ pub enum MinerCommand {
     Submit(SubmitArgs),
     /// Train a model, and enter each one that is clearly better, until told to stop.
     Run(RunMinerArgs),
+    /// Enter what other programs train: each new checkpoint that would win, until told to stop.
+    Watch(WatchMinerArgs),
 }
 
 /// Options of `agon miner submit`.

@@ -1,5 +1,5 @@
-//! Options of the services, `agon validator` and `agon miner run`: each is a key of their
-//! configuration files, too, and a variable of the environment.
+//! Options of the services, `agon validator`, `agon miner run` and `agon miner watch`: each is a
+//! key of their configuration files, too, and a variable of the environment.
 
 use super::{AddressArgs, EndpointArgs, WalletArgs};
 use bytesize::ByteSize;
@@ -192,6 +192,9 @@ impl super::Command {
             }
             Command::Miner(MinerArgs { command: MinerCommand::Run(run) }) => {
                 Some(run.service.log_format)
+            }
+            Command::Miner(MinerArgs { command: MinerCommand::Watch(watch) }) => {
+                Some(watch.service.log_format)
             }
             _ => None,
         }

@@ -6,6 +6,7 @@ mod folders;
 mod snipe;
 mod submit;
 mod tokens;
+mod watch;
 
 use crate::tree;
 use serde_json::{Value, json};

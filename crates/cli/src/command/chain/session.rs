@@ -2,7 +2,7 @@
 
 use super::refusal::{self, Explanation};
 use crate::{
-    args::{EndpointArgs, Network, SignArgs},
+    args::{EndpointArgs, Network, ServiceArgs, SignArgs, WalletArgs},
     command::wallet::Keys,
     failure::{HintExt as _, Interrupted, hinted},
     terminal::{self, print, print_json, spinner},
@@ -116,7 +116,9 @@ fn bittensor(network: &Network) -> Option<&'static str> {
 
 /// A connection with keys.
 pub struct Session<'a> {
-    args: &'a SignArgs,
+    is_json: bool,
+    /// Whether every question is answered with yes.
+    is_sure: bool,
     /// The chain.
     pub chain: SubstrateChain,
     /// The keys of the wallet.
@@ -144,13 +146,31 @@ impl<'a> Session<'a> {
     /// Connects; the keys are opened when they are needed.
     pub fn open(args: &'a SignArgs) -> anyhow::Result<Self> {
         let stop = terminal::stop_on_signal()?;
-        let keys = Keys::new(&args.wallet);
-        let chain = connect(&args.endpoint)?;
-        let origin = chain.origin()?;
-        if keys.are_for_development() {
-            check_development(&args.wallet.wallet, origin, args.yes)?;
+        let session = Self::connected(&args.endpoint, &args.wallet, stop)?;
+        if session.keys.are_for_development() {
+            check_development(&args.wallet.wallet, session.origin, args.yes)?;
         }
-        Ok(Self { args, chain, keys, origin, stop })
+        Ok(Self { is_sure: args.yes, ..session })
+    }
+
+    /// The same for a service, which asks nobody: its configuration has answered.
+    pub fn of_service(args: &'a ServiceArgs, stop: Arc<AtomicBool>) -> anyhow::Result<Self> {
+        let session = Self::connected(&args.endpoint, &args.wallet, stop)?;
+        if session.keys.are_for_development() {
+            check_development(&args.wallet.wallet, session.origin, false)?;
+        }
+        Ok(Self { is_sure: true, ..session })
+    }
+
+    fn connected(
+        endpoint: &EndpointArgs,
+        wallet: &'a WalletArgs,
+        stop: Arc<AtomicBool>,
+    ) -> anyhow::Result<Self> {
+        let keys = Keys::new(wallet);
+        let chain = connect(endpoint)?;
+        let origin = chain.origin()?;
+        Ok(Self { is_json: endpoint.json, is_sure: false, chain, keys, origin, stop })
     }
 
     /// Whether what is signed here may be worth something: unless the chain proves to be one that
@@ -161,7 +181,7 @@ impl<'a> Session<'a> {
 
     /// Asks whether to go on before something is signed for a public network.
     pub fn confirm(&self, what: &str) -> anyhow::Result<()> {
-        if !self.is_public() || self.args.yes {
+        if !self.is_public() || self.is_sure {
             return Ok(());
         }
         let question = format!("{what} on {}, for good?", place(&self.chain, self.origin));
@@ -170,7 +190,7 @@ impl<'a> Session<'a> {
 
     /// Asks a question that only a person, or --yes, may answer with yes.
     pub fn ask(&self, question: &str) -> anyhow::Result<()> {
-        if self.args.yes {
+        if self.is_sure {
             return Ok(());
         }
         if !std::io::stdin().is_terminal() {
@@ -210,7 +230,7 @@ impl<'a> Session<'a> {
         effects: &Effects,
         did: &str,
     ) -> anyhow::Result<()> {
-        if self.args.endpoint.json {
+        if self.is_json {
             let (call, signer) = (hex_of(&id), signer.to_string());
             let netuid = effects.netuid.or(effects.slot.map(|(netuid, _)| netuid));
             let uid = effects.slot.map(|(_, uid)| uid);
@@ -318,7 +338,7 @@ impl<'a> Session<'a> {
 
     /// Whether a machine reads what is printed.
     pub fn is_json(&self) -> bool {
-        self.args.endpoint.json
+        self.is_json
     }
 
     /// Why a call that the chain would refuse is not made.
