@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use chain::{Chain, Head, StoredCommitment};
 use protocol::{
     Block, Commitment, Competition, Digest, NetUid,
+    competition::EvaluationRules,
     pool::{Entrant, Moment},
     weights::Miner,
     wins::Seniority,
@@ -122,14 +123,27 @@ impl Entry {
         is_it.then_some(verdict)
     }
 
+    /// Whether none of the rounds that were decided here could have measured it, though some were:
+    /// those since were given up or missed, and by now it may not be fresh any more.
+    fn was_missed(&self, state: &ContestState, rules: &EvaluationRules) -> bool {
+        let counts_from = self.stored.block.0.saturating_add(rules.commitment_age_min);
+        state.n_rounds > 0 && counts_from > state.seed_block.0
+    }
+
     /// As the rules for the pool see it.
-    pub(crate) fn entrant(&self, state: &ContestState, seed: Block) -> Entrant {
+    pub(crate) fn entrant(
+        &self,
+        state: &ContestState,
+        rules: &EvaluationRules,
+        seed: Block,
+    ) -> Entrant {
         Entrant {
             uid: self.stored.uid,
             seniority: self.seniority(state, seed),
             incentive: self.incentive,
             is_wanted: state.has_weight(&self.miner())
-                || state.waiting.contains(&self.stored.hotkey),
+                || state.waiting.contains(&self.stored.hotkey)
+                || self.was_missed(state, rules),
         }
     }
 }

@@ -158,7 +158,7 @@ pub(crate) fn round(known: &Known<'_>) -> Result<Vec<Measured>, Pause> {
     known.turn.text.as_ref().ok_or(Need::Text)?;
     let (rules, seed) = (&known.contest.competition.evaluation, known.seed.block);
     let entrants: Vec<Entrant> =
-        book.entries.iter().map(|entry| entry.entrant(known.state, seed)).collect();
+        book.entries.iter().map(|entry| entry.entrant(known.state, rules, seed)).collect();
     let pool = pool::pool(rules, book.moment, &entrants);
     let mut measured = Vec::with_capacity(pool.len());
 

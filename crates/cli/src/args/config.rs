@@ -19,7 +19,8 @@ use std::{
 };
 use toml::{Table, Value};
 
-/// Id of the option that names the file.
+/// Id of the option that names the file, and its name.
+const ID: &str = "service_config";
 const CONFIG: &str = "config";
 /// Longest configuration file that is read.
 const SIZE_BYTES_MAX: u64 = 1 << 20;
@@ -59,7 +60,7 @@ pub fn variable(id: &str) -> String {
 /// Whether an option can be a key of a file.
 pub fn is_key(arg: &Arg) -> bool {
     let id = arg.get_id().as_str();
-    arg.get_long().is_some() && ![CONFIG, "help", "version", "json", "verbose"].contains(&id)
+    arg.get_long().is_some() && ![ID, "help", "version", "json", "verbose"].contains(&id)
 }
 
 /// The names of the commands that the words lead through.
@@ -80,10 +81,9 @@ fn leaf<'a>(command: &'a Command, path: &[String]) -> Option<&'a Command> {
     path.iter().try_fold(command, |here, name| here.find_subcommand(name))
 }
 
-/// Whether a command takes a configuration file: what others call so is no path.
+/// Whether a command takes a configuration file: what others call so is something else.
 pub fn takes_config(command: &Command) -> bool {
-    let is_file = |arg: &Arg| arg.get_value_parser().type_id() == TypeId::of::<PathBuf>();
-    command.get_arguments().any(|arg| arg.get_id() == CONFIG && is_file(arg))
+    command.get_arguments().any(|arg| arg.get_id() == ID)
 }
 
 /// The file that the words name.

@@ -40,7 +40,7 @@ pub enum ValidatorCommand {
 #[derive(Debug, Args)]
 pub struct ServiceArgs {
     /// TOML file with these options as keys.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long = "config", id = "service_config", value_name = "FILE")]
     pub config: Option<PathBuf>,
     #[command(flatten)]
     pub endpoint: EndpointArgs,

@@ -56,8 +56,8 @@ impl Crashed {
         (self.log.len() - LOG_HEADER_BYTES) / self.frame_bytes()
     }
 
-    /// Leaves so many frames of the log in a folder, and as many bytes of the next one as are named;
-    /// of these the second half is not what was written.
+    /// Leaves so many frames of the log in a folder, and as many bytes of the next one as are
+    /// named; of these the second half is not what was written.
     fn leave(&self, home: &Path, n_frames: usize, n_more: usize) {
         let end = LOG_HEADER_BYTES + n_frames * self.frame_bytes();
         let mut log = self.log[..(end + n_more).min(self.log.len())].to_vec();

@@ -39,7 +39,8 @@ fn rules(workshop: &Workshop) -> String {
     workshop.file("rules.toml", rules)
 }
 
-/// A model that is the surer of the next character, and the better, the greater the number; up to 2.
+/// A model that is the surer of the next character, and the better, the greater the number; up to
+/// 2.
 fn sure(number: f32) -> SmallModel {
     let mut model = SmallModel::counting(1);
     model.tensors[0].2.iter_mut().for_each(|element| *element *= number / 4.0);
@@ -169,6 +170,7 @@ fn a_checkpoint_has_to_beat_the_champion_and_a_dry_run_submits_nothing() {
     );
     let workshop = &network.workshop;
     let rules = rules(workshop);
+    network.register("//Alice");
     network.register("//Charlie");
     network.chain(&["stake", "--wallet", "//Alice", "--netuid", "1", "100"]);
     let hub = format!("http://{}", network.hub.address);

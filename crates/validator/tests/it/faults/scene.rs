@@ -22,8 +22,8 @@ use validator::{
     Publish, Sight, Terms, Text, Trouble, Validator,
 };
 
-/// The last block of a run: what our own trouble kept from being measured three times waits for four
-/// rounds, and has its time all the same.
+/// The last block of a run: what our own trouble kept from being measured three times waits for
+/// four rounds, and has its time all the same.
 const LAST: u64 = 129;
 /// After it the better model is committed to.
 const BETTER_AFTER: u64 = 32;
