@@ -42,6 +42,9 @@ pub struct WeightsState {
     /// Weights that the chain has taken and not opened yet, the oldest first.
     #[serde(default)]
     pub hidden: Vec<Hidden>,
+    /// The row that the chain keeps once it has the weights that were handed over last.
+    #[serde(default)]
+    pub row: Option<Vec<(Uid, u16)>>,
 }
 
 /// Weights that the chain opens later.
@@ -54,6 +57,13 @@ pub struct Hidden {
     pub reveal: Reveal,
     /// The row that it will keep then: targets and values, in order of target.
     pub row: Vec<(Uid, u16)>,
+    /// Number of the epoch that takes them in, or did.
+    #[serde(default)]
+    pub epoch: Option<u64>,
+    /// Whether the chain had such a row when they were signed, or was to get it from older ones:
+    /// that it is there proves nothing.
+    #[serde(default)]
+    pub repeats: bool,
 }
 
 /// State of one competition.
@@ -229,23 +239,54 @@ impl State {
                 contest.decided(record, after)?;
                 self.weights.due = true;
             }
-            Entry::WeightsSigned { signed, hidden } => {
-                self.weights.due = false;
-                (self.weights.sent, self.weights.hiding) = (Some(signed.clone()), hidden.clone());
-            }
-            Entry::WeightsSettled { again, set } => {
-                self.weights.sent = None;
-                self.weights.set = set.or(self.weights.set);
-                let hidden = self.weights.hiding.take().filter(|_| !*again);
-                self.weights.hidden.extend(hidden);
-                self.weights.due |= *again;
-            }
-            Entry::WeightsOpened { until, again } => {
-                self.weights.hidden.retain(|hidden| hidden.reveal.until > *until);
-                self.weights.due |= *again;
-            }
+            Entry::WeightsSigned { .. }
+            | Entry::WeightsSettled { .. }
+            | Entry::WeightsOpened { .. } => self.weights.learnt(entry),
         }
         Ok(())
+    }
+}
+
+impl WeightsState {
+    /// Learns which row the chain has: those that are still hidden may be told from it.
+    fn repeat(&mut self, row: &[(Uid, u16)]) {
+        let rows: Vec<_> = self.hidden.iter().map(|hidden| hidden.row.clone()).collect();
+        for (place, hidden) in self.hidden.iter_mut().enumerate() {
+            hidden.repeats = hidden.row == row || rows[..place].contains(&hidden.row);
+        }
+    }
+
+    fn learnt(&mut self, entry: &Entry) {
+        match entry {
+            Entry::WeightsSigned { signed, hidden, row } => {
+                self.due = false;
+                let of_hidden = hidden.as_ref().map(|hidden| hidden.row.clone());
+                self.row = row.clone().or(of_hidden);
+                (self.sent, self.hiding) = (Some(signed.clone()), hidden.clone());
+            }
+            Entry::WeightsSettled { again, set, epoch } => {
+                self.sent = None;
+                self.set = set.or(self.set);
+                let hidden = self.hiding.take().filter(|_| !*again);
+                let of_epoch = |hidden: Hidden| Hidden { epoch: epoch.or(hidden.epoch), ..hidden };
+                self.hidden.extend(hidden.map(of_epoch));
+                self.due |= *again;
+            }
+            Entry::WeightsOpened { until, again, places, set, row } => {
+                let hidden = std::mem::take(&mut self.hidden).into_iter().enumerate();
+                let stays = |(place, hidden): &(usize, Hidden)| match places {
+                    Some(places) => !places.contains(place),
+                    None => hidden.reveal.until > *until,
+                };
+                self.hidden = hidden.filter(stays).map(|(_, hidden)| hidden).collect();
+                if let Some(row) = row {
+                    self.repeat(row);
+                }
+                self.set = set.or(self.set);
+                self.due |= *again;
+            }
+            _ => {}
+        }
     }
 }
 
