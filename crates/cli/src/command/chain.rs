@@ -8,7 +8,7 @@ mod session;
 mod table;
 mod weights;
 
-pub use session::Session;
+pub use session::{Session, Signer};
 
 use crate::args::{ChainArgs, ChainCommand, SubnetCommand};
 use std::process::ExitCode;

@@ -2,7 +2,7 @@
 
 use super::refusal::{self, Explanation};
 use crate::{
-    args::{EndpointArgs, Network, SignArgs},
+    args::{EndpointArgs, NamedNetwork as Named, Network, SignArgs},
     command::wallet::Keys,
     failure::{HintExt as _, Interrupted, hinted},
     terminal::{self, print, print_json, spinner},
@@ -47,7 +47,7 @@ const LOCAL_VARIABLE: &str = "BT_CHAIN_ENDPOINT";
 /// Where the chain of the options is, the better endpoints first.
 fn urls(args: &EndpointArgs) -> Vec<String> {
     let known = |urls: &[&str]| urls.iter().map(|url| (*url).to_owned()).collect::<Vec<_>>();
-    let mut urls = match &args.network {
+    let mut urls = match &args.network.network {
         Network::Local => {
             let set = std::env::var(LOCAL_VARIABLE).ok().filter(|url| !url.trim().is_empty());
             vec![set.unwrap_or_else(|| "ws://127.0.0.1:9944".to_owned())]
@@ -67,6 +67,10 @@ fn urls(args: &EndpointArgs) -> Vec<String> {
 
 /// Connects to the chain of the options.
 pub fn connect(args: &EndpointArgs) -> anyhow::Result<SubstrateChain> {
+    let Named { network, variable } = &args.network;
+    if let Some(variable) = variable {
+        eprintln!("network `{}`, from {variable}", terminal::shown(&network.to_string()));
+    }
     let mut urls = urls(args);
     let fallbacks = urls.split_off(1);
     let url = urls.swap_remove(0);
@@ -74,19 +78,19 @@ pub fn connect(args: &EndpointArgs) -> anyhow::Result<SubstrateChain> {
         url.starts_with("ws://") || url.starts_with("wss://"),
         "`{url}` is not the address of a chain: it begins with ws:// or wss://"
     );
-    let is_public = matches!(args.network, Network::Test | Network::Finney | Network::Archive);
+    let is_public = matches!(network, Network::Test | Network::Finney | Network::Archive);
     let patience = if is_public { PATIENCE_PUBLIC } else { PATIENCE };
     let config = ClientConfig { patience, fallbacks, ..ClientConfig::new(&url) };
     let bar = spinner(&format!("connecting to {url}"));
     let connected = SubstrateChain::connect(config);
     bar.finish_and_clear();
     let is_busy = matches!(connected, Err(Error::Busy { .. }));
-    let chain = connected.hint(match args.network {
+    let chain = connected.hint(match network {
         _ if is_busy => "wait, or name others with --fallback-endpoints; a node of your own has no limit",
         Network::Local => "is a node up? `agon node` starts one; --network names others",
         _ => "look at the address, and at whether the endpoint is up; --fallback-endpoints names others",
     })?;
-    check_name(&args.network, chain.bittensor()?, &url)?;
+    check_name(network, chain.bittensor()?, &url)?;
     Ok(chain)
 }
 
@@ -109,6 +113,13 @@ fn check_name(network: &Network, found: Option<&'static str>, url: &str) -> anyh
         .hint(format!("--network {url} says that you mean what is there")),
         _ => Ok(()),
     }
+}
+
+/// Which key of the wallet signs, and pays where something is paid.
+#[derive(Clone, Copy, Debug)]
+pub enum Signer {
+    Coldkey,
+    Hotkey,
 }
 
 /// A connection with keys.
@@ -145,7 +156,7 @@ impl<'a> Session<'a> {
         let chain = connect(&args.endpoint)?;
         let origin = chain.origin()?;
         if keys.are_for_development() {
-            check_development(&args.wallet.wallet, origin, args.yes)?;
+            check_development(&args.wallet.wallet, origin, says_yes(args, origin))?;
         }
         Ok(Self { args, chain, keys, origin, stop })
     }
@@ -157,22 +168,31 @@ impl<'a> Session<'a> {
     }
 
     /// Asks whether to go on before something is signed for a public network.
-    pub fn confirm(&self, what: &str) -> anyhow::Result<()> {
-        if !self.is_public() || self.args.yes {
+    pub fn confirm(&self, what: &str, signer: Signer) -> anyhow::Result<()> {
+        if !self.is_public() || says_yes(self.args, self.origin) {
             return Ok(());
         }
-        let question = format!("{what} on {}, for good?", place(&self.chain, self.origin));
-        self.ask(&question)
+        let (key, account) = match signer {
+            Signer::Coldkey => ("coldkey", self.keys.coldkey_account()?),
+            Signer::Hotkey => ("hotkey", self.keys.hotkey_account()?),
+        };
+        let (wallet, place) = (&self.args.wallet.wallet, place(&self.chain, self.origin));
+        self.ask(&format!("{what}, by {key} {account} of wallet `{wallet}`, on {place}, for good?"))
     }
 
     /// Asks a question that only a person, or --yes, may answer with yes.
     pub fn ask(&self, question: &str) -> anyhow::Result<()> {
-        if self.args.yes {
+        if says_yes(self.args, self.origin) {
             return Ok(());
         }
         if !std::io::stdin().is_terminal() {
-            return Err(anyhow::anyhow!("{question} There is nobody to ask"))
-                .hint("--yes answers before the question");
+            let hint = match &self.args.endpoint.network.variable {
+                Some(variable) if self.args.yes => format!(
+                    "the network comes from {variable}: --yes counts where --network says it"
+                ),
+                _ => "--yes answers before the question".to_owned(),
+            };
+            return Err(anyhow::anyhow!("{question} There is nobody to ask")).hint(hint);
         }
         eprint!("{question} [y/N] ");
         std::io::stderr().flush()?;
@@ -216,15 +236,25 @@ impl<'a> Session<'a> {
     /// Where another process was quicker with a nonce, and its call stands in a block, the call is
     /// made anew: it has surely not been included.
     pub fn include(&self, call: &Call, signer: &Keypair) -> anyhow::Result<(CallId, Block)> {
-        let told = |error: Error| match error {
-            Error::Refused(reason) => self.refused(call, signer, &reason, None),
-            other => other.into(),
-        };
+        self.include_made(&mut || Ok(call.clone()), signer)
+    }
+
+    /// The same, where what is called follows from the chain as it is at each try.
+    pub fn include_made(
+        &self,
+        make: &mut dyn FnMut() -> anyhow::Result<Call>,
+        signer: &Keypair,
+    ) -> anyhow::Result<(CallId, Block)> {
         for _ in 0..DISPLACED_MAX {
+            let call = make()?;
+            let told = |error: Error| match error {
+                Error::Refused(reason) => self.refused(&call, signer, &reason, None),
+                other => other.into(),
+            };
             let id = self.chain.submit(call.clone(), signer).map_err(told)?;
             match self.wait(id)? {
                 CallStatus::Displaced => {}
-                fate => return self.included(id, fate, (call, signer)),
+                fate => return self.included(id, fate, (&call, signer)),
             }
         }
         Err(anyhow::anyhow!("other processes that use the same key were quicker each time"))
@@ -344,6 +374,15 @@ impl<'a> Session<'a> {
     }
 }
 
+/// Whether --yes answers what a person would be asked.
+///
+/// A variable may be left over from something else: on Bittensor's networks it counts only where
+/// the command line itself says which of them.
+fn says_yes(args: &SignArgs, origin: Origin) -> bool {
+    let is_bittensor = matches!(origin, Origin::Bittensor(_));
+    args.yes && !(is_bittensor && args.endpoint.network.variable.is_some())
+}
+
 /// Keys that everybody knows are for chains that are worth nothing.
 fn check_development(key: &str, origin: Origin, insists: bool) -> anyhow::Result<()> {
     match origin {
@@ -374,6 +413,23 @@ pub fn hex_of(id: &CallId) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::args::WalletArgs;
+
+    #[test]
+    fn on_bittensors_networks_yes_counts_where_the_command_line_names_the_network() {
+        let says = |variable: Option<&str>, origin| {
+            let network =
+                Named { network: Network::Finney, variable: variable.map(ToOwned::to_owned) };
+            let endpoint = EndpointArgs { network, fallback_endpoints: Vec::new(), json: false };
+            let (name, hotkey) = ("me".to_owned(), "default".to_owned());
+            let wallet = WalletArgs { wallet: name, hotkey, wallet_path: None };
+            says_yes(&SignArgs { endpoint, wallet, yes: true }, origin)
+        };
+        assert!(says(None, Origin::Bittensor("finney")));
+        assert!(!says(Some("BT_NETWORK"), Origin::Bittensor("finney")));
+        assert!(says(Some("BT_NETWORK"), Origin::Unknown));
+        assert!(says(Some("BT_NETWORK"), Origin::Agon));
+    }
 
     #[test]
     fn keys_that_everybody_knows_sign_for_chains_of_nodes_of_ours_alone() {

@@ -6,7 +6,10 @@
 use super::place::{Hubs, Place, SeenBy};
 use crate::{
     args::SubmitArgs,
-    command::{chain::Session, check, upload},
+    command::{
+        chain::{Session, Signer},
+        check, upload,
+    },
     competition_file,
     failure::{HintExt as _, Interrupted},
     terminal::{self, print_json},
@@ -227,7 +230,8 @@ impl Entrant<'_> {
         let Place { hubs, repo, .. } = *place;
         let (args, session) = (self.args, &self.session);
         self.check_pace()?;
-        session.confirm(&format!("commit to `{repo}` on subnet {}", args.netuid))?;
+        session
+            .confirm(&format!("commit to `{repo}` on subnet {}", args.netuid), Signer::Hotkey)?;
         if !args.public_before_commitment {
             place.hide()?;
         } else if place.seen_by()? == SeenBy::Everybody {
