@@ -521,7 +521,7 @@ mod tests {
     fn variables_for_what_a_command_does_not_take_are_none_of_its_business() {
         let read = |name: &str| {
             let network = ["BT_NETWORK", "BT_SUBTENSOR_NETWORK"].contains(&name);
-            network.then(|| name.to_lowercase())
+            network.then(|| format!("ws://{name}"))
         };
         let matches = command(&read).try_get_matches_from(["agon", "wallet", "list"]).unwrap();
         assert_eq!(ecosystem::contradiction(&matches, &read), None);

@@ -123,11 +123,29 @@ fn handed(
         Some(_) => check(session, weights, hotkey.public())?,
         None => false,
     };
-    let rules = chain.hiding(netuid)?;
-    let handed = match &rules {
-        Some(rules) => weights.hidden(rules, hotkey)?,
-        None => weights.openly(),
+    let bar = spinner("hiding the weights");
+    let made: anyhow::Result<_> = loop {
+        let rules = match chain.hiding(netuid) {
+            Ok(rules) => rules,
+            Err(error) => break Err(error.into()),
+        };
+        let handed = match &rules {
+            Some(rules) => weights.hidden(rules, hotkey),
+            None => Ok(weights.openly()),
+        };
+        match handed {
+            Ok(handed) => break Ok((rules, handed)),
+            // It may be too near the end of an epoch, and pass.
+            Err(error) if error.is_transient() => bar.set_message(error.to_string()),
+            Err(error) => break Err(error.into()),
+        }
+        if session.stop().load(Ordering::Relaxed) {
+            break Err(Interrupted.into());
+        }
+        std::thread::sleep(TICK);
     };
+    bar.finish_and_clear();
+    let (rules, handed) = made?;
     let plan = rules.zip(handed.reveal).map(|(rules, reveal)| {
         let epoch = rules.epochs.number_at(Block(rules.head.0.saturating_add(1)));
         Plan { reveal, epoch, repeats }
