@@ -251,7 +251,7 @@ impl WeightsState {
     /// Learns which row the chain has: those that are still hidden may be told from it.
     fn repeat(&mut self, row: &[(Uid, u16)]) {
         let rows: Vec<_> = self.hidden.iter().map(|hidden| hidden.row.clone()).collect();
-        for (place, hidden) in self.hidden.iter_mut().enumerate() {
+        for (place, hidden) in self.hidden.iter_mut().chain(&mut self.hiding).enumerate() {
             hidden.repeats = hidden.row == row || rows[..place].contains(&hidden.row);
         }
     }
@@ -295,5 +295,30 @@ impl Follows for State {
 
     fn apply(&mut self, entry: &Entry) -> Result<(), String> {
         self.learnt(entry).map_err(|error| format!("{error:#}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn weights_and_entries_of_earlier_versions_mean_what_they_meant() {
+        let hidden = |until: u64| {
+            let reveal = json!({ "round": 4, "from": until - 9, "until": until });
+            json!({ "uid": 0, "reveal": reveal, "row": [[1, 65_535]] })
+        };
+        let hidden = [hidden(39), hidden(49)];
+        let weights = json!({ "due": false, "sent": null, "set": 21, "hidden": hidden });
+        let weights = serde_json::from_value(weights).unwrap();
+        let mut state = State { weights, ..State::default() };
+        let mut learn = |entry| state.apply(&serde_json::from_value(entry).unwrap()).unwrap();
+        learn(json!({ "weights-settled": { "again": false, "set": 41 } }));
+        learn(json!({ "weights-opened": { "until": 39, "again": true } }));
+        let weights = state.weights;
+        let left: Vec<Block> = weights.hidden.iter().map(|hidden| hidden.reveal.until).collect();
+        assert_eq!((left, weights.due, weights.set), (vec![Block(49)], true, Some(Block(41))));
+        assert_eq!((weights.hidden[0].epoch, weights.hidden[0].repeats), (None, false));
     }
 }
