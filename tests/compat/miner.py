@@ -1,5 +1,6 @@
 """A miner by commands alone: rules, tokenizer and training text from `agon`, models trained with transformers, entered
-with `agon miner submit`, the second one better and seen by nobody before its commitment is final.
+with `agon miner submit`, the second one better and seen by nobody before its commitment is final. Then training goes on,
+and `agon miner watch` enters of its checkpoints the first that wins, and none that does not.
 
     python tests/compat/miner.py AGON
 
@@ -9,6 +10,7 @@ ends with 1 if one failed.
 
 import json
 import os
+import queue
 import secrets
 import subprocess
 import sys
@@ -22,8 +24,9 @@ from pathlib import Path
 
 TOKEN = "hf_" + secrets.token_hex(17)
 BLOCK_HASH = "0x" + "5e" * 32
-# Steps after which the first and the second model are saved; and the most seconds that anything may take to happen.
-STEPS, PATIENCE = (60, 200), 180
+# Steps after which the first and the second model are saved, and after which training stops that is watched; and the most
+# seconds that anything may take to happen.
+STEPS, STEPS_WATCHED, PATIENCE = (60, 200), 400, 180
 
 
 def ensure(holds, what):
@@ -119,25 +122,30 @@ class Checks:
         torch.manual_seed(1)
         torch.set_num_threads(2)
         text = self.rules["text"]
-        config = LlamaConfig(
+        self.torch, config = torch, LlamaConfig(
             vocab_size=text["tokenizer"]["vocabulary"], max_position_embeddings=text["sequence_length"], hidden_size=96,
             intermediate_size=256, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
             tie_word_embeddings=True, bos_token_id=None, eos_token_id=None)
-        model = LlamaForCausalLM(config)
-        optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3, weight_decay=0.1)
+        self.model = LlamaForCausalLM(config)
+        self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=3e-3, weight_decay=0.1)
         for step in range(1, STEPS[-1] + 1):
-            rows = torch.randint(len(self.rows), (16,))
-            tokens = torch.tensor(self.rows[rows.numpy()].astype("int64"))
-            model(input_ids=tokens, labels=tokens).loss.backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            optimizer.step()
-            optimizer.zero_grad()
+            self.step()
             if step in STEPS:
-                folder = self.models[STEPS.index(step)]
-                model.save_pretrained(folder)
-                self.tokenizer.save_pretrained(folder)
-                # What the Trainer leaves beside a model.
-                torch.save({"lr": 3e-3}, folder / "training_args.bin")
+                self.save(self.models[STEPS.index(step)])
+
+    def step(self):
+        rows = self.torch.randint(len(self.rows), (16,))
+        tokens = self.torch.tensor(self.rows[rows.numpy()].astype("int64"))
+        self.model(input_ids=tokens, labels=tokens).loss.backward()
+        self.torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+
+    def save(self, folder):
+        self.model.save_pretrained(folder)
+        self.tokenizer.save_pretrained(folder)
+        # What the Trainer leaves beside a model.
+        self.torch.save({"lr": 3e-3}, folder / "training_args.bin")
 
     def both_are_admitted_and_the_second_is_better_by_epsilon(self):
         sample = self.agon("sample", "--competition", "tiny", "--block-hash", BLOCK_HASH, "--json").stdout
@@ -175,6 +183,43 @@ class Checks:
         texts = [stored["text"] for stored in self.chain("commitments", "--netuid", 1)]
         ensure(texts == [self.second["commitment"]], f"the commitments are {texts}")
 
+    def of_the_checkpoints_of_a_training_the_first_that_wins_is_entered(self):
+        runs, started = self.folder / "runs", time.monotonic()
+        runs.mkdir()
+        words = ["miner", "watch", runs, "--competition", "tiny", "--netuid", 1, *self.wallet, "--home", self.folder / "watch"]
+        words += ["--hub", self.hub, "--network", self.node, "--interval", "500ms", "--margin", "0.01", "--json"]
+        environment = os.environ | {"HF_ENDPOINT": self.hub, "HF_TOKEN": TOKEN}
+        command = [self.program, *map(str, words)]
+        watcher = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+        lines = queue.Queue()
+        threading.Thread(target=lambda: [lines.put(json.loads(line)) for line in watcher.stdout], daemon=True).start()
+        said = lambda: lines.get(timeout=PATIENCE)
+        try:
+            ensure(said()["ready"] == "watch", "the watcher is not ready")
+            # One that learnt nothing more, and then whatever training comes to.
+            verdicts, step = [], STEPS[-1]
+            while not verdicts or verdicts[-1]["verdict"] in ("known", "loses", "waits"):
+                ensure(step <= STEPS_WATCHED and time.monotonic() - started < PATIENCE, f"nothing won: {verdicts}")
+                checkpoint = runs / f"checkpoint-{step}"
+                self.save(checkpoint)
+                verdicts.append(said())
+                while verdicts[-1]["verdict"] == "waits":
+                    verdicts.append(said())
+                ensure(verdicts[-1]["checkpoint"] == str(checkpoint), f"the verdict is {verdicts[-1]}")
+                for _ in range(25):
+                    self.step()
+                step += 25
+            first, won = verdicts[0], verdicts[-1]
+            ensure(first["verdict"] == "loses" and first["own"] == first["perplexity"], f"the same model: {first}")
+            ensure(won["verdict"] == "wins" and won["perplexity"] < won["needed"] < won["own"], f"the winner: {won}")
+            entered = said()
+            ensure(entered["verdict"] == "submitted" and entered["checkpoint"] == won["checkpoint"], f"entered: {entered}")
+            texts = [stored["text"] for stored in self.chain("commitments", "--netuid", 1)]
+            ensure(texts == [entered["submitted"]["commitment"]], f"the commitments are {texts}")
+        finally:
+            watcher.terminate()
+            ensure(watcher.wait(timeout=PATIENCE) == 0, "the watcher did not end well")
+
     def submit(self, model):
         """Enters a model; where the chain wants us to wait, nothing may have been shown, and we wait."""
         words = ["miner", "submit", model, "--competition", "tiny", "--netuid", 1, *self.wallet]
@@ -205,6 +250,7 @@ class Checks:
             self.both_are_admitted_and_the_second_is_better_by_epsilon,
             self.a_wallet_a_slot_and_the_first_submission,
             self.a_better_model_is_submitted_unseen,
+            self.of_the_checkpoints_of_a_training_the_first_that_wins_is_entered,
         ]
 
 

@@ -1,7 +1,7 @@
 //! What can go wrong: our own trouble with the chain, and calls that its rules refuse.
 
-use crate::{epoch::EpochError, ledger::GenesisError};
-use protocol::{Block, NetUid, yuma};
+use crate::{Mechanism, epoch::EpochError, hiding::HidingError, ledger::GenesisError};
+use protocol::{Block, BlockHash, NetUid, yuma};
 use serde::{
     Deserialize, Serialize,
     de::{IntoDeserializer, value::Error as ValueError},
@@ -14,6 +14,16 @@ pub enum Error {
     /// Nobody opened this subnet.
     #[error("subnet `{0}` does not exist")]
     NoSubnet(NetUid),
+    /// The subnet has fewer mechanisms.
+    #[error("subnet `{netuid}` has no mechanism `{mechanism}`: it has {count}, numbered from 0")]
+    NoMechanism {
+        /// Subnet.
+        netuid: NetUid,
+        /// The mechanism asked for.
+        mechanism: Mechanism,
+        /// How many there are.
+        count: u64,
+    },
     /// The state after this block is gone, or not there yet.
     #[error("{}", no_state(*at, *oldest, *newest))]
     NoState {
@@ -43,6 +53,14 @@ pub enum Error {
         url: String,
         /// Why the last try failed.
         source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// No endpoint serves the chain that is wanted.
+    #[error("`{url}` serves another chain than the one whose block 0 has the hash {wanted}")]
+    OtherChain {
+        /// The endpoint, the first of several.
+        url: String,
+        /// Hash of the genesis that is wanted.
+        wanted: BlockHash,
     },
     /// The endpoint wants to be left alone for longer than there is patience.
     #[error("the endpoint `{url}` asks for patience: it answers again in {seconds} s")]
@@ -88,6 +106,14 @@ pub enum Error {
         /// The block.
         block: Block,
     },
+    /// What the endpoint calls the newest final block cannot be it.
+    #[error("the endpoint names a false head: block {said} {why}")]
+    FalseHead {
+        /// The block.
+        said: Block,
+        /// What is wrong with it.
+        why: &'static str,
+    },
     /// Our clock and the chain's differ too much to say which round opens weights.
     #[error("{}", clock(*ours, *chains, *block))]
     Clock {
@@ -101,6 +127,9 @@ pub enum Error {
     /// It cannot be said when hidden weights would be opened.
     #[error("no epoch opens weights that are committed now")]
     Epochs(#[from] EpochError),
+    /// Weights that are hidden now would be opened at the wrong time.
+    #[error("weights cannot be hidden now")]
+    Hiding(#[from] HidingError),
     /// The chain's beacon is none that anything can be encrypted to.
     #[error("weights cannot be encrypted to the beacon of this chain")]
     Beacon(#[from] timelock::SealError),
@@ -132,10 +161,13 @@ impl Error {
             | Self::Connect { .. }
             | Self::Busy { .. }
             | Self::Lagging { .. }
+            | Self::FalseHead { .. }
             | Self::Clock { .. }
             | Self::Stalled { .. } => true,
             Self::NoState { at, newest, .. } => at > newest,
+            Self::Hiding(error) => error.is_transient(),
             Self::NoSubnet(_)
+            | Self::NoMechanism { .. }
             | Self::Refused(_)
             | Self::Randomness { .. }
             | Self::Epochs(_)
@@ -144,6 +176,7 @@ impl Error {
             | Self::Epoch { .. }
             | Self::Answer { .. }
             | Self::Incompatible { .. }
+            | Self::OtherChain { .. }
             | Self::Contradiction { .. } => false,
         }
     }
@@ -245,6 +278,9 @@ pub enum CallError {
     /// A commitment holds at most 128 bytes.
     #[error("`CommitmentTooLong`: more than 128 bytes")]
     CommitmentTooLong,
+    /// The hotkey has used up what it may commit in this epoch of the subnet.
+    #[error("`SpaceLimitExceeded`: as many bytes as a hotkey may commit in an epoch")]
+    SpaceLimitExceeded,
     /// Weights of the root network are not set like this.
     #[error("`CanNotSetRootNetworkWeights`: not on the root network")]
     CanNotSetRootNetworkWeights,
@@ -322,6 +358,25 @@ pub enum CallError {
     /// The round that opens the weights is past.
     #[error("`InvalidRevealRound`: the round that opens the weights is past")]
     InvalidRevealRound,
+    /// The subnet has fewer mechanisms.
+    #[error("`MechanismDoesNotExist`: the subnet has no mechanism of this number")]
+    MechanismDoesNotExist,
+    /// The subnet was started before.
+    #[error("`FirstEmissionBlockNumberAlreadySet`: the subnet is started already")]
+    FirstEmissionBlockNumberAlreadySet,
+    /// New subnets are started some time after they are opened.
+    #[error("`StartCallNotReady`: the subnet is too new to be started")]
+    #[serde(alias = "NeedWaitingMoreBlocksToStarCall")]
+    StartCallNotReady,
+    /// Only the owner of the subnet may say what it is.
+    #[error("`NotSubnetOwner`: only the owner of the subnet may do this")]
+    NotSubnetOwner,
+    /// Something that is said of a subnet is too long.
+    #[error("`InvalidIdentity`: a part is longer than the chain takes")]
+    InvalidIdentity,
+    /// Somebody else opened a subnet lately.
+    #[error("`NetworkTxRateLimitExceeded`: another subnet was opened too recently")]
+    NetworkTxRateLimitExceeded,
     /// A refusal that only the chain's own name says.
     #[error("`{0}`")]
     Other(String),
@@ -362,6 +417,7 @@ mod tests {
             ("NoValidatorPermit", CallError::NeuronNoValidatorPermit),
             ("NeuronNoValidatorPermit", CallError::NeuronNoValidatorPermit),
             ("NotRegistered", CallError::HotKeyNotRegisteredInSubNet),
+            ("SpaceLimitExceeded", CallError::SpaceLimitExceeded),
             ("SubtokenDisabled", CallError::Other("SubtokenDisabled".to_owned())),
             ("Other", CallError::Other("Other".to_owned())),
         ] {

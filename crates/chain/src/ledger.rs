@@ -16,6 +16,7 @@ mod emission;
 mod event;
 mod genesis;
 mod hyperparameters;
+mod identity;
 mod registration;
 mod reveal;
 mod staking;
@@ -35,12 +36,16 @@ pub use emission::{EpochSummary, SlotEarnings, Started};
 pub use event::Event;
 pub use genesis::{Genesis, GenesisError, RAO_PER_TAO, SUPPLY_RAO_MAX, SubnetGenesis};
 pub use hyperparameters::{HyperparameterChange, Hyperparameters};
+pub use identity::SubnetIdentity;
 pub use reveal::{OPEN_COMMITS_MAX, commit_hash};
 pub use subnet::{Commitment, Cycle, Slot, Subnet, TimelockedCommit, WeightCommit};
-pub use timelock::{BEACON_BLOCK_MS, COMMIT_REVEAL_VERSION, SEALED_BYTES_MAX, last_round};
+pub use timelock::{
+    BEACON_BLOCK_MS, COMMIT_REVEAL_VERSION, OPENINGS_PER_BLOCK_MAX, SEALED_BYTES_MAX,
+    WAITING_BYTES_MAX, last_round,
+};
 pub use view::Supply;
 
-use crate::{Call, CallError, Head, hash::blake2_256};
+use crate::{Call, CallError, Head, Mechanism, hash::blake2_256};
 use protocol::{AccountId, Block, BlockHash, NetUid};
 use reveal::Reveal;
 use serde::{Deserialize, Serialize};
@@ -169,8 +174,31 @@ impl Ledger {
             Call::SetHyperparameter { netuid, change } => {
                 self.set_hyperparameter(signer, netuid, change)
             }
+            Call::StartSubnet { netuid } => self.start_subnet(signer, netuid),
+            Call::SetSubnetIdentity { netuid, identity } => {
+                self.set_subnet_identity(signer, netuid, identity)
+            }
+            Call::SetMechanismWeights { netuid, mechanism, uids, weights, version_key } => {
+                check_mechanism(mechanism)?;
+                self.set_weights(signer, netuid, (&uids, &weights), version_key)
+            }
+            Call::CommitTimelockedMechanismWeights {
+                netuid,
+                mechanism,
+                sealed,
+                round,
+                version,
+            } => {
+                check_mechanism(mechanism)?;
+                self.commit_timelocked(signer, netuid, Locked { sealed, round, version })
+            }
         }
     }
+}
+
+/// Deviation: a subnet has one mechanism here.
+fn check_mechanism(mechanism: Mechanism) -> Result<(), CallError> {
+    if mechanism == Mechanism::FIRST { Ok(()) } else { Err(CallError::MechanismDoesNotExist) }
 }
 
 /// All rules and balances of a genesis, and the seed, which every hash depends on.

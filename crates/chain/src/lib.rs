@@ -11,6 +11,7 @@ pub mod faulty;
 pub mod hash;
 pub mod hiding;
 pub mod ledger;
+pub mod mechanism;
 pub mod memory;
 pub mod opening;
 
@@ -18,11 +19,13 @@ pub use demands::Demands;
 pub use epoch::Epochs;
 pub use error::{CallError, Error};
 pub use faulty::FaultyChain;
-pub use hiding::{Handed, HidingRules, Reveal, Weights};
+pub use hiding::{Handed, HidingError, HidingRules, Reveal, Weights};
 pub use keys::Keypair;
 pub use ledger::{
     EpochSummary, Genesis, HyperparameterChange, Hyperparameters, Ledger, SubnetGenesis,
+    SubnetIdentity,
 };
+pub use mechanism::Mechanism;
 pub use memory::MemoryChain;
 pub use opening::Opening;
 
@@ -167,6 +170,44 @@ pub enum Call {
         netuid: NetUid,
         /// The rule and its new value.
         change: HyperparameterChange,
+    },
+    /// Starts a subnet: its epochs pay from then on; signed by its owner.
+    StartSubnet {
+        /// Subnet.
+        netuid: NetUid,
+    },
+    /// Says what a subnet is, in place of what was said before; signed by its owner.
+    SetSubnetIdentity {
+        /// Subnet.
+        netuid: NetUid,
+        /// What is said.
+        identity: SubnetIdentity,
+    },
+    /// The same as `SetWeights` for another mechanism of the subnet than the first.
+    SetMechanismWeights {
+        /// Subnet.
+        netuid: NetUid,
+        /// Which of its mechanisms.
+        mechanism: Mechanism,
+        /// Miners.
+        uids: Vec<Uid>,
+        /// Their weights, same order; only the ratios count.
+        weights: Vec<u16>,
+        /// Version of the rules the validator runs.
+        version_key: u64,
+    },
+    /// The same as `CommitTimelockedWeights` for another mechanism of the subnet than the first.
+    CommitTimelockedMechanismWeights {
+        /// Subnet.
+        netuid: NetUid,
+        /// Which of its mechanisms.
+        mechanism: Mechanism,
+        /// The weights, encrypted to the round; at most 5,000 bytes.
+        sealed: Vec<u8>,
+        /// Round of the beacon.
+        round: u64,
+        /// Version of the scheme.
+        version: u16,
     },
 }
 

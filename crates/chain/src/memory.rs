@@ -269,6 +269,7 @@ impl Touched {
             | Event::WeightsRevealed { .. }
             | Event::TimelockedCommitted { .. }
             | Event::TimelockedRevealed { .. }
+            | Event::SubnetIdentitySet { .. }
             | Event::HyperparameterSet { .. } => {}
         }
     }
@@ -291,8 +292,11 @@ fn lists_bytes(call: &Call) -> usize {
     let numbers = |n: usize| n.saturating_mul(2);
     match call {
         Call::Remark { data } | Call::SetCommitment { data, .. } => data.len(),
-        Call::CommitTimelockedWeights { sealed, .. } => sealed.len(),
-        Call::SetWeights { uids, weights, .. } => numbers(uids.len() + weights.len()),
+        Call::CommitTimelockedWeights { sealed, .. }
+        | Call::CommitTimelockedMechanismWeights { sealed, .. } => sealed.len(),
+        Call::SetWeights { uids, weights, .. }
+        | Call::SetMechanismWeights { uids, weights, .. } => numbers(uids.len() + weights.len()),
+        Call::SetSubnetIdentity { identity, .. } => identity.n_bytes(),
         Call::RevealWeights { uids, weights, salt, .. } => {
             numbers(uids.len() + weights.len() + salt.len())
         }
@@ -306,6 +310,7 @@ fn lists_bytes(call: &Call) -> usize {
         | Call::SwapHotkey { .. }
         | Call::RegisterNetwork { .. }
         | Call::CommitWeights { .. }
+        | Call::StartSubnet { .. }
         | Call::SetHyperparameter { .. } => 0,
     }
 }

@@ -15,20 +15,15 @@ pub enum Opening {
 }
 
 impl Opening {
-    /// Where weights that epoch `epoch` took in are after block `head`.
+    /// Where weights are after block `head`, of which `reveal` names the epoch that took them in.
     ///
     /// The chain counts from the epoch of the commit, by the period of now: what was reckoned when
     /// they were signed may have changed since. It counts where that epoch is not known, or the
     /// subnet hides weights no longer and does not say how it did.
-    pub fn of(
-        reveal: Reveal,
-        epoch: Option<u64>,
-        rules: Option<&HidingRules>,
-        head: Block,
-    ) -> Self {
-        let (now, first, last) = match (epoch, rules) {
-            (Some(epoch), Some(rules)) => {
-                let due = epoch.saturating_add(rules.reveal_period);
+    pub fn of(reveal: Reveal, rules: Option<&HidingRules>, head: Block) -> Self {
+        let (now, first, last) = match rules {
+            Some(rules) if reveal.epoch > 0 => {
+                let due = reveal.epoch.saturating_add(rules.reveal_period);
                 (rules.epochs.number_of(head), due, due)
             }
             _ => (head.0, reveal.from.0, reveal.until.0),
@@ -72,10 +67,10 @@ mod tests {
     #[test]
     fn a_period_that_was_changed_meanwhile_moves_the_epoch_that_opens() {
         let signed = rules(1, 20);
-        let (reveal, epoch) = (signed.reveal().unwrap(), signed.epochs.number_at(Block(21)));
+        let reveal = signed.reveal().unwrap();
         let of = |period, head| {
             let rules = rules(period, head);
-            Opening::of(reveal, Some(epoch), Some(&rules), Block(head))
+            Opening::of(reveal, Some(&rules), Block(head))
         };
         let (first, last) = (reveal.from.0, reveal.until.0);
         assert_eq!((first, last), (30, 39));
@@ -92,9 +87,10 @@ mod tests {
             assert_eq!(of(period, head), expected, "period {period}, block {head}");
         }
         // What was reckoned when they were signed is all that is left where nothing else is known.
-        for (epoch, rules) in [(None, Some(&signed)), (Some(epoch), None)] {
-            assert_eq!(Opening::of(reveal, epoch, rules, Block(first)), Opening::Now);
-            assert_eq!(Opening::of(reveal, epoch, rules, Block(last + 1)), Opening::Over);
+        let unknown = Reveal { epoch: 0, ..reveal };
+        for (reveal, rules) in [(unknown, Some(&signed)), (reveal, None)] {
+            assert_eq!(Opening::of(reveal, rules, Block(first)), Opening::Now);
+            assert_eq!(Opening::of(reveal, rules, Block(last + 1)), Opening::Over);
         }
     }
 

@@ -2,35 +2,54 @@
 
 mod chain;
 mod competition;
+mod config;
 mod data;
 mod ecosystem;
 mod hub;
 mod miner;
+mod network;
 mod node;
+mod reference;
+mod service;
 mod transfer;
 mod wallet;
+mod watch;
 
 pub use chain::{
     BalanceArgs, ChainArgs, ChainCommand, CommitArgs, CreateArgs, DoctorArgs, EndpointArgs,
-    InfoArgs, NamedNetwork, Network, RegisterArgs, SetArgs, SetWeightsArgs, ShowArgs, SignArgs,
-    StakeArgs, StateArgs, SubnetCommand, TransferArgs,
+    IdentityArgs, InfoArgs, MetagraphArgs, NamedNetwork, Network, RegisterArgs, SetArgs,
+    SetWeightsArgs, ShowArgs, SignArgs, StakeArgs, StartArgs, StateArgs, SubnetCommand,
+    TransferArgs,
 };
-pub use competition::{CompetitionArgs, CompetitionCommand, ShowCompetitionArgs};
+pub use competition::{
+    CompetitionArgs, CompetitionCommand, PinCompetitionArgs, ShowCompetitionArgs,
+};
+pub use config::{is_key, takes_config, variable};
 pub use data::{
     DataArgs, DataCommand, DataExportArgs, DataInfoArgs, DataMirrorArgs, DataPinArgs, DataRowArgs,
     DataSampleArgs, DataSplit, DataTokenizerArgs, TokenizerKind,
 };
 pub use hub::HubArgs;
 pub use miner::{MinerArgs, MinerCommand, SubmitArgs};
+pub use network::{NetworkArgs, NetworkCommand, NetworkStatusArgs, NewNetworkArgs, UpNetworkArgs};
 pub use node::NodeArgs;
+pub use reference::{Page, ReferenceArgs};
+pub use service::{
+    CheckValidatorArgs, ExportValidatorArgs, LogFormat, RunMinerArgs, RunValidatorArgs,
+    ServiceArgs, StatusValidatorArgs, StrategyName, ValidatorArgs, ValidatorCommand,
+};
 pub use transfer::{AddressArgs, DownloadArgs, PlaceArgs, UploadArgs};
 pub use wallet::{
     CreateWalletArgs, ImportWalletArgs, ListWalletsArgs, WalletArgs, WalletCommand,
     WalletCommandArgs,
 };
+pub use watch::{SUBMISSIONS_MAX, WatchMinerArgs};
 
 use bytesize::ByteSize;
-use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, error::ErrorKind};
+use clap::{
+    ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand,
+    error::ErrorKind,
+};
 use std::{
     net::{SocketAddr, ToSocketAddrs as _},
     path::PathBuf,
@@ -62,24 +81,47 @@ const EXAMPLES: &str = "Examples:
   agon sample --competition tiny --block-hash 0x…   the documents of a round, by anyone
   agon data sample FOLDER --documents 5        rows of parquet files, few of their bytes read
   agon score round.json                        losses to wins, win rates and weights
+  agon network new my-network                  a folder with a network that runs for days
+  agon network up --config my-network/network.toml   …and it runs
   agon node --block-time 250ms                 a chain of your own, for Bittensor's clients too
+  agon validator run --config validator.toml   judge models and set weights, for months
   agon miner submit my-model/ --competition tiny --netuid 1    enter a competition
   agon upload my-model/ alice/my-model         publish a folder on a hub
   agon hub --dir models                        a model hub of your own, for Hugging Face's clients
   agon wallet create --wallet miner            keys, in the files of Bittensor's wallets
   agon chain metagraph --netuid 1              who has which slot, stake and incentive";
 
-/// The command line of this process; ends the process where it asks for help or is wrong.
-pub fn read() -> Arguments {
+/// The command line of this process; ends the process where it asks for help or is wrong. An error
+/// is of a configuration file.
+pub fn read() -> anyhow::Result<Arguments> {
     let environment = |name: &str| std::env::var(name).ok();
     let given = ecosystem::translated(std::env::args_os(), &environment);
-    let mut command = command(&environment);
+    let mut command = config::configured(command(&environment), &given.words, &environment)?;
     let matches = command.get_matches_from_mut(given.words);
-    if let Some(error) = ecosystem::contradiction(&matches, &environment) {
+    if let Some(error) = contradiction(&matches, &environment) {
         command.error(ErrorKind::ValueValidation, error).exit();
     }
     let arguments = Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
-    Arguments { ignored: given.ignored, ..arguments }
+    Ok(Arguments { ignored: given.ignored, ..arguments })
+}
+
+/// Variables of Bittensor's programs that disagree about an option that nothing else decides.
+fn contradiction(
+    matches: &ArgMatches,
+    environment: &dyn Fn(&str) -> Option<String>,
+) -> Option<String> {
+    let mut leaf = matches;
+    while let Some((_, inner)) = leaf.subcommand() {
+        leaf = inner;
+    }
+    ecosystem::contradiction(leaf, environment, &|id| config::decides(leaf, id, environment))
+}
+
+/// The command as it describes itself, whatever the environment says.
+pub fn described() -> clap::Command {
+    let mut command = command(&|_| None);
+    command.build();
+    command
 }
 
 /// The command with all that its options know.
@@ -143,7 +185,7 @@ pub enum Command {
     Yuma(YumaArgs),
     /// Measure the loss of a model on tokens or text.
     Evaluate(EvaluateArgs),
-    /// List competitions, show their rules and write their tokenizers.
+    /// List competitions, show their rules, write their tokenizers, and pin them.
     Competition(CompetitionArgs),
     /// Say what a validator would say of a model before evaluating it.
     Check(CheckArgs),
@@ -154,13 +196,17 @@ pub enum Command {
     Sample(SampleArgs),
     /// Look at datasets, pin them for a competition, and keep a reserve of them.
     Data(DataArgs),
+    /// Make a network of processes that runs for days on this machine, and run it.
+    Network(NetworkArgs),
     /// Run a chain on this machine, for several processes or machines to share.
     Node(NodeArgs),
     /// Run a hub for models and datasets on this machine, for Hugging Face's clients.
     Hub(HubArgs),
     /// Read and call a chain: this machine's, or Bittensor's.
     Chain(ChainArgs),
-    /// Enter models into competitions.
+    /// Judge models and set weights: run a validator, and look after it.
+    Validator(ValidatorArgs),
+    /// Train models, and enter them into competitions.
     Miner(MinerArgs),
     /// Publish a folder on a hub.
     Upload(UploadArgs),
@@ -168,6 +214,9 @@ pub enum Command {
     Download(DownloadArgs),
     /// Make, import and list keys.
     Wallet(WalletCommandArgs),
+    /// Print the pages of the documents that list all options.
+    #[command(hide = true)]
+    Reference(ReferenceArgs),
 }
 
 /// Options of `agon demo`.
@@ -416,6 +465,7 @@ fn tao(text: &str) -> Result<u64, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::ffi::OsString;
 
     #[test]
     fn the_command_line_is_well_formed() {
@@ -452,7 +502,7 @@ mod tests {
         };
         let words = ["agon chain balance", words].join(" ");
         let matches = command(&read).try_get_matches_from(words.split_whitespace()).unwrap();
-        let contradiction = ecosystem::contradiction(&matches, &read);
+        let contradiction = contradiction(&matches, &read);
         (matches, contradiction)
     }
 
@@ -524,7 +574,37 @@ mod tests {
             network.then(|| format!("ws://{name}"))
         };
         let matches = command(&read).try_get_matches_from(["agon", "wallet", "list"]).unwrap();
-        assert_eq!(ecosystem::contradiction(&matches, &read), None);
+        assert_eq!(contradiction(&matches, &read), None);
+    }
+
+    #[test]
+    fn a_variable_of_ours_decides_for_a_service_whatever_others_say() {
+        let told = |own: Option<(&str, &str)>| {
+            let left_over = [("BT_NETWORK", "test"), ("BT_SUBTENSOR_NETWORK", "finney")];
+            let read = |name: &str| {
+                let found = left_over.into_iter().chain(own).find(|(known, _)| *known == name);
+                found.map(|(_, value)| value.to_owned())
+            };
+            let words = ["agon", "validator", "check", "--home", "h", "--netuid", "1"];
+            let words = words.into_iter().chain(["--competitions", "c"]).map(OsString::from);
+            let words: Vec<OsString> = words.collect();
+            let command = config::configured(command(&read), &words, &read).unwrap();
+            let matches = command.try_get_matches_from(&words).unwrap();
+            let contradiction = contradiction(&matches, &read);
+            let Command::Validator(args) = Arguments::from_arg_matches(&matches).unwrap().command
+            else {
+                panic!("another command");
+            };
+            let ValidatorCommand::Check(args) = args.command else { panic!("another command") };
+            (args.run.service.endpoint.network, contradiction)
+        };
+        let (network, contradiction) = told(Some(("AGON_NETWORK", "ws://a:1")));
+        let at = Network::At("ws://a:1".to_owned());
+        assert_eq!(network, NamedNetwork { network: at, variable: None });
+        assert_eq!(contradiction, None);
+        for own in [None, Some(("AGON_NETWORK", " ")), Some(("AGON_HOME", "x"))] {
+            assert!(told(own).1.unwrap().contains("BT_SUBTENSOR_NETWORK"), "{own:?}");
+        }
     }
 
     #[test]

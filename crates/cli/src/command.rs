@@ -1,7 +1,7 @@
 //! The commands, one file each.
 
-mod chain;
-mod check;
+pub mod chain;
+pub mod check;
 mod competition;
 mod data;
 mod demo;
@@ -9,12 +9,15 @@ mod download;
 mod evaluate;
 mod evaluator;
 mod hub;
-mod miner;
+pub mod miner;
+mod network;
 mod node;
+mod reference;
 mod sample;
 mod score;
 mod upload;
-mod wallet;
+mod validator;
+pub mod wallet;
 mod yuma;
 
 use crate::{args::Command, private};
@@ -22,7 +25,14 @@ use std::process::ExitCode;
 
 /// Runs a command; the exit code is 0, or 1 where a check says no.
 pub fn run(command: Command) -> anyhow::Result<ExitCode> {
-    if matches!(command, Command::Wallet(_) | Command::Chain(_) | Command::Miner(_)) {
+    if matches!(
+        command,
+        Command::Wallet(_)
+            | Command::Chain(_)
+            | Command::Miner(_)
+            | Command::Network(_)
+            | Command::Validator(_)
+    ) {
         private::forbid_core_dumps();
     }
     match command {
@@ -33,11 +43,14 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Evaluator(args) => evaluator::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Competition(args) => competition::run(&args),
+        Command::Reference(args) => reference::run(&args),
         Command::Sample(args) => sample::run(&args),
         Command::Data(args) => data::run(&args),
+        Command::Network(args) => network::run(&args),
         Command::Node(args) => node::run(&args),
         Command::Hub(args) => hub::run(&args),
         Command::Chain(args) => chain::run(&args),
+        Command::Validator(args) => validator::run(&args),
         Command::Miner(args) => miner::run(&args),
         Command::Upload(args) => upload::run(&args),
         Command::Download(args) => download::run(&args),

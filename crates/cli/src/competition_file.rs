@@ -1,7 +1,7 @@
 //! What `--competition NAME` means: the rules, and where they say so the text and its tokenizer.
 
-use crate::contest::Contest;
-use crate::{data_files, failure::HintExt as _, input, trained};
+use crate::contest::{Contest, TOKENIZER_FILE};
+use crate::{data_files, failure::HintExt as _, hub_tokenizer, input, trained};
 use anyhow::Context as _;
 use dataset::{FilesSource, GeneratedSource, PinnedSource, Source, Tokenizer};
 use protocol::{
@@ -13,11 +13,11 @@ use std::{
     sync::Arc,
 };
 
-/// Longest competition file that is read.
-const SIZE_BYTES_MAX: u64 = 1 << 20;
+/// Longest competition file that is read: it may pin tens of thousands of files.
+pub const SIZE_BYTES_MAX: u64 = 16 << 20;
 
-/// Name of the tokenizer that lies beside the competition file of a network.
-const TOKENIZER_FILE: &str = "tokenizer.json";
+/// Longest tokenizer that is looked at beside a competition file.
+const TOKENIZER_BYTES_MAX: u64 = 64 << 20;
 
 /// The rules called `name`: a competition that comes with the program, or the path of a file.
 pub fn rules(name: &str) -> anyhow::Result<Competition> {
@@ -57,8 +57,8 @@ pub fn text(name: &str) -> anyhow::Result<String> {
 ///
 /// A tokenizer that is trained for the competition is read from beside the competition file where
 /// it lies there and the file pins it, or from the mirror that the environment names, and trained
-/// again otherwise; its digest is checked in every case. Files of a hub are read from the folder
-/// `dir` if one is given.
+/// again otherwise; its digest is checked in every case. One of a hub is read from beside the file,
+/// or from the hub once. Files of a hub are read from the folder `dir` if one is given.
 pub fn contest(name: &str, dir: Option<&Path>) -> anyhow::Result<Contest> {
     let competition = rules(name)?;
     let source = source(name, &competition, dir)?;
@@ -67,7 +67,7 @@ pub fn contest(name: &str, dir: Option<&Path>) -> anyhow::Result<Contest> {
 }
 
 /// The path that `name` is, if it is one; names that come with the program are none.
-fn file(name: &str) -> Option<PathBuf> {
+pub fn file(name: &str) -> Option<PathBuf> {
     let is_known = Competition::builtin_names().any(|known| known == name);
     let is_path = name.ends_with(".toml") || name.contains(std::path::is_separator);
     (!is_known && (is_path || Path::new(name).is_file())).then(|| PathBuf::from(name))
@@ -128,10 +128,18 @@ fn tokenizer(
         TokenizerRules::File { path, vocabulary, end_of_text, sha256 } => {
             return from_file(&path_in(name, path), *sha256, *vocabulary, *end_of_text);
         }
-        TokenizerRules::Hub { repo, vocabulary, end_of_text, sha256 } => {
-            return match (beside.filter(|path| path.is_file()), sha256) {
-                (Some(path), Some(sha256)) => from_file(&path, *sha256, *vocabulary, *end_of_text),
-                _ => on_a_hub(competition, "tokenizer", repo),
+        TokenizerRules::Hub { repo, revision, vocabulary, end_of_text, sha256 } => {
+            let Some(sha256) = *sha256 else { return on_a_hub(competition, "tokenizer", repo) };
+            // One folder may hold competitions with several tokenizers.
+            let is_its = |path: &PathBuf| revision.is_none() || has_digest(path, sha256);
+            let beside = beside.filter(|path| path.is_file()).filter(is_its);
+            return match (beside, revision) {
+                (Some(path), _) => from_file(&path, sha256, *vocabulary, *end_of_text),
+                (None, Some(revision)) => {
+                    let tokenizer = hub_tokenizer::open(repo, revision, sha256, *end_of_text)?;
+                    of_size(tokenizer, &format!("{repo}@{revision}"), *vocabulary)
+                }
+                (None, None) => on_a_hub(competition, "tokenizer", repo),
             };
         }
     };
@@ -148,21 +156,30 @@ fn tokenizer(
     Ok(tokenizer)
 }
 
+/// Whether a file has this digest; what cannot be read has none.
+fn has_digest(path: &Path, sha256: Digest) -> bool {
+    input::read(path, TOKENIZER_BYTES_MAX).is_ok_and(|bytes| Digest::of(&bytes) == sha256)
+}
+
 /// The pinned tokenizer in a file, with the vocabulary that the competition says.
-fn from_file(
+pub fn from_file(
     path: &Path,
     sha256: Digest,
     vocabulary: usize,
     end_of_text: u32,
 ) -> anyhow::Result<Tokenizer> {
     let tokenizer = with_own_hint(Tokenizer::load(path, Some(sha256), Some(end_of_text)))?;
+    of_size(tokenizer, &path.display().to_string(), vocabulary)
+}
+
+/// A tokenizer, if it has as many tokens as the competition says.
+pub fn of_size(tokenizer: Tokenizer, name: &str, vocabulary: usize) -> anyhow::Result<Tokenizer> {
     let found = tokenizer.vocabulary();
-    anyhow::ensure!(
-        found == vocabulary,
-        "`{}` has {found} tokens, the competition says {vocabulary}",
-        path.display()
-    );
-    Ok(tokenizer)
+    if found == vocabulary {
+        return Ok(tokenizer);
+    }
+    Err(anyhow::anyhow!("`{name}` has {found} tokens, the competition says {vocabulary}"))
+        .hint("`text.tokenizer.vocabulary` must be what the tokenizer has, or name another one")
 }
 
 fn expect_digest(name: &str, pinned: Option<Digest>, found: Digest) -> anyhow::Result<()> {
@@ -185,8 +202,8 @@ pub fn with_own_hint<T>(result: Result<T, dataset::Error>) -> anyhow::Result<T> 
 
 fn on_a_hub<T>(competition: &Competition, what: &str, repo: &str) -> anyhow::Result<T> {
     let name = &competition.name;
-    let works = "`tiny` works, and so do competition files that pin both: `agon data pin` prints \
-                 the files of a dataset, and a tokenizer of kind `file` has a digest";
+    let works = "`tiny` works, and so do competition files that pin both: `agon competition pin` \
+                 makes one";
     Err(anyhow::anyhow!(
         "competition `{name}` takes its {what} from `{repo}` on a hub and does not pin which \
          files: everybody must get the same"

@@ -22,6 +22,9 @@ use std::{
 
 /// Names the folder of the mirror.
 const MIRROR_VARIABLE: &str = "AGON_MIRROR";
+/// What opens a dataset that is there and not for everybody.
+const AGREE: &str = "agree to its terms on the hub, and set HF_TOKEN to a token of yours or run \
+                     `hf auth login`";
 /// How often a hub is asked before it counts as out of reach. The round is tried again later.
 const N_TRIES: u32 = 2;
 
@@ -75,9 +78,14 @@ pub fn mirror_folder(root: &Path, repo: &str, revision: &str) -> PathBuf {
 
 /// Folder in which footers are kept; `None` where the system names no place for such things.
 pub fn footers() -> Option<PathBuf> {
+    cache("footers")
+}
+
+/// Folder for things of a kind that can be had again; `None` where the system names no place.
+pub fn cache(kind: &str) -> Option<PathBuf> {
     let cache = env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
     let home = || Some(PathBuf::from(env::var_os("HOME")?).join(".cache"));
-    Some(cache.or_else(home)?.join("agon").join("footers"))
+    Some(cache.or_else(home)?.join("agon").join(kind))
 }
 
 /// The files of a revision of a dataset on the hub that the environment names.
@@ -121,11 +129,12 @@ impl HubFiles {
     }
 
     fn fault(&self, error: &hub::Error) -> dataset::Error {
-        dataset::Error::Unreachable {
-            place: self.place(),
-            detail: error.to_string(),
-            is_transient: error.is_transient(),
-        }
+        let detail = match error {
+            hub::Error::Denied { .. } => format!("{error}; {AGREE}"),
+            _ => error.to_string(),
+        };
+        let is_transient = error.is_transient();
+        dataset::Error::Unreachable { place: self.place(), detail, is_transient }
     }
 }
 
@@ -156,7 +165,7 @@ mod tests {
     use dataset::{
         Document, Error, PinnedSource, Source as _, Split,
         remote::Counting,
-        source::pinned::{pin, pin_file},
+        source::pinned::{Pinner, pin_file},
     };
     use protocol::{
         Seed,
@@ -232,18 +241,18 @@ mod tests {
     }
 
     #[test]
-    fn of_a_file_whose_digest_the_hub_names_the_footer_alone_is_read_to_pin_it() {
+    fn of_a_file_whose_digest_the_hub_names_footer_and_a_row_group_are_read_to_pin_it() {
         let original = fs::read(folder().join(FILE)).unwrap();
         let here = pin_file(&Directory::new(&folder()), FILE, None, &|_| {}).unwrap();
         let read = |inline_bytes_max: u64| {
             let setting = Setting::new(Limits { inline_bytes_max, ..Limits::default() });
             let files = Counting::new(setting.publish(&original));
-            assert_eq!(pin(&files, FILE, None, &|_| {}).unwrap(), here);
+            assert_eq!(Pinner::new(&files, None).pin(FILE, &|_| {}).unwrap(), here);
             files.n_bytes()
         };
-        let footer_bytes = read(1 << 10);
-        assert!(here.footer_bytes <= footer_bytes && footer_bytes < here.size_bytes / 2);
-        assert_eq!(read(1 << 20), footer_bytes, "parquet has a digest there, whatever its size");
+        let n_bytes = read(1 << 10);
+        assert!(here.footer_bytes <= n_bytes && n_bytes < here.size_bytes / 2);
+        assert_eq!(read(1 << 20), n_bytes, "parquet has a digest there, whatever its size");
     }
 
     #[test]

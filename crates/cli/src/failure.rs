@@ -65,13 +65,13 @@ pub fn report(error: &anyhow::Error) -> ExitCode {
 }
 
 /// The causes in a row; a hint wraps the error that it belongs to, which speaks for itself.
-fn causes(error: &anyhow::Error) -> String {
+pub fn causes(error: &anyhow::Error) -> String {
     let causes = error.chain().filter(|cause| !cause.is::<Hinted>());
     causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 /// Whoever read our output has gone: not an error of ours, as for any command in a pipe.
-fn is_closed_pipe(error: &anyhow::Error) -> bool {
+pub fn is_closed_pipe(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
         cause
             .downcast_ref::<std::io::Error>()

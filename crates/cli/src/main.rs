@@ -10,19 +10,32 @@ mod contest;
 mod data_files;
 mod evaluator;
 mod failure;
+mod findings;
+mod hub_tokenizer;
 mod hugging_face;
 mod input;
+mod llama;
+mod pinning;
 mod plug;
 mod private;
 mod rules_text;
+mod service;
+mod supervised;
 mod terminal;
 mod trained;
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let arguments = args::read();
-    terminal::log_to_stderr(arguments.verbose);
+    let arguments = match args::read() {
+        Ok(arguments) => arguments,
+        Err(error) => return failure::report(&error),
+    };
+    match arguments.command.log_format() {
+        Some(format) => terminal::log_as_service(arguments.verbose, format),
+        None => terminal::log_to_stderr(arguments.verbose),
+    }
+    supervised::end_with_supervisor();
     for (option, reason) in &arguments.ignored {
         eprintln!("`{option}` is ignored: {reason}");
     }

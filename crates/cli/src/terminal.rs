@@ -1,5 +1,6 @@
 //! What goes to the terminal besides data: log lines on stderr, and the end on Ctrl-C.
 
+use crate::args::LogFormat;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use protocol::text::{self, is_plain};
 use std::{
@@ -23,6 +24,20 @@ pub fn log_to_stderr(verbose: u8) {
         .with_writer(std::io::stderr)
         .compact()
         .init();
+}
+
+/// Sends the log lines of a service to stderr: its story, a line for each round, crown and setting
+/// of weights; with `--verbose` more, or what `AGON_LOG` asks for.
+pub fn log_as_service(verbose: u8, format: LogFormat) {
+    let level = ["warn,agon=info", "info,agon=debug", "debug"][usize::from(verbose.min(2))];
+    let filter = EnvFilter::try_from_env("AGON_LOG").unwrap_or_else(|_| EnvFilter::new(level));
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match format {
+        LogFormat::Json => lines.json().flatten_event(true).init(),
+        LogFormat::Text => {
+            lines.with_ansi(std::io::stderr().is_terminal()).with_target(false).compact().init();
+        }
+    }
 }
 
 /// Whether a signal has asked this process to end.
@@ -67,6 +82,11 @@ pub fn print(text: &str) -> anyhow::Result<()> {
         if letter == '\n' || letter == '\t' || is_plain(letter) { letter } else { '\u{fffd}' }
     };
     write(&text.chars().map(safe).collect::<String>())
+}
+
+/// Empties the terminal, to write on it from the top.
+pub fn clear() -> anyhow::Result<()> {
+    write("\u{1b}[2J\u{1b}[H")
 }
 
 fn write(text: &str) -> anyhow::Result<()> {

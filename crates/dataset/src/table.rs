@@ -25,6 +25,8 @@ const TAIL_BYTES: u64 = 8;
 const MAGIC: &[u8] = b"PAR1";
 /// Largest footer that is read, with the tail; FineWeb's have four megabytes.
 pub const FOOTER_BYTES_MAX: u64 = 64 << 20;
+/// Bytes at the end of a file that are read at once, in the hope that they hold its footer.
+pub const FOOTER_GUESS_BYTES: u64 = 64 << 10;
 /// Most bytes of one column in one row group, as they lie in the file.
 pub const CHUNK_BYTES_MAX: u64 = 128 << 20;
 /// Most bytes of one column in one row group once decompressed.
@@ -75,19 +77,47 @@ pub struct Extent {
     pub size_bytes: u64,
 }
 
-/// Reads the footer of a file, with the tail, whatever its digest is.
+/// Reads the footer of a file, with the tail, whatever its digest is: by one read where it has at
+/// most [`FOOTER_GUESS_BYTES`], and else by two.
 pub fn read_footer(files: &dyn RangeRead, path: &str) -> Result<Vec<u8>, Error> {
+    read_footer_of(files, path, FOOTER_GUESS_BYTES)
+}
+
+/// The same by one read where the footer has at most `guess_bytes`.
+///
+/// Over a network each read is a request, of which hubs allow so many in a window of time: a few
+/// bytes too many are cheaper than asking first how many there are.
+pub fn read_footer_of(
+    files: &dyn RangeRead,
+    path: &str,
+    guess_bytes: u64,
+) -> Result<Vec<u8>, Error> {
     let size_bytes = files.size_bytes(path)?;
-    let mut tail = [0; TAIL_BYTES as usize];
-    let at = size_bytes.checked_sub(TAIL_BYTES).ok_or_else(|| bad(path, "it is too short"))?;
-    files.read_at(path, at, &mut tail)?;
-    let footer_bytes = footer_bytes(path, &tail)?;
+    if size_bytes < TAIL_BYTES {
+        return Err(bad(path, "it is too short"));
+    }
+    let at_once = guess_bytes.clamp(TAIL_BYTES, FOOTER_BYTES_MAX).min(size_bytes);
+    let mut end = vec![0; usize_of(at_once)];
+    files.read_at(path, size_bytes - at_once, &mut end)?;
+    let (_, tail) = end
+        .split_last_chunk::<{ TAIL_BYTES as usize }>()
+        .ok_or_else(|| bad(path, "it is too short"))?;
+    let footer_bytes = footer_bytes(path, tail)?;
     let at = size_bytes
         .checked_sub(footer_bytes)
         .ok_or_else(|| bad(path, "its footer is longer than the file"))?;
-    let mut footer = vec![0; usize_of(footer_bytes)];
-    files.read_at(path, at, &mut footer)?;
-    Ok(footer)
+    match footer_bytes.checked_sub(at_once) {
+        // What stands before the footer is data.
+        None => Ok(end.split_off(usize_of(at_once - footer_bytes))),
+        Some(n_missing) => {
+            let mut footer = vec![0; usize_of(n_missing)];
+            if n_missing > 0 {
+                files.read_at(path, at, &mut footer)?;
+            }
+            footer.append(&mut end);
+            Ok(footer)
+        }
+    }
 }
 
 /// Bytes of the footer with the tail, as the tail says.
@@ -212,6 +242,22 @@ impl Table {
             },
         };
         values.into_iter().map(text).collect()
+    }
+
+    /// Reads row groups until one has a text; fails if none of them has.
+    pub fn expect_text(
+        &self,
+        files: &dyn RangeRead,
+        groups: impl IntoIterator<Item = u64>,
+    ) -> Result<(), Error> {
+        for group in groups {
+            let texts = self.texts(files, group)?;
+            if texts.iter().flatten().any(|text| !text.trim().is_empty()) {
+                return Ok(());
+            }
+        }
+        let column = &self.column;
+        Err(bad(&self.path, &format!("no row that was looked at has a text in `{column}`")))
     }
 
     /// What is wrong with a large page of Hadoop's LZ4.

@@ -5,6 +5,7 @@
 //! goes to the hub alone. What failed for want of a connection is tried again, a download from
 //! where it was.
 
+mod account;
 mod address;
 mod budget;
 mod download;
@@ -35,7 +36,9 @@ use protocol::{
 };
 use std::{path::Path, time::Duration};
 
+pub use account::{Access, Account, Scope};
 pub use address::is_same_hub;
+pub use budget::Allowance;
 pub use listed::Listed;
 pub use patience::{Patience, Wait};
 pub use proxies::Proxies;
@@ -166,10 +169,21 @@ impl HubClient {
 
     /// The name of the user whose token we have, if the hub takes it.
     pub fn user(&self) -> Result<String, Error> {
+        self.account().map(|account| account.name)
+    }
+
+    /// Whose token we have and what it may do, if the hub takes it.
+    pub fn account(&self) -> Result<Account, Error> {
         self.http.needs_token()?;
         let path = "/api/whoami-v2";
         let user: Option<wire::User> = self.http.get_json(path)?;
-        user.map(|user| user.name).ok_or_else(|| self.http.nonsense(path, "knows no users"))
+        user.map(Account::from).ok_or_else(|| self.http.nonsense(path, "knows no users"))
+    }
+
+    /// What the hub has said of the requests that it still allows, by its names for them; nothing
+    /// as long as it has not answered, or counts none.
+    pub fn allowances(&self) -> Vec<Allowance> {
+        self.http.budgets.allowances(self.http.clock.now())
     }
 
     /// Whether a repo is private; `None` when it does not exist, or must not be known to us.

@@ -89,6 +89,11 @@ impl Folder {
         &self.left_out
     }
 
+    /// What goes to a hub, as paths inside the folder, in order.
+    pub fn paths(&self) -> &[String] {
+        &self.files
+    }
+
     /// Where a file is.
     pub fn path_of(&self, path: &str) -> PathBuf {
         self.dir.join(path)

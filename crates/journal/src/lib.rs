@@ -20,7 +20,7 @@ pub use losses::Measured;
 pub use past::Past;
 
 use protocol::Block;
-use rusqlite::{Connection, OptionalExtension as _, params};
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _, params};
 use std::{
     fs::{self, File, TryLockError},
     path::{Path, PathBuf},
@@ -99,6 +99,23 @@ impl Journal {
         let path = folder.join(FILE);
         let connection = Connection::open(&path).map_err(Error::sqlite(&path))?;
         Self::prepare(connection, path, Some(lock))
+    }
+
+    /// The journal in `folder` as it stands, to read it while its service may be at work; `None` if
+    /// there is none. What is read stays that of this moment, and nothing can be written.
+    pub fn look(folder: &Path) -> Result<Option<Self>, Error> {
+        let path = folder.join(FILE);
+        if !path.is_file() {
+            return Ok(None);
+        }
+        let failed = Error::sqlite(&path);
+        let connection = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY);
+        let connection = connection.map_err(&failed)?;
+        connection.busy_timeout(PATIENCE).map_err(&failed)?;
+        // Of one moment: a snapshot and the entries after it belong together.
+        connection.execute_batch("BEGIN").map_err(&failed)?;
+        schema::check(&connection, &path)?;
+        Ok(Some(Self { connection, path, _lock: None }))
     }
 
     /// A journal that is gone with this value.

@@ -57,3 +57,14 @@ pub(crate) fn bring_up_to_date(connection: &mut Connection, path: &Path) -> Resu
     transaction.execute_batch(&format!("PRAGMA user_version = {known}")).map_err(&failed)?;
     transaction.commit().map_err(&failed)
 }
+
+/// Whether tables are of the version that is known here, without touching them.
+pub(crate) fn check(connection: &Connection, path: &Path) -> Result<(), Error> {
+    let found = connection.query_row("PRAGMA user_version", [], |row| row.get(0));
+    let found: u32 = found.map_err(Error::sqlite(path))?;
+    let known = STEPS.len() as u32;
+    if found == known {
+        return Ok(());
+    }
+    Err(Error::Newer { path: path.to_owned(), found, known })
+}

@@ -273,8 +273,12 @@ impl Outbox {
             Ok(CallStatus::Pending) => None,
             Ok(CallStatus::Unknown) if head.block <= signed.last => None,
             Ok(CallStatus::Applied(_)) => Some(Entry::Settled),
+            // A limit that ends by itself, however the runtime counts.
             Ok(
-                CallStatus::Refused(_, CallError::CommitmentSetRateLimitExceeded)
+                CallStatus::Refused(
+                    _,
+                    CallError::CommitmentSetRateLimitExceeded | CallError::SpaceLimitExceeded,
+                )
                 | CallStatus::Expired
                 | CallStatus::Displaced,
             ) => Some(Entry::Lost),

@@ -133,7 +133,13 @@ impl Miner {
         self.train_to(goal.min(self.plan.n_steps), watch)?;
         let is_last = self.n_steps >= self.plan.n_steps;
         let mut is_finished = false;
-        if is_last || head.block.0.is_multiple_of(self.plan.blocks_per_measure) {
+        // By the block that was worked for before: of blocks that come while it trains, only the
+        // newest is worked for.
+        let every = self.plan.blocks_per_measure.max(1);
+        let last = Some(self.state().block).filter(|last| last.0 > 0);
+        let is_due = head.block.0.is_multiple_of(every)
+            || last.is_some_and(|last| last.0 / every != head.block.0 / every);
+        if is_last || is_due {
             // Before the measurement: a model that goes out can then be trained on from.
             self.save_checkpoint()?;
             is_finished = self.measure(head.block, watch)? && is_last;

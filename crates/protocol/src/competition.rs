@@ -6,7 +6,7 @@ mod pinned;
 
 pub use pinned::{DatasetConfig, DrawRules, HubDataset, PinnedFile};
 
-use crate::{CompetitionId, Digest, Error};
+use crate::{CompetitionId, Digest, Error, Revision};
 use serde::{Deserialize, Serialize};
 
 /// One contest with its limits and rules.
@@ -237,6 +237,10 @@ pub enum TokenizerRules {
     Hub {
         /// Repo, such as `Xenova/gpt-4`.
         repo: String,
+        /// Revision of the repo; absent until an organiser has pinned it, or where the file lies
+        /// beside the competition file.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        revision: Option<Revision>,
         /// Number of tokens, special ones included.
         vocabulary: usize,
         /// The token that ends a document.

@@ -7,6 +7,7 @@ mod calls;
 mod config;
 mod door;
 mod fate;
+mod fees;
 mod finality;
 mod fit;
 mod heads;
@@ -16,6 +17,7 @@ mod limiter;
 mod line;
 mod link;
 mod links;
+mod organiser;
 mod origin;
 mod read;
 mod rules;
@@ -25,16 +27,17 @@ pub use config::{ClientConfig, Clock, Rate, RateLimit, Signatures};
 pub use fate::Effects;
 pub use fit::Fit;
 pub use info::ChainInfo;
+pub use organiser::{Opening, SubnetStart};
 pub(crate) use origin::GENESIS_METHOD;
-pub use origin::Origin;
+pub use origin::{Origin, genesis_of};
 pub use rules::{Rule, RuleValue, SubnetRules};
 
 use chain::{
-    Call, CallId, CallStatus, Chain, Demands, Error, Head, HidingRules, Keypair, Metagraph,
-    Rewards, Signed, StoredCommitment,
+    Call, CallId, CallStatus, Chain, Demands, Error, Head, HidingRules, Keypair, Mechanism,
+    Metagraph, Rewards, Signed, StoredCommitment,
 };
 use fate::Sent;
-use finality::Finality;
+use finality::{Contest, Finality};
 use link::Link;
 use links::Links;
 use protocol::{AccountId, Block, BlockHash, NetUid, Uid};
@@ -52,6 +55,7 @@ use std::{
 pub struct SubstrateChain {
     links: Links,
     finality: Mutex<Finality>,
+    contest: Mutex<Contest>,
     sent: Mutex<Sent>,
     /// Held by each signer from the choice of a nonce until the call is taken, where both are one
     /// step: who signs first and sends later has its key for itself.
@@ -69,8 +73,12 @@ impl SubstrateChain {
     pub fn connect(config: ClientConfig) -> Result<Self, Error> {
         let finality = Mutex::new(Finality::new(config.stall_limit));
         let links = Links::connect(config)?;
-        let (sent, turns) = (Mutex::new(Sent::default()), Mutex::default());
-        let chain = Self { links, finality, sent, turns, origin: OnceLock::new() };
+        let (contest, sent, turns) = (Mutex::default(), Mutex::default(), Mutex::default());
+        let chain = Self { links, finality, contest, sent, turns, origin: OnceLock::new() };
+        // Where nobody else can be asked, it has to be believed.
+        if chain.links.len() > 1 && chain.bittensor()?.is_some() {
+            lock(&chain.finality).set_pace(hiding::BITTENSOR_BLOCK);
+        }
         chain.head()?;
         Ok(chain)
     }
@@ -83,10 +91,23 @@ impl SubstrateChain {
     /// The newest final block by the endpoint that is asked now, and whether that is a reason to
     /// ask another.
     fn said_head(&self) -> Result<(Result<Head, Error>, bool), Error> {
+        let (said, is_bad, url) = self.asked_head()?;
+        let known = lock(&self.finality).newest();
+        let is_known_false = lock(&self.contest).note(known, &url, &said);
+        if !is_known_false {
+            return Ok((said, is_bad));
+        }
+        lock(&self.finality).forget();
+        let (said, is_bad, _) = self.asked_head()?;
+        Ok((said, is_bad))
+    }
+
+    /// The same, with the address of the endpoint.
+    fn asked_head(&self) -> Result<(Result<Head, Error>, bool, String), Error> {
         self.links.ask("head", async |link: &Link| {
             let said = link.head(&self.finality).await?;
             let is_bad = link.heads.are_bad(&said);
-            Ok((said, is_bad))
+            Ok((said, is_bad, link.url.clone()))
         })
     }
 
@@ -162,11 +183,7 @@ impl Chain for SubstrateChain {
     }
 
     fn metagraph(&self, netuid: NetUid) -> Result<Metagraph, Error> {
-        let head = self.head()?;
-        let metagraph = self.links.ask("metagraph", async |link: &Link| {
-            read::metagraph(link, &link.at(head).await?, netuid).await
-        })?;
-        metagraph.ok_or(Error::NoSubnet(netuid))
+        self.metagraph_of(netuid, Mechanism::FIRST, None)
     }
 
     fn commitments(&self, netuid: NetUid, at: Block) -> Result<Vec<StoredCommitment>, Error> {
@@ -203,11 +220,7 @@ impl Chain for SubstrateChain {
     }
 
     fn weights(&self, netuid: NetUid, uid: Uid) -> Result<Vec<(Uid, u16)>, Error> {
-        let head = self.head()?;
-        let weights = self.links.ask("weights", async |link: &Link| {
-            read::weights(link, &link.at(head).await?, netuid, uid).await
-        })?;
-        weights.ok_or(Error::NoSubnet(netuid))
+        self.weights_of(netuid, Mechanism::FIRST, uid)
     }
 
     fn hiding(&self, netuid: NetUid) -> Result<Option<HidingRules>, Error> {
@@ -310,6 +323,22 @@ mod tests {
     }
 
     #[test]
+    fn a_swap_is_told_until_the_new_key_has_committed() {
+        let (node, chain) = node();
+        let told = |hotkey| chain.swap_without_commitment(NETUID, key(hotkey).public()).unwrap();
+        assert_eq!(told(1), None);
+        let (hotkey, new_hotkey) = (key(1).public(), key(2).public());
+        let swap = Call::SwapHotkey { hotkey, new_hotkey, netuid: Some(NETUID) };
+        chain.submit(swap, &key(0)).unwrap();
+        node.produce_block().unwrap();
+        assert_eq!((told(1), told(2)), (None, Some(node.head().block)), "the old key has no slot");
+        let commit = Call::SetCommitment { netuid: NETUID, data: vec![1] };
+        chain.submit(commit, &key(2)).unwrap();
+        node.produce_block().unwrap();
+        assert_eq!(told(2), None);
+    }
+
+    #[test]
     fn attack_a_strangers_call_that_does_not_decode_hides_no_fate() {
         let (node, chain) = node();
         let nobody = crate::wire::primitives::Address::Index(parity_scale_codec::Compact(()));
@@ -356,6 +385,36 @@ mod tests {
         let call = chain.submit(Call::Remark { data: vec![2] }, &key(0)).unwrap();
         node.produce_block().unwrap();
         assert_eq!(chain.status(call).unwrap(), CallStatus::Applied(node.head().block));
+    }
+
+    #[test]
+    fn an_endpoint_of_another_chain_than_the_wanted_one_is_refused_at_once_and_again() {
+        let (node, _) = node();
+        let patience = std::time::Duration::from_secs(5);
+        let wanting = |genesis| ClientConfig { genesis, patience, ..ClientConfig::new(node.url()) };
+        let other = SubstrateChain::connect(wanting(genesis_of("finney"))).err().unwrap();
+        assert!(matches!(other, Error::OtherChain { .. }) && !other.is_transient(), "{other}");
+        assert!(other.to_string().contains("0x2f0555cc"), "{other}");
+        assert_eq!((genesis_of("agon"), genesis_of("test").is_some()), (None, true));
+
+        let chain = SubstrateChain::connect(wanting(Some(node.genesis_hash()))).unwrap();
+        let listen = node.address();
+        drop(node);
+        let genesis = Genesis { seed: 9, ..Genesis::default() };
+        let config = dev::Config { listen, database: None, genesis, block_time: None };
+        let _other = DevNode::start(&config).unwrap();
+        let error = chain.head().unwrap_err();
+        assert!(matches!(error, Error::OtherChain { .. }), "{error}");
+    }
+
+    #[test]
+    fn calls_on_our_node_cost_what_it_says_they_cost() {
+        let (_node, chain) = node();
+        let transfer = Call::Transfer { to: key(5).public(), amount_rao: 1 };
+        let commit = Call::SetCommitment { netuid: NETUID, data: vec![1; 128] };
+        for call in [transfer, commit] {
+            assert_eq!(chain.fee_rao(&call).unwrap(), Some(0), "{call:?}");
+        }
     }
 
     #[test]

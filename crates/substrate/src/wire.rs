@@ -17,7 +17,7 @@ pub mod storage;
 /// Version of calls, storage and rules; clients cache metadata under it and the genesis hash.
 ///
 /// Raise it whenever the metadata or a rule of the ledger changes.
-pub const SPEC_VERSION: u32 = 3;
+pub const SPEC_VERSION: u32 = 4;
 
 /// Version of the bytes of an extrinsic around the call.
 pub const TRANSACTION_VERSION: u32 = 1;

@@ -2,8 +2,8 @@
 //! stands in storage meanwhile, and what blocks tell of it.
 
 use chain::{
-    Call, CallStatus, Chain as _, Genesis, Hyperparameters, Keypair, Reveal, SubnetGenesis,
-    Weights,
+    Call, CallStatus, Chain as _, Genesis, Hyperparameters, Keypair, Mechanism, Reveal,
+    SubnetGenesis, Weights,
     ledger::{SEALED_BYTES_MAX, last_round},
 };
 use parity_scale_codec::DecodeAll as _;
@@ -116,6 +116,7 @@ impl World {
     fn hide(&self, weights: &[(u16, u16)]) -> (Sealed, Reveal) {
         let weights = Weights {
             netuid: NETUID,
+            mechanism: Mechanism::FIRST,
             uids: weights.iter().map(|(uid, _)| Uid(*uid)).collect(),
             weights: weights.iter().map(|(_, weight)| *weight).collect(),
             version_key: 0,
@@ -292,8 +293,13 @@ fn refused_commits_leave_no_row_and_say_why() {
 #[test]
 fn a_client_hands_weights_over_as_the_subnet_wants_them_now() {
     let world = World::new();
-    let weights =
-        Weights { netuid: NETUID, uids: vec![Uid(1), Uid(0)], weights: vec![7, 1], version_key: 0 };
+    let weights = Weights {
+        netuid: NETUID,
+        mechanism: Mechanism::FIRST,
+        uids: vec![Uid(1), Uid(0)],
+        weights: vec![7, 1],
+        version_key: 0,
+    };
     let hand = || {
         let handed = world.chain.hand(&weights, &key(VALIDATOR)).unwrap();
         let is_hidden = handed.reveal.is_some();

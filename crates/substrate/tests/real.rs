@@ -10,6 +10,8 @@ mod endpoint;
 mod hiding;
 #[path = "real/node.rs"]
 mod node;
+#[path = "real/organiser.rs"]
+mod organiser;
 #[path = "real/recorded.rs"]
 mod recorded;
 

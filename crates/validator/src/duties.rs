@@ -8,7 +8,7 @@ use crate::{
     weights,
 };
 use anyhow::Context as _;
-use chain::{Call, CallStatus, Handed, Head, Metagraph, Neuron, Weights};
+use chain::{Call, CallStatus, Handed, Head, Mechanism, Metagraph, Neuron, Weights};
 use protocol::{Block, Uid};
 
 /// Blocks after which weights are handed over again, whether they have changed or not: the chain
@@ -76,8 +76,11 @@ impl Validator {
         };
         let settled = Entry::WeightsSettled { again: set.is_none(), set, epoch };
         self.memory.learn(&settled, head.block)?;
+        if let Some(block) = set {
+            watch(Event::WeightsSet { block });
+        }
         if let (Some(block), Some(hidden)) = (set, &state.hiding)
-            && hidden.epoch < epoch
+            && epoch.is_some_and(|epoch| hidden.reveal.epoch < epoch)
         {
             watch(Event::WeightsExposed { block, reveal: hidden.reveal });
         }
@@ -85,7 +88,7 @@ impl Validator {
     }
 
     /// Block at which our own slot last set weights.
-    pub(crate) fn last_update(&self) -> anyhow::Result<Block> {
+    fn last_update(&self) -> anyhow::Result<Block> {
         let metagraph = self.metagraph()?;
         Ok(weights::slot(&metagraph, self.keypair.public())?.last_update)
     }
@@ -152,8 +155,9 @@ impl Validator {
         {
             return Ok(None);
         }
-        if let Some(block) = self.set_by_another(state, &metagraph, own) {
-            watch(Event::AnotherValidator { block, until: Block(block.0 + OTHER_ALIVE) });
+        if let Some(block) = self.set_by_another(state, &metagraph, own)? {
+            let until = Block(block.0.saturating_add(OTHER_ALIVE));
+            watch(Event::AnotherValidator { block, until });
             return Ok(None);
         }
         let (merged, n_decisions) = self.memory.state(|state| {
@@ -164,7 +168,8 @@ impl Validator {
             return Ok(None);
         }
         let (netuid, version_key) = (self.config.netuid, self.config.version_key);
-        let weights = Weights { netuid, uids, weights, version_key };
+        let mechanism = Mechanism::FIRST;
+        let weights = Weights { netuid, mechanism, uids, weights, version_key };
         // What is wrong with hidden weights the chain tells nobody.
         let demands = self.ports.chain.demands(netuid);
         let demands = demands.context("cannot read what the subnet demands of weights")?;
@@ -177,23 +182,16 @@ impl Validator {
 
     /// The weights in the way in which the subnet takes them now, openly or hidden.
     fn handed(&self, state: &WeightsState, own: &Neuron, weights: &Weights) -> anyhow::Result<Due> {
-        let rules = self.ports.chain.hiding(weights.netuid);
-        let rules = rules.context("cannot read how the subnet hides weights")?;
-        let handed = match &rules {
-            Some(rules) => weights.hidden(rules, &self.keypair),
-            None => Ok(weights.openly()),
-        };
+        let handed = self.ports.chain.hand(weights, &self.keypair);
         let Handed { call, reveal } = handed.context("cannot hand over the weights")?;
         let row = weights.row();
-        let (Some(rules), Some(reveal)) = (rules, reveal) else {
+        let Some(reveal) = reveal else {
             return Ok(Due { call, hidden: None, row: Some(row), n_decisions: 0 });
         };
         let mut kept = own.weights.clone();
         kept.sort_unstable();
         let repeats = kept == row || state.hidden.iter().any(|hidden| hidden.row == row);
-        let next = Block(rules.head.0.saturating_add(1));
-        let epoch = Some(rules.epochs.number_at(next));
-        let hidden = Some(Hidden { uid: own.uid, reveal, row, epoch, repeats });
+        let hidden = Some(Hidden { uid: own.uid, reveal, row, repeats });
         Ok(Due { call, hidden, row: None, n_decisions: 0 })
     }
 
@@ -206,9 +204,19 @@ impl Validator {
         state: &WeightsState,
         metagraph: &Metagraph,
         own: &Neuron,
-    ) -> Option<Block> {
+    ) -> anyhow::Result<Option<Block>> {
         let ours = state.set.unwrap_or_default().max(own.block_at_registration);
         let is_alive = metagraph.block.since(own.last_update) < OTHER_ALIVE;
-        (own.last_update > ours && is_alive && !self.config.takes_over).then_some(own.last_update)
+        if own.last_update <= ours || !is_alive || self.config.takes_over {
+            return Ok(None);
+        }
+        // Where a subnet hides weights no more, opening ours of before is an update like any other.
+        if state.hidden_until.is_some_and(|until| own.last_update <= until) {
+            let hiding = self.ports.chain.hiding(self.config.netuid);
+            if hiding.context("cannot read how the subnet takes weights")?.is_none() {
+                return Ok(None);
+            }
+        }
+        Ok(Some(own.last_update))
     }
 }

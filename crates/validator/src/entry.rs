@@ -90,9 +90,6 @@ pub enum Entry {
         /// block is no later.
         #[serde(default)]
         places: Option<Vec<usize>>,
-        /// Block in which the chain counts them as set, where opening them was an update.
-        #[serde(default)]
-        set: Option<Block>,
         /// The row of ours that the chain had then.
         #[serde(default)]
         row: Option<Vec<(Uid, u16)>>,

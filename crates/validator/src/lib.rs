@@ -27,7 +27,7 @@ mod work;
 
 pub use duties::WEIGHTS_AGE_MAX;
 pub use entry::Entry;
-pub use event::{Event, RoundSummary, Row};
+pub use event::{Cause, Event, Progress, RoundSummary, Row, Stage};
 pub use fetched::{Engine, FetchedModels, Inspected};
 pub use ports::{
     Admission, Ask, Committed, Contest, Drawn, Evaluate, Had, Models, Ports, Publish, Sequence,
@@ -40,7 +40,7 @@ pub use work::Worked;
 use chain::{Head, Keypair};
 use journal::{Journal, Past};
 use memory::Memory;
-use protocol::{NetUid, Schedule};
+use protocol::{Competition, NetUid, Schedule};
 use std::{
     collections::VecDeque,
     sync::{Mutex, MutexGuard, PoisonError},
@@ -119,6 +119,11 @@ impl Validator {
         Ok(Self { config, ports, contests, schedule, keypair, memory, turns, unpublished })
     }
 
+    /// The rules of all competitions that are judged here, versions and all.
+    pub fn competitions(&self) -> impl Iterator<Item = &Competition> {
+        self.contests.iter().map(Contest::competition)
+    }
+
     /// State as it stands: moving averages, champions, verdicts.
     pub fn state(&self) -> State {
         self.memory.state(Clone::clone)
@@ -156,8 +161,8 @@ impl Validator {
         Ok(())
     }
 
-    /// Does what the chain must not wait for at a block: looks after weights on their way, and hands
-    /// over those that are due.
+    /// Does what the chain must not wait for at a block: looks after weights on their way, and
+    /// hands over those that are due.
     pub fn duties(&self, head: Head, watch: &dyn Fn(Event)) -> anyhow::Result<()> {
         self.follow_weights(head, watch)?;
         self.set_weights(head, watch)
@@ -180,6 +185,11 @@ impl Validator {
                 unpublished.pop_front();
             }
         }
+    }
+
+    /// Records that wait to be published.
+    pub fn n_unpublished(&self) -> usize {
+        self.unpublished().len()
     }
 
     fn unpublished(&self) -> MutexGuard<'_, VecDeque<Unpublished>> {

@@ -7,7 +7,7 @@ use crate::{
     state::{Hidden, WeightsState},
 };
 use anyhow::Context as _;
-use chain::{Head, Opening};
+use chain::{Error, Head, HidingRules, Opening};
 use protocol::{Block, Uid};
 
 /// Blocks after which it is looked at hidden weights although their time has not come: the owner of
@@ -61,27 +61,15 @@ impl Validator {
 
     /// What became of hidden weights, if that is known by now.
     fn found(&self, state: &WeightsState, head: Head) -> anyhow::Result<Option<Found>> {
-        let rules = self.ports.chain.hiding(self.config.netuid);
-        let rules = rules.context("cannot read how the subnet hides weights")?;
-        // Where weights are hidden they are as old as their commit; where they no longer are,
-        // opening them is an update.
-        let updated = match &rules {
-            Some(_) => None,
-            None => Some(self.last_update()?).filter(|block| Some(*block) > state.set),
-        };
+        let rules = self.rules_of_now()?;
         let looked = state.hidden.iter().enumerate().map(|(place, hidden)| {
-            let (reveal, epoch) = (hidden.reveal, hidden.epoch);
-            Looked {
-                place,
-                hidden,
-                opening: Opening::of(reveal, epoch, rules.as_ref(), head.block),
-            }
+            let opening = Opening::of(hidden.reveal, rules.as_ref(), head.block);
+            Looked { place, hidden, opening }
         });
         let looked: Vec<_> = looked.filter(|looked| looked.opening != Opening::Ahead).collect();
         // A row that was there before tells nothing until there is nothing more to wait for.
-        let tells = |looked: &&Looked<'_>| {
-            !looked.hidden.repeats || looked.opening == Opening::Over || updated.is_some()
-        };
+        let tells =
+            |looked: &&Looked<'_>| !looked.hidden.repeats || looked.opening == Opening::Over;
         let Some(uid) = looked.iter().find(tells).map(|looked| looked.hidden.uid) else {
             return Ok(None);
         };
@@ -98,9 +86,7 @@ impl Validator {
         let is_as_wanted = state.row.as_ref().map_or(seen.is_some(), |wanted| *wanted == row);
         let block = head.block;
         let event = match seen {
-            Some(seen) if seen.hidden.repeats && updated.is_none() => {
-                Some(Event::WeightsUnchanged { block })
-            }
+            Some(seen) if seen.hidden.repeats => Some(Event::WeightsUnchanged { block }),
             Some(_) => Some(Event::WeightsRevealed { block }),
             None if is_as_wanted => None,
             None => Some(Event::WeightsNotRevealed { reveal: first.hidden.reveal }),
@@ -109,7 +95,6 @@ impl Validator {
             until: last.hidden.reveal.until,
             again: !is_newer_coming && !is_as_wanted,
             places: Some(known.iter().map(|looked| looked.place).collect()),
-            set: updated.filter(|_| seen.is_some()),
             row: Some(row),
         };
         Ok(Some(Found { entry, event }))
@@ -129,15 +114,20 @@ impl Validator {
         state: &WeightsState,
         set: Option<Block>,
     ) -> anyhow::Result<Option<u64>> {
-        let planned = state.hiding.as_ref().and_then(|hidden| hidden.epoch);
-        let (Some(_), Some(block)) = (planned, set) else { return Ok(None) };
+        let planned = state.hiding.as_ref().map_or(0, |hidden| hidden.reveal.epoch);
+        let Some(block) = set.filter(|_| planned > 0) else { return Ok(None) };
+        Ok(self.rules_of_now()?.map(|rules| rules.epochs.number_of(block)))
+    }
+
+    /// How the subnet hides weights, if it does and that can be known.
+    fn rules_of_now(&self) -> anyhow::Result<Option<HidingRules>> {
         match self.ports.chain.hiding(self.config.netuid) {
-            Ok(rules) => Ok(rules.map(|rules| rules.epochs.number_of(block))),
-            Err(error) if error.is_transient() => {
-                Err(error).context("cannot read in which epoch the weights were taken")
-            }
-            // What keeps us from hiding more says nothing of those that are hidden.
-            Err(_) => Ok(planned),
+            Ok(rules) => Ok(rules),
+            // What keeps us from hiding more, such as a wrong clock, says nothing of those that are
+            // hidden: for them counts what was reckoned when they were signed.
+            Err(Error::Clock { .. }) => Ok(None),
+            Err(error) if !error.is_transient() => Ok(None),
+            Err(error) => Err(error).context("cannot read how the subnet hides weights"),
         }
     }
 }

@@ -45,6 +45,9 @@ pub struct WeightsState {
     /// The row that the chain keeps once it has the weights that were handed over last.
     #[serde(default)]
     pub row: Option<Vec<(Uid, u16)>>,
+    /// Last block in which weights of ours that were hidden can be opened.
+    #[serde(default)]
+    pub hidden_until: Option<Block>,
 }
 
 /// Weights that the chain opens later.
@@ -57,9 +60,6 @@ pub struct Hidden {
     pub reveal: Reveal,
     /// The row that it will keep then: targets and values, in order of target.
     pub row: Vec<(Uid, u16)>,
-    /// Number of the epoch that takes them in, or did.
-    #[serde(default)]
-    pub epoch: Option<u64>,
     /// Whether the chain had such a row when they were signed, or was to get it from older ones:
     /// that it is there proves nothing.
     #[serde(default)]
@@ -203,6 +203,11 @@ impl State {
         self.contests.get(name)
     }
 
+    /// The competitions of which something is known, by name.
+    pub fn contests(&self) -> impl Iterator<Item = (&str, &ContestState)> {
+        self.contests.iter().map(|(name, contest)| (name.as_str(), contest))
+    }
+
     /// Rounds that were decided, in all competitions together.
     pub(crate) fn n_decisions(&self) -> u64 {
         self.contests.values().map(|contest| contest.n_rounds).sum()
@@ -268,11 +273,14 @@ impl WeightsState {
                 self.sent = None;
                 self.set = set.or(self.set);
                 let hidden = self.hiding.take().filter(|_| !*again);
-                let of_epoch = |hidden: Hidden| Hidden { epoch: epoch.or(hidden.epoch), ..hidden };
-                self.hidden.extend(hidden.map(of_epoch));
+                if let Some(mut hidden) = hidden {
+                    hidden.reveal.epoch = epoch.unwrap_or(hidden.reveal.epoch);
+                    self.hidden_until = self.hidden_until.max(Some(hidden.reveal.until));
+                    self.hidden.push(hidden);
+                }
                 self.due |= *again;
             }
-            Entry::WeightsOpened { until, again, places, set, row } => {
+            Entry::WeightsOpened { until, again, places, row } => {
                 let hidden = std::mem::take(&mut self.hidden).into_iter().enumerate();
                 let stays = |(place, hidden): &(usize, Hidden)| match places {
                     Some(places) => !places.contains(place),
@@ -282,7 +290,6 @@ impl WeightsState {
                 if let Some(row) = row {
                     self.repeat(row);
                 }
-                self.set = set.or(self.set);
                 self.due |= *again;
             }
             _ => {}
@@ -319,6 +326,6 @@ mod tests {
         let weights = state.weights;
         let left: Vec<Block> = weights.hidden.iter().map(|hidden| hidden.reveal.until).collect();
         assert_eq!((left, weights.due, weights.set), (vec![Block(49)], true, Some(Block(41))));
-        assert_eq!((weights.hidden[0].epoch, weights.hidden[0].repeats), (None, false));
+        assert_eq!((weights.hidden[0].reveal.epoch, weights.hidden[0].repeats), (0, false));
     }
 }

@@ -71,6 +71,18 @@ RULE_CALLS = {
 }  # fmt: skip
 
 
+# What an owner says of a subnet: arguments of the call, and options of our command line.
+IDENTITY = {
+    "subnet_name": "agon", "github_repo": "https://example.com/agon", "subnet_contact": "",
+    "subnet_url": "https://example.com", "discord": "", "description": "übt", "logo_url": "",
+    "additional": "",
+}  # fmt: skip
+IDENTITY_WORDS = [
+    "--name", IDENTITY["subnet_name"], "--github", IDENTITY["github_repo"],
+    "--url", IDENTITY["subnet_url"], "--description", IDENTITY["description"],
+]  # fmt: skip
+
+
 class Failed(Exception):
     """What a check found wrong."""
 
@@ -107,6 +119,13 @@ class Case:
     told: dict | None = None
 
 
+def as_hex(value) -> str:
+    """Bytes as hexadecimal text, however the codec shows them."""
+    if isinstance(value, str):
+        return value if value.startswith("0x") else hex_of(value.encode())
+    return hex_of(bytes(value))
+
+
 def subtensor(words: list[str], name: str, arguments: dict, **more) -> Case:
     return Case(words, ("SubtensorModule", name), arguments, **more)
 
@@ -132,8 +151,15 @@ def cases(keys: Keys) -> list[Case]:
         subtensor(["set-weights", *on_ours, "--version-key", "2025", "3=0.7", "200=0.3"],
                   "set_weights", {"netuid": NETUID, "dests": [3, 200], "weights": [65_535, 28_086],
                    "version_key": 2_025}, signer="hotkey"),
+        subtensor(["set-weights", *on_ours, "--mechid", "1", "--version-key", "7", "3=1"],
+                  "set_mechanism_weights", {"netuid": NETUID, "mecid": 1, "dests": [3],
+                   "weights": [65_535], "version_key": 7}, signer="hotkey"),
         subtensor(["subnet", "create"], "register_network", {"hotkey": keys.hotkey},
                   told={"netuid": 42}),
+        subtensor(["subnet", "start", *on_ours], "start_call", {"netuid": NETUID}),
+        subtensor(["subnet", "identity", *on_ours, *IDENTITY_WORDS], "set_subnet_identity",
+                  {"netuid": NETUID} | {part: hex_of(text.encode())
+                                        for part, text in IDENTITY.items()}),
     ]  # fmt: skip
     for text in ("me:my-model:0123456789abcdef", "ü", LONG):
         n_bytes = len(text.encode())
@@ -219,10 +245,25 @@ class Runtime:
         block = self.read("metagraph of a block", "metagraph", "--netuid", str(NETUID),
                           "--block", str(made.BASE))  # fmt: skip
         equal("the metagraph of an older block", block["neurons"], graph["neurons"])
+        self.mechanism(graph)
         nowhere = ["metagraph", "--netuid", "11"]
         self.refused("metagraph of nothing", "subnet `11` does not exist", *nowhere)
         cells = sum(len(n["weights"]) + len(n["bonds"]) for n in graph["neurons"])
         return f"gives its metagraph: {made.SLOTS} slots, {cells} weights and bonds, as encoded"
+
+    def mechanism(self, first: dict) -> None:
+        """The second mechanism: its weights and incentive, and all else of the subnet."""
+        words = ["metagraph", "--netuid", str(NETUID), "--mechid"]
+        n = 2 if made.Storage(self.real).has("SubtensorModule", "MechanismCountCurrent") else 1
+        lacks = f"has no mechanism `{n}`: it has {n}, numbered from 0"
+        self.refused("metagraph of nothing", lacks, *words, str(n))
+        if n == 1:
+            return
+        graph = self.read("metagraph of a mechanism", *words, "1")
+        for got, other in zip(graph["neurons"], first["neurons"], strict=True):
+            own = {"incentive": 1, "last_update": 1}
+            own |= {row: [[0, 1]] if other[row] else [] for row in ("weights", "bonds")}
+            equal(f"uid {other['uid']} of the second mechanism", got, other | own)
 
     def commitments(self) -> str:
         found = self.read("commitments", "commitments", "--netuid", str(NETUID))
@@ -298,7 +339,10 @@ class Runtime:
         # Runtimes of 2024 have fewer arguments, none by another name.
         wanted = {each: case.arguments[each] for each in self.real.calls[case.call]}
         ensure(self.real.spec < 300 or wanted == case.arguments, f"{name} lacks arguments")
-        equal(f"the arguments of {name}", made_call.arguments, wanted)
+        said = dict(made_call.arguments)
+        for part in IDENTITY.keys() & said.keys():
+            said[part] = as_hex(said[part])
+        equal(f"the arguments of {name}", said, wanted)
         signer = getattr(self.keys, case.signer)
         equal(f"the signer of {name}", made_call.signer, signer)
         equal("the signer as told", done["signer"], signer)
@@ -310,6 +354,8 @@ class Runtime:
         return "ok"
 
     def calls(self) -> str:
+        # Only the owner starts a subnet, and says what it is.
+        self.fake.put("SubtensorModule", "SubnetOwner", [NETUID], self.keys.coldkey)
         told = [self.call(case) for case in cases(self.keys)]
         lacks = sorted({text for text in told if text != "ok"})
         return f"decodes {told.count('ok')} calls, their signatures valid" + (

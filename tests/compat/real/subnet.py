@@ -224,6 +224,7 @@ def put_rules(put, subnet: Subnet) -> None:
     put("SubnetworkN", [NETUID], SLOTS)
     put("SubnetworkN", [OTHER], 1)
     put("RegistrationsThisInterval", [NETUID], 2)
+    put("MechanismCountCurrent", [NETUID], 2)
     put("LastMechansimStepBlock", [NETUID], LAST_EPOCH)
     # Epochs as runtimes of 2026 count them.
     put("LastEpochBlock", [NETUID], LAST_EPOCH)

@@ -115,6 +115,11 @@ pub enum Event {
         /// Who.
         hotkey: AccountId,
     },
+    /// An owner said what a subnet is.
+    SubnetIdentitySet {
+        /// Subnet.
+        netuid: NetUid,
+    },
     /// An owner changed a rule.
     HyperparameterSet {
         /// Subnet.

@@ -1,6 +1,6 @@
 //! State of a subnet and its slots.
 
-use super::Hyperparameters;
+use super::{Hyperparameters, SubnetIdentity};
 use crate::epoch::Epochs;
 use protocol::{AccountId, Block, Uid};
 use serde::{Deserialize, Serialize};
@@ -44,6 +44,10 @@ pub struct Subnet {
     pub last_epoch: Block,
     /// Where the subnet is in its epochs.
     pub cycle: Cycle,
+    /// What its owner says of it.
+    pub identity: Option<SubnetIdentity>,
+    /// Block of the last swap of a hotkey here, by the coldkey that swapped.
+    pub swaps: BTreeMap<AccountId, Block>,
 }
 
 /// Where a subnet is in its epochs, which come every `tempo` blocks.
@@ -143,6 +147,8 @@ impl Subnet {
             opened_at: Block(0),
             last_epoch: Block(0),
             cycle: Cycle::default(),
+            identity: None,
+            swaps: BTreeMap::new(),
         }
     }
 

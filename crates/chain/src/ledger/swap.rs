@@ -2,12 +2,13 @@
 
 use super::{Event, Ledger};
 use crate::CallError;
-use protocol::{AccountId, NetUid};
+use protocol::{AccountId, Block, NetUid};
 
 impl Ledger {
     /// `swap_hotkey`: on one subnet the slot goes over, without one all slots and the stake.
     ///
-    /// Commitments stay with the old key, as on the chain: the new one commits anew.
+    /// Commitments stay with the old key, as on the chain: the new one commits anew. The block of
+    /// the last swap is kept for each coldkey.
     /// Deviation: it costs nothing, and there is no limit on its rate.
     pub(super) fn swap_hotkey(
         &mut self,
@@ -38,9 +39,10 @@ impl Ledger {
             return Err(CallError::HotKeyNotRegisteredInSubNet);
         }
         self.owners.insert(new, coldkey);
+        let now = self.now();
         for netuid in &netuids {
             if let Some(subnet) = self.subnets.get_mut(netuid) {
-                subnet.swap(old, new);
+                subnet.swap(old, new, coldkey, now);
             }
         }
         if netuid.is_none() {
@@ -52,9 +54,10 @@ impl Ledger {
 
 impl super::Subnet {
     /// Puts a hotkey without a slot into the slot of another, if that has one.
-    fn swap(&mut self, old: AccountId, new: AccountId) {
+    fn swap(&mut self, old: AccountId, new: AccountId, coldkey: AccountId, now: Block) {
         let Some(uid) = self.uids.remove(&old) else { return };
         self.uids.insert(new, uid);
+        self.swaps.insert(coldkey, now);
         if let Some(slot) = self.slots.get_mut(usize::from(uid.0)) {
             slot.hotkey = new;
         }

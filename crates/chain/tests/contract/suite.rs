@@ -1,8 +1,9 @@
 //! What every [`Chain`] promises, as functions over a [`World`].
 
 use chain::{
-    Call, CallError, CallId, CallStatus, Chain, Error, Genesis, Handed, HyperparameterChange,
-    Hyperparameters, Keypair, Metagraph, Signed, SubnetGenesis, Weights, ledger::commit_hash,
+    Call, CallError, CallId, CallStatus, Chain, Error, Genesis, Handed, HidingError,
+    HyperparameterChange, Hyperparameters, Keypair, Mechanism, Metagraph, Signed, SubnetGenesis,
+    SubnetIdentity, Weights, ledger::commit_hash,
 };
 use protocol::{Block, NetUid, Seed, Uid};
 use std::sync::Arc;
@@ -37,7 +38,10 @@ macro_rules! contract {
                 weights_are_committed_to_first_where_the_owner_wants_it,
                 hidden_weights_are_read_by_nobody_until_the_chain_opens_them_and_they_pay,
                 what_a_subnet_demands_of_weights_is_known_before_they_are_handed_over,
+                weights_are_not_hidden_where_an_epoch_is_about_to_end,
                 every_other_call_does_what_its_name_says,
+                owners_say_what_a_subnet_is_and_find_it_started,
+                a_subnet_has_one_mechanism_and_says_so,
             );
         }
     };
@@ -293,7 +297,8 @@ pub(crate) fn hidden_weights_are_read_by_nobody_until_the_chain_opens_them_and_t
     world.must(&key(0), stake);
     world.pass_epoch();
     let (uids, values) = (vec![Uid(1), Uid(0)], vec![65_535, 9]);
-    let weights = Weights { netuid: NETUID, uids, weights: values, version_key: 0 };
+    let mechanism = Mechanism::FIRST;
+    let weights = Weights { netuid: NETUID, mechanism, uids, weights: values, version_key: 0 };
     let handed = world.chain.hand(&weights, &validator).unwrap();
     assert_eq!((handed.reveal, world.chain.hiding(NETUID).unwrap()), (None, None));
     let hide = HyperparameterChange::CommitReveal(true);
@@ -331,7 +336,8 @@ pub(crate) fn what_a_subnet_demands_of_weights_is_known_before_they_are_handed_o
     let refusal = |uids: &[u16], version_key| {
         let uids: Vec<Uid> = uids.iter().copied().map(Uid).collect();
         let values = vec![1; uids.len()];
-        let weights = Weights { netuid: NETUID, uids, weights: values, version_key };
+        let mechanism = Mechanism::FIRST;
+        let weights = Weights { netuid: NETUID, mechanism, uids, weights: values, version_key };
         let demands = world.chain.demands(NETUID).unwrap();
         demands.refusal(&world.metagraph(), &weights, validator.public())
     };
@@ -352,6 +358,34 @@ pub(crate) fn what_a_subnet_demands_of_weights_is_known_before_they_are_handed_o
     assert_eq!(refusal(&[0, 1], 5), None);
     let nowhere = world.chain.demands(NetUid(7)).unwrap_err();
     assert!(matches!(nowhere, Error::NoSubnet(NetUid(7))), "{nowhere}");
+}
+
+pub(crate) fn weights_are_not_hidden_where_an_epoch_is_about_to_end(make: Make<'_>) {
+    let world = make(&genesis());
+    let validator = world.register(0);
+    let set = |change| Call::SetHyperparameter { netuid: NETUID, change };
+    world.must(&key(9), set(HyperparameterChange::CommitReveal(true)));
+    // A new tempo begins to count where it is set.
+    let begins = world.must(&key(9), set(HyperparameterChange::Tempo(32))).0 + 32;
+    let mechanism = Mechanism::FIRST;
+    let (uids, weights) = (vec![Uid(0)], vec![1]);
+    let weights = Weights { netuid: NETUID, mechanism, uids, weights, version_key: 0 };
+    let hand = || world.chain.hand(&weights, &validator);
+    while world.head() < Block(begins - 4) {
+        (world.next_block)();
+    }
+    let reveal = hand().unwrap().reveal.unwrap();
+    assert_eq!(reveal.from, Block(begins));
+    (world.next_block)();
+    let error = hand().unwrap_err();
+    assert!(error.is_transient(), "{error}");
+    let Error::Hiding(HidingError::TooNearTheBorder { blocks, .. }) = error else {
+        panic!("{error}")
+    };
+    (0..blocks).for_each(|_| (world.next_block)());
+    assert_eq!(world.head(), Block(begins - 1));
+    let later = hand().unwrap().reveal.unwrap();
+    assert_eq!((later.from, later.epoch), (Block(begins + 32), reveal.epoch + 1));
 }
 
 pub(crate) fn calls_of_one_key_apply_in_the_order_of_submission(make: Make<'_>) {
@@ -455,4 +489,38 @@ pub(crate) fn every_other_call_does_what_its_name_says(make: Make<'_>) {
     let change = HyperparameterChange::Tempo(5);
     world.must(&key(3), Call::SetHyperparameter { netuid: opened, change });
     assert_eq!(world.chain.metagraph(opened).unwrap().tempo, 5);
+}
+
+pub(crate) fn owners_say_what_a_subnet_is_and_find_it_started(make: Make<'_>) {
+    let world = make(&genesis());
+    let said = |name: &[u8]| SubnetIdentity { name: name.to_vec(), ..SubnetIdentity::default() };
+    let say = |name: &[u8]| Call::SetSubnetIdentity { netuid: NETUID, identity: said(name) };
+    let (owner, start) = (key(9), Call::StartSubnet { netuid: NETUID });
+    assert_eq!(world.refused(&key(0), say(b"not mine")), CallError::NotSubnetOwner);
+    assert_eq!(world.refused(&owner, say(&[b'x'; 257])), CallError::InvalidIdentity);
+    world.must(&owner, say(&[b'x'; 256]));
+    world.must(&owner, say(b"agon"));
+    assert_eq!(world.refused(&key(0), start.clone()), CallError::BadOrigin);
+    assert_eq!(world.refused(&owner, start), CallError::FirstEmissionBlockNumberAlreadySet);
+    let nowhere = Call::StartSubnet { netuid: NetUid(7) };
+    assert_eq!(world.refused(&owner, nowhere), CallError::SubnetNotExists);
+}
+
+pub(crate) fn a_subnet_has_one_mechanism_and_says_so(make: Make<'_>) {
+    let world = make(&genesis());
+    let validator = world.register(0);
+    let weights = |mechanism| {
+        let (uids, weights) = (vec![Uid(0)], vec![1]);
+        Weights { netuid: NETUID, mechanism, uids, weights, version_key: 0 }
+    };
+    (0..3).for_each(|_| (world.next_block)());
+    let other = world.chain.hand(&weights(Mechanism(1)), &validator).unwrap();
+    assert_eq!(world.refused(&validator, other.call), CallError::MechanismDoesNotExist);
+    let first = world.chain.hand(&weights(Mechanism::FIRST), &validator).unwrap();
+    world.must(&validator, first.call);
+    let hide = HyperparameterChange::CommitReveal(true);
+    world.must(&key(9), Call::SetHyperparameter { netuid: NETUID, change: hide });
+    let hidden = world.chain.hand(&weights(Mechanism(15)), &validator).unwrap();
+    assert!(hidden.reveal.is_some());
+    assert_eq!(world.refused(&validator, hidden.call), CallError::MechanismDoesNotExist);
 }

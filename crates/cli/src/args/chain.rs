@@ -1,7 +1,7 @@
 //! Options of `agon chain`.
 
 use super::{AddressArgs, WalletArgs};
-use chain::HyperparameterChange;
+use chain::{HyperparameterChange, Mechanism};
 use clap::{Args, Subcommand};
 use protocol::{AccountId, Repo, Revision, Uid};
 use std::{fmt, path::PathBuf};
@@ -40,7 +40,7 @@ pub enum ChainCommand {
     /// Say which chain this is, how far it is, and which subnets it has.
     Info(InfoArgs),
     /// Show the slots of a subnet: stake, permits, incentive, dividends.
-    Metagraph(StateArgs),
+    Metagraph(MetagraphArgs),
     /// Show what the miners of a subnet have committed.
     Commitments(StateArgs),
     /// Show the free balance of a wallet or an account.
@@ -57,7 +57,7 @@ pub enum ChainCommand {
     Commit(CommitArgs),
     /// Set the weights of the wallet's hotkey, a validator with a permit.
     SetWeights(SetWeightsArgs),
-    /// Open a subnet, or change its rules.
+    /// Open a subnet, start it, say what it is, or change its rules.
     Subnet(SubnetArgs),
     /// Say whether endpoint, clock, subnet, keys and hub are fit for a first day.
     Doctor(DoctorArgs),
@@ -164,7 +164,17 @@ pub struct InfoArgs {
     pub endpoint: EndpointArgs,
 }
 
-/// Options of `agon chain metagraph` and `agon chain commitments`.
+/// Options of `agon chain metagraph`.
+#[derive(Debug, Args)]
+pub struct MetagraphArgs {
+    #[command(flatten)]
+    pub state: StateArgs,
+    /// Whose weights, bonds, updates and incentive: a mechanism of the subnet by its number.
+    #[arg(long, default_value = "0", value_name = "N", value_parser = mechanism)]
+    pub mechid: Mechanism,
+}
+
+/// Options of `agon chain commitments`, and what those of `agon chain metagraph` begin with.
 #[derive(Debug, Args)]
 pub struct StateArgs {
     #[command(flatten)]
@@ -182,9 +192,11 @@ pub struct StateArgs {
 #[command(after_help = "Examples:
   agon chain doctor --network test
   agon chain doctor --network finney --netuid 9 --wallet validator --with-hub
+  agon chain doctor --with-hub --repo alice/my-model
 
-It signs and sends nothing. Each line begins with ok, note or BAD; the exit code is 1 where one is
-BAD. What only a first day shows, such as that the chain takes a call, it cannot say.")]
+It signs nothing with your keys and sends no call. Each line begins with ok, note or BAD; the exit
+code is 1 where one is BAD. What an endpoint or a hub does not tell is a note. What only a first day
+shows, such as that the chain takes a call, it cannot say.")]
 pub struct DoctorArgs {
     #[command(flatten)]
     pub endpoint: EndpointArgs,
@@ -193,9 +205,13 @@ pub struct DoctorArgs {
     /// Look at this subnet, too, and at the slot of the wallet's hotkey on it.
     #[arg(long)]
     pub netuid: Option<u16>,
-    /// Look at the hub, too: whether it answers, and whose token is used.
+    /// Look at the hub, too: whether it answers, whose token is used and what it may do, and what
+    /// the hub's limits leave.
     #[arg(long)]
     pub with_hub: bool,
+    /// Repo that a miner publishes to: whether the token may write to it.
+    #[arg(long, value_name = "OWNER/NAME", requires = "with_hub")]
+    pub repo: Option<Repo>,
     #[command(flatten)]
     pub hub: AddressArgs,
 }
@@ -296,6 +312,9 @@ pub struct SetWeightsArgs {
     /// Subnet.
     #[arg(long)]
     pub netuid: u16,
+    /// For which mechanism of the subnet, by its number.
+    #[arg(long, default_value = "0", value_name = "N", value_parser = mechanism)]
+    pub mechid: Mechanism,
     /// Version of the rules that the validator runs.
     #[arg(long, default_value_t = 0, value_name = "N")]
     pub version_key: u64,
@@ -320,6 +339,10 @@ pub struct SubnetArgs {
 pub enum SubnetCommand {
     /// Open a subnet; its price is locked, and the wallet's hotkey gets the first slot.
     Create(CreateArgs),
+    /// Start a subnet that was opened: no epoch of it pays before; for its owner alone.
+    Start(StartArgs),
+    /// Show what the owner says of a subnet, or, as the owner, say it.
+    Identity(Box<IdentityArgs>),
     /// Change a rule of a subnet; for its owner alone.
     Set(SetArgs),
     /// Show the rules of a subnet.
@@ -331,6 +354,63 @@ pub enum SubnetCommand {
 pub struct CreateArgs {
     #[command(flatten)]
     pub sign: SignArgs,
+    /// Pay no more than this for the subnet, in TAO.
+    #[arg(long, value_name = "TAO", value_parser = super::tao)]
+    pub limit: Option<u64>,
+    /// Wait until the chain takes another subnet, at no higher a price than --limit; and, where it
+    /// queues for a place, until it is there.
+    #[arg(long)]
+    pub wait: bool,
+}
+
+/// Options of `agon chain subnet start`.
+#[derive(Debug, Args)]
+pub struct StartArgs {
+    #[command(flatten)]
+    pub sign: SignArgs,
+    /// Subnet.
+    #[arg(long)]
+    pub netuid: u16,
+}
+
+/// Options of `agon chain subnet identity`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  agon chain subnet identity --netuid 1
+  agon chain subnet identity --netuid 1 --wallet owner --name agon --github https://example.com/me
+
+Without a part to set, what is said is shown. What is not given stays as it is; an empty text takes
+it away. Explorers show these: anybody can read them.")]
+pub struct IdentityArgs {
+    #[command(flatten)]
+    pub sign: SignArgs,
+    /// Subnet.
+    #[arg(long)]
+    pub netuid: u16,
+    /// Its name, at most 256 bytes.
+    #[arg(long, value_name = "TEXT")]
+    pub name: Option<String>,
+    /// Where its code is, at most 1,024 bytes.
+    #[arg(long, value_name = "URL")]
+    pub github: Option<String>,
+    /// Whom to write to, at most 1,024 bytes.
+    #[arg(long, value_name = "TEXT")]
+    pub contact: Option<String>,
+    /// Its page, at most 1,024 bytes.
+    #[arg(long, value_name = "URL")]
+    pub url: Option<String>,
+    /// Where its people talk, at most 256 bytes.
+    #[arg(long, value_name = "TEXT")]
+    pub discord: Option<String>,
+    /// What it is for, at most 1,024 bytes.
+    #[arg(long, value_name = "TEXT")]
+    pub description: Option<String>,
+    /// Address of its logo, at most 1,024 bytes.
+    #[arg(long, value_name = "URL")]
+    pub logo_url: Option<String>,
+    /// Anything else, at most 1,024 bytes.
+    #[arg(long, value_name = "TEXT")]
+    pub additional: Option<String>,
 }
 
 /// Options of `agon chain subnet show`.
@@ -356,6 +436,12 @@ pub struct SetArgs {
     /// Rules with their new values, under the names of the hyper-parameters.
     #[arg(value_name = "RULE=VALUE", required = true, value_parser = change)]
     pub changes: Vec<HyperparameterChange>,
+}
+
+fn mechanism(text: &str) -> Result<Mechanism, String> {
+    let number = text.parse().ok().filter(|number| *number < Mechanism::COUNT_MAX);
+    let last = Mechanism::COUNT_MAX - 1;
+    number.map(Mechanism).ok_or_else(|| format!("`{text}` is not a number from 0 to {last}"))
 }
 
 fn weight(text: &str) -> Result<(Uid, f64), String> {

@@ -9,7 +9,8 @@ use std::path::PathBuf;
   agon competition list
   agon competition show tiny
   agon competition show tiny --tokenizer tokenizer.json
-  agon competition show tiny --toml > my.toml      a file to change and to run: agon demo")]
+  agon competition show tiny --toml > my.toml      a file to change and to run: agon demo
+  agon competition pin 7b                          the paper's, ready to run: 7b.pinned.toml")]
 pub struct CompetitionArgs {
     /// What to do.
     #[command(subcommand)]
@@ -23,6 +24,8 @@ pub enum CompetitionCommand {
     List(ListCompetitionsArgs),
     /// Show the rules of a competition, and write its tokenizer.
     Show(ShowCompetitionArgs),
+    /// Write a competition file that pins its text and its tokenizer on a hub.
+    Pin(PinCompetitionArgs),
 }
 
 /// Options of `agon competition list`.
@@ -45,6 +48,47 @@ pub struct ShowCompetitionArgs {
     /// Print the competition file.
     #[arg(long, conflicts_with = "json")]
     pub toml: bool,
+    /// Print JSON on stdout.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Options of `agon competition pin`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  agon competition pin 7b                     writes 7b.pinned.toml
+  agon competition pin my.toml --revision 9bb2… --tokenizer-revision main
+  agon competition pin 7b --config CC-MAIN-2013-20 --config CC-MAIN-2024-10
+  agon competition pin my.toml --dir fineweb/ --revision 9bb2…
+Parts that the file names keep their weights:
+  [[dataset.configs]]
+  name = \"sample-10BT\"
+  weight = 2
+The footer of each file is read, and a row group as a round would: two requests a file. Limits that
+the hub tells are kept. A run that was ended goes on where it was when the same command is given
+again. The hub is HF_ENDPOINT's, or Hugging Face's.")]
+pub struct PinCompetitionArgs {
+    /// A competition file, or the name of a competition that comes with the program.
+    #[arg(value_name = "FILE")]
+    pub competition: String,
+    /// File to write; NAME.pinned.toml beside FILE, if none is named.
+    #[arg(long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Replace a file that is there already.
+    #[arg(long)]
+    pub force: bool,
+    /// Branch, tag or revision of the dataset; what FILE names, or the newest.
+    #[arg(long, value_name = "NAME")]
+    pub revision: Option<String>,
+    /// Parts of the dataset; those that FILE names, or all that are known by name.
+    #[arg(long, value_name = "NAME")]
+    pub config: Vec<String>,
+    /// Branch, tag or revision of the tokenizer; what FILE names, or the newest.
+    #[arg(long, value_name = "NAME")]
+    pub tokenizer_revision: Option<String>,
+    /// Folder that holds the files of the dataset; without it they are read from the hub.
+    #[arg(long, value_name = "DIR", requires = "revision")]
+    pub dir: Option<PathBuf>,
     /// Print JSON on stdout.
     #[arg(long)]
     pub json: bool,

@@ -142,7 +142,8 @@ pub struct DataRowArgs {
   agon data pin --dataset fineweb --config sample-10BT >> my.toml
   agon data pin --repo acme/texts --revision v2 --column body >> my.toml
   agon data pin fineweb/ --dataset fineweb --config sample-10BT --revision 9bb2… >> my.toml
-Of files on a hub that names their digests only the footers are read. The hub is HF_ENDPOINT's, or Hugging Face's.")]
+Of files on a hub that names their digests the footer and a row group are read. A part that is not
+known by name is named like its folder. The hub is HF_ENDPOINT's, or Hugging Face's.")]
 pub struct DataPinArgs {
     /// Folder that holds the files of the repo; without it they are read from the hub.
     #[arg(requires = "revision")]

@@ -108,6 +108,12 @@ fn is_on(value: &str) -> bool {
     !matches!(value.trim(), "" | "0" | "false" | "False" | "no")
 }
 
+/// What the variables of other programs say of an option.
+pub(super) fn variable(id: &str, read: &dyn Fn(&str) -> Option<String>) -> Option<String> {
+    let known = OPTIONS.iter().find(|known| known.id == id)?;
+    known.set(read).into_iter().next().map(|(_, value)| value)
+}
+
 /// The same command, whose options know their other names and take what variables say.
 pub(super) fn named(command: Command, read: &dyn Fn(&str) -> Option<String>) -> Command {
     let command = command.mut_args(|arg| {
@@ -127,22 +133,21 @@ pub(super) fn named(command: Command, read: &dyn Fn(&str) -> Option<String>) -> 
     command.mut_subcommands(|command| named(command, read))
 }
 
-/// Variables that would decide for an option and disagree, in a sentence that names them.
+/// Variables that would decide for an option of a command and disagree, in a sentence that names
+/// them; `is_decided` says of which options something else has decided.
 pub(super) fn contradiction(
     matches: &ArgMatches,
     read: &dyn Fn(&str) -> Option<String>,
+    is_decided: &dyn Fn(&str) -> bool,
 ) -> Option<String> {
-    let mut matches = matches;
-    while let Some((_, inner)) = matches.subcommand() {
-        matches = inner;
-    }
     let is_open = |known: &&Known| {
         let is_there = matches.try_contains_id(known.id).is_ok_and(|is_there| is_there);
         // A flag of the same name is another option.
         let is_flag = matches.try_get_one::<bool>(known.id).is_ok();
         is_there && !is_flag && matches.value_source(known.id) == Some(ValueSource::DefaultValue)
     };
-    OPTIONS.iter().filter(is_open).find_map(|known| {
+    let mut open = OPTIONS.iter().filter(is_open).filter(|known| !is_decided(known.id));
+    open.find_map(|known| {
         let set = known.set(read);
         let (first, value) = set.first()?;
         let (other, another) = set.iter().find(|(_, another)| another != value)?;

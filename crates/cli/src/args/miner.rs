@@ -1,6 +1,6 @@
 //! Options of `agon miner`.
 
-use super::{AddressArgs, SignArgs};
+use super::{AddressArgs, RunMinerArgs, SignArgs, WatchMinerArgs};
 use clap::{Args, Subcommand};
 use protocol::Repo;
 use std::path::PathBuf;
@@ -18,6 +18,10 @@ pub struct MinerArgs {
 pub enum MinerCommand {
     /// Enter a model into a competition: check it, upload it unseen, commit to it, publish it.
     Submit(SubmitArgs),
+    /// Train a model, and enter each one that is clearly better, until told to stop.
+    Run(RunMinerArgs),
+    /// Enter what other programs train: each new checkpoint that would win, until told to stop.
+    Watch(WatchMinerArgs),
 }
 
 /// Options of `agon miner submit`.

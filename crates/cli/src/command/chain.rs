@@ -1,14 +1,16 @@
 //! `agon chain`: reads and calls a chain, this machine's or Bittensor's.
 
 mod calls;
-mod doctor;
+pub mod doctor;
+mod organiser;
 mod read;
 mod refusal;
 mod session;
 mod table;
 mod weights;
 
-pub use session::{Session, Signer};
+pub use session::{Session, Signer, check_development, connect};
+pub use table::swapped;
 
 use crate::args::{ChainArgs, ChainCommand, SubnetCommand};
 use std::process::ExitCode;
@@ -28,7 +30,9 @@ pub fn run(args: &ChainArgs) -> anyhow::Result<ExitCode> {
         ChainCommand::Commit(args) => calls::commit(args),
         ChainCommand::SetWeights(args) => weights::set(args),
         ChainCommand::Subnet(args) => match &args.command {
-            SubnetCommand::Create(args) => calls::create_subnet(args),
+            SubnetCommand::Create(args) => organiser::create(args),
+            SubnetCommand::Start(args) => organiser::start(args),
+            SubnetCommand::Identity(args) => organiser::identity(args),
             SubnetCommand::Set(args) => calls::set_rules(args),
             SubnetCommand::Show(args) => calls::show_rules(args),
         },

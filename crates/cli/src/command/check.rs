@@ -9,7 +9,6 @@ use crate::{
     plug::{self, Examined},
     terminal::{self, print_json},
 };
-use anyhow::Context as _;
 use engine::Inspection;
 use hub::{FileEntry, content::Hashes, intake};
 use hugging_face::{Folder, folder::LeftOut};
@@ -23,6 +22,7 @@ use std::{
     process::ExitCode,
 };
 use tensors::{FindingRow, TensorRow};
+use validator::Admission;
 
 /// Exit code of a refusal.
 const REFUSED: u8 = 1;
@@ -114,17 +114,23 @@ pub fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     Ok(if is_refused { ExitCode::from(REFUSED) } else { ExitCode::SUCCESS })
 }
 
-/// The root of the model's files in `dir`, or why a validator would refuse it before evaluating it.
+/// What a validator admits the model in `dir` as, or why it would refuse it before evaluating it.
 pub fn verdict(
     folder: &Folder,
     dir: &Path,
     competition: &Competition,
-) -> anyhow::Result<Result<Digest, Reason>> {
-    let Report { reasons, file_root, .. } = Report::new(folder, dir, competition)?;
-    match reasons.into_iter().next() {
-        Some(reason) => Ok(Err(reason)),
-        None => file_root.map(Ok).context("an admitted model has a root"),
+) -> anyhow::Result<Result<Admission, Reason>> {
+    let report = Report::new(folder, dir, competition)?;
+    let Report { reasons, file_root, tensor_root, n_parameters, .. } = report;
+    if let Some(reason) = reasons.into_iter().next() {
+        return Ok(Err(reason));
     }
+    let (Some(file_root), Some(tensor_root), Some(n_parameters)) =
+        (file_root, tensor_root, n_parameters)
+    else {
+        anyhow::bail!("an admitted model has roots");
+    };
+    Ok(Ok(Admission { file_root, tensor_root, n_parameters }))
 }
 
 impl Report {

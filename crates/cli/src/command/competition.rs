@@ -1,5 +1,7 @@
 //! `agon competition`: which competitions there are, their rules and their tokenizers.
 
+mod pin;
+
 use crate::{
     args::{CompetitionArgs, CompetitionCommand, ShowCompetitionArgs},
     competition_file::{self, with_own_hint},
@@ -48,6 +50,7 @@ pub fn run(args: &CompetitionArgs) -> anyhow::Result<ExitCode> {
         }
         CompetitionCommand::List(_) => terminal::print(&list(&builtin()?)?),
         CompetitionCommand::Show(args) => show(args),
+        CompetitionCommand::Pin(args) => pin::run(args),
     }?;
     Ok(ExitCode::SUCCESS)
 }
@@ -111,7 +114,7 @@ fn for_people(shown: &Shown, name: &str) -> Result<String, std::fmt::Error> {
     }
     if let Some(lack) = shown.unpinned {
         writeln!(text, "\n{lack}: an organiser pins what everybody must have the same of before")?;
-        writeln!(text, "the competition runs (`agon data pin`)")?;
+        writeln!(text, "the competition runs (`agon competition pin`)")?;
     }
     if let Some(written) = &shown.tokenizer {
         let Written { file, sha256, end_of_text, .. } = written;

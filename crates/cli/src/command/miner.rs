@@ -1,7 +1,10 @@
-//! `agon miner`: what a miner does besides training.
+//! `agon miner`: the service that trains, and models that were trained elsewhere.
 
-mod place;
+pub mod entrant;
+pub mod place;
+mod run;
 mod submit;
+mod watch;
 
 use crate::args::{MinerArgs, MinerCommand};
 use std::process::ExitCode;
@@ -10,5 +13,7 @@ use std::process::ExitCode;
 pub fn run(args: &MinerArgs) -> anyhow::Result<ExitCode> {
     match &args.command {
         MinerCommand::Submit(args) => submit::run(args),
+        MinerCommand::Run(args) => run::run(args),
+        MinerCommand::Watch(args) => watch::run(args),
     }
 }

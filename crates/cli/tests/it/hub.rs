@@ -1,10 +1,12 @@
 //! `agon hub` as a process: what it prints, what it keeps, killed and started again.
 
 mod elsewhere;
+mod far;
 mod folders;
 mod snipe;
 mod submit;
 mod tokens;
+mod watch;
 
 use crate::tree;
 use serde_json::{Value, json};

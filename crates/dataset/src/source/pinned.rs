@@ -6,7 +6,7 @@ mod pin;
 #[cfg(test)]
 mod tests;
 
-pub use pin::{pin, pin_file, pin_footer};
+pub use pin::{Pinner, pin_file, pin_footer};
 
 use crate::{
     Document, Error, Lot, RangeRead, Source, Split, sample::Draw, table::Extent, table::Table,
@@ -99,16 +99,8 @@ impl PinnedSource {
             // A file of few row groups may have none for evaluation: then the first is as good.
             let first = part.groups(Split::Evaluation).next().unwrap_or(0);
             let more = part.groups(Split::Evaluation).skip(1);
-            let mut groups = std::iter::once(first).chain(more).take(TRIED_MAX);
-            let has_text = |group| -> Result<bool, Error> {
-                let texts = self.texts(Place { file, group })?;
-                Ok(texts.iter().flatten().any(|text| !text.trim().is_empty()))
-            };
-            if !groups.try_fold(false, |found, group| Ok::<_, Error>(found || has_text(group)?))? {
-                let column = &self.dataset.text_column;
-                let detail = format!("no row that was looked at has a text in `{column}`");
-                return Err(Error::NotParquet { name: part.file.path.clone(), detail });
-            }
+            let groups = std::iter::once(first).chain(more).take(TRIED_MAX);
+            self.table(file)?.expect_text(&*self.files, groups)?;
             progress(file as u64 + 1);
         }
         Ok(())

@@ -65,8 +65,25 @@ fn a_file_of_pyarrow_gives_the_rows_that_pyarrow_reads() {
         }
     }
     assert!(expected.next().is_none());
-    // Tail, footer, and one request per row group.
-    assert_eq!(files.n_reads(), 42);
+    // The footer, and one read per row group.
+    assert_eq!(files.n_reads(), 41);
+}
+
+#[test]
+fn a_footer_takes_one_read_or_two_and_is_the_same() {
+    let files = Counting::new(Directory::new(&folder()));
+    let whole = std::fs::read(folder().join(SMALL)).unwrap();
+    let footer = read_footer(&files, SMALL).unwrap();
+    let n_bytes = footer.len() as u64;
+    assert_eq!((files.n_reads(), files.n_bytes()), (1, FOOTER_GUESS_BYTES));
+    assert!(whole.ends_with(&footer));
+    for (guess_bytes, n_reads) in
+        [(0, 2), (8, 2), (n_bytes - 1, 2), (n_bytes, 1), (n_bytes + 1, 1), (u64::MAX, 1)]
+    {
+        let before = files.n_reads();
+        assert_eq!(read_footer_of(&files, SMALL, guess_bytes).unwrap(), footer, "{guess_bytes}");
+        assert_eq!(files.n_reads() - before, n_reads, "{guess_bytes}");
+    }
 }
 
 #[derive(serde::Deserialize)]

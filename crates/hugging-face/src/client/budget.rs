@@ -106,7 +106,33 @@ pub(super) struct Full {
     pub(super) wait: Duration,
 }
 
+/// Requests of one kind that a hub allows, as it has said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Allowance {
+    /// What the hub calls the kind.
+    pub name: String,
+    /// How many are left in this window of time.
+    pub n_left: u64,
+    /// How long the window still is.
+    pub time_left: Duration,
+    /// How many each window has, and how long it is, if the hub says so.
+    pub each: Option<(u64, Duration)>,
+}
+
 impl Budgets {
+    /// What is known of each kind; of a window that is over, nothing.
+    pub(super) fn allowances(&self, now: Duration) -> Vec<Allowance> {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = state.windows.iter().filter(|(_, window)| now < window.until);
+        let allowance = |(name, window): (&String, &Window)| Allowance {
+            name: name.clone(),
+            n_left: window.n_left,
+            time_left: window.until.saturating_sub(now),
+            each: window.policy.map(|Policy { n_requests, length }| (n_requests, length)),
+        };
+        known.map(allowance).collect()
+    }
+
     /// Nothing is known; no wait will be longer than `wait_max`.
     pub(super) fn new(wait_max: Duration, margin: Duration) -> Self {
         Self { state: Mutex::default(), wait_max, margin }
@@ -376,6 +402,26 @@ mod tests {
         // The hub says when it really ends; those on their way count.
         budgets.learn(Kind::Api, &headers("\"api\";r=2;t=200", policy), next);
         assert_eq!(wait(&budgets, Kind::Api, next), 201);
+    }
+
+    #[test]
+    fn what_is_left_is_told_until_the_window_is_over() {
+        let (budgets, now) = budgets();
+        assert_eq!(budgets.allowances(now), []);
+        let policy = "\"fixed window\";\"api\";q=500;w=300";
+        budgets.learn(Kind::Api, &headers("\"api\";r=12;t=55", policy), now);
+        budgets.learn(Kind::Resolve, &headers("\"resolvers\";r=7;t=9", ""), now);
+        let told = |name: &str, n_left, time, each| Allowance {
+            name: name.to_owned(),
+            n_left,
+            time_left: seconds(time),
+            each,
+        };
+        let api = told("api", 12, 56, Some((500, seconds(300))));
+        assert_eq!(budgets.allowances(now), [api, told("resolvers", 7, 10, None)]);
+        let later = budgets.allowances(now + seconds(10));
+        assert_eq!(later, [told("api", 12, 46, Some((500, seconds(300))))]);
+        assert_eq!(budgets.allowances(now + seconds(56)), []);
     }
 
     #[test]

@@ -1,6 +1,11 @@
 //! What a hub says that went wrong, and whether asking again may help.
 
-use super::{budget::Limit, http::number, patience::Failure, wire};
+use super::{
+    budget::Limit,
+    http::number,
+    patience::{Failure, time_until},
+    wire,
+};
 use hub::Error;
 use protocol::text::shown;
 use reqwest::{
@@ -99,9 +104,11 @@ fn said(headers: &HeaderMap, bytes: &[u8]) -> String {
     if shown.trim().is_empty() { "it does not say why".to_owned() } else { shown }
 }
 
-/// How long a hub asks us to wait, in seconds: by itself, or until its next window.
+/// How long a hub asks us to wait: so many seconds, until a date, or until its next window.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let asked = headers.get(header::RETRY_AFTER).and_then(number).map(Duration::from_secs);
+    let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+    let seconds = headers.get(header::RETRY_AFTER).and_then(number).map(Duration::from_secs);
+    let asked = seconds.or_else(|| time_until(text(header::RETRY_AFTER)?, text(header::DATE)));
     // A window that has something left is not what this request was refused for.
     asked.or_else(|| Limit::of(headers).filter(|limit| limit.n_left == 0).map(|limit| limit.time))
 }
@@ -169,6 +176,11 @@ mod tests {
         assert_eq!(asked(&[("ratelimit", "\"api\";r=0;t=55"), ("retry-after", "7")]), Some(7));
         assert_eq!(asked(&[("ratelimit", "\"api\";r=3;t=55")]), None, "another limit was hit");
         assert_eq!(asked(&[("ratelimit", "\"api\";r=3;t=55"), ("retry-after", "7")]), Some(7));
-        assert_eq!(asked(&[("retry-after", "Wed, 21 Oct 2026 07:28:00 GMT")]), None);
+        let date = ("retry-after", "Wed, 21 Oct 2026 07:28:00 GMT");
+        assert_eq!(asked(&[date, ("date", "Wed, 21 Oct 2026 07:27:15 GMT")]), Some(45));
+        assert_eq!(asked(&[date, ("date", "Wed, 21 Oct 2026 09:00:00 GMT")]), Some(0));
+        let odd = ("retry-after", "after lunch");
+        assert_eq!(asked(&[odd]), None);
+        assert_eq!(asked(&[odd, ("ratelimit", "\"api\";r=0;t=55")]), Some(55));
     }
 }

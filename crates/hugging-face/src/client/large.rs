@@ -45,17 +45,51 @@ impl HubClient {
         let mut before = 0;
         for (local, actions) in targets {
             let progress = |n: u64| (upload.progress)(Step::Send, before + n, all);
-            if let Some(action) = &actions.upload {
-                self.send_one((&upload.path_of(local), local), action, &progress)?;
-            }
-            if let Some(verify) = &actions.verify {
-                let FileEntry { sha256, size_bytes, .. } = local;
-                let object = wire::Object { oid: sha256.hex(), size: *size_bytes };
-                self.http.post_to(&verify.href, &object)?;
+            let parts = match &actions.upload {
+                Some(action) => {
+                    self.send_one((&upload.path_of(local), local), action, &progress)?
+                }
+                None => None,
+            };
+            match (&actions.upload, parts) {
+                (Some(action), Some(parts)) => {
+                    let completed = self.http.post_to(&action.href, &parts);
+                    self.settle(upload, local, (completed, actions.verify.as_ref()))?;
+                }
+                _ => self.verify(local, actions.verify.as_ref())?,
             }
             before += local.size_bytes;
         }
         Ok(())
+    }
+
+    /// Asks the hub whether it has a file, if it wants to be asked.
+    fn verify(&self, local: &FileEntry, verify: Option<&wire::Action>) -> Result<(), Error> {
+        let Some(verify) = verify else { return Ok(()) };
+        let object = wire::Object { oid: local.sha256.hex(), size: local.size_bytes };
+        self.http.post_to(&verify.href, &object)
+    }
+
+    /// What came of putting the parts of a file together.
+    ///
+    /// Where the hub did so and its answer was lost, it knows no such upload when it is asked
+    /// again. What it says of the file itself counts then, and nothing is sent twice.
+    fn settle(
+        &self,
+        upload: &Upload<'_>,
+        local: &FileEntry,
+        (completed, verify): (Result<(), Error>, Option<&wire::Action>),
+    ) -> Result<(), Error> {
+        let error = match completed {
+            Ok(()) => return self.verify(local, verify),
+            Err(error @ (Error::Refused { .. } | Error::Unavailable(_))) => error,
+            Err(error) => return Err(error),
+        };
+        let is_there = match verify {
+            Some(_) => self.verify(local, verify).is_ok(),
+            None => self.targets(upload, &[local]).is_ok_and(|missing| missing.is_empty()),
+        };
+        if is_there { Ok(()) } else { Err(error) }
     }
 
     /// Where the files go that the hub does not have.
@@ -100,19 +134,20 @@ impl HubClient {
         Ok(targets)
     }
 
-    /// Sends one file, whole or in parts, as the hub asks.
+    /// Sends one file, whole or in parts, as the hub asks; gives the parts, which are to be put
+    /// together.
     fn send_one(
         &self,
         (path, local): (&Path, &FileEntry),
         action: &wire::Action,
         progress: Progress<'_>,
-    ) -> Result<(), Error> {
+    ) -> Result<Option<wire::Parts>, Error> {
         let nonsense = |what| self.http.nonsense("", what);
         let size_bytes = local.size_bytes;
         let Some(part_bytes) = action.part_bytes() else {
             let headers = headers(action).ok_or_else(|| nonsense("asks for too many headers"))?;
             let whole = Outgoing { path, start: 0, n_bytes: size_bytes };
-            return self.send_part(whole, (&action.href, &headers), progress).map(drop);
+            return self.send_part(whole, (&action.href, &headers), progress).map(|_| None);
         };
         let part_bytes = part_bytes.map_err(|_| nonsense("names no size of parts"))?.get();
         let n_parts = size_bytes.div_ceil(part_bytes);
@@ -130,8 +165,7 @@ impl HubClient {
             let etag = etag.ok_or_else(|| nonsense("gives no tag for a part"))?;
             parts.push(wire::Part { part_number, etag });
         }
-        let oid = local.sha256.hex();
-        self.http.post_to(&action.href, &wire::Parts { oid: &oid, parts })
+        Ok(Some(wire::Parts { oid: local.sha256.hex(), parts }))
     }
 
     /// Sends a part of a file and gives the tag that the storage gives.

@@ -6,7 +6,7 @@ use reqwest::Url;
 use std::{
     cell::Cell,
     thread,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 /// How long to wait and how often to try.
@@ -57,6 +57,16 @@ impl Patience {
         let doubled = self.wait.saturating_mul(1 << (n_failed - 1).min(16));
         asked.unwrap_or(doubled).max(self.wait).min(self.wait_max)
     }
+}
+
+/// How long it is until a date, as HTTP writes dates; zero for one that is past.
+///
+/// By the date of the answer that names it, if there is one, as our clock may be another than the
+/// server's.
+pub(super) fn time_until(date: &str, said_now: Option<&str>) -> Option<Duration> {
+    let until = httpdate::parse_http_date(date.trim()).ok()?;
+    let now = said_now.and_then(|now| httpdate::parse_http_date(now.trim()).ok());
+    Some(until.duration_since(now.unwrap_or_else(SystemTime::now)).unwrap_or_default())
 }
 
 /// A wait that a client keeps because of what a hub said, or did not.
@@ -250,6 +260,34 @@ mod tests {
         assert_eq!(patience.wait_after(1, Some(Duration::from_secs(7))).as_secs(), 7);
         assert_eq!(patience.wait_after(1, Some(Duration::MAX)), patience.wait_max);
         assert_eq!(patience.wait_after(1, Some(Duration::ZERO)), patience.wait);
+    }
+
+    #[test]
+    fn a_date_is_as_far_away_as_the_server_that_names_it_thinks() {
+        let at = |date: &str, now: &str| time_until(date, Some(now)).map(|wait| wait.as_secs());
+        let now = "Wed, 21 Oct 2026 07:28:00 GMT";
+        for (date, seconds) in [
+            ("Wed, 21 Oct 2026 07:28:30 GMT", Some(30)),
+            (" Wed, 21 Oct 2026 07:28:30 GMT ", Some(30)),
+            // The two older forms of RFC 9110, 5.6.7.
+            ("Wednesday, 21-Oct-26 07:29:00 GMT", Some(60)),
+            ("Wed Oct 21 07:29:00 2026", Some(60)),
+            ("Wed, 21 Oct 2026 07:00:00 GMT", Some(0)),
+            ("Wed, 21 Oct 2026 07:28:30 CET", None),
+            ("Wed, 32 Oct 2026 07:28:30 GMT", None),
+            ("Wed, 21 \u{d6}ct 2026 07:28:30 GMT", None),
+            ("soon", None),
+            ("", None),
+        ] {
+            assert_eq!(at(date, now), seconds, "{date}");
+        }
+        // By our own clock, where it is all there is: the year 9999 is far away in any case.
+        let far = "Fri, 31 Dec 9999 23:59:59 GMT";
+        for nonsense in [None, Some("yesterday")] {
+            assert!(time_until(far, nonsense).unwrap() > Duration::from_secs(1 << 32));
+        }
+        let patience = Patience::default();
+        assert_eq!(patience.wait_after(1, time_until(far, None)), patience.wait_max);
     }
 
     #[test]

@@ -10,7 +10,9 @@ use std::{
     },
     time::{Duration, Instant},
 };
+use world::Request;
 
+mod clients;
 mod downloads;
 mod json;
 #[path = "../../../../testdata/json_suite.rs"]
@@ -22,21 +24,7 @@ mod real;
 mod uploads;
 mod world;
 
-/// One request that arrived.
-#[derive(Clone, Debug, Default)]
-struct Request {
-    line: String,
-    headers: Vec<String>,
-}
-
 impl Request {
-    fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find_map(|line| {
-            let (found, value) = line.split_once(':')?;
-            found.eq_ignore_ascii_case(name).then_some(value.trim())
-        })
-    }
-
     /// First byte that is asked for.
     fn first(&self) -> usize {
         let range = self.header("range").and_then(|range| range.strip_prefix("bytes="));

@@ -11,6 +11,45 @@ use std::{
 #[derive(Deserialize)]
 pub(super) struct User {
     pub(super) name: String,
+    /// What it may do, as it came: hubs tell this in many ways, or not at all.
+    pub(super) auth: Option<Box<RawValue>>,
+}
+
+/// What says what a token may do.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Auth {
+    pub(super) access_token: AccessToken,
+}
+
+/// A token, as its hub describes it.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct AccessToken {
+    pub(super) role: String,
+    pub(super) fine_grained: Option<FineGrained>,
+}
+
+/// What a token may do that is for some places alone.
+#[derive(Deserialize)]
+pub(super) struct FineGrained {
+    pub(super) scoped: Vec<Scoped>,
+}
+
+/// What it may do in one of them.
+#[derive(Deserialize)]
+pub(super) struct Scoped {
+    pub(super) entity: Entity,
+    pub(super) permissions: Vec<String>,
+}
+
+/// One of the places.
+#[derive(Deserialize)]
+pub(super) struct Entity {
+    #[serde(rename = "type")]
+    pub(super) kind: String,
+    #[serde(default)]
+    pub(super) name: String,
 }
 
 /// A revision of a repo.
@@ -195,8 +234,8 @@ fn read(value: &RawValue) -> Option<String> {
 
 /// The parts of a large file that were uploaded.
 #[derive(Serialize)]
-pub(super) struct Parts<'a> {
-    pub(super) oid: &'a str,
+pub(super) struct Parts {
+    pub(super) oid: String,
     pub(super) parts: Vec<Part>,
 }
 

@@ -19,7 +19,8 @@ pub struct HubDataset {
     /// How rows are drawn.
     #[serde(default, skip_serializing_if = "DrawRules::is_default")]
     pub draw: DrawRules,
-    /// The files, by part of the dataset; empty until an organiser has pinned them.
+    /// The files, by part of the dataset; none until an organiser has pinned them, but parts may be
+    /// named with their weights before.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub configs: Vec<DatasetConfig>,
 }
@@ -32,7 +33,9 @@ impl HubDataset {
 
     /// The revision that rows are drawn from, if an organiser has pinned it with its files.
     pub fn pinned(&self) -> Option<&Revision> {
-        self.revision.as_ref().filter(|_| !self.configs.is_empty())
+        let has_files = |config: &DatasetConfig| !config.files.is_empty();
+        let is_pinned = !self.configs.is_empty() && self.configs.iter().all(has_files);
+        self.revision.as_ref().filter(|_| is_pinned)
     }
 }
 
@@ -71,7 +74,8 @@ pub struct DatasetConfig {
     /// How much more often a row is drawn than a row of a part with weight 1.
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub weight: u64,
-    /// Its files; the order matters.
+    /// Its files; the order matters. None until an organiser has pinned them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub files: Vec<PinnedFile>,
 }
 

@@ -255,6 +255,51 @@ fn a_dataset_is_pinned_by_a_revision_and_files_together() {
 }
 
 #[test]
+fn parts_may_be_named_before_anything_is_pinned_and_are_pinned_all_together() {
+    let named = |lines: &str| {
+        let text = Competition::builtin_text("7b").unwrap();
+        let column = "text_column = \"text\"\n";
+        assert!(text.contains(column));
+        Competition::from_toml(&text.replace(column, &format!("{column}{lines}")))
+    };
+    let parts =
+        "[[dataset.configs]]\nname = \"a\"\n[[dataset.configs]]\nname = \"b\"\nweight = 3\n";
+    let competition = named(parts).unwrap();
+    let text = toml::to_string(&competition).unwrap();
+    assert_eq!(Competition::from_toml(&text).unwrap(), competition);
+    let DatasetRules::Hub(dataset) = &competition.dataset else { panic!("{competition:?}") };
+    assert_eq!((dataset.pinned(), dataset.configs[1].weight), (None, 3));
+    let revision = "0123456789".repeat(4);
+    let chosen = named(&format!("revision = \"{revision}\"\n{parts}")).unwrap();
+    let DatasetRules::Hub(dataset) = &chosen.dataset else { panic!("{chosen:?}") };
+    assert!(dataset.revision.is_some() && dataset.pinned().is_none());
+    let mut half = pinned();
+    if let DatasetRules::Hub(dataset) = &mut half.dataset {
+        dataset.revision = revision.parse().ok();
+        dataset.configs[1].files.clear();
+        assert_eq!(dataset.pinned(), None);
+    }
+    assert!(half.check().is_err());
+}
+
+#[test]
+fn a_tokenizer_of_a_hub_may_name_its_revision_and_means_what_it_meant_without() {
+    let text = Competition::builtin_text("7b").unwrap();
+    let competition = Competition::from_toml(text).unwrap();
+    let TokenizerRules::Hub { revision, .. } = &competition.text.tokenizer else {
+        panic!("{competition:?}")
+    };
+    assert_eq!(*revision, None);
+    assert!(!serde_json::to_string(&competition).unwrap().contains("\"revision\":\""));
+    let repo = "repo = \"Xenova/gpt-4\"";
+    let revision = format!("{repo}, revision = \"{}\"", "0123456789".repeat(4));
+    let pinned = Competition::from_toml(&text.replace(repo, &revision)).unwrap();
+    assert_ne!(pinned.digest(), competition.digest());
+    let written = toml::to_string(&pinned).unwrap();
+    assert_eq!(Competition::from_toml(&written).unwrap(), pinned);
+}
+
+#[test]
 fn what_pins_a_file_is_checked_value_by_value() {
     type Change = fn(&mut HubDataset);
     let changes: [(Change, &str); 14] = [

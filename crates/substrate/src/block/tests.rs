@@ -156,7 +156,7 @@ fn the_hashes_of_a_small_history_are_frozen() {
     assert_eq!(ledger.head().hash.to_string(), FROZEN_HEAD);
 }
 
-const FROZEN_GENESIS: &str = "0xa6b345ac2f4abf8c4b8338c880e9f064d046246fd76c8cdf79daaa98fa86eac0";
+const FROZEN_GENESIS: &str = "0xa25a7a452f7ff35cbfba08dd436822a6c3ff2b6e89d23da5b61a304898baf819";
 const FROZEN_HEAD: &str = "0x7a90a6c0e9566d321b8559a9b7d227a98f72679a65cdc09b6c42c1cbef9e8feb";
 
 #[test]

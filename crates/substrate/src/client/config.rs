@@ -1,5 +1,6 @@
 //! How a chain is reached.
 
+use protocol::BlockHash;
 use std::{
     net::IpAddr,
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -14,6 +15,10 @@ pub struct ClientConfig {
     /// Other endpoints of the same chain, the better ones first: each serves while none before it
     /// does.
     pub fallbacks: Vec<String>,
+    /// Hash of the genesis of the chain that is wanted: an endpoint of another is refused, when it
+    /// is connected to first and whenever it is again. Without it, the chain that answers first is
+    /// the one that all have to serve.
+    pub genesis: Option<BlockHash>,
     /// How long one request may take, once it is sent.
     pub request_timeout: Duration,
     /// How long a request is tried again on new connections before it is given up, and how long an
@@ -108,6 +113,7 @@ impl ClientConfig {
         Self {
             url: url.into(),
             fallbacks: Vec::new(),
+            genesis: None,
             request_timeout: Duration::from_secs(20),
             patience: Duration::from_secs(60),
             rate_limit: RateLimit::ByAddress,

@@ -6,7 +6,7 @@ use super::{
     config::{Rate, RateLimit},
     link::{At, Failure, Link},
 };
-use chain::{Call, Chain as _, Error, Head, HyperparameterChange};
+use chain::{Call, Chain as _, Error, Head, HyperparameterChange, SubnetIdentity};
 use protocol::{AccountId, Block, NetUid, Uid};
 use serde::Serialize;
 
@@ -77,10 +77,9 @@ impl SubstrateChain {
     pub fn fit(&self) -> Result<Fit, Error> {
         let finalized = self.head()?;
         let (config, url) = (self.links.config(), self.url());
-        let clock_ms = config.clock.now_ms();
         let requests_per_minute = per_minute(config.rate_limit, url);
         self.links.ask("metadata", async |link: &Link| {
-            let best = link.best().await?;
+            let (best, clock_ms) = link.best(config.clock).await?;
             let at = link.at(best.unwrap_or(finalized)).await?;
             let time = super::hiding::time(link, &at).await?;
             let (missing, n_looked_for) = missing(&at)?;
@@ -144,6 +143,8 @@ fn calls() -> Vec<Call> {
         Call::AddStake { hotkey, netuid, amount_rao: 1 },
         Call::RemoveStake { hotkey, netuid, amount_rao: 1 },
         Call::RegisterNetwork { hotkey },
+        Call::StartSubnet { netuid },
+        Call::SetSubnetIdentity { netuid, identity: SubnetIdentity::default() },
         Call::SetCommitment { netuid, data: vec![1] },
         Call::SetWeights { netuid, uids, weights, version_key },
         Call::CommitTimelockedWeights { netuid, sealed: vec![1], round: 1, version: 4 },

@@ -3,11 +3,12 @@
 use super::{
     SubstrateChain,
     link::{Failure, Link},
-    read,
+    organiser, read,
 };
-use chain::{Chain as _, Error, Head, Metagraph};
+use chain::{Chain as _, Error, Head, Mechanism, Metagraph};
 use protocol::{AccountId, Block, BlockHash, NetUid};
 use serde::Serialize;
+use std::collections::BTreeMap;
 
 /// What an endpoint says of itself and its chain.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -24,6 +25,8 @@ pub struct ChainInfo {
     pub genesis: BlockHash,
     /// Subnets that are there, the root network left out.
     pub subnets: Vec<NetUid>,
+    /// Names of those whose owners have given one; strangers' text.
+    pub names: BTreeMap<NetUid, String>,
 }
 
 impl SubstrateChain {
@@ -33,24 +36,27 @@ impl SubstrateChain {
         self.links.ask("info", async |link: &Link| {
             let (rpc, at) = (&link.rpc, link.at(head).await?);
             let (name, version) = (rpc.system_name().await?, rpc.system_version().await?);
+            let subnets = read::subnets(link, &at).await?;
+            let said = organiser::identities(link, &at, &subnets).await?;
+            let names = said
+                .into_iter()
+                .filter(|(_, said)| !said.name.is_empty())
+                .map(|(netuid, said)| (netuid, String::from_utf8_lossy(&said.name).into_owned()));
             Ok(ChainInfo {
                 chain: rpc.system_chain().await?,
                 node: format!("{name} {version}"),
                 spec_version: at.spec_version(),
                 head,
                 genesis: link.genesis(),
-                subnets: read::subnets(link, &at).await?,
+                names: names.collect(),
+                subnets,
             })
         })
     }
 
     /// The subnet after a block whose state the endpoint holds.
     pub fn metagraph_at(&self, netuid: NetUid, at: Block) -> Result<Metagraph, Error> {
-        let head = self.named(at)?;
-        let read = self.links.ask("metagraph", async |link: &Link| {
-            read::metagraph(link, &link.at(head).await?, netuid).await
-        });
-        self.held(read, at)?.ok_or(Error::NoSubnet(netuid))
+        self.metagraph_of(netuid, Mechanism::FIRST, Some(at))
     }
 
     /// What a slot on the subnet costs now, in rao.

@@ -4,7 +4,7 @@ use super::{config::Rate, lock};
 use serde_json::Value;
 use std::{
     sync::Mutex,
-    time::{Duration, Instant},
+    time::{Duration, Instant, UNIX_EPOCH},
 };
 use subxt::rpcs::UserError;
 
@@ -128,10 +128,14 @@ impl Patience {
             fields.find(|(field, _)| field.trim().eq_ignore_ascii_case(name))
         };
         let number = |name: &str| header(name)?.1.trim().parse::<f64>().ok();
-        let told = number("retry-after").or_else(|| {
+        // The server's clock says how far away its dates are, where it tells the time.
+        let date = |name: &str| seconds_of_date(header(name)?.1);
+        let now = date("date").unwrap_or(unix_seconds as f64);
+        let told = number("retry-after");
+        let told = told.or_else(|| Some(date("retry-after")? - now)).or_else(|| {
             let reset = number("x-ratelimit-reset")?;
             // A time of the clock, or a span: none is 30 years long.
-            Some(if reset > 1e9 { reset - unix_seconds as f64 } else { reset })
+            Some(if reset > 1e9 { reset - now } else { reset })
         });
         let names = ["retry-after", "x-ratelimit-policy", "x-ratelimit-reason"];
         let is_limit = names.iter().any(|name| header(name).is_some()) || told.is_some();
@@ -143,6 +147,12 @@ impl Patience {
 /// A number of seconds, written as a number or as a text.
 fn seconds(value: &Value) -> Option<Duration> {
     span(value.as_f64().or_else(|| value.as_str()?.trim().parse().ok())?)
+}
+
+/// Seconds since 1970 of a date, as HTTP writes dates.
+fn seconds_of_date(text: &str) -> Option<f64> {
+    let date = httpdate::parse_http_date(text.trim()).ok()?;
+    Some(date.duration_since(UNIX_EPOCH).ok()?.as_secs_f64())
 }
 
 fn span(seconds: f64) -> Option<Duration> {
@@ -225,7 +235,23 @@ mod tests {
             (429, "retry-after:7\r\nX-RateLimit-Reset: 99\r\n", told(7)),
             (403, "X-RateLimit-Reason: ip\r\nX-RateLimit-Reset: 12\r\n", told(12)),
             (403, "X-RateLimit-Reset: 1790000030\r\n", told(30)),
-            (429, "Retry-After: Wed, 21 Oct 2026 07:28:00 GMT\r\n", Some(Patience(None))),
+            // 1 790 000 000 is 21 September 2026, 14:13:20.
+            (429, "Retry-After: Mon, 21 Sep 2026 14:13:50 GMT\r\n", told(30)),
+            (429, "Retry-After: Monday, 21-Sep-26 14:13:50 GMT\r\n", told(30)),
+            (429, "Retry-After: Mon, 21 Sep 2026 14:00:00 GMT\r\n", told(0)),
+            (
+                429,
+                "Retry-After: Wed, 21 Oct 2026 07:28:00 GMT\r\n",
+                Some(Patience(Some(QUIET_MAX))),
+            ),
+            // The clock of the server is another than ours.
+            (
+                503,
+                "Date: Wed, 21 Oct 2026 07:27:53 GMT\r\n\
+                 Retry-After: Wed, 21 Oct 2026 07:28:00 GMT\r\n",
+                told(7),
+            ),
+            (429, "Retry-After: Wed, 41 Oct 2026 07:28:00 GMT\r\n", Some(Patience(None))),
             (429, "", Some(Patience(None))),
             (503, "Retry-After: 99999999\r\n", Some(Patience(Some(QUIET_MAX)))),
             (403, "Content-Type: text/html\r\n", None),

@@ -34,6 +34,9 @@ const LOST_MAX: u32 = 2;
 /// An endpoint, and how it stands with us.
 struct Endpoint {
     url: String,
+    /// Holds the metadata across connections: what one endpoint says of a runtime is used for no
+    /// other.
+    substrate: SubstrateConfig,
     /// Its turns, across connections.
     limiter: Arc<Limiter>,
     standing: Mutex<Standing>,
@@ -70,8 +73,6 @@ enum Choice {
 /// The connection of now, and how to get the next.
 pub(super) struct Links {
     config: ClientConfig,
-    /// Holds the metadata across connections.
-    substrate: SubstrateConfig,
     runtime: Runtime,
     /// In order of preference.
     endpoints: Vec<Endpoint>,
@@ -82,7 +83,8 @@ pub(super) struct Links {
 impl Endpoint {
     fn new(url: &str, config: &ClientConfig) -> Self {
         let limiter = Arc::new(Limiter::new(config.rate_limit.of(url)));
-        Self { url: url.to_owned(), limiter, standing: Mutex::default() }
+        let (url, substrate) = (url.to_owned(), SubstrateConfig::new());
+        Self { url, substrate, limiter, standing: Mutex::default() }
     }
 
     /// Asks others first for a while, after a failure.
@@ -105,13 +107,13 @@ impl Links {
         let era_blocks = config.era_blocks.min(ERA_BLOCKS_MAX);
         let urls = std::iter::once(&config.url).chain(&config.fallbacks);
         let endpoints = urls.map(|url| Endpoint::new(url, &config)).collect();
+        let genesis = config.genesis.map(|hash| H256(hash.0));
         let links = Self {
             config: ClientConfig { era_blocks, ..config },
-            substrate: SubstrateConfig::new(),
             runtime,
             endpoints,
             current: Mutex::new(None),
-            genesis: Mutex::new(None),
+            genesis: Mutex::new(genesis),
         };
         links.link(links.deadline())?;
         Ok(links)
@@ -254,7 +256,7 @@ impl Links {
     fn link(&self, until: Instant) -> Result<Current, Error> {
         let mut pause = PAUSE_MIN;
         loop {
-            let choice = self.choose().ok_or(Error::Contradiction { block: Block(0) })?;
+            let choice = self.choose().ok_or_else(|| self.other_chain())?;
             let current = lock(&self.current).clone().filter(|current| !current.link.is_lost());
             let place = match (choice, current) {
                 (Choice::Open(place), Some(current)) if place == current.place => {
@@ -288,6 +290,14 @@ impl Links {
         }
     }
 
+    /// That all endpoints serve other chains than the one that is wanted, or that was there first.
+    fn other_chain(&self) -> Error {
+        match self.config.genesis {
+            Some(wanted) => Error::OtherChain { url: self.config.url.clone(), wanted },
+            None => Error::Contradiction { block: Block(0) },
+        }
+    }
+
     fn url_at(&self, place: usize) -> String {
         self.endpoints.get(place).map(|endpoint| endpoint.url.clone()).unwrap_or_default()
     }
@@ -316,7 +326,7 @@ impl Links {
     fn reach(&self, place: usize) -> Result<Result<(), Failure>, Error> {
         let Some(endpoint) = self.endpoints.get(place) else { return Ok(Ok(())) };
         // Not under a lock: threads that wait may each be patient for as long as they like.
-        let with = (&self.substrate, &endpoint.limiter);
+        let with = (&endpoint.substrate, &endpoint.limiter);
         let connecting = Link::connect(&endpoint.url, &self.config, with);
         let link = match self.runtime.block_on(connecting) {
             Ok(link) => link,

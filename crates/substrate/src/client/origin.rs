@@ -15,6 +15,12 @@ const BITTENSOR: [(&str, [u8; 32]); 2] = [
 /// The method by which our own node tells the whole of its genesis.
 pub(crate) const GENESIS_METHOD: &str = "agon_genesis";
 
+/// Hash of the genesis of a network of Bittensor, by its name: what
+/// [`ClientConfig::genesis`](super::ClientConfig::genesis) wants to know; `None` for other names.
+pub fn genesis_of(network: &str) -> Option<BlockHash> {
+    BITTENSOR.iter().find(|(name, _)| *name == network).map(|(_, hash)| BlockHash(*hash))
+}
+
 /// Where a chain comes from; told by its genesis alone, which every signature names.
 ///
 /// An address proves nothing: a tunnel or a proxy on this machine may lead to any chain.
@@ -36,8 +42,7 @@ impl SubstrateChain {
 
     /// The network of Bittensor that this chain is, if it is one.
     pub fn bittensor(&self) -> Result<Option<&'static str>, Error> {
-        let genesis = self.genesis_hash()?;
-        Ok(BITTENSOR.iter().find(|(_, hash)| *hash == genesis.0).map(|(name, _)| *name))
+        Ok(network(self.genesis_hash()?))
     }
 
     /// Where the chain comes from.
@@ -69,6 +74,11 @@ impl SubstrateChain {
         let is_ours = ledger.map(|ledger| ledger.genesis_hash()) == Some(self.genesis_hash()?);
         Ok(if is_ours { Origin::Agon } else { Origin::Unknown })
     }
+}
+
+/// The network of Bittensor that begins like this, by its name.
+pub(super) fn network(genesis: BlockHash) -> Option<&'static str> {
+    BITTENSOR.iter().find(|(_, hash)| *hash == genesis.0).map(|(name, _)| *name)
 }
 
 /// The bytes of 64 hexadecimal digits.

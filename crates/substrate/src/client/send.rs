@@ -44,9 +44,9 @@ pub(super) enum Before {
 }
 
 /// Signs with one of our keys; with something fresh, the signature is like no other.
-struct Pen<'a> {
-    key: &'a Keypair,
-    fresh: Option<Zeroizing<[u8; 32]>>,
+pub(super) struct Pen<'a> {
+    pub(super) key: &'a Keypair,
+    pub(super) fresh: Option<Zeroizing<[u8; 32]>>,
 }
 
 impl Signer<SubstrateConfig> for Pen<'_> {
@@ -174,7 +174,7 @@ fn fresh() -> Result<Zeroizing<[u8; 32]>, Error> {
 }
 
 /// The signed bytes of a call; an error if the runtime has no such call.
-async fn sign(
+pub(super) async fn sign(
     at: &At,
     call: &Call,
     (pen, nonce): (&Pen<'_>, u64),

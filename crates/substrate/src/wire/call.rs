@@ -171,6 +171,34 @@ pub enum SubtensorCall {
         /// Whether a part may be taken where all is not to be had at this price.
         allow_partial: bool,
     },
+    /// Says what a subnet is.
+    #[codec(index = 78)]
+    set_subnet_identity {
+        /// Subnet.
+        netuid: u16,
+        /// Its name.
+        subnet_name: Vec<u8>,
+        /// Where its code is.
+        github_repo: Vec<u8>,
+        /// Whom to write to.
+        subnet_contact: Vec<u8>,
+        /// Its page.
+        subnet_url: Vec<u8>,
+        /// Where its people talk.
+        discord: Vec<u8>,
+        /// What it is for.
+        description: Vec<u8>,
+        /// Address of its logo.
+        logo_url: Vec<u8>,
+        /// Anything else.
+        additional: Vec<u8>,
+    },
+    /// Starts a subnet; here all are started as they are opened.
+    #[codec(index = 92)]
+    start_call {
+        /// Subnet.
+        netuid: u16,
+    },
     /// Commits to weights by their hash.
     #[codec(index = 96)]
     commit_weights {

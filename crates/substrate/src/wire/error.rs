@@ -83,6 +83,12 @@ pub enum SubtensorError {
     ExpiredWeightCommit = 78,
     /// A subnet has one mechanism here, number 0.
     MechanismDoesNotExist = 74,
+    /// Only the owner of the subnet may do this.
+    NotSubnetOwner = 41,
+    /// A part of an identity is too long.
+    InvalidIdentity = 73,
+    /// Every subnet is started as it is opened here.
+    FirstEmissionBlockNumberAlreadySet = 88,
     /// A slot costs more than the limit.
     RegistrationPriceLimitExceeded = 136,
     /// The commit is of another version than the chain takes.

@@ -80,6 +80,9 @@ pub enum SubtensorEvent {
     /// A hotkey got a slot: subnet, uid, hotkey.
     #[codec(index = 7)]
     NeuronRegistered(u16, u16, AccountId32),
+    /// An owner said what a subnet is.
+    #[codec(index = 79)]
+    SubnetIdentitySet(u16),
     /// A validator committed to weights: hotkey, subnet, hash.
     #[codec(index = 86)]
     WeightsCommitted(AccountId32, u16, H256),
@@ -165,6 +168,7 @@ fn runtime_event(event: &Event) -> Option<RuntimeEvent> {
             let (coldkey, hotkey) = ((*coldkey).into(), (*hotkey).into());
             SubtensorEvent::StakeRemoved(coldkey, hotkey, *amount_rao, *amount_rao, netuid.0, 0)
         }
+        Event::SubnetIdentitySet { netuid } => SubtensorEvent::SubnetIdentitySet(netuid.0),
         Event::WeightsSet { netuid, uid } => SubtensorEvent::WeightsSet(netuid.0, uid.0),
         Event::WeightsCommitted { hotkey, netuid, hash } => {
             SubtensorEvent::WeightsCommitted((*hotkey).into(), netuid.0, H256(*hash))

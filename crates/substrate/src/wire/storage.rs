@@ -161,9 +161,16 @@ impl<K: Keys, V: Encode + Default + StaticTypeInfo> Item<K, V> {
     where
         V: Decode,
     {
+        self.try_read(state, keys).unwrap_or_default()
+    }
+
+    /// The value at `keys`; nothing where nothing is stored.
+    pub fn try_read(&self, state: &dyn State, keys: &K) -> Option<V>
+    where
+        V: Decode,
+    {
         // What is stored was encoded from the same type.
-        let value = state.get(&self.key(keys)).and_then(|bytes| V::decode(&mut &bytes[..]).ok());
-        value.unwrap_or_default()
+        state.get(&self.key(keys)).and_then(|bytes| V::decode(&mut &bytes[..]).ok())
     }
 
     /// What clients are told about the item.

@@ -2,7 +2,8 @@
 
 use super::storage::{Entries, State, project};
 use chain::{
-    Call, Genesis, Hyperparameters, Keypair, Ledger, SubnetGenesis, Weights,
+    Call, Genesis, Hyperparameters, Keypair, Ledger, Mechanism, SubnetGenesis, SubnetIdentity,
+    Weights,
     ledger::{OwnCall, RAO_PER_TAO},
 };
 use protocol::{AccountId, NetUid, Seed, Uid};
@@ -66,6 +67,20 @@ pub(super) fn pass_to(ledger: &mut Ledger, block: u64) {
     }
 }
 
+/// What the owner of subnet 3 says of it.
+pub(super) fn identity() -> SubnetIdentity {
+    SubnetIdentity {
+        name: b"agon".to_vec(),
+        github: b"https://example.com/agon".to_vec(),
+        contact: b"somebody@example.com".to_vec(),
+        url: b"https://example.com".to_vec(),
+        discord: b"agon on discord".to_vec(),
+        description: b"models of the tests".to_vec(),
+        logo_url: b"https://example.com/logo.png".to_vec(),
+        additional: vec![0xff],
+    }
+}
+
 /// Rules of a subnet with an epoch every ten blocks and one validator.
 pub(super) fn fast() -> Hyperparameters {
     Hyperparameters {
@@ -114,8 +129,13 @@ pub(super) fn busy() -> Ledger {
     ];
     act(&mut ledger, calls);
     pass_to(&mut ledger, 10);
-    let weights =
-        Weights { netuid: HIDDEN, uids: vec![Uid(1), Uid(0)], weights: vec![5, 1], version_key: 0 };
+    let weights = Weights {
+        netuid: HIDDEN,
+        mechanism: Mechanism::FIRST,
+        uids: vec![Uid(1), Uid(0)],
+        weights: vec![5, 1],
+        version_key: 0,
+    };
     let hidden = weights.hidden(&ledger.hiding(HIDDEN).unwrap().unwrap(), &key(103)).unwrap();
     let set = Call::SetWeights {
         netuid: OPEN,
@@ -128,6 +148,7 @@ pub(super) fn busy() -> Ledger {
         (100, set),
         (103, Call::CommitWeights { netuid: HIDDEN, hash: [7; 32] }),
         (103, hidden.call),
+        (2, Call::SetSubnetIdentity { netuid: NetUid(3), identity: identity() }),
         (101, commit(OPEN, "the first")),
         (104, commit(HIDDEN, "")),
     ];

@@ -38,6 +38,8 @@ const SINCE: [(u32, &[&str]); 3] = [
             "call SubtensorModule.remove_stake: fields here alone [netuid], there alone []",
             "call SubtensorModule.register_network: fields here alone [hotkey], there alone []",
             "call SubtensorModule.swap_hotkey: fields here alone [netuid], there alone []",
+            "call SubtensorModule.set_subnet_identity: fields here alone [subnet_url discord \
+             description logo_url additional], there alone []",
         ],
     ),
     (343, &[COLLATERAL]),

@@ -5,7 +5,10 @@ use super::{
     endpoint::{Endpoint, Served, hexed},
     testdata,
 };
-use chain::{Call, CallId, CallStatus, Chain as _, Error, HyperparameterChange, Keypair, Signed};
+use chain::{
+    Call, CallId, CallStatus, Chain as _, Error, HyperparameterChange, Keypair, Mechanism, Signed,
+    SubnetIdentity,
+};
 use keys::{Signature, verify};
 use parity_scale_codec::{Decode as _, Encode as _};
 use protocol::{AccountId, Block, NetUid, Uid};
@@ -70,6 +73,20 @@ fn call_bytes(client: &SubstrateChain, call: Call) -> Result<Vec<u8>, Error> {
     Ok(signed[signed.len() - expected.len()..].to_vec())
 }
 
+fn identity() -> SubnetIdentity {
+    let part = |name: &str| name.as_bytes().to_vec();
+    SubnetIdentity {
+        name: part("agon"),
+        github: part("https://example.com/agon"),
+        contact: part("somebody@example.com"),
+        url: part("https://example.com"),
+        discord: part("agon on discord"),
+        description: part("models"),
+        logo_url: part("https://example.com/logo.png"),
+        additional: Vec::new(),
+    }
+}
+
 /// A call of each kind that our client makes; what it learns to make is added here.
 fn calls() -> Vec<Call> {
     use HyperparameterChange as Change;
@@ -95,6 +112,22 @@ fn calls() -> Vec<Call> {
         Call::CommitTimelockedWeights {
             netuid,
             sealed: vec![7; 1_313],
+            round: 1 << 40,
+            version: 4,
+        },
+        Call::StartSubnet { netuid },
+        Call::SetSubnetIdentity { netuid, identity: identity() },
+        Call::SetMechanismWeights {
+            netuid,
+            mechanism: Mechanism(1),
+            uids: vec![Uid(5)],
+            weights: vec![9],
+            version_key: 7,
+        },
+        Call::CommitTimelockedMechanismWeights {
+            netuid,
+            mechanism: Mechanism(15),
+            sealed: vec![7; 300],
             round: 1 << 40,
             version: 4,
         },

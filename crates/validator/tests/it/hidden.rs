@@ -273,7 +273,7 @@ fn a_period_that_is_raised_meanwhile_is_no_loss() {
     network.enter("ada", "first", 3.0);
     let mut validator = network.validator();
     run(&network, &mut validator, 22);
-    network.set_rule(HyperparameterChange::RevealPeriod(3));
+    network.change(HyperparameterChange::RevealPeriod(3));
     let seen = run(&network, &mut validator, 60);
     let told = seen.iter().find(|seen| !matches!(seen, Seen::Submitted(_)));
     assert_eq!(told, Some(&Seen::Revealed(50)), "{seen:?}");
@@ -289,7 +289,7 @@ fn a_row_that_was_there_before_is_not_said_to_be_revealed_and_what_would_be_drop
     let seen = run(&network, &mut validator, 39);
     assert_eq!(seen, [Seen::Submitted(20), Seen::Submitted(30), Seen::Revealed(33)]);
     // The chain drops the second without a word, and keeps the equal row of the first.
-    network.set_rule(HyperparameterChange::WeightsVersion(7));
+    network.change(HyperparameterChange::WeightsVersion(7));
     let seen = run(&network, &mut validator, 52);
     let refused = |block| seen.contains(&Seen::Refused(block));
     assert!(refused(41) && refused(52), "{seen:?}");

@@ -5,7 +5,7 @@ use super::{
     table::{self, tao},
 };
 use crate::{
-    args::{CommitArgs, CreateArgs, RegisterArgs, SetArgs, ShowArgs, StakeArgs, TransferArgs},
+    args::{CommitArgs, RegisterArgs, SetArgs, ShowArgs, StakeArgs, TransferArgs},
     competition_file,
     failure::HintExt as _,
     terminal::{print, print_json},
@@ -118,22 +118,6 @@ fn of_model(args: &CommitArgs, dir: &Path, hotkey: AccountId) -> anyhow::Result<
     let repo = args.repo.as_ref().context(missing)?;
     let revision = args.revision.as_ref().context(missing)?;
     Ok(Commitment::bound(repo, revision, &root, &hotkey, competition).to_text()?)
-}
-
-/// `agon chain subnet create`.
-pub fn create_subnet(args: &CreateArgs) -> anyhow::Result<()> {
-    let session = Session::open(&args.sign)?;
-    let hotkey = session.keys.hotkey_account()?;
-    let price = session.chain.network_price_rao()?;
-    session.confirm(&format!("lock {} TAO to open a subnet", tao(price)), Signer::Coldkey)?;
-    let coldkey = session.keys.coldkey()?;
-    session.make_telling(&Call::RegisterNetwork { hotkey }, &coldkey, |effects| {
-        match effects.netuid {
-            Some(netuid) => format!("opened subnet {netuid}"),
-            // Where it waits for another to be dissolved, its number comes later.
-            None => "paid for a subnet, whose number the chain has not given yet".to_owned(),
-        }
-    })
 }
 
 /// `agon chain subnet show`.

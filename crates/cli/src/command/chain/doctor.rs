@@ -1,15 +1,22 @@
 //! `agon chain doctor`: what can be known before a first day, without signing anything.
 
-use super::{session::connect, table::tao};
+use super::{
+    session::connect,
+    table::{swapped, tao},
+};
 use crate::{
-    args::DoctorArgs,
+    args::{AddressArgs, DoctorArgs, EndpointArgs, WalletArgs},
     command::wallet::Keys,
+    findings::{Findings, State},
     hugging_face,
     terminal::{print, print_json, shown},
 };
-use chain::{Chain as _, Metagraph};
-use protocol::{AccountId, NetUid};
-use serde::Serialize;
+use ::hugging_face::{
+    HubClient,
+    client::{Access, Account, Allowance, RepoKind},
+};
+use chain::{Call, Chain as _, Error, Metagraph};
+use protocol::{AccountId, NetUid, Repo, Uid, commitment::COMMITMENT_BYTES_MAX};
 use std::process::ExitCode;
 use substrate::{Fit, Origin, SubnetRules, SubstrateChain};
 
@@ -17,71 +24,58 @@ use substrate::{Fit, Origin, SubnetRules, SubstrateChain};
 const FINALITY_BLOCKS_MAX: u64 = 10;
 /// Blocks by which our clock may differ from the chain's, as for hidden weights.
 const CLOCK_BLOCKS_MAX: u64 = 2;
+/// The call among those looked at that a coldkey signs.
+const TRANSFER: &str = "a transfer";
+/// Places of a token that are named.
+const N_PLACES_MAX: usize = 5;
 
-/// What was found of one thing.
-#[derive(Debug, PartialEq, Eq, Serialize)]
-struct Finding {
-    /// What was looked at.
-    what: &'static str,
-    /// How it stands.
-    state: State,
-    /// What was seen, and what can be done.
-    text: String,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-enum State {
-    Ok,
-    /// Worth knowing.
-    Note,
-    /// Nothing will work like this.
-    Bad,
-}
-
-/// All findings, as `--json` tells them.
-#[derive(Serialize)]
-struct Findings {
-    findings: Vec<Finding>,
-}
-
-impl Findings {
-    fn add(&mut self, what: &'static str, state: State, text: impl Into<String>) {
-        self.findings.push(Finding { what, state, text: text.into() });
-    }
+/// What is looked at.
+#[derive(Clone, Copy)]
+pub struct Asked<'a> {
+    /// Where the chain is.
+    pub endpoint: &'a EndpointArgs,
+    /// Whose slot.
+    pub wallet: &'a WalletArgs,
+    /// Which subnet, if one is.
+    pub netuid: Option<u16>,
+    /// Which hub, if one is.
+    pub hub: Option<&'a AddressArgs>,
+    /// The repo that is to be written to, if one is.
+    pub repo: Option<&'a Repo>,
 }
 
 /// Looks at everything, and says how it stands.
 pub fn run(args: &DoctorArgs) -> anyhow::Result<ExitCode> {
-    let mut found = Findings { findings: Vec::new() };
-    let chain = connect(&args.endpoint)?;
-    let origin = chain.origin()?;
-    of_endpoint(&chain, origin, &mut found)?;
-    if let Some(netuid) = args.netuid {
-        of_subnet(&chain, NetUid(netuid), args, &mut found)?;
-    }
-    if args.with_hub {
-        of_hub(args, &mut found);
-    }
-    let is_bad = found.findings.iter().any(|finding| finding.state == State::Bad);
+    let mut found = Findings::default();
+    let asked = Asked {
+        endpoint: &args.endpoint,
+        wallet: &args.wallet,
+        netuid: args.netuid,
+        hub: args.with_hub.then_some(&args.hub),
+        repo: args.repo.as_ref(),
+    };
+    look(&asked, &mut found)?;
     if args.endpoint.json {
         print_json(&found)?;
     } else {
-        print(&text(&found))?;
+        print(&found.text())?;
     }
-    Ok(if is_bad { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(if found.is_bad() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-fn text(found: &Findings) -> String {
-    let line = |finding: &Finding| {
-        let state = match finding.state {
-            State::Ok => "ok  ",
-            State::Note => "note",
-            State::Bad => "BAD ",
-        };
-        format!("{state}  {:<14}{}\n", finding.what, finding.text)
-    };
-    found.findings.iter().map(line).collect()
+/// Looks at what is asked for, and gives the connection that it made for it.
+pub fn look(asked: &Asked<'_>, found: &mut Findings) -> anyhow::Result<SubstrateChain> {
+    let chain = connect(asked.endpoint)?;
+    let origin = chain.origin()?;
+    of_endpoint(&chain, origin, found)?;
+    of_fees(&chain, NetUid(asked.netuid.unwrap_or(1)), found);
+    if let Some(netuid) = asked.netuid {
+        of_subnet(&chain, NetUid(netuid), asked.wallet, found)?;
+    }
+    if let Some(hub) = asked.hub {
+        of_hub(hub, asked.repo, found);
+    }
+    Ok(chain)
 }
 
 /// Endpoint, clock, finality and runtime.
@@ -152,11 +146,42 @@ fn of_clock(fit: &Fit, origin: Origin, found: &mut Findings) {
     }
 }
 
+/// What the calls cost that miners and validators make.
+fn of_fees(chain: &SubstrateChain, netuid: NetUid, found: &mut Findings) {
+    let (uids, weights) = (vec![Uid(0)], vec![u16::MAX]);
+    let calls = [
+        ("weights", Call::SetWeights { netuid, uids, weights, version_key: 0 }),
+        ("a commitment", Call::SetCommitment { netuid, data: vec![0; COMMITMENT_BYTES_MAX] }),
+        (TRANSFER, Call::Transfer { to: AccountId([1; 32]), amount_rao: 1 }),
+    ];
+    // What fails now is not told, and nothing else hangs on it.
+    let fees = calls.map(|(what, call)| (what, chain.fee_rao(&call).ok().flatten()));
+    let (state, text) = fees_told(&fees);
+    found.add("fees", state, text);
+}
+
+/// Fees in words; hotkeys pay for all but transfers, and mostly hold nothing.
+fn fees_told(fees: &[(&str, Option<u64>)]) -> (State, String) {
+    let told = fees.iter().map(|(what, fee)| match fee {
+        Some(0) => format!("{what} no fee"),
+        Some(fee) => format!("{what} {} TAO", tao(*fee)),
+        None => format!("{what} cannot be told"),
+    });
+    let text = told.collect::<Vec<_>>().join(", ");
+    let is_hotkeys =
+        |(what, fee): &(&str, Option<u64>)| *what != TRANSFER && fee.is_some_and(|fee| fee > 0);
+    if fees.iter().any(is_hotkeys) {
+        return (State::Note, format!("{text}: the hotkey must hold some TAO"));
+    }
+    let is_known = fees.iter().all(|(_, fee)| fee.is_some());
+    (if is_known { State::Ok } else { State::Note }, text)
+}
+
 /// The rules of a subnet, and the slot of the wallet's hotkey.
 fn of_subnet(
     chain: &SubstrateChain,
     netuid: NetUid,
-    args: &DoctorArgs,
+    wallet: &WalletArgs,
     found: &mut Findings,
 ) -> anyhow::Result<()> {
     let (rules, metagraph) = (chain.rules(netuid)?, chain.metagraph(netuid)?);
@@ -170,16 +195,32 @@ fn of_subnet(
         number("weights_version"),
     );
     found.add("subnet", State::Ok, text);
+    of_start(chain, netuid, found)?;
     of_hiding(chain, netuid, &rules, found);
-    let keys = Keys::new(&args.wallet);
+    let keys = Keys::new(wallet);
     match keys.hotkey_account() {
         Ok(hotkey) => of_slot(chain, &metagraph, hotkey, found)?,
         Err(error) => found.add("hotkey", State::Note, format!("{error:#}")),
     }
     if let Ok(coldkey) = keys.coldkey_account() {
-        let text =
-            format!("{} TAO; weights and commitments cost no fee", tao(chain.balance(coldkey)?));
-        found.add("balance", State::Ok, text);
+        found.add("balance", State::Ok, format!("{} TAO", tao(chain.balance(coldkey)?)));
+    }
+    Ok(())
+}
+
+/// Whether epochs of the subnet pay; runtimes of early 2025 start every subnet as it is opened.
+fn of_start(chain: &SubstrateChain, netuid: NetUid, found: &mut Findings) -> anyhow::Result<()> {
+    let start = match chain.subnet_start(netuid) {
+        Err(Error::Incompatible { .. }) => return Ok(()),
+        start => start?,
+    };
+    if start.first_emission.is_none() {
+        let text = format!(
+            "no epoch pays before the owner has started the subnet, which `agon chain subnet \
+             start` does from block {} on",
+            start.from
+        );
+        found.add("start", State::Note, text);
     }
     Ok(())
 }
@@ -223,6 +264,9 @@ fn of_slot(
     };
     let text = format!("{hotkey} has uid {}, last update in block {}", own.uid, own.last_update);
     found.add("slot", State::Ok, text);
+    if let Some(block) = chain.swap_without_commitment(metagraph.netuid, hotkey)? {
+        found.add("swap", State::Note, swapped(block));
+    }
     let least = chain.stake_threshold_rao()?;
     let (state, text) = match own.validator_permit {
         true => (State::Ok, "may weigh others".to_owned()),
@@ -239,36 +283,108 @@ fn of_slot(
     Ok(())
 }
 
-/// Whether the hub answers, and who it says we are.
-fn of_hub(args: &DoctorArgs, found: &mut Findings) {
-    let client = match hugging_face::client(&args.hub) {
+/// Whether the hub answers, who it says we are and what we may do, and what its limits leave.
+fn of_hub(hub: &AddressArgs, repo: Option<&Repo>, found: &mut Findings) {
+    let client = match hugging_face::client(hub) {
         Ok(client) => client,
         Err(error) => return found.add("hub", State::Bad, format!("{error:#}")),
     };
     let endpoint = client.endpoint().to_owned();
-    if !client.has_token() {
-        let text = format!(
-            "{endpoint}, without a token: nothing can be published, and a validator of 256 miners \
-             comes near the limit for strangers"
-        );
-        return found.add("hub", State::Note, text);
+    let bad = |error: hub::Error| {
+        let error = hugging_face::explained(error);
+        (State::Bad, format!("{endpoint}: {error:#}"))
+    };
+    if client.has_token() {
+        match client.account() {
+            Ok(account) => {
+                let text = format!("{endpoint} knows us as {}", shown(&account.name));
+                found.add("hub", State::Ok, text);
+                let (state, text) = writing(&account, repo);
+                found.add("hub token", state, text);
+            }
+            Err(error) => {
+                let (state, text) = bad(error);
+                found.add("hub", state, text);
+            }
+        }
+    } else {
+        let (state, text) = match anything(&client, repo) {
+            Ok(()) => (
+                State::Note,
+                format!(
+                    "{endpoint}, without a token: nothing can be published, and a validator of \
+                     256 miners comes near the limit for strangers"
+                ),
+            ),
+            Err(error) => bad(error),
+        };
+        found.add("hub", state, text);
     }
-    match client.user() {
-        Ok(user) => {
-            found.add("hub", State::Ok, format!("{endpoint} knows us as {}", shown(&user)));
+    of_allowances(&client.allowances(), found);
+}
+
+/// Asks a hub for something that costs it little, so that it answers.
+fn anything(client: &HubClient, repo: Option<&Repo>) -> Result<(), hub::Error> {
+    let Some(repo) = repo.cloned().or_else(|| "agon/agon".parse().ok()) else { return Ok(()) };
+    client.is_private(RepoKind::Model, &repo).map(drop)
+}
+
+/// Whether a token may write to a repo, or to one that its user makes.
+fn writing(account: &Account, repo: Option<&Repo>) -> (State, String) {
+    let user = shown(&account.name);
+    let own = || format!("{}/agon", account.name).parse().ok();
+    let (place, wanted) = match repo {
+        Some(repo) => (format!("`{repo}`"), Some(repo.clone())),
+        None => (format!("new repos of {user}"), own()),
+    };
+    match wanted.and_then(|repo| account.may_write(&repo)) {
+        None => {
+            let text = format!("the hub does not tell whether the token may write to {place}");
+            (State::Note, text)
         }
-        Err(error) => {
-            let error = hugging_face::explained(error);
-            found.add("hub", State::Bad, format!("{endpoint}: {error:#}"));
+        Some(true) if account.access == Access::Write => {
+            (State::Ok, format!("the token may write wherever {user} may, to {place} too"))
         }
+        Some(true) => (State::Ok, format!("the token may write to {place}")),
+        Some(false) => {
+            let places: Vec<&str> = account.written().into_iter().take(N_PLACES_MAX).collect();
+            let only = match &places[..] {
+                [] => "it writes nowhere".to_owned(),
+                places => format!("it writes to {}", places.join(", ")),
+            };
+            let text = format!("the token may not write to {place}: {only}");
+            match repo {
+                Some(_) => (State::Bad, text),
+                None => (State::Note, format!("{text}; a validator needs no more")),
+            }
+        }
+    }
+}
+
+/// What a hub has said of its limits.
+fn of_allowances(allowances: &[Allowance], found: &mut Findings) {
+    if allowances.is_empty() {
+        let text = "cannot be told: the hub says nothing of the requests that it allows";
+        return found.add("hub limits", State::Note, text);
+    }
+    for Allowance { name, n_left, time_left, each } in allowances {
+        let of = each.map_or(String::new(), |(n_requests, length)| {
+            format!(" of {n_requests} in each {} s", length.as_secs())
+        });
+        let seconds = time_left.as_secs();
+        let text = format!("{n_left}{of} are left of the kind `{name}`, for {seconds} s");
+        let state = if *n_left == 0 { State::Note } else { State::Ok };
+        found.add("hub limits", state, text);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ::hugging_face::client::Scope;
     use chain::Head;
     use protocol::{Block, BlockHash};
+    use std::time::Duration;
 
     fn fit(clock_ms: u64, missing: &[&str]) -> Fit {
         Fit {
@@ -285,9 +401,9 @@ mod tests {
     }
 
     fn states(judge: impl Fn(&mut Findings)) -> Vec<State> {
-        let mut found = Findings { findings: Vec::new() };
+        let mut found = Findings::default();
         judge(&mut found);
-        found.findings.iter().map(|finding| finding.state).collect()
+        found.states()
     }
 
     #[test]
@@ -314,11 +430,79 @@ mod tests {
 
     #[test]
     fn what_a_runtime_lacks_is_named() {
-        let mut found = Findings { findings: Vec::new() };
+        let mut found = Findings::default();
         of_fit(&fit(0, &["Drand.BeaconConfig", "Balances.transfer_all"]), &mut found);
-        let text = text(&found);
+        let text = found.text();
         assert!(text.starts_with("BAD   metadata"), "{text}");
         assert!(text.contains("Drand.BeaconConfig, Balances.transfer_all"), "{text}");
         assert_eq!(states(|found| of_fit(&fit(0, &[]), found)), [State::Ok]);
+    }
+
+    #[test]
+    fn fees_are_told_and_who_has_to_hold_money_for_them() {
+        let told = |weights, transfer| {
+            fees_told(&[("weights", weights), ("a commitment", Some(0)), ("a transfer", transfer)])
+        };
+        let (state, text) = told(Some(0), Some(124_700));
+        let expected = "weights no fee, a commitment no fee, a transfer 0.0001247 TAO";
+        assert_eq!((state, text.as_str()), (State::Ok, expected));
+        let (state, text) = told(Some(5), Some(0));
+        assert!(state == State::Note && text.contains("hotkey must hold"), "{text}");
+        let (state, text) = told(None, Some(0));
+        assert!(state == State::Note && text.contains("weights cannot be told"), "{text}");
+    }
+
+    #[test]
+    fn a_token_is_held_against_the_repo_that_is_named_or_to_be_made() {
+        let place = |kind: &str, name: &str, may_write| Scope {
+            kind: kind.to_owned(),
+            name: name.to_owned(),
+            may_write,
+        };
+        let fine = Access::FineGrained(vec![
+            place("user", "ann", false),
+            place("org", "lab\u{202e}", true),
+            place("model", "ann/m", true),
+        ]);
+        let [own, other]: [Repo; 2] = ["ann/m", "ann/other"].map(|name| name.parse().unwrap());
+        for (access, repo, state, words) in [
+            (Access::Write, None, State::Ok, "wherever ann may"),
+            (Access::Write, Some(&own), State::Ok, "`ann/m`"),
+            (Access::Read, None, State::Note, "it writes nowhere; a validator needs no more"),
+            (Access::Read, Some(&own), State::Bad, "may not write to `ann/m`: it writes nowhere"),
+            (fine.clone(), Some(&own), State::Ok, "may write to `ann/m`"),
+            (fine.clone(), Some(&other), State::Bad, "ann/m"),
+            (fine, None, State::Note, "may not write to new repos of ann"),
+            (Access::Other("god".to_owned()), Some(&own), State::Note, "does not tell"),
+        ] {
+            let account = Account { name: "ann".to_owned(), access };
+            let (found, text) = writing(&account, repo);
+            assert!(found == state && text.contains(words), "{found:?}: {text}");
+        }
+    }
+
+    #[test]
+    fn what_a_hub_says_of_its_limits_is_told_and_silence_too() {
+        let mut found = Findings::default();
+        let each = Some((500, Duration::from_secs(300)));
+        let allowance = |n_left, each| Allowance {
+            name: "api".to_owned(),
+            n_left,
+            time_left: Duration::from_millis(55_900),
+            each,
+        };
+        of_allowances(&[allowance(12, each), allowance(0, None)], &mut found);
+        of_allowances(&[], &mut found);
+        let text = found.text();
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(
+            lines,
+            [
+                "ok    hub limits    12 of 500 in each 300 s are left of the kind `api`, for 55 s",
+                "note  hub limits    0 are left of the kind `api`, for 55 s",
+                "note  hub limits    cannot be told: the hub says nothing of the requests that it \
+                 allows",
+            ]
+        );
     }
 }

@@ -2,13 +2,14 @@
 
 use super::{session::connect, table};
 use crate::{
-    args::{BalanceArgs, InfoArgs, StateArgs},
+    args::{BalanceArgs, InfoArgs, MetagraphArgs, StateArgs},
     command::wallet::Keys,
     terminal::{print, print_json, shown},
 };
-use chain::{Chain as _, StoredCommitment};
+use chain::{Chain as _, Mechanism, StoredCommitment};
 use protocol::{Block, NetUid};
 use serde::Serialize;
+use substrate::ChainInfo;
 
 /// `agon chain info`.
 pub fn info(args: &InfoArgs) -> anyhow::Result<()> {
@@ -19,7 +20,9 @@ pub fn info(args: &InfoArgs) -> anyhow::Result<()> {
     }
     let subnets = match &info.subnets[..] {
         [] => "none".to_owned(),
-        subnets => subnets.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+        subnets => {
+            subnets.iter().map(|netuid| named(&info, *netuid)).collect::<Vec<_>>().join(", ")
+        }
     };
     print(&format!(
         "chain     {}\nendpoint  {}\nnode      {}, runtime {}\nblock     {}  {}\ngenesis   {}\nsubnets   {subnets}\n",
@@ -33,18 +36,31 @@ pub fn info(args: &InfoArgs) -> anyhow::Result<()> {
     ))
 }
 
+/// Number of a subnet, and what its owner calls it.
+fn named(info: &ChainInfo, netuid: NetUid) -> String {
+    match info.names.get(&netuid) {
+        Some(name) => format!("{netuid} ({})", shown(name)),
+        None => netuid.to_string(),
+    }
+}
+
 /// `agon chain metagraph`.
-pub fn metagraph(args: &StateArgs) -> anyhow::Result<()> {
-    let chain = connect(&args.endpoint)?;
-    let netuid = NetUid(args.netuid);
-    let metagraph = match args.block {
-        Some(block) => chain.metagraph_at(netuid, Block(block))?,
-        None => chain.metagraph(netuid)?,
-    };
-    if args.endpoint.json {
+pub fn metagraph(args: &MetagraphArgs) -> anyhow::Result<()> {
+    let MetagraphArgs { state, mechid } = args;
+    let chain = connect(&state.endpoint)?;
+    let netuid = NetUid(state.netuid);
+    let metagraph = chain.metagraph_of(netuid, *mechid, state.block.map(Block))?;
+    if state.endpoint.json {
         return print_json(&metagraph);
     }
-    print(&table::metagraph(&metagraph))
+    let said = chain.identity(netuid)?.filter(|said| !said.name.is_empty());
+    let name = said.map(|said| format!(" ({})", shown(&String::from_utf8_lossy(&said.name))));
+    let mechanism = match *mechid {
+        Mechanism::FIRST => String::new(),
+        other => format!(", mechanism {other}"),
+    };
+    let which = format!("subnet {netuid}{}{mechanism}", name.unwrap_or_default());
+    print(&table::metagraph(&which, &metagraph))
 }
 
 /// A commitment as `--json` tells it: text, where it is text.

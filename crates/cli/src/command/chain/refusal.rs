@@ -45,6 +45,10 @@ impl Refused<'_> {
             | Call::CommitWeights { netuid, .. }
             | Call::RevealWeights { netuid, .. }
             | Call::CommitTimelockedWeights { netuid, .. }
+            | Call::SetMechanismWeights { netuid, .. }
+            | Call::CommitTimelockedMechanismWeights { netuid, .. }
+            | Call::StartSubnet { netuid }
+            | Call::SetSubnetIdentity { netuid, .. }
             | Call::SetHyperparameter { netuid, .. } => Some(*netuid),
             _ => None,
         }
@@ -59,6 +63,8 @@ impl Refused<'_> {
                 | Call::CommitWeights { .. }
                 | Call::RevealWeights { .. }
                 | Call::CommitTimelockedWeights { .. }
+                | Call::SetMechanismWeights { .. }
+                | Call::CommitTimelockedMechanismWeights { .. }
         )
     }
 
@@ -87,6 +93,10 @@ impl Refused<'_> {
                 let limit = self.rules()?.number("commitment_rate_limit")?;
                 Some(format!("commitment_rate_limit={limit}: the next goes from block {next} on"))
             }
+            Reason::SpaceLimitExceeded => {
+                let blocks = self.rules()?.number("tempo")?.saturating_add(1);
+                Some(format!("the bytes are counted anew in each epoch, within {blocks} blocks"))
+            }
             Reason::NotEnoughStakeToSetWeights => {
                 let threshold = self.chain.stake_threshold_rao().ok()?;
                 Some(format!("the least is {} TAO", tao(threshold)))
@@ -110,23 +120,53 @@ impl Refused<'_> {
                 let balance = self.chain.balance(self.signer).ok()?;
                 Some(format!("{} holds {} TAO", self.signer, tao(balance)))
             }
-            Reason::BadOrigin => Some(format!("the owner is {}", self.rules()?.owner)),
-            _ => None,
+            _ => self.of_owner(),
         }
+    }
+
+    /// What an owner of a subnet is refused for.
+    fn of_owner(&self) -> Option<String> {
+        use CallError as Reason;
+        Some(match self.reason {
+            Reason::BadOrigin | Reason::NotSubnetOwner => {
+                format!("the owner is {}", self.rules()?.owner)
+            }
+            Reason::MechanismDoesNotExist => {
+                let count = self.chain.mechanism_count(self.netuid()?).ok()?;
+                format!("it has {count}, numbered from 0")
+            }
+            Reason::FirstEmissionBlockNumberAlreadySet => {
+                let first = self.chain.subnet_start(self.netuid()?).ok()?.first_emission?;
+                format!("its epochs pay since block {first}")
+            }
+            Reason::StartCallNotReady => {
+                let start = self.chain.subnet_start(self.netuid()?).ok()?;
+                format!("it can be from block {} on, and now is {}", start.from, start.block)
+            }
+            Reason::NetworkTxRateLimitExceeded => {
+                let opening = self.chain.opening().ok()?;
+                let price = tao(self.chain.network_price_rao().ok()?);
+                let (from, now) = (opening.from, opening.block);
+                format!("the next can be from block {from} on, and now is {now}, at {price} TAO")
+            }
+            _ => return None,
+        })
     }
 
     fn uids(&self) -> Option<&[Uid]> {
         match self.call {
-            Call::SetWeights { uids, .. } | Call::RevealWeights { uids, .. } => Some(uids),
+            Call::SetWeights { uids, .. }
+            | Call::SetMechanismWeights { uids, .. }
+            | Call::RevealWeights { uids, .. } => Some(uids),
             _ => None,
         }
     }
 
     fn version_key(&self) -> Option<u64> {
         match self.call {
-            Call::SetWeights { version_key, .. } | Call::RevealWeights { version_key, .. } => {
-                Some(*version_key)
-            }
+            Call::SetWeights { version_key, .. }
+            | Call::SetMechanismWeights { version_key, .. }
+            | Call::RevealWeights { version_key, .. } => Some(*version_key),
             _ => None,
         }
     }
@@ -209,6 +249,11 @@ impl Refused<'_> {
             Reason::IncorrectCommitRevealVersion => {
                 "the chain hides weights in another way than this program knows; update".to_owned()
             }
+            Reason::SpaceLimitExceeded => {
+                "wait for the next epoch of the subnet: some thirty commitments of a hotkey fit \
+                 into one"
+                    .to_owned()
+            }
             Reason::SettingWeightsTooFast => {
                 "wait; a registration counts as an update, too".to_owned()
             }
@@ -230,11 +275,45 @@ impl Refused<'_> {
             Reason::ValueNotInBounds => {
                 format!("`agon chain subnet show --netuid {netuid}` shows the rules")
             }
-            Reason::BadOrigin => "sign with the wallet that opened the subnet".to_owned(),
+            Reason::BadOrigin | Reason::NotSubnetOwner => {
+                "sign with the wallet that opened the subnet".to_owned()
+            }
+            Reason::NetworkTxRateLimitExceeded => {
+                "`agon chain subnet create --wait` waits for that block; the price falls until then"
+                    .to_owned()
+            }
             Reason::BadNonce => {
                 "other processes use this key at the same time; try again".to_owned()
             }
             _ => return None,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use chain::{Genesis, Hyperparameters, SubnetGenesis};
+    use std::net::SocketAddr;
+    use substrate::{ClientConfig, DevNode, dev};
+
+    #[test]
+    fn whoever_has_committed_too_much_in_an_epoch_is_told_when_the_next_begins() {
+        let owner = AccountId([1; 32]);
+        let hyperparameters = Hyperparameters { tempo: 99, ..Hyperparameters::default() };
+        let genesis = Genesis {
+            subnets: vec![SubnetGenesis { owner, hyperparameters }],
+            ..Genesis::default()
+        };
+        let listen = SocketAddr::from(([127, 0, 0, 1], 0));
+        let config = dev::Config { listen, database: None, genesis, block_time: None };
+        let node = DevNode::start(&config).unwrap();
+        let chain = SubstrateChain::connect(ClientConfig::new(node.url())).unwrap();
+        let call = Call::SetCommitment { netuid: NetUid(1), data: vec![1] };
+        let reason = CallError::from_name("SpaceLimitExceeded");
+        let Explanation { numbers, hint } = explain(&chain, &call, owner, &reason);
+        assert!(numbers.unwrap().contains("within 100 blocks"));
+        assert!(hint.unwrap().contains("next epoch"));
+        assert!(reason.to_string().contains("`SpaceLimitExceeded`"));
     }
 }

@@ -2,7 +2,7 @@
 
 use super::refusal::{self, Explanation};
 use crate::{
-    args::{EndpointArgs, NamedNetwork as Named, Network, SignArgs},
+    args::{EndpointArgs, NamedNetwork as Named, Network, ServiceArgs, SignArgs, WalletArgs},
     command::wallet::Keys,
     failure::{HintExt as _, Interrupted, hinted},
     terminal::{self, print, print_json, spinner},
@@ -18,7 +18,7 @@ use std::{
     },
     time::Duration,
 };
-use substrate::{ClientConfig, Effects, Origin, SubstrateChain};
+use substrate::{ClientConfig, Effects, Origin, SubstrateChain, genesis_of};
 
 /// How often a call is made anew because other processes used its nonce.
 const DISPLACED_MAX: usize = 64;
@@ -80,38 +80,41 @@ pub fn connect(args: &EndpointArgs) -> anyhow::Result<SubstrateChain> {
     );
     let is_public = matches!(network, Network::Test | Network::Finney | Network::Archive);
     let patience = if is_public { PATIENCE_PUBLIC } else { PATIENCE };
-    let config = ClientConfig { patience, fallbacks, ..ClientConfig::new(&url) };
+    let wanted = bittensor(network);
+    // Whatever answers there now or after any lost connection, it must be that chain.
+    let genesis = wanted.and_then(genesis_of);
+    let config = ClientConfig { patience, fallbacks, genesis, ..ClientConfig::new(&url) };
     let bar = spinner(&format!("connecting to {url}"));
     let connected = SubstrateChain::connect(config);
     bar.finish_and_clear();
+    if let (Err(Error::OtherChain { .. }), Some(name)) = (&connected, wanted) {
+        return Err(anyhow::anyhow!(
+            "`{url}` does not lead to Bittensor's network `{name}`: its genesis is another"
+        ))
+        .hint(format!("--network {url} says that you mean what is there"));
+    }
     let is_busy = matches!(connected, Err(Error::Busy { .. }));
     let chain = connected.hint(match network {
         _ if is_busy => "wait, or name others with --fallback-endpoints; a node of your own has no limit",
         Network::Local => "is a node up? `agon node` starts one; --network names others",
         _ => "look at the address, and at whether the endpoint is up; --fallback-endpoints names others",
     })?;
-    check_name(network, chain.bittensor()?, &url)?;
+    // What answers on this machine may be a tunnel or a proxy to anywhere.
+    if *network == Network::Local
+        && let Some(name) = chain.bittensor()?
+    {
+        return Err(anyhow::anyhow!("`{url}` leads to Bittensor's network `{name}`"))
+            .hint(format!("--network {name} says that you mean it; so does --network {url}"));
+    }
     Ok(chain)
 }
 
-/// Whether a chain is the one that its name says.
-///
-/// What answers on this machine may be a tunnel or a proxy to anywhere, and so may any address.
-fn check_name(network: &Network, found: Option<&'static str>, url: &str) -> anyhow::Result<()> {
-    let wanted = match network {
-        Network::At(_) => return Ok(()),
-        Network::Local => None,
+/// The network of Bittensor that is meant, if one is named.
+fn bittensor(network: &Network) -> Option<&'static str> {
+    match network {
+        Network::At(_) | Network::Local => None,
         Network::Test => Some("test"),
         Network::Finney | Network::Archive => Some("finney"),
-    };
-    match (wanted, found) {
-        (None, Some(name)) => Err(anyhow::anyhow!("`{url}` leads to Bittensor's network `{name}`"))
-            .hint(format!("--network {name} says that you mean it; so does --network {url}")),
-        (Some(wanted), found) if found != Some(wanted) => Err(anyhow::anyhow!(
-            "`{url}` does not lead to Bittensor's network `{wanted}`: its genesis is another"
-        ))
-        .hint(format!("--network {url} says that you mean what is there")),
-        _ => Ok(()),
     }
 }
 
@@ -124,7 +127,13 @@ pub enum Signer {
 
 /// A connection with keys.
 pub struct Session<'a> {
-    args: &'a SignArgs,
+    is_json: bool,
+    /// Whether every question is answered with yes.
+    is_sure: bool,
+    /// The variable that named the network, where --yes does not count for its sake.
+    doubted: Option<&'a str>,
+    /// Name of the wallet.
+    wallet: &'a str,
     /// The chain.
     pub chain: SubstrateChain,
     /// The keys of the wallet.
@@ -152,13 +161,34 @@ impl<'a> Session<'a> {
     /// Connects; the keys are opened when they are needed.
     pub fn open(args: &'a SignArgs) -> anyhow::Result<Self> {
         let stop = terminal::stop_on_signal()?;
-        let keys = Keys::new(&args.wallet);
-        let chain = connect(&args.endpoint)?;
-        let origin = chain.origin()?;
-        if keys.are_for_development() {
-            check_development(&args.wallet.wallet, origin, says_yes(args, origin))?;
+        let session = Self::connected(&args.endpoint, &args.wallet, stop)?;
+        let is_sure = says_yes(args, session.origin);
+        if session.keys.are_for_development() {
+            check_development(session.wallet, session.origin, is_sure)?;
         }
-        Ok(Self { args, chain, keys, origin, stop })
+        let variable = args.endpoint.network.variable.as_deref();
+        let doubted = variable.filter(|_| args.yes && !is_sure);
+        Ok(Self { is_sure, doubted, ..session })
+    }
+
+    /// The same for a service, which asks nobody: its configuration has answered.
+    pub fn of_service(args: &'a ServiceArgs, stop: Arc<AtomicBool>) -> anyhow::Result<Self> {
+        let session = Self::connected(&args.endpoint, &args.wallet, stop)?;
+        if session.keys.are_for_development() {
+            check_development(session.wallet, session.origin, false)?;
+        }
+        Ok(Self { is_sure: true, ..session })
+    }
+
+    fn connected(
+        endpoint: &EndpointArgs,
+        wallet: &'a WalletArgs,
+        stop: Arc<AtomicBool>,
+    ) -> anyhow::Result<Self> {
+        let (keys, is_json) = (Keys::new(wallet), endpoint.json);
+        let chain = connect(endpoint)?;
+        let (origin, wallet) = (chain.origin()?, wallet.wallet.as_str());
+        Ok(Self { is_json, is_sure: false, doubted: None, wallet, chain, keys, origin, stop })
     }
 
     /// Whether what is signed here may be worth something: unless the chain proves to be one that
@@ -169,28 +199,28 @@ impl<'a> Session<'a> {
 
     /// Asks whether to go on before something is signed for a public network.
     pub fn confirm(&self, what: &str, signer: Signer) -> anyhow::Result<()> {
-        if !self.is_public() || says_yes(self.args, self.origin) {
+        if !self.is_public() || self.is_sure {
             return Ok(());
         }
         let (key, account) = match signer {
             Signer::Coldkey => ("coldkey", self.keys.coldkey_account()?),
             Signer::Hotkey => ("hotkey", self.keys.hotkey_account()?),
         };
-        let (wallet, place) = (&self.args.wallet.wallet, place(&self.chain, self.origin));
+        let (wallet, place) = (self.wallet, place(&self.chain, self.origin));
         self.ask(&format!("{what}, by {key} {account} of wallet `{wallet}`, on {place}, for good?"))
     }
 
     /// Asks a question that only a person, or --yes, may answer with yes.
     pub fn ask(&self, question: &str) -> anyhow::Result<()> {
-        if says_yes(self.args, self.origin) {
+        if self.is_sure {
             return Ok(());
         }
         if !std::io::stdin().is_terminal() {
-            let hint = match &self.args.endpoint.network.variable {
-                Some(variable) if self.args.yes => format!(
+            let hint = match self.doubted {
+                Some(variable) => format!(
                     "the network comes from {variable}: --yes counts where --network says it"
                 ),
-                _ => "--yes answers before the question".to_owned(),
+                None => "--yes answers before the question".to_owned(),
             };
             return Err(anyhow::anyhow!("{question} There is nobody to ask")).hint(hint);
         }
@@ -216,9 +246,19 @@ impl<'a> Session<'a> {
     ) -> anyhow::Result<()> {
         let (id, block) = self.include(call, signer)?;
         let effects = self.chain.effects(id);
-        let did = did(&effects);
-        if self.args.endpoint.json {
-            let (call, signer, did) = (hex_of(&id), signer.to_string(), did.as_str());
+        self.tell((id, block), signer, &effects, &did(&effects))
+    }
+
+    /// Says what a call in a block did.
+    pub fn tell(
+        &self,
+        (id, block): (CallId, Block),
+        signer: &Keypair,
+        effects: &Effects,
+        did: &str,
+    ) -> anyhow::Result<()> {
+        if self.is_json {
+            let (call, signer) = (hex_of(&id), signer.to_string());
             let netuid = effects.netuid.or(effects.slot.map(|(netuid, _)| netuid));
             let uid = effects.slot.map(|(_, uid)| uid);
             return print_json(&Done { call, block, signer, did, netuid, uid });
@@ -335,7 +375,7 @@ impl<'a> Session<'a> {
 
     /// Whether a machine reads what is printed.
     pub fn is_json(&self) -> bool {
-        self.args.endpoint.json
+        self.is_json
     }
 
     /// Why a call that the chain would refuse is not made.
@@ -384,7 +424,7 @@ fn says_yes(args: &SignArgs, origin: Origin) -> bool {
 }
 
 /// Keys that everybody knows are for chains that are worth nothing.
-fn check_development(key: &str, origin: Origin, insists: bool) -> anyhow::Result<()> {
+pub fn check_development(key: &str, origin: Origin, insists: bool) -> anyhow::Result<()> {
     match origin {
         Origin::Agon => Ok(()),
         Origin::Unknown if insists => Ok(()),
@@ -413,7 +453,6 @@ pub fn hex_of(id: &CallId) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::args::WalletArgs;
 
     #[test]
     fn on_bittensors_networks_yes_counts_where_the_command_line_names_the_network() {

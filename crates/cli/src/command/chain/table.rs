@@ -18,11 +18,11 @@ fn share(value: u16) -> String {
     format!("{:.4}", f64::from(value) / f64::from(u16::MAX))
 }
 
-/// The slots of a subnet.
-pub fn metagraph(metagraph: &Metagraph) -> String {
+/// The slots of a subnet, which is told as `which`.
+pub fn metagraph(which: &str, metagraph: &Metagraph) -> String {
     let mut text = format!(
-        "subnet {} after block {}; tempo {}, last epoch {}\n",
-        metagraph.netuid, metagraph.block, metagraph.tempo, metagraph.last_epoch
+        "{which} after block {}; tempo {}, last epoch {}\n",
+        metagraph.block, metagraph.tempo, metagraph.last_epoch
     );
     if metagraph.neurons.is_empty() {
         return text + "no slot is taken\n";
@@ -95,6 +95,14 @@ pub fn rules(rules: &SubnetRules) -> String {
         let _ = writeln!(text, "  {}={}", rule.name, rule.value);
     }
     text
+}
+
+/// What the swap of a hotkey means to the key that came in its place.
+pub fn swapped(block: Block) -> String {
+    format!(
+        "the coldkey swapped a hotkey in block {block}: what the old key had committed to stays \
+         with it; a model counts again from the block in which this key commits to it"
+    )
 }
 
 /// The commitments on a subnet.

@@ -6,7 +6,7 @@ use crate::{
     failure::{HintExt as _, Interrupted},
     terminal::{print, print_json, spinner},
 };
-use chain::{Call, Chain as _, Keypair, Opening, Reveal, Weights};
+use chain::{Call, Chain as _, Handed, Keypair, Opening, Reveal, Weights};
 use protocol::{AccountId, Block, NetUid, Uid, weights};
 use serde::Serialize;
 use std::{collections::BTreeMap, sync::atomic::Ordering, time::Duration};
@@ -40,8 +40,6 @@ struct Done<'a> {
 #[derive(Clone, Copy)]
 struct Plan {
     reveal: Reveal,
-    /// Number of the epoch that takes them in.
-    epoch: u64,
     /// Whether the chain has their row already: that it has it later tells nothing.
     repeats: bool,
 }
@@ -64,7 +62,8 @@ pub fn set(args: &SetWeightsArgs) -> anyhow::Result<()> {
     let session = Session::open(&args.sign)?;
     let (uids, values) = quantized.into_iter().unzip();
     let netuid = NetUid(args.netuid);
-    let weights = Weights { netuid, uids, weights: values, version_key: args.version_key };
+    let (mechanism, version_key) = (args.mechid, args.version_key);
+    let weights = Weights { netuid, mechanism, uids, weights: values, version_key };
     let n_weights = weights.uids.len();
     session.confirm(&format!("set {n_weights} weights on subnet {netuid}"), Signer::Hotkey)?;
     let hotkey = session.keys.hotkey()?;
@@ -80,8 +79,9 @@ pub fn set(args: &SetWeightsArgs) -> anyhow::Result<()> {
     let (mut exposed, mut revealed) = (false, None);
     if let Some(planned) = plan {
         did = hidden(&weights, planned.reveal);
-        let taken = Plan { epoch: epoch_taken(&session, netuid, block, planned.epoch), ..planned };
-        exposed = taken.epoch > planned.epoch;
+        let epoch = epoch_taken(&session, netuid, block).unwrap_or(planned.reveal.epoch);
+        let taken = Plan { reveal: Reveal { epoch, ..planned.reveal }, ..planned };
+        exposed = epoch > planned.reveal.epoch;
         if exposed {
             did += "; it took them in a later epoch than planned: anybody can read them before \
                     they are opened";
@@ -134,7 +134,7 @@ fn handed(
             None => Ok(weights.openly()),
         };
         match handed {
-            Ok(handed) => break Ok((rules, handed)),
+            Ok(handed) => break Ok(handed),
             // It may be too near the end of an epoch, and pass.
             Err(error) if error.is_transient() => bar.set_message(error.to_string()),
             Err(error) => break Err(error.into()),
@@ -145,19 +145,14 @@ fn handed(
         std::thread::sleep(TICK);
     };
     bar.finish_and_clear();
-    let (rules, handed) = made?;
-    let plan = rules.zip(handed.reveal).map(|(rules, reveal)| {
-        let epoch = rules.epochs.number_at(Block(rules.head.0.saturating_add(1)));
-        Plan { reveal, epoch, repeats }
-    });
-    Ok((handed.call, plan))
+    let Handed { call, reveal } = made?;
+    Ok((call, reveal.map(|reveal| Plan { reveal, repeats })))
 }
 
-/// Number of the epoch of the block that took hidden weights in; the planned one where it cannot be
-/// asked for.
-fn epoch_taken(session: &Session<'_>, netuid: NetUid, block: Block, planned: u64) -> u64 {
-    let rules = session.chain.hiding(netuid).ok().flatten();
-    rules.map_or(planned, |rules| rules.epochs.number_of(block))
+/// Number of the epoch of the block that took hidden weights in, if it can be asked for.
+fn epoch_taken(session: &Session<'_>, netuid: NetUid, block: Block) -> Option<u64> {
+    let rules = session.chain.hiding(netuid).ok()??;
+    Some(rules.epochs.number_of(block))
 }
 
 fn hidden(weights: &Weights, reveal: Reveal) -> String {
@@ -179,8 +174,11 @@ fn check(session: &Session<'_>, weights: &Weights, hotkey: AccountId) -> anyhow:
         let call = weights.openly().call;
         return Err(session.refused_beforehand(&call, hotkey, &reason));
     }
-    let own = metagraph.neurons.into_iter().find(|neuron| neuron.hotkey == hotkey);
-    let mut row = own.map(|own| own.weights).unwrap_or_default();
+    let own = metagraph.neurons.iter().find(|neuron| neuron.hotkey == hotkey);
+    let mut row = match own {
+        Some(own) => session.chain.weights_of(weights.netuid, weights.mechanism, own.uid)?,
+        None => Vec::new(),
+    };
     row.sort_unstable();
     Ok(row == weights.row())
 }
@@ -246,12 +244,12 @@ fn look(
 ) -> anyhow::Result<Option<Seen>> {
     let (chain, netuid) = (&session.chain, weights.netuid);
     let rules = chain.hiding(netuid)?;
-    let opening = Opening::of(plan.reveal, Some(plan.epoch), rules.as_ref(), head);
+    let opening = Opening::of(plan.reveal, rules.as_ref(), head);
     if opening == Opening::Ahead {
         return Ok(None);
     }
     let uid = chain.slot(netuid, hotkey)?.ok_or(chain::Error::NoSubnet(netuid))?;
-    let mut row = chain.weights(netuid, uid)?;
+    let mut row = chain.weights_of(netuid, weights.mechanism, uid)?;
     row.sort_unstable();
     if row == weights.row() {
         return Ok(Some(if plan.repeats { Seen::Unchanged(head) } else { Seen::Opened(head) }));

@@ -4,6 +4,7 @@ use crate::{
     competition_file::{self, with_own_hint},
     data_files,
     failure::HintExt as _,
+    pinning::{parquet_files, text_column, with_rows},
 };
 use dataset::{
     RangeRead, Source,
@@ -12,18 +13,12 @@ use dataset::{
 };
 use protocol::{
     Competition, Digest, Revision,
-    competition::{DatasetConfig, DatasetRules, DrawRules, HubDataset, PinnedFile},
+    competition::{DatasetConfig, DatasetRules, DrawRules, HubDataset},
 };
 use std::{
-    fs,
     path::{Path, PathBuf},
     sync::Arc,
 };
-
-/// Files that a folder may hold.
-const FILES_MAX: usize = 100_000;
-/// Folders inside folders.
-const DEPTH_MAX: usize = 32;
 
 /// The files of a pinned dataset; what is read of them is counted.
 pub struct Counted(pub Arc<Counting<Box<dyn RangeRead>>>);
@@ -85,7 +80,7 @@ pub fn open(target: &str, dir: Option<&Path>) -> anyhow::Result<Opened> {
         pins.extend(with_rows(pin_footer(&files, path, None, Digest([0; 32])))?);
     }
     anyhow::ensure!(!pins.is_empty(), "no file of `{target}` has a row");
-    let column = column(&files, &paths)?;
+    let column = text_column(&files, paths.first().map(String::as_str))?;
     let dataset = HubDataset {
         repo: "local/files".to_owned(),
         text_column: column,
@@ -96,38 +91,18 @@ pub fn open(target: &str, dir: Option<&Path>) -> anyhow::Result<Opened> {
     counted(dataset, Box::new(files), None)
 }
 
-/// The pins of a file; a file without rows is passed over, and that is said.
-pub fn with_rows(pinned: Result<PinnedFile, dataset::Error>) -> anyhow::Result<Option<PinnedFile>> {
-    match pinned {
-        Err(error @ dataset::Error::NoRows { .. }) => {
-            tracing::warn!("{error}: it is left out");
-            Ok(None)
-        }
-        pinned => with_own_hint(pinned).map(Some),
-    }
-}
-
 /// The pinned dataset of a competition.
 pub fn pinned_dataset(competition: &Competition) -> anyhow::Result<HubDataset> {
     match &competition.dataset {
         DatasetRules::Hub(dataset) if dataset.pinned().is_some() => Ok(dataset.clone()),
         _ => Err(anyhow::anyhow!("competition `{}` pins no parquet files", competition.name))
-            .hint("`agon data pin` makes the part of a competition file that does"),
+            .hint("`agon competition pin` makes a competition file that does"),
     }
 }
 
 /// The revision of a pinned dataset as text.
 pub fn revision(dataset: &HubDataset) -> String {
     dataset.pinned().map(Revision::to_string).unwrap_or_default()
-}
-
-/// Name of the column that holds the text, of the first file.
-pub fn column(files: &dyn RangeRead, paths: &[String]) -> anyhow::Result<String> {
-    let Some(path) = paths.first() else { anyhow::bail!("there are no parquet files") };
-    let footer = with_own_hint(dataset::table::read_footer(files, path))?;
-    let size_bytes = with_own_hint(files.size_bytes(path))?;
-    let table = with_own_hint(dataset::table::Table::new(path, size_bytes, &footer, None))?;
-    Ok(table.column().to_owned())
 }
 
 fn counted(
@@ -141,34 +116,4 @@ fn counted(
     let files = Box::new(Counted(Arc::clone(&counter)));
     let source = with_own_hint(PinnedSource::new(dataset, files, footers))?;
     Ok(Opened { source: Arc::new(source), reads: Some(Reads { counter, size_bytes }) })
-}
-
-/// The parquet files under a folder, as relative paths in order, or the one that `path` is.
-pub fn parquet_files(path: &Path) -> anyhow::Result<(PathBuf, Vec<String>)> {
-    if path.is_dir() {
-        let mut found = Vec::new();
-        walk(path, "", 0, &mut found)?;
-        found.sort();
-        return Ok((path.to_owned(), found));
-    }
-    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
-    let folder = path.parent().unwrap_or(Path::new("")).to_owned();
-    let is_parquet = name.ends_with(".parquet");
-    Ok((folder, if is_parquet { vec![name] } else { Vec::new() }))
-}
-
-fn walk(root: &Path, below: &str, depth: usize, found: &mut Vec<String>) -> anyhow::Result<()> {
-    for entry in fs::read_dir(root.join(below))? {
-        let entry = entry?;
-        let Ok(name) = entry.file_name().into_string() else { continue };
-        let path = if below.is_empty() { name } else { format!("{below}/{name}") };
-        if entry.file_type()?.is_dir() {
-            anyhow::ensure!(depth < DEPTH_MAX, "`{path}` lies too deep");
-            walk(root, &path, depth + 1, found)?;
-        } else if path.ends_with(".parquet") {
-            anyhow::ensure!(found.len() < FILES_MAX, "there are more than {FILES_MAX} files");
-            found.push(path);
-        }
-    }
-    Ok(())
 }

@@ -265,7 +265,9 @@ impl ModelsHub {
 /// the bytes of calls, and a demo can be repeated.
 fn connect(node: &DevNode) -> anyhow::Result<SubstrateChain> {
     let signatures = Signatures::Repeatable;
-    let config = ClientConfig { stall_limit: None, signatures, ..ClientConfig::new(node.url()) };
+    let genesis = Some(node.genesis_hash());
+    let config =
+        ClientConfig { genesis, stall_limit: None, signatures, ..ClientConfig::new(node.url()) };
     SubstrateChain::connect(config).context("cannot reach the chain")
 }
 

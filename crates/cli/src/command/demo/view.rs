@@ -129,6 +129,7 @@ impl View {
         let (name, leads) = (role.name(), role == Role::VALIDATORS[0]);
         tracing::debug!(block, name, ?event);
         match event {
+            ValidatorEvent::Progress { .. } | ValidatorEvent::WeightsSet { .. } => {}
             ValidatorEvent::RoundStarted { n_models, n_batches } => {
                 self.line(actor, || format!("round: {n_models} models, {n_batches} batches"));
             }
@@ -170,6 +171,12 @@ impl View {
                 self.say(&format!(
                     "block {block:>4}  weights of {name} came late, in block {taken}: they can be \
                      read before they are opened"
+                ));
+            }
+            ValidatorEvent::AnotherValidator { block: set, .. } => {
+                self.say(&format!(
+                    "block {block:>4}  {name} sets no weights: somebody else with its key did at \
+                     block {set}"
                 ));
             }
             ValidatorEvent::WeightsNotRevealed { reveal } => {

@@ -53,7 +53,7 @@ impl Network {
         self.chain(&["register", "--wallet", wallet, "--netuid", "1"]);
     }
 
-    fn chain(&self, args: &[&str]) -> Value {
+    pub(super) fn chain(&self, args: &[&str]) -> Value {
         let output = Command::new(env!("CARGO_BIN_EXE_agon"))
             .arg("chain")
             .args(args)
@@ -99,12 +99,12 @@ impl Network {
     }
 
     /// Whether somebody without a token gets a revision.
-    fn is_public(&self, repo: &str, revision: &str) -> bool {
+    pub(super) fn is_public(&self, repo: &str, revision: &str) -> bool {
         let path = format!("GET /{repo}/resolve/{revision}/config.json");
         ask_as(&self.hub.address, None, &path, "").0 == "200"
     }
 
-    fn commitments(&self) -> Vec<Value> {
+    pub(super) fn commitments(&self) -> Vec<Value> {
         let commitments = self.chain(&["commitments", "--netuid", "1"]);
         commitments.as_array().unwrap_or_else(|| panic!("{commitments}")).clone()
     }

@@ -71,6 +71,16 @@ impl Subnet {
         }
     }
 
+    /// A command that must be refused with these words.
+    fn fails(&self, args: &[&str], words: &[&str]) {
+        let output = self.chain(args);
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {error}");
+        for word in words {
+            assert!(error.contains(word), "{args:?}: no `{word}` in {error}");
+        }
+    }
+
     /// Waits until an epoch has given `//Alice` a permit.
     fn wait_for_permit(&self) {
         while self.done(&["metagraph"])["neurons"][0]["validator_permit"] != true {
@@ -169,6 +179,7 @@ fn a_doctor_tells_endpoint_subnet_and_keys_and_ends_with_1_where_one_is_bad() {
     for (what, words) in [
         ("endpoint", "a chain of `agon node`"),
         ("metadata", "all 4"),
+        ("fees", "weights no fee, a commitment no fee, a transfer no fee"),
         ("finality", "0 behind the newest"),
         ("subnet", "4 of 256 slots taken, tempo 10"),
         ("weights", "hidden for 1 epochs"),
@@ -189,4 +200,42 @@ fn a_doctor_tells_endpoint_subnet_and_keys_and_ends_with_1_where_one_is_bad() {
     let text = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(1), "{text}");
     assert!(text.contains("BAD   hub") && text.contains("http://127.0.0.1:1"), "{text}");
+}
+
+/// What is said of the subnet, by the words of its owner.
+fn identity<'a>(more: &[&'a str]) -> Vec<&'a str> {
+    [&["subnet", "identity", "--wallet", "//Alice"][..], more].concat()
+}
+
+#[test]
+fn owners_say_what_a_subnet_is_and_what_a_chain_lacks_is_refused_before_it_is_signed() {
+    let folder = tempfile::tempdir().unwrap();
+    let subnet = Subnet::start(folder.path());
+    assert_eq!(subnet.done(&identity(&[])), Value::Null, "nobody has said anything");
+    subnet.done(&identity(&["--name", "agon", "--url", "https://example.com"]));
+    let done = subnet.done(&identity(&["--url", "", "--contact", "somebody@example.com"]));
+    assert_eq!(done["did"], "changed 2 parts of what is said of subnet 1");
+    let said = subnet.done(&identity(&[]));
+    let parts = ["name", "url", "contact", "github"].map(|part| said[part].as_str().unwrap());
+    assert_eq!(parts, ["agon", "", "somebody@example.com", ""]);
+    let long = "x".repeat(257);
+    subnet.fails(&identity(&["--name", &long]), &["--name", "256 bytes"]);
+    let bobs = ["subnet", "identity", "--wallet", "//Bob", "--name", "mine"];
+    subnet.fails(&bobs, &["NotSubnetOwner", "the owner is 5G"]);
+
+    let start = |wallet| ["subnet", "start", "--wallet", wallet];
+    let paid = "its epochs pay since block 1";
+    subnet.fails(&start("//Alice"), &["FirstEmissionBlockNumberAlreadySet", paid]);
+    subnet.fails(&start("//Bob"), &["BadOrigin", "the owner is 5G"]);
+
+    let weigh = ["set-weights", "--wallet", "//Alice", "--mechid", "1", "0=1"];
+    subnet.fails(&weigh, &["MechanismDoesNotExist", "it has 1, numbered from 0"]);
+    subnet.fails(&["metagraph", "--mechid", "1"], &["no mechanism `1`: it has 1"]);
+
+    let info = Command::new(env!("CARGO_BIN_EXE_agon"))
+        .args(["chain", "info", "--chain", &subnet.node.url])
+        .output()
+        .unwrap();
+    let info = String::from_utf8(info.stdout).unwrap();
+    assert!(info.contains("subnets   1 (agon)"), "{info}");
 }

@@ -153,6 +153,21 @@ fn a_model_is_submitted_by_a_few_requests() {
 }
 
 #[test]
+fn one_question_tells_whose_a_token_is_what_it_may_do_and_what_is_left() {
+    let hub = RealHub::start(Quotas { api: 30, ..Quotas::ANONYMOUS });
+    let client = hub.world.client(Some(TOKEN));
+    assert_eq!(client.allowances(), []);
+    hub.set_role(json!({ "displayName": "laptop", "role": "read" }));
+    let account = client.account().unwrap();
+    assert_eq!((account.name.as_str(), account.may_write(&repo())), ("ann", Some(false)));
+    let told = client.allowances();
+    assert_eq!((told.len(), told[0].name.as_str(), told[0].n_left), (1, "api", 29));
+    assert_eq!(told[0].each, Some((30, Duration::from_secs(WINDOW))));
+    assert!(told[0].time_left <= Duration::from_secs(WINDOW));
+    assert_eq!(hub.world.to(HUB).len(), 1);
+}
+
+#[test]
 fn a_client_that_comes_into_a_used_up_window_is_served_in_the_next() {
     let hub = RealHub::start(Quotas { api: 2, ..Quotas::ANONYMOUS });
     let revision = hub.put("alice/model", &[("config.json", b"{}")]);

@@ -1,14 +1,18 @@
 //! A hub of the real one's shapes: its storage and its CDNs are other hosts, its repos are made for
 //! Xet, and each answer says what its limits leave.
+//!
+//! The tests of the command line take this file in as well, so it knows nothing of the client.
 
-use super::{
-    world::{Asked, Reply, TestClock, World},
-    *,
-};
+use super::world::{Asked, Reply, TestClock, World};
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use protocol::{Digest, Revision};
 use serde_json::{Value, json};
 use sha1::{Digest as _, Sha1};
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    sync::{Arc, Mutex},
+};
 
 pub(super) const HUB: &str = "huggingface.co";
 pub(super) const S3: &str = "hf-hub-lfs-us-east-1.s3-accelerate.amazonaws.com";
@@ -36,7 +40,10 @@ impl Quotas {
 }
 
 /// What comes before the hub's own answer to a request, by how many such requests there were.
-type Trouble = Box<dyn Fn(&Asked) -> Option<Option<Reply>> + Send + Sync>;
+pub(super) type Trouble = Box<dyn Fn(&Asked) -> Option<Option<Reply>> + Send + Sync>;
+
+/// Whether the answer to a request gets lost, after the hub has done what was asked.
+pub(super) type Loss = Box<dyn Fn(&Asked) -> bool + Send + Sync>;
 
 /// The hub, and all its hosts.
 pub(super) struct RealHub {
@@ -55,6 +62,8 @@ struct State {
     counts: BTreeMap<(String, &'static str), (u64, u64)>,
     n_refused: usize,
     n_resolved: usize,
+    /// What the token of [`TOKEN`] may do, as the hub tells it.
+    role: Option<Value>,
 }
 
 #[derive(Default)]
@@ -77,15 +86,30 @@ impl RealHub {
 
     /// A hub where `trouble` answers first; `Some(None)` of it breaks the connection.
     pub(super) fn in_trouble(quotas: Quotas, trouble: Trouble) -> Self {
+        Self::start_with(quotas, trouble, Box::new(|_| false))
+    }
+
+    /// A hub that does what is asked, and whose answer to some requests never arrives.
+    pub(super) fn losing(quotas: Quotas, is_lost: Loss) -> Self {
+        Self::start_with(quotas, Box::new(|_| None), is_lost)
+    }
+
+    fn start_with(quotas: Quotas, trouble: Trouble, is_lost: Loss) -> Self {
         let (state, clock) = (Arc::new(Mutex::new(State::default())), TestClock::new());
         let (held, time) = (Arc::clone(&state), clock.clone());
         let world = World::start(clock, move |asked| {
             if let Some(reply) = trouble(asked) {
                 return reply;
             }
-            Some(held.lock().unwrap().answer(asked, (quotas, &time)))
+            let reply = held.lock().unwrap().answer(asked, (quotas, &time));
+            (!is_lost(asked)).then_some(reply)
         });
         Self { world, state }
+    }
+
+    /// Has the hub tell that the token may do this, in the words of `whoami-v2`.
+    pub(super) fn set_role(&self, access_token: Value) {
+        self.state.lock().unwrap().role = Some(access_token);
     }
 
     /// Puts a public model there, as if somebody had uploaded it; gives its revision.
@@ -174,7 +198,11 @@ impl State {
         let parts: Vec<&str> = path.trim_start_matches('/').split('/').collect();
         match (asked.method.as_str(), parts.as_slice()) {
             ("GET", ["api", "whoami-v2"]) if is_ours => {
-                Reply::json(&json!({ "type": "user", "name": "ann" }))
+                let mut user = json!({ "type": "user", "name": "ann" });
+                if let Some(role) = &self.role {
+                    user["auth"] = json!({ "type": "access_token", "accessToken": role });
+                }
+                Reply::json(&user)
             }
             ("POST", ["api", "repos", "create"]) if is_ours => self.create(&asked.json()),
             ("POST", ["api", "complete_multipart"]) => self.complete(&asked.json()),
@@ -352,8 +380,12 @@ impl State {
         let oid = asked["oid"].as_str().unwrap();
         let mut whole = Vec::new();
         for (number, part) in (1..).zip(asked["parts"].as_array().unwrap()) {
-            let bytes = &self.parts[&(oid.to_owned(), number)];
-            assert_eq!((&part["partNumber"], &part["etag"]), (&json!(number), &json!(etag(bytes))));
+            // What was put together is no upload any more.
+            let Some(bytes) = self.parts.remove(&(oid.to_owned(), number)) else {
+                return error(404, "NoSuchUpload");
+            };
+            let told = (&part["partNumber"], &part["etag"]);
+            assert_eq!(told, (&json!(number), &json!(etag(&bytes))));
             whole.extend(bytes);
         }
         assert_eq!(self.store(whole), oid);
@@ -396,8 +428,12 @@ fn entry(path: &str, stored: &Stored, large: &BTreeMap<String, Vec<u8>>) -> Valu
     match stored {
         Stored::Small(bytes) => {
             let git = Sha1::new().chain_update(format!("blob {}\0", bytes.len()));
-            let git = git.chain_update(bytes).finalize();
-            json!({ "type": "file", "path": path, "size": bytes.len(), "oid": hex::encode(git) })
+            let git =
+                git.chain_update(bytes).finalize().iter().fold(String::new(), |mut hex, b| {
+                    write!(hex, "{b:02x}").unwrap();
+                    hex
+                });
+            json!({ "type": "file", "path": path, "size": bytes.len(), "oid": git })
         }
         Stored::Large(oid) => {
             let size = large[oid].len();

@@ -118,6 +118,59 @@ fn storage_that_stalls_breaks_off_or_is_busy_is_tried_again_part_by_part() {
 }
 
 #[test]
+fn parts_that_were_put_together_are_not_sent_again_when_the_answer_is_lost() {
+    // How often the hub's answer to the completion is lost, at most as often as there are tries.
+    for n_lost in [1, 4, 99] {
+        let n_completed = AtomicUsize::new(0);
+        let hub = RealHub::losing(
+            Quotas::ANONYMOUS,
+            Box::new(move |asked| {
+                asked.path.starts_with("/api/complete_multipart")
+                    && n_completed.fetch_add(1, Ordering::SeqCst) < n_lost
+            }),
+        );
+        let (dir, client) = (folder(), hub.world.client(Some(TOKEN)));
+        let uploaded = upload(&client, &dir).unwrap();
+        let put = |number| ("PUT".to_owned(), number);
+        assert_eq!(puts(&hub.world.to(S3)), [put(0), put(1), put(2), put(3)], "{n_lost}");
+        let asked = hub.world.to(HUB);
+        let n_asked = |step: &str| asked.iter().filter(|asked| asked.path.contains(step)).count();
+        // Of the file in parts, and of the other.
+        assert_eq!((n_asked("/objects/verify"), n_asked("/commit/")), (2, 1), "{n_lost}");
+        let repo = repo();
+        let pinned = Pinned { kind: RepoKind::Model, repo: &repo, revision: &uploaded.revision };
+        let files = client.files(pinned).unwrap().unwrap();
+        let there = files.iter().find(|file| file.path == "b.safetensors").unwrap();
+        assert_eq!(there.size_bytes, 2 * PART_BYTES as u64 + 1, "{n_lost}");
+    }
+}
+
+#[test]
+fn parts_that_a_hub_will_not_put_together_are_no_upload() {
+    // With a way to ask whether the file is there, and without.
+    for verify in [true, false] {
+        let link = "https://elsewhere.example/x";
+        let mut actions = json!({ "upload": {
+            "href": "https://huggingface.co/api/complete_multipart",
+            "header": { "chunk_size": 10, "1": link },
+        } });
+        if verify {
+            actions["verify"] = json!({ "href": "https://huggingface.co/verify" });
+        }
+        let (done, world) = outcome(actions, |asked: &Asked| match &*asked.path {
+            "/x" => Some(Reply::of(200, "").with("etag", "\"x\"")),
+            "/api/complete_multipart" => Some(Reply::of(400, r#"{"error":"InvalidPart"}"#)),
+            "/verify" => Some(Reply::of(404, "")),
+            _ => None,
+        });
+        let error = done.unwrap_err();
+        assert!(error.to_string().contains("InvalidPart"), "{error}");
+        assert_eq!(world.to("elsewhere").len(), 1);
+        assert!(!world.to(HUB).iter().any(|asked| asked.path.contains("/commit/")));
+    }
+}
+
+#[test]
 fn what_storage_refuses_is_not_tried_again_and_says_why() {
     let said = "<Error><Code>AccessDenied</Code><Message>Request has expired</Message></Error>";
     let trouble = move |asked: &Asked| (asked.host == S3).then(|| Some(Reply::of(403, said)));

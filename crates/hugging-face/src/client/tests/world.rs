@@ -1,18 +1,39 @@
 //! The hosts that the real hub sends its clients to, behind a proxy of the test: names, TLS and
 //! redirects are as they are out there, and no byte leaves the machine.
+//!
+//! The tests of the command line take this file in as well, so it knows nothing of the client.
 
-use super::*;
-use crate::client::patience::Clock;
 use rustls::{
     ServerConfig, ServerConnection, StreamOwned,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
 };
-use std::sync::OnceLock;
+use std::{
+    io::{Read as _, Write as _},
+    net::{TcpListener, TcpStream},
+    sync::{Arc, Mutex, OnceLock},
+    time::Duration,
+};
 
-const CERTIFICATE: &[u8] = include_bytes!("../../../../../testdata/tls/cert.pem");
+pub(super) const CERTIFICATE: &[u8] = include_bytes!("../../../../../testdata/tls/cert.pem");
 const KEY: &[u8] = include_bytes!("../../../../../testdata/tls/key.pem");
 /// Most bytes of a head in the tests.
 const HEAD_BYTES_MAX: usize = 64 << 10;
+
+/// The head of a request that arrived.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Request {
+    pub(super) line: String,
+    pub(super) headers: Vec<String>,
+}
+
+impl Request {
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find_map(|line| {
+            let (found, value) = line.split_once(':')?;
+            found.eq_ignore_ascii_case(name).then_some(value.trim())
+        })
+    }
+}
 
 /// A request that arrived at one of the hosts.
 #[derive(Clone, Debug)]
@@ -63,7 +84,8 @@ impl Reply {
 
 /// All hosts there are.
 pub(super) struct World {
-    proxy: String,
+    /// The way to all of them.
+    pub(super) proxy: String,
     pub(super) asked: Arc<Mutex<Vec<Asked>>>,
     pub(super) clock: TestClock,
 }
@@ -85,20 +107,6 @@ impl World {
             }
         });
         Self { proxy, asked, clock }
-    }
-
-    /// A client of the real hub's address.
-    pub(super) fn client(&self, token: Option<&str>) -> HubClient {
-        self.client_with(|options| ClientOptions { token: token.map(str::to_owned), ..options })
-    }
-
-    pub(super) fn client_with(&self, with: impl Fn(ClientOptions) -> ClientOptions) -> HubClient {
-        let proxies = Proxies { https: Some(self.proxy.clone()), ..Proxies::default() };
-        let patience = Patience { silence: Duration::from_secs(10), ..Patience::default() };
-        let options = ClientOptions { proxies, patience, ..ClientOptions::new(HUGGING_FACE) };
-        let believed = reqwest::Certificate::from_pem(CERTIFICATE).unwrap();
-        let clock = Box::new(self.clock.clone());
-        HubClient { http: Http::with(&with(options), clock, Some(&believed)).unwrap() }
     }
 
     /// The requests to hosts whose name begins so.
@@ -187,7 +195,7 @@ fn head(stream: &mut impl std::io::Read) -> Option<Request> {
     Some(Request { line: lines.next()?, headers: lines.collect() })
 }
 
-/// A clock that goes on when somebody waits, and only then.
+/// A clock that goes on when somebody has it go on, and only then.
 #[derive(Clone)]
 pub(super) struct TestClock {
     passed: Arc<Mutex<Duration>>,
@@ -201,14 +209,8 @@ impl TestClock {
     pub(super) fn passed(&self) -> Duration {
         *self.passed.lock().unwrap()
     }
-}
 
-impl Clock for TestClock {
-    fn now(&self) -> Duration {
-        self.passed()
-    }
-
-    fn pause(&self, time: Duration) {
+    pub(super) fn pass(&self, time: Duration) {
         *self.passed.lock().unwrap() += time;
     }
 }

@@ -36,9 +36,14 @@ impl HubDataset {
         let column = &self.text_column;
         ensure(!column.is_empty(), "dataset.text_column", column, "a column's name")?;
         draw(&self.draw)?;
+        // Parts may be named before anything is pinned, and then all of them have no files.
+        let has_files = |config: &DatasetConfig| !config.files.is_empty();
+        let is_begun = self.configs.iter().any(has_files);
         let (mut paths, mut weighted_rows) = (HashSet::new(), 0_u64);
         for config in &self.configs {
             config_head(config)?;
+            let is_whole = has_files(config) || !is_begun;
+            ensure(is_whole, "dataset.configs.files", "[]", "at least one file")?;
             for pinned in &config.files {
                 file(pinned)?;
                 let path = &pinned.path;
@@ -72,8 +77,7 @@ fn config_head(config: &DatasetConfig) -> Result<(), Error> {
     let is_name = (1..=NAME_BYTES_MAX).contains(&name.len());
     ensure(is_name, "dataset.configs.name", name, "a name of at most 96 bytes")?;
     let weight = config.weight;
-    ensure(WEIGHT.contains(&weight), "dataset.configs.weight", weight, "1 to 1,000,000")?;
-    ensure(!config.files.is_empty(), "dataset.configs.files", "[]", "at least one file")
+    ensure(WEIGHT.contains(&weight), "dataset.configs.weight", weight, "1 to 1,000,000")
 }
 
 fn file(file: &PinnedFile) -> Result<(), Error> {

@@ -6,7 +6,7 @@ use super::{
     has_storage,
 };
 use crate::client::link::{At, Failure, Link};
-use chain::{Metagraph, Neuron};
+use chain::{Mechanism, Metagraph, Neuron};
 use protocol::{AccountId, Block, NetUid, Uid};
 use subxt::{dynamic, ext::scale_decode::DecodeAsType, utils::AccountId32};
 
@@ -27,8 +27,8 @@ struct Subnet {
 }
 
 impl Subnet {
-    fn of(batch: &mut Batch<'_>, netuid: NetUid) -> Result<Self, Failure> {
-        let key = (netuid.0,);
+    fn of(batch: &mut Batch<'_>, netuid: NetUid, mechanism: Mechanism) -> Result<Self, Failure> {
+        let (key, place) = ((netuid.0,), (mechanism.index(netuid),));
         Ok(Self {
             is_open: batch.item("NetworksAdded", key)?,
             tempo: batch.item("Tempo", key)?,
@@ -36,9 +36,9 @@ impl Subnet {
             last_epoch: batch.item("LastMechansimStepBlock", key)?,
             validator_permit: batch.item("ValidatorPermit", key)?,
             active: batch.item("Active", key)?,
-            last_update: batch.item("LastUpdate", key)?,
+            last_update: batch.item("LastUpdate", place)?,
             consensus: batch.item("Consensus", key)?,
-            incentive: batch.item("Incentive", key)?,
+            incentive: batch.item("Incentive", place)?,
             dividends: batch.item("Dividends", key)?,
             validator_trust: batch.item("ValidatorTrust", key)?,
             emission: batch.item("Emission", key)?,
@@ -85,14 +85,18 @@ struct Slot {
 }
 
 impl Slot {
-    fn of(batch: &mut Batch<'_>, netuid: NetUid, uid: u16) -> Result<Self, Failure> {
-        let key = (netuid.0, uid);
+    fn of(
+        batch: &mut Batch<'_>,
+        (netuid, mechanism): (NetUid, Mechanism),
+        uid: u16,
+    ) -> Result<Self, Failure> {
+        let (key, place) = ((netuid.0, uid), (mechanism.index(netuid), uid));
         Ok(Self {
             uid,
             hotkey: batch.item("Keys", key)?,
             registered: batch.item("BlockAtRegistration", key)?,
-            weights: batch.item("Weights", key)?,
-            bonds: batch.item("Bonds", key)?,
+            weights: batch.item("Weights", place)?,
+            bonds: batch.item("Bonds", place)?,
         })
     }
 
@@ -129,19 +133,22 @@ pub(super) async fn uids(link: &Link, at: &At, netuid: NetUid) -> Result<Vec<u16
     Ok(uids)
 }
 
-/// The subnet with all its slots, from storage alone; `None` if it is not there.
+/// The subnet with all its slots and the weights of a mechanism, from storage alone; `None` if it
+/// is not there.
 ///
 /// Runtimes have moved these items little since 2024, and the runtime APIs above them much.
 pub(in crate::client) async fn metagraph(
     link: &Link,
     at: &At,
-    netuid: NetUid,
+    (netuid, mechanism): (NetUid, Mechanism),
 ) -> Result<Option<Metagraph>, Failure> {
     let uids = uids(link, at, netuid).await?;
     let mut batch = Batch::new(link, at);
-    let subnet = Subnet::of(&mut batch, netuid)?;
-    let slots: Vec<Slot> =
-        uids.into_iter().map(|uid| Slot::of(&mut batch, netuid, uid)).collect::<Result<_, _>>()?;
+    let subnet = Subnet::of(&mut batch, netuid, mechanism)?;
+    let slots: Vec<Slot> = uids
+        .into_iter()
+        .map(|uid| Slot::of(&mut batch, (netuid, mechanism), uid))
+        .collect::<Result<_, _>>()?;
     let values = batch.fetch().await?;
     if !values.get(&subnet.is_open)? {
         return Ok(None);

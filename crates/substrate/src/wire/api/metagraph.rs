@@ -162,7 +162,7 @@ pub(super) fn metagraph(netuid: u16, state: &dyn State) -> Option<Metagraph> {
         netuid: Compact(netuid),
         name: b"agon".map(Compact).to_vec(),
         symbol: compact(items::TOKEN_SYMBOL.read(state, &key)),
-        identity: None,
+        identity: items::SUBNET_IDENTITIES.try_read(state, &key),
         network_registered_at: Compact(items::NETWORK_REGISTERED_AT.read(state, &key)),
         owner_hotkey: items::SUBNET_OWNER_HOTKEY.read(state, &key),
         owner_coldkey: items::SUBNET_OWNER.read(state, &key),

@@ -5,7 +5,7 @@ use super::{
     SubtensorCall, SystemCall,
 };
 use crate::wire::primitives::{Address, H256};
-use chain::{Call, CallError};
+use chain::{Call, CallError, Mechanism, SubnetIdentity};
 use protocol::{NetUid, Uid};
 
 impl From<Call> for RuntimeCall {
@@ -73,6 +73,40 @@ impl From<Call> for RuntimeCall {
                 let (netuid, dests) = (netuid.0, plain(uids));
                 SubtensorCall::set_weights { netuid, dests, weights, version_key }
             }
+            Call::StartSubnet { netuid } => SubtensorCall::start_call { netuid: netuid.0 },
+            Call::SetSubnetIdentity { netuid, identity } => SubtensorCall::set_subnet_identity {
+                netuid: netuid.0,
+                subnet_name: identity.name,
+                github_repo: identity.github,
+                subnet_contact: identity.contact,
+                subnet_url: identity.url,
+                discord: identity.discord,
+                description: identity.description,
+                logo_url: identity.logo_url,
+                additional: identity.additional,
+            },
+            Call::SetMechanismWeights { netuid, mechanism, uids, weights, version_key } => {
+                SubtensorCall::set_mechanism_weights {
+                    netuid: netuid.0,
+                    mecid: mechanism.0,
+                    dests: plain(uids),
+                    weights,
+                    version_key,
+                }
+            }
+            Call::CommitTimelockedMechanismWeights {
+                netuid,
+                mechanism,
+                sealed,
+                round,
+                version,
+            } => SubtensorCall::commit_timelocked_mechanism_weights {
+                netuid: netuid.0,
+                mecid: mechanism.0,
+                commit: SealedBytes::new(sealed),
+                reveal_round: round,
+                commit_reveal_version: version,
+            },
             Call::CommitWeights { netuid, hash } => {
                 SubtensorCall::commit_weights { netuid: netuid.0, commit_hash: H256(hash) }
             }
@@ -159,10 +193,52 @@ impl TryFrom<SubtensorCall> for Call {
                 round: reveal_round,
                 version: commit_reveal_version,
             },
-            SubtensorCall::set_mechanism_weights { .. }
-            | SubtensorCall::commit_timelocked_mechanism_weights { .. } => {
-                return Err(CallError::Other("MechanismDoesNotExist".to_owned()));
+            SubtensorCall::set_mechanism_weights { netuid, mecid, dests, weights, version_key } => {
+                Self::SetMechanismWeights {
+                    netuid: NetUid(netuid),
+                    mechanism: Mechanism(mecid),
+                    uids: named(dests),
+                    weights,
+                    version_key,
+                }
             }
+            SubtensorCall::commit_timelocked_mechanism_weights {
+                netuid,
+                mecid,
+                commit,
+                reveal_round,
+                commit_reveal_version,
+            } => Self::CommitTimelockedMechanismWeights {
+                netuid: NetUid(netuid),
+                mechanism: Mechanism(mecid),
+                sealed: commit.into_bytes(),
+                round: reveal_round,
+                version: commit_reveal_version,
+            },
+            SubtensorCall::start_call { netuid } => Self::StartSubnet { netuid: NetUid(netuid) },
+            SubtensorCall::set_subnet_identity {
+                netuid,
+                subnet_name,
+                github_repo,
+                subnet_contact,
+                subnet_url,
+                discord,
+                description,
+                logo_url,
+                additional,
+            } => Self::SetSubnetIdentity {
+                netuid: NetUid(netuid),
+                identity: SubnetIdentity {
+                    name: subnet_name,
+                    github: github_repo,
+                    contact: subnet_contact,
+                    url: subnet_url,
+                    discord,
+                    description,
+                    logo_url,
+                    additional,
+                },
+            },
             SubtensorCall::add_stake { hotkey, netuid, amount_staked }
             | SubtensorCall::add_stake_limit { hotkey, netuid, amount_staked, .. } => {
                 Self::AddStake {

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::wire::metadata::Encoded;
-use chain::{Call, CallError, ledger::HyperparameterChange as Change};
+use chain::{Call, CallError, Mechanism, SubnetIdentity, ledger::HyperparameterChange as Change};
 use parity_scale_codec::{Compact, DecodeAll};
 use proptest::{collection::vec, prelude::*, strategy::Union};
 use protocol::{AccountId, NetUid, Uid};
@@ -181,7 +181,7 @@ fn locked_plainly(sealed: Vec<u8>) -> RuntimeCall {
 }
 
 #[test]
-fn a_subnet_has_one_mechanism_and_others_are_refused_by_name() {
+fn a_mechanism_is_named_by_the_call_and_the_first_is_the_subnet() {
     let weigh = |mecid| {
         RuntimeCall::SubtensorModule(SubtensorCall::set_mechanism_weights {
             netuid: 3,
@@ -211,8 +211,22 @@ fn a_subnet_has_one_mechanism_and_others_are_refused_by_name() {
     assert_eq!(locked_plainly(vec![9]).encode()[..2], [7, 113]);
     assert_eq!(RuntimeCall::from(meant).encode()[..2], [7, 118]);
     for mecid in [1, 2, u8::MAX] {
-        assert_eq!(arrive(weigh(mecid)), other("MechanismDoesNotExist"), "{mecid}");
-        assert_eq!(arrive(locked(mecid, vec![9])), other("MechanismDoesNotExist"), "{mecid}");
+        let set = Call::SetMechanismWeights {
+            netuid: NetUid(3),
+            mechanism: Mechanism(mecid),
+            uids: vec![Uid(1), Uid(2)],
+            weights: vec![4, 5],
+            version_key: 6,
+        };
+        assert_eq!(arrive(weigh(mecid)), Ok(set));
+        let commit = Call::CommitTimelockedMechanismWeights {
+            netuid: NetUid(3),
+            mechanism: Mechanism(mecid),
+            sealed: vec![9],
+            round: 8,
+            version: 4,
+        };
+        assert_eq!(arrive(locked(mecid, vec![9])), Ok(commit));
     }
 }
 
@@ -408,11 +422,42 @@ fn subnet_calls() -> Vec<BoxedStrategy<Call>> {
         (any_subnet(), prop::sample::select(changes()))
             .prop_map(|(netuid, change)| Call::SetHyperparameter { netuid, change })
             .boxed(),
+        any_subnet().prop_map(|netuid| Call::StartSubnet { netuid }).boxed(),
+        (any_subnet(), any_identity())
+            .prop_map(|(netuid, identity)| Call::SetSubnetIdentity { netuid, identity })
+            .boxed(),
+    ]
+}
+
+fn any_identity() -> impl Strategy<Value = SubnetIdentity> {
+    let part = || vec(any::<u8>(), 0..40);
+    let first = (part(), part(), part(), part());
+    let last = (part(), part(), part(), part());
+    (first, last).prop_map(|((name, github, contact, url), last)| {
+        let (discord, description, logo_url, additional) = last;
+        SubnetIdentity { name, github, contact, url, discord, description, logo_url, additional }
+    })
+}
+
+/// Calls of hotkeys for another mechanism than the first.
+fn mechanism_calls() -> Vec<BoxedStrategy<Call>> {
+    let place = || (any_subnet(), (1..=u8::MAX).prop_map(Mechanism));
+    let set = (place(), any_uids(), any_shorts(), any::<u64>());
+    let lock = (place(), vec(any::<u8>(), 0..400), any::<u64>(), any::<u16>());
+    vec![
+        set.prop_map(|((netuid, mechanism), uids, weights, version_key)| {
+            Call::SetMechanismWeights { netuid, mechanism, uids, weights, version_key }
+        })
+        .boxed(),
+        lock.prop_map(|((netuid, mechanism), sealed, round, version)| {
+            Call::CommitTimelockedMechanismWeights { netuid, mechanism, sealed, round, version }
+        })
+        .boxed(),
     ]
 }
 
 fn any_call() -> impl Strategy<Value = Call> {
-    Union::new(money_calls().into_iter().chain(subnet_calls()))
+    Union::new(money_calls().into_iter().chain(subnet_calls()).chain(mechanism_calls()))
 }
 
 proptest! {

@@ -55,7 +55,10 @@ fn refusals_of_the_ledger_are_found_again_by_their_names() {
         (CallError::CommitmentTooLong, "Commitments"),
         (CallError::CommitmentSetRateLimitExceeded, "Commitments"),
         (CallError::ValueNotInBounds, "AdminUtils"),
-        (CallError::Other("MechanismDoesNotExist".to_owned()), "SubtensorModule"),
+        (CallError::MechanismDoesNotExist, "SubtensorModule"),
+        (CallError::NotSubnetOwner, "SubtensorModule"),
+        (CallError::InvalidIdentity, "SubtensorModule"),
+        (CallError::FirstEmissionBlockNumberAlreadySet, "SubtensorModule"),
         (CallError::Other("TooManyFieldsInCommitmentInfo".to_owned()), "Commitments"),
     ] {
         let (place, name) = found(&metadata, dispatch_error(&error)).unwrap();

@@ -30,6 +30,10 @@ fn told() -> Vec<(Event, RuntimeEvent)> {
             Event::NeuronRegistered { netuid: NETUID, uid: Uid(7), hotkey: TO },
             subtensor(SubtensorEvent::NeuronRegistered(3, 7, to)),
         ),
+        (
+            Event::SubnetIdentitySet { netuid: NETUID },
+            subtensor(SubtensorEvent::SubnetIdentitySet(3)),
+        ),
         (Event::NetworkAdded { netuid: NETUID }, subtensor(SubtensorEvent::NetworkAdded(3, 0))),
         (
             Event::StakeAdded { coldkey: FROM, hotkey: TO, netuid: NETUID, amount_rao: 8 },
@@ -153,6 +157,7 @@ fn the_bytes_of_events_read_by_the_names_that_clients_are_told() {
     let expected = [
         "Balances.Transfer",
         "SubtensorModule.NeuronRegistered",
+        "SubtensorModule.SubnetIdentitySet",
         "SubtensorModule.NetworkAdded",
         "SubtensorModule.StakeAdded",
         "SubtensorModule.StakeRemoved",

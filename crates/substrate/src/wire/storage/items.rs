@@ -78,7 +78,7 @@ pub enum ConsensusMode {
     Null,
 }
 
-/// What the owner says of a subnet; nobody does here.
+/// What the owner says of a subnet.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode, TypeInfo)]
 #[expect(missing_docs, reason = "the fields are Bittensor's, one by one")]
 pub struct SubnetIdentityV3 {
@@ -335,6 +335,19 @@ items! {
 
         /// Block at which the subnet was opened.
         NETWORK_REGISTERED_AT: (u16,) => u64 = "NetworkRegisteredAt" [Identity];
+
+        /// First block that pays: the one after the subnet was started.
+        FIRST_EMISSION_BLOCK_NUMBER: (u16,) => u64 = "FirstEmissionBlockNumber" [Identity] optional;
+
+        /// Blocks before a new subnet can be started; here all are started as they are opened.
+        START_CALL_DELAY: () => u64 = "StartCallDelay" [];
+
+        /// Mechanisms of a subnet; one here.
+        MECHANISM_COUNT_CURRENT: (u16,) => u8 = "MechanismCountCurrent" [Twox64];
+
+        /// Block in which a coldkey last swapped a hotkey of the subnet.
+        LAST_HOTKEY_SWAP_ON_NETUID: (u16, AccountId32) => u64 =
+            "LastHotkeySwapOnNetuid" [Identity, Blake2];
 
         /// Block of the last epoch.
         LAST_EPOCH_BLOCK: (u16,) => u64 = "LastEpochBlock" [Identity];

@@ -2,7 +2,7 @@
 
 use super::{
     Item, Keys,
-    items::{self, BeaconConfiguration, BeaconMetadata, Pulse, Registration},
+    items::{self, BeaconConfiguration, BeaconMetadata, Pulse, Registration, SubnetIdentityV3},
 };
 use crate::wire::{
     TOKEN_SYMBOL,
@@ -48,6 +48,7 @@ pub fn project(ledger: &Ledger) -> Entries {
     out.put(&items::STAKE_THRESHOLD, &(), &threshold.unwrap_or(0));
     out.put(&items::TOTAL_NETWORKS, &(), &(ledger.subnets().count() as u16).saturating_add(1));
     out.put(&items::NETWORK_MIN_LOCK_COST, &(), &ledger.network_price_rao());
+    out.put(&items::START_CALL_DELAY, &(), &0);
     put_beacon(&mut out, ledger);
     for (netuid, subnet) in ledger.subnets() {
         let key = (netuid.0,);
@@ -55,6 +56,7 @@ pub fn project(ledger: &Ledger) -> Entries {
         out.put(&items::NETWORKS_ADDED, &key, &true);
         put_rules(&mut out, key, subnet);
         put_epoch(&mut out, key, subnet);
+        put_ownership(&mut out, key, subnet);
         put_slots(&mut out, netuid, subnet);
         put_commitments(&mut out, netuid, subnet);
     }
@@ -177,10 +179,32 @@ fn put_epoch(out: &mut Out, key: (u16,), subnet: &Subnet) {
     out.put(&items::LAST_EPOCH_BLOCK, &key, &subnet.cycle.last_epoch_block.0);
     out.put(&items::BLOCKS_SINCE_LAST_STEP, &key, &subnet.cycle.blocks_since_step);
     out.put(&items::SUBNET_EPOCH_INDEX, &key, &subnet.cycle.index);
+}
+
+fn put_ownership(out: &mut Out, key: (u16,), subnet: &Subnet) {
     out.put(&items::SUBNET_OWNER, &key, &subnet.owner.into());
     out.put(&items::NETWORK_REGISTERED_AT, &key, &subnet.opened_at.0);
+    out.put(&items::FIRST_EMISSION_BLOCK_NUMBER, &key, &subnet.opened_at.0.saturating_add(1));
+    out.put(&items::MECHANISM_COUNT_CURRENT, &key, &1);
     if let Some(hotkey) = subnet.owner_hotkey {
         out.put(&items::SUBNET_OWNER_HOTKEY, &key, &hotkey.into());
+    }
+    if let Some(identity) = subnet.identity.clone() {
+        let stored = SubnetIdentityV3 {
+            subnet_name: identity.name,
+            github_repo: identity.github,
+            subnet_contact: identity.contact,
+            subnet_url: identity.url,
+            discord: identity.discord,
+            description: identity.description,
+            logo_url: identity.logo_url,
+            additional: identity.additional,
+        };
+        out.put(&items::SUBNET_IDENTITIES, &key, &stored);
+    }
+    for (coldkey, block) in &subnet.swaps {
+        let place = (key.0, AccountId32::from(*coldkey));
+        out.put(&items::LAST_HOTKEY_SWAP_ON_NETUID, &place, &block.0);
     }
 }
 

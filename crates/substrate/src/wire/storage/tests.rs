@@ -7,7 +7,7 @@ use super::{
 use crate::wire::{
     call::Data,
     primitives::{AccountId32, H256},
-    tests::{BUSY_BLOCK, HIDDEN, Held, OPEN, TAO, account, busy, fast, pass_to},
+    tests::{BUSY_BLOCK, HIDDEN, Held, OPEN, TAO, account, busy, fast, identity, pass_to},
 };
 use chain::{
     Genesis, Hyperparameters, Ledger, SubnetGenesis,
@@ -274,6 +274,13 @@ fn a_subnet_tells_its_owner_its_age_and_its_place_in_the_epoch() {
         assert!(items::NETWORKS_ADDED.read(&state, &key));
         assert_eq!(items::SUBNET_OWNER.read(&state, &key), AccountId32::from(subnet.owner));
         assert_eq!(items::NETWORK_REGISTERED_AT.read(&state, &key), subnet.opened_at.0);
+        let started = items::FIRST_EMISSION_BLOCK_NUMBER.try_read(&state, &key);
+        assert_eq!(started, Some(subnet.opened_at.0 + 1));
+        assert_eq!(items::MECHANISM_COUNT_CURRENT.read(&state, &key), 1);
+        let said = items::SUBNET_IDENTITIES.try_read(&state, &key);
+        let last = said.map(|said| (said.subnet_name, said.additional));
+        let expected = (identity().name, identity().additional);
+        assert_eq!(last, (netuid == NetUid(3)).then_some(expected));
         assert_eq!(items::BURN.read(&state, &key), subnet.burn_rao);
         assert_eq!(items::PENDING_EMISSION.read(&state, &key), subnet.pending_rao);
         assert_eq!(items::LAST_MECHANSIM_STEP_BLOCK.read(&state, &key), subnet.last_epoch.0);

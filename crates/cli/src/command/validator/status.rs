@@ -1,0 +1,244 @@
+//! `agon validator status` and `export`: what a validator knows, read from its home while it works.
+
+use crate::{
+    args::{ExportValidatorArgs, RunValidatorArgs, StatusValidatorArgs},
+    competition_file,
+    failure::{HintExt as _, hinted},
+    service::pulse::{self, Pulse},
+    terminal::{self, print, print_json, print_json_line},
+};
+use journal::{Journal, Past};
+use protocol::{AccountId, Block, Loss, NetUid, Schedule, Uid};
+use serde::Serialize;
+use std::{
+    collections::BTreeMap, fmt::Write as _, io::IsTerminal as _, process::ExitCode,
+    sync::atomic::Ordering, thread, time::Duration,
+};
+use validator::{Entry, RoundSummary, State, entry::DECIDED};
+
+/// Rounds that are looked through for when a crown moved.
+const ROUNDS_MAX: usize = 1_000;
+/// Time between two looks of `--watch`.
+const WATCH: Duration = Duration::from_secs(2);
+/// How often a look that waits asks whether it is to end.
+const TICK: Duration = Duration::from_millis(100);
+
+/// All of it, as `--json` tells it.
+#[derive(Serialize)]
+struct Status {
+    netuid: NetUid,
+    /// What the process itself last said; nothing if none was here.
+    process: Option<Pulse>,
+    competitions: Vec<Standing>,
+    weights: Weights,
+}
+
+/// A competition.
+#[derive(Serialize)]
+struct Standing {
+    competition: String,
+    rounds: u64,
+    champion: Option<Champion>,
+    /// Block that seeded the last round.
+    last_seed: Block,
+    /// Block that seeds the next one, if the head is known and the competition goes on.
+    next_seed: Option<Block>,
+    /// Seed of the round that goes on.
+    running: Option<Block>,
+    /// Models of the last round, and how many of them were measured.
+    models: usize,
+    measured: usize,
+}
+
+#[derive(Serialize)]
+struct Champion {
+    uid: Uid,
+    hotkey: AccountId,
+    /// Seed of the round that gave it the crown; nothing if that is longer ago than is kept.
+    since: Option<Block>,
+    perplexity: Option<Loss>,
+}
+
+/// Weights on the chain.
+#[derive(Serialize)]
+struct Weights {
+    /// Block at which the chain last took some.
+    set: Option<Block>,
+    /// Block by which they are handed over again at the latest.
+    again_by: Option<Block>,
+    /// Whether new ones wait to be handed over.
+    due: bool,
+    /// Whether some are on their way.
+    on_their_way: bool,
+    /// How many the chain keeps hidden.
+    hidden: usize,
+}
+
+/// Prints it, once or again and again.
+pub fn run(args: &StatusValidatorArgs) -> anyhow::Result<ExitCode> {
+    if !args.watch {
+        tell(&args.run)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let stop = terminal::stop_on_signal()?;
+    while !stop.load(Ordering::Relaxed) {
+        if std::io::stdout().is_terminal() && !args.run.service.endpoint.json {
+            terminal::clear()?;
+        }
+        tell(&args.run)?;
+        for _ in 0..WATCH.as_millis() / TICK.as_millis() {
+            if !stop.load(Ordering::Relaxed) {
+                thread::sleep(TICK);
+            }
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn tell(args: &RunValidatorArgs) -> anyhow::Result<()> {
+    let status = status(args)?;
+    match args.service.endpoint.json {
+        true => print_json(&status),
+        false => print(&text(&status)?),
+    }
+}
+
+/// Prints what all kept rounds came to, the oldest first.
+pub fn export(args: &ExportValidatorArgs) -> anyhow::Result<ExitCode> {
+    for summary in summaries(&past(&args.run)?)? {
+        print_json_line(&summary)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn past(args: &RunValidatorArgs) -> anyhow::Result<Past<State>> {
+    let home = &args.service.home;
+    let none = || {
+        let shown = home.display();
+        hinted(
+            anyhow::anyhow!("`{shown}` holds no journal of a validator"),
+            "is `home` the folder of one that has run? `agon validator run` makes it",
+        )
+    };
+    let journal = Journal::look(home)?.ok_or_else(none)?;
+    Past::open(journal).hint("it may be of another version, or of a miner")
+}
+
+fn summaries(past: &Past<State>) -> anyhow::Result<Vec<RoundSummary>> {
+    let summary = |entry| match entry {
+        Entry::Decided { summary, .. } => summary.map(|summary| *summary),
+        _ => None,
+    };
+    Ok(past.newest(DECIDED, ROUNDS_MAX)?.into_iter().filter_map(summary).collect())
+}
+
+fn status(args: &RunValidatorArgs) -> anyhow::Result<Status> {
+    let past = past(args)?;
+    let process = pulse::read(&args.service.home)?;
+    let mut last: BTreeMap<String, (RoundSummary, Option<Block>)> = BTreeMap::new();
+    for summary in summaries(&past)? {
+        let before = last.get(&summary.competition).and_then(|(_, since)| *since);
+        let since = if summary.crown_moved { Some(summary.seed.block) } else { before };
+        last.insert(summary.competition.clone(), (summary, since));
+    }
+    // Rules that cannot be read any more say nothing of the next round, and hide nothing else.
+    let rules = args.competitions.iter().filter_map(|name| competition_file::rules(name).ok());
+    let schedule = Schedule::new(rules.collect()).unwrap_or_default();
+    let head = process.as_ref().and_then(|pulse| pulse.block);
+    let next_seed = |name: &str| {
+        let head = head?;
+        let rules = schedule.at(head).find(|rules| rules.name == name)?;
+        let every = rules.evaluation.blocks_per_round.max(1);
+        Some(Block((head.0 / every + 1) * every))
+    };
+    let competitions = past.state().contests().map(|(name, contest)| {
+        let known = last.get(name);
+        let row = |hotkey: AccountId| known?.0.rows.iter().find(|row| row.hotkey == hotkey);
+        let rows = known.map_or(&[][..], |(summary, _)| &summary.rows);
+        Standing {
+            competition: name.to_owned(),
+            rounds: contest.n_rounds,
+            champion: contest.champion.map(|holder| Champion {
+                uid: holder.uid,
+                hotkey: holder.hotkey,
+                since: known.and_then(|(_, since)| *since),
+                perplexity: row(holder.hotkey).and_then(|row| row.perplexity),
+            }),
+            last_seed: contest.seed_block,
+            next_seed: next_seed(name),
+            running: contest.begun.map(|begun| begun.block),
+            models: rows.len(),
+            measured: rows.iter().filter(|row| row.perplexity.is_some()).count(),
+        }
+    });
+    let weights = &past.state().weights;
+    Ok(Status {
+        netuid: NetUid(args.service.netuid),
+        process,
+        competitions: competitions.collect(),
+        weights: Weights {
+            set: weights.set,
+            again_by: weights.set.map(|set| Block(set.0 + validator::WEIGHTS_AGE_MAX)),
+            due: weights.due,
+            on_their_way: weights.sent.is_some(),
+            hidden: weights.hidden.len(),
+        },
+    })
+}
+
+fn text(status: &Status) -> Result<String, std::fmt::Error> {
+    let mut out = String::new();
+    match &status.process {
+        None => writeln!(out, "subnet {}: no validator has run in this home", status.netuid)?,
+        Some(pulse) => {
+            let block =
+                pulse.block.map_or("no block heard of".to_owned(), |b| format!("block {b}"));
+            let alive = if pulse.is_alive() { "at work" } else { "not running" };
+            writeln!(out, "subnet {}: {alive}, process {}, {block}", status.netuid, pulse.process)?;
+        }
+    }
+    writeln!(out)?;
+    writeln!(out, "competition   champion     since  perplexity   rounds   measured   next round")?;
+    for standing in &status.competitions {
+        let or_none = |block: Option<Block>| block.map_or("-".to_owned(), |b| b.to_string());
+        let champion = standing.champion.as_ref();
+        let uid = champion.map_or("nobody".to_owned(), |champion| format!("uid {}", champion.uid));
+        let perplexity = champion.and_then(|champion| champion.perplexity);
+        let perplexity = perplexity.map_or("-".to_owned(), |loss| format!("{:.4}", loss.value()));
+        let next = match standing.running {
+            Some(seed) => format!("now, of {seed}"),
+            None => or_none(standing.next_seed),
+        };
+        writeln!(
+            out,
+            "{:<13} {uid:<9} {:>8} {perplexity:>11} {:>8} {:>10}   {next}",
+            standing.competition,
+            or_none(champion.and_then(|champion| champion.since)),
+            standing.rounds,
+            format!("{}/{}", standing.measured, standing.models),
+        )?;
+    }
+    if status.competitions.is_empty() {
+        writeln!(out, "no round has begun yet")?;
+    }
+    writeln!(out)?;
+    writeln!(out, "{}", weights(&status.weights))?;
+    for trouble in status.process.iter().flat_map(|pulse| &pulse.trouble) {
+        writeln!(out, "since block {}: {}: {}", trouble.since, trouble.what, trouble.detail)?;
+    }
+    Ok(out)
+}
+
+fn weights(weights: &Weights) -> String {
+    let set = match (weights.set, weights.again_by) {
+        (Some(set), Some(by)) => format!("weights set at block {set}, again by block {by}"),
+        _ => "weights were never set".to_owned(),
+    };
+    let way = if weights.on_their_way { ", some on their way" } else { "" };
+    let due = if weights.due { ", new ones wait to be handed over" } else { "" };
+    let hidden = match weights.hidden {
+        0 => String::new(),
+        n => format!(", {n} hidden until the chain opens them"),
+    };
+    format!("{set}{way}{due}{hidden}")
+}

@@ -1,0 +1,105 @@
+//! The newest final block, for threads that wait for it.
+
+use super::{
+    health::Health,
+    metrics::Metrics,
+    story::{Story, Subject},
+};
+use chain::{Chain, Head};
+use std::{
+    path::Path,
+    sync::{
+        Condvar, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+/// How often the chain is asked for its newest block; it costs a request only where the chain does
+/// not tell of blocks by itself.
+const TICK: Duration = Duration::from_millis(100);
+
+/// Who is told of each block.
+#[derive(Clone, Copy)]
+pub struct Told<'a> {
+    /// The story of the service.
+    pub story: &'a Story,
+    /// Its meters.
+    pub metrics: &'a Metrics,
+    /// Its health.
+    pub health: &'a Health,
+}
+
+/// The newest final block that was heard of.
+pub struct Heads<'a> {
+    newest: Mutex<Option<Head>>,
+    changed: Condvar,
+    stop: &'a AtomicBool,
+}
+
+impl<'a> Heads<'a> {
+    /// Nothing was heard yet; `stop` ends all waiting.
+    pub fn new(stop: &'a AtomicBool) -> Self {
+        Self { newest: Mutex::default(), changed: Condvar::new(), stop }
+    }
+
+    /// Whether the process shall end.
+    pub fn is_stopping(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    /// The newest block.
+    pub fn newest(&self) -> Option<Head> {
+        *self.newest.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for a block that is newer than `seen`, for so long; `None` if none comes, or when the
+    /// process shall end.
+    pub fn after(&self, seen: Option<Head>, patience: Duration) -> Option<Head> {
+        let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
+        for _ in 0..=patience.as_millis() / TICK.as_millis() {
+            if self.is_stopping() {
+                return None;
+            }
+            if newest.is_some() && *newest != seen {
+                return *newest;
+            }
+            let waited = self.changed.wait_timeout(newest, TICK);
+            newest = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        None
+    }
+
+    /// Follows a chain until the process shall end, which threads that fail may ask for, and keeps
+    /// in `home` what there is to tell.
+    pub fn follow(&self, chain: &dyn Chain, told: Told<'_>, home: &Path) {
+        let Told { story, metrics, health } = told;
+        let mut pulse = None;
+        while !self.is_stopping() {
+            let now = story.pulse();
+            if pulse.as_ref() != Some(&now) {
+                if let Err(error) = now.write(home) {
+                    tracing::debug!("cannot say how it stands: {error:#}");
+                }
+                pulse = Some(now);
+            }
+            match chain.head() {
+                Ok(head) => {
+                    story.ends(Subject::Head);
+                    story.block(head.block);
+                    metrics.head(head.block);
+                    health.head(head.block);
+                    let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
+                    if *newest != Some(head) {
+                        *newest = Some(head);
+                        self.changed.notify_all();
+                    }
+                }
+                Err(error) => story.trouble(Subject::Head, &error.to_string()),
+            }
+            thread::sleep(TICK);
+        }
+        self.changed.notify_all();
+    }
+}

@@ -1,0 +1,223 @@
+//! A miner at work: it trains at each block, and enters what is clearly better.
+
+use super::{
+    Ready,
+    heads::{Heads, Told},
+    health::{Health, Turns},
+    metrics::Metrics,
+    serve::Server,
+    setup::{self, Place},
+    story::{Story, Subject},
+};
+use crate::{
+    args::{RunMinerArgs, StrategyName},
+    competition_file,
+    contest::Contest,
+    failure::Interrupted,
+    hugging_face, llama,
+    plug::{self, TrainerTrain},
+    terminal::{print_json_line, shown, stop_on_signal},
+};
+use anyhow::Context as _;
+use dataset::pack::TrainingStream;
+use journal::Journal;
+use miner::{Check, Event, Miner, Outbox, Plan, Publisher, Strategy};
+use protocol::Seed;
+use std::{
+    path::Path,
+    process::ExitCode,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+use trainer::{Recipe, Trainer};
+
+/// Sequences that are held back from training to measure the model on.
+const N_HELD_OUT: usize = 48;
+/// Fraction by which perplexity must fall below the champion's before a model is published.
+const IMPROVEMENT: f64 = 0.02;
+/// The same below the miner's own last model.
+const IMPROVEMENT_OWN: f64 = 0.05;
+
+/// Name of the thread that trains.
+const TRAIN: &str = "train";
+/// How long one turn of it may take: a step, or an upload.
+const TURNS: [Turns; 1] = [Turns { name: TRAIN, within: Duration::from_secs(3_600) }];
+/// How long it waits for a block before it says that it turns.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Runs a miner until it is told to stop.
+pub fn run(args: &RunMinerArgs) -> anyhow::Result<ExitCode> {
+    let stop = stop_on_signal()?;
+    let place = Place::open(&args.service)?;
+    place.check_slot()?;
+    setup::make_home(&args.service.home)?;
+    let mut miner = open(args, &place, &stop)?;
+    let hotkey = place.hotkey.public();
+    tracing::info!(
+        "miner {hotkey} on subnet {} of {}, {} to {}",
+        place.netuid,
+        place.chain.url(),
+        args.competition,
+        args.repo
+    );
+    let (heads, story) = (Heads::new(&stop), Story::default());
+    let metrics = Arc::new(Metrics::of_miner());
+    let health = Arc::new(Health::new(place.block_time()?, &TURNS));
+    health.journal_open();
+    let server = args
+        .service
+        .listen
+        .map(|address| Server::start(address, Arc::clone(&metrics), Arc::clone(&health)));
+    let server = server.transpose()?;
+    if args.service.endpoint.json {
+        let (netuid, listen) = (place.netuid, server.as_ref().map(Server::address));
+        print_json_line(&Ready { ready: "miner", hotkey, netuid, listen })?;
+    }
+    let outcome = thread::scope(|scope| -> anyhow::Result<()> {
+        let told = Told { story: &story, metrics: &metrics, health: &health };
+        let (heads, stop) = (&heads, &stop);
+        let work = move || {
+            let outcome = train(&mut miner, heads, told);
+            // Whatever ends the training ends the process.
+            stop.store(true, Ordering::Relaxed);
+            outcome
+        };
+        let thread = thread::Builder::new().name("train".to_owned());
+        let thread = thread.spawn_scoped(scope, work).context("cannot start a thread")?;
+        heads.follow(&*place.chain, told, &args.service.home);
+        match thread.join() {
+            Ok(outcome) => outcome,
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    });
+    match outcome {
+        Err(error) if !error.chain().any(|cause| cause.is::<Interrupted>()) => Err(error),
+        _ => {
+            tracing::info!("stopped; it goes on from here");
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+fn open(args: &RunMinerArgs, place: &Place, stop: &Arc<AtomicBool>) -> anyhow::Result<Miner> {
+    let contest = competition_file::contest(&args.competition, args.service.data.as_deref())?;
+    let seed = Seed::of_number(args.seed).derive(&place.hotkey.public().to_string());
+    let length = contest.competition.text.sequence_length;
+    let stream = |purpose: &str| {
+        let (source, tokenizer) = (Arc::clone(&contest.source), Arc::clone(&contest.tokenizer));
+        TrainingStream::new(source, tokenizer, seed.derive(purpose), length)
+    };
+    let held_out = stream("held out")?.next_batch(N_HELD_OUT)?;
+    let recipe = recipe(args);
+    let model = llama::fitting(&contest.competition, args.hidden, args.layers)?;
+    let trainer = Trainer::new(model, recipe.clone(), seed)?;
+    let train = TrainerTrain::new(trainer, recipe, stream("training")?, held_out, Arc::clone(stop));
+    let home = args.service.home.clone();
+    let journal = Journal::open(&home)?;
+    let outbox = Outbox::open(publisher(args, place, &contest)?, home, journal)?;
+    Miner::open(plan(args, &contest), outbox, Box::new(train))
+}
+
+fn recipe(args: &RunMinerArgs) -> Recipe {
+    Recipe {
+        lr: args.learning_rate,
+        lr_min: args.learning_rate / 20.0,
+        warmup_steps: 20.min(args.steps / 2),
+        total_steps: args.steps,
+        sequences_per_batch: args.batch,
+        ..Recipe::default()
+    }
+}
+
+fn plan(args: &RunMinerArgs, contest: &Contest) -> Plan {
+    let patience_blocks = contest.competition.evaluation.blocks_per_round;
+    Plan {
+        strategy: match args.strategy {
+            StrategyName::Pretrain => Strategy::Pretrain,
+            StrategyName::Rebase => Strategy::Rebase { patience_blocks },
+        },
+        steps_per_block: args.steps_per_block,
+        n_steps_unpublished: args.steps_unpublished,
+        n_steps: args.steps,
+        blocks_per_measure: args.blocks_per_measure,
+        improvement: IMPROVEMENT,
+        improvement_own: IMPROVEMENT_OWN,
+    }
+}
+
+fn publisher(args: &RunMinerArgs, place: &Place, contest: &Contest) -> anyhow::Result<Publisher> {
+    let competition = contest.competition.clone();
+    let check: Check = {
+        let competition = competition.clone();
+        Arc::new(move |dir: &Path| Ok(plug::check(dir, &competition)?.err()))
+    };
+    Ok(Publisher {
+        chain: Arc::clone(&place.chain) as Arc<dyn chain::Chain>,
+        hub: Arc::new(hugging_face::client(&args.service.address)?),
+        keypair: place.hotkey.clone(),
+        netuid: place.netuid,
+        repo: args.repo.clone(),
+        competition,
+        check: Some(check),
+    })
+}
+
+/// Works at the newest block, one after the other, until the process shall end.
+fn train(miner: &mut Miner, heads: &Heads<'_>, told: Told<'_>) -> anyhow::Result<()> {
+    let Told { story, metrics, health } = told;
+    let mut seen = None;
+    while !heads.is_stopping() {
+        health.beat(TRAIN);
+        let Some(head) = heads.after(seen, PATIENCE) else { continue };
+        seen = Some(head);
+        let troubled = Mutex::new(Vec::new());
+        let trouble = |subject: Subject, detail: &str| {
+            troubled.lock().unwrap_or_else(PoisonError::into_inner).push(subject);
+            story.trouble(subject, detail);
+        };
+        miner.on_block(head, &|event| {
+            // Each step says that the thread turns: those of a block may take long.
+            health.beat(TRAIN);
+            metrics.on_miner_event(&event);
+            take(&event, &trouble);
+        })?;
+        let troubled = troubled.into_inner().unwrap_or_else(PoisonError::into_inner);
+        for subject in [Subject::Hub, Subject::Chain] {
+            if !troubled.contains(&subject) {
+                story.ends(subject);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn take(event: &Event, trouble: &dyn Fn(Subject, &str)) {
+    match event {
+        Event::Step(report) => {
+            tracing::trace!("step {}: loss {:.4}", report.step, report.loss);
+        }
+        Event::Measured(loss) => tracing::debug!("held-out perplexity {:.4}", loss.exp()),
+        Event::Rebased(champion) => {
+            tracing::info!("trains on from the champion, uid {}", champion.uid);
+        }
+        Event::PassedOver(champion) => {
+            tracing::info!("cannot train on from the champion, uid {}", champion.uid);
+        }
+        Event::Published(published) => {
+            tracing::info!("published {}@{}", published.repo, published.revision);
+        }
+        Event::Withheld(reason) => tracing::warn!(
+            "a model is not published, since validators would refuse it: {}",
+            shown(&reason.to_string())
+        ),
+        Event::CommitmentRefused(error) => {
+            tracing::warn!("the chain refused the commitment: {}", shown(&error.to_string()));
+        }
+        Event::HubTrouble(error) => trouble(Subject::Hub, error),
+        Event::ChainTrouble(error) => trouble(Subject::Chain, error),
+    }
+}

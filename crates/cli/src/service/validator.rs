@@ -1,0 +1,308 @@
+//! A validator at work: duties to the chain, measuring and publishing, each on a thread of its own,
+//! so that the chain never waits for a measurement.
+
+use super::{
+    Ready,
+    heads::{Heads, Told},
+    health::{Health, Turns},
+    metrics::{ErrorKind, Metrics},
+    serve::Server,
+    setup::{self, Place},
+    story::{Story, Subject},
+};
+use crate::{
+    args::RunValidatorArgs,
+    terminal::{print_json_line, shown, stop_on_signal},
+};
+use anyhow::Context as _;
+use chain::Head;
+use protocol::Block;
+use std::{
+    collections::BTreeSet,
+    process::ExitCode,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+use validator::{Event, RoundSummary, Validator, Worked};
+
+/// Threads that must turn, and how long one turn may take: a hub or a chain may let an answer wait
+/// for minutes, and a piece of a measurement takes as long.
+const TURNS: [Turns; 3] = [
+    Turns { name: "duties", within: Duration::from_secs(600) },
+    Turns { name: "work", within: Duration::from_secs(3_600) },
+    Turns { name: "publish", within: Duration::from_secs(3_600) },
+];
+
+/// A validator with whoever hears of it.
+struct Driver<'a> {
+    validator: &'a Validator,
+    heads: &'a Heads<'a>,
+    story: &'a Story,
+    metrics: &'a Metrics,
+    health: &'a Health,
+    stop: &'a AtomicBool,
+    /// Why the process ends by itself.
+    failure: Mutex<Option<anyhow::Error>>,
+}
+
+/// How long a thread waits for a block before it says that it turns.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What one of its threads does.
+type Work = fn(&Driver<'_>);
+
+/// Runs a validator until it is told to stop.
+pub fn run(args: &RunValidatorArgs) -> anyhow::Result<ExitCode> {
+    let stop = stop_on_signal()?;
+    let place = Place::open(&args.service)?;
+    place.check_slot()?;
+    let validator = setup::validator(args, &place, &stop)?;
+    let hotkey = place.hotkey.public();
+    tracing::info!(
+        "validator {hotkey} on subnet {} of {}, {}",
+        place.netuid,
+        place.chain.url(),
+        args.competitions.join(", ")
+    );
+    let (heads, story) = (Heads::new(&stop), Story::default());
+    let names: BTreeSet<&str> = validator.competitions().map(|rules| rules.name.as_str()).collect();
+    let metrics = Arc::new(Metrics::of_validator(&names.into_iter().collect::<Vec<_>>()));
+    let health = Arc::new(Health::new(place.block_time()?, &TURNS));
+    health.journal_open();
+    if let Some(set) = validator.state().weights.set {
+        metrics.weights_set(set);
+    }
+    let server = args
+        .service
+        .listen
+        .map(|address| Server::start(address, Arc::clone(&metrics), Arc::clone(&health)));
+    let server = server.transpose()?;
+    if args.service.endpoint.json {
+        let (netuid, listen) = (place.netuid, server.as_ref().map(Server::address));
+        print_json_line(&Ready { ready: "validator", hotkey, netuid, listen })?;
+    }
+    let driver = Driver {
+        validator: &validator,
+        heads: &heads,
+        story: &story,
+        metrics: &metrics,
+        health: &health,
+        stop: &stop,
+        failure: Mutex::new(None),
+    };
+    thread::scope(|scope| {
+        let driver = &driver;
+        let spawn = |name: &str, work: Work| {
+            let thread = thread::Builder::new().name(name.to_owned());
+            thread
+                .spawn_scoped(scope, move || driver.guarded(work))
+                .context("cannot start a thread")
+        };
+        let threads = [
+            spawn("duties", |driver| driver.duties()),
+            spawn("work", |driver| driver.work()),
+            spawn("publish", |driver| driver.publish()),
+        ];
+        if let Some(error) = threads.into_iter().find_map(Result::err) {
+            driver.fail(error);
+        }
+        let told = Told { story: &story, metrics: &metrics, health: &health };
+        heads.follow(&*place.chain, told, &args.service.home);
+    });
+    match driver.failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        Some(error) => Err(error),
+        None => {
+            tracing::info!("stopped; it goes on from here");
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+impl Driver<'_> {
+    /// Does work whose panic ends the process: a service that lives with a dead thread looks well
+    /// and does nothing.
+    fn guarded(&self, work: Work) {
+        struct Ends<'a>(&'a AtomicBool);
+        impl Drop for Ends<'_> {
+            fn drop(&mut self) {
+                if thread::panicking() {
+                    self.0.store(true, Ordering::Relaxed);
+                }
+            }
+        }
+        let _ends = Ends(self.stop);
+        work(self);
+    }
+
+    fn fail(&self, error: anyhow::Error) {
+        self.metrics.error(ErrorKind::Journal);
+        let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+        failure.get_or_insert(error);
+        self.stop.store(true, Ordering::Relaxed);
+    }
+
+    /// The next block for a thread, which says at each that it turns.
+    fn next(&self, thread: &str, seen: Option<Head>) -> Option<Head> {
+        loop {
+            self.health.beat(thread);
+            if let Some(head) = self.heads.after(seen, PATIENCE) {
+                return Some(head);
+            }
+            if self.heads.is_stopping() {
+                return None;
+            }
+        }
+    }
+
+    /// Weights are handed over, followed and looked for at every block.
+    fn duties(&self) {
+        let mut seen = None;
+        while let Some(head) = self.next("duties", seen) {
+            seen = Some(head);
+            let heard = Heard::new(self, head.block);
+            if let Err(error) = self.validator.duties(head, &|event| heard.take(&event)) {
+                return self.fail(error);
+            }
+            heard.clear([Subject::Chain, Subject::Another]);
+        }
+    }
+
+    /// Rounds are measured a step at a time.
+    fn work(&self) {
+        let mut seen = None;
+        while let Some(mut head) = self.next("work", seen) {
+            seen = Some(head);
+            let heard = Heard::new(self, head.block);
+            loop {
+                match self.validator.work(head, &|event| heard.take(&event)) {
+                    Ok(Worked::Something) => {}
+                    Ok(Worked::Nothing) => break,
+                    Err(error) => return self.fail(error),
+                }
+                if self.heads.is_stopping() {
+                    return;
+                }
+                // Each step is of the newest block: a round may take hours.
+                head = self.heads.newest().unwrap_or(head);
+                seen = Some(head);
+            }
+            heard.clear([Subject::Round]);
+        }
+    }
+
+    /// Records are published.
+    fn publish(&self) {
+        let mut seen = None;
+        while let Some(head) = self.next("publish", seen) {
+            seen = Some(head);
+            let heard = Heard::new(self, head.block);
+            self.metrics.records_waiting(self.validator.n_unpublished());
+            self.validator.publish(&|event| heard.take(&event));
+            self.metrics.records_waiting(self.validator.n_unpublished());
+            heard.clear([Subject::Records]);
+        }
+    }
+}
+
+/// What one pass of a thread came to.
+struct Heard<'a> {
+    driver: &'a Driver<'a>,
+    block: Block,
+    troubled: Mutex<BTreeSet<Subject>>,
+}
+
+impl<'a> Heard<'a> {
+    fn new(driver: &'a Driver<'a>, block: Block) -> Self {
+        Self { driver, block, troubled: Mutex::default() }
+    }
+
+    /// Ends the troubles that this pass did not have.
+    fn clear<const N: usize>(&self, subjects: [Subject; N]) {
+        let troubled = self.troubled.lock().unwrap_or_else(PoisonError::into_inner);
+        for subject in subjects.into_iter().filter(|subject| !troubled.contains(subject)) {
+            self.driver.story.ends(subject);
+        }
+    }
+
+    fn trouble(&self, subject: Subject, detail: &str) {
+        // Whoever is told to end has no trouble.
+        if self.driver.heads.is_stopping() {
+            return;
+        }
+        self.troubled.lock().unwrap_or_else(PoisonError::into_inner).insert(subject);
+        self.driver.story.trouble(subject, detail);
+    }
+
+    fn take(&self, event: &Event) {
+        let (driver, block) = (self.driver, self.block);
+        driver.metrics.on_validator_event(event);
+        match event {
+            // A round may take hours, in which this is heard of again and again.
+            Event::Progress { .. } | Event::Evaluating { .. } => driver.health.beat("work"),
+            Event::RoundStarted { n_models, n_batches } => {
+                tracing::debug!("a round begins: {n_models} models, {n_batches} batches each");
+            }
+            Event::Disqualified { uid, reason } => {
+                tracing::debug!("{uid} is disqualified: {}", shown(&reason.to_string()));
+            }
+            Event::Skipped { uid, error } => tracing::debug!("{uid} is left out: {}", shown(error)),
+            Event::RoundEnded(summary) => tracing::info!("{}", round(summary)),
+            Event::RoundSuspended(error) => self.trouble(Subject::Round, error),
+            Event::RecordDelayed(error) => self.trouble(Subject::Records, error),
+            Event::ChainTrouble(error) => self.trouble(Subject::Chain, error),
+            Event::AnotherValidator { block, until } => self.trouble(
+                Subject::Another,
+                &format!("it set weights at block {block} and counts as alive until {until}"),
+            ),
+            Event::WeightsSet { block } => {
+                tracing::info!("the chain took weights in block {block}");
+            }
+            Event::WeightsSubmitted(_) => tracing::info!("weights go out at block {block}"),
+            Event::WeightsRefused(error) => {
+                tracing::warn!("the chain refused the weights: {}", shown(&error.to_string()));
+            }
+            Event::WeightsRevealed { block } => {
+                tracing::info!("the chain has opened our weights, seen at block {block}");
+            }
+            Event::WeightsUnchanged { block } => tracing::info!(
+                "the chain has the row that our hidden weights name, as before: nobody can tell \
+                 at block {block} whether it has opened them"
+            ),
+            Event::WeightsNotRevealed { reveal } => tracing::warn!(
+                "the chain has not opened our weights of round {} in their epoch: nobody is paid \
+                 by them",
+                reveal.round
+            ),
+            Event::WeightsExposed { block, reveal } => tracing::warn!(
+                "the chain took our hidden weights late, in block {block}: from round {} on \
+                 anybody can read them, before they are opened",
+                reveal.round
+            ),
+        }
+    }
+}
+
+/// A round in a line.
+fn round(summary: &RoundSummary) -> String {
+    let champion = match (&summary.champion, summary.champion_perplexity) {
+        (Some(holder), Some(perplexity)) => {
+            let took = if summary.crown_moved { "takes" } else { "keeps" };
+            let perplexity = perplexity.value();
+            format!("uid {} {took} the crown with perplexity {perplexity:.4}", holder.uid)
+        }
+        (Some(holder), None) => format!("uid {} keeps the crown, not measured", holder.uid),
+        (None, _) => "nobody is champion".to_owned(),
+    };
+    let n_measured = summary.rows.iter().filter(|row| row.perplexity.is_some()).count();
+    format!(
+        "{} round {} of block {}: {champion}; {n_measured} of {} models measured",
+        summary.competition,
+        summary.round,
+        summary.seed.block,
+        summary.rows.len()
+    )
+}

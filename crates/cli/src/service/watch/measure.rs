@@ -1,0 +1,171 @@
+//! Measuring a model beside those that stand in its way, on text that nobody has seen.
+
+use super::{
+    Tools, Watch,
+    judge::{Bar, Beside, Comparison},
+    rivals::Ours,
+    state::Entry,
+};
+use crate::{
+    command::miner::entrant::{counts_from, seed_from},
+    evaluator::ProcessEvaluate,
+};
+use anyhow::Context as _;
+use chain::{Chain as _, Head};
+use protocol::{
+    Block, Loss, Reason, SequenceLoss,
+    loss::{of_sequences, per_batch},
+    unigram::no_better_than_guessing,
+};
+use std::{path::Path, time::Duration};
+use validator::{Admission, Ask, Drawn, Engine as _, Sequence};
+
+/// How often the chain is asked for a block with fresh text.
+const TICK: Duration = Duration::from_millis(200);
+
+/// What a measurement came to.
+pub enum Measured {
+    /// A validator would refuse the model.
+    Refused(Reason),
+    /// It was compared with others.
+    Compared {
+        /// With what outcome.
+        comparison: Comparison,
+        /// Blocks whose text it was measured on.
+        blocks: Vec<Block>,
+    },
+}
+
+/// The sequences of some texts.
+struct Exam<'a> {
+    texts: &'a [Drawn],
+    sequences: Vec<&'a Sequence>,
+}
+
+impl<'a> Exam<'a> {
+    fn new(texts: &'a [Drawn]) -> Self {
+        let sequences = texts.iter().flat_map(|text| text.batches.iter().flatten()).collect();
+        Self { texts, sequences }
+    }
+
+    /// The losses of the batches, or why validators disqualify a model that has them.
+    fn pass(&self, losses: &[SequenceLoss]) -> Result<Vec<Loss>, Reason> {
+        let mut rest = losses;
+        for text in self.texts {
+            let n_sequences = text.batches.iter().map(Vec::len).sum::<usize>().min(rest.len());
+            let (own, others) = rest.split_at(n_sequences);
+            rest = others;
+            if let Some(reason) = no_better_than_guessing(of_sequences(own), text.guessing) {
+                return Err(reason);
+            }
+        }
+        let batches = self.texts.iter().flat_map(|text| &text.batches);
+        Ok(per_batch(batches.map(Vec::len), losses))
+    }
+}
+
+impl Watch<'_> {
+    /// Measures a model of ours; where it would win against somebody, once more on other text,
+    /// where it has to win as well.
+    pub(super) fn measure_twice(
+        &mut self,
+        dir: &Path,
+        admission: &Admission,
+    ) -> anyhow::Result<Measured> {
+        let first = self.measure(dir, admission)?;
+        let is_contested = match &first {
+            Measured::Refused(_) => false,
+            Measured::Compared { comparison, .. } => {
+                comparison.wins && !comparison.others.is_empty()
+            }
+        };
+        if is_contested { self.measure(dir, admission) } else { Ok(first) }
+    }
+
+    /// Measures a model of ours beside whatever stands in its way.
+    pub(super) fn measure(
+        &mut self,
+        dir: &Path,
+        admission: &Admission,
+    ) -> anyhow::Result<Measured> {
+        // What cannot be had costs no text.
+        let found = {
+            let Tools { contest, rivals, session, hotkey, netuid, .. } = &mut self.tools;
+            let (hotkey, competition) = (hotkey.public(), &contest.competition);
+            rivals.find(&session.chain, Ours { netuid: *netuid, hotkey, competition })?
+        };
+        let heads = self.fresh()?;
+        let Tools { contest, rivals, engine, args, .. } = &self.tools;
+        let competition = &contest.competition;
+        let texts = heads.iter().map(|head| contest.drawn(*head));
+        let texts = texts.collect::<anyhow::Result<Vec<Drawn>>>().context("cannot draw text")?;
+        let exam = Exam::new(&texts);
+        let ask = Ask { competition, admission, sequences: &exam.sequences };
+        let own = losses(engine, dir, ask)?.and_then(|losses| exam.pass(&losses));
+        let own = match own {
+            Ok(own) => own,
+            Err(reason) => return Ok(Measured::Refused(reason)),
+        };
+        let mut others = Vec::new();
+        for rival in found {
+            let losses = rivals.losses(Ask { admission: &rival.admission, ..ask })?;
+            match losses.and_then(|losses| exam.pass(&losses)) {
+                Ok(losses) => {
+                    others.push(Beside { whose: rival.whose, block: rival.block, losses });
+                }
+                Err(reason) => {
+                    tracing::info!("{:?} stands in nobody's way: {reason}", rival.whose);
+                }
+            }
+        }
+        let blocks: Vec<Block> = heads.iter().map(|head| head.block).collect();
+        let newest = blocks.first().copied().unwrap_or_default();
+        let next = Block(newest.0.saturating_add(1));
+        let judged = seed_from(competition, counts_from(competition, next));
+        let bar = Bar { rules: &competition.scoring, margin: args.margin, judged };
+        Ok(Measured::Compared { comparison: bar.compare(&own, &others), blocks })
+    }
+
+    /// Blocks whose text nothing was measured on, the newest first; waits until there are as many
+    /// as a measurement takes. They are noted before they are used.
+    fn fresh(&mut self) -> anyhow::Result<Vec<Head>> {
+        let (n, drawn) = (self.tools.args.rounds, self.past.state().drawn);
+        let newest = loop {
+            let head = self.tools.session.chain.head().context("cannot read the newest block")?;
+            let now = head.block;
+            anyhow::ensure!(
+                now >= drawn,
+                "the chain is at block {now}, and was at {drawn}: another chain, or one that lags"
+            );
+            if now.since(drawn) >= n {
+                break head;
+            }
+            self.tools.rest(TICK)?;
+        };
+        let chain = &self.tools.session.chain;
+        let mut heads = vec![newest];
+        for back in 1..n {
+            let block = Block(newest.block.0.saturating_sub(back));
+            let hash = chain.block_hash(block).context("cannot read a block")?;
+            let hash = hash.with_context(|| format!("the chain does not have block {block}"))?;
+            heads.push(Head { block, hash });
+        }
+        self.past.learn(&Entry::Drawn { block: newest.block }, newest.block)?;
+        Ok(heads)
+    }
+}
+
+/// The losses of a model of ours, or why a validator would refuse it.
+fn losses(
+    engine: &ProcessEvaluate,
+    dir: &Path,
+    ask: Ask<'_>,
+) -> anyhow::Result<Result<Vec<SequenceLoss>, Reason>> {
+    let mut all = Vec::new();
+    let mut learn = |losses: &[SequenceLoss]| -> anyhow::Result<()> {
+        all.extend_from_slice(losses);
+        Ok(())
+    };
+    let end = engine.losses(dir, ask, &mut learn)?;
+    Ok(end.map(|()| all))
+}
