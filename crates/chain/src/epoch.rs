@@ -78,6 +78,13 @@ impl Epochs {
         self.index.saturating_add(u64::from(self.is_due(block)))
     }
 
+    /// Number of the epoch that `block` belongs to, of which this is the state after it or a later
+    /// one; an epoch before the last counts as if all since were a tempo long.
+    pub fn number_of(&self, block: Block) -> u64 {
+        let tempo = u64::from(self.tempo).max(1);
+        self.index.saturating_sub(self.last_epoch_block.since(block).div_ceil(tempo))
+    }
+
     /// Goes from the state before `block` to that after it; says whether an epoch ran.
     pub fn step(&mut self, block: Block) -> bool {
         self.blocks_since_step = self.blocks_since_step.saturating_add(1);

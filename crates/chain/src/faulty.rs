@@ -1,8 +1,8 @@
 //! Seeded failures around any chain: what a bad connection does to those who rely on it.
 
 use crate::{
-    Call, CallId, CallStatus, Chain, Error, Head, HidingRules, Keypair, Metagraph, Rewards, Signed,
-    StoredCommitment,
+    Call, CallId, CallStatus, Chain, Demands, Error, Head, HidingRules, Keypair, Metagraph,
+    Rewards, Signed, StoredCommitment,
 };
 use protocol::{AccountId, Block, BlockHash, NetUid, Seed, Uid, seed::uniform_below};
 use rand_chacha::ChaCha20Rng;
@@ -157,6 +157,10 @@ impl<C: Chain> Chain for FaultyChain<C> {
 
     fn hiding(&self, netuid: NetUid) -> Result<Option<HidingRules>, Error> {
         self.ask("rules of a subnet", |chain| chain.hiding(netuid))
+    }
+
+    fn demands(&self, netuid: NetUid) -> Result<Demands, Error> {
+        self.ask("rules of a subnet", |chain| chain.demands(netuid))
     }
 
     fn sign(&self, call: Call, signer: &Keypair) -> Result<Signed, Error> {

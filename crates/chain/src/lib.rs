@@ -4,6 +4,7 @@
 //! signed by a [`Keypair`], enter the next block, and their fate is asked for afterwards. Here are
 //! the rules, and chains that live in this process; what speaks to others is `substrate`.
 
+pub mod demands;
 pub mod epoch;
 pub mod error;
 pub mod faulty;
@@ -12,7 +13,9 @@ pub mod hiding;
 pub mod ledger;
 pub mod mechanism;
 pub mod memory;
+pub mod opening;
 
+pub use demands::Demands;
 pub use epoch::Epochs;
 pub use error::{CallError, Error};
 pub use faulty::FaultyChain;
@@ -24,6 +27,7 @@ pub use ledger::{
 };
 pub use mechanism::Mechanism;
 pub use memory::MemoryChain;
+pub use opening::Opening;
 
 use protocol::{AccountId, Block, BlockHash, NetUid, Uid};
 use serde::{Deserialize, Serialize};
@@ -363,6 +367,9 @@ pub trait Chain: Send + Sync {
     /// How the subnet hides weights, if its owner wants them hidden.
     fn hiding(&self, netuid: NetUid) -> Result<Option<HidingRules>, Error>;
 
+    /// What the subnet demands of weights at the newest finalized block.
+    fn demands(&self, netuid: NetUid) -> Result<Demands, Error>;
+
     /// Weights in the way in which the subnet takes them now, openly or hidden.
     fn hand(&self, weights: &Weights, signer: &Keypair) -> Result<Handed, Error> {
         match self.hiding(weights.netuid)? {
@@ -442,6 +449,10 @@ impl<C: Chain + ?Sized> Chain for std::sync::Arc<C> {
 
     fn hiding(&self, netuid: NetUid) -> Result<Option<HidingRules>, Error> {
         (**self).hiding(netuid)
+    }
+
+    fn demands(&self, netuid: NetUid) -> Result<Demands, Error> {
+        (**self).demands(netuid)
     }
 
     fn sign(&self, call: Call, signer: &Keypair) -> Result<Signed, Error> {

@@ -1,8 +1,8 @@
 //! The whole chain in this process: for tests and simulations.
 
 use crate::{
-    Call, CallError, CallId, CallStatus, Chain, Error, Head, HidingRules, Keypair, Metagraph,
-    Rewards, Signed, StoredCommitment,
+    Call, CallError, CallId, CallStatus, Chain, Demands, Error, Head, HidingRules, Keypair,
+    Metagraph, Rewards, Signed, StoredCommitment,
     ledger::{EpochSummary, Event, Genesis, Ledger, OwnCall, Supply},
 };
 use protocol::{AccountId, Block, BlockHash, NetUid, Uid, yuma};
@@ -348,6 +348,10 @@ impl Chain for MemoryChain {
 
     fn hiding(&self, netuid: NetUid) -> Result<Option<HidingRules>, Error> {
         self.node().ledger.hiding(netuid).ok_or(Error::NoSubnet(netuid))
+    }
+
+    fn demands(&self, netuid: NetUid) -> Result<Demands, Error> {
+        self.node().ledger.demands(netuid).ok_or(Error::NoSubnet(netuid))
     }
 
     fn sign(&self, call: Call, signer: &Keypair) -> Result<Signed, Error> {

@@ -4,8 +4,8 @@
 mod suite;
 
 use chain::{
-    Call, CallId, CallStatus, Chain, Error, FaultyChain, Genesis, Head, HidingRules, Keypair,
-    MemoryChain, Metagraph, Rewards, Signed, StoredCommitment, faulty::Rates,
+    Call, CallId, CallStatus, Chain, Demands, Error, FaultyChain, Genesis, Head, HidingRules,
+    Keypair, MemoryChain, Metagraph, Rewards, Signed, StoredCommitment, faulty::Rates,
 };
 use protocol::{AccountId, Block, BlockHash, NetUid, Seed, Uid};
 use std::sync::Arc;
@@ -79,6 +79,10 @@ impl Chain for Again {
 
     fn hiding(&self, netuid: NetUid) -> Result<Option<HidingRules>, Error> {
         self.ask(|chain| chain.hiding(netuid))
+    }
+
+    fn demands(&self, netuid: NetUid) -> Result<Demands, Error> {
+        self.ask(|chain| chain.demands(netuid))
     }
 
     fn sign(&self, call: Call, signer: &Keypair) -> Result<Signed, Error> {

@@ -17,8 +17,9 @@ mod watch;
 
 pub use chain::{
     BalanceArgs, ChainArgs, ChainCommand, CommitArgs, CreateArgs, DoctorArgs, EndpointArgs,
-    IdentityArgs, InfoArgs, MetagraphArgs, Network, RegisterArgs, SetArgs, SetWeightsArgs,
-    ShowArgs, SignArgs, StakeArgs, StartArgs, StateArgs, SubnetCommand, TransferArgs,
+    IdentityArgs, InfoArgs, MetagraphArgs, NamedNetwork, Network, RegisterArgs, SetArgs,
+    SetWeightsArgs, ShowArgs, SignArgs, StakeArgs, StartArgs, StateArgs, SubnetCommand,
+    TransferArgs,
 };
 pub use competition::{
     CompetitionArgs, CompetitionCommand, PinCompetitionArgs, ShowCompetitionArgs,
@@ -45,7 +46,10 @@ pub use wallet::{
 pub use watch::{SUBMISSIONS_MAX, WatchMinerArgs};
 
 use bytesize::ByteSize;
-use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use clap::{
+    ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand,
+    error::ErrorKind,
+};
 use std::{
     net::{SocketAddr, ToSocketAddrs as _},
     path::PathBuf,
@@ -92,10 +96,25 @@ const EXAMPLES: &str = "Examples:
 pub fn read() -> anyhow::Result<Arguments> {
     let environment = |name: &str| std::env::var(name).ok();
     let given = ecosystem::translated(std::env::args_os(), &environment);
-    let command = config::configured(command(&environment), &given.words, &environment)?;
-    let matches = command.get_matches_from(given.words);
+    let mut command = config::configured(command(&environment), &given.words, &environment)?;
+    let matches = command.get_matches_from_mut(given.words);
+    if let Some(error) = contradiction(&matches, &environment) {
+        command.error(ErrorKind::ValueValidation, error).exit();
+    }
     let arguments = Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     Ok(Arguments { ignored: given.ignored, ..arguments })
+}
+
+/// Variables of Bittensor's programs that disagree about an option that nothing else decides.
+fn contradiction(
+    matches: &ArgMatches,
+    environment: &dyn Fn(&str) -> Option<String>,
+) -> Option<String> {
+    let mut leaf = matches;
+    while let Some((_, inner)) = leaf.subcommand() {
+        leaf = inner;
+    }
+    ecosystem::contradiction(leaf, environment, &|id| config::decides(leaf, id, environment))
 }
 
 /// The command as it describes itself, whatever the environment says.
@@ -446,6 +465,7 @@ fn tao(text: &str) -> Result<u64, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::ffi::OsString;
 
     #[test]
     fn the_command_line_is_well_formed() {
@@ -474,15 +494,23 @@ mod tests {
         }
     }
 
-    /// The network, the wallet and the hotkey of `agon chain balance` with these words and
-    /// variables.
-    fn balance(words: &str, variables: &[(&str, &str)]) -> (Network, String, String) {
+    /// What `agon chain balance` is told by these words and variables, and what contradicts itself.
+    fn told(words: &str, variables: &[(&str, &str)]) -> (clap::ArgMatches, Option<String>) {
         let read = |name: &str| {
             let found = variables.iter().find(|(known, _)| *known == name);
             found.map(|(_, value)| (*value).to_owned())
         };
         let words = ["agon chain balance", words].join(" ");
         let matches = command(&read).try_get_matches_from(words.split_whitespace()).unwrap();
+        let contradiction = contradiction(&matches, &read);
+        (matches, contradiction)
+    }
+
+    /// The network, the wallet and the hotkey of `agon chain balance` with these words and
+    /// variables.
+    fn balance(words: &str, variables: &[(&str, &str)]) -> (NamedNetwork, String, String) {
+        let (matches, contradiction) = told(words, variables);
+        assert_eq!(contradiction, None, "{words} {variables:?}");
         let Command::Chain(args) = Arguments::from_arg_matches(&matches).unwrap().command else {
             panic!("another command");
         };
@@ -493,8 +521,8 @@ mod tests {
     #[test]
     fn options_and_variables_of_bittensors_programs_mean_what_they_mean_there() {
         let url = |url: &str| Network::At(url.to_owned());
-        let usual = (Network::Local, "default".to_owned(), "default".to_owned());
-        assert_eq!(balance("", &[]), usual);
+        let local = NamedNetwork { network: Network::Local, variable: None };
+        assert_eq!(balance("", &[]), (local, "default".to_owned(), "default".to_owned()));
         for (words, variables, network) in [
             ("--network test", &[][..], Network::Test),
             ("--network ws://a:1", &[], url("ws://a:1")),
@@ -503,22 +531,79 @@ mod tests {
             ("--subtensor.network archive", &[], Network::Archive),
             ("--subtensor.chain_endpoint wss://a:443", &[], url("wss://a:443")),
             ("", &[("BT_NETWORK", "test")], Network::Test),
-            ("", &[("BT_SUBTENSOR_NETWORK", "finney"), ("BT_NETWORK", "test")], Network::Finney),
+            ("", &[("BT_SUBTENSOR_NETWORK", "finney"), ("BT_NETWORK", "finney")], Network::Finney),
             ("", &[("BT_SUBTENSOR_CHAIN_ENDPOINT", "ws://a:1")], url("ws://a:1")),
             ("", &[("BT_NETWORK", " ")], Network::Local),
             ("--network test", &[("BT_SUBTENSOR_CHAIN_ENDPOINT", "ws://a:1")], Network::Test),
         ] {
-            assert_eq!(balance(words, variables).0, network, "{words} {variables:?}");
+            assert_eq!(balance(words, variables).0.network, network, "{words} {variables:?}");
         }
         for (words, variables) in [
             ("--wallet.name me --wallet.hotkey two", &[][..]),
             ("--wallet me --hotkey two", &[]),
             ("--wallet-name me --wallet-hotkey two", &[]),
-            ("", &[("BT_WALLET_NAME", "me"), ("BT_WALLET_HOTKEY", "two"), ("BT_WALLET", "x")]),
+            ("", &[("BT_WALLET_NAME", "me"), ("BT_WALLET_HOTKEY", "two"), ("BT_WALLET", "me")]),
             ("--wallet me", &[("BT_WALLET", "x"), ("BT_WALLET_HOTKEY", "two")]),
         ] {
             let (_, wallet, hotkey) = balance(words, variables);
             assert_eq!((wallet.as_str(), hotkey.as_str()), ("me", "two"), "{words} {variables:?}");
+        }
+    }
+
+    #[test]
+    fn a_network_that_a_variable_names_is_known_as_such_and_variables_must_agree() {
+        let of = |words: &str, variables: &[(&str, &str)]| balance(words, variables).0.variable;
+        assert_eq!(of("", &[("BT_NETWORK", "finney")]).as_deref(), Some("BT_NETWORK"));
+        assert_eq!(of("", &[("BT_NETWORK", " ")]), None);
+        assert_eq!(of("--network finney", &[("BT_NETWORK", "finney")]), None);
+        let left_over = [("BT_SUBTENSOR_CHAIN_ENDPOINT", "wss://a"), ("BT_NETWORK", "test")];
+        let error = told("", &left_over).1.unwrap();
+        for word in ["BT_SUBTENSOR_CHAIN_ENDPOINT", "wss://a", "BT_NETWORK", "test", "--network"] {
+            assert!(error.contains(word), "no {word} in {error}");
+        }
+        assert_eq!(told("--network test", &left_over).1, None, "the command line decides");
+        let wallets = [("BT_WALLET_NAME", "me"), ("BT_WALLET", "x")];
+        assert!(told("", &wallets).1.unwrap().contains("--wallet"));
+        assert_eq!(told("--wallet me", &wallets).1, None);
+    }
+
+    #[test]
+    fn variables_for_what_a_command_does_not_take_are_none_of_its_business() {
+        let read = |name: &str| {
+            let network = ["BT_NETWORK", "BT_SUBTENSOR_NETWORK"].contains(&name);
+            network.then(|| format!("ws://{name}"))
+        };
+        let matches = command(&read).try_get_matches_from(["agon", "wallet", "list"]).unwrap();
+        assert_eq!(contradiction(&matches, &read), None);
+    }
+
+    #[test]
+    fn a_variable_of_ours_decides_for_a_service_whatever_others_say() {
+        let told = |own: Option<(&str, &str)>| {
+            let left_over = [("BT_NETWORK", "test"), ("BT_SUBTENSOR_NETWORK", "finney")];
+            let read = |name: &str| {
+                let found = left_over.into_iter().chain(own).find(|(known, _)| *known == name);
+                found.map(|(_, value)| value.to_owned())
+            };
+            let words = ["agon", "validator", "check", "--home", "h", "--netuid", "1"];
+            let words = words.into_iter().chain(["--competitions", "c"]).map(OsString::from);
+            let words: Vec<OsString> = words.collect();
+            let command = config::configured(command(&read), &words, &read).unwrap();
+            let matches = command.try_get_matches_from(&words).unwrap();
+            let contradiction = contradiction(&matches, &read);
+            let Command::Validator(args) = Arguments::from_arg_matches(&matches).unwrap().command
+            else {
+                panic!("another command");
+            };
+            let ValidatorCommand::Check(args) = args.command else { panic!("another command") };
+            (args.run.service.endpoint.network, contradiction)
+        };
+        let (network, contradiction) = told(Some(("AGON_NETWORK", "ws://a:1")));
+        let at = Network::At("ws://a:1".to_owned());
+        assert_eq!(network, NamedNetwork { network: at, variable: None });
+        assert_eq!(contradiction, None);
+        for own in [None, Some(("AGON_NETWORK", " ")), Some(("AGON_HOME", "x"))] {
+            assert!(told(own).1.unwrap().contains("BT_SUBTENSOR_NETWORK"), "{own:?}");
         }
     }
 

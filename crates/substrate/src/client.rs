@@ -33,8 +33,8 @@ pub use origin::{Origin, genesis_of};
 pub use rules::{Rule, RuleValue, SubnetRules};
 
 use chain::{
-    Call, CallId, CallStatus, Chain, Error, Head, HidingRules, Keypair, Mechanism, Metagraph,
-    Rewards, Signed, StoredCommitment,
+    Call, CallId, CallStatus, Chain, Demands, Error, Head, HidingRules, Keypair, Mechanism,
+    Metagraph, Rewards, Signed, StoredCommitment,
 };
 use fate::Sent;
 use finality::{Contest, Finality};
@@ -225,6 +225,14 @@ impl Chain for SubstrateChain {
 
     fn hiding(&self, netuid: NetUid) -> Result<Option<HidingRules>, Error> {
         self.hiding_rules(netuid)
+    }
+
+    fn demands(&self, netuid: NetUid) -> Result<Demands, Error> {
+        let rules = self.rules(netuid)?;
+        // What the runtime does not have it does not demand.
+        let number = |name| rules.number(name).unwrap_or(0);
+        let (weights_version, min_weights) = (number("weights_version"), number("min_weights"));
+        Ok(Demands { weights_version, min_weights })
     }
 
     fn sign(&self, call: Call, signer: &Keypair) -> Result<Signed, Error> {

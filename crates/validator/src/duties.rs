@@ -1,5 +1,4 @@
-//! What the chain must not wait for: weights are handed over, followed, and looked for when the
-//! chain should have opened them.
+//! What the chain must not wait for: weights are handed over and followed.
 
 use crate::{
     Validator,
@@ -10,7 +9,7 @@ use crate::{
 };
 use anyhow::Context as _;
 use chain::{Call, CallStatus, Handed, Head, Mechanism, Metagraph, Neuron, Weights};
-use protocol::Block;
+use protocol::{Block, Uid};
 
 /// Blocks after which weights are handed over again, whether they have changed or not: the chain
 /// counts a validator that is silent for 5,000 blocks as inactive, and explorers a quarter of that
@@ -25,6 +24,8 @@ const OTHER_ALIVE: u64 = WEIGHTS_AGE_MAX + 250;
 struct Due {
     call: Call,
     hidden: Option<Hidden>,
+    /// The row that the chain keeps of them, where they are not hidden.
+    row: Option<Vec<(Uid, u16)>>,
     /// Decisions that they follow from.
     n_decisions: u64,
 }
@@ -36,14 +37,15 @@ impl Validator {
         self.look_for_reveal(head, watch)
     }
 
-    fn weights_state(&self) -> WeightsState {
+    pub(crate) fn weights_state(&self) -> WeightsState {
         self.memory.state(|state| state.weights.clone())
     }
 
     /// Learns what became of the weights on their way; lost ones are handed over again.
     fn settle(&self, head: Head, watch: &dyn Fn(Event)) -> anyhow::Result<()> {
-        let Some(sent) = self.weights_state().sent else { return Ok(()) };
-        let set = match self.ports.chain.follow(&sent) {
+        let state = self.weights_state();
+        let Some(sent) = &state.sent else { return Ok(()) };
+        let set = match self.ports.chain.follow(sent) {
             Ok(CallStatus::Pending) => return Ok(()),
             Ok(CallStatus::Unknown) if head.block <= sent.last => return Ok(()),
             Ok(CallStatus::Applied(block)) => Some(block),
@@ -65,10 +67,22 @@ impl Validator {
                 return Ok(());
             }
         };
-        let settled = Entry::WeightsSettled { again: set.is_none(), set };
+        let epoch = match self.epoch_taken(&state, set) {
+            Ok(epoch) => epoch,
+            Err(error) => {
+                watch(Event::ChainTrouble(format!("{error:#}")));
+                return Ok(());
+            }
+        };
+        let settled = Entry::WeightsSettled { again: set.is_none(), set, epoch };
         self.memory.learn(&settled, head.block)?;
         if let Some(block) = set {
             watch(Event::WeightsSet { block });
+        }
+        if let (Some(block), Some(hidden)) = (set, &state.hiding)
+            && epoch.is_some_and(|epoch| hidden.reveal.epoch < epoch)
+        {
+            watch(Event::WeightsExposed { block, reveal: hidden.reveal });
         }
         Ok(())
     }
@@ -107,7 +121,8 @@ impl Validator {
             }
         };
         // Before they are sent: if we die now, the next process knows what it has to ask for.
-        let entry = Entry::WeightsSigned { signed: signed.clone(), hidden: due.hidden };
+        let (hidden, row) = (due.hidden, due.row);
+        let entry = Entry::WeightsSigned { signed: signed.clone(), hidden, row };
         {
             let mut past = self.memory.lock();
             // A round may have ended meanwhile: what follows from it is handed over instead, at the
@@ -124,7 +139,7 @@ impl Validator {
             }
             Err(error) => {
                 watch(Event::ChainTrouble(format!("cannot send the weights: {error}")));
-                let settled = Entry::WeightsSettled { again: true, set: None };
+                let settled = Entry::WeightsSettled { again: true, set: None, epoch: None };
                 self.memory.learn(&settled, head.block)
             }
         }
@@ -155,10 +170,29 @@ impl Validator {
         let (netuid, version_key) = (self.config.netuid, self.config.version_key);
         let mechanism = Mechanism::FIRST;
         let weights = Weights { netuid, mechanism, uids, weights, version_key };
-        let handed = self.ports.chain.hand(&weights, &self.keypair);
+        // What is wrong with hidden weights the chain tells nobody.
+        let demands = self.ports.chain.demands(netuid);
+        let demands = demands.context("cannot read what the subnet demands of weights")?;
+        if let Some(error) = demands.refusal(&metagraph, &weights, self.keypair.public()) {
+            watch(Event::WeightsRefused(error));
+            return Ok(None);
+        }
+        self.handed(state, own, &weights).map(|due| Some(Due { n_decisions, ..due }))
+    }
+
+    /// The weights in the way in which the subnet takes them now, openly or hidden.
+    fn handed(&self, state: &WeightsState, own: &Neuron, weights: &Weights) -> anyhow::Result<Due> {
+        let handed = self.ports.chain.hand(weights, &self.keypair);
         let Handed { call, reveal } = handed.context("cannot hand over the weights")?;
-        let hidden = reveal.map(|reveal| Hidden { uid: own.uid, reveal, row: weights.row() });
-        Ok(Some(Due { call, hidden, n_decisions }))
+        let row = weights.row();
+        let Some(reveal) = reveal else {
+            return Ok(Due { call, hidden: None, row: Some(row), n_decisions: 0 });
+        };
+        let mut kept = own.weights.clone();
+        kept.sort_unstable();
+        let repeats = kept == row || state.hidden.iter().any(|hidden| hidden.row == row);
+        let hidden = Some(Hidden { uid: own.uid, reveal, row, repeats });
+        Ok(Due { call, hidden, row: None, n_decisions: 0 })
     }
 
     /// Block at which another process with this hotkey set weights, if it counts as alive.
@@ -184,43 +218,5 @@ impl Validator {
             }
         }
         Ok(Some(own.last_update))
-    }
-
-    /// Looks whether the chain has opened our hidden weights: it tells nobody.
-    ///
-    /// All that were committed in one epoch are opened together, in their order, so the last of
-    /// them is what stays. Weights that are not there when their time is over are said to be lost,
-    /// and are handed over again if no later ones are on their way.
-    fn look_for_reveal(&self, head: Head, watch: &dyn Fn(Event)) -> anyhow::Result<()> {
-        let hidden = self.weights_state().hidden;
-        let Some(oldest) = hidden.first().filter(|oldest| head.block >= oldest.reveal.from) else {
-            return Ok(());
-        };
-        let mut row = match self.ports.chain.weights(self.config.netuid, oldest.uid) {
-            Ok(row) => row,
-            Err(error) => {
-                watch(Event::ChainTrouble(format!("cannot read our own weights: {error}")));
-                return Ok(());
-            }
-        };
-        row.sort_unstable();
-        // While we were away, later ones may have taken the place of the oldest.
-        let opened = hidden.iter().rev().find(|hidden| {
-            head.block >= hidden.reveal.from && hidden.row == row && hidden.uid == oldest.uid
-        });
-        let (until, again) = match opened {
-            Some(opened) => {
-                watch(Event::WeightsRevealed { block: head.block });
-                (opened.reveal.until, false)
-            }
-            None if head.block <= oldest.reveal.until => return Ok(()),
-            None => {
-                watch(Event::WeightsNotRevealed { reveal: oldest.reveal });
-                let until = oldest.reveal.until;
-                (until, hidden.iter().all(|hidden| hidden.reveal.until == until))
-            }
-        };
-        let opened = Entry::WeightsOpened { until, again };
-        self.memory.learn(&opened, head.block)
     }
 }

@@ -6,7 +6,7 @@ use crate::{
 };
 use chain::{Head, Signed};
 use journal::past::Happened;
-use protocol::{AccountId, Block};
+use protocol::{AccountId, Block, Uid};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -65,6 +65,9 @@ pub enum Entry {
         /// What it hides, where the subnet wants weights hidden.
         #[serde(default)]
         hidden: Option<Hidden>,
+        /// The row that the chain keeps of them, where they are not hidden.
+        #[serde(default)]
+        row: Option<Vec<(Uid, u16)>>,
     },
     /// Their fate is known.
     WeightsSettled {
@@ -73,13 +76,23 @@ pub enum Entry {
         /// Block in which the chain took them.
         #[serde(default)]
         set: Option<Block>,
+        /// Number of the epoch of that block, where they are hidden and it is known.
+        #[serde(default)]
+        epoch: Option<u64>,
     },
     /// Of hidden weights it is known whether the chain has opened them in time.
     WeightsOpened {
-        /// Last block in which those could be opened.
+        /// Last block in which those could be opened, as it was reckoned when they were signed.
         until: Block,
         /// Whether weights have to be set again.
         again: bool,
+        /// Their places among all that are hidden; entries of earlier versions mean all whose last
+        /// block is no later.
+        #[serde(default)]
+        places: Option<Vec<usize>>,
+        /// The row of ours that the chain had then.
+        #[serde(default)]
+        row: Option<Vec<(Uid, u16)>>,
     },
 }
 

@@ -72,9 +72,23 @@ pub enum Event {
         /// Newest block when that was seen.
         block: Block,
     },
-    /// The chain has not opened our hidden weights in time, and never will: nobody is paid by them.
+    /// Hidden weights of ours had their time, and the chain has the row that they name; it had the
+    /// same before, so nobody can tell whether it has opened them.
+    WeightsUnchanged {
+        /// Newest block when that was seen.
+        block: Block,
+    },
+    /// The chain has not opened our hidden weights in their epoch: nobody is paid by them.
     WeightsNotRevealed {
-        /// When it should have.
+        /// When it should have, as it was reckoned when they were signed.
+        reveal: Reveal,
+    },
+    /// The chain took our hidden weights in a later epoch than planned: their round comes before
+    /// they are opened, and from then on anybody can read them.
+    WeightsExposed {
+        /// Block in which it took them.
+        block: Block,
+        /// When they were to be opened.
         reveal: Reveal,
     },
 }

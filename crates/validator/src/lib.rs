@@ -18,6 +18,7 @@ pub mod legacy;
 mod memory;
 pub mod ports;
 mod records;
+mod reveal;
 mod round;
 pub mod state;
 mod supply;

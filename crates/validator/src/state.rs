@@ -42,6 +42,9 @@ pub struct WeightsState {
     /// Weights that the chain has taken and not opened yet, the oldest first.
     #[serde(default)]
     pub hidden: Vec<Hidden>,
+    /// The row that the chain keeps once it has the weights that were handed over last.
+    #[serde(default)]
+    pub row: Option<Vec<(Uid, u16)>>,
     /// Last block in which weights of ours that were hidden can be opened.
     #[serde(default)]
     pub hidden_until: Option<Block>,
@@ -57,6 +60,10 @@ pub struct Hidden {
     pub reveal: Reveal,
     /// The row that it will keep then: targets and values, in order of target.
     pub row: Vec<(Uid, u16)>,
+    /// Whether the chain had such a row when they were signed, or was to get it from older ones:
+    /// that it is there proves nothing.
+    #[serde(default)]
+    pub repeats: bool,
 }
 
 /// State of one competition.
@@ -237,25 +244,56 @@ impl State {
                 contest.decided(record, after)?;
                 self.weights.due = true;
             }
-            Entry::WeightsSigned { signed, hidden } => {
-                self.weights.due = false;
-                (self.weights.sent, self.weights.hiding) = (Some(signed.clone()), hidden.clone());
-            }
-            Entry::WeightsSettled { again, set } => {
-                self.weights.sent = None;
-                self.weights.set = set.or(self.weights.set);
-                let hidden = self.weights.hiding.take().filter(|_| !*again);
-                let until = hidden.as_ref().map(|hidden| hidden.reveal.until);
-                self.weights.hidden_until = self.weights.hidden_until.max(until);
-                self.weights.hidden.extend(hidden);
-                self.weights.due |= *again;
-            }
-            Entry::WeightsOpened { until, again } => {
-                self.weights.hidden.retain(|hidden| hidden.reveal.until > *until);
-                self.weights.due |= *again;
-            }
+            Entry::WeightsSigned { .. }
+            | Entry::WeightsSettled { .. }
+            | Entry::WeightsOpened { .. } => self.weights.learnt(entry),
         }
         Ok(())
+    }
+}
+
+impl WeightsState {
+    /// Learns which row the chain has: those that are still hidden may be told from it.
+    fn repeat(&mut self, row: &[(Uid, u16)]) {
+        let rows: Vec<_> = self.hidden.iter().map(|hidden| hidden.row.clone()).collect();
+        for (place, hidden) in self.hidden.iter_mut().chain(&mut self.hiding).enumerate() {
+            hidden.repeats = hidden.row == row || rows[..place].contains(&hidden.row);
+        }
+    }
+
+    fn learnt(&mut self, entry: &Entry) {
+        match entry {
+            Entry::WeightsSigned { signed, hidden, row } => {
+                self.due = false;
+                let of_hidden = hidden.as_ref().map(|hidden| hidden.row.clone());
+                self.row = row.clone().or(of_hidden);
+                (self.sent, self.hiding) = (Some(signed.clone()), hidden.clone());
+            }
+            Entry::WeightsSettled { again, set, epoch } => {
+                self.sent = None;
+                self.set = set.or(self.set);
+                let hidden = self.hiding.take().filter(|_| !*again);
+                if let Some(mut hidden) = hidden {
+                    hidden.reveal.epoch = epoch.unwrap_or(hidden.reveal.epoch);
+                    self.hidden_until = self.hidden_until.max(Some(hidden.reveal.until));
+                    self.hidden.push(hidden);
+                }
+                self.due |= *again;
+            }
+            Entry::WeightsOpened { until, again, places, row } => {
+                let hidden = std::mem::take(&mut self.hidden).into_iter().enumerate();
+                let stays = |(place, hidden): &(usize, Hidden)| match places {
+                    Some(places) => !places.contains(place),
+                    None => hidden.reveal.until > *until,
+                };
+                self.hidden = hidden.filter(stays).map(|(_, hidden)| hidden).collect();
+                if let Some(row) = row {
+                    self.repeat(row);
+                }
+                self.due |= *again;
+            }
+            _ => {}
+        }
     }
 }
 
@@ -264,5 +302,30 @@ impl Follows for State {
 
     fn apply(&mut self, entry: &Entry) -> Result<(), String> {
         self.learnt(entry).map_err(|error| format!("{error:#}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn weights_and_entries_of_earlier_versions_mean_what_they_meant() {
+        let hidden = |until: u64| {
+            let reveal = json!({ "round": 4, "from": until - 9, "until": until });
+            json!({ "uid": 0, "reveal": reveal, "row": [[1, 65_535]] })
+        };
+        let hidden = [hidden(39), hidden(49)];
+        let weights = json!({ "due": false, "sent": null, "set": 21, "hidden": hidden });
+        let weights = serde_json::from_value(weights).unwrap();
+        let mut state = State { weights, ..State::default() };
+        let mut learn = |entry| state.apply(&serde_json::from_value(entry).unwrap()).unwrap();
+        learn(json!({ "weights-settled": { "again": false, "set": 41 } }));
+        learn(json!({ "weights-opened": { "until": 39, "again": true } }));
+        let weights = state.weights;
+        let left: Vec<Block> = weights.hidden.iter().map(|hidden| hidden.reveal.until).collect();
+        assert_eq!((left, weights.due, weights.set), (vec![Block(49)], true, Some(Block(41))));
+        assert_eq!((weights.hidden[0].reveal.epoch, weights.hidden[0].repeats), (0, false));
     }
 }

@@ -6,7 +6,7 @@ use super::{
     account::Account,
     subnet::{Slot, Subnet},
 };
-use crate::{HidingRules, Metagraph, Neuron, Rewards};
+use crate::{Demands, HidingRules, Metagraph, Neuron, Rewards};
 use protocol::{AccountId, NetUid, Uid};
 
 /// Where all the money is; `issued` is the sum of the others.
@@ -114,6 +114,13 @@ impl Ledger {
             block_ms: BEACON_BLOCK_MS,
         };
         Some(subnet.hyperparameters.commit_reveal.then(rules))
+    }
+
+    /// What a subnet demands of weights in the next block.
+    pub fn demands(&self, netuid: NetUid) -> Option<Demands> {
+        let rules = &self.subnets.get(&netuid)?.hyperparameters;
+        let min_weights = rules.min_weights.into();
+        Some(Demands { weights_version: rules.weights_version, min_weights })
     }
 
     /// The subnet after the newest block.

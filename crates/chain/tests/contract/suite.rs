@@ -37,6 +37,7 @@ macro_rules! contract {
                 a_signed_call_whose_nonce_is_used_never_is_included,
                 weights_are_committed_to_first_where_the_owner_wants_it,
                 hidden_weights_are_read_by_nobody_until_the_chain_opens_them_and_they_pay,
+                what_a_subnet_demands_of_weights_is_known_before_they_are_handed_over,
                 weights_are_not_hidden_where_an_epoch_is_about_to_end,
                 every_other_call_does_what_its_name_says,
                 owners_say_what_a_subnet_is_and_find_it_started,
@@ -323,6 +324,39 @@ pub(crate) fn hidden_weights_are_read_by_nobody_until_the_chain_opens_them_and_t
     world.pass_epoch();
     assert_eq!(world.metagraph().neurons[1].incentive, 65_535);
     let nowhere = world.chain.hiding(NetUid(7)).unwrap_err();
+    assert!(matches!(nowhere, Error::NoSubnet(NetUid(7))), "{nowhere}");
+}
+
+pub(crate) fn what_a_subnet_demands_of_weights_is_known_before_they_are_handed_over(
+    make: Make<'_>,
+) {
+    let world = make(&genesis());
+    let validator = world.register(0);
+    world.register(1);
+    let refusal = |uids: &[u16], version_key| {
+        let uids: Vec<Uid> = uids.iter().copied().map(Uid).collect();
+        let values = vec![1; uids.len()];
+        let mechanism = Mechanism::FIRST;
+        let weights = Weights { netuid: NETUID, mechanism, uids, weights: values, version_key };
+        let demands = world.chain.demands(NETUID).unwrap();
+        demands.refusal(&world.metagraph(), &weights, validator.public())
+    };
+    assert_eq!(refusal(&[1], 0), Some(CallError::NeuronNoValidatorPermit));
+    assert_eq!(refusal(&[0], 0), None, "weighing oneself needs no permit");
+    assert_eq!(refusal(&[7], 0), Some(CallError::UidVecContainInvalidOne));
+    let set = |change| world.must(&key(9), Call::SetHyperparameter { netuid: NETUID, change });
+    set(HyperparameterChange::WeightsVersion(5));
+    assert_eq!(refusal(&[0], 4), Some(CallError::IncorrectWeightVersionKey));
+    assert_eq!(refusal(&[0], 5), None);
+    let stake =
+        Call::AddStake { hotkey: validator.public(), netuid: NETUID, amount_rao: 500 * TAO };
+    world.must(&key(0), stake);
+    world.pass_epoch();
+    assert_eq!(refusal(&[1], 5), None);
+    set(HyperparameterChange::MinWeights(2));
+    assert_eq!(refusal(&[1], 5), Some(CallError::WeightVecLengthIsLow));
+    assert_eq!(refusal(&[0, 1], 5), None);
+    let nowhere = world.chain.demands(NetUid(7)).unwrap_err();
     assert!(matches!(nowhere, Error::NoSubnet(NetUid(7))), "{nowhere}");
 }
 

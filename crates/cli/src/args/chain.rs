@@ -4,7 +4,7 @@ use super::{AddressArgs, WalletArgs};
 use chain::{HyperparameterChange, Mechanism};
 use clap::{Args, Subcommand};
 use protocol::{AccountId, Repo, Revision, Uid};
-use std::path::PathBuf;
+use std::{fmt, path::PathBuf};
 
 /// Options of `agon chain`.
 #[derive(Debug, Args)]
@@ -26,7 +26,8 @@ and against Bittensor:
 Options and variables of Bittensor's programs mean what they mean there: --subtensor.network,
 --subtensor.chain_endpoint, --wallet.name, --wallet.hotkey, --wallet.path, --logging.debug;
 BT_NETWORK, BT_CHAIN_ENDPOINT (what local is), BT_SUBTENSOR_…, BT_WALLET…, BT_LOGGING_….
-An option beats a variable.")]
+An option beats a variable; of variables that disagree none is taken. On Bittensor's networks --yes
+counts only where --network is said here, and not by a variable.")]
 pub struct ChainArgs {
     /// What to do.
     #[command(subcommand)]
@@ -67,13 +68,22 @@ pub enum ChainCommand {
 pub struct EndpointArgs {
     /// The chain: local, test, finney, archive, or an address, `ws://…` or `wss://…`.
     #[arg(long, default_value = "local", value_name = "NAME_OR_URL", value_parser = network)]
-    pub network: Network,
+    pub network: NamedNetwork,
     /// Other endpoints of the same chain, the better ones first, for when one does not answer.
     #[arg(long, value_name = "URL", value_delimiter = ',', value_parser = endpoint)]
     pub fallback_endpoints: Vec<String>,
     /// Print JSON on stdout.
     #[arg(long)]
     pub json: bool,
+}
+
+/// A chain, and what named it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamedNetwork {
+    /// The chain.
+    pub network: Network,
+    /// The variable that named it, where the command line did not.
+    pub variable: Option<String>,
 }
 
 /// A chain.
@@ -91,7 +101,18 @@ pub enum Network {
     At(String),
 }
 
-fn network(text: &str) -> Result<Network, String> {
+/// Reads a network; one that a variable names begins with the variable and `=`.
+fn network(text: &str) -> Result<NamedNetwork, String> {
+    let (variable, name) = match text.split_once('=') {
+        Some((variable, name)) if variable.starts_with("BT_") => (Some(variable.to_owned()), name),
+        _ => (None, text),
+    };
+    let of = variable.as_ref().map(|variable| format!("{variable}: ")).unwrap_or_default();
+    let network = plain_network(name).map_err(|error| format!("{of}{error}"))?;
+    Ok(NamedNetwork { network, variable })
+}
+
+fn plain_network(text: &str) -> Result<Network, String> {
     Ok(match text {
         "local" => Network::Local,
         "test" => Network::Test,
@@ -101,6 +122,18 @@ fn network(text: &str) -> Result<Network, String> {
             format!("`{url}` is neither local, test, finney or archive nor ws://… or wss://…")
         })?),
     })
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Local => "local",
+            Self::Test => "test",
+            Self::Finney => "finney",
+            Self::Archive => "archive",
+            Self::At(url) => url.as_str(),
+        })
+    }
 }
 
 fn endpoint(url: &str) -> Result<String, String> {
@@ -118,7 +151,8 @@ pub struct SignArgs {
     pub endpoint: EndpointArgs,
     #[command(flatten)]
     pub wallet: WalletArgs,
-    /// Do not ask before signing for a public network.
+    /// Do not ask before signing for a public network; one of Bittensor's has to be named by
+    /// --network, then, and not by a variable.
     #[arg(long, short)]
     pub yes: bool,
 }

@@ -11,7 +11,7 @@ use crate::{
     input,
 };
 use anyhow::Context as _;
-use clap::{Arg, ArgAction, Command};
+use clap::{Arg, ArgAction, ArgMatches, Command};
 use std::{
     any::TypeId,
     ffi::OsString,
@@ -55,6 +55,17 @@ struct Preset {
 /// The variable of an option.
 pub fn variable(id: &str) -> String {
     format!("{PREFIX}{}", id.to_uppercase())
+}
+
+/// Whether a variable of ours says what an option of a command is, unless the command line does.
+pub(super) fn decides(leaf: &ArgMatches, id: &str, read: Environment<'_>) -> bool {
+    leaf.try_get_one::<PathBuf>(CONFIG).is_ok() && set(id, read).is_some()
+}
+
+/// What our variable of an option says.
+fn set(id: &str, read: Environment<'_>) -> Option<String> {
+    let set = read(&variable(id))?.trim().to_owned();
+    (!set.is_empty()).then_some(set)
 }
 
 /// Whether an option can be a key of a file.
@@ -117,9 +128,8 @@ fn defaults(
         let id = arg.get_id().as_str();
         // Both spellings are one key: as options are written, and as keys of TOML are.
         let in_file = table.remove(id).or_else(|| table.remove(&id.replace('_', "-")));
-        let set = read(&variable(id)).filter(|value| !value.trim().is_empty());
-        let values = match (set, in_file, file) {
-            (Some(set), ..) => vec![set.trim().to_owned()],
+        let values = match (set(id, read), in_file, file) {
+            (Some(set), ..) => vec![set],
             (None, Some(value), Some(file)) if ecosystem::variable(id, read).is_none() => {
                 written(arg, &value, file)?
             }

@@ -2,13 +2,14 @@
 //!
 //! Scripts and set-ups of operators hold these names, of both lines of its SDK: `--wallet.name`
 //! and `--subtensor.network` of the one, `BT_NETWORK` and `BT_WALLET` of the other. They mean here
-//! what they mean there. An option beats a variable, and a variable beats what is usual.
+//! what they mean there. An option beats a variable, and a variable beats what is usual. Of
+//! variables that disagree one may be left over from something else: none of them is taken.
 
-use clap::{ArgAction, Command};
+use clap::{ArgAction, ArgMatches, Command, parser::ValueSource};
 use std::ffi::{OsStr, OsString};
 
 /// An option: its name here, the names that others have for it, and the variables that stand for
-/// it, the stronger first.
+/// it.
 struct Known {
     id: &'static str,
     names: &'static [&'static str],
@@ -17,7 +18,7 @@ struct Known {
 
 const OPTIONS: [Known; 5] = [
     Known {
-        id: "network",
+        id: NETWORK,
         names: &["chain", "subtensor.network", "subtensor.chain_endpoint"],
         variables: &["BT_SUBTENSOR_CHAIN_ENDPOINT", "BT_SUBTENSOR_NETWORK", "BT_NETWORK"],
     },
@@ -35,6 +36,19 @@ const OPTIONS: [Known; 5] = [
     Known { id: "wallet_path", names: &["wallet.path"], variables: &["BT_WALLET_PATH"] },
 ];
 
+/// The option whose value says which variable it comes from, if any does: it decides where money
+/// goes.
+const NETWORK: &str = "network";
+
+impl Known {
+    /// The variables that are set, with their values.
+    fn set(&self, read: &dyn Fn(&str) -> Option<String>) -> Vec<(&'static str, String)> {
+        let value = |name: &&'static str| Some((*name, read(name)?.trim().to_owned()));
+        let set = self.variables.iter().filter_map(value);
+        set.filter(|(_, value)| !value.is_empty()).collect()
+    }
+}
+
 /// Options of the whole program that say more or less, with their variables; each as often as
 /// `--verbose` would have to be said.
 const LOGGING: [(&str, &str, u8); 3] = [
@@ -50,18 +64,44 @@ const MEANINGLESS: [(&str, &str); 3] = [
     ("--wandb.", "nothing is sent to Weights & Biases"),
 ];
 
+/// What follows an option.
+#[derive(Clone, Copy)]
+enum Shape {
+    /// Digits, with a point perhaps.
+    Number,
+    /// The address of a machine.
+    Address,
+    /// Any name.
+    Name,
+}
+
 /// Those of them that are followed by a value.
-const WITH_VALUES: [&str; 9] = [
-    "--axon.port",
-    "--axon.ip",
-    "--axon.external_port",
-    "--axon.external_ip",
-    "--axon.max_workers",
-    "--dendrite.timeout",
-    "--wandb.project",
-    "--wandb.entity",
-    "--wandb.project_name",
+const WITH_VALUES: [(&str, Shape); 9] = [
+    ("--axon.port", Shape::Number),
+    ("--axon.ip", Shape::Address),
+    ("--axon.external_port", Shape::Number),
+    ("--axon.external_ip", Shape::Address),
+    ("--axon.max_workers", Shape::Number),
+    ("--dendrite.timeout", Shape::Number),
+    ("--wandb.project", Shape::Name),
+    ("--wandb.entity", Shape::Name),
+    ("--wandb.project_name", Shape::Name),
 ];
+
+impl Shape {
+    /// Whether a word may be such a value. Where a variable of a script is empty the next word is
+    /// not: it may be a weight, `3=0.7`, or another option.
+    fn fits(self, word: &str) -> bool {
+        let is_all = |fits: fn(char) -> bool| !word.is_empty() && word.chars().all(fits);
+        match self {
+            Self::Number => is_all(|c| c.is_ascii_digit() || c == '.'),
+            Self::Address => {
+                is_all(|c| c.is_ascii_hexdigit() || matches!(c, '.' | ':' | '[' | ']'))
+            }
+            Self::Name => !word.starts_with('-') && is_all(|c| c != '='),
+        }
+    }
+}
 
 /// Whether a variable says yes.
 fn is_on(value: &str) -> bool {
@@ -71,8 +111,7 @@ fn is_on(value: &str) -> bool {
 /// What the variables of other programs say of an option.
 pub(super) fn variable(id: &str, read: &dyn Fn(&str) -> Option<String>) -> Option<String> {
     let known = OPTIONS.iter().find(|known| known.id == id)?;
-    let set = known.variables.iter().filter_map(|name| read(name));
-    set.map(|value| value.trim().to_owned()).find(|value| !value.is_empty())
+    known.set(read).into_iter().next().map(|(_, value)| value)
 }
 
 /// The same command, whose options know their other names and take what variables say.
@@ -83,12 +122,41 @@ pub(super) fn named(command: Command, read: &dyn Fn(&str) -> Option<String>) -> 
             return arg;
         };
         let arg = arg.aliases(known.names);
-        match variable(known.id, read) {
-            Some(value) => arg.default_value(value),
+        match known.set(read).into_iter().next() {
+            Some((name, value)) if known.id == NETWORK => {
+                arg.default_value(format!("{name}={value}"))
+            }
+            Some((_, value)) => arg.default_value(value),
             None => arg,
         }
     });
     command.mut_subcommands(|command| named(command, read))
+}
+
+/// Variables that would decide for an option of a command and disagree, in a sentence that names
+/// them; `is_decided` says of which options something else has decided.
+pub(super) fn contradiction(
+    matches: &ArgMatches,
+    read: &dyn Fn(&str) -> Option<String>,
+    is_decided: &dyn Fn(&str) -> bool,
+) -> Option<String> {
+    let is_open = |known: &&Known| {
+        let is_there = matches.try_contains_id(known.id).is_ok_and(|is_there| is_there);
+        // A flag of the same name is another option.
+        let is_flag = matches.try_get_one::<bool>(known.id).is_ok();
+        is_there && !is_flag && matches.value_source(known.id) == Some(ValueSource::DefaultValue)
+    };
+    let mut open = OPTIONS.iter().filter(is_open).filter(|known| !is_decided(known.id));
+    open.find_map(|known| {
+        let set = known.set(read);
+        let (first, value) = set.first()?;
+        let (other, another) = set.iter().find(|(_, another)| another != value)?;
+        let option = known.id.replace('_', "-");
+        Some(format!(
+            "{first}=`{value}` and {other}=`{another}` disagree: say which with --{option}, or \
+             unset one of them"
+        ))
+    })
 }
 
 /// What was given, in words of this program.
@@ -116,11 +184,12 @@ pub(super) fn translated(
         if let Some((.., n)) = LOGGING.iter().find(|(name, ..)| word == **name) {
             verbose = verbose.max(*n);
         } else if let Some((name, reason)) = meaningless(&word) {
-            let takes_value = WITH_VALUES.contains(&name.as_str()) && word == name.as_str();
-            if takes_value {
-                words.next_if(|next| !next.to_string_lossy().starts_with("--"));
-            }
-            given.ignored.push((name, reason));
+            let known = WITH_VALUES.iter().find(|(known, _)| word == **known);
+            let value = known.and_then(|(_, shape)| {
+                words.next_if(|next| next.to_str().is_some_and(|next| shape.fits(next)))
+            });
+            let value = value.map(|value| format!(" {}", value.to_string_lossy()));
+            given.ignored.push((name + &value.unwrap_or_default(), reason));
         } else {
             given.words.push(word);
         }
@@ -167,8 +236,18 @@ mod tests {
         let given = translate(line, &[]);
         assert_eq!(words(&given), ["agon", "chain", "info", "--json", "--", "--axon.port", "9"]);
         let names: Vec<&str> = given.ignored.iter().map(|(name, _)| name.as_str()).collect();
-        let expected = ["--axon.port", "--wandb.off", "--axon.ip", "--axon.off", "--wandb.project"];
-        assert_eq!(names, expected);
+        let [port, project] = ["--axon.port 8091", "--wandb.project x"];
+        assert_eq!(names, [port, "--wandb.off", "--axon.ip", "--axon.off", project]);
+        // A variable of a script that is empty.
+        for (line, expected) in [
+            ("agon --axon.port 3=0.7 4=0.3", &["agon", "3=0.7", "4=0.3"][..]),
+            ("agon --wandb.project 3=0.7", &["agon", "3=0.7"]),
+            ("agon --axon.ip mine", &["agon", "mine"]),
+            ("agon --axon.external_ip ::1 mine", &["agon", "mine"]),
+            ("agon --dendrite.timeout 1.5 x", &["agon", "x"]),
+        ] {
+            assert_eq!(words(&translate(line, &[])), expected, "{line}");
+        }
         let given = translate("agon --axon.port --json", &[]);
         assert_eq!(words(&given), ["agon", "--json"], "a value that is missing is no option");
         // Whoever asks for this must not have weights set all the same.

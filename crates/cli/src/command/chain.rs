@@ -9,7 +9,7 @@ mod session;
 mod table;
 mod weights;
 
-pub use session::{Session, check_development, connect};
+pub use session::{Session, Signer, check_development, connect};
 pub use table::swapped;
 
 use crate::args::{ChainArgs, ChainCommand, SubnetCommand};

@@ -283,8 +283,12 @@ impl Metrics {
                 self.registry.set(&REVEALED_BLOCK, "", block.0 as f64);
             }
             Event::WeightsNotRevealed { .. } => self.count(&NOT_REVEALED),
-            // What is in them is counted by what is told beside them.
-            Event::RoundStarted { .. } | Event::Evaluating { .. } | Event::RoundSuspended(_) => {}
+            // Nothing to count, or what is told beside them counts it.
+            Event::RoundStarted { .. }
+            | Event::Evaluating { .. }
+            | Event::RoundSuspended(_)
+            | Event::WeightsUnchanged { .. }
+            | Event::WeightsExposed { .. } => {}
         }
     }
 

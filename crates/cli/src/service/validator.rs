@@ -268,10 +268,19 @@ impl<'a> Heard<'a> {
             Event::WeightsRevealed { block } => {
                 tracing::info!("the chain has opened our weights, seen at block {block}");
             }
+            Event::WeightsUnchanged { block } => tracing::info!(
+                "the chain has the row that our hidden weights name, as before: nobody can tell \
+                 at block {block} whether it has opened them"
+            ),
             Event::WeightsNotRevealed { reveal } => tracing::warn!(
-                "the chain has not opened our weights by block {}, and never will: nobody is paid \
+                "the chain has not opened our weights of round {} in their epoch: nobody is paid \
                  by them",
-                reveal.until
+                reveal.round
+            ),
+            Event::WeightsExposed { block, reveal } => tracing::warn!(
+                "the chain took our hidden weights late, in block {block}: from round {} on \
+                 anybody can read them, before they are opened",
+                reveal.round
             ),
         }
     }

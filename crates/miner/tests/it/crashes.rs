@@ -6,8 +6,8 @@
 
 use crate::network::{Falling, NETUID, Network};
 use chain::{
-    Call, CallId, CallStatus, Chain, Error, Head, HidingRules, Keypair, Metagraph, Rewards, Signed,
-    StoredCommitment,
+    Call, CallId, CallStatus, Chain, Demands, Error, Head, HidingRules, Keypair, Metagraph,
+    Rewards, Signed, StoredCommitment,
 };
 use hub::{FileEntry, Hub, Part};
 use miner::{Miner, StepReport, Strategy, Train};
@@ -83,6 +83,9 @@ impl Chain for Fused<Arc<dyn Chain>> {
     }
     fn hiding(&self, netuid: NetUid) -> Result<Option<HidingRules>, Error> {
         self.inner.hiding(netuid)
+    }
+    fn demands(&self, netuid: NetUid) -> Result<Demands, Error> {
+        self.inner.demands(netuid)
     }
     fn sign(&self, call: Call, signer: &Keypair) -> Result<Signed, Error> {
         let Call::SetCommitment { data, .. } = call.clone() else { panic!("{call:?}") };

@@ -5,8 +5,8 @@
 
 use crate::network::{NETUID, Network, hotkey};
 use chain::{
-    Call, CallId, CallStatus, Chain, Error, Head, HidingRules, Keypair, MemoryChain, Metagraph,
-    Rewards, Signed, StoredCommitment,
+    Call, CallId, CallStatus, Chain, Demands, Error, Head, HidingRules, Keypair, MemoryChain,
+    Metagraph, Rewards, Signed, StoredCommitment,
 };
 use protocol::{
     AccountId, Block, BlockHash, Competition, Digest, NetUid, Reason, SequenceLoss, Uid,
@@ -103,6 +103,9 @@ impl Chain for Fused {
     }
     fn hiding(&self, netuid: NetUid) -> Result<Option<HidingRules>, Error> {
         self.fuse.around(|| self.ports.chain.hiding(netuid))
+    }
+    fn demands(&self, netuid: NetUid) -> Result<Demands, Error> {
+        self.fuse.around(|| self.ports.chain.demands(netuid))
     }
     fn sign(&self, call: Call, signer: &Keypair) -> Result<Signed, Error> {
         let uids = self.opened(&call);

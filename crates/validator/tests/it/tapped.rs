@@ -1,8 +1,8 @@
 //! A chain of which each request goes through a tap: a test says what becomes of it.
 
 use chain::{
-    Call, CallId, CallStatus, Chain, Error, Head, HidingRules, Keypair, Metagraph, Rewards, Signed,
-    StoredCommitment,
+    Call, CallId, CallStatus, Chain, Demands, Error, Head, HidingRules, Keypair, Metagraph,
+    Rewards, Signed, StoredCommitment,
 };
 use protocol::{AccountId, Block, BlockHash, NetUid, Uid};
 use std::sync::Arc;
@@ -69,6 +69,10 @@ impl<T: Tap> Chain for TappedChain<T> {
     fn hiding(&self, netuid: NetUid) -> Result<Option<HidingRules>, Error> {
         self.tap.before("hiding")?;
         self.inner.hiding(netuid)
+    }
+    fn demands(&self, netuid: NetUid) -> Result<Demands, Error> {
+        self.tap.before("demands")?;
+        self.inner.demands(netuid)
     }
     fn sign(&self, call: Call, signer: &Keypair) -> Result<Signed, Error> {
         self.tap.before("sign")?;

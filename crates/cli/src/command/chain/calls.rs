@@ -1,7 +1,7 @@
 //! Calls: signed by the wallet, confirmed where they cost, waited for.
 
 use super::{
-    session::{Session, connect},
+    session::{Session, Signer, connect},
     table::{self, tao},
 };
 use crate::{
@@ -21,7 +21,7 @@ use std::path::Path;
 pub fn transfer(args: &TransferArgs) -> anyhow::Result<()> {
     let session = Session::open(&args.sign)?;
     let what = format!("send {} TAO to {}", tao(args.amount_rao), args.to);
-    session.confirm(&what)?;
+    session.confirm(&what, Signer::Coldkey)?;
     let coldkey = session.keys.coldkey()?;
     let call = Call::Transfer { to: args.to, amount_rao: args.amount_rao };
     session.make(&call, &coldkey, &format!("sent {} TAO to {}", tao(args.amount_rao), args.to))
@@ -44,7 +44,10 @@ pub fn register(args: &RegisterArgs) -> anyhow::Result<()> {
         ))
         .hint("the price falls while nobody registers; raise --limit or wait");
     }
-    session.confirm(&format!("burn about {} TAO for a slot on subnet {netuid}", tao(price)))?;
+    session.confirm(
+        &format!("burn about {} TAO for a slot on subnet {netuid}", tao(price)),
+        Signer::Coldkey,
+    )?;
     let coldkey = session.keys.coldkey()?;
     let call = match args.limit {
         // The price may move until the call is included: the chain holds to the limit, if it can.
@@ -64,7 +67,10 @@ pub fn stake(args: &StakeArgs) -> anyhow::Result<()> {
     let session = Session::open(&args.sign)?;
     let (hotkey, netuid) = (staked(&session, args)?, NetUid(args.netuid));
     let amount = tao(args.amount_rao);
-    session.confirm(&format!("stake {amount} TAO behind {hotkey} on subnet {netuid}"))?;
+    session.confirm(
+        &format!("stake {amount} TAO behind {hotkey} on subnet {netuid}"),
+        Signer::Coldkey,
+    )?;
     let coldkey = session.keys.coldkey()?;
     let call = Call::AddStake { hotkey, netuid, amount_rao: args.amount_rao };
     session.make(&call, &coldkey, &format!("staked {amount} TAO behind {hotkey}"))
@@ -75,7 +81,10 @@ pub fn unstake(args: &StakeArgs) -> anyhow::Result<()> {
     let session = Session::open(&args.sign)?;
     let (hotkey, netuid) = (staked(&session, args)?, NetUid(args.netuid));
     let amount = tao(args.amount_rao);
-    session.confirm(&format!("take {amount} of the stake behind {hotkey} on subnet {netuid}"))?;
+    session.confirm(
+        &format!("take {amount} of the stake behind {hotkey} on subnet {netuid}"),
+        Signer::Coldkey,
+    )?;
     let coldkey = session.keys.coldkey()?;
     let call = Call::RemoveStake { hotkey, netuid, amount_rao: args.amount_rao };
     session.make(&call, &coldkey, &format!("took {amount} from behind {hotkey}"))
@@ -92,7 +101,7 @@ pub fn commit(args: &CommitArgs) -> anyhow::Result<()> {
         Some(dir) => of_model(args, dir, session.keys.hotkey_account()?)?,
         None => args.text.clone().unwrap_or_default(),
     };
-    session.confirm(&format!("commit to `{text}` on subnet {}", args.netuid))?;
+    session.confirm(&format!("commit to `{text}` on subnet {}", args.netuid), Signer::Hotkey)?;
     let hotkey = session.keys.hotkey()?;
     let call = Call::SetCommitment { netuid: NetUid(args.netuid), data: text.clone().into_bytes() };
     session.make(&call, &hotkey, &format!("committed to `{text}`"))
@@ -126,7 +135,7 @@ pub fn set_rules(args: &SetArgs) -> anyhow::Result<()> {
     let netuid = NetUid(args.netuid);
     let rules: Vec<String> =
         args.changes.iter().map(|rule| shown(*rule)).collect::<Result<_, _>>()?;
-    session.confirm(&format!("set {} on subnet {netuid}", rules.join(" ")))?;
+    session.confirm(&format!("set {} on subnet {netuid}", rules.join(" ")), Signer::Coldkey)?;
     let coldkey = session.keys.coldkey()?;
     for (i, (change, rule)) in args.changes.iter().zip(&rules).enumerate() {
         let call = Call::SetHyperparameter { netuid, change: *change };

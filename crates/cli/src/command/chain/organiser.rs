@@ -1,7 +1,7 @@
 //! What owners of subnets do: open one, start it, say what it is.
 
 use super::{
-    session::{Session, connect},
+    session::{Session, Signer, connect},
     table::tao,
 };
 use crate::{
@@ -33,7 +33,8 @@ pub fn create(args: &CreateArgs) -> anyhow::Result<()> {
         0 => String::new(),
         n => format!(", behind {n} who wait for a place"),
     };
-    session.confirm(&format!("lock {} TAO to open a subnet{waiting}", tao(price_rao)))?;
+    let what = format!("lock {} TAO to open a subnet{waiting}", tao(price_rao));
+    session.confirm(&what, Signer::Coldkey)?;
     let coldkey = session.keys.coldkey()?;
     // No limit is sent along: until the call is included the price falls, and after another has
     // opened a subnet, which raises it, the chain refuses the next for a while.
@@ -138,7 +139,7 @@ pub fn start(args: &StartArgs) -> anyhow::Result<()> {
     if let Some(reason) = session.chain.subnet_start(netuid)?.refusal(owner) {
         return Err(session.refused_beforehand(&call, owner, &reason));
     }
-    session.confirm(&format!("start subnet {netuid}"))?;
+    session.confirm(&format!("start subnet {netuid}"), Signer::Coldkey)?;
     let coldkey = session.keys.coldkey()?;
     session.make(&call, &coldkey, &format!("started subnet {netuid}: its epochs pay from now on"))
 }
@@ -161,7 +162,7 @@ pub fn identity(args: &IdentityArgs) -> anyhow::Result<()> {
     if session.chain.rules(netuid)?.owner != owner {
         return Err(session.refused_beforehand(&call, owner, &CallError::NotSubnetOwner));
     }
-    session.confirm(&format!("change what is said of subnet {netuid}"))?;
+    session.confirm(&format!("change what is said of subnet {netuid}"), Signer::Coldkey)?;
     let coldkey = session.keys.coldkey()?;
     let parts = if n_changes == 1 { "part" } else { "parts" };
     let did = format!("changed {n_changes} {parts} of what is said of subnet {netuid}");

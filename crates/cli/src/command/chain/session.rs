@@ -2,7 +2,7 @@
 
 use super::refusal::{self, Explanation};
 use crate::{
-    args::{EndpointArgs, Network, ServiceArgs, SignArgs, WalletArgs},
+    args::{EndpointArgs, NamedNetwork as Named, Network, ServiceArgs, SignArgs, WalletArgs},
     command::wallet::Keys,
     failure::{HintExt as _, Interrupted, hinted},
     terminal::{self, print, print_json, spinner},
@@ -47,7 +47,7 @@ const LOCAL_VARIABLE: &str = "BT_CHAIN_ENDPOINT";
 /// Where the chain of the options is, the better endpoints first.
 fn urls(args: &EndpointArgs) -> Vec<String> {
     let known = |urls: &[&str]| urls.iter().map(|url| (*url).to_owned()).collect::<Vec<_>>();
-    let mut urls = match &args.network {
+    let mut urls = match &args.network.network {
         Network::Local => {
             let set = std::env::var(LOCAL_VARIABLE).ok().filter(|url| !url.trim().is_empty());
             vec![set.unwrap_or_else(|| "ws://127.0.0.1:9944".to_owned())]
@@ -67,6 +67,10 @@ fn urls(args: &EndpointArgs) -> Vec<String> {
 
 /// Connects to the chain of the options.
 pub fn connect(args: &EndpointArgs) -> anyhow::Result<SubstrateChain> {
+    let Named { network, variable } = &args.network;
+    if let Some(variable) = variable {
+        eprintln!("network `{}`, from {variable}", terminal::shown(&network.to_string()));
+    }
     let mut urls = urls(args);
     let fallbacks = urls.split_off(1);
     let url = urls.swap_remove(0);
@@ -74,9 +78,9 @@ pub fn connect(args: &EndpointArgs) -> anyhow::Result<SubstrateChain> {
         url.starts_with("ws://") || url.starts_with("wss://"),
         "`{url}` is not the address of a chain: it begins with ws:// or wss://"
     );
-    let is_public = matches!(args.network, Network::Test | Network::Finney | Network::Archive);
+    let is_public = matches!(network, Network::Test | Network::Finney | Network::Archive);
     let patience = if is_public { PATIENCE_PUBLIC } else { PATIENCE };
-    let wanted = bittensor(&args.network);
+    let wanted = bittensor(network);
     // Whatever answers there now or after any lost connection, it must be that chain.
     let genesis = wanted.and_then(genesis_of);
     let config = ClientConfig { patience, fallbacks, genesis, ..ClientConfig::new(&url) };
@@ -90,13 +94,13 @@ pub fn connect(args: &EndpointArgs) -> anyhow::Result<SubstrateChain> {
         .hint(format!("--network {url} says that you mean what is there"));
     }
     let is_busy = matches!(connected, Err(Error::Busy { .. }));
-    let chain = connected.hint(match args.network {
+    let chain = connected.hint(match network {
         _ if is_busy => "wait, or name others with --fallback-endpoints; a node of your own has no limit",
         Network::Local => "is a node up? `agon node` starts one; --network names others",
         _ => "look at the address, and at whether the endpoint is up; --fallback-endpoints names others",
     })?;
     // What answers on this machine may be a tunnel or a proxy to anywhere.
-    if args.network == Network::Local
+    if *network == Network::Local
         && let Some(name) = chain.bittensor()?
     {
         return Err(anyhow::anyhow!("`{url}` leads to Bittensor's network `{name}`"))
@@ -114,11 +118,22 @@ fn bittensor(network: &Network) -> Option<&'static str> {
     }
 }
 
+/// Which key of the wallet signs, and pays where something is paid.
+#[derive(Clone, Copy, Debug)]
+pub enum Signer {
+    Coldkey,
+    Hotkey,
+}
+
 /// A connection with keys.
 pub struct Session<'a> {
     is_json: bool,
     /// Whether every question is answered with yes.
     is_sure: bool,
+    /// The variable that named the network, where --yes does not count for its sake.
+    doubted: Option<&'a str>,
+    /// Name of the wallet.
+    wallet: &'a str,
     /// The chain.
     pub chain: SubstrateChain,
     /// The keys of the wallet.
@@ -147,17 +162,20 @@ impl<'a> Session<'a> {
     pub fn open(args: &'a SignArgs) -> anyhow::Result<Self> {
         let stop = terminal::stop_on_signal()?;
         let session = Self::connected(&args.endpoint, &args.wallet, stop)?;
+        let is_sure = says_yes(args, session.origin);
         if session.keys.are_for_development() {
-            check_development(&args.wallet.wallet, session.origin, args.yes)?;
+            check_development(session.wallet, session.origin, is_sure)?;
         }
-        Ok(Self { is_sure: args.yes, ..session })
+        let variable = args.endpoint.network.variable.as_deref();
+        let doubted = variable.filter(|_| args.yes && !is_sure);
+        Ok(Self { is_sure, doubted, ..session })
     }
 
     /// The same for a service, which asks nobody: its configuration has answered.
     pub fn of_service(args: &'a ServiceArgs, stop: Arc<AtomicBool>) -> anyhow::Result<Self> {
         let session = Self::connected(&args.endpoint, &args.wallet, stop)?;
         if session.keys.are_for_development() {
-            check_development(&args.wallet.wallet, session.origin, false)?;
+            check_development(session.wallet, session.origin, false)?;
         }
         Ok(Self { is_sure: true, ..session })
     }
@@ -167,10 +185,10 @@ impl<'a> Session<'a> {
         wallet: &'a WalletArgs,
         stop: Arc<AtomicBool>,
     ) -> anyhow::Result<Self> {
-        let keys = Keys::new(wallet);
+        let (keys, is_json) = (Keys::new(wallet), endpoint.json);
         let chain = connect(endpoint)?;
-        let origin = chain.origin()?;
-        Ok(Self { is_json: endpoint.json, is_sure: false, chain, keys, origin, stop })
+        let (origin, wallet) = (chain.origin()?, wallet.wallet.as_str());
+        Ok(Self { is_json, is_sure: false, doubted: None, wallet, chain, keys, origin, stop })
     }
 
     /// Whether what is signed here may be worth something: unless the chain proves to be one that
@@ -180,12 +198,16 @@ impl<'a> Session<'a> {
     }
 
     /// Asks whether to go on before something is signed for a public network.
-    pub fn confirm(&self, what: &str) -> anyhow::Result<()> {
+    pub fn confirm(&self, what: &str, signer: Signer) -> anyhow::Result<()> {
         if !self.is_public() || self.is_sure {
             return Ok(());
         }
-        let question = format!("{what} on {}, for good?", place(&self.chain, self.origin));
-        self.ask(&question)
+        let (key, account) = match signer {
+            Signer::Coldkey => ("coldkey", self.keys.coldkey_account()?),
+            Signer::Hotkey => ("hotkey", self.keys.hotkey_account()?),
+        };
+        let (wallet, place) = (self.wallet, place(&self.chain, self.origin));
+        self.ask(&format!("{what}, by {key} {account} of wallet `{wallet}`, on {place}, for good?"))
     }
 
     /// Asks a question that only a person, or --yes, may answer with yes.
@@ -194,8 +216,13 @@ impl<'a> Session<'a> {
             return Ok(());
         }
         if !std::io::stdin().is_terminal() {
-            return Err(anyhow::anyhow!("{question} There is nobody to ask"))
-                .hint("--yes answers before the question");
+            let hint = match self.doubted {
+                Some(variable) => format!(
+                    "the network comes from {variable}: --yes counts where --network says it"
+                ),
+                None => "--yes answers before the question".to_owned(),
+            };
+            return Err(anyhow::anyhow!("{question} There is nobody to ask")).hint(hint);
         }
         eprint!("{question} [y/N] ");
         std::io::stderr().flush()?;
@@ -249,15 +276,25 @@ impl<'a> Session<'a> {
     /// Where another process was quicker with a nonce, and its call stands in a block, the call is
     /// made anew: it has surely not been included.
     pub fn include(&self, call: &Call, signer: &Keypair) -> anyhow::Result<(CallId, Block)> {
-        let told = |error: Error| match error {
-            Error::Refused(reason) => self.refused(call, signer, &reason, None),
-            other => other.into(),
-        };
+        self.include_made(&mut || Ok(call.clone()), signer)
+    }
+
+    /// The same, where what is called follows from the chain as it is at each try.
+    pub fn include_made(
+        &self,
+        make: &mut dyn FnMut() -> anyhow::Result<Call>,
+        signer: &Keypair,
+    ) -> anyhow::Result<(CallId, Block)> {
         for _ in 0..DISPLACED_MAX {
+            let call = make()?;
+            let told = |error: Error| match error {
+                Error::Refused(reason) => self.refused(&call, signer, &reason, None),
+                other => other.into(),
+            };
             let id = self.chain.submit(call.clone(), signer).map_err(told)?;
             match self.wait(id)? {
                 CallStatus::Displaced => {}
-                fate => return self.included(id, fate, (call, signer)),
+                fate => return self.included(id, fate, (&call, signer)),
             }
         }
         Err(anyhow::anyhow!("other processes that use the same key were quicker each time"))
@@ -377,6 +414,15 @@ impl<'a> Session<'a> {
     }
 }
 
+/// Whether --yes answers what a person would be asked.
+///
+/// A variable may be left over from something else: on Bittensor's networks it counts only where
+/// the command line itself says which of them.
+fn says_yes(args: &SignArgs, origin: Origin) -> bool {
+    let is_bittensor = matches!(origin, Origin::Bittensor(_));
+    args.yes && !(is_bittensor && args.endpoint.network.variable.is_some())
+}
+
 /// Keys that everybody knows are for chains that are worth nothing.
 pub fn check_development(key: &str, origin: Origin, insists: bool) -> anyhow::Result<()> {
     match origin {
@@ -407,6 +453,22 @@ pub fn hex_of(id: &CallId) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn on_bittensors_networks_yes_counts_where_the_command_line_names_the_network() {
+        let says = |variable: Option<&str>, origin| {
+            let network =
+                Named { network: Network::Finney, variable: variable.map(ToOwned::to_owned) };
+            let endpoint = EndpointArgs { network, fallback_endpoints: Vec::new(), json: false };
+            let (name, hotkey) = ("me".to_owned(), "default".to_owned());
+            let wallet = WalletArgs { wallet: name, hotkey, wallet_path: None };
+            says_yes(&SignArgs { endpoint, wallet, yes: true }, origin)
+        };
+        assert!(says(None, Origin::Bittensor("finney")));
+        assert!(!says(Some("BT_NETWORK"), Origin::Bittensor("finney")));
+        assert!(says(Some("BT_NETWORK"), Origin::Unknown));
+        assert!(says(Some("BT_NETWORK"), Origin::Agon));
+    }
 
     #[test]
     fn keys_that_everybody_knows_sign_for_chains_of_nodes_of_ours_alone() {

@@ -164,7 +164,15 @@ impl View {
             ValidatorEvent::ChainTrouble(error) => {
                 self.say(&format!("block {block:>4}  {name} has trouble with the chain: {error}"));
             }
-            ValidatorEvent::WeightsSubmitted(_) | ValidatorEvent::WeightsRevealed { .. } => {}
+            ValidatorEvent::WeightsSubmitted(_)
+            | ValidatorEvent::WeightsRevealed { .. }
+            | ValidatorEvent::WeightsUnchanged { .. } => {}
+            ValidatorEvent::WeightsExposed { block: taken, .. } => {
+                self.say(&format!(
+                    "block {block:>4}  weights of {name} came late, in block {taken}: they can be \
+                     read before they are opened"
+                ));
+            }
             ValidatorEvent::AnotherValidator { block: set, .. } => {
                 self.say(&format!(
                     "block {block:>4}  {name} sets no weights: somebody else with its key did at \

@@ -7,7 +7,7 @@ use super::place::{Hubs, Place, SeenBy};
 use crate::{
     args::AddressArgs,
     command::{
-        chain::{Session, swapped},
+        chain::{Session, Signer, swapped},
         upload,
     },
     failure::{HintExt as _, Interrupted},
@@ -207,7 +207,8 @@ impl Entrant<'_> {
         let Place { hubs, repo, .. } = *place;
         let session = self.session;
         self.check_pace()?;
-        session.confirm(&format!("commit to `{repo}` on subnet {}", self.netuid))?;
+        session
+            .confirm(&format!("commit to `{repo}` on subnet {}", self.netuid), Signer::Hotkey)?;
         if self.exposure == Exposure::Hidden {
             place.hide()?;
         } else if place.seen_by()? == SeenBy::Everybody {

@@ -78,19 +78,25 @@ fn nothing_is_signed_for_a_chain_of_somebody_elses_before_somebody_says_yes() {
     done(&["chain", "register", "--netuid", "1", "--wallet", "//Alice", "--chain", &node.url]);
     let wallets = path("wallets");
     let own = ["--wallet-path", &wallets, "--wallet", "own"];
-    done(&[&["wallet", "create", "--no-password"][..], &own].concat());
+    let made = done(&[&["wallet", "create", "--no-password", "--json"][..], &own].concat());
+    let made: serde_json::Value = serde_json::from_str(&made).unwrap();
 
+    let rules = "set tempo=9 kappa=7 on subnet 1";
     let calls = [
-        (&["chain", "commit", "my words"][..], "commit to `my words` on subnet 1"),
-        (&["chain", "set-weights", "0=1"], "set 1 weights on subnet 1"),
-        (&["chain", "subnet", "set", "tempo=9", "kappa=7"], "set tempo=9 kappa=7 on subnet 1"),
+        (&["chain", "commit", "my words"][..], "commit to `my words` on subnet 1", "hotkey"),
+        (&["chain", "set-weights", "0=1"], "set 1 weights on subnet 1", "hotkey"),
+        (&["chain", "subnet", "set", "tempo=9", "kappa=7"], rules, "coldkey"),
     ];
     let on = ["--netuid", "1", "--chain", &strange];
-    for (call, question) in calls {
+    for (call, question, key) in calls {
         let output = agon(&[call, &on, &own].concat());
         let err = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(2), "{err}");
-        let question = format!("{question} on {strange}, for good? There is nobody to ask");
+        let address = made[key].as_str().unwrap();
+        let question = format!(
+            "{question}, by {key} {address} of wallet `own`, on {strange}, for good? There is \
+             nobody to ask"
+        );
         assert!(err.contains(&question) && err.contains("--yes"), "no `{question}` in {err}");
         done(&[call, &on, &["--wallet", "//Alice", "--yes"]].concat());
     }

@@ -145,8 +145,8 @@ fn hidden_weights_are_waited_for_and_what_the_chain_would_drop_is_refused_before
     subnet.refuses(&["1=1", "2=1", "9=1"], &["UidVecContainInvalidOne", "no slot: 9"]);
     subnet.refuses(&["1=1", "2=1"], &["WeightVecLengthIsLow", "min_weights=3"]);
     let waiting = subnet.done(&["metagraph"])["neurons"][0]["last_update"].clone();
-    let set = ["set-weights", "--wallet", "//Alice", "--wait", "1=2", "2=1", "3=1"];
-    let set = subnet.done(&set);
+    let words = ["set-weights", "--wallet", "//Alice", "--wait", "1=2", "2=1", "3=1"];
+    let set = subnet.done(&words);
     let (did, reveal) = (set["did"].as_str().unwrap(), &set["reveal"]);
     assert!(did.starts_with("hid 3 weights on subnet 1; the chain opens them from block"), "{did}");
     let number = |value: &Value| value.as_u64().unwrap();
@@ -158,6 +158,11 @@ fn hidden_weights_are_waited_for_and_what_the_chain_would_drop_is_refused_before
     assert_eq!(own["weights"], serde_json::json!([[1, 65_535], [2, 32_768], [3, 32_768]]));
     assert_eq!(own["last_update"], set["block"], "weights are as old as their commit");
     assert!(number(&waiting) < number(&set["block"]), "nothing was committed in vain");
+    // Of the same once more nobody can tell whether the chain has opened it.
+    let again = subnet.done(&words);
+    let did = again["did"].as_str().unwrap();
+    assert!(did.contains("the row was the same before"), "{did}");
+    assert_eq!(again["revealed"], Value::Null);
 }
 
 #[test]
