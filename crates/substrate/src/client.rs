@@ -27,7 +27,7 @@ pub use config::{ClientConfig, Clock, Rate, RateLimit, Signatures};
 pub use fate::Effects;
 pub use fit::Fit;
 pub use info::ChainInfo;
-pub use organiser::{Opening, SubnetStart};
+pub use organiser::{Opening, OwnCommitment, SubnetOwner, SubnetStart};
 pub(crate) use origin::GENESIS_METHOD;
 pub use origin::{Origin, genesis_of};
 pub use rules::{Rule, RuleValue, SubnetRules};
@@ -294,6 +294,30 @@ mod tests {
         assert!(matches!(nowhere, Error::NoSubnet(NetUid(9))), "{nowhere}");
         let before = chain.metagraph_at(NETUID, Block(0)).unwrap();
         assert_eq!(before.neurons, []);
+    }
+
+    #[test]
+    fn owners_and_what_a_hotkey_has_committed_to_are_told() {
+        let (node, chain) = node();
+        let of_genesis = chain.subnet_owner(NETUID).unwrap();
+        assert_eq!((of_genesis.coldkey, of_genesis.hotkey), (key(0).public(), None));
+        let hotkey = key(2).public();
+        chain.submit(Call::RegisterNetwork { hotkey }, &key(0)).unwrap();
+        node.produce_block().unwrap();
+        let opened = NetUid(2);
+        let owner = chain.subnet_owner(opened).unwrap();
+        assert_eq!((owner.coldkey, owner.hotkey), (key(0).public(), Some(hotkey)));
+        assert!(matches!(chain.subnet_owner(NetUid(9)), Err(Error::NoSubnet(NetUid(9)))));
+        assert_eq!(chain.commitment_of(opened, hotkey).unwrap(), None);
+        let data = b"agon-set:1:".to_vec();
+        let commit = Call::SetCommitment { netuid: opened, data: data.clone() };
+        chain.submit(commit, &key(2)).unwrap();
+        node.produce_block().unwrap();
+        let block = node.head().block;
+        assert_eq!(
+            chain.commitment_of(opened, hotkey).unwrap(),
+            Some(OwnCommitment { block, data })
+        );
     }
 
     #[test]
