@@ -19,7 +19,8 @@ pub use chain::{
     ShowArgs, SignArgs, StakeArgs, StartArgs, StateArgs, SubnetCommand, TransferArgs,
 };
 pub use competition::{
-    CompetitionArgs, CompetitionCommand, PinCompetitionArgs, ShowCompetitionArgs,
+    CompetitionArgs, CompetitionCommand, PinCompetitionArgs, PublishCompetitionsArgs,
+    PublishedCompetitionsArgs, ShowCompetitionArgs,
 };
 pub use config::{is_key, takes_config, variable};
 pub use data::{
@@ -31,7 +32,7 @@ pub use miner::{MinerArgs, MinerCommand, SubmitArgs};
 pub use node::NodeArgs;
 pub use reference::{Page, ReferenceArgs};
 pub use service::{
-    CheckValidatorArgs, ExportValidatorArgs, LogFormat, RunMinerArgs, RunValidatorArgs,
+    CheckValidatorArgs, ExportValidatorArgs, LogFormat, OwnerArgs, RunMinerArgs, RunValidatorArgs,
     ServiceArgs, StatusValidatorArgs, StrategyName, ValidatorArgs, ValidatorCommand,
 };
 pub use transfer::{AddressArgs, DownloadArgs, PlaceArgs, UploadArgs};

@@ -26,7 +26,11 @@ use std::process::ExitCode;
 pub fn run(command: Command) -> anyhow::Result<ExitCode> {
     if matches!(
         command,
-        Command::Wallet(_) | Command::Chain(_) | Command::Miner(_) | Command::Validator(_)
+        Command::Wallet(_)
+            | Command::Chain(_)
+            | Command::Miner(_)
+            | Command::Validator(_)
+            | Command::Competition(_)
     ) {
         private::forbid_core_dumps();
     }

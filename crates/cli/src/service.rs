@@ -3,6 +3,7 @@
 pub mod heads;
 pub mod miner;
 pub mod pulse;
+pub mod rules;
 pub mod setup;
 pub mod story;
 pub mod validator;

@@ -85,6 +85,12 @@ impl Schedule {
         self.versions.values().filter_map(|versions| begun(versions, block)).collect()
     }
 
+    /// The first block after this one at which something begins, ends or gets other rules.
+    pub fn next_turn(&self, after: Block) -> Option<Block> {
+        let turns = self.versions().flat_map(|rules| [Some(rules.from_block), rules.until_block]);
+        turns.flatten().filter(|turn| *turn > after.0).min().map(Block)
+    }
+
     /// The first block from `from` on at which the two do not have the same rules; `None` if they
     /// have them for ever.
     pub fn first_difference(&self, other: &Self, from: Block) -> Option<Block> {

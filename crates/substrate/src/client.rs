@@ -247,7 +247,7 @@ mod tests {
     /// A subnet with one slot and some stake behind it.
     fn node() -> (DevNode, SubstrateChain) {
         let genesis = Genesis {
-            accounts: vec![(key(0).public(), 1_000_000_000_000)],
+            accounts: vec![(key(0).public(), 10_000_000_000_000)],
             subnets: vec![SubnetGenesis {
                 owner: key(0).public(),
                 hyperparameters: chain::Hyperparameters::default(),

@@ -118,6 +118,14 @@ impl Validator {
         Ok(Self { config, ports, contests, schedule, keypair, memory, turns, unpublished })
     }
 
+    /// Names of its competitions, in order.
+    pub fn competitions(&self) -> Vec<String> {
+        let mut names: Vec<String> =
+            self.schedule.versions().map(|rules| rules.name.clone()).collect();
+        names.dedup();
+        names
+    }
+
     /// State as it stands: moving averages, champions, verdicts.
     pub fn state(&self) -> State {
         self.memory.state(Clone::clone)

@@ -1,6 +1,8 @@
 //! Options of `agon competition`.
 
+use super::{AddressArgs, EndpointArgs, SignArgs};
 use clap::{Args, Subcommand};
+use protocol::Repo;
 use std::path::PathBuf;
 
 /// Options of `agon competition`.
@@ -10,7 +12,9 @@ use std::path::PathBuf;
   agon competition show tiny
   agon competition show tiny --tokenizer tokenizer.json
   agon competition show tiny --toml > my.toml      a file to change and to run: agon demo
-  agon competition pin 7b                          the paper's, ready to run: 7b.pinned.toml")]
+  agon competition pin 7b                          the paper's, ready to run: 7b.pinned.toml
+  agon competition publish a.toml b.toml --repo me/rules --netuid 1
+  agon competition status --netuid 1               what is published, and what comes")]
 pub struct CompetitionArgs {
     /// What to do.
     #[command(subcommand)]
@@ -26,6 +30,10 @@ pub enum CompetitionCommand {
     Show(ShowCompetitionArgs),
     /// Write a competition file that pins its text and its tokenizer on a hub.
     Pin(PinCompetitionArgs),
+    /// Publish the competitions of a subnet: files on a hub, their digest on the chain.
+    Publish(PublishCompetitionsArgs),
+    /// Show the competitions that the owner of a subnet has published, and what changes when.
+    Status(PublishedCompetitionsArgs),
 }
 
 /// Options of `agon competition list`.
@@ -92,4 +100,52 @@ pub struct PinCompetitionArgs {
     /// Print JSON on stdout.
     #[arg(long)]
     pub json: bool,
+}
+
+/// Options of `agon competition publish`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  agon competition publish 7b.pinned.toml mine.toml --repo me/rules --netuid 1
+  agon competition publish mine.toml --repo me/rules --netuid 1 --from-block 81000
+The files are all competitions that the subnet has from then on; several with one name are versions
+of it. They become a dataset repo of the hub; then the hotkey that owns the subnet commits to their
+digest, and validators with `competitions = \"owner\"` take them. What holds now and for a day (7,200
+blocks) cannot change: --from-block keeps it and begins whatever is new at that block, where a
+competition that no file names ends. Repeated after an interruption, it goes on.")]
+pub struct PublishCompetitionsArgs {
+    /// Competition files, or names of competitions that come with the program.
+    #[arg(value_name = "FILE", required = true)]
+    pub competitions: Vec<String>,
+    /// Dataset repo for them, with a name of at most 31 letters.
+    #[arg(long, value_name = "OWNER/NAME")]
+    pub repo: Repo,
+    /// Subnet whose competitions they are.
+    #[arg(long)]
+    pub netuid: u16,
+    /// First block at which whatever differs from what is published holds.
+    #[arg(long, value_name = "BLOCK")]
+    pub from_block: Option<u64>,
+    /// Change at once: only on a chain of `agon node`.
+    #[arg(long)]
+    pub now: bool,
+    /// Publish although what was published before cannot be had any more. Whoever holds it changes
+    /// a day later.
+    #[arg(long)]
+    pub lost: bool,
+    #[command(flatten)]
+    pub sign: SignArgs,
+    #[command(flatten)]
+    pub address: AddressArgs,
+}
+
+/// Options of `agon competition status`.
+#[derive(Debug, Args)]
+pub struct PublishedCompetitionsArgs {
+    /// Subnet.
+    #[arg(long)]
+    pub netuid: u16,
+    #[command(flatten)]
+    pub endpoint: EndpointArgs,
+    #[command(flatten)]
+    pub address: AddressArgs,
 }

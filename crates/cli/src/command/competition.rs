@@ -1,6 +1,8 @@
 //! `agon competition`: which competitions there are, their rules and their tokenizers.
 
 mod pin;
+mod publish;
+mod published;
 
 use crate::{
     args::{CompetitionArgs, CompetitionCommand, ShowCompetitionArgs},
@@ -51,6 +53,8 @@ pub fn run(args: &CompetitionArgs) -> anyhow::Result<ExitCode> {
         CompetitionCommand::List(_) => terminal::print(&list(&builtin()?)?),
         CompetitionCommand::Show(args) => show(args),
         CompetitionCommand::Pin(args) => pin::run(args),
+        CompetitionCommand::Publish(args) => publish::run(args),
+        CompetitionCommand::Status(args) => published::run(args),
     }?;
     Ok(ExitCode::SUCCESS)
 }

@@ -20,18 +20,27 @@ const TICK: Duration = Duration::from_millis(100);
 pub struct Heads<'a> {
     newest: Mutex<Option<Head>>,
     changed: Condvar,
+    /// The process shall end.
     stop: &'a AtomicBool,
+    /// Whoever waits here shall end, and the process goes on.
+    ends: AtomicBool,
 }
 
 impl<'a> Heads<'a> {
     /// Nothing was heard yet; `stop` ends all waiting.
     pub fn new(stop: &'a AtomicBool) -> Self {
-        Self { newest: Mutex::default(), changed: Condvar::new(), stop }
+        let ends = AtomicBool::new(false);
+        Self { newest: Mutex::default(), changed: Condvar::new(), stop, ends }
     }
 
-    /// Whether the process shall end.
+    /// Ends all waiting, and not the process.
+    pub fn end(&self) {
+        self.ends.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether whoever waits here shall end.
     pub fn is_stopping(&self) -> bool {
-        self.stop.load(Ordering::Relaxed)
+        self.stop.load(Ordering::Relaxed) || self.ends.load(Ordering::Relaxed)
     }
 
     /// The newest block.
@@ -39,7 +48,7 @@ impl<'a> Heads<'a> {
         *self.newest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for a block that is newer than `seen`; `None` when the process shall end.
+    /// Waits for a block that is newer than `seen`; `None` when nobody shall wait any more.
     pub fn after(&self, seen: Option<Head>) -> Option<Head> {
         let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
@@ -54,7 +63,7 @@ impl<'a> Heads<'a> {
         }
     }
 
-    /// Follows a chain until the process shall end, which threads that fail may ask for, and keeps
+    /// Follows a chain until nobody shall wait any more, which threads may ask for, and keeps
     /// in `home` what there is to tell.
     pub fn follow(&self, chain: &dyn Chain, story: &Story, home: &Path) {
         let mut told = None;

@@ -4,11 +4,12 @@
 use super::{
     Ready,
     heads::Heads,
+    rules::Rules,
     setup::{self, Place},
     story::{Story, Subject},
 };
 use crate::{
-    args::RunValidatorArgs,
+    args::{RunValidatorArgs, ServiceArgs},
     terminal::{print_json_line, shown, stop_on_signal},
 };
 use anyhow::Context as _;
@@ -30,6 +31,11 @@ struct Driver<'a> {
     heads: &'a Heads<'a>,
     story: &'a Story,
     stop: &'a AtomicBool,
+    service: &'a ServiceArgs,
+    place: &'a Place,
+    rules: &'a Rules,
+    /// Whether the owner of the subnet has other competitions than the validator was opened with.
+    has_other_rules: AtomicBool,
     /// Why the process ends by itself.
     failure: Mutex<Option<anyhow::Error>>,
 }
@@ -42,50 +48,100 @@ pub fn run(args: &RunValidatorArgs) -> anyhow::Result<ExitCode> {
     let stop = stop_on_signal()?;
     let place = Place::open(&args.service)?;
     place.check_slot()?;
-    let validator = setup::validator(args, &place, &stop)?;
-    let hotkey = place.hotkey.public();
-    tracing::info!(
-        "validator {hotkey} on subnet {} of {}, {}",
-        place.netuid,
-        place.chain.url(),
-        args.competitions.join(", ")
-    );
-    let (heads, story) = (Heads::new(&stop), Story::default());
-    if args.service.endpoint.json {
-        let (netuid, listen) = (place.netuid, args.service.listen);
-        print_json_line(&Ready { ready: "validator", hotkey, netuid, listen })?;
-    }
-    let failure = Mutex::new(None);
-    let driver =
-        Driver { validator: &validator, heads: &heads, story: &story, stop: &stop, failure };
-    thread::scope(|scope| {
-        let driver = &driver;
-        let spawn = |name: &str, work: Work| {
-            let thread = thread::Builder::new().name(name.to_owned());
-            thread
-                .spawn_scoped(scope, move || driver.guarded(work))
-                .context("cannot start a thread")
+    setup::make_home(&args.service.home)?;
+    let rules = Rules::of(&args.competitions, &args.service)?;
+    rules.begin(&args.service, &place)?;
+    let (story, mut is_ready) = (Story::default(), false);
+    // The competitions of an owner change: then a validator is opened with the new ones, and goes on
+    // from the journal of the one before.
+    while !stop.load(Ordering::Relaxed) {
+        let validator = setup::validator(args, &rules.names()?, &place, &stop)?;
+        let hotkey = place.hotkey.public();
+        tracing::info!(
+            "validator {hotkey} on subnet {} of {}, {}",
+            place.netuid,
+            place.chain.url(),
+            validator.competitions().join(", ")
+        );
+        if args.service.endpoint.json && !is_ready {
+            let (netuid, listen) = (place.netuid, args.service.listen);
+            print_json_line(&Ready { ready: "validator", hotkey, netuid, listen })?;
+        }
+        is_ready = true;
+        let heads = Heads::new(&stop);
+        let driver = Driver {
+            validator: &validator,
+            heads: &heads,
+            story: &story,
+            stop: &stop,
+            service: &args.service,
+            place: &place,
+            rules: &rules,
+            has_other_rules: AtomicBool::new(false),
+            failure: Mutex::new(None),
         };
-        let threads = [
-            spawn("duties", |driver| driver.duties()),
-            spawn("work", |driver| driver.work()),
-            spawn("publish", |driver| driver.publish()),
-        ];
-        if let Some(error) = threads.into_iter().find_map(Result::err) {
-            driver.fail(error);
-        }
-        heads.follow(&*place.chain, &story, &args.service.home);
-    });
-    match driver.failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
-        Some(error) => Err(error),
-        None => {
-            tracing::info!("stopped; it goes on from here");
-            Ok(ExitCode::SUCCESS)
+        driver.drive();
+        if let Some(error) = driver.failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            return Err(error);
         }
     }
+    tracing::info!("stopped; it goes on from here");
+    Ok(ExitCode::SUCCESS)
 }
 
 impl Driver<'_> {
+    /// Works until the process shall end, or there are other competitions.
+    fn drive(&self) {
+        thread::scope(|scope| {
+            let spawn = |name: &str, work: Work| {
+                let thread = thread::Builder::new().name(name.to_owned());
+                thread
+                    .spawn_scoped(scope, move || self.guarded(work))
+                    .context("cannot start a thread")
+            };
+            let threads = [
+                spawn("duties", |driver| driver.duties()),
+                spawn("work", |driver| driver.work()),
+                spawn("publish", |driver| driver.publish()),
+                spawn("rules", |driver| driver.follow_owner()),
+            ];
+            if let Some(error) = threads.into_iter().find_map(Result::err) {
+                self.fail(error);
+            }
+            self.heads.follow(&*self.place.chain, self.story, &self.service.home);
+        });
+    }
+
+    /// What the owner of the subnet publishes is looked at, where it counts.
+    fn follow_owner(&self) {
+        if matches!(self.rules, Rules::Named(_)) {
+            return;
+        }
+        let mut seen = None;
+        while let Some(head) = self.heads.after(seen) {
+            seen = Some(head);
+            match self.rules.look(self.service, self.place, head) {
+                Ok(has_other) => {
+                    self.story.ends(Subject::Rules);
+                    if has_other {
+                        self.has_other_rules.store(true, Ordering::Relaxed);
+                    }
+                }
+                Err(error) => self.story.trouble(Subject::Rules, &format!("{error:#}")),
+            }
+        }
+    }
+
+    /// Whether the work ends for other competitions: between two steps, so that nothing is measured
+    /// in vain, and duties go on until then.
+    fn ends_for_other_rules(&self) -> bool {
+        let ends = self.has_other_rules.load(Ordering::Relaxed);
+        if ends {
+            self.heads.end();
+        }
+        ends
+    }
+
     /// Does work whose panic ends the process: a service that lives with a dead thread looks well
     /// and does nothing.
     fn guarded(&self, work: Work) {
@@ -132,7 +188,7 @@ impl Driver<'_> {
                     Ok(Worked::Nothing) => break,
                     Err(error) => return self.fail(error),
                 }
-                if self.heads.is_stopping() {
+                if self.heads.is_stopping() || self.ends_for_other_rules() {
                     return;
                 }
                 // Each step is of the newest block: a round may take hours.
@@ -140,6 +196,9 @@ impl Driver<'_> {
                 seen = Some(head);
             }
             heard.clear([Subject::Round]);
+            if self.ends_for_other_rules() {
+                return;
+            }
         }
     }
 
