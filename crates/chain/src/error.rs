@@ -1,6 +1,6 @@
 //! What can go wrong: our own trouble with the chain, and calls that its rules refuse.
 
-use crate::{Mechanism, epoch::EpochError, ledger::GenesisError};
+use crate::{Mechanism, epoch::EpochError, hiding::HidingError, ledger::GenesisError};
 use protocol::{Block, BlockHash, NetUid, yuma};
 use serde::{
     Deserialize, Serialize,
@@ -106,6 +106,14 @@ pub enum Error {
         /// The block.
         block: Block,
     },
+    /// What the endpoint calls the newest final block cannot be it.
+    #[error("the endpoint names a false head: block {said} {why}")]
+    FalseHead {
+        /// The block.
+        said: Block,
+        /// What is wrong with it.
+        why: &'static str,
+    },
     /// Our clock and the chain's differ too much to say which round opens weights.
     #[error("{}", clock(*ours, *chains, *block))]
     Clock {
@@ -119,6 +127,9 @@ pub enum Error {
     /// It cannot be said when hidden weights would be opened.
     #[error("no epoch opens weights that are committed now")]
     Epochs(#[from] EpochError),
+    /// Weights that are hidden now would be opened at the wrong time.
+    #[error("weights cannot be hidden now")]
+    Hiding(#[from] HidingError),
     /// The chain's beacon is none that anything can be encrypted to.
     #[error("weights cannot be encrypted to the beacon of this chain")]
     Beacon(#[from] timelock::SealError),
@@ -150,9 +161,11 @@ impl Error {
             | Self::Connect { .. }
             | Self::Busy { .. }
             | Self::Lagging { .. }
+            | Self::FalseHead { .. }
             | Self::Clock { .. }
             | Self::Stalled { .. } => true,
             Self::NoState { at, newest, .. } => at > newest,
+            Self::Hiding(error) => error.is_transient(),
             Self::NoSubnet(_)
             | Self::NoMechanism { .. }
             | Self::Refused(_)

@@ -7,11 +7,24 @@
 use crate::{
     Call, Error, Mechanism,
     epoch::{Epochs, Reached},
+    ledger::COMMIT_REVEAL_VERSION,
 };
 use keys::Keypair;
 use protocol::{Block, NetUid, Uid, yuma};
 use serde::{Deserialize, Serialize};
 use timelock::{Beacon, Forecast, Secrets};
+
+/// Blocks after the next in which a call may still be included where all goes well. Weights that
+/// are committed in a later epoch than was reckoned with can be read almost an epoch before they
+/// are opened.
+const INCLUSION_BLOCKS: u64 = 4;
+
+/// The part of an epoch in which nothing is hidden, at most: one of so many. Where epochs are short
+/// no block of them can be spared.
+const PART_OF_EPOCH: u64 = 16;
+
+/// Most epochs between commit and reveal, as on the chain.
+const REVEAL_PERIOD_MAX: u64 = 100;
 
 /// Weights of a validator for a subnet.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,9 +60,53 @@ pub struct HidingRules {
     pub block_ms: u64,
 }
 
+/// Weights cannot be hidden now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum HidingError {
+    /// The epoch ends so soon that the commit might stand in the next, and be readable too early.
+    #[error("the epoch ends in block {begins}: hide them in {blocks} blocks, in the next epoch")]
+    TooNearTheBorder {
+        /// First block of the next epoch.
+        begins: Block,
+        /// After how many blocks to ask again.
+        blocks: u64,
+    },
+    /// The beacon makes the round after the epoch that opens them: they would never be open.
+    #[error("round {round} of the beacon comes after block {until}, when their epoch is over")]
+    TooLate {
+        /// The round.
+        round: u64,
+        /// Last block of the epoch.
+        until: Block,
+    },
+    /// The beacon has made the round: everybody could read them at once.
+    #[error("round {round} of the beacon, which would open them, has come already")]
+    Published {
+        /// The round.
+        round: u64,
+    },
+    /// No chain has such a rule.
+    #[error("{epochs} epochs between commit and reveal are none of 1 to 100")]
+    Period {
+        /// What the rule says.
+        epochs: u64,
+    },
+    /// No chain can be in such a state.
+    #[error("the last epoch, of block {last}, is said to come after the newest block, {head}")]
+    EpochAhead {
+        /// Block of the last epoch.
+        last: Block,
+        /// The newest block.
+        head: Block,
+    },
+}
+
 /// When hidden weights are opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reveal {
+    /// Number of the epoch in which they must be committed; 0 in what was noted without it.
+    #[serde(default)]
+    pub epoch: u64,
     /// Round of the beacon that opens them.
     pub round: u64,
     /// First block of the epoch in which the chain opens them.
@@ -92,7 +149,11 @@ impl Weights {
     /// The secrets of the encryption follow from the key and from all that is encrypted: they are
     /// used for the same bytes only, and nobody can guess them; a run can be repeated, and a bad
     /// random generator does no harm.
+    ///
+    /// An error that is transient means that the same may be tried again, in a later block.
     pub fn hidden(&self, rules: &HidingRules, signer: &Keypair) -> Result<Handed, Error> {
+        rules.check_version()?;
+        rules.check_border()?;
         let reveal = rules.reveal()?;
         let plain = timelock::Weights {
             hotkey: Some(signer.public().0),
@@ -124,13 +185,74 @@ impl HidingRules {
     /// When weights are opened that are committed in the next block.
     ///
     /// The round comes three blocks into the epoch, as the clients of Bittensor reckon it: the
-    /// chain must have it when it looks, and looks at each block of the epoch.
+    /// chain must have it when it looks, and looks at each block of the epoch. Rules that no chain
+    /// has, and a round before now or after the epoch, are errors.
     pub fn reveal(&self) -> Result<Reveal, Error> {
-        let Reached { epoch, first_block: from } =
+        self.check_state()?;
+        let Reached { epoch: opened, first_block: from } =
             self.epochs.reveal(self.head, self.reveal_period)?;
-        let (head, now_ms, block_time_ms) = (self.head.0, self.now_ms, self.block_ms);
-        let round = self.beacon.reveal_round(&Forecast { head, now_ms, block_time_ms }, from.0);
-        let next = self.epochs.first_block_of(epoch.saturating_add(1), Block(self.head.0 + 1))?;
-        Ok(Reveal { round, from, until: Block(next.0.saturating_sub(1)) })
+        let forecast =
+            Forecast { head: self.head.0, now_ms: self.now_ms, block_time_ms: self.block_ms };
+        let round = self.beacon.reveal_round(&forecast, from.0);
+        let next = self.epochs.first_block_of(opened.saturating_add(1), self.next_block())?;
+        let until = Block(next.0.saturating_sub(1));
+        let published_ms = self.beacon.published_ms(round);
+        if published_ms <= self.now_ms {
+            return Err(HidingError::Published { round }.into());
+        }
+        if published_ms > forecast.time_ms(until.0) {
+            return Err(HidingError::TooLate { round, until }.into());
+        }
+        let epoch = self.epochs.number_at(self.next_block());
+        Ok(Reveal { epoch, round, from, until })
+    }
+
+    /// The block in which a call that is signed now stands at the earliest.
+    fn next_block(&self) -> Block {
+        Block(self.head.0.saturating_add(1))
+    }
+
+    /// Of another version than ours nobody knows what the chain takes it for.
+    fn check_version(&self) -> Result<(), Error> {
+        if self.version == COMMIT_REVEAL_VERSION {
+            return Ok(());
+        }
+        let what = format!("version {COMMIT_REVEAL_VERSION} of hidden weights");
+        Err(Error::Incompatible { what })
+    }
+
+    /// What an endpoint makes up, to have weights readable early.
+    fn check_state(&self) -> Result<(), HidingError> {
+        if !(1..=REVEAL_PERIOD_MAX).contains(&self.reveal_period) {
+            return Err(HidingError::Period { epochs: self.reveal_period });
+        }
+        let (last, head) = (self.epochs.last_epoch_block, self.head);
+        if last > head {
+            return Err(HidingError::EpochAhead { last, head });
+        }
+        Ok(())
+    }
+
+    /// Whether a commit that is included some blocks late is still one of the epoch reckoned with.
+    fn check_border(&self) -> Result<(), Error> {
+        let commit = self.next_block();
+        let late = INCLUSION_BLOCKS.min(u64::from(self.epochs.tempo) / PART_OF_EPOCH);
+        let next = self.epochs.number_at(commit).saturating_add(1);
+        let begins = self.epochs.first_block_of(next, commit)?;
+        if begins.since(commit) > late {
+            return Ok(());
+        }
+        let blocks = begins.since(commit);
+        Err(HidingError::TooNearTheBorder { begins, blocks }.into())
     }
 }
+
+impl HidingError {
+    /// Whether the same may be hidden later.
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::TooNearTheBorder { .. } | Self::Published { .. })
+    }
+}
+
+#[cfg(test)]
+mod tests;

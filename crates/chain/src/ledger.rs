@@ -39,7 +39,10 @@ pub use hyperparameters::{HyperparameterChange, Hyperparameters};
 pub use identity::SubnetIdentity;
 pub use reveal::{OPEN_COMMITS_MAX, commit_hash};
 pub use subnet::{Commitment, Cycle, Slot, Subnet, TimelockedCommit, WeightCommit};
-pub use timelock::{BEACON_BLOCK_MS, COMMIT_REVEAL_VERSION, SEALED_BYTES_MAX, last_round};
+pub use timelock::{
+    BEACON_BLOCK_MS, COMMIT_REVEAL_VERSION, OPENINGS_PER_BLOCK_MAX, SEALED_BYTES_MAX,
+    WAITING_BYTES_MAX, last_round,
+};
 pub use view::Supply;
 
 use crate::{Call, CallError, Head, Mechanism, hash::blake2_256};

@@ -16,7 +16,7 @@ pub mod memory;
 pub use epoch::Epochs;
 pub use error::{CallError, Error};
 pub use faulty::FaultyChain;
-pub use hiding::{Handed, HidingRules, Reveal, Weights};
+pub use hiding::{Handed, HidingError, HidingRules, Reveal, Weights};
 pub use keys::Keypair;
 pub use ledger::{
     EpochSummary, Genesis, HyperparameterChange, Hyperparameters, Ledger, SubnetGenesis,

@@ -7,6 +7,7 @@ mod data;
 mod ecosystem;
 mod hub;
 mod miner;
+mod network;
 mod node;
 mod reference;
 mod service;
@@ -29,6 +30,7 @@ pub use data::{
 };
 pub use hub::HubArgs;
 pub use miner::{MinerArgs, MinerCommand, SubmitArgs};
+pub use network::{NetworkArgs, NetworkCommand, NetworkStatusArgs, NewNetworkArgs, UpNetworkArgs};
 pub use node::NodeArgs;
 pub use reference::{Page, ReferenceArgs};
 pub use service::{
@@ -74,6 +76,8 @@ const EXAMPLES: &str = "Examples:
   agon sample --competition tiny --block-hash 0x…   the documents of a round, by anyone
   agon data sample FOLDER --documents 5        rows of parquet files, few of their bytes read
   agon score round.json                        losses to wins, win rates and weights
+  agon network new my-network                  a folder with a network that runs for days
+  agon network up --config my-network/network.toml   …and it runs
   agon node --block-time 250ms                 a chain of your own, for Bittensor's clients too
   agon validator run --config validator.toml   judge models and set weights, for months
   agon miner submit my-model/ --competition tiny --netuid 1    enter a competition
@@ -172,6 +176,8 @@ pub enum Command {
     Sample(SampleArgs),
     /// Look at datasets, pin them for a competition, and keep a reserve of them.
     Data(DataArgs),
+    /// Make a network of processes that runs for days on this machine, and run it.
+    Network(NetworkArgs),
     /// Run a chain on this machine, for several processes or machines to share.
     Node(NodeArgs),
     /// Run a hub for models and datasets on this machine, for Hugging Face's clients.

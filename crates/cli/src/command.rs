@@ -10,6 +10,7 @@ mod evaluate;
 mod evaluator;
 mod hub;
 mod miner;
+mod network;
 mod node;
 mod reference;
 mod sample;
@@ -29,6 +30,7 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Wallet(_)
             | Command::Chain(_)
             | Command::Miner(_)
+            | Command::Network(_)
             | Command::Validator(_)
             | Command::Competition(_)
     ) {
@@ -45,6 +47,7 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Reference(args) => reference::run(&args),
         Command::Sample(args) => sample::run(&args),
         Command::Data(args) => data::run(&args),
+        Command::Network(args) => network::run(&args),
         Command::Node(args) => node::run(&args),
         Command::Hub(args) => hub::run(&args),
         Command::Chain(args) => chain::run(&args),

@@ -1,6 +1,6 @@
 //! What `--competition NAME` means: the rules, and where they say so the text and its tokenizer.
 
-use crate::contest::Contest;
+use crate::contest::{Contest, TOKENIZER_FILE};
 use crate::{data_files, failure::HintExt as _, hub_tokenizer, input, trained};
 use anyhow::Context as _;
 use dataset::{FilesSource, GeneratedSource, PinnedSource, Source, Tokenizer};
@@ -18,9 +18,6 @@ pub const SIZE_BYTES_MAX: u64 = 16 << 20;
 
 /// Longest tokenizer that is looked at beside a competition file.
 const TOKENIZER_BYTES_MAX: u64 = 64 << 20;
-
-/// Name of the tokenizer that lies beside the competition file of a network.
-const TOKENIZER_FILE: &str = "tokenizer.json";
 
 /// The rules called `name`: a competition that comes with the program, or the path of a file.
 pub fn rules(name: &str) -> anyhow::Result<Competition> {

@@ -5,10 +5,16 @@ use dataset::{
     pack::{self, PackRules, Round},
 };
 use protocol::{
-    Block, BlockHash, Competition, Digest, Seed, record::DocumentDigest, unigram::unigram,
+    Block, BlockHash, Competition, Digest, Seed,
+    competition::{DatasetRules, TokenizerRules},
+    record::DocumentDigest,
+    unigram::unigram,
 };
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 use validator::{Drawn, Sequence, Text};
+
+/// Name of the tokenizer that lies beside the competition file of a network.
+pub const TOKENIZER_FILE: &str = "tokenizer.json";
 
 /// A competition with the text it is measured on.
 #[derive(Clone)]
@@ -36,6 +42,23 @@ impl Contest {
     /// The same for a validator.
     pub fn for_validator(&self) -> validator::Contest {
         validator::Contest::new(self.competition.clone(), Arc::new(DatasetText::of(self)))
+    }
+
+    /// Pins text and tokenizer, so that the rules hold wherever they are read; the tokenizer then
+    /// lies beside the competition file, as [`TOKENIZER_FILE`].
+    pub fn pin(&mut self) {
+        let Self { competition, source, tokenizer } = self;
+        if let DatasetRules::Files { path, sha256 } = &mut competition.dataset {
+            *sha256 = Some(source.digest());
+            if let Ok(whole) = Path::new(path).canonicalize() {
+                *path = whole.display().to_string();
+            }
+        }
+        match &mut competition.text.tokenizer {
+            TokenizerRules::Trained { sha256, .. } => *sha256 = Some(tokenizer.digest()),
+            TokenizerRules::File { path, .. } => *path = TOKENIZER_FILE.to_owned(),
+            TokenizerRules::Hub { .. } => {}
+        }
     }
 }
 

@@ -80,13 +80,7 @@ impl ProcessEvaluate {
     ///
     /// `stop` is raised when this process shall end.
     pub fn new(n_threads: usize, stop: Arc<AtomicBool>) -> anyhow::Result<Self> {
-        // The link names this program even when its file has been replaced since by another one.
-        let link = Path::new("/proc/self/exe");
-        let program = match link.exists() {
-            true => link.to_owned(),
-            false => std::env::current_exe().context("cannot tell where this program is")?,
-        };
-        let (command, warned) = (vec![program], Mutex::default());
+        let (command, warned) = (vec![this_program()?], Mutex::default());
         let memory_limit = memory_of_this_machine().map(|bytes| bytes / 4 * 3);
         Ok(Self { n_threads, memory_limit, stop, command, warned })
     }
@@ -266,6 +260,16 @@ impl Engine for ProcessEvaluate {
 
     fn is_stop(&self, error: &anyhow::Error) -> bool {
         error.downcast_ref::<Interrupted>().is_some()
+    }
+}
+
+/// The file of this very program, to be run again.
+pub fn this_program() -> anyhow::Result<PathBuf> {
+    // The link names this program even when its file has been replaced since by another one.
+    let link = Path::new("/proc/self/exe");
+    match link.exists() {
+        true => Ok(link.to_owned()),
+        false => std::env::current_exe().context("cannot tell where this program is"),
     }
 }
 

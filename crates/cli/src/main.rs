@@ -21,6 +21,7 @@ mod plug;
 mod private;
 mod rules_text;
 mod service;
+mod supervised;
 mod terminal;
 mod trained;
 
@@ -35,6 +36,7 @@ fn main() -> ExitCode {
         Some(format) => terminal::log_as_service(arguments.verbose, format),
         None => terminal::log_to_stderr(arguments.verbose),
     }
+    supervised::end_with_supervisor();
     for (option, reason) in &arguments.ignored {
         eprintln!("`{option}` is ignored: {reason}");
     }

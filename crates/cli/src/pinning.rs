@@ -210,7 +210,7 @@ fn read_all(
         }
     };
     let mut made: Vec<(usize, Made)> = thread::scope(|scope| {
-        let readers: Vec<_> = (0..N_READERS.min(paths.len())).map(|_| scope.spawn(&work)).collect();
+        let readers: Vec<_> = (0..N_READERS.min(paths.len())).map(|_| scope.spawn(work)).collect();
         let made = readers.into_iter().flat_map(|reader| match reader.join() {
             Ok(made) => made,
             Err(panic) => resume_unwind(panic),

@@ -4,9 +4,9 @@ use crate::terminal;
 use anyhow::Context as _;
 use rustix::process::{Resource, Rlimit, setrlimit};
 use std::{
-    fs::{self, DirBuilder, Permissions},
-    io,
-    os::unix::fs::{DirBuilderExt as _, PermissionsExt as _},
+    fs::{self, DirBuilder, OpenOptions, Permissions},
+    io::{self, Write as _},
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _},
     path::Path,
 };
 
@@ -35,6 +35,17 @@ pub fn make_home(path: &Path, mark: &str) -> anyhow::Result<()> {
     make().with_context(|| {
         format!("cannot make the folder `{}`", terminal::shown(&path.display().to_string()))
     })
+}
+
+/// Writes a file that is not there yet, for nobody else to read from the first moment on.
+pub fn write_new(path: &Path, text: &str) -> anyhow::Result<()> {
+    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+    let written = file.and_then(|mut file| {
+        file.write_all(text.as_bytes())?;
+        file.sync_all()
+    });
+    written
+        .with_context(|| format!("cannot write `{}`", terminal::shown(&path.display().to_string())))
 }
 
 /// Tells of files and folders with keys that others may read or enter, and how to close them.

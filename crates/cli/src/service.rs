@@ -1,9 +1,13 @@
 //! What the services share: where their parts come from, the newest block, and what they tell.
 
+mod exposition;
 pub mod heads;
+pub mod health;
+pub mod metrics;
 pub mod miner;
 pub mod pulse;
 pub mod rules;
+pub mod serve;
 pub mod setup;
 pub mod story;
 pub mod validator;

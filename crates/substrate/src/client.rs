@@ -37,7 +37,7 @@ use chain::{
     Rewards, Signed, StoredCommitment,
 };
 use fate::Sent;
-use finality::Finality;
+use finality::{Contest, Finality};
 use link::Link;
 use links::Links;
 use protocol::{AccountId, Block, BlockHash, NetUid, Uid};
@@ -55,6 +55,7 @@ use std::{
 pub struct SubstrateChain {
     links: Links,
     finality: Mutex<Finality>,
+    contest: Mutex<Contest>,
     sent: Mutex<Sent>,
     /// Held by each signer from the choice of a nonce until the call is taken, where both are one
     /// step: who signs first and sends later has its key for itself.
@@ -72,8 +73,12 @@ impl SubstrateChain {
     pub fn connect(config: ClientConfig) -> Result<Self, Error> {
         let finality = Mutex::new(Finality::new(config.stall_limit));
         let links = Links::connect(config)?;
-        let (sent, turns) = (Mutex::new(Sent::default()), Mutex::default());
-        let chain = Self { links, finality, sent, turns, origin: OnceLock::new() };
+        let (contest, sent, turns) = (Mutex::default(), Mutex::default(), Mutex::default());
+        let chain = Self { links, finality, contest, sent, turns, origin: OnceLock::new() };
+        // Where nobody else can be asked, it has to be believed.
+        if chain.links.len() > 1 && chain.bittensor()?.is_some() {
+            lock(&chain.finality).set_pace(hiding::BITTENSOR_BLOCK);
+        }
         chain.head()?;
         Ok(chain)
     }
@@ -86,10 +91,23 @@ impl SubstrateChain {
     /// The newest final block by the endpoint that is asked now, and whether that is a reason to
     /// ask another.
     fn said_head(&self) -> Result<(Result<Head, Error>, bool), Error> {
+        let (said, is_bad, url) = self.asked_head()?;
+        let known = lock(&self.finality).newest();
+        let is_known_false = lock(&self.contest).note(known, &url, &said);
+        if !is_known_false {
+            return Ok((said, is_bad));
+        }
+        lock(&self.finality).forget();
+        let (said, is_bad, _) = self.asked_head()?;
+        Ok((said, is_bad))
+    }
+
+    /// The same, with the address of the endpoint.
+    fn asked_head(&self) -> Result<(Result<Head, Error>, bool, String), Error> {
         self.links.ask("head", async |link: &Link| {
             let said = link.head(&self.finality).await?;
             let is_bad = link.heads.are_bad(&said);
-            Ok((said, is_bad))
+            Ok((said, is_bad, link.url.clone()))
         })
     }
 

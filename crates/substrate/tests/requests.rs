@@ -510,3 +510,22 @@ fn what_no_header_is_ends_the_news_and_nothing_else() {
     let _: Value = json!(chain.head().unwrap().block);
     assert_eq!(chain.metagraph(NETUID).unwrap().neurons.len(), 0);
 }
+
+#[test]
+fn attack_a_false_height_does_not_make_honest_endpoints_lag_for_ever() {
+    let node = node(&genesis());
+    let (liar, second, third) = (Fake::start(&node), Fake::start(&node), Fake::start(&node));
+    let chain = SubstrateChain::connect(of_several(&[&liar, &second, &third])).unwrap();
+    let mut header = ask(&node, "chain_getHeader", &json!([])).unwrap();
+    header["number"] = json!("0xf4240");
+    liar.tell(&header);
+    until("the false height is believed", || {
+        chain.head().is_ok_and(|head| head.block == Block(1_000_000))
+    });
+    liar.porter.shut();
+    until("the others are believed again", || {
+        let head = node.produce_block().unwrap();
+        chain.head().is_ok_and(|said| said == head)
+    });
+    assert_eq!(chain.metagraph(NETUID).unwrap().block, node.head().block);
+}

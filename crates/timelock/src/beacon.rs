@@ -86,7 +86,7 @@ impl Beacon {
 
 impl Forecast {
     /// When a block will be there, in milliseconds since 1970; now for a block that is already.
-    fn time_ms(&self, block: u64) -> u64 {
+    pub fn time_ms(&self, block: u64) -> u64 {
         let blocks = block.saturating_sub(self.head);
         self.now_ms.saturating_add(blocks.saturating_mul(self.block_time_ms))
     }

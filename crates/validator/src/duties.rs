@@ -66,7 +66,11 @@ impl Validator {
             }
         };
         let settled = Entry::WeightsSettled { again: set.is_none(), set };
-        self.memory.learn(&settled, head.block)
+        self.memory.learn(&settled, head.block)?;
+        if let Some(block) = set {
+            watch(Event::WeightsSet { block });
+        }
+        Ok(())
     }
 
     /// Block at which our own slot last set weights.
@@ -136,8 +140,9 @@ impl Validator {
         {
             return Ok(None);
         }
-        if let Some(block) = self.set_by_another(state, &metagraph, own) {
-            watch(Event::AnotherValidator { block, until: Block(block.0 + OTHER_ALIVE) });
+        if let Some(block) = self.set_by_another(state, &metagraph, own)? {
+            let until = Block(block.0.saturating_add(OTHER_ALIVE));
+            watch(Event::AnotherValidator { block, until });
             return Ok(None);
         }
         let (merged, n_decisions) = self.memory.state(|state| {
@@ -165,10 +170,20 @@ impl Validator {
         state: &WeightsState,
         metagraph: &Metagraph,
         own: &Neuron,
-    ) -> Option<Block> {
+    ) -> anyhow::Result<Option<Block>> {
         let ours = state.set.unwrap_or_default().max(own.block_at_registration);
         let is_alive = metagraph.block.since(own.last_update) < OTHER_ALIVE;
-        (own.last_update > ours && is_alive && !self.config.takes_over).then_some(own.last_update)
+        if own.last_update <= ours || !is_alive || self.config.takes_over {
+            return Ok(None);
+        }
+        // Where a subnet hides weights no more, opening ours of before is an update like any other.
+        if state.hidden_until.is_some_and(|until| own.last_update <= until) {
+            let hiding = self.ports.chain.hiding(self.config.netuid);
+            if hiding.context("cannot read how the subnet takes weights")?.is_none() {
+                return Ok(None);
+            }
+        }
+        Ok(Some(own.last_update))
     }
 
     /// Looks whether the chain has opened our hidden weights: it tells nobody.

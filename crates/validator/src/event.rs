@@ -44,8 +44,20 @@ pub enum Event {
     RecordDelayed(String),
     /// The chain could not be asked, or did not take a call.
     ChainTrouble(String),
+    /// How far a round is, in numbers: for meters, and nothing that people need to hear.
+    Progress {
+        /// Name of the competition.
+        competition: String,
+        /// What was reached.
+        progress: Progress,
+    },
     /// Weights were handed to the chain.
     WeightsSubmitted(CallId),
+    /// The chain has taken weights of ours.
+    WeightsSet {
+        /// Block in which it did.
+        block: Block,
+    },
     /// The chain refused the weights.
     WeightsRefused(chain::CallError),
     /// Another process with this hotkey set weights: we set none.
@@ -65,6 +77,77 @@ pub enum Event {
         /// When it should have.
         reveal: Reveal,
     },
+}
+
+impl Event {
+    /// How far a round of a competition is.
+    pub(crate) fn progress(competition: &str, progress: Progress) -> Self {
+        Self::Progress { competition: competition.to_owned(), progress }
+    }
+}
+
+/// How far a round is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// A stage begins; until it ends, this validator begins no other.
+    Began(Stage),
+    /// The stage has ended, whatever came of it.
+    Ended(Stage),
+    /// Bytes of a model were fetched.
+    Fetched {
+        /// How many.
+        n_bytes: u64,
+    },
+    /// A model was measured on some sequences.
+    Measured {
+        /// Their tokens.
+        n_tokens: u64,
+    },
+    /// Something went wrong that is no model's own fault; it is tried again.
+    Failed(Cause),
+    /// The round is decided.
+    Decided {
+        /// Models of the round.
+        n_models: usize,
+        /// Those that have no outcome and wait for a later round.
+        n_waiting: usize,
+    },
+    /// The round is given up because of our own trouble; nothing moves.
+    GivenUp,
+}
+
+/// What a validator is at in a round.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    /// Commitments and payments are read from the chain.
+    Book,
+    /// Repos are looked at, and the hub is tried.
+    Look,
+    /// Text is drawn.
+    Text,
+    /// The bytes of a model are fetched, or verified where they are here, and inspected.
+    Fetch,
+    /// A model is measured.
+    Measure,
+    /// The decision is made and noted.
+    Decide,
+}
+
+/// What our trouble is with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Cause {
+    /// The chain.
+    Chain,
+    /// The hub.
+    Hub,
+    /// Where text comes from.
+    Text,
+    /// The process that measures a model.
+    Evaluator,
+    /// Our disk.
+    Disk,
+    /// The journal.
+    Journal,
 }
 
 /// What a round came to.

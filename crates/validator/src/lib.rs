@@ -26,7 +26,7 @@ mod work;
 
 pub use duties::WEIGHTS_AGE_MAX;
 pub use entry::Entry;
-pub use event::{Event, RoundSummary, Row};
+pub use event::{Cause, Event, Progress, RoundSummary, Row, Stage};
 pub use fetched::{Engine, FetchedModels, Inspected};
 pub use ports::{
     Admission, Ask, Committed, Contest, Drawn, Evaluate, Had, Models, Ports, Publish, Sequence,
@@ -39,7 +39,7 @@ pub use work::Worked;
 use chain::{Head, Keypair};
 use journal::{Journal, Past};
 use memory::Memory;
-use protocol::{NetUid, Schedule};
+use protocol::{Competition, NetUid, Schedule};
 use std::{
     collections::VecDeque,
     sync::{Mutex, MutexGuard, PoisonError},
@@ -118,12 +118,9 @@ impl Validator {
         Ok(Self { config, ports, contests, schedule, keypair, memory, turns, unpublished })
     }
 
-    /// Names of its competitions, in order.
-    pub fn competitions(&self) -> Vec<String> {
-        let mut names: Vec<String> =
-            self.schedule.versions().map(|rules| rules.name.clone()).collect();
-        names.dedup();
-        names
+    /// The rules of all competitions that are judged here, versions and all.
+    pub fn competitions(&self) -> impl Iterator<Item = &Competition> {
+        self.contests.iter().map(Contest::competition)
     }
 
     /// State as it stands: moving averages, champions, verdicts.
@@ -163,8 +160,8 @@ impl Validator {
         Ok(())
     }
 
-    /// Does what the chain must not wait for at a block: looks after weights on their way, and hands
-    /// over those that are due.
+    /// Does what the chain must not wait for at a block: looks after weights on their way, and
+    /// hands over those that are due.
     pub fn duties(&self, head: Head, watch: &dyn Fn(Event)) -> anyhow::Result<()> {
         self.follow_weights(head, watch)?;
         self.set_weights(head, watch)
@@ -187,6 +184,11 @@ impl Validator {
                 unpublished.pop_front();
             }
         }
+    }
+
+    /// Records that wait to be published.
+    pub fn n_unpublished(&self) -> usize {
+        self.unpublished().len()
     }
 
     fn unpublished(&self) -> MutexGuard<'_, VecDeque<Unpublished>> {

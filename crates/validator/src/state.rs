@@ -42,6 +42,9 @@ pub struct WeightsState {
     /// Weights that the chain has taken and not opened yet, the oldest first.
     #[serde(default)]
     pub hidden: Vec<Hidden>,
+    /// Last block in which weights of ours that were hidden can be opened.
+    #[serde(default)]
+    pub hidden_until: Option<Block>,
 }
 
 /// Weights that the chain opens later.
@@ -242,6 +245,8 @@ impl State {
                 self.weights.sent = None;
                 self.weights.set = set.or(self.weights.set);
                 let hidden = self.weights.hiding.take().filter(|_| !*again);
+                let until = hidden.as_ref().map(|hidden| hidden.reveal.until);
+                self.weights.hidden_until = self.weights.hidden_until.max(until);
                 self.weights.hidden.extend(hidden);
                 self.weights.due |= *again;
             }

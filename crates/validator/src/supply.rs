@@ -4,7 +4,7 @@ use crate::{
     Config,
     book::{Book, Entry},
     entry,
-    event::Event,
+    event::{Cause, Event, Progress, Stage},
     memory::Memory,
     ours,
     ports::{Admission, Ask, Contest, Had, Ports, Sequence, Terms, Trouble},
@@ -46,12 +46,46 @@ impl Supply<'_> {
         turn: &mut Turn,
         watch: &(dyn Fn(Event) + Sync),
     ) -> anyhow::Result<()> {
+        let stage = match &need {
+            Need::Book => Stage::Book,
+            Need::Look(_) | Need::IsUp | Need::Delivery(_) => Stage::Look,
+            Need::Text => Stage::Text,
+            Need::Model(entry) => return self.have(entry, turn, watch).map(drop),
+            Need::Losses(entry) => return self.losses(entry, turn, watch),
+        };
+        self.tell(Progress::Began(stage), watch);
+        let brought = self.ask(need, turn, watch);
+        self.tell(Progress::Ended(stage), watch);
+        brought
+    }
+
+    /// Tells how far this round is.
+    fn tell(&self, progress: Progress, watch: &dyn Fn(Event)) {
+        watch(Event::progress(&self.contest.competition.name, progress));
+    }
+
+    /// Tells of trouble, unless its owner may have caused it or we are to end; our own is with
+    /// `own`.
+    fn tell_of(&self, trouble: &Trouble, own: Cause, watch: &dyn Fn(Event)) {
+        let cause = match trouble {
+            Trouble::Refused(_) | Trouble::Stopped(_) => return,
+            Trouble::Unanswered(_) => Cause::Hub,
+            Trouble::Own(error) if crate::is_ours(error) => Cause::Journal,
+            Trouble::Own(_) => own,
+        };
+        self.tell(Progress::Failed(cause), watch);
+    }
+
+    /// Asks the world for one thing that is no model.
+    fn ask(&self, need: Need, turn: &mut Turn, watch: &dyn Fn(Event)) -> anyhow::Result<()> {
+        let failed = |cause| self.tell(Progress::Failed(cause), watch);
         match need {
             Need::Book => {
                 let (chain, netuid) = (&*self.ports.chain, self.config.netuid);
-                turn.book = Some(Book::read(chain, netuid, &self.contest.competition, self.seed)?);
+                let book = Book::read(chain, netuid, &self.contest.competition, self.seed);
+                turn.book = Some(book.inspect_err(|_| failed(Cause::Chain))?);
                 // Before anything new is let in: what has weight must not make room for it.
-                self.keep()?;
+                self.keep().inspect_err(|_| failed(Cause::Disk))?;
             }
             Need::Look(entry) => {
                 let models = &self.ports.models;
@@ -59,6 +93,7 @@ impl Supply<'_> {
                 match models.look(&self.contest.competition, &entry.committed) {
                     Ok(sight) => drop(turn.sights.insert(hotkey, Ok(sight))),
                     Err(trouble) => {
+                        self.tell_of(&trouble, Cause::Disk, watch);
                         if let Some(refusal) = turn.counts(&entry, trouble)? {
                             turn.sights.insert(hotkey, Err(refusal));
                         }
@@ -74,6 +109,7 @@ impl Supply<'_> {
             }
             Need::Text => {
                 let text = self.contest.text.draw(&self.contest.competition, self.seed);
+                let text = text.inspect_err(|_| failed(Cause::Text));
                 let text = text.context("cannot draw evaluation text")?;
                 // Drawn after the hub was asked what there is: whoever sees the text cannot change
                 // which models it measures.
@@ -81,8 +117,7 @@ impl Supply<'_> {
                 turn.text = Some(text);
                 watch(Event::RoundStarted { n_models, n_batches });
             }
-            Need::Model(entry) => drop(self.have(&entry, turn)?),
-            Need::Losses(entry) => self.losses(&entry, turn, watch)?,
+            Need::Model(_) | Need::Losses(_) => {}
         }
         Ok(())
     }
@@ -127,7 +162,12 @@ impl Supply<'_> {
     ///
     /// Models with weight are had whatever they cost: of those there are few, and without them a
     /// round is worth nothing. Of the others a round tries so many, and fetches so many bytes.
-    fn have(&mut self, entry: &Entry, turn: &mut Turn) -> anyhow::Result<Option<Admission>> {
+    fn have(
+        &mut self,
+        entry: &Entry,
+        turn: &mut Turn,
+        watch: &dyn Fn(Event),
+    ) -> anyhow::Result<Option<Admission>> {
         let (hotkey, known) = (entry.stored.hotkey, self.admission(entry));
         let must = known.is_some() || self.state(|state| state.has_weight(&entry.miner()));
         if !must && turn.n_new >= N_NEW_MAX {
@@ -141,9 +181,15 @@ impl Supply<'_> {
         let competition = &self.contest.competition;
         // Counted before it is tried: what fails costs requests, too.
         turn.n_new += usize::from(!must);
-        match self.ports.models.have(competition, &entry.committed, terms) {
-            Ok(Had::Here { admission, n_fetched }) => {
-                turn.n_fetched = turn.n_fetched.saturating_add(n_fetched);
+        self.tell(Progress::Began(Stage::Fetch), watch);
+        let had = self.ports.models.have(competition, &entry.committed, terms);
+        self.tell(Progress::Ended(Stage::Fetch), watch);
+        if let Ok(Had::Here { n_fetched, .. } | Had::Refused { n_fetched, .. }) = &had {
+            turn.n_fetched = turn.n_fetched.saturating_add(*n_fetched);
+            self.tell(Progress::Fetched { n_bytes: *n_fetched }, watch);
+        }
+        match had {
+            Ok(Had::Here { admission, .. }) => {
                 // Noted after the bytes are here, and before anything is measured: a crash between
                 // the two costs another look at them and no more.
                 if known != Some(admission) {
@@ -151,10 +197,7 @@ impl Supply<'_> {
                 }
                 return Ok(Some(admission));
             }
-            Ok(Had::Refused { reason, n_fetched }) => {
-                turn.n_fetched = turn.n_fetched.saturating_add(n_fetched);
-                self.found(entry, Found::Refused(reason))?;
-            }
+            Ok(Had::Refused { reason, .. }) => self.found(entry, Found::Refused(reason))?,
             Ok(Had::Hopeless(reason)) => {
                 self.found(entry, Found::Hopeless(reason.clone()))?;
                 turn.hindered.insert(hotkey, Hindrance::Hopeless(reason));
@@ -165,7 +208,10 @@ impl Supply<'_> {
                 );
                 turn.hindered.insert(hotkey, Hindrance::Postponed(why));
             }
-            Err(trouble) => turn.hinder(entry, trouble)?,
+            Err(trouble) => {
+                self.tell_of(&trouble, Cause::Disk, watch);
+                turn.hinder(entry, trouble)?;
+            }
         }
         Ok(None)
     }
@@ -208,7 +254,7 @@ impl Supply<'_> {
         }
         // Its bytes are verified again right before they are read: what a disk has changed since
         // must not become a verdict.
-        if self.have(entry, turn)?.is_none() {
+        if self.have(entry, turn, watch)?.is_none() {
             return Ok(());
         }
         let sequences = turn.text.iter().flat_map(|text| text.batches.iter().flatten());
@@ -216,7 +262,9 @@ impl Supply<'_> {
         let missing: Vec<&Sequence> = sequences.filter(is_missing).collect();
         let n_tokens: usize = missing.iter().map(|sequence| sequence.tokens.len()).sum();
         let work = admission.n_parameters.saturating_mul(n_tokens as u64);
+        self.tell(Progress::Began(Stage::Measure), watch);
         let measured = self.measure(entry.stored.uid, &admission, &missing, watch);
+        self.tell(Progress::Ended(Stage::Measure), watch);
         turn.work = turn.work.saturating_add(work);
         match measured {
             Ok(Ok(())) => {}
@@ -224,7 +272,10 @@ impl Supply<'_> {
                 turn.measured.insert(admission.tensor_root, Err(reason));
                 return Ok(());
             }
-            Err(trouble) => return turn.hinder(entry, trouble),
+            Err(trouble) => {
+                self.tell_of(&trouble, Cause::Evaluator, watch);
+                return turn.hinder(entry, trouble);
+            }
         }
         // Read back from the journal: what a round rests on is what is on disk.
         match in_order(&self.kept(&admission)?, turn) {
@@ -234,6 +285,7 @@ impl Supply<'_> {
             }
             None => {
                 let error = anyhow::anyhow!("an evaluator gave fewer losses than it was asked for");
+                self.tell(Progress::Failed(Cause::Evaluator), watch);
                 turn.hinder(entry, Trouble::Own(error))
             }
         }
@@ -268,12 +320,18 @@ impl Supply<'_> {
         let mut learn = |losses: &[SequenceLoss]| {
             // The losses first: the other way round a sequence would be lost with each piece.
             let pairs = losses.iter().zip(rest.by_ref());
-            let learnt: Vec<(Digest, SequenceLoss)> =
-                pairs.map(|(loss, sequence)| (sequence.digest, *loss)).collect();
+            let mut n_tokens = 0;
+            let learnt: Vec<(Digest, SequenceLoss)> = pairs
+                .map(|(loss, sequence)| {
+                    n_tokens += sequence.tokens.len() as u64;
+                    (sequence.digest, *loss)
+                })
+                .collect();
             anyhow::ensure!(learnt.len() == losses.len(), "an evaluator gave too many losses");
             self.memory.lock().journal_mut().learn(of, seed, &learnt).map_err(ours)?;
             n_done += learnt.len();
             watch(Event::Evaluating { uid, n_batches_done: n_done / per_batch });
+            watch(Event::progress(&competition.name, Progress::Measured { n_tokens }));
             Ok(())
         };
         evaluate.losses(Ask { competition, admission, sequences: missing }, &mut learn)

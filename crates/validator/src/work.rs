@@ -4,12 +4,15 @@ use crate::{
     Validator,
     decide::{self, Decision},
     entry::Entry,
-    event::Event,
+    event::{Event, Progress, Stage},
     is_ours, ours,
+    ports::Contest,
     round::{self, Known, Measured, Pause, Turn},
+    state::State,
     supply::Supply,
 };
 use chain::Head;
+use journal::Past;
 use protocol::{Block, Digest};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -209,6 +212,7 @@ impl Validator {
                 let competition = name.clone();
                 let entry = Entry::GivenUp { competition, seed: seed.block, spared };
                 self.memory.learn(&entry, seed.block)?;
+                watch(Event::progress(name, Progress::GivenUp));
                 watch(Event::RoundSuspended(error));
                 Ok(Step::Ended)
             }
@@ -223,6 +227,15 @@ impl Validator {
                 };
                 let before = turn.work;
                 let brought = supply.bring(*need, &mut turn, watch);
+                if let Err(error) = &brought
+                    && is_too_late(error, contest, seed)
+                {
+                    let (competition, seed) = (name.clone(), seed.block);
+                    let entry = Entry::GivenUp { competition, seed, spared: None };
+                    self.memory.learn(&entry, seed)?;
+                    watch(Event::RoundSuspended(format!("{error:#}")));
+                    return Ok(Step::Ended);
+                }
                 let work = turn.work.saturating_sub(before) as f64;
                 let share = contest.competition.reward_share.max(f64::MIN_POSITIVE);
                 let mut shared = self.turns.lock();
@@ -234,9 +247,23 @@ impl Validator {
         }
     }
 
+    /// Takes the decision of a round, and tells how long it takes.
+    fn conclude(
+        &self,
+        known: &Known<'_>,
+        measured: &[Measured],
+        watch: &dyn Fn(Event),
+    ) -> anyhow::Result<()> {
+        let name = &known.contest.competition.name;
+        watch(Event::progress(name, Progress::Began(Stage::Decide)));
+        let decided = self.decide(known, measured, watch);
+        watch(Event::progress(name, Progress::Ended(Stage::Decide)));
+        decided
+    }
+
     /// Takes the decision of a round: one entry, so record, crown, averages and the weights that
     /// are due with it are there together or not at all.
-    fn conclude(
+    fn decide(
         &self,
         known: &Known<'_>,
         measured: &[Measured],
@@ -255,20 +282,32 @@ impl Validator {
             summary: Some(Box::new(summary.clone())),
         };
         self.memory.learn(&entry, known.seed.block)?;
+        let n_waiting = measured.iter().filter(|model| model.outcome.is_err()).count();
+        let decided = Progress::Decided { n_models: measured.len(), n_waiting };
+        watch(Event::progress(&competition, decided));
         self.unpublished().push_back((competition, summary.round, record));
         watch(Event::RoundEnded(summary));
         let wanted: BTreeSet<_> = {
             let mut past = self.memory.lock();
-            // Only now, when nothing of it is needed for this round any more; nor may it be of the
-            // round of another competition, which may take longer.
-            let of_others = self.schedule.at(known.seed.block).filter_map(|rules| {
-                past.state().contest(&rules.name)?.begun.map(|begun| begun.block)
-            });
-            let oldest = of_others.fold(known.state.seed_block, Block::min);
+            // Only now, when nothing of it is needed for this round any more.
+            let oldest = self.oldest_needed(&past).min(known.state.seed_block);
             past.journal_mut().forget_losses(oldest).map_err(ours)?;
             past.state().admissions().map(|admission| admission.file_root).collect()
         };
         self.ports.models.retain(&wanted)
+    }
+
+    /// Seed of the oldest round that goes on with losses which were measured for it: that of another
+    /// competition may take longer than several of this one, and longer than its competition runs.
+    fn oldest_needed(&self, past: &Past<State>) -> Block {
+        let of = |contest: &Contest| {
+            let name = &contest.competition.name;
+            let begun = past.state().contest(name)?.begun?.block;
+            let has_losses = past.journal().has_losses_of(begun).unwrap_or(true);
+            // By rules that are here no more it never goes on.
+            (has_losses && self.rules_at(name, begun).is_some()).then_some(begun)
+        };
+        self.contests.iter().filter_map(of).min().unwrap_or(Block(u64::MAX))
     }
 
     /// Room for one more model of any competition.
@@ -276,6 +315,16 @@ impl Validator {
         let sizes = self.contests.iter().map(|contest| contest.competition.model.size_bytes_max);
         sizes.max().unwrap_or(0)
     }
+}
+
+/// Whether a round can never be read any more: the chain has let go of the state at its seed, and
+/// the seed of a later one is there.
+fn is_too_late(error: &anyhow::Error, contest: &Contest, seed: Head) -> bool {
+    let every = contest.competition.evaluation.blocks_per_round;
+    let Some(chain::Error::NoState { newest, .. }) = error.downcast_ref::<chain::Error>() else {
+        return false;
+    };
+    newest.since(seed.block) >= every
 }
 
 fn tell(measured: &[Measured], watch: &dyn Fn(Event)) {

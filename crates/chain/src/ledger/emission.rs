@@ -66,11 +66,12 @@ impl Ledger {
         let netuids: Vec<NetUid> = self.subnets.keys().copied().collect();
         let emission = block_emission(self.issued_rao.saturating_sub(self.burned_rao));
         let part = emission / u64::try_from(netuids.len().max(1)).unwrap_or(u64::MAX);
+        let openings_max = self.openings_max();
         let mut started = Started::default();
         for netuid in netuids {
             self.emit(netuid, part);
             // Before the epoch of the same block, which then counts what is revealed.
-            started.revealed.extend(self.reveal_timelocked(netuid));
+            started.revealed.extend(self.reveal_timelocked(netuid, openings_max));
             let Some(subnet) = self.subnets.get_mut(&netuid) else { continue };
             subnet.start_block(now);
             // An epoch without slots passes, and its emission waits for the next.
@@ -123,7 +124,10 @@ impl Ledger {
         let (subnet, now) = (self.subnets.get(&netuid)?, self.now());
         let rules = &subnet.hyperparameters;
         let slots = &subnet.slots;
-        let earliest = |slot: &Slot| subnet.earliest_commit(&slot.hotkey, now);
+        let commit_blocks = || {
+            let earliest = subnet.earliest_commits(now);
+            slots.iter().map(|slot| earliest.get(&slot.hotkey).copied()).collect()
+        };
         Some(yuma::Input {
             n: slots.len(),
             block: now.0,
@@ -146,7 +150,7 @@ impl Ledger {
             last_epoch: subnet.last_epoch.0,
             liquid_alpha: rules.liquid_alpha,
             owner_uid: subnet.owner_uid(),
-            commit_blocks: rules.commit_reveal.then(|| slots.iter().map(earliest).collect()),
+            commit_blocks: rules.commit_reveal.then(commit_blocks),
             ..yuma::Input::default()
         })
     }

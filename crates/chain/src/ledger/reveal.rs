@@ -7,6 +7,7 @@ use super::{
 };
 use crate::{CallError, hash::blake2_256};
 use protocol::{AccountId, Block, NetUid, Uid};
+use std::collections::BTreeMap;
 
 /// Most commits of one hotkey that wait for their reveal.
 pub const OPEN_COMMITS_MAX: usize = 10;
@@ -68,18 +69,23 @@ impl Subnet {
         }
     }
 
-    /// Block of the earliest commit of a hotkey that can still be revealed: older weights than a
-    /// slot do not count for it, also when they come by reveal.
-    pub(super) fn earliest_commit(&self, hotkey: &AccountId, now: Block) -> Option<u64> {
-        let epoch = self.epoch_at(now);
-        let hashed = self.weight_commits.get(hotkey).into_iter().flatten();
-        let hashed = hashed.map(|commit| (commit.epoch, commit.block));
-        let locked = self.timelocked.iter().flat_map(|(epoch, commits)| {
-            let own = commits.iter().filter(|commit| commit.hotkey == *hotkey);
-            own.map(|commit| (*epoch, commit.block))
+    /// Block of the earliest commit of each hotkey that can still be revealed: older weights than
+    /// a slot do not count for it, also when they come by reveal.
+    pub(super) fn earliest_commits(&self, now: Block) -> BTreeMap<AccountId, u64> {
+        let hashed = self.weight_commits.iter().flat_map(|(hotkey, commits)| {
+            commits.iter().map(|commit| (*hotkey, commit.epoch, commit.block))
         });
-        let open = hashed.chain(locked).filter(|(of, _)| self.reveal_epoch(*of) >= epoch);
-        open.map(|(_, block)| block.0).min()
+        let locked = self.timelocked.iter().flat_map(|(of, commits)| {
+            commits.iter().map(|commit| (commit.hotkey, *of, commit.block))
+        });
+        let (epoch, mut earliest) = (self.epoch_at(now), BTreeMap::new());
+        for (hotkey, of, block) in hashed.chain(locked) {
+            if self.reveal_epoch(of) >= epoch {
+                let first = earliest.entry(hotkey).or_insert(block.0);
+                *first = block.0.min(*first);
+            }
+        }
+        earliest
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod blocks;
 mod emission;
+mod flood;
 mod hostile;
 mod owners;
 mod properties;

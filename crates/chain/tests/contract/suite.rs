@@ -1,9 +1,9 @@
 //! What every [`Chain`] promises, as functions over a [`World`].
 
 use chain::{
-    Call, CallError, CallId, CallStatus, Chain, Error, Genesis, Handed, HyperparameterChange,
-    Hyperparameters, Keypair, Mechanism, Metagraph, Signed, SubnetGenesis, SubnetIdentity, Weights,
-    ledger::commit_hash,
+    Call, CallError, CallId, CallStatus, Chain, Error, Genesis, Handed, HidingError,
+    HyperparameterChange, Hyperparameters, Keypair, Mechanism, Metagraph, Signed, SubnetGenesis,
+    SubnetIdentity, Weights, ledger::commit_hash,
 };
 use protocol::{Block, NetUid, Seed, Uid};
 use std::sync::Arc;
@@ -37,6 +37,7 @@ macro_rules! contract {
                 a_signed_call_whose_nonce_is_used_never_is_included,
                 weights_are_committed_to_first_where_the_owner_wants_it,
                 hidden_weights_are_read_by_nobody_until_the_chain_opens_them_and_they_pay,
+                weights_are_not_hidden_where_an_epoch_is_about_to_end,
                 every_other_call_does_what_its_name_says,
                 owners_say_what_a_subnet_is_and_find_it_started,
                 a_subnet_has_one_mechanism_and_says_so,
@@ -323,6 +324,34 @@ pub(crate) fn hidden_weights_are_read_by_nobody_until_the_chain_opens_them_and_t
     assert_eq!(world.metagraph().neurons[1].incentive, 65_535);
     let nowhere = world.chain.hiding(NetUid(7)).unwrap_err();
     assert!(matches!(nowhere, Error::NoSubnet(NetUid(7))), "{nowhere}");
+}
+
+pub(crate) fn weights_are_not_hidden_where_an_epoch_is_about_to_end(make: Make<'_>) {
+    let world = make(&genesis());
+    let validator = world.register(0);
+    let set = |change| Call::SetHyperparameter { netuid: NETUID, change };
+    world.must(&key(9), set(HyperparameterChange::CommitReveal(true)));
+    // A new tempo begins to count where it is set.
+    let begins = world.must(&key(9), set(HyperparameterChange::Tempo(32))).0 + 32;
+    let mechanism = Mechanism::FIRST;
+    let (uids, weights) = (vec![Uid(0)], vec![1]);
+    let weights = Weights { netuid: NETUID, mechanism, uids, weights, version_key: 0 };
+    let hand = || world.chain.hand(&weights, &validator);
+    while world.head() < Block(begins - 4) {
+        (world.next_block)();
+    }
+    let reveal = hand().unwrap().reveal.unwrap();
+    assert_eq!(reveal.from, Block(begins));
+    (world.next_block)();
+    let error = hand().unwrap_err();
+    assert!(error.is_transient(), "{error}");
+    let Error::Hiding(HidingError::TooNearTheBorder { blocks, .. }) = error else {
+        panic!("{error}")
+    };
+    (0..blocks).for_each(|_| (world.next_block)());
+    assert_eq!(world.head(), Block(begins - 1));
+    let later = hand().unwrap().reveal.unwrap();
+    assert_eq!((later.from, later.epoch), (Block(begins + 32), reveal.epoch + 1));
 }
 
 pub(crate) fn calls_of_one_key_apply_in_the_order_of_submission(make: Make<'_>) {

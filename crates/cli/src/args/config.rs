@@ -80,9 +80,10 @@ fn leaf<'a>(command: &'a Command, path: &[String]) -> Option<&'a Command> {
     path.iter().try_fold(command, |here, name| here.find_subcommand(name))
 }
 
-/// Whether a command takes a configuration file.
+/// Whether a command takes a configuration file: what others call so is no path.
 pub fn takes_config(command: &Command) -> bool {
-    command.get_arguments().any(|arg| arg.get_id() == CONFIG)
+    let is_file = |arg: &Arg| arg.get_value_parser().type_id() == TypeId::of::<PathBuf>();
+    command.get_arguments().any(|arg| arg.get_id() == CONFIG && is_file(arg))
 }
 
 /// The file that the words name.

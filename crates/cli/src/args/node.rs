@@ -50,7 +50,7 @@ pub struct NodeArgs {
 }
 
 /// A time from 10 ms to an hour, written as a whole number with its unit.
-fn block_time(text: &str) -> Result<Duration, String> {
+pub(super) fn block_time(text: &str) -> Result<Duration, String> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let number: u64 = digits.parse().map_err(|_| "expected a time such as 250ms, 12s or 1m")?;
     let ms = match &text[digits.len()..] {

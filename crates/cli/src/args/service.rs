@@ -10,7 +10,7 @@ use std::{net::SocketAddr, path::PathBuf};
 /// Options of `agon validator`.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
-  agon validator check --config validator.toml     whether keys, chain, hub, data and machine will do
+  agon validator check --config validator.toml     whether keys, chain, hub, data, machine will do
   agon validator run --config validator.toml       measure models and set weights, for months
   agon validator status --config validator.toml    what it does, in one screen
   agon validator export --config validator.toml    its rounds as JSON lines

@@ -10,8 +10,7 @@ use anyhow::Context as _;
 use hugging_face::dev::{self, Config, DevHub, Front, Limits, Role, ServerError, User};
 use serde::{Deserialize, Serialize};
 use std::{
-    collections::BTreeMap, fs::OpenOptions, io::Write as _, os::unix::fs::OpenOptionsExt as _,
-    path::Path, process::ExitCode, sync::atomic::Ordering, time::Duration,
+    collections::BTreeMap, path::Path, process::ExitCode, sync::atomic::Ordering, time::Duration,
 };
 
 /// How often the hub looks whether it is to stop.
@@ -159,20 +158,29 @@ pub fn run(args: &HubArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Writes the file of users in the folder of a hub, which has none yet.
+pub fn write_users(folder: &Path, users: &[User]) -> anyhow::Result<()> {
+    let path = folder.join(USERS);
+    let entry = |user: &User| Entry {
+        name: user.name.clone(),
+        token: user.token.clone(),
+        role: match user.role {
+            Role::Read => EntryRole::Read,
+            Role::Write => EntryRole::Write,
+        },
+        organisations: user.organisations.clone(),
+    };
+    let entries: Vec<Entry> = users.iter().map(entry).collect();
+    private::write_new(&path, &(serde_json::to_string_pretty(&entries)? + "\n"))
+}
+
 /// The users of the file in the folder; made, with one user, if it is not there.
 fn kept_users(folder: &Path) -> anyhow::Result<Vec<User>> {
     let path = folder.join(USERS);
     if !path.exists() {
         let (name, token) = (USUAL.to_owned(), dev::new_token()?);
-        let entry = Entry { name, token, role: EntryRole::Write, organisations: Vec::new() };
-        // Nobody else may read it, from the first moment on.
-        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
-        let text = serde_json::to_string_pretty(&[entry])? + "\n";
-        file.and_then(|mut file| {
-            file.write_all(text.as_bytes())?;
-            file.sync_all()
-        })
-        .with_context(|| format!("cannot write `{}`", path.display()))?;
+        let usual = User { name, token, role: Role::Write, organisations: Vec::new() };
+        write_users(folder, &[usual])?;
     }
     let text = input::read_text(&path, USERS_BYTES_MAX)?;
     let entries: Vec<Entry> = serde_json::from_str(&text)

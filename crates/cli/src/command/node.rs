@@ -2,6 +2,8 @@
 
 mod spec;
 
+pub use spec::read as read_spec;
+
 use crate::{
     args::NodeArgs,
     command::hub::{Listening, StandingHub},

@@ -128,7 +128,7 @@ mod tests {
             footer_bytes: 20,
             footer_sha256: Digest::of(b"footer"),
         };
-        let other = PinnedFile { path: "data/b.parquet".to_owned(), ..pinned.clone() };
+        let other = PinnedFile { path: "data/b.parquet".to_owned(), ..pinned };
         let kept = Kept::in_file(&path).unwrap();
         kept.keep("text", &pinned).unwrap();
         drop(kept);

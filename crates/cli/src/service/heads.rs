@@ -1,6 +1,10 @@
 //! The newest final block, for threads that wait for it.
 
-use super::story::{Story, Subject};
+use super::{
+    health::Health,
+    metrics::Metrics,
+    story::{Story, Subject},
+};
 use chain::{Chain, Head};
 use std::{
     path::Path,
@@ -15,6 +19,17 @@ use std::{
 /// How often the chain is asked for its newest block; it costs a request only where the chain does
 /// not tell of blocks by itself.
 const TICK: Duration = Duration::from_millis(100);
+
+/// Who is told of each block.
+#[derive(Clone, Copy)]
+pub struct Told<'a> {
+    /// The story of the service.
+    pub story: &'a Story,
+    /// Its meters.
+    pub metrics: &'a Metrics,
+    /// Its health.
+    pub health: &'a Health,
+}
 
 /// The newest final block that was heard of.
 pub struct Heads<'a> {
@@ -48,10 +63,11 @@ impl<'a> Heads<'a> {
         *self.newest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for a block that is newer than `seen`; `None` when nobody shall wait any more.
-    pub fn after(&self, seen: Option<Head>) -> Option<Head> {
+    /// Waits for a block that is newer than `seen`, for so long; `None` if none comes, or when
+    /// nobody shall wait any more.
+    pub fn after(&self, seen: Option<Head>, patience: Duration) -> Option<Head> {
         let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
-        loop {
+        for _ in 0..=patience.as_millis() / TICK.as_millis() {
             if self.is_stopping() {
                 return None;
             }
@@ -61,24 +77,28 @@ impl<'a> Heads<'a> {
             let waited = self.changed.wait_timeout(newest, TICK);
             newest = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
+        None
     }
 
     /// Follows a chain until nobody shall wait any more, which threads may ask for, and keeps
     /// in `home` what there is to tell.
-    pub fn follow(&self, chain: &dyn Chain, story: &Story, home: &Path) {
-        let mut told = None;
+    pub fn follow(&self, chain: &dyn Chain, told: Told<'_>, home: &Path) {
+        let Told { story, metrics, health } = told;
+        let mut pulse = None;
         while !self.is_stopping() {
-            let pulse = Some(story.pulse());
-            if pulse != told {
-                told = pulse;
-                if let Some(Err(error)) = told.as_ref().map(|pulse| pulse.write(home)) {
+            let now = story.pulse();
+            if pulse.as_ref() != Some(&now) {
+                if let Err(error) = now.write(home) {
                     tracing::debug!("cannot say how it stands: {error:#}");
                 }
+                pulse = Some(now);
             }
             match chain.head() {
                 Ok(head) => {
                     story.ends(Subject::Head);
                     story.block(head.block);
+                    metrics.head(head.block);
+                    health.head(head.block);
                     let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
                     if *newest != Some(head) {
                         *newest = Some(head);

@@ -2,8 +2,11 @@
 
 use super::{
     Ready,
-    heads::Heads,
+    heads::{Heads, Told},
+    health::{Health, Turns},
+    metrics::Metrics,
     rules::Rules,
+    serve::Server,
     setup::{self, Place},
     story::{Story, Subject},
 };
@@ -30,6 +33,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread,
+    time::Duration,
 };
 use trainer::{Recipe, Trainer};
 
@@ -40,6 +44,13 @@ const IMPROVEMENT: f64 = 0.02;
 /// The same below the miner's own last model.
 const IMPROVEMENT_OWN: f64 = 0.05;
 
+/// Name of the thread that trains.
+const TRAIN: &str = "train";
+/// How long one turn of it may take: a step, or an upload.
+const TURNS: [Turns; 1] = [Turns { name: TRAIN, within: Duration::from_secs(3_600) }];
+/// How long it waits for a block before it says that it turns.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// What a competition of the owner is named by, before its name.
 const OF_OWNER: &str = "owner:";
 
@@ -48,7 +59,7 @@ struct Bench<'a> {
     args: &'a RunMinerArgs,
     place: &'a Place,
     rules: &'a Rules,
-    story: &'a Story,
+    told: Told<'a>,
     stop: &'a Arc<AtomicBool>,
 }
 
@@ -63,38 +74,55 @@ pub fn run(args: &RunMinerArgs) -> anyhow::Result<ExitCode> {
         None => Rules::Named(vec![args.competition.clone()]),
     };
     rules.begin(&args.service, &place)?;
-    let story = Story::default();
-    let bench = Bench { args, place: &place, rules: &rules, story: &story, stop: &stop };
-    let mut is_ready = false;
-    // The rules of an owner change: then it goes on from its checkpoint by the new ones.
-    while !stop.load(Ordering::Relaxed) {
-        let block = place.chain.head()?.block;
-        let (name, digest) = (bench.name(block)?, bench.digest(block));
-        let mut miner = open(args, &name, &place, &stop)?;
+    let (story, metrics) = (Story::default(), Arc::new(Metrics::of_miner()));
+    let health = Arc::new(Health::new(place.block_time()?, &TURNS));
+    let told = Told { story: &story, metrics: &metrics, health: &health };
+    let bench = Bench { args, place: &place, rules: &rules, told, stop: &stop };
+    let (mut miner, mut digest) = bench.open()?;
+    health.journal_open();
+    let server = args
+        .service
+        .listen
+        .map(|address| Server::start(address, Arc::clone(&metrics), Arc::clone(&health)));
+    let server = server.transpose()?;
+    if args.service.endpoint.json {
+        let (netuid, listen) = (place.netuid, server.as_ref().map(Server::address));
         let hotkey = place.hotkey.public();
-        tracing::info!(
-            "miner {hotkey} on subnet {} of {}, {} to {}",
-            place.netuid,
-            place.chain.url(),
-            args.competition,
-            args.repo
-        );
-        if args.service.endpoint.json && !is_ready {
-            let (netuid, listen) = (place.netuid, args.service.listen);
-            print_json_line(&Ready { ready: "miner", hotkey, netuid, listen })?;
-        }
-        is_ready = true;
+        print_json_line(&Ready { ready: "miner", hotkey, netuid, listen })?;
+    }
+    loop {
         if let Err(error) = bench.work(&mut miner, digest)
             && !error.chain().any(|cause| cause.is::<Interrupted>())
         {
             return Err(error);
         }
+        if stop.load(Ordering::Relaxed) {
+            tracing::info!("stopped; it goes on from here");
+            return Ok(ExitCode::SUCCESS);
+        }
+        // The rules have changed. It lets go of the journal before the next one goes on from there.
+        drop(miner);
+        (miner, digest) = bench.open()?;
     }
-    tracing::info!("stopped; it goes on from here");
-    Ok(ExitCode::SUCCESS)
 }
 
 impl Bench<'_> {
+    /// The miner, by the rules of now, and their digest where they can change.
+    fn open(&self) -> anyhow::Result<(Miner, Option<Digest>)> {
+        let Self { args, place, .. } = *self;
+        let block = place.chain.head()?.block;
+        let miner = open(args, &self.name(block)?, place, self.stop)?;
+        tracing::info!(
+            "miner {} on subnet {} of {}, {} to {}",
+            place.hotkey.public(),
+            place.netuid,
+            place.chain.url(),
+            args.competition,
+            args.repo
+        );
+        Ok((miner, self.digest(block)))
+    }
+
     /// The name of the competition at a block, for whoever opens it.
     fn name(&self, at: Block) -> anyhow::Result<String> {
         let Some(wanted) = self.args.competition.strip_prefix(OF_OWNER) else {
@@ -124,9 +152,9 @@ impl Bench<'_> {
                 }
                 outcome
             };
-            let thread = thread::Builder::new().name("train".to_owned());
+            let thread = thread::Builder::new().name(TRAIN.to_owned());
             let thread = thread.spawn_scoped(scope, work).context("cannot start a thread")?;
-            heads.follow(&*self.place.chain, self.story, &self.args.service.home);
+            heads.follow(&*self.place.chain, self.told, &self.args.service.home);
             match thread.join() {
                 Ok(outcome) => outcome,
                 Err(panic) => std::panic::resume_unwind(panic),
@@ -142,8 +170,11 @@ impl Bench<'_> {
         heads: &Heads<'_>,
         digest: Option<Digest>,
     ) -> anyhow::Result<()> {
+        let Told { story, metrics, health } = self.told;
         let mut seen = None;
-        while let Some(head) = heads.after(seen) {
+        while !heads.is_stopping() {
+            health.beat(TRAIN);
+            let Some(head) = heads.after(seen, PATIENCE) else { continue };
             seen = Some(head);
             if self.has_other_rules(head, digest) {
                 tracing::info!("other rules hold from block {} on", head.block);
@@ -152,13 +183,18 @@ impl Bench<'_> {
             let troubled = Mutex::new(Vec::new());
             let trouble = |subject: Subject, detail: &str| {
                 troubled.lock().unwrap_or_else(PoisonError::into_inner).push(subject);
-                self.story.trouble(subject, detail);
+                story.trouble(subject, detail);
             };
-            miner.on_block(head, &|event| take(&event, &trouble))?;
+            miner.on_block(head, &|event| {
+                // Each step says that the thread turns: those of a block may take long.
+                health.beat(TRAIN);
+                metrics.on_miner_event(&event);
+                take(&event, &trouble);
+            })?;
             let troubled = troubled.into_inner().unwrap_or_else(PoisonError::into_inner);
             for subject in [Subject::Hub, Subject::Chain] {
                 if !troubled.contains(&subject) {
-                    self.story.ends(subject);
+                    story.ends(subject);
                 }
             }
         }
@@ -171,8 +207,8 @@ impl Bench<'_> {
             return false;
         }
         match self.rules.look(&self.args.service, self.place, head) {
-            Ok(_) => self.story.ends(Subject::Rules),
-            Err(error) => self.story.trouble(Subject::Rules, &format!("{error:#}")),
+            Ok(_) => self.told.story.ends(Subject::Rules),
+            Err(error) => self.told.story.trouble(Subject::Rules, &format!("{error:#}")),
         }
         self.digest(head.block) != digest
     }

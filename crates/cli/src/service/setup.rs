@@ -19,6 +19,7 @@ use std::{
     path::Path,
     sync::{Arc, atomic::AtomicBool},
     thread,
+    time::Duration,
 };
 use substrate::SubstrateChain;
 use validator::{Config, FetchedModels, Ports, RecordFolder, Validator};
@@ -48,6 +49,11 @@ impl Place {
         }
         let hotkey = keys.hotkey()?;
         Ok(Self { chain: Arc::new(chain), hotkey, netuid: NetUid(args.netuid) })
+    }
+
+    /// Time between two blocks of the chain.
+    pub fn block_time(&self) -> anyhow::Result<Duration> {
+        Ok(Duration::from_millis(self.chain.fit()?.block_ms))
     }
 
     /// Whether the hotkey has a slot, in words of an error if it has none.

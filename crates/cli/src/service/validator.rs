@@ -3,8 +3,11 @@
 
 use super::{
     Ready,
-    heads::Heads,
+    heads::{Heads, Told},
+    health::{Health, Turns},
+    metrics::{ErrorKind, Metrics},
     rules::Rules,
+    serve::Server,
     setup::{self, Place},
     story::{Story, Subject},
 };
@@ -13,23 +16,35 @@ use crate::{
     terminal::{print_json_line, shown, stop_on_signal},
 };
 use anyhow::Context as _;
+use chain::Head;
 use protocol::Block;
 use std::{
     collections::BTreeSet,
     process::ExitCode,
     sync::{
-        Mutex, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     thread,
+    time::Duration,
 };
 use validator::{Event, RoundSummary, Validator, Worked};
+
+/// Threads that must turn, and how long one turn may take: a hub or a chain may let an answer wait
+/// for minutes, and a piece of a measurement takes as long.
+const TURNS: [Turns; 3] = [
+    Turns { name: "duties", within: Duration::from_secs(600) },
+    Turns { name: "work", within: Duration::from_secs(3_600) },
+    Turns { name: "publish", within: Duration::from_secs(3_600) },
+];
 
 /// A validator with whoever hears of it.
 struct Driver<'a> {
     validator: &'a Validator,
     heads: &'a Heads<'a>,
     story: &'a Story,
+    metrics: &'a Metrics,
+    health: &'a Health,
     stop: &'a AtomicBool,
     service: &'a ServiceArgs,
     place: &'a Place,
@@ -39,6 +54,9 @@ struct Driver<'a> {
     /// Why the process ends by itself.
     failure: Mutex<Option<anyhow::Error>>,
 }
+
+/// How long a thread waits for a block before it says that it turns.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What one of its threads does.
 type Work = fn(&Driver<'_>);
@@ -51,28 +69,17 @@ pub fn run(args: &RunValidatorArgs) -> anyhow::Result<ExitCode> {
     setup::make_home(&args.service.home)?;
     let rules = Rules::of(&args.competitions, &args.service)?;
     rules.begin(&args.service, &place)?;
-    let (story, mut is_ready) = (Story::default(), false);
-    // The competitions of an owner change: then a validator is opened with the new ones, and goes on
-    // from the journal of the one before.
-    while !stop.load(Ordering::Relaxed) {
-        let validator = setup::validator(args, &rules.names()?, &place, &stop)?;
-        let hotkey = place.hotkey.public();
-        tracing::info!(
-            "validator {hotkey} on subnet {} of {}, {}",
-            place.netuid,
-            place.chain.url(),
-            validator.competitions().join(", ")
-        );
-        if args.service.endpoint.json && !is_ready {
-            let (netuid, listen) = (place.netuid, args.service.listen);
-            print_json_line(&Ready { ready: "validator", hotkey, netuid, listen })?;
-        }
-        is_ready = true;
+    let mut validator = setup::validator(args, &rules.names()?, &place, &stop)?;
+    let (watch, story) = (Watch::start(args, &place, &validator)?, Story::default());
+    loop {
+        watch.tell(&place, &validator);
         let heads = Heads::new(&stop);
         let driver = Driver {
             validator: &validator,
             heads: &heads,
             story: &story,
+            metrics: &watch.metrics,
+            health: &watch.health,
             stop: &stop,
             service: &args.service,
             place: &place,
@@ -84,9 +91,66 @@ pub fn run(args: &RunValidatorArgs) -> anyhow::Result<ExitCode> {
         if let Some(error) = driver.failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
             return Err(error);
         }
+        if stop.load(Ordering::Relaxed) {
+            tracing::info!("stopped; it goes on from here");
+            return Ok(ExitCode::SUCCESS);
+        }
+        // The competitions of the owner have changed. It lets go of the journal before the next one
+        // goes on from there.
+        drop(validator);
+        validator = setup::validator(args, &rules.names()?, &place, &stop)?;
     }
-    tracing::info!("stopped; it goes on from here");
-    Ok(ExitCode::SUCCESS)
+}
+
+/// What is watched of a validator, whichever competitions it has.
+struct Watch {
+    metrics: Arc<Metrics>,
+    health: Arc<Health>,
+    /// Answers as long as it is there.
+    _server: Option<Server>,
+}
+
+impl Watch {
+    /// Begins to answer, and says that the service is at work.
+    fn start(
+        args: &RunValidatorArgs,
+        place: &Place,
+        validator: &Validator,
+    ) -> anyhow::Result<Self> {
+        let metrics = Arc::new(Metrics::of_validator(&names(validator)));
+        let health = Arc::new(Health::new(place.block_time()?, &TURNS));
+        health.journal_open();
+        if let Some(set) = validator.state().weights.set {
+            metrics.weights_set(set);
+        }
+        let server = args
+            .service
+            .listen
+            .map(|address| Server::start(address, Arc::clone(&metrics), Arc::clone(&health)));
+        let server = server.transpose()?;
+        if args.service.endpoint.json {
+            let (netuid, listen) = (place.netuid, server.as_ref().map(Server::address));
+            let hotkey = place.hotkey.public();
+            print_json_line(&Ready { ready: "validator", hotkey, netuid, listen })?;
+        }
+        Ok(Self { metrics, health, _server: server })
+    }
+
+    fn tell(&self, place: &Place, validator: &Validator) {
+        tracing::info!(
+            "validator {} on subnet {} of {}, {}",
+            place.hotkey.public(),
+            place.netuid,
+            place.chain.url(),
+            names(validator).join(", ")
+        );
+    }
+}
+
+/// The names of the competitions of a validator, each once.
+fn names(validator: &Validator) -> Vec<&str> {
+    let names = validator.competitions().map(|rules| rules.name.as_str());
+    names.collect::<BTreeSet<&str>>().into_iter().collect()
 }
 
 impl Driver<'_> {
@@ -108,7 +172,9 @@ impl Driver<'_> {
             if let Some(error) = threads.into_iter().find_map(Result::err) {
                 self.fail(error);
             }
-            self.heads.follow(&*self.place.chain, self.story, &self.service.home);
+            let Self { story, metrics, health, .. } = *self;
+            let told = Told { story, metrics, health };
+            self.heads.follow(&*self.place.chain, told, &self.service.home);
         });
     }
 
@@ -118,7 +184,8 @@ impl Driver<'_> {
             return;
         }
         let mut seen = None;
-        while let Some(head) = self.heads.after(seen) {
+        while !self.heads.is_stopping() {
+            let Some(head) = self.heads.after(seen, PATIENCE) else { continue };
             seen = Some(head);
             match self.rules.look(self.service, self.place, head) {
                 Ok(has_other) => {
@@ -158,15 +225,29 @@ impl Driver<'_> {
     }
 
     fn fail(&self, error: anyhow::Error) {
+        self.metrics.error(ErrorKind::Journal);
         let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
         failure.get_or_insert(error);
         self.stop.store(true, Ordering::Relaxed);
     }
 
+    /// The next block for a thread, which says at each that it turns.
+    fn next(&self, thread: &str, seen: Option<Head>) -> Option<Head> {
+        loop {
+            self.health.beat(thread);
+            if let Some(head) = self.heads.after(seen, PATIENCE) {
+                return Some(head);
+            }
+            if self.heads.is_stopping() {
+                return None;
+            }
+        }
+    }
+
     /// Weights are handed over, followed and looked for at every block.
     fn duties(&self) {
         let mut seen = None;
-        while let Some(head) = self.heads.after(seen) {
+        while let Some(head) = self.next("duties", seen) {
             seen = Some(head);
             let heard = Heard::new(self, head.block);
             if let Err(error) = self.validator.duties(head, &|event| heard.take(&event)) {
@@ -179,7 +260,7 @@ impl Driver<'_> {
     /// Rounds are measured a step at a time.
     fn work(&self) {
         let mut seen = None;
-        while let Some(mut head) = self.heads.after(seen) {
+        while let Some(mut head) = self.next("work", seen) {
             seen = Some(head);
             let heard = Heard::new(self, head.block);
             loop {
@@ -205,10 +286,12 @@ impl Driver<'_> {
     /// Records are published.
     fn publish(&self) {
         let mut seen = None;
-        while let Some(head) = self.heads.after(seen) {
+        while let Some(head) = self.next("publish", seen) {
             seen = Some(head);
             let heard = Heard::new(self, head.block);
+            self.metrics.records_waiting(self.validator.n_unpublished());
             self.validator.publish(&|event| heard.take(&event));
+            self.metrics.records_waiting(self.validator.n_unpublished());
             heard.clear([Subject::Records]);
         }
     }
@@ -244,13 +327,13 @@ impl<'a> Heard<'a> {
     }
 
     fn take(&self, event: &Event) {
-        let block = self.block;
+        let (driver, block) = (self.driver, self.block);
+        driver.metrics.on_validator_event(event);
         match event {
+            // A round may take hours, in which this is heard of again and again.
+            Event::Progress { .. } | Event::Evaluating { .. } => driver.health.beat("work"),
             Event::RoundStarted { n_models, n_batches } => {
                 tracing::debug!("a round begins: {n_models} models, {n_batches} batches each");
-            }
-            Event::Evaluating { uid, n_batches_done } => {
-                tracing::debug!("{uid} is measured: {n_batches_done} batches done");
             }
             Event::Disqualified { uid, reason } => {
                 tracing::debug!("{uid} is disqualified: {}", shown(&reason.to_string()));
@@ -264,6 +347,9 @@ impl<'a> Heard<'a> {
                 Subject::Another,
                 &format!("it set weights at block {block} and counts as alive until {until}"),
             ),
+            Event::WeightsSet { block } => {
+                tracing::info!("the chain took weights in block {block}");
+            }
             Event::WeightsSubmitted(_) => tracing::info!("weights go out at block {block}"),
             Event::WeightsRefused(error) => {
                 tracing::warn!("the chain refused the weights: {}", shown(&error.to_string()));

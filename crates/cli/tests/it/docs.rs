@@ -59,7 +59,8 @@ impl Source {
 /// Looked at are paths of files (`crates/hub/src/lib.rs`, `docs/protocol.md`), what a file defines
 /// (`crates/hub/src/lib.rs::Hub`), and what a crate defines (`hub::Hub`, `hub::Hub::publish`).
 fn dead_name(name: &str, sources: &[Source]) -> Option<String> {
-    const FOLDERS: [&str; 5] = ["crates/", "docs/", "competitions/", "testdata/", ".ci/"];
+    const FOLDERS: [&str; 6] =
+        ["crates/", "docs/", "competitions/", "deploy/", "testdata/", ".ci/"];
     // Patterns and placeholders name nothing.
     if name.contains([' ', '*', '{', '<', '…']) || name.contains("NAME") {
         return None;

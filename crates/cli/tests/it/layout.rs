@@ -1,9 +1,9 @@
-//! The datasets of the paper's competitions as they lie on the real hub: names, numbers and sizes of
-//! files, row groups and footers; what pinning and drawing ask of it is counted.
+//! The datasets of the paper's competitions as they lie on the real hub: names, numbers and sizes
+//! of files, row groups and footers; what pinning and drawing ask of it is counted.
 //!
 //! Seen there: the names, the sizes of the first files of FineWeb and Wikitext, the bytes of all of
-//! RefinedWeb, and 1,000 rows and some 4 KB of footer for each row group of FineWeb. Row groups have
-//! fewer rows here, as many as a draw takes and some more.
+//! RefinedWeb, and 1,000 rows and some 4 KB of footer for each row group of FineWeb. Row groups
+//! have fewer rows here, as many as a draw takes and some more.
 
 mod parquet;
 mod real;

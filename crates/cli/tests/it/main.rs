@@ -3,10 +3,12 @@
 mod architecture;
 mod commands;
 mod demo;
+mod deploy;
 mod docs;
 mod evaluator;
 mod hub;
 mod layout;
+mod network;
 mod node;
 mod tidy;
 mod tree;

@@ -157,7 +157,9 @@ impl NamedCall {
             Call::CommitTimelockedWeights { netuid, sealed, round, version } => {
                 let place = (*netuid, Mechanism::FIRST);
                 let arguments = hidden(place, sealed, *round, *version);
-                let older_names = &["commit_timelocked_weights", "commit_crv3_weights"];
+                // Not `commit_crv3_weights` of early 2025: it takes no version, and whether its
+                // runtime holds the hotkey in what is sealed against the signer nobody can ask.
+                let older_names = &["commit_timelocked_weights"];
                 let call = subtensor("commit_timelocked_mechanism_weights", arguments);
                 Self { older_names, ..call }
             }

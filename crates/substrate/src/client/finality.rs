@@ -7,6 +7,21 @@ use std::{
     time::{Duration, Instant},
 };
 
+/// Blocks that may become final at once, after none has for a while: two hours of them.
+const AHEAD_BLOCKS_MAX: u64 = 600;
+
+/// What is wrong with a head that is further ahead.
+const TOO_SOON: &str = "comes sooner than blocks are made";
+
+/// Blocks behind the newest that is known beyond which an endpoint contests it.
+const CONTEST_BLOCKS: u64 = 50;
+
+/// Blocks between endpoints that still agree.
+const AGREE_BLOCKS: u64 = 10;
+
+/// Blocks by which one of them must have moved on: those that stand still prove nothing.
+const GROWN_BLOCKS: u64 = 3;
+
 /// Most hashes of blocks that are remembered.
 const HASHES_MAX: usize = 16_384;
 
@@ -40,12 +55,83 @@ pub(super) struct Finality {
     since: Instant,
     /// How long the newest may stay the newest.
     stall_limit: Option<Duration>,
+    /// What a block takes at least, where that is known.
+    pace: Option<Duration>,
     hashes: BTreeMap<Block, BlockHash>,
+}
+
+/// What endpoints say against the newest final block that another of them has named.
+#[derive(Default)]
+pub(super) struct Contest {
+    /// The block.
+    about: Option<Head>,
+    /// What each endpoint said of the newest block, by address: at first, and last.
+    said: BTreeMap<String, (Block, Block)>,
+}
+
+impl Contest {
+    /// Notes what an endpoint says where this is the newest block that is known; whether enough
+    /// say that it is not.
+    ///
+    /// Two are enough where they agree, and one of them has moved on since.
+    pub(super) fn note(
+        &mut self,
+        known: Option<Head>,
+        url: &str,
+        said: &Result<Head, Error>,
+    ) -> bool {
+        if self.about != known {
+            *self = Self { about: known, said: BTreeMap::new() };
+        }
+        let block = match said {
+            Err(Error::Lagging { newest, said }) if newest.since(*said) > CONTEST_BLOCKS => *said,
+            Err(Error::FalseHead { said, why: TOO_SOON }) => *said,
+            Ok(_) => {
+                self.said.remove(url);
+                return false;
+            }
+            Err(_) => return false,
+        };
+        self.said.entry(url.to_owned()).or_insert((block, block)).1 = block;
+        let lasts = || self.said.values().map(|(_, last)| *last);
+        let (Some(low), Some(high)) = (lasts().min(), lasts().max()) else { return false };
+        let has_grown = |(first, last): &(Block, Block)| last.since(*first) >= GROWN_BLOCKS;
+        let is_over = self.said.len() > 1
+            && high.since(low) <= AGREE_BLOCKS
+            && self.said.values().any(has_grown);
+        if is_over {
+            *self = Self::default();
+        }
+        is_over
+    }
 }
 
 impl Finality {
     pub(super) fn new(stall_limit: Option<Duration>) -> Self {
-        Self { newest: None, since: Instant::now(), stall_limit, hashes: BTreeMap::new() }
+        let (newest, pace, hashes) = (None, None, BTreeMap::new());
+        Self { newest, since: Instant::now(), stall_limit, pace, hashes }
+    }
+
+    /// From now on no head is taken that is further ahead than blocks which take so long allow.
+    pub(super) fn set_pace(&mut self, block_time: Duration) {
+        self.pace = Some(block_time);
+    }
+
+    /// Forgets everything, as if no block had been named yet.
+    pub(super) fn forget(&mut self) {
+        *self = Self { pace: self.pace, ..Self::new(self.stall_limit) };
+    }
+
+    /// Refuses a head to which no chain could have come since the newest was heard of. Twice the
+    /// pace is allowed, so that whoever has been wrong is right after a while.
+    fn check_pace(&self, head: Head) -> Result<(), Error> {
+        let (Some(pace), Some(known)) = (self.pace, self.newest) else { return Ok(()) };
+        let made = self.since.elapsed().as_millis() / pace.as_millis().max(1);
+        let made = u64::try_from(made).unwrap_or(u64::MAX).saturating_mul(2);
+        if head.block.since(known.block) <= made.saturating_add(AHEAD_BLOCKS_MAX) {
+            return Ok(());
+        }
+        Err(Error::FalseHead { said: head.block, why: TOO_SOON })
     }
 
     pub(super) fn newest(&self) -> Option<Head> {
@@ -83,6 +169,7 @@ impl Finality {
         if let Some(known) = known.filter(|known| known.hash != news.parent) {
             return Err(Error::Contradiction { block: known.block });
         }
+        self.check_pace(head)?;
         self.newest = Some(head);
         self.since = Instant::now();
         self.remember(head);
@@ -123,6 +210,7 @@ impl Finality {
                 };
             }
         }
+        self.check_pace(head)?;
         self.newest = Some(head);
         self.since = Instant::now();
         self.remember(head);
@@ -191,6 +279,56 @@ mod tests {
         let error = finality.hear(news(6, 7, 5)).unwrap_err();
         assert!(matches!(error, Error::Contradiction { block: Block(6) }), "{error}");
         assert_eq!(finality.newest(), Some(head(9, 9)));
+    }
+
+    #[test]
+    fn attack_a_head_that_no_chain_could_have_come_to_is_not_taken() {
+        let mut finality = Finality::new(None);
+        finality.set_pace(Duration::from_secs(12));
+        take(&mut finality, head(1_000, 1), None).unwrap();
+        let again = Some(BlockHash([1; 32]));
+        for block in [1_000 + AHEAD_BLOCKS_MAX + 1, u64::MAX] {
+            let error = take(&mut finality, head(block, 2), again).unwrap_err();
+            assert!(matches!(error, Error::FalseHead { .. }) && error.is_transient(), "{error}");
+        }
+        assert_eq!(finality.newest(), Some(head(1_000, 1)));
+        // Finality may have waited, and then comes at once.
+        let jump = head(1_000 + AHEAD_BLOCKS_MAX, 2);
+        assert_eq!(take(&mut finality, jump, again).unwrap(), jump);
+        // After the time of ten blocks, ten more may be there.
+        finality.since = Instant::now().checked_sub(Duration::from_secs(120)).unwrap();
+        let later = head(jump.block.0 + AHEAD_BLOCKS_MAX + 10, 3);
+        assert_eq!(take(&mut finality, later, Some(jump.hash)).unwrap(), later);
+    }
+
+    #[test]
+    fn two_that_agree_and_move_on_are_right_and_one_or_those_that_stand_still_are_not() {
+        let known = Some(head(1_000_000, 1));
+        let lags = |said| Err(Error::Lagging { newest: Block(1_000_000), said: Block(said) });
+        let mut alone = Contest::default();
+        assert!((100..200).all(|said| !alone.note(known, "a", &lags(said))));
+        let mut still = Contest::default();
+        assert!((0..100).all(|i| !still.note(known, ["a", "b"][i % 2], &lags(100))));
+        let mut apart = Contest::default();
+        assert!(!apart.note(known, "b", &lags(500)));
+        assert!((100..200).all(|said| !apart.note(known, "a", &lags(said))));
+        let mut both = Contest::default();
+        assert!(!both.note(known, "a", &lags(100)));
+        assert!(!both.note(known, "b", &lags(101)));
+        assert!(!both.note(known, "b", &lags(103)));
+        assert!(both.note(known, "b", &lags(104)));
+        // A little behind is no objection, and who comes up has none.
+        let mut near = Contest::default();
+        assert!((0..40).all(|i| !near.note(known, ["a", "b"][i % 2], &lags(999_960 + i as u64))));
+        assert!(
+            !near.note(known, "a", &lags(100)) && !near.note(known, "a", &Ok(head(1_000_000, 1)))
+        );
+        assert!((100..200).all(|said| !near.note(known, "b", &lags(said))));
+        // About another block all is said anew.
+        let mut moved = Contest::default();
+        assert!(!moved.note(known, "a", &lags(100)));
+        let other = Some(head(2_000_000, 2));
+        assert!((100..200).all(|said| !moved.note(other, "b", &lags(said))));
     }
 
     #[test]

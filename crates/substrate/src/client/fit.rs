@@ -77,10 +77,9 @@ impl SubstrateChain {
     pub fn fit(&self) -> Result<Fit, Error> {
         let finalized = self.head()?;
         let (config, url) = (self.links.config(), self.url());
-        let clock_ms = config.clock.now_ms();
         let requests_per_minute = per_minute(config.rate_limit, url);
         self.links.ask("metadata", async |link: &Link| {
-            let best = link.best().await?;
+            let (best, clock_ms) = link.best(config.clock).await?;
             let at = link.at(best.unwrap_or(finalized)).await?;
             let time = super::hiding::time(link, &at).await?;
             let (missing, n_looked_for) = missing(&at)?;

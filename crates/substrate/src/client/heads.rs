@@ -6,7 +6,7 @@
 
 use super::{
     finality::{Finality, Heard, News},
-    link::{At, Failure, Header, Link},
+    link::{At, FORGED, Failure, Header, Link},
     lock,
 };
 use chain::{Error, Head};
@@ -190,7 +190,7 @@ impl Heads {
                 let since = *lags_since.get_or_insert_with(Instant::now);
                 newest.since(*said) > LAG_BLOCKS_MAX || since.elapsed() > LAG_TIME_MAX
             }
-            Err(Error::Stalled { .. }) => true,
+            Err(Error::Stalled { .. } | Error::FalseHead { .. }) => true,
             Ok(_) | Err(_) => {
                 *lags_since = None;
                 false
@@ -249,6 +249,9 @@ impl Link {
         }
         let header = self.header(hash).await?;
         let head = Head { block: Block(header.number), hash };
+        if self.is_forged(&header, hash) {
+            return Ok(Err(Error::FalseHead { said: head.block, why: FORGED }));
+        }
         let again = match known {
             Some(known) if known.block.0.checked_add(1) == Some(head.block.0) => {
                 Some(BlockHash(header.parent_hash.0))
@@ -422,5 +425,6 @@ mod tests {
         assert!(!heads.are_bad(&Ok(Head { block: Block(100), hash: BlockHash([1; 32]) })));
         assert!(!heads.are_bad(&lags(98)), "it had come up");
         assert!(heads.are_bad(&Err(Error::Stalled { newest: Block(1), seconds: 9 })));
+        assert!(heads.are_bad(&Err(Error::FalseHead { said: Block(1), why: FORGED })));
     }
 }

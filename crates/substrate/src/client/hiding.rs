@@ -19,8 +19,20 @@ use timelock::{Beacon, PublicKey};
 /// is further off opens the weights early, or after their epoch is over.
 pub(super) const CLOCK_BLOCKS_MAX: u64 = 2;
 
-/// Milliseconds of a block where the runtime does not say.
+/// Milliseconds of a block on Bittensor's networks, and where the runtime does not say.
 const BLOCK_MS: u64 = 12_000;
+
+/// The same as time.
+pub(super) const BITTENSOR_BLOCK: Duration = Duration::from_millis(BLOCK_MS);
+
+/// Shortest tempo that owners of subnets may set on Bittensor's networks.
+const TEMPO_MIN: u16 = 360;
+
+/// What is asked for here.
+const RULES: &str = "rules of a subnet";
+
+/// Which beacon a chain follows; runtimes before 2025 follow none.
+const BEACON: (&str, &str) = ("Drand", "BeaconConfig");
 
 /// A beacon as a runtime keeps it.
 #[derive(DecodeAsType)]
@@ -43,40 +55,52 @@ impl SubstrateChain {
     /// call that is signed now.
     pub(super) fn hiding_rules(&self, netuid: NetUid) -> Result<Option<HidingRules>, Error> {
         let head = self.head()?;
-        let read = self.links.ask("rules of a subnet", async |link: &Link| {
-            let best = link.best().await?.filter(|best| best.block >= head.block).unwrap_or(head);
-            rules(link, &link.at(best).await?, netuid).await
+        let clock = self.links.config().clock;
+        let (read, seen_ms) = self.links.ask(RULES, async |link: &Link| {
+            let (best, seen_ms) = link.best(clock).await?;
+            let best = best.filter(|best| best.block >= head.block).unwrap_or(head);
+            Ok((rules(link, &link.at(best).await?, netuid).await?, seen_ms))
         })?;
         let Some((mut rules, time)) = read.ok_or(Error::NoSubnet(netuid))? else { return Ok(None) };
         let origin = self.origin()?;
+        if let Origin::Bittensor(_) = origin {
+            check_bittensor(&rules, &time)?;
+        }
         (rules.now_ms, rules.block_ms) = match origin {
             // The beacon of our own node goes by its blocks, however long they take.
             Origin::Agon => (rules.head.0.saturating_mul(BEACON_BLOCK_MS), BEACON_BLOCK_MS),
-            Origin::Bittensor(_) | Origin::Unknown => (self.checked_now(&time)?, time.block_ms),
+            Origin::Bittensor(_) | Origin::Unknown => (checked(seen_ms, &time)?, time.block_ms),
         };
-        if let Origin::Bittensor(_) = origin
-            && rules.beacon != Beacon::QUICKNET
-        {
-            return Err(Error::Incompatible { what: "beacon `quicknet` of drand".to_owned() });
-        }
         Ok(Some(rules))
     }
+}
 
-    /// What our clock says, if the chain's agrees.
-    fn checked_now(&self, time: &Time) -> Result<u64, Error> {
-        let now_ms = self.links.config().clock.now_ms();
-        // The newest block is up to one block old.
-        let off_ms = match now_ms.checked_sub(time.head_ms) {
-            Some(ahead) => ahead.saturating_sub(time.block_ms),
-            None => time.head_ms - now_ms,
-        };
-        if off_ms > CLOCK_BLOCKS_MAX.saturating_mul(time.block_ms) {
-            let (ours, chains) =
-                (Duration::from_millis(now_ms), Duration::from_millis(time.head_ms));
-            return Err(Error::Clock { ours, chains, block: Duration::from_millis(time.block_ms) });
-        }
-        Ok(now_ms)
+/// What our clock said when the block was the newest, if the chain's agrees.
+fn checked(seen_ms: u64, time: &Time) -> Result<u64, Error> {
+    // The newest block is up to one block old.
+    let off_ms = match seen_ms.checked_sub(time.head_ms) {
+        Some(ahead) => ahead.saturating_sub(time.block_ms),
+        None => time.head_ms - seen_ms,
+    };
+    if off_ms > CLOCK_BLOCKS_MAX.saturating_mul(time.block_ms) {
+        let (ours, chains) = (Duration::from_millis(seen_ms), Duration::from_millis(time.head_ms));
+        return Err(Error::Clock { ours, chains, block: Duration::from_millis(time.block_ms) });
     }
+    Ok(seen_ms)
+}
+
+/// What is so on all of Bittensor's networks. An endpoint that says something else would have
+/// weights encrypted to a beacon of its own, or to a round long before they are opened.
+fn check_bittensor(rules: &HidingRules, time: &Time) -> Result<(), Error> {
+    if rules.beacon != Beacon::QUICKNET {
+        return Err(Error::Incompatible { what: "beacon `quicknet` of drand".to_owned() });
+    }
+    let text = match (time.block_ms, rules.epochs.tempo) {
+        (BLOCK_MS, TEMPO_MIN..) => return Ok(()),
+        (BLOCK_MS, tempo) => format!("an epoch of {tempo} blocks, which has at least {TEMPO_MIN}"),
+        (block_ms, _) => format!("a block takes {block_ms} ms, which is {BLOCK_MS} there"),
+    };
+    Err(Error::Answer { request: RULES, text })
 }
 
 /// What the subnet and its chain say, all but the time of now; `None` if the subnet is not there.
@@ -87,8 +111,8 @@ async fn rules(
 ) -> Result<Option<Option<(HidingRules, Time)>>, Failure> {
     let (mut batch, key) = (Batch::new(link, at), (netuid.0,));
     let is_open: Item<bool> = batch.item("NetworksAdded", key)?;
-    let is_hiding: Item<bool> = batch.item("CommitRevealWeightsEnabled", key)?;
-    let reveal_period: Item<u64> = batch.item("RevealPeriodEpochs", key)?;
+    let is_hiding: Option<Item<bool>> = batch.optional(read::IS_HIDING, key)?;
+    let reveal_period: Option<Item<u64>> = batch.optional(read::REVEAL_PERIOD, key)?;
     let tempo: Item<u16> = batch.item("Tempo", key)?;
     // Each of these came with a later runtime than those before it.
     let version: Option<Item<u16>> = match read::has_item(at, "CommitRevealWeightsVersion") {
@@ -104,13 +128,13 @@ async fn rules(
         ]),
         false => None,
     };
-    let beacon: Item<Config> = batch.item_of("Drand", "BeaconConfig", ())?;
+    let beacon: Option<Item<Config>> = batch.optional(BEACON, ())?;
     let head_ms: Item<u64> = batch.item_of("Timestamp", "Now", ())?;
     let values = batch.fetch().await?;
     if !values.get(&is_open)? {
         return Ok(None);
     }
-    if !values.get(&is_hiding)? {
+    if !is_hiding.map_or(Ok(false), |item| values.get(&item))? {
         return Ok(Some(None));
     }
     let (head, tempo) = (Block(at.block_number()), values.get(&tempo)?);
@@ -125,7 +149,8 @@ async fn rules(
         None => epochs_by_number(tempo, netuid, head.0),
     };
     let version = version.map_or(Ok(COMMIT_REVEAL_VERSION), |version| values.get(&version))?;
-    let (reveal_period, beacon) = (values.get(&reveal_period)?, values.get(&beacon)?.beacon()?);
+    let reveal_period = values.demand(read::REVEAL_PERIOD, reveal_period.as_ref())?;
+    let beacon = values.demand(BEACON, beacon.as_ref())?.beacon()?;
     let (now_ms, block_ms) = (0, 0);
     let rules = HidingRules { head, epochs, reveal_period, version, beacon, now_ms, block_ms };
     Ok(Some(Some((rules, Time { head_ms: values.get(&head_ms)?, block_ms: block_ms_of(at) }))))

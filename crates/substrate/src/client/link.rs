@@ -1,7 +1,15 @@
 //! One connection, with what is asked over it.
 
-use super::{config::ClientConfig, door, heads::Heads, limiter::Limiter, line::Line, lock};
+use super::{
+    config::{ClientConfig, Clock},
+    door,
+    heads::Heads,
+    limiter::Limiter,
+    line::Line,
+    lock, origin,
+};
 use chain::Head;
+use parity_scale_codec::Encode as _;
 use protocol::{Block, BlockHash, text::shown};
 use std::sync::{
     Arc, Mutex,
@@ -25,8 +33,13 @@ const HASHES_MAX: usize = 256;
 /// Keys that are asked for together, at first.
 const KEYS_MAX: usize = 256;
 
+/// What is wrong with a header that [`Link::is_forged`].
+pub(super) const FORGED: &str = "has another hash than was asked for";
+
 /// A connection with all that hangs on it.
 pub(super) struct Link {
+    /// Whose it is.
+    pub(super) url: String,
     line: Arc<Line>,
     pub(super) rpc: LegacyRpcMethods<RpcConfigFor<SubstrateConfig>>,
     /// For methods that only our own node has.
@@ -70,6 +83,7 @@ impl Link {
             Arc::new(LegacyBackend::builder().storage_page_size(256).build(plain.clone()));
         let client = OnlineClient::from_backend_with_config(substrate.clone(), backend).await?;
         Ok(Self {
+            url: url.to_owned(),
             line,
             rpc: LegacyRpcMethods::new(plain.clone()),
             plain,
@@ -112,12 +126,25 @@ impl Link {
         Ok(header.ok_or("the newest final block has no header")?)
     }
 
-    /// The newest block, final or not.
-    pub(super) async fn best(&self) -> Result<Option<Head>, Failure> {
-        let Some(hash) = self.rpc.chain_get_block_hash(None).await? else { return Ok(None) };
+    /// The newest block, final or not, and what a clock said as it was named, in milliseconds since
+    /// 1970: whatever is asked for afterwards may have to wait for its turn.
+    pub(super) async fn best(&self, clock: Clock) -> Result<(Option<Head>, u64), Failure> {
+        let hash = self.rpc.chain_get_block_hash(None).await?;
+        let seen_ms = clock.now_ms();
+        let Some(hash) = hash else { return Ok((None, seen_ms)) };
         let header = self.rpc.chain_get_header(Some(hash)).await?;
-        let head = |header: Header| Head { block: Block(header.number), hash: BlockHash(hash.0) };
-        Ok(header.map(head))
+        let hash = BlockHash(hash.0);
+        if header.as_ref().is_some_and(|header| self.is_forged(header, hash)) {
+            return Err(format!("the newest block {FORGED}").into());
+        }
+        Ok((header.map(|header| Head { block: Block(header.number), hash }), seen_ms))
+    }
+
+    /// Whether a header is not the one with this hash. How headers are hashed is known of
+    /// Bittensor's networks; of other chains each is believed.
+    pub(super) fn is_forged(&self, header: &Header, hash: BlockHash) -> bool {
+        let is_known = origin::network(self.genesis()).is_some();
+        is_known && chain::hash::blake2_256(&header.encode()) != hash.0
     }
 
     /// Hash of a block by its number.

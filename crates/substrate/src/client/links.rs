@@ -34,6 +34,9 @@ const LOST_MAX: u32 = 2;
 /// An endpoint, and how it stands with us.
 struct Endpoint {
     url: String,
+    /// Holds the metadata across connections: what one endpoint says of a runtime is used for no
+    /// other.
+    substrate: SubstrateConfig,
     /// Its turns, across connections.
     limiter: Arc<Limiter>,
     standing: Mutex<Standing>,
@@ -70,8 +73,6 @@ enum Choice {
 /// The connection of now, and how to get the next.
 pub(super) struct Links {
     config: ClientConfig,
-    /// Holds the metadata across connections.
-    substrate: SubstrateConfig,
     runtime: Runtime,
     /// In order of preference.
     endpoints: Vec<Endpoint>,
@@ -82,7 +83,8 @@ pub(super) struct Links {
 impl Endpoint {
     fn new(url: &str, config: &ClientConfig) -> Self {
         let limiter = Arc::new(Limiter::new(config.rate_limit.of(url)));
-        Self { url: url.to_owned(), limiter, standing: Mutex::default() }
+        let (url, substrate) = (url.to_owned(), SubstrateConfig::new());
+        Self { url, substrate, limiter, standing: Mutex::default() }
     }
 
     /// Asks others first for a while, after a failure.
@@ -108,7 +110,6 @@ impl Links {
         let genesis = config.genesis.map(|hash| H256(hash.0));
         let links = Self {
             config: ClientConfig { era_blocks, ..config },
-            substrate: SubstrateConfig::new(),
             runtime,
             endpoints,
             current: Mutex::new(None),
@@ -325,7 +326,7 @@ impl Links {
     fn reach(&self, place: usize) -> Result<Result<(), Failure>, Error> {
         let Some(endpoint) = self.endpoints.get(place) else { return Ok(Ok(())) };
         // Not under a lock: threads that wait may each be patient for as long as they like.
-        let with = (&self.substrate, &endpoint.limiter);
+        let with = (&endpoint.substrate, &endpoint.limiter);
         let connecting = Link::connect(&endpoint.url, &self.config, with);
         let link = match self.runtime.block_on(connecting) {
             Ok(link) => link,

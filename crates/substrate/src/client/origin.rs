@@ -42,8 +42,7 @@ impl SubstrateChain {
 
     /// The network of Bittensor that this chain is, if it is one.
     pub fn bittensor(&self) -> Result<Option<&'static str>, Error> {
-        let genesis = self.genesis_hash()?;
-        Ok(BITTENSOR.iter().find(|(_, hash)| *hash == genesis.0).map(|(name, _)| *name))
+        Ok(network(self.genesis_hash()?))
     }
 
     /// Where the chain comes from.
@@ -75,6 +74,11 @@ impl SubstrateChain {
         let is_ours = ledger.map(|ledger| ledger.genesis_hash()) == Some(self.genesis_hash()?);
         Ok(if is_ours { Origin::Agon } else { Origin::Unknown })
     }
+}
+
+/// The network of Bittensor that begins like this, by its name.
+pub(super) fn network(genesis: BlockHash) -> Option<&'static str> {
+    BITTENSOR.iter().find(|(_, hash)| *hash == genesis.0).map(|(name, _)| *name)
 }
 
 /// The bytes of 64 hexadecimal digits.

@@ -26,6 +26,12 @@ use subxt::{
 pub(super) const SUBTENSOR: &str = "SubtensorModule";
 const COMMITMENTS: &str = "Commitments";
 
+/// Whether a subnet hides weights; runtimes before 2025 have no such item, nor the next.
+pub(super) const IS_HIDING: (&str, &str) = (SUBTENSOR, "CommitRevealWeightsEnabled");
+
+/// For how many epochs a subnet hides weights.
+pub(super) const REVEAL_PERIOD: (&str, &str) = (SUBTENSOR, "RevealPeriodEpochs");
+
 /// Keys of an item, as tuples of what the metadata says.
 pub(super) trait Key: IntoEncodableValues + IntoDecodableValues + Send {}
 impl<T: IntoEncodableValues + IntoDecodableValues + Send> Key for T {}
@@ -207,18 +213,19 @@ pub(super) async fn rewards(
     let tempo: Item<u16> = batch.item("Tempo", key)?;
     let weights_rate_limit = batch.item("WeightsSetRateLimit", key)?;
     let incentives = batch.item("Incentive", key)?;
-    let is_hiding: Item<bool> = batch.item("CommitRevealWeightsEnabled", key)?;
-    let reveal_period: Item<u64> = batch.item("RevealPeriodEpochs", key)?;
+    let is_hiding: Option<Item<bool>> = batch.optional(IS_HIDING, key)?;
+    let reveal_period: Option<Item<u64>> = batch.optional(REVEAL_PERIOD, key)?;
     let values = batch.fetch().await?;
     if !values.get(&is_open)? {
         return Ok(None);
     }
+    let is_hiding = is_hiding.map_or(Ok(false), |item| values.get(&item))?;
     Ok(Some(Rewards {
         incentives: values.get(&incentives)?,
         tempo: values.get(&tempo)?.into(),
         weights_rate_limit: values.get(&weights_rate_limit)?,
-        hidden_epochs: match values.get(&is_hiding)? {
-            true => values.get(&reveal_period)?,
+        hidden_epochs: match is_hiding {
+            true => values.demand(REVEAL_PERIOD, reveal_period.as_ref())?,
             false => 0,
         },
     }))

@@ -4,7 +4,7 @@
 
 use crate::wire::{
     metadata::Encoded,
-    storage::{Entries, State},
+    storage::{Entries, State, items},
 };
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -14,6 +14,10 @@ use std::{
 
 /// For how many blocks the state can be asked for.
 pub const STATE_BLOCKS: usize = 1_024;
+
+/// Most bytes of encrypted weights as they stood in earlier blocks. All of an epoch are one value,
+/// of which each commit makes another; beyond this the oldest are no longer held.
+const OLD_COMMITS_BYTES_MAX: usize = 32 << 20;
 
 /// A value, or nothing, from a block on.
 type Version = (u32, Option<Arc<[u8]>>);
@@ -26,6 +30,19 @@ pub(super) struct History {
     values: BTreeMap<Vec<u8>, Vec<Version>>,
     /// Keys that each of the blocks changed, oldest first.
     changes: VecDeque<(u32, Vec<Vec<u8>>)>,
+    /// Encrypted weights as they stood in earlier blocks, oldest first, and their bytes.
+    old_commits: VecDeque<Old>,
+    old_commits_bytes: usize,
+}
+
+/// A version of a value that another took the place of.
+struct Old {
+    key: Vec<u8>,
+    /// Block that set it.
+    since: u32,
+    /// Block that set the next.
+    until: u32,
+    size_bytes: usize,
 }
 
 /// The state at one block.
@@ -70,13 +87,37 @@ impl History {
     /// Adds the state after `block`, the one after the newest.
     pub(super) fn push(&mut self, block: u32, changes: Changes) {
         let changed = changes.iter().map(|(key, _)| key.clone()).collect();
+        let commits = items::TIMELOCKED_WEIGHT_COMMITS.prefix();
         for (key, value) in changes {
-            self.values.entry(key).or_default().push((block, value));
+            let is_of_commits = key.starts_with(&commits);
+            let versions = self.values.entry(key.clone()).or_default();
+            if is_of_commits && let Some((since, Some(old))) = versions.last() {
+                let (since, size_bytes) = (*since, old.len());
+                self.old_commits.push_back(Old { key, since, until: block, size_bytes });
+                self.old_commits_bytes += size_bytes;
+            }
+            versions.push((block, value));
         }
         self.changes.push_back((block, changed));
         if self.changes.len() > STATE_BLOCKS {
             self.changes.pop_front();
             self.forget();
+        }
+        self.forget_commits();
+    }
+
+    /// Drops encrypted weights that no block still held can see, and the oldest that are too many.
+    fn forget_commits(&mut self) {
+        let oldest = self.oldest();
+        while let Some(old) = self.old_commits.front() {
+            let is_over = old.until <= oldest;
+            if !is_over && self.old_commits_bytes <= OLD_COMMITS_BYTES_MAX {
+                return;
+            }
+            self.old_commits_bytes -= old.size_bytes;
+            let versions = self.values.get_mut(&old.key).into_iter().flatten();
+            versions.filter(|(since, _)| *since == old.since).for_each(|(_, value)| *value = None);
+            self.old_commits.pop_front();
         }
     }
 
@@ -183,6 +224,42 @@ mod tests {
         }
         let n_versions: usize = history.values.values().map(Vec::len).sum();
         assert!(n_versions < 2 * STATE_BLOCKS + 10, "{n_versions} versions are kept");
+    }
+
+    #[test]
+    fn attack_encrypted_weights_that_grow_with_each_block_take_no_more_than_their_room() {
+        let mut history = History::default();
+        let key = items::TIMELOCKED_WEIGHT_COMMITS.key(&(1, 1));
+        let value = |block: u32| vec![block as u8; 1 << 20];
+        for block in 0..50 {
+            let state = Entries::from([(key.clone(), value(block)), (b"b".to_vec(), vec![7])]);
+            let changes = history.difference(state);
+            history.push(block, changes);
+            let held = history.values[&key].iter().filter_map(|(_, value)| value.as_ref());
+            let n_bytes: usize = held.map(|value| value.len()).sum();
+            assert!(n_bytes <= OLD_COMMITS_BYTES_MAX + (1 << 20), "{n_bytes} in block {block}");
+        }
+        let at = |block| history.at(block).unwrap();
+        assert_eq!(at(49).get(&key), Some(value(49)));
+        assert_eq!(at(49 - 32).get(&key), Some(value(49 - 32)));
+        assert_eq!(at(49 - 33).get(&key), None, "beyond what is held");
+        assert_eq!(at(0).get(b"b"), Some(vec![7]), "all else is held for as long as it was");
+    }
+
+    #[test]
+    fn encrypted_weights_of_blocks_that_are_forgotten_take_no_room() {
+        let mut history = History::default();
+        let key = items::TIMELOCKED_WEIGHT_COMMITS.key(&(1, 1));
+        for block in 0..STATE_BLOCKS as u32 + 40 {
+            let state = Entries::from([(key.clone(), block.to_le_bytes().to_vec())]);
+            let changes = history.difference(state);
+            history.push(block, changes);
+        }
+        assert_eq!(history.old_commits.len(), STATE_BLOCKS - 1);
+        assert_eq!(history.old_commits_bytes, 4 * (STATE_BLOCKS - 1));
+        let oldest = history.oldest();
+        let of_oldest = history.at(oldest).unwrap().get(&key);
+        assert_eq!(of_oldest, Some(oldest.to_le_bytes().to_vec()));
     }
 
     #[test]

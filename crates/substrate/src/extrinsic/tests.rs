@@ -106,7 +106,7 @@ fn names_and_signatures_of_calls_are_frozen() {
         .flat_map(|call| SignedCall::sign(call, 3, GENESIS, &keys).to_bytes())
         .collect();
     let hex: String = blake2_256(&bytes)[..8].iter().map(|byte| format!("{byte:02x}")).collect();
-    assert_eq!(hex, "69c4159710db6080");
+    assert_eq!(hex, "1bb7e69c07e54c29");
 }
 
 #[test]

@@ -302,8 +302,8 @@ mod tests {
     const FROZEN: (u32, [&str; 2]) = (
         4,
         [
-            "ab36bdf3bf550f21b6e8270618ccd148b0ae468ab39f7e8f7d6932256b9629cb",
-            "c4a33f69dee02e1af074cb50979759fbdd93fc1d9623fdd3b1198c592a300b55",
+            "d9ba82f648f541598924fb5486c10a5215ec0f1e52f47dbeaafe43ba2e9a1161",
+            "93c8d458e7bbb6eec49f01907de4cf442caa66ec1f668cff32a88f3102e86b41",
         ],
     );
 

@@ -1,7 +1,7 @@
 //! How weights are hidden on Bittensor's own networks: by its beacon, and by a clock that agrees.
 
 use super::endpoint::{Endpoint, Served, hexed};
-use chain::{Chain as _, Error, HidingRules};
+use chain::{Chain as _, Error, HidingError, HidingRules};
 use parity_scale_codec::Encode;
 use protocol::{Block, NetUid};
 use std::time::Duration;
@@ -20,10 +20,14 @@ const HEAD_TIME: Duration = Duration::from_secs(1_790_000_000);
 
 /// A subnet on the main network of spring 2026 that hides weights, as its owner has set nothing.
 fn finney() -> Served {
-    let mut served = Served::new("393-finney-v16");
+    finney_of(Served::new("393-finney-v16"))
+}
+
+/// The same of an endpoint that says something else of its runtime.
+fn finney_of(mut served: Served) -> Served {
     served.genesis = FINNEY.to_owned();
     served.head = HEAD;
-    served.hashes = [(HEAD, hexed(&[1; 32]))].into();
+    served.seal();
     let mut put = |key: Vec<u8>, value: Vec<u8>| {
         served.storage.insert(hexed(&key), hexed(&value));
     };
@@ -94,4 +98,95 @@ fn attack_an_endpoint_cannot_make_us_encrypt_to_a_beacon_of_its_own() {
         served.storage.insert(hexed(&items::BEACON_CONFIG.key(&())), hexed(&broken));
         assert!(matches!(hiding(served, HEAD_TIME), Err(Error::Answer { .. })));
     }
+}
+
+#[test]
+fn attack_an_endpoint_cannot_have_weights_readable_early_by_rules_that_it_makes_up() {
+    for period in [0_u64, 101] {
+        let mut served = finney();
+        let key = items::REVEAL_PERIOD_EPOCHS.key(&(NETUID.0,));
+        served.storage.insert(hexed(&key), hexed(&period.encode()));
+        let error = hiding(served, HEAD_TIME).unwrap().reveal().unwrap_err();
+        let is_it =
+            matches!(error, Error::Hiding(HidingError::Period { epochs }) if epochs == period);
+        assert!(is_it && !error.is_transient(), "{error}");
+    }
+    for block_ms in [1, 250, 11_999, 12_001, u64::MAX] {
+        let served = finney_of(Served::new("393-finney-v16").with_block_ms(block_ms));
+        let error = hiding(served, HEAD_TIME).unwrap_err();
+        assert!(matches!(error, Error::Answer { .. }), "{block_ms}: {error}");
+        assert!(error.to_string().contains(&format!("a block takes {block_ms} ms")), "{error}");
+    }
+    let mut served = finney();
+    served.storage.insert(hexed(&items::TEMPO.key(&(NETUID.0,))), hexed(&10_u16.encode()));
+    let error = hiding(served, HEAD_TIME).unwrap_err();
+    assert!(matches!(error, Error::Answer { .. }), "{error}");
+    assert!(error.to_string().contains("at least 360"), "{error}");
+}
+
+#[test]
+fn attack_a_header_that_has_another_hash_is_no_head() {
+    let mut served = finney();
+    served.hashes = [(HEAD, hexed(&[1; 32]))].into();
+    let endpoint = Endpoint::start(served);
+    let error = SubstrateChain::connect(ClientConfig::new(&endpoint.url)).err().unwrap();
+    assert!(matches!(error, Error::FalseHead { said: Block(HEAD), .. }), "{error}");
+}
+
+#[test]
+fn weights_are_set_openly_where_the_runtime_knows_no_beacon() {
+    let old = || Served::new("219-finney-v14").without("BeaconConfig");
+    let enabled = items::COMMIT_REVEAL_WEIGHTS_ENABLED.key(&(NETUID.0,));
+    for (served, is_hiding) in [
+        (old(), Some(false)),
+        (old().without("RevealPeriodEpochs"), Some(false)),
+        (old().without("CommitRevealWeightsEnabled"), None),
+        (old(), Some(true)),
+    ] {
+        let mut served = finney_of(served);
+        if let Some(is_hiding) = is_hiding {
+            served.storage.insert(hexed(&enabled), hexed(&is_hiding.encode()));
+        }
+        let endpoint = Endpoint::start(served);
+        let clock = Clock::Stopped(HEAD_TIME);
+        let config = ClientConfig { clock, ..ClientConfig::new(&endpoint.url) };
+        let chain = SubstrateChain::connect(config).unwrap();
+        if is_hiding != Some(true) {
+            assert_eq!(chain.hiding(NETUID).unwrap(), None);
+            assert_eq!(chain.rewards(NETUID, Block(HEAD)).unwrap().hidden_epochs, 0);
+            continue;
+        }
+        let error = chain.hiding(NETUID).unwrap_err();
+        assert!(error.to_string().contains("no `Drand.BeaconConfig`"), "{error}");
+    }
+}
+
+#[test]
+fn an_endpoint_that_makes_us_wait_does_not_make_our_clock_wrong() {
+    let mut served = Served::new("393-finney-v16").with_block_ms(200);
+    served.head = HEAD;
+    served.seal();
+    served.storage = finney().storage;
+    // Longer than the clocks may differ, which is two blocks and the age of the newest.
+    served.pause = Some(Duration::from_millis(900));
+    let endpoint = Endpoint::start(served);
+    let chain = SubstrateChain::connect(ClientConfig::new(&endpoint.url)).unwrap();
+    let rules = chain.hiding(NETUID).unwrap().unwrap();
+    assert_eq!((rules.head, rules.block_ms), (Block(HEAD), 200));
+}
+
+#[test]
+fn attack_what_one_endpoint_says_of_a_runtime_is_used_for_no_other() {
+    let lying = Endpoint::start(finney_of(Served::new("393-finney-v16").without("Tempo")));
+    let honest = Endpoint::start(finney());
+    let config = ClientConfig {
+        fallbacks: vec![honest.url],
+        clock: Clock::Stopped(HEAD_TIME),
+        ..ClientConfig::new(&lying.url)
+    };
+    let chain = SubstrateChain::connect(config).unwrap();
+    let error = chain.hiding(NETUID).unwrap_err();
+    assert!(matches!(error, Error::Answer { .. }), "{error}");
+    drop(lying);
+    assert!(chain.hiding(NETUID).unwrap().is_some(), "the other reads by its own metadata");
 }

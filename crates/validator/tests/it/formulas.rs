@@ -1,89 +1,19 @@
 //! Months of rounds of real validators, with models that are formulas: no file, no tokenizer.
 
-use crate::network::{Formula, NETUID, Network, hotkey};
+use crate::{
+    network::{Formula, NETUID, Network, hotkey},
+    truth::{Formed, Truth, Unread},
+};
 use chain::{Chain as _, Head};
 use journal::Journal;
-use protocol::{
-    Commitment, Competition, Digest, Loss, Reason, Seed, SequenceLoss, content,
-    seed::uniform_below, weights::Miner,
-};
+use protocol::{Seed, seed::uniform_below, weights::Miner};
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     path::Path,
     sync::{Arc, Mutex},
     time::Instant,
 };
-use validator::{
-    Admission, Ask, Committed, Config, Contest, Evaluate, Event, Had, Models, Ports, Publish,
-    Sight, Terms, Trouble, Validator,
-};
-
-/// Models by the root of files that there are not: what each loses on average.
-#[derive(Default)]
-struct Truth(Mutex<BTreeMap<Digest, f64>>);
-
-impl Truth {
-    fn root(committed: &Committed) -> Digest {
-        Digest::of(committed.commitment.revision.to_string().as_bytes())
-    }
-}
-
-impl Models for Truth {
-    fn look(&self, _: &Competition, committed: &Committed) -> Result<Sight, Trouble> {
-        Ok(Sight::Published { file_root: Self::root(committed), size_bytes: 1 })
-    }
-    fn is_up(&self) -> bool {
-        true
-    }
-    fn delivers(&self, _: &Committed, _: &Admission) -> bool {
-        true
-    }
-    fn have(&self, _: &Competition, by: &Committed, _: Terms<'_>) -> Result<Had, Trouble> {
-        let root = Self::root(by);
-        let admission = Admission { file_root: root, tensor_root: root, n_parameters: 1 };
-        Ok(Had::Here { admission, n_fetched: 0 })
-    }
-    fn keep(&self, _: &[Digest], _: u64) -> anyhow::Result<()> {
-        Ok(())
-    }
-    fn retain(&self, _: &BTreeSet<Digest>) -> anyhow::Result<()> {
-        Ok(())
-    }
-}
-
-impl Evaluate for Truth {
-    fn engine(&self) -> &str {
-        "a formula"
-    }
-    fn losses(
-        &self,
-        ask: Ask<'_>,
-        learn: &mut dyn FnMut(&[SequenceLoss]) -> anyhow::Result<()>,
-    ) -> Result<Result<(), Reason>, Trouble> {
-        let root = ask.admission.tensor_root;
-        let truth = self.0.lock().unwrap()[&root];
-        let loss = |sequence: &&validator::Sequence| {
-            // The text is as hard for everybody; what a model makes of it is its own.
-            let difficulty = f64::from(sequence.tokens[0]) * 1e-4;
-            let own = Digest::of_fields("noise", &[&root.0, &sequence.digest.0]).0;
-            let noise = (f64::from(own[0]) - 127.5) * 1e-5;
-            let cross_entropy = Loss::new(truth + difficulty + noise).unwrap();
-            SequenceLoss { n_tokens: 3, cross_entropy }
-        };
-        let losses: Vec<SequenceLoss> = ask.sequences.iter().map(loss).collect();
-        learn(&losses).map_err(Trouble::Own)?;
-        Ok(Ok(()))
-    }
-}
-
-/// Records that nobody reads.
-struct Unread;
-
-impl Publish for Unread {
-    fn record(&self, _: &str, _: u64, _: &[u8]) -> anyhow::Result<()> {
-        Ok(())
-    }
-}
+use validator::{Config, Contest, Event, Ports, Validator, Worked};
 
 struct World {
     network: Network,
@@ -121,27 +51,27 @@ impl World {
         let miner = uniform_below(&mut self.random, self.miners.len() as u64) as usize;
         let miner = self.miners[miner].clone();
         let gain = uniform_below(&mut self.random, 1_000) as f64 * 1e-5 - 0.008;
-        let truth = (self.best - gain).max(1.0);
-        self.best = self.best.min(truth);
+        let loss = (self.best - gain).max(1.0);
+        self.best = self.best.min(loss);
         self.n_models += 1;
-        let revision = format!("{:040x}", self.n_models);
-        let root = Digest::of(revision.as_bytes());
-        self.truth.0.lock().unwrap().insert(root, truth);
         let competition = self.network.competition.id;
-        let secure_hash = content::bound_hash(&root, &hotkey(&miner).public(), competition);
-        let repo = format!("{miner}/model").parse().unwrap();
-        let revision = revision.parse().unwrap();
-        self.network.commit(&miner, &Commitment { repo, revision, secure_hash, competition });
+        self.truth.enter(&self.network, &miner, competition, Formed { loss, n_parameters: 1 });
+    }
+
+    /// Makes a block, and commits to a new model in every so many of them.
+    fn next(&mut self, every: u64) -> Head {
+        let head = self.network.chain.produce_block().unwrap();
+        if head.block.0.is_multiple_of(every) {
+            self.commit();
+        }
+        head
     }
 
     /// Makes blocks up to one, with a new model in every so many of them.
     fn run(&mut self, validators: &mut [Validator], block: u64, every: u64) -> usize {
         let n_rounds = Mutex::new(0);
         while self.network.chain.head().unwrap().block.0 < block {
-            let head: Head = self.network.chain.produce_block().unwrap();
-            if head.block.0.is_multiple_of(every) {
-                self.commit();
-            }
+            let head = self.next(every);
             for validator in &mut *validators {
                 let watch = |event: Event| match event {
                     Event::RoundEnded(_) => *n_rounds.lock().unwrap() += 1,
@@ -172,7 +102,7 @@ fn three_validators_and_sixty_four_miners_agree_over_many_blocks() {
     let n_rounds = world.run(&mut validators, start + n_blocks, 3);
     let took = started.elapsed();
     eprintln!("{n_blocks} blocks, {n_rounds} rounds, {} models: {took:?}", world.n_models);
-    let contest = |validator: &Validator| validator.contest("tiny").unwrap().clone();
+    let contest = |validator: &Validator| validator.contest("tiny").unwrap();
     let [first, ..] = &validators[..] else { panic!() };
     assert!(contest(first).champion.is_some());
     for other in &validators {
@@ -243,4 +173,35 @@ fn months_of_rounds_leave_a_journal_of_bounded_size_that_opens_at_once() {
     let n_rounds = (n_blocks / 10).min(1_000);
     assert!(sizes[2] < per_round * n_rounds + (1 << 20), "{sizes:?}");
     assert!(took.as_secs() < 5, "{took:?}");
+}
+
+#[test]
+fn the_parts_of_a_validator_one_after_the_other_come_to_the_same_as_all_at_once() {
+    const N_BLOCKS: u64 = 300;
+    let quiet = |event: Event| match event {
+        Event::RoundSuspended(error) | Event::ChainTrouble(error) => panic!("{error}"),
+        _ => {}
+    };
+    let mut whole = World::new(&["val"], 16, 8);
+    let mut parts = World::new(&["val"], 16, 8);
+    let at_once = whole.validator("val", Journal::memory().unwrap());
+    let in_parts = parts.validator("val", Journal::memory().unwrap());
+    let start = whole.network.chain.head().unwrap().block.0;
+    for block in start + 1..=start + N_BLOCKS {
+        at_once.on_block(whole.next(4), &quiet).unwrap();
+        let head = parts.next(4);
+        while in_parts.work(head, &quiet).unwrap() == Worked::Something {}
+        in_parts.duties(head, &quiet).unwrap();
+        in_parts.publish(&quiet);
+        // Records are in the state by their digests, each with that of the one before.
+        assert_eq!(in_parts.state(), at_once.state(), "at block {block}");
+    }
+    // All calls are in the hashes of the blocks.
+    let head = |world: &World| world.network.chain.head().unwrap();
+    assert_eq!(head(&parts), head(&whole));
+    let row =
+        |world: &World| world.network.chain.weights(NETUID, world.network.uid("val")).unwrap();
+    assert_eq!(row(&parts), row(&whole));
+    assert!(!row(&whole).is_empty());
+    assert!(at_once.contest("tiny").unwrap().n_rounds >= N_BLOCKS / 10 - 2);
 }

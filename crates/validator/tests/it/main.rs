@@ -3,10 +3,16 @@
 mod ahead;
 mod crashes;
 mod disk;
+mod fairness;
+mod faults;
 mod formulas;
 mod hidden;
 mod moody;
 mod network;
 mod publication;
 mod rounds;
+mod services;
+mod tapped;
+mod torn;
 mod trouble;
+mod truth;

@@ -230,7 +230,11 @@ impl Network {
 
     /// Lets the owner of the subnet say whether weights are hidden, in a block of its own.
     pub(crate) fn hide_weights(&self, is_hiding: bool) {
-        let change = HyperparameterChange::CommitReveal(is_hiding);
+        self.change(HyperparameterChange::CommitReveal(is_hiding));
+    }
+
+    /// Lets the owner of the subnet change a rule of it, in a block of its own.
+    pub(crate) fn change(&self, change: HyperparameterChange) {
         let call = Call::SetHyperparameter { netuid: NETUID, change };
         let call = self.chain.submit(call, &coldkey("owner")).unwrap();
         let block = self.chain.produce_block().unwrap().block;

@@ -97,13 +97,11 @@ fn an_outage_of_the_hub_moves_nothing_however_long_it_lasts() {
     network.enter("ada", "best", 2.5);
     network.enter("ben", "second", 3.0);
     network.run_all(&mut validators, 32);
-    let before: Vec<_> =
-        validators.iter().map(|v| v.contest("tiny").unwrap().average.clone()).collect();
+    let before: Vec<_> = validators.iter().map(|v| v.contest("tiny").unwrap().average).collect();
     hub.is_out.store(true, Ordering::Relaxed);
     let heard = network.run_all(&mut validators, 132);
     assert!(heard.iter().all(|heard| heard.rounds().is_empty() && heard.n_suspended() >= 9));
-    let after: Vec<_> =
-        validators.iter().map(|v| v.contest("tiny").unwrap().average.clone()).collect();
+    let after: Vec<_> = validators.iter().map(|v| v.contest("tiny").unwrap().average).collect();
     assert_eq!(before, after);
     assert!(everybody_crowns(&validators, &network, "ada"));
     hub.is_out.store(false, Ordering::Relaxed);

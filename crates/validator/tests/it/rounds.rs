@@ -2,7 +2,8 @@
 
 use crate::network::{Network, hotkey};
 use protocol::{ReasonCode, Record, record};
-use std::fs;
+use std::{collections::BTreeSet, fs};
+use validator::{Event, Progress, Stage};
 
 #[test]
 fn the_best_model_is_crowned_and_paid() {
@@ -17,6 +18,44 @@ fn the_best_model_is_crowned_and_paid() {
         assert_eq!(round.champion.unwrap().uid, network.uid("ben"));
     }
     assert!(network.incentive("ben") > 0.999, "{}", network.incentive("ben"));
+}
+
+#[test]
+fn what_is_told_of_rounds_in_numbers_adds_up() {
+    let network = Network::new(&["ada", "ben"]);
+    let mut validator = network.validator();
+    network.enter("ada", "early", 3.0);
+    network.enter("ben", "better", 2.5);
+    let heard = network.run_to(&mut validator, 38);
+    let (mut at, mut stages) = (None, BTreeSet::new());
+    let (mut n_bytes_fetched, mut n_tokens_measured, mut n_decided) = (0, 0, 0);
+    for event in &heard.0 {
+        let Event::Progress { competition, progress } = event else { continue };
+        assert_eq!(*competition, network.competition.name);
+        match progress {
+            Progress::Began(stage) => assert_eq!(at.replace(*stage), None, "one at a time"),
+            Progress::Ended(stage) => {
+                assert_eq!(at.take(), Some(*stage));
+                stages.insert(*stage);
+            }
+            Progress::Fetched { n_bytes } => n_bytes_fetched += *n_bytes,
+            Progress::Measured { n_tokens } => n_tokens_measured += *n_tokens,
+            Progress::Decided { n_models, n_waiting } => {
+                n_decided += 1;
+                assert_eq!((*n_models, *n_waiting), (2, 0));
+            }
+            Progress::Failed(_) | Progress::GivenUp => panic!("{progress:?}"),
+        }
+    }
+    use Stage::{Book, Decide, Fetch, Look, Measure, Text};
+    assert_eq!(stages, BTreeSet::from([Book, Look, Text, Fetch, Measure, Decide]));
+    assert_eq!((at, n_decided), (None, heard.rounds().len()));
+    // Both models are measured on the same text.
+    assert!(n_tokens_measured > 0 && n_tokens_measured % 2 == 0, "{n_tokens_measured}");
+    assert!(n_bytes_fetched > 0);
+    let is_set = |event: &Event| matches!(event, Event::WeightsSet { block } if block.0 > 0);
+    assert!(heard.0.iter().any(is_set), "the chain took weights");
+    assert_eq!(validator.n_unpublished(), 0);
 }
 
 #[test]

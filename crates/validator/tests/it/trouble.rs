@@ -6,7 +6,7 @@ use std::{
     fs,
     sync::{Arc, atomic::Ordering},
 };
-use validator::Event;
+use validator::{Cause, Event, Progress};
 
 #[test]
 fn d2_an_evaluator_that_always_fails_crowns_nobody() {
@@ -81,6 +81,10 @@ fn a_model_without_weight_that_fails_is_skipped_and_the_round_goes_on() {
     network.evaluate.faults.lock().unwrap().insert("second".to_owned(), usize::MAX);
     let heard = network.run_to(&mut validator, 21);
     assert!(heard.0.iter().any(|event| matches!(event, Event::Skipped { .. })));
+    let failed = Progress::Failed(Cause::Evaluator);
+    let is_failure =
+        |event: &&Event| matches!(event, Event::Progress { progress, .. } if *progress == failed);
+    assert_eq!(heard.0.iter().filter(is_failure).count(), 2, "it was tried again");
     assert_eq!(heard.rounds()[0].rows.len(), 1);
     network.evaluate.faults.lock().unwrap().clear();
     let heard = network.run_to(&mut validator, 31);

@@ -53,7 +53,7 @@ fn hidden_weights_are_opened_in_the_epoch_after_their_commit_and_count_at_its_en
     assert_eq!(ledger.head().block, Block(10), "an epoch has just ended");
     assert_eq!(ledger.call(100, weigh(&[(1, 1)])), Err(CallError::CommitRevealEnabled));
     let (call, reveal) = hidden(&ledger, 100, &weights(5));
-    assert_eq!(reveal, Reveal { round: 4 * 23, from: Block(20), until: Block(29) });
+    assert_eq!(reveal, Reveal { epoch: 1, round: 4 * 23, from: Block(20), until: Block(29) });
     ledger.call(100, call).unwrap();
     assert_eq!(ledger.neurons()[0].last_update, ledger.head().block, "a commit is an update");
     let updated = ledger.head().block;

@@ -70,7 +70,7 @@ pub fn set(args: &SetWeightsArgs) -> anyhow::Result<()> {
 }
 
 fn hidden(weights: &Weights, reveal: Reveal) -> String {
-    let Reveal { round, from, until } = reveal;
+    let Reveal { round, from, until, .. } = reveal;
     format!(
         "hid {} weights on subnet {}; the chain opens them from block {from} to {until}, by round \
          {round} of its beacon",

@@ -1,17 +1,14 @@
 //! Which competition a demo runs: that of the program, or the user's own.
 
 use super::calendar::Calendar;
-use crate::contest::Contest;
+use crate::contest::{Contest, TOKENIZER_FILE};
 use crate::{args::DemoArgs, competition_file, failure::HintExt as _};
 use anyhow::Context as _;
 use dataset::{
     Source, Tokenizer,
     source::{FilesSource, GeneratedSource},
 };
-use protocol::{
-    Block, BlockHash, Competition,
-    competition::{DatasetRules, TokenizerRules},
-};
+use protocol::{Block, BlockHash, Competition, competition::DatasetRules};
 use std::{fs, io::ErrorKind, path::Path, sync::Arc};
 
 /// Architecture that the miners of a demo train.
@@ -30,10 +27,10 @@ pub fn contest(args: &DemoArgs) -> anyhow::Result<(Contest, Calendar)> {
     contest.competition.from_block = calendar.first_seed;
     // No round begins while the weights of the last are still hidden.
     contest.competition.until_block = Some(calendar.last_seed() + 1);
-    pin(&mut contest);
+    contest.pin();
     keep(&args.home.join("competition.toml"), &toml::to_string(&contest.competition)?)?;
     // After the rules: a text that has changed since must not take the place of this run's.
-    contest.tokenizer.save(&args.home.join("tokenizer.json"))?;
+    contest.tokenizer.save(&args.home.join(TOKENIZER_FILE))?;
     // Better now than at the first round: the same documents are there whatever the seed.
     contest
         .draw(Block(0), BlockHash([0; 32]))
@@ -96,21 +93,4 @@ fn tiny(args: &DemoArgs) -> anyhow::Result<Contest> {
     let vocabulary = competition.text.vocabulary();
     let tokenizer = Tokenizer::train(&*source, vocabulary).context("cannot train the tokenizer")?;
     Ok(Contest { competition, source, tokenizer: Arc::new(tokenizer) })
-}
-
-/// Pins text and tokenizer, so that the rules hold wherever they are read.
-fn pin(contest: &mut Contest) {
-    let Contest { competition, source, tokenizer } = contest;
-    if let DatasetRules::Files { path, sha256 } = &mut competition.dataset {
-        *sha256 = Some(source.digest());
-        if let Ok(whole) = Path::new(path).canonicalize() {
-            *path = whole.display().to_string();
-        }
-    }
-    match &mut competition.text.tokenizer {
-        TokenizerRules::Trained { sha256, .. } => *sha256 = Some(tokenizer.digest()),
-        // Beside the competition file of this run.
-        TokenizerRules::File { path, .. } => *path = "tokenizer.json".to_owned(),
-        TokenizerRules::Hub { .. } => {}
-    }
 }

@@ -129,6 +129,7 @@ impl View {
         let (name, leads) = (role.name(), role == Role::VALIDATORS[0]);
         tracing::debug!(block, name, ?event);
         match event {
+            ValidatorEvent::Progress { .. } | ValidatorEvent::WeightsSet { .. } => {}
             ValidatorEvent::RoundStarted { n_models, n_batches } => {
                 self.line(actor, || format!("round: {n_models} models, {n_batches} batches"));
             }

@@ -88,8 +88,10 @@ fn leading(href: &'static str, answer: fn() -> Reply) -> Trouble {
     })
 }
 
-/// Links to storage that nobody should follow: what a storage there would answer, and what is said.
-const LINKS: [(&str, fn() -> Reply, &str); 3] = [
+/// A link to storage that nobody should follow: what there would answer, and what is said.
+type Case = (&'static str, fn() -> Reply, &'static str);
+
+const LINKS: [Case; 3] = [
     ("https://169.254.169.254/latest/meta-data", || Reply::of(200, ""), "no public host"),
     ("http://elsewhere.example/x", || Reply::of(200, ""), "encryption alone"),
     (

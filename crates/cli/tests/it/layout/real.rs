@@ -1,5 +1,5 @@
-//! A hub with the routes, redirects, pages and limits of Hugging Face's, on this machine. Large files
-//! are no more than their shape.
+//! A hub with the routes, redirects, pages and limits of Hugging Face's, on this machine. Large
+//! files are no more than their shape.
 
 use super::parquet::File;
 use protocol::Digest;

@@ -1,6 +1,6 @@
 //! Values that are asked for together: some hundred keys are one request.
 
-use super::{Key, SUBTENSOR};
+use super::{Key, SUBTENSOR, has_storage};
 use crate::client::link::{At, Failure, Link, is_state_gone};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -61,6 +61,18 @@ impl<'a> Batch<'a> {
         keys: K,
     ) -> Result<Item<V>, Failure> {
         self.item_of(SUBTENSOR, name, keys)
+    }
+
+    /// Takes in an item of a pallet, where the runtime has it.
+    pub(in crate::client) fn optional<K: Key, V: DecodeAsType>(
+        &mut self,
+        (pallet, name): (&'static str, &str),
+        keys: K,
+    ) -> Result<Option<Item<V>>, Failure> {
+        match has_storage(self.at, pallet, name) {
+            true => self.item_of(pallet, name, keys).map(Some),
+            false => Ok(None),
+        }
     }
 
     /// Takes in an item of a pallet.
@@ -139,6 +151,16 @@ impl Values<'_> {
     pub(in crate::client) fn get<V: DecodeAsType>(&self, item: &Item<V>) -> Result<V, Failure> {
         let missing = || format!("nothing is stored as `{}`, and it has no default", item.name);
         self.try_get(item)?.ok_or_else(|| missing().into())
+    }
+
+    /// A value that there must be, where the runtime need not have the item.
+    pub(in crate::client) fn demand<V: DecodeAsType>(
+        &self,
+        (pallet, name): (&str, &str),
+        item: Option<&Item<V>>,
+    ) -> Result<V, Failure> {
+        let missing = || format!("weights are hidden, and the runtime has no `{pallet}.{name}`");
+        self.get(item.ok_or_else(missing)?)
     }
 
     /// A value; nothing where nothing is stored and the item has no default.

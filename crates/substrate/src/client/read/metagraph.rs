@@ -133,8 +133,8 @@ pub(super) async fn uids(link: &Link, at: &At, netuid: NetUid) -> Result<Vec<u16
     Ok(uids)
 }
 
-/// The subnet with all its slots and the weights of a mechanism, from storage alone; `None` if it is
-/// not there.
+/// The subnet with all its slots and the weights of a mechanism, from storage alone; `None` if it
+/// is not there.
 ///
 /// Runtimes have moved these items little since 2024, and the runtime APIs above them much.
 pub(in crate::client) async fn metagraph(

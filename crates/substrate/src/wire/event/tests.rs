@@ -157,6 +157,7 @@ fn the_bytes_of_events_read_by_the_names_that_clients_are_told() {
     let expected = [
         "Balances.Transfer",
         "SubtensorModule.NeuronRegistered",
+        "SubtensorModule.SubnetIdentitySet",
         "SubtensorModule.NetworkAdded",
         "SubtensorModule.StakeAdded",
         "SubtensorModule.StakeRemoved",
