@@ -53,7 +53,7 @@ impl Network {
         self.chain(&["register", "--wallet", wallet, "--netuid", "1"]);
     }
 
-    fn chain(&self, args: &[&str]) -> Value {
+    pub(super) fn chain(&self, args: &[&str]) -> Value {
         let output = Command::new(env!("CARGO_BIN_EXE_agon"))
             .arg("chain")
             .args(args)
@@ -109,7 +109,7 @@ impl Network {
         commitments.as_array().unwrap_or_else(|| panic!("{commitments}")).clone()
     }
 
-    fn head(&self) -> u64 {
+    pub(super) fn head(&self) -> u64 {
         self.chain(&["info"])["head"]["block"].as_u64().unwrap()
     }
 
