@@ -279,3 +279,44 @@ fn remove_others(folder: &Path, names: &BTreeSet<String>) -> anyhow::Result<()> 
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn attack_a_set_that_asks_for_more_than_the_operator_gives_is_refused_by_what_it_asks_for() {
+        let tiny = Competition::builtin("tiny").unwrap();
+        let later = Competition { from_block: 9, ..tiny.clone() };
+        let set = CompetitionSet::new(vec![tiny.clone(), later]).unwrap();
+        let of = |n_versions_max, model_bytes_max| Bounds { n_versions_max, model_bytes_max };
+        let size_bytes = tiny.model.size_bytes_max;
+        assert_eq!(of(2, size_bytes).of_number(&set.index()), Ok(()));
+        assert_eq!(of(2, size_bytes).of_rules(&set), Ok(()));
+        let many = of(1, size_bytes).of_number(&set.index()).unwrap_err();
+        assert!(many.contains("owner_competitions_max"), "{many}");
+        let large = of(2, size_bytes - 1).of_rules(&set).unwrap_err();
+        assert!(large.contains("owner_model_max"), "{large}");
+        let mut unknown = tiny;
+        unknown.model.architectures = vec!["gpt_of_tomorrow".to_owned()];
+        let unknown = CompetitionSet::new(vec![unknown]).unwrap();
+        let refused = Bounds::none().of_rules(&unknown).unwrap_err();
+        assert!(refused.contains("gpt_of_tomorrow"), "{refused}");
+    }
+
+    #[test]
+    fn attack_rules_that_were_changed_on_the_disk_are_not_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::new(dir.path().to_owned());
+        let tiny = Competition::builtin("tiny").unwrap();
+        let set = CompetitionSet::new(vec![tiny.clone()]).unwrap();
+        let path = store.rules(tiny.digest());
+        write(&path, &tiny.to_json()).unwrap();
+        assert_eq!(store.set(&set.index()).unwrap(), set);
+        let mut other = tiny;
+        other.reward_share = 0.5;
+        write(&path, &other.to_json()).unwrap();
+        let error = store.set(&set.index()).unwrap_err().to_string();
+        assert!(error.contains("has the digest"), "{error}");
+    }
+}
