@@ -20,8 +20,8 @@ pub use chain::{
     ShowArgs, SignArgs, StakeArgs, StartArgs, StateArgs, SubnetCommand, TransferArgs,
 };
 pub use competition::{
-    CompetitionArgs, CompetitionCommand, PinCompetitionArgs, PublishCompetitionsArgs,
-    PublishedCompetitionsArgs, ShowCompetitionArgs,
+    CheckCompetitionArgs, CompetitionArgs, CompetitionCommand, NewCompetitionArgs, Parameters,
+    PinCompetitionArgs, PublishCompetitionsArgs, PublishedCompetitionsArgs, ShowCompetitionArgs,
 };
 pub use config::{is_key, takes_config, variable};
 pub use data::{

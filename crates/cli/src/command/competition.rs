@@ -1,5 +1,7 @@
 //! `agon competition`: which competitions there are, their rules and their tokenizers.
 
+mod check;
+mod new;
 mod pin;
 mod publish;
 mod published;
@@ -53,6 +55,8 @@ pub fn run(args: &CompetitionArgs) -> anyhow::Result<ExitCode> {
         CompetitionCommand::List(_) => terminal::print(&list(&builtin()?)?),
         CompetitionCommand::Show(args) => show(args),
         CompetitionCommand::Pin(args) => pin::run(args),
+        CompetitionCommand::New(args) => new::run(args),
+        CompetitionCommand::Check(args) => return check::run(args),
         CompetitionCommand::Publish(args) => publish::run(args),
         CompetitionCommand::Status(args) => published::run(args),
     }?;
