@@ -22,6 +22,7 @@ mod origin;
 mod read;
 mod rules;
 mod send;
+mod transfers;
 
 pub use config::{ClientConfig, Clock, Rate, RateLimit, Signatures};
 pub use fate::Effects;
@@ -31,6 +32,7 @@ pub use organiser::{Opening, OwnCommitment, SubnetOwner, SubnetStart};
 pub(crate) use origin::GENESIS_METHOD;
 pub use origin::{Origin, genesis_of};
 pub use rules::{Rule, RuleValue, SubnetRules};
+pub use transfers::Transfer;
 
 use chain::{
     Call, CallId, CallStatus, Chain, Error, Head, HidingRules, Keypair, Mechanism, Metagraph,
@@ -336,6 +338,21 @@ mod tests {
             chain.commitment_of(opened, hotkey).unwrap(),
             Some(OwnCommitment { block, data })
         );
+    }
+
+    #[test]
+    fn transfers_of_a_block_are_told_and_refused_ones_are_not() {
+        let (node, chain) = node();
+        let (from, to) = (key(0).public(), key(5).public());
+        chain.submit(Call::Transfer { to, amount_rao: 2_000_000_000 }, &key(0)).unwrap();
+        node.produce_block().unwrap();
+        let block = node.head().block;
+        chain.submit(Call::Transfer { to: from, amount_rao: u64::MAX }, &key(5)).unwrap();
+        node.produce_block().unwrap();
+        let moved = Transfer { from, to, amount_rao: 2_000_000_000 };
+        assert_eq!(chain.transfers(block).unwrap(), [moved]);
+        assert_eq!(chain.transfers(Block(block.0 + 1)).unwrap(), []);
+        assert!(chain.transfers(Block(99)).is_err());
     }
 
     #[test]
