@@ -21,7 +21,8 @@ pub use chain::{
 };
 pub use competition::{
     CheckCompetitionArgs, CompetitionArgs, CompetitionCommand, NewCompetitionArgs, Parameters,
-    PinCompetitionArgs, PublishCompetitionsArgs, PublishedCompetitionsArgs, ShowCompetitionArgs,
+    PinCompetitionArgs, ProposeCompetitionArgs, PublishCompetitionsArgs, PublishedCompetitionsArgs,
+    ShowCompetitionArgs,
 };
 pub use config::{is_key, takes_config, variable};
 pub use data::{

@@ -36,6 +36,8 @@ pub enum CompetitionCommand {
     New(NewCompetitionArgs),
     /// Say whether a competition can be run: its text, the noise of its verdicts, what a round takes.
     Check(CheckCompetitionArgs),
+    /// Offer the owner of a subnet money for a competition, and pay.
+    Propose(ProposeCompetitionArgs),
     /// Publish the competitions of a subnet: files on a hub, their digest on the chain.
     Publish(PublishCompetitionsArgs),
     /// Show the competitions that the owner of a subnet has published, and what changes when.
@@ -113,6 +115,8 @@ pub struct PinCompetitionArgs {
 #[command(after_help = "Examples:
   agon competition publish 7b.pinned.toml mine.toml --repo me/rules --netuid 1
   agon competition publish mine.toml --repo me/rules --netuid 1 --from-block 81000
+  agon competition publish mine.toml --repo me/rules --netuid 1 --from-block 81000 \\
+      --accept ann/wanted --price 500
 The files are all competitions that the subnet has from then on; several with one name are versions
 of it. They become a dataset repo of the hub; then the hotkey that owns the subnet commits to their
 digest, and validators with `competitions = \"owner\"` take them. What holds now and for a day (7,200
@@ -138,6 +142,47 @@ pub struct PublishCompetitionsArgs {
     /// a day later.
     #[arg(long)]
     pub lost: bool,
+    /// A repo with an offer to take in, as far as what was paid buys; several times for several.
+    #[arg(long, value_name = "OWNER/NAME", requires = "price", requires = "from_block")]
+    pub accept: Vec<Repo>,
+    /// What the whole reward of a day costs, in TAO: a competition that pays a tenth of that has a
+    /// tenth of the reward.
+    #[arg(long, value_name = "TAO", value_parser = super::tao)]
+    pub price: Option<u64>,
+    /// File of the payments that were verified: an endpoint forgets blocks, and it does not.
+    #[arg(long, value_name = "FILE", default_value = "agon-payments.json")]
+    pub ledger: PathBuf,
+    #[command(flatten)]
+    pub sign: SignArgs,
+    #[command(flatten)]
+    pub address: AddressArgs,
+}
+
+/// Options of `agon competition propose`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  agon competition propose mine.toml --repo ann/wanted --netuid 1 --tao-per-day 50 --wallet ann
+  agon competition propose mine.toml --repo ann/wanted --netuid 1 --tao-per-day 50 --pay 350
+The file says from which block to which it is wanted. The offer is signed by the wallet's coldkey;
+--pay sends TAO to the owner of the subnet, and the repo says in which block. The owner takes it in
+with `agon competition publish --accept`, or does not: nobody can make an owner do so, and what was
+paid is paid. So pay a day first, and more when `agon competition status` shows the competition.")]
+pub struct ProposeCompetitionArgs {
+    /// Competition file, with a first and a last block.
+    #[arg(value_name = "FILE")]
+    pub competition: String,
+    /// Dataset repo for it and for the offer.
+    #[arg(long, value_name = "OWNER/NAME")]
+    pub repo: Repo,
+    /// Subnet.
+    #[arg(long)]
+    pub netuid: u16,
+    /// TAO for a day of 7,200 blocks.
+    #[arg(long, value_name = "TAO", value_parser = super::tao)]
+    pub tao_per_day: u64,
+    /// Pay so much now.
+    #[arg(long, value_name = "TAO", value_parser = super::tao)]
+    pub pay: Option<u64>,
     #[command(flatten)]
     pub sign: SignArgs,
     #[command(flatten)]

@@ -1,8 +1,11 @@
 //! `agon competition`: which competitions there are, their rules and their tokenizers.
 
+mod accept;
 mod check;
 mod new;
+mod offer;
 mod pin;
+mod propose;
 mod publish;
 mod published;
 
@@ -57,6 +60,7 @@ pub fn run(args: &CompetitionArgs) -> anyhow::Result<ExitCode> {
         CompetitionCommand::Pin(args) => pin::run(args),
         CompetitionCommand::New(args) => new::run(args),
         CompetitionCommand::Check(args) => return check::run(args),
+        CompetitionCommand::Propose(args) => propose::run(args),
         CompetitionCommand::Publish(args) => publish::run(args),
         CompetitionCommand::Status(args) => published::run(args),
     }?;

@@ -3,6 +3,7 @@
 //! Everything is checked, then uploaded, then committed to: whatever ends the command before its
 //! last step has changed nothing for anybody, and the same command goes on.
 
+use super::accept::Acceptance;
 use crate::{
     args::PublishCompetitionsArgs,
     command::{chain::Session, upload},
@@ -85,6 +86,8 @@ pub fn run(args: &PublishCompetitionsArgs) -> anyhow::Result<()> {
     let session = Session::open(&args.sign)?;
     let client = hugging_face::client(&args.address)?;
     let hotkey = owner(&session, args)?;
+    let acceptance = Acceptance { args, chain: &session.chain, client: &client, store: &store };
+    let wanted = acceptance.with_accepted(wanted)?;
     let publisher = Publisher { args, session, client, store, hotkey };
     let report = publisher.publish(wanted, &folder.path().join("repo"))?;
     if args.sign.endpoint.json {

@@ -189,3 +189,48 @@ fn a_validator_takes_the_competitions_of_the_owner_while_it_runs_and_keeps_them(
     assert_eq!(kept["held"], held);
     drop(workshop);
 }
+
+/// An offer of `//Bob` for a competition of its own.
+fn propose(network: &Network, more: &[&str]) -> Output {
+    let text = std::fs::read_to_string(rules(network, "wanted.toml", "1.0")).unwrap();
+    let text = text
+        .replace("name = \"tiny\"", "name = \"wanted\"")
+        .replace("id = 100", "id = 200")
+        .replace("from_block = 0", "from_block = 0\nuntil_block = 90000");
+    let file = network.workshop.file("wanted.toml", text);
+    let fixed = ["competition", "propose", &file, "--repo", "agon/wanted", "--wallet", "//Bob"];
+    command(network, &[&fixed[..], &["--tao-per-day", "100"], more].concat()).output().unwrap()
+}
+
+#[test]
+fn whoever_pays_has_a_competition_for_as_long_as_the_payments_reach() {
+    let network = network();
+    let own = rules(&network, "one.toml", "1.0");
+    let ledger = network.workshop.path("ledger.json");
+    let from = network.head() + 400;
+    let accept = |price: &str| {
+        let from = from.to_string();
+        let more = ["--from-block", &from, "--accept", "agon/wanted", "--price", price];
+        by_owner(&network, &own, &[&more[..], &["--ledger", &ledger]].concat())
+    };
+    let offered = report(&propose(&network, &[]));
+    assert_eq!(offered["payments"], json!([]));
+    let unpaid = told(&accept("1000"));
+    assert!(unpaid.contains("0 TAO were paid"), "{unpaid}");
+
+    let paid = report(&propose(&network, &["--pay", "300"]));
+    assert_eq!(paid["payments"].as_array().unwrap().len(), 1);
+    assert_eq!(paid["offer"], offered["offer"]);
+    let all = told(&accept("100"));
+    assert!(all.contains("would be sold"), "{all}");
+    let published = report(&accept("1000"));
+    let [tiny, wanted] = &published["competitions"].as_array().unwrap()[..] else {
+        panic!("{published}")
+    };
+    assert_eq!((&tiny["name"], &wanted["name"]), (&json!("tiny"), &json!("wanted")));
+    assert_eq!(wanted["from_block"], json!(from));
+    assert_eq!(wanted["until_block"], json!(from + 3 * 7_200), "300 TAO at 100 a day");
+    let share = wanted["reward_share"].as_f64().unwrap();
+    assert!((share / (1.0 + share) - 0.1).abs() < 1e-9, "a tenth of the price: {share}");
+    assert!(std::fs::read_to_string(&ledger).unwrap().contains("300000000000"));
+}
