@@ -207,7 +207,7 @@ fn whoever_pays_has_a_competition_for_as_long_as_the_payments_reach() {
     let network = network();
     let own = rules(&network, "one.toml", "1.0");
     let ledger = network.workshop.path("ledger.json");
-    let from = network.head() + 400;
+    let from = network.head() + 2_000;
     let accept = |price: &str| {
         let from = from.to_string();
         let more = ["--from-block", &from, "--accept", "agon/wanted", "--price", price];
