@@ -87,6 +87,8 @@ pub struct Follower {
     held: Option<CompetitionSet>,
     /// Before this block, nothing new is looked for.
     look_from: Block,
+    /// What went wrong when it was last looked.
+    trouble: Option<String>,
 }
 
 /// What a service in a home knows of the sets of an owner; nothing if it follows none.
@@ -111,6 +113,7 @@ impl Follower {
             followed: read(home)?,
             held: None,
             look_from: Block(0),
+            trouble: None,
         };
         if let Err(error) = follower.reread() {
             tracing::warn!("the owner's competitions are fetched anew: {error:#}");
@@ -162,20 +165,28 @@ impl Follower {
         let block = look.head.block;
         let has_turned = self.turn(block)?;
         if block < self.look_from {
-            return Ok(has_turned);
+            // Until it is looked again, it is as it was.
+            return match &self.trouble {
+                Some(trouble) if !has_turned => Err(anyhow::anyhow!("{trouble}")),
+                _ => Ok(has_turned),
+            };
         }
-        let is_new = self.look_now(look)?;
+        let looked = self.look_now(look);
         self.look_from = Block(block.0.saturating_add(LOOK_EVERY));
-        Ok(has_turned || is_new)
+        self.trouble = looked.as_ref().err().map(|error| format!("{error:#}"));
+        match looked {
+            Ok(is_new) => Ok(has_turned || is_new),
+            Err(_) if has_turned => Ok(true),
+            Err(error) => Err(error),
+        }
     }
 
     /// The set that waits holds if its block has come.
     fn turn(&mut self, block: Block) -> anyhow::Result<bool> {
-        let Some(next) = self.followed.next.take_if(|next| next.from <= block) else {
-            return Ok(false);
-        };
-        self.followed.held = Some(next);
-        self.reread()?;
+        let next = self.followed.next.as_ref().filter(|next| next.from <= block);
+        let Some(next) = next else { return Ok(false) };
+        self.held = Some(self.store.set(&next.index)?);
+        self.followed.held = self.followed.next.take();
         self.save()?;
         Ok(true)
     }
