@@ -34,7 +34,7 @@ pub enum CompetitionCommand {
     Pin(PinCompetitionArgs),
     /// Write a competition file of one's own, by questions or by options.
     New(NewCompetitionArgs),
-    /// Say whether a competition can be run: its text, the noise of its verdicts, what a round takes.
+    /// Say whether a competition can be run: its text, the noise of verdicts, what a round takes.
     Check(CheckCompetitionArgs),
     /// Offer the owner of a subnet money for a competition, and pay.
     Propose(ProposeCompetitionArgs),
@@ -207,8 +207,8 @@ pub struct PublishedCompetitionsArgs {
   agon competition new mine.toml
   agon competition new mine.toml --name mine --text books/ --parameters-max 100M
   agon competition new mine.toml --name mine --text HuggingFaceFW/fineweb --parameters-max 3B
-What no option says is asked on a terminal, and is what is usual elsewhere. The file is commented, and
-every field of it can be changed.")]
+What no option says is asked on a terminal, and is what is usual elsewhere. The file is commented,
+and every field of it can be changed.")]
 pub struct NewCompetitionArgs {
     /// File to write.
     #[arg(value_name = "FILE")]
@@ -283,7 +283,7 @@ impl FromStr for Parameters {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   agon competition check mine.toml
-  agon competition check mine.toml --model one/ --model other/     how far luck moves their difference
+  agon competition check mine.toml --model a/ --model b/     how far luck moves their difference
   agon competition check 7b.pinned.toml --tokens-per-second 4000   on a machine that is not this one
 Each line begins with ok, note or BAD; the exit code is 1 where one is BAD.")]
 pub struct CheckCompetitionArgs {

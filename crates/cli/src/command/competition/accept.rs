@@ -1,9 +1,9 @@
 //! `agon competition publish --accept`: competitions that others pay for, as far as their payments
 //! go.
 //!
-//! A payment is a transfer from the payer to the owner in a block that the payer names; it is looked
-//! up on the chain once, and then stands in the owner's ledger, for endpoints forget blocks. One
-//! transfer counts for one offer. What a competition has of the reward follows from what it pays a
+//! A payment is a transfer from the payer to the owner in a block that the payer names; it is
+//! looked up on the chain once, and then stands in the owner's ledger, for endpoints forget blocks.
+//! One transfer counts for one offer. What a competition has of the reward follows from what it pays a
 //! day, and how long it runs from what was paid.
 
 use super::offer::{self, Proposal};
@@ -63,8 +63,8 @@ pub struct Acceptance<'a> {
 }
 
 impl Acceptance<'_> {
-    /// The owner's competitions with those that others pay for, whose shares are scaled to what they
-    /// pay of the price of the whole reward.
+    /// The owner's competitions with those that others pay for, whose shares are scaled to what
+    /// they pay of the price of the whole reward.
     pub fn with_accepted(&self, mut own: Vec<Competition>) -> anyhow::Result<Vec<Competition>> {
         let (Some(price), Some(from)) = (self.args.price, self.args.from_block) else {
             return Ok(own);

@@ -78,7 +78,7 @@ fn of_work(
     Ok(())
 }
 
-/// The competitions that are named, or those of the subnet's owner, which are fetched into a folder.
+/// The competitions that are named, or those of the subnet's owner, fetched into a folder.
 fn names(
     args: &RunValidatorArgs,
     chain: &SubstrateChain,

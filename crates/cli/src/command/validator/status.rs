@@ -196,8 +196,8 @@ fn is_of_owner(args: &RunValidatorArgs) -> bool {
     args.competitions.iter().any(|name| name == OWNER)
 }
 
-/// When which rules hold. Those that cannot be read any more say nothing of the next round, and hide
-/// nothing else.
+/// When which rules hold. Those that cannot be read any more say nothing of the next round, and
+/// hide nothing else.
 fn schedule(args: &RunValidatorArgs) -> Schedule {
     let rules: Vec<Competition> = if is_of_owner(args) {
         let follower = Follower::open(&args.service.home, &args.service.owner).ok();
