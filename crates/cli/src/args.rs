@@ -22,7 +22,9 @@ pub use chain::{
     TransferArgs,
 };
 pub use competition::{
-    CompetitionArgs, CompetitionCommand, PinCompetitionArgs, ShowCompetitionArgs,
+    CheckCompetitionArgs, CompetitionArgs, CompetitionCommand, NewCompetitionArgs, Parameters,
+    PinCompetitionArgs, ProposeCompetitionArgs, PublishCompetitionsArgs, PublishedCompetitionsArgs,
+    ShowCompetitionArgs,
 };
 pub use config::{is_key, takes_config, variable};
 pub use data::{
@@ -35,7 +37,7 @@ pub use network::{NetworkArgs, NetworkCommand, NetworkStatusArgs, NewNetworkArgs
 pub use node::NodeArgs;
 pub use reference::{Page, ReferenceArgs};
 pub use service::{
-    CheckValidatorArgs, ExportValidatorArgs, LogFormat, RunMinerArgs, RunValidatorArgs,
+    CheckValidatorArgs, ExportValidatorArgs, LogFormat, OwnerArgs, RunMinerArgs, RunValidatorArgs,
     ServiceArgs, StatusValidatorArgs, StrategyName, ValidatorArgs, ValidatorCommand,
 };
 pub use transfer::{AddressArgs, DownloadArgs, PlaceArgs, UploadArgs};

@@ -32,6 +32,7 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
             | Command::Miner(_)
             | Command::Network(_)
             | Command::Validator(_)
+            | Command::Competition(_)
     ) {
         private::forbid_core_dumps();
     }

@@ -33,7 +33,7 @@ pub fn rules(name: &str) -> anyhow::Result<Competition> {
 }
 
 /// Refuses rules that nobody could enter with what they name.
-fn check_architectures(competition: &Competition) -> anyhow::Result<()> {
+pub fn check_architectures(competition: &Competition) -> anyhow::Result<()> {
     let known: Vec<&str> = engine::architectures().collect();
     let mut named = competition.model.architectures.iter();
     match named.find(|name| !known.contains(&name.as_str())) {

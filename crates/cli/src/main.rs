@@ -15,6 +15,7 @@ mod hub_tokenizer;
 mod hugging_face;
 mod input;
 mod llama;
+mod owner_set;
 mod pinning;
 mod plug;
 mod private;

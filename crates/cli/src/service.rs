@@ -6,6 +6,7 @@ pub mod health;
 pub mod metrics;
 pub mod miner;
 pub mod pulse;
+pub mod rules;
 pub mod serve;
 pub mod setup;
 pub mod story;

@@ -6,7 +6,7 @@ mod pinned;
 
 pub use pinned::{DatasetConfig, DrawRules, HubDataset, PinnedFile};
 
-use crate::{CompetitionId, Digest, Error, Revision};
+use crate::{CompetitionId, Digest, Error, Revision, digest::canonical_json};
 use serde::{Deserialize, Serialize};
 
 /// One contest with its limits and rules.
@@ -51,6 +51,20 @@ impl Competition {
         })?;
         competition.check()?;
         Ok(competition)
+    }
+
+    /// Reads and checks the rules of one competition in the form that their digest is taken of.
+    pub fn from_json(bytes: &[u8]) -> Result<Self, Error> {
+        let competition: Self = serde_json::from_slice(bytes).map_err(|error| {
+            Error::CompetitionUnreadable { line: error.line(), message: error.to_string() }
+        })?;
+        competition.check()?;
+        Ok(competition)
+    }
+
+    /// The rules in the form that their digest is taken of: SHA-256 of these bytes.
+    pub fn to_json(&self) -> Vec<u8> {
+        canonical_json(self)
     }
 
     /// The competition of this name that comes with the program.

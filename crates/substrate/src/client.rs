@@ -22,15 +22,17 @@ mod origin;
 mod read;
 mod rules;
 mod send;
+mod transfers;
 
 pub use config::{ClientConfig, Clock, Rate, RateLimit, Signatures};
 pub use fate::Effects;
 pub use fit::Fit;
 pub use info::ChainInfo;
-pub use organiser::{Opening, SubnetStart};
+pub use organiser::{Opening, OwnCommitment, SubnetOwner, SubnetStart};
 pub(crate) use origin::GENESIS_METHOD;
 pub use origin::{Origin, genesis_of};
 pub use rules::{Rule, RuleValue, SubnetRules};
+pub use transfers::Transfer;
 
 use chain::{
     Call, CallId, CallStatus, Chain, Demands, Error, Head, HidingRules, Keypair, Mechanism,
@@ -273,7 +275,7 @@ mod tests {
     /// A subnet with one slot and some stake behind it.
     fn node() -> (DevNode, SubstrateChain) {
         let genesis = Genesis {
-            accounts: vec![(key(0).public(), 1_000_000_000_000)],
+            accounts: vec![(key(0).public(), 10_000_000_000_000)],
             subnets: vec![SubnetGenesis {
                 owner: key(0).public(),
                 hyperparameters: chain::Hyperparameters::default(),
@@ -320,6 +322,45 @@ mod tests {
         assert!(matches!(nowhere, Error::NoSubnet(NetUid(9))), "{nowhere}");
         let before = chain.metagraph_at(NETUID, Block(0)).unwrap();
         assert_eq!(before.neurons, []);
+    }
+
+    #[test]
+    fn owners_and_what_a_hotkey_has_committed_to_are_told() {
+        let (node, chain) = node();
+        let of_genesis = chain.subnet_owner(NETUID).unwrap();
+        assert_eq!((of_genesis.coldkey, of_genesis.hotkey), (key(0).public(), None));
+        let hotkey = key(2).public();
+        chain.submit(Call::RegisterNetwork { hotkey }, &key(0)).unwrap();
+        node.produce_block().unwrap();
+        let opened = NetUid(2);
+        let owner = chain.subnet_owner(opened).unwrap();
+        assert_eq!((owner.coldkey, owner.hotkey), (key(0).public(), Some(hotkey)));
+        assert!(matches!(chain.subnet_owner(NetUid(9)), Err(Error::NoSubnet(NetUid(9)))));
+        assert_eq!(chain.commitment_of(opened, hotkey).unwrap(), None);
+        let data = b"agon-set:1:".to_vec();
+        let commit = Call::SetCommitment { netuid: opened, data: data.clone() };
+        chain.submit(commit, &key(2)).unwrap();
+        node.produce_block().unwrap();
+        let block = node.head().block;
+        assert_eq!(
+            chain.commitment_of(opened, hotkey).unwrap(),
+            Some(OwnCommitment { block, data })
+        );
+    }
+
+    #[test]
+    fn transfers_of_a_block_are_told_and_refused_ones_are_not() {
+        let (node, chain) = node();
+        let (from, to) = (key(0).public(), key(5).public());
+        chain.submit(Call::Transfer { to, amount_rao: 2_000_000_000 }, &key(0)).unwrap();
+        node.produce_block().unwrap();
+        let block = node.head().block;
+        chain.submit(Call::Transfer { to: from, amount_rao: u64::MAX }, &key(5)).unwrap();
+        node.produce_block().unwrap();
+        let moved = Transfer { from, to, amount_rao: 2_000_000_000 };
+        assert_eq!(chain.transfers(block).unwrap(), [moved]);
+        assert_eq!(chain.transfers(Block(block.0 + 1)).unwrap(), []);
+        assert!(chain.transfers(Block(99)).is_err());
     }
 
     #[test]

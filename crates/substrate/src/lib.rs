@@ -11,8 +11,8 @@ pub mod wire;
 
 pub use block::SealedLedger;
 pub use client::{
-    ChainInfo, ClientConfig, Clock, Effects, Fit, Opening, Origin, Rate, RateLimit, Signatures,
-    SubnetRules, SubnetStart, SubstrateChain, genesis_of,
+    ChainInfo, ClientConfig, Clock, Effects, Fit, Opening, Origin, OwnCommitment, Rate, RateLimit,
+    Signatures, SubnetOwner, SubnetRules, SubnetStart, SubstrateChain, Transfer, genesis_of,
 };
 pub use dev::DevNode;
 pub use extrinsic::SignedCall;

@@ -161,7 +161,7 @@ impl Validator {
             return Ok(None);
         }
         let (merged, n_decisions) = self.memory.state(|state| {
-            (weights::merged(&self.contests, state, &metagraph, own.uid), state.n_decisions())
+            (weights::merged(&self.schedule, state, &metagraph, own.uid), state.n_decisions())
         });
         let (uids, weights) = merged;
         if uids.is_empty() {

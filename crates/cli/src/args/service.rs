@@ -60,12 +60,30 @@ pub struct ServiceArgs {
     /// Threads that measure or train; without it all of the machine. Losses do not depend on it.
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,
+    #[command(flatten)]
+    pub owner: OwnerArgs,
     /// Address of /metrics, /healthz and /readyz; without it nobody is answered.
     #[arg(long, value_name = "ADDRESS", value_parser = super::listen)]
     pub listen: Option<SocketAddr>,
     /// How log lines are written.
     #[arg(long, value_enum, default_value = "text")]
     pub log_format: LogFormat,
+}
+
+/// What the owner of the subnet may ask for where the owner's competitions are taken.
+#[derive(Debug, Args)]
+pub struct OwnerArgs {
+    /// Largest model that a competition of the subnet's owner may admit; a set of competitions with
+    /// a larger one is not taken.
+    #[arg(long, value_name = "SIZE", default_value = "64GiB")]
+    pub owner_model_max: ByteSize,
+    /// Most versions of competitions in a set of the subnet's owner that is taken.
+    #[arg(long, value_name = "N", default_value_t = 16)]
+    pub owner_competitions_max: usize,
+    /// Blocks between the publication of a change of the owner's and the block from which on it can
+    /// hold here.
+    #[arg(long, value_name = "BLOCKS", default_value_t = protocol::set::NOTICE_BLOCKS)]
+    pub owner_notice: u64,
 }
 
 /// How log lines are written.
@@ -83,7 +101,7 @@ pub struct RunValidatorArgs {
     #[command(flatten)]
     pub service: ServiceArgs,
     /// A competition to judge: its name, or a competition file; several times for several, or with
-    /// commas between them.
+    /// commas between them. `owner` takes those that the owner of the subnet publishes.
     #[arg(long = "competitions", value_name = "NAME", value_delimiter = ',', required = true)]
     pub competitions: Vec<String>,
     /// Most memory that measuring takes; parameters that do not fit stay in their files. Without it
@@ -135,7 +153,8 @@ commits to nothing twice.")]
 pub struct RunMinerArgs {
     #[command(flatten)]
     pub service: ServiceArgs,
-    /// The competition to enter: its name, or a competition file.
+    /// The competition to enter: its name, or a competition file; `owner:NAME` takes one of those
+    /// that the owner of the subnet publishes.
     #[arg(long, value_name = "NAME")]
     pub competition: String,
     /// Where models go, as `owner/name`.

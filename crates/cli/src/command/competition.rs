@@ -1,6 +1,13 @@
 //! `agon competition`: which competitions there are, their rules and their tokenizers.
 
+mod accept;
+mod check;
+mod new;
+mod offer;
 mod pin;
+mod propose;
+mod publish;
+mod published;
 
 use crate::{
     args::{CompetitionArgs, CompetitionCommand, ShowCompetitionArgs},
@@ -51,6 +58,11 @@ pub fn run(args: &CompetitionArgs) -> anyhow::Result<ExitCode> {
         CompetitionCommand::List(_) => terminal::print(&list(&builtin()?)?),
         CompetitionCommand::Show(args) => show(args),
         CompetitionCommand::Pin(args) => pin::run(args),
+        CompetitionCommand::New(args) => new::run(args),
+        CompetitionCommand::Check(args) => return check::run(args),
+        CompetitionCommand::Propose(args) => propose::run(args),
+        CompetitionCommand::Publish(args) => publish::run(args),
+        CompetitionCommand::Status(args) => published::run(args),
     }?;
     Ok(ExitCode::SUCCESS)
 }

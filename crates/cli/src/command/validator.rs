@@ -1,7 +1,7 @@
 //! `agon validator`: the service, and looking after it.
 
 mod check;
-mod speed;
+pub mod speed;
 mod status;
 
 use crate::{

@@ -35,18 +35,27 @@ pub struct Told<'a> {
 pub struct Heads<'a> {
     newest: Mutex<Option<Head>>,
     changed: Condvar,
+    /// The process shall end.
     stop: &'a AtomicBool,
+    /// Whoever waits here shall end, and the process goes on.
+    ends: AtomicBool,
 }
 
 impl<'a> Heads<'a> {
     /// Nothing was heard yet; `stop` ends all waiting.
     pub fn new(stop: &'a AtomicBool) -> Self {
-        Self { newest: Mutex::default(), changed: Condvar::new(), stop }
+        let ends = AtomicBool::new(false);
+        Self { newest: Mutex::default(), changed: Condvar::new(), stop, ends }
     }
 
-    /// Whether the process shall end.
+    /// Ends all waiting, and not the process.
+    pub fn end(&self) {
+        self.ends.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether whoever waits here shall end.
     pub fn is_stopping(&self) -> bool {
-        self.stop.load(Ordering::Relaxed)
+        self.stop.load(Ordering::Relaxed) || self.ends.load(Ordering::Relaxed)
     }
 
     /// The newest block.
@@ -54,8 +63,8 @@ impl<'a> Heads<'a> {
         *self.newest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for a block that is newer than `seen`, for so long; `None` if none comes, or when the
-    /// process shall end.
+    /// Waits for a block that is newer than `seen`, for so long; `None` if none comes, or when
+    /// nobody shall wait any more.
     pub fn after(&self, seen: Option<Head>, patience: Duration) -> Option<Head> {
         let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
         for _ in 0..=patience.as_millis() / TICK.as_millis() {
@@ -71,7 +80,7 @@ impl<'a> Heads<'a> {
         None
     }
 
-    /// Follows a chain until the process shall end, which threads that fail may ask for, and keeps
+    /// Follows a chain until nobody shall wait any more, which threads may ask for, and keeps
     /// in `home` what there is to tell.
     pub fn follow(&self, chain: &dyn Chain, told: Told<'_>, home: &Path) {
         let Told { story, metrics, health } = told;

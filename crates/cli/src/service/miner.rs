@@ -5,6 +5,7 @@ use super::{
     heads::{Heads, Told},
     health::{Health, Turns},
     metrics::Metrics,
+    rules::Rules,
     serve::Server,
     setup::{self, Place},
     story::{Story, Subject},
@@ -19,10 +20,11 @@ use crate::{
     terminal::{print_json_line, shown, stop_on_signal},
 };
 use anyhow::Context as _;
+use chain::{Chain as _, Head};
 use dataset::pack::TrainingStream;
 use journal::Journal;
 use miner::{Check, Event, Miner, Outbox, Plan, Publisher, Strategy};
-use protocol::Seed;
+use protocol::{Block, Digest, Seed};
 use std::{
     path::Path,
     process::ExitCode,
@@ -49,24 +51,34 @@ const TURNS: [Turns; 1] = [Turns { name: TRAIN, within: Duration::from_secs(3_60
 /// How long it waits for a block before it says that it turns.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// What a competition of the owner is named by, before its name.
+const OF_OWNER: &str = "owner:";
+
+/// What a miner works with.
+struct Bench<'a> {
+    args: &'a RunMinerArgs,
+    place: &'a Place,
+    rules: &'a Rules,
+    told: Told<'a>,
+    stop: &'a Arc<AtomicBool>,
+}
+
 /// Runs a miner until it is told to stop.
 pub fn run(args: &RunMinerArgs) -> anyhow::Result<ExitCode> {
     let stop = stop_on_signal()?;
     let place = Place::open(&args.service)?;
     place.check_slot()?;
     setup::make_home(&args.service.home)?;
-    let mut miner = open(args, &place, &stop)?;
-    let hotkey = place.hotkey.public();
-    tracing::info!(
-        "miner {hotkey} on subnet {} of {}, {} to {}",
-        place.netuid,
-        place.chain.url(),
-        args.competition,
-        args.repo
-    );
-    let (heads, story) = (Heads::new(&stop), Story::default());
-    let metrics = Arc::new(Metrics::of_miner());
+    let rules = match args.competition.strip_prefix(OF_OWNER) {
+        Some(_) => Rules::of_owner(&args.service)?,
+        None => Rules::Named(vec![args.competition.clone()]),
+    };
+    rules.begin(&args.service, &place)?;
+    let (story, metrics) = (Story::default(), Arc::new(Metrics::of_miner()));
     let health = Arc::new(Health::new(place.block_time()?, &TURNS));
+    let told = Told { story: &story, metrics: &metrics, health: &health };
+    let bench = Bench { args, place: &place, rules: &rules, told, stop: &stop };
+    let (mut miner, mut digest) = bench.open()?;
     health.journal_open();
     let server = args
         .service
@@ -75,36 +87,140 @@ pub fn run(args: &RunMinerArgs) -> anyhow::Result<ExitCode> {
     let server = server.transpose()?;
     if args.service.endpoint.json {
         let (netuid, listen) = (place.netuid, server.as_ref().map(Server::address));
+        let hotkey = place.hotkey.public();
         print_json_line(&Ready { ready: "miner", hotkey, netuid, listen })?;
     }
-    let outcome = thread::scope(|scope| -> anyhow::Result<()> {
-        let told = Told { story: &story, metrics: &metrics, health: &health };
-        let (heads, stop) = (&heads, &stop);
-        let work = move || {
-            let outcome = train(&mut miner, heads, told);
-            // Whatever ends the training ends the process.
-            stop.store(true, Ordering::Relaxed);
-            outcome
-        };
-        let thread = thread::Builder::new().name("train".to_owned());
-        let thread = thread.spawn_scoped(scope, work).context("cannot start a thread")?;
-        heads.follow(&*place.chain, told, &args.service.home);
-        match thread.join() {
-            Ok(outcome) => outcome,
-            Err(panic) => std::panic::resume_unwind(panic),
+    loop {
+        if let Err(error) = bench.work(&mut miner, digest)
+            && !error.chain().any(|cause| cause.is::<Interrupted>())
+        {
+            return Err(error);
         }
-    });
-    match outcome {
-        Err(error) if !error.chain().any(|cause| cause.is::<Interrupted>()) => Err(error),
-        _ => {
+        if stop.load(Ordering::Relaxed) {
             tracing::info!("stopped; it goes on from here");
-            Ok(ExitCode::SUCCESS)
+            return Ok(ExitCode::SUCCESS);
         }
+        // The rules have changed. It lets go of the journal before the next one goes on from there.
+        drop(miner);
+        (miner, digest) = bench.open()?;
     }
 }
 
-fn open(args: &RunMinerArgs, place: &Place, stop: &Arc<AtomicBool>) -> anyhow::Result<Miner> {
-    let contest = competition_file::contest(&args.competition, args.service.data.as_deref())?;
+impl Bench<'_> {
+    /// The miner, by the rules of now, and their digest where they can change.
+    fn open(&self) -> anyhow::Result<(Miner, Option<Digest>)> {
+        let Self { args, place, .. } = *self;
+        let block = place.chain.head()?.block;
+        let miner = open(args, &self.name(block)?, place, self.stop)?;
+        tracing::info!(
+            "miner {} on subnet {} of {}, {} to {}",
+            place.hotkey.public(),
+            place.netuid,
+            place.chain.url(),
+            args.competition,
+            args.repo
+        );
+        Ok((miner, self.digest(block)))
+    }
+
+    /// The name of the competition at a block, for whoever opens it.
+    fn name(&self, at: Block) -> anyhow::Result<String> {
+        let Some(wanted) = self.args.competition.strip_prefix(OF_OWNER) else {
+            return Ok(self.args.competition.clone());
+        };
+        self.rules.name_of(wanted, at)?.with_context(|| {
+            format!("the owner of subnet {} has no competition `{wanted}`", self.place.netuid)
+        })
+    }
+
+    /// Digest of the rules of the competition at a block, where they can change.
+    fn digest(&self, at: Block) -> Option<Digest> {
+        self.rules.digest_of(self.args.competition.strip_prefix(OF_OWNER)?, at)
+    }
+
+    /// Trains until the process shall end, or the rules have another digest.
+    fn work(&self, miner: &mut Miner, digest: Option<Digest>) -> anyhow::Result<()> {
+        let heads = &Heads::new(self.stop);
+        thread::scope(|scope| {
+            let work = move || {
+                let outcome = self.train(miner, heads, digest);
+                match &outcome {
+                    // The process goes on, by other rules.
+                    Ok(()) => heads.end(),
+                    // Whatever else ends the training ends the process.
+                    Err(_) => self.stop.store(true, Ordering::Relaxed),
+                }
+                outcome
+            };
+            let thread = thread::Builder::new().name(TRAIN.to_owned());
+            let thread = thread.spawn_scoped(scope, work).context("cannot start a thread")?;
+            heads.follow(&*self.place.chain, self.told, &self.args.service.home);
+            match thread.join() {
+                Ok(outcome) => outcome,
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        })
+    }
+
+    /// Works at the newest block, one after the other, until the process shall end or there are
+    /// other rules.
+    fn train(
+        &self,
+        miner: &mut Miner,
+        heads: &Heads<'_>,
+        digest: Option<Digest>,
+    ) -> anyhow::Result<()> {
+        let Told { story, metrics, health } = self.told;
+        let mut seen = None;
+        while !heads.is_stopping() {
+            health.beat(TRAIN);
+            let Some(head) = heads.after(seen, PATIENCE) else { continue };
+            seen = Some(head);
+            if self.has_other_rules(head, digest) {
+                tracing::info!("other rules hold from block {} on", head.block);
+                return Ok(());
+            }
+            let troubled = Mutex::new(Vec::new());
+            let trouble = |subject: Subject, detail: &str| {
+                troubled.lock().unwrap_or_else(PoisonError::into_inner).push(subject);
+                story.trouble(subject, detail);
+            };
+            miner.on_block(head, &|event| {
+                // Each step says that the thread turns: those of a block may take long.
+                health.beat(TRAIN);
+                metrics.on_miner_event(&event);
+                take(&event, &trouble);
+            })?;
+            let troubled = troubled.into_inner().unwrap_or_else(PoisonError::into_inner);
+            for subject in [Subject::Hub, Subject::Chain] {
+                if !troubled.contains(&subject) {
+                    story.ends(subject);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the competition has rules of another digest.
+    fn has_other_rules(&self, head: Head, digest: Option<Digest>) -> bool {
+        if matches!(self.rules, Rules::Named(_)) {
+            return false;
+        }
+        match self.rules.look(&self.args.service, self.place, head) {
+            Ok(_) => self.told.story.ends(Subject::Rules),
+            Err(error) => self.told.story.trouble(Subject::Rules, &format!("{error:#}")),
+        }
+        self.digest(head.block) != digest
+    }
+}
+
+fn open(
+    args: &RunMinerArgs,
+    name: &str,
+    place: &Place,
+    stop: &Arc<AtomicBool>,
+) -> anyhow::Result<Miner> {
+    let contest = competition_file::contest(name, args.service.data.as_deref())?;
     let seed = Seed::of_number(args.seed).derive(&place.hotkey.public().to_string());
     let length = contest.competition.text.sequence_length;
     let stream = |purpose: &str| {
@@ -164,35 +280,6 @@ fn publisher(args: &RunMinerArgs, place: &Place, contest: &Contest) -> anyhow::R
         competition,
         check: Some(check),
     })
-}
-
-/// Works at the newest block, one after the other, until the process shall end.
-fn train(miner: &mut Miner, heads: &Heads<'_>, told: Told<'_>) -> anyhow::Result<()> {
-    let Told { story, metrics, health } = told;
-    let mut seen = None;
-    while !heads.is_stopping() {
-        health.beat(TRAIN);
-        let Some(head) = heads.after(seen, PATIENCE) else { continue };
-        seen = Some(head);
-        let troubled = Mutex::new(Vec::new());
-        let trouble = |subject: Subject, detail: &str| {
-            troubled.lock().unwrap_or_else(PoisonError::into_inner).push(subject);
-            story.trouble(subject, detail);
-        };
-        miner.on_block(head, &|event| {
-            // Each step says that the thread turns: those of a block may take long.
-            health.beat(TRAIN);
-            metrics.on_miner_event(&event);
-            take(&event, &trouble);
-        })?;
-        let troubled = troubled.into_inner().unwrap_or_else(PoisonError::into_inner);
-        for subject in [Subject::Hub, Subject::Chain] {
-            if !troubled.contains(&subject) {
-                story.ends(subject);
-            }
-        }
-    }
-    Ok(())
 }
 
 fn take(event: &Event, trouble: &dyn Fn(Subject, &str)) {

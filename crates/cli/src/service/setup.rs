@@ -81,12 +81,12 @@ pub fn threads(args: &ServiceArgs) -> usize {
 }
 
 /// The competitions with their text; a file is read once, though several name it.
-pub fn contests(args: &RunValidatorArgs) -> anyhow::Result<Vec<Contest>> {
+pub fn contests(args: &RunValidatorArgs, names: &[String]) -> anyhow::Result<Vec<Contest>> {
     let contest = |name: &String| {
         competition_file::contest(name, args.service.data.as_deref())
             .with_context(|| format!("competition `{name}`"))
     };
-    args.competitions.iter().map(contest).collect()
+    names.iter().map(contest).collect()
 }
 
 /// What measures models on this machine.
@@ -101,15 +101,15 @@ pub fn evaluate(
     })
 }
 
-/// The validator that the options describe, in its home.
+/// The validator that the options describe, of these competitions, in its home.
 pub fn validator(
     args: &RunValidatorArgs,
+    names: &[String],
     place: &Place,
     stop: &Arc<AtomicBool>,
 ) -> anyhow::Result<Validator> {
     let home = &args.service.home;
-    make_home(home)?;
-    let contests = contests(args)?;
+    let contests = contests(args, names)?;
     let journal = validator::legacy::open_journal(home)?;
     let hub = Arc::new(hugging_face::client(&args.service.address)?);
     let models = FetchedModels::new(hub, Arc::new(evaluate(args, stop)?), home.join(MODELS));

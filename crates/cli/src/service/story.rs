@@ -24,6 +24,8 @@ pub enum Subject {
     Hub,
     /// Another process has the same hotkey.
     Another,
+    /// What the owner of the subnet publishes cannot be had or used.
+    Rules,
 }
 
 impl Subject {
@@ -36,6 +38,7 @@ impl Subject {
             Self::Records => "records",
             Self::Hub => "hub",
             Self::Another => "another",
+            Self::Rules => "rules",
         }
     }
 
@@ -47,6 +50,7 @@ impl Subject {
             Self::Records => "records wait to be published; nothing else waits for them",
             Self::Hub => "trouble with the hub; it is tried again later",
             Self::Another => "no weights are set: another process uses this hotkey",
+            Self::Rules => "new competitions of the owner cannot be had; those of before hold",
         }
     }
 
@@ -58,6 +62,7 @@ impl Subject {
             Self::Records => "records are published again",
             Self::Hub => "the hub answers again",
             Self::Another => "this hotkey is ours alone again",
+            Self::Rules => "the competitions of the owner can be had again",
         }
     }
 }

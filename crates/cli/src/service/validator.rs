@@ -6,12 +6,13 @@ use super::{
     heads::{Heads, Told},
     health::{Health, Turns},
     metrics::{ErrorKind, Metrics},
+    rules::Rules,
     serve::Server,
     setup::{self, Place},
     story::{Story, Subject},
 };
 use crate::{
-    args::RunValidatorArgs,
+    args::{RunValidatorArgs, ServiceArgs},
     terminal::{print_json_line, shown, stop_on_signal},
 };
 use anyhow::Context as _;
@@ -45,6 +46,11 @@ struct Driver<'a> {
     metrics: &'a Metrics,
     health: &'a Health,
     stop: &'a AtomicBool,
+    service: &'a ServiceArgs,
+    place: &'a Place,
+    rules: &'a Rules,
+    /// Whether the owner of the subnet has other competitions than the validator was opened with.
+    has_other_rules: AtomicBool,
     /// Why the process ends by itself.
     failure: Mutex<Option<anyhow::Error>>,
 }
@@ -60,69 +66,149 @@ pub fn run(args: &RunValidatorArgs) -> anyhow::Result<ExitCode> {
     let stop = stop_on_signal()?;
     let place = Place::open(&args.service)?;
     place.check_slot()?;
-    let validator = setup::validator(args, &place, &stop)?;
-    let hotkey = place.hotkey.public();
-    tracing::info!(
-        "validator {hotkey} on subnet {} of {}, {}",
-        place.netuid,
-        place.chain.url(),
-        args.competitions.join(", ")
-    );
-    let (heads, story) = (Heads::new(&stop), Story::default());
-    let names: BTreeSet<&str> = validator.competitions().map(|rules| rules.name.as_str()).collect();
-    let metrics = Arc::new(Metrics::of_validator(&names.into_iter().collect::<Vec<_>>()));
-    let health = Arc::new(Health::new(place.block_time()?, &TURNS));
-    health.journal_open();
-    if let Some(set) = validator.state().weights.set {
-        metrics.weights_set(set);
-    }
-    let server = args
-        .service
-        .listen
-        .map(|address| Server::start(address, Arc::clone(&metrics), Arc::clone(&health)));
-    let server = server.transpose()?;
-    if args.service.endpoint.json {
-        let (netuid, listen) = (place.netuid, server.as_ref().map(Server::address));
-        print_json_line(&Ready { ready: "validator", hotkey, netuid, listen })?;
-    }
-    let driver = Driver {
-        validator: &validator,
-        heads: &heads,
-        story: &story,
-        metrics: &metrics,
-        health: &health,
-        stop: &stop,
-        failure: Mutex::new(None),
-    };
-    thread::scope(|scope| {
-        let driver = &driver;
-        let spawn = |name: &str, work: Work| {
-            let thread = thread::Builder::new().name(name.to_owned());
-            thread
-                .spawn_scoped(scope, move || driver.guarded(work))
-                .context("cannot start a thread")
+    setup::make_home(&args.service.home)?;
+    let rules = Rules::of(&args.competitions, &args.service)?;
+    rules.begin(&args.service, &place)?;
+    let mut validator = setup::validator(args, &rules.names()?, &place, &stop)?;
+    let (watch, story) = (Watch::start(args, &place, &validator)?, Story::default());
+    loop {
+        watch.tell(&place, &validator);
+        let heads = Heads::new(&stop);
+        let driver = Driver {
+            validator: &validator,
+            heads: &heads,
+            story: &story,
+            metrics: &watch.metrics,
+            health: &watch.health,
+            stop: &stop,
+            service: &args.service,
+            place: &place,
+            rules: &rules,
+            has_other_rules: AtomicBool::new(false),
+            failure: Mutex::new(None),
         };
-        let threads = [
-            spawn("duties", |driver| driver.duties()),
-            spawn("work", |driver| driver.work()),
-            spawn("publish", |driver| driver.publish()),
-        ];
-        if let Some(error) = threads.into_iter().find_map(Result::err) {
-            driver.fail(error);
+        driver.drive();
+        if let Some(error) = driver.failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            return Err(error);
         }
-        let told = Told { story: &story, metrics: &metrics, health: &health };
-        heads.follow(&*place.chain, told, &args.service.home);
-    });
-    match driver.failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
-        Some(error) => Err(error),
-        None => {
+        if stop.load(Ordering::Relaxed) {
             tracing::info!("stopped; it goes on from here");
-            Ok(ExitCode::SUCCESS)
+            return Ok(ExitCode::SUCCESS);
         }
+        // The competitions of the owner have changed. It lets go of the journal before the next one
+        // goes on from there.
+        drop(validator);
+        validator = setup::validator(args, &rules.names()?, &place, &stop)?;
     }
 }
 
+/// What is watched of a validator, whichever competitions it has.
+struct Watch {
+    metrics: Arc<Metrics>,
+    health: Arc<Health>,
+    /// Answers as long as it is there.
+    _server: Option<Server>,
+}
+
+impl Watch {
+    /// Begins to answer, and says that the service is at work.
+    fn start(
+        args: &RunValidatorArgs,
+        place: &Place,
+        validator: &Validator,
+    ) -> anyhow::Result<Self> {
+        let metrics = Arc::new(Metrics::of_validator(&names(validator)));
+        let health = Arc::new(Health::new(place.block_time()?, &TURNS));
+        health.journal_open();
+        if let Some(set) = validator.state().weights.set {
+            metrics.weights_set(set);
+        }
+        let server = args
+            .service
+            .listen
+            .map(|address| Server::start(address, Arc::clone(&metrics), Arc::clone(&health)));
+        let server = server.transpose()?;
+        if args.service.endpoint.json {
+            let (netuid, listen) = (place.netuid, server.as_ref().map(Server::address));
+            let hotkey = place.hotkey.public();
+            print_json_line(&Ready { ready: "validator", hotkey, netuid, listen })?;
+        }
+        Ok(Self { metrics, health, _server: server })
+    }
+
+    fn tell(&self, place: &Place, validator: &Validator) {
+        tracing::info!(
+            "validator {} on subnet {} of {}, {}",
+            place.hotkey.public(),
+            place.netuid,
+            place.chain.url(),
+            names(validator).join(", ")
+        );
+    }
+}
+
+/// The names of the competitions of a validator, each once.
+fn names(validator: &Validator) -> Vec<&str> {
+    let names = validator.competitions().map(|rules| rules.name.as_str());
+    names.collect::<BTreeSet<&str>>().into_iter().collect()
+}
+
 impl Driver<'_> {
+    /// Works until the process shall end, or there are other competitions.
+    fn drive(&self) {
+        thread::scope(|scope| {
+            let spawn = |name: &str, work: Work| {
+                let thread = thread::Builder::new().name(name.to_owned());
+                thread
+                    .spawn_scoped(scope, move || self.guarded(work))
+                    .context("cannot start a thread")
+            };
+            let threads = [
+                spawn("duties", |driver| driver.duties()),
+                spawn("work", |driver| driver.work()),
+                spawn("publish", |driver| driver.publish()),
+                spawn("rules", |driver| driver.follow_owner()),
+            ];
+            if let Some(error) = threads.into_iter().find_map(Result::err) {
+                self.fail(error);
+            }
+            let Self { story, metrics, health, .. } = *self;
+            let told = Told { story, metrics, health };
+            self.heads.follow(&*self.place.chain, told, &self.service.home);
+        });
+    }
+
+    /// What the owner of the subnet publishes is looked at, where it counts.
+    fn follow_owner(&self) {
+        if matches!(self.rules, Rules::Named(_)) {
+            return;
+        }
+        let mut seen = None;
+        while !self.heads.is_stopping() {
+            let Some(head) = self.heads.after(seen, PATIENCE) else { continue };
+            seen = Some(head);
+            match self.rules.look(self.service, self.place, head) {
+                Ok(has_other) => {
+                    self.story.ends(Subject::Rules);
+                    if has_other {
+                        self.has_other_rules.store(true, Ordering::Relaxed);
+                    }
+                }
+                Err(error) => self.story.trouble(Subject::Rules, &format!("{error:#}")),
+            }
+        }
+    }
+
+    /// Whether the work ends for other competitions: between two steps, so that nothing is measured
+    /// in vain, and duties go on until then.
+    fn ends_for_other_rules(&self) -> bool {
+        let ends = self.has_other_rules.load(Ordering::Relaxed);
+        if ends {
+            self.heads.end();
+        }
+        ends
+    }
+
     /// Does work whose panic ends the process: a service that lives with a dead thread looks well
     /// and does nothing.
     fn guarded(&self, work: Work) {
@@ -183,7 +269,7 @@ impl Driver<'_> {
                     Ok(Worked::Nothing) => break,
                     Err(error) => return self.fail(error),
                 }
-                if self.heads.is_stopping() {
+                if self.heads.is_stopping() || self.ends_for_other_rules() {
                     return;
                 }
                 // Each step is of the newest block: a round may take hours.
@@ -191,6 +277,9 @@ impl Driver<'_> {
                 seen = Some(head);
             }
             heard.clear([Subject::Round]);
+            if self.ends_for_other_rules() {
+                return;
+            }
         }
     }
 

@@ -1,6 +1,7 @@
 //! The small commands, run as a user runs them: the real binary on real files.
 
 mod bad_input;
+mod competitions;
 mod data;
 mod doors;
 mod health;

@@ -3,6 +3,7 @@
 mod elsewhere;
 mod far;
 mod folders;
+mod owner;
 mod snipe;
 mod submit;
 mod tokens;

@@ -1,5 +1,6 @@
 //! The rules as a whole: invariants, defects of the reference, vectors of an independent program.
 
+mod calendar;
 mod defects;
 mod invariants;
 mod merit;

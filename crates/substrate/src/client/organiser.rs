@@ -27,6 +27,24 @@ pub struct SubnetStart {
     pub first_emission: Option<Block>,
 }
 
+/// Who a subnet belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SubnetOwner {
+    /// Who changes its rules.
+    pub coldkey: AccountId,
+    /// Key that got its first slot, where the chain keeps it.
+    pub hotkey: Option<AccountId>,
+}
+
+/// What a hotkey has committed to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnCommitment {
+    /// Block in which the commitment was included.
+    pub block: Block,
+    /// Bytes as committed.
+    pub data: Vec<u8>,
+}
+
 /// When the chain lets another subnet be opened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Opening {
@@ -61,6 +79,7 @@ struct Identity {
 
 const IDENTITIES: &str = "SubnetIdentitiesV3";
 const START: &str = "start_call";
+const OWNER_HOTKEY: &str = "SubnetOwnerHotkey";
 
 impl SubnetStart {
     /// Why the chain would refuse to have `signer` start the subnet in the next block.
@@ -124,6 +143,28 @@ impl SubstrateChain {
                 }
             }
             Ok(owned)
+        })
+    }
+
+    /// Who a subnet belongs to.
+    pub fn subnet_owner(&self, netuid: NetUid) -> Result<SubnetOwner, Error> {
+        let head = self.head()?;
+        let owner = self.links.ask("owner of a subnet", async |link: &Link| {
+            owner(link, &link.at(head).await?, netuid).await
+        })?;
+        owner.ok_or(Error::NoSubnet(netuid))
+    }
+
+    /// What a hotkey has committed to on a subnet, whether it has a slot or not.
+    pub fn commitment_of(
+        &self,
+        netuid: NetUid,
+        hotkey: AccountId,
+    ) -> Result<Option<OwnCommitment>, Error> {
+        let head = self.head()?;
+        self.links.ask("commitment", async |link: &Link| {
+            let found = read::commitment(link, &link.at(head).await?, (netuid, hotkey)).await?;
+            Ok(found.map(|(block, data)| OwnCommitment { block, data }))
         })
     }
 
@@ -240,6 +281,24 @@ async fn start(link: &Link, at: &At, netuid: NetUid) -> Result<Option<SubnetStar
         from: Block(values.get(&registered)?.saturating_add(delay)),
         first_emission: values.try_get(&first_emission)?.map(Block),
     }))
+}
+
+async fn owner(link: &Link, at: &At, netuid: NetUid) -> Result<Option<SubnetOwner>, Failure> {
+    let (mut batch, key) = (Batch::new(link, at), (netuid.0,));
+    let is_open: Item<bool> = batch.item("NetworksAdded", key)?;
+    let coldkey: Item<AccountId32> = batch.item("SubnetOwner", key)?;
+    let hotkey: Option<Item<AccountId32>> = item_if(&mut batch, at, OWNER_HOTKEY, key)?;
+    let values = batch.fetch().await?;
+    if !values.get(&is_open)? {
+        return Ok(None);
+    }
+    let hotkey = match &hotkey {
+        Some(hotkey) => values.try_get(hotkey)?,
+        None => None,
+    };
+    // Its default is the account of nobody.
+    let hotkey = hotkey.map(|hotkey| AccountId(hotkey.0)).filter(|hotkey| hotkey.0 != [0; 32]);
+    Ok(Some(SubnetOwner { coldkey: AccountId(values.get(&coldkey)?.0), hotkey }))
 }
 
 async fn opening(link: &Link, at: &At) -> Result<Opening, Failure> {

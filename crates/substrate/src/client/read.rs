@@ -5,7 +5,7 @@ mod commitments;
 mod metagraph;
 
 pub(super) use batch::{Batch, Item};
-pub(super) use commitments::{Committed, commitments};
+pub(super) use commitments::{Committed, commitment, commitments};
 pub(super) use metagraph::metagraph;
 #[cfg(test)]
 pub(super) use metagraph::total_stakes;

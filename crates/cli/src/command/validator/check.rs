@@ -7,12 +7,13 @@ use crate::{
     command::chain::doctor,
     competition_file,
     findings::{Findings, State},
+    owner_set::{Follower, Look, OWNER},
     service::setup,
     terminal::{PatientBar, print, print_json},
 };
 use bytesize::ByteSize;
 use chain::{Chain as _, Head};
-use protocol::Competition;
+use protocol::{Competition, NetUid};
 use std::{
     path::Path,
     process::ExitCode,
@@ -60,13 +61,42 @@ fn of_work(
 ) -> anyhow::Result<()> {
     let (head, block_seconds) = (chain.head()?, chain.fit()?.block_ms as f64 / 1e3);
     let mut rules = Vec::new();
-    for name in &args.competitions {
+    let folder = tempfile::tempdir()?;
+    let names = match names(args, chain, head, folder.path()) {
+        Ok(names) => names,
+        Err(error) => {
+            found.add("rules", State::Bad, format!("{error:#}"));
+            return Ok(());
+        }
+    };
+    for name in &names {
         of_competition(name, args.service.data.as_deref(), head, found);
         rules.extend(competition_file::rules(name));
     }
     of_speed(args, block_seconds, &rules, found);
     of_disk(&args.service.home, &rules, found);
     Ok(())
+}
+
+/// The competitions that are named, or those of the subnet's owner, fetched into a folder.
+fn names(
+    args: &RunValidatorArgs,
+    chain: &SubstrateChain,
+    head: Head,
+    folder: &Path,
+) -> anyhow::Result<Vec<String>> {
+    if args.competitions.iter().all(|name| name != OWNER) {
+        return Ok(args.competitions.clone());
+    }
+    let mut follower = Follower::open(folder, &args.service.owner)?;
+    let (netuid, address) = (NetUid(args.service.netuid), &args.service.address);
+    follower.look(&Look { chain, netuid, address, head, try_out: &|_| Ok(()) })?;
+    if let Some(refused) = &follower.followed().refused {
+        anyhow::bail!("the owner's competitions are not taken: {}", refused.reason);
+    }
+    let names = follower.files()?;
+    anyhow::ensure!(!names.is_empty(), "the owner of the subnet has published no competitions");
+    Ok(names)
 }
 
 /// Whether the text of a round can be drawn, and how long that takes.

@@ -4,11 +4,12 @@ use crate::{
     args::{ExportValidatorArgs, RunValidatorArgs, StatusValidatorArgs},
     competition_file,
     failure::{HintExt as _, hinted},
+    owner_set::{self, Followed, Follower, OWNER, Refused},
     service::pulse::{self, Pulse},
     terminal::{self, print, print_json, print_json_line},
 };
 use journal::{Journal, Past};
-use protocol::{AccountId, Block, Loss, NetUid, Schedule, Uid};
+use protocol::{AccountId, Block, Competition, Loss, NetUid, Schedule, Uid};
 use serde::Serialize;
 use std::{
     collections::BTreeMap, fmt::Write as _, io::IsTerminal as _, process::ExitCode,
@@ -31,6 +32,11 @@ struct Status {
     process: Option<Pulse>,
     competitions: Vec<Standing>,
     weights: Weights,
+    /// What is known of the competitions of the subnet's owner, where those are judged.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    owner: Option<Followed>,
+    /// Next block at which a competition begins, ends or has other rules.
+    next_change: Option<Block>,
 }
 
 /// A competition.
@@ -141,9 +147,7 @@ fn status(args: &RunValidatorArgs) -> anyhow::Result<Status> {
         let since = if summary.crown_moved { Some(summary.seed.block) } else { before };
         last.insert(summary.competition.clone(), (summary, since));
     }
-    // Rules that cannot be read any more say nothing of the next round, and hide nothing else.
-    let rules = args.competitions.iter().filter_map(|name| competition_file::rules(name).ok());
-    let schedule = Schedule::new(rules.collect()).unwrap_or_default();
+    let schedule = schedule(args);
     let head = process.as_ref().and_then(|pulse| pulse.block);
     let next_seed = |name: &str| {
         let head = head?;
@@ -183,7 +187,45 @@ fn status(args: &RunValidatorArgs) -> anyhow::Result<Status> {
             on_their_way: weights.sent.is_some(),
             hidden: weights.hidden.len(),
         },
+        owner: is_of_owner(args).then(|| owner_set::read(&args.service.home)).transpose()?,
+        next_change: schedule.next_turn(head.unwrap_or_default()),
     })
+}
+
+fn is_of_owner(args: &RunValidatorArgs) -> bool {
+    args.competitions.iter().any(|name| name == OWNER)
+}
+
+/// When which rules hold. Those that cannot be read any more say nothing of the next round, and
+/// hide nothing else.
+fn schedule(args: &RunValidatorArgs) -> Schedule {
+    let rules: Vec<Competition> = if is_of_owner(args) {
+        let follower = Follower::open(&args.service.home, &args.service.owner).ok();
+        let set = follower.as_ref().and_then(Follower::set);
+        set.map_or_else(Vec::new, |set| set.schedule().versions().cloned().collect())
+    } else {
+        args.competitions.iter().filter_map(|name| competition_file::rules(name).ok()).collect()
+    };
+    Schedule::new(rules).unwrap_or_default()
+}
+
+/// What is known of the owner's competitions.
+fn owner(out: &mut String, followed: &Followed) -> std::fmt::Result {
+    let Followed { held, next, refused } = followed;
+    match held {
+        Some(set) => {
+            writeln!(out, "rules are the owner's, of block {}: {}", set.committed, set.commitment)?;
+        }
+        None => writeln!(out, "rules are the owner's, who has published none yet")?,
+    }
+    if let Some(set) = next {
+        writeln!(out, "from block {} on others hold: {}", set.from, set.commitment)?;
+    }
+    if let Some(set) = refused {
+        let Refused { commitment, committed, reason } = set;
+        writeln!(out, "those of block {committed} are not taken: {reason} ({commitment})")?;
+    }
+    Ok(())
 }
 
 fn text(status: &Status) -> Result<String, std::fmt::Error> {
@@ -223,6 +265,12 @@ fn text(status: &Status) -> Result<String, std::fmt::Error> {
     }
     writeln!(out)?;
     writeln!(out, "{}", weights(&status.weights))?;
+    if let Some(followed) = &status.owner {
+        owner(&mut out, followed)?;
+    }
+    if let Some(block) = status.next_change {
+        writeln!(out, "competitions next change at block {block}")?;
+    }
     for trouble in status.process.iter().flat_map(|pulse| &pulse.trouble) {
         writeln!(out, "since block {}: {}: {}", trouble.since, trouble.what, trouble.detail)?;
     }

@@ -109,7 +109,7 @@ impl Network {
         commitments.as_array().unwrap_or_else(|| panic!("{commitments}")).clone()
     }
 
-    fn head(&self) -> u64 {
+    pub(super) fn head(&self) -> u64 {
         self.chain(&["info"])["head"]["block"].as_u64().unwrap()
     }
 

@@ -65,6 +65,23 @@ pub(in crate::client) async fn commitments(
     Ok(Some(found))
 }
 
+/// What one hotkey has committed to, and in which block.
+pub(in crate::client) async fn commitment(
+    link: &Link,
+    at: &At,
+    (netuid, hotkey): (NetUid, AccountId),
+) -> Result<Option<(Block, Vec<u8>)>, Failure> {
+    let mut batch = Batch::new(link, at);
+    let key = (netuid.0, AccountId32(hotkey.0));
+    let item: Item<Registration> = batch.item_of(COMMITMENTS, "CommitmentOf", key)?;
+    let values = batch.fetch().await?;
+    let bytes = |registration: &Registration| {
+        registration.info.fields.first().map(raw_bytes).unwrap_or_default()
+    };
+    let found = values.try_get(&item)?;
+    Ok(found.map(|registration| (Block(registration.block), bytes(&registration))))
+}
+
 #[derive(DecodeAsType)]
 #[decode_as_type(crate_path = "subxt::ext::scale_decode")]
 struct Registration {

@@ -1,0 +1,111 @@
+//! Which competitions a service works for: those that are named, or those that the owner of its
+//! subnet publishes.
+
+use super::setup::Place;
+use crate::{
+    args::ServiceArgs,
+    competition_file,
+    failure::HintExt as _,
+    owner_set::{Follower, Look, OWNER},
+    terminal::shown,
+};
+use chain::{Chain as _, Head};
+use protocol::{Block, Competition, Digest};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Where the competitions of a service come from.
+pub enum Rules {
+    /// By their names.
+    Named(Vec<String>),
+    /// From the owner of the subnet.
+    Owner(Box<Mutex<Follower>>),
+}
+
+impl Rules {
+    /// Those that options name.
+    pub fn of(names: &[String], service: &ServiceArgs) -> anyhow::Result<Self> {
+        match names {
+            [name] if name == OWNER => Self::of_owner(service),
+            names if names.iter().any(|name| name == OWNER) => {
+                anyhow::bail!("`{OWNER}` stands for all competitions: name no others beside it")
+            }
+            names => Ok(Self::Named(names.to_vec())),
+        }
+    }
+
+    /// Those of the owner.
+    pub fn of_owner(service: &ServiceArgs) -> anyhow::Result<Self> {
+        let follower = Follower::open(&service.home, &service.owner)?;
+        Ok(Self::Owner(Box::new(Mutex::new(follower))))
+    }
+
+    /// Looks what there is to begin with. What is kept will do where nothing else is to be had.
+    pub fn begin(&self, service: &ServiceArgs, place: &Place) -> anyhow::Result<()> {
+        let Self::Owner(follower) = self else { return Ok(()) };
+        let looked = place.chain.head().map_err(anyhow::Error::from);
+        let looked = looked.and_then(|head| self.look(service, place, head));
+        let is_kept = lock(follower).followed().held.is_some();
+        match looked {
+            Err(error) if is_kept => {
+                tracing::warn!(
+                    "the owner's last competitions hold: {}",
+                    shown(&format!("{error:#}"))
+                );
+            }
+            Err(error) => return Err(error),
+            Ok(_) if is_kept => {}
+            Ok(_) => {
+                let netuid = place.netuid;
+                return Err(anyhow::anyhow!(
+                    "the owner of subnet {netuid} has no competitions here"
+                ))
+                .hint(format!(
+                    "`agon competition status --netuid {netuid}` says what is published; \
+                         `competitions` names others"
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Names of all competitions, for whoever opens them.
+    pub fn names(&self) -> anyhow::Result<Vec<String>> {
+        match self {
+            Self::Named(names) => Ok(names.clone()),
+            Self::Owner(follower) => lock(follower).files(),
+        }
+    }
+
+    /// Digest of the rules of one competition of the owner at a block.
+    pub fn digest_of(&self, competition: &str, at: Block) -> Option<Digest> {
+        let Self::Owner(follower) = self else { return None };
+        lock(follower).rules_of(competition, at).map(Competition::digest)
+    }
+
+    /// The name of one competition of the owner at a block, for whoever opens it.
+    pub fn name_of(&self, competition: &str, at: Block) -> anyhow::Result<Option<String>> {
+        let Self::Owner(follower) = self else { return Ok(None) };
+        let follower = lock(follower);
+        follower.rules_of(competition, at).map(|rules| follower.file(rules)).transpose()
+    }
+
+    /// Whether the owner has other competitions than before, which whoever works must open.
+    pub fn look(&self, service: &ServiceArgs, place: &Place, head: Head) -> anyhow::Result<bool> {
+        let Self::Owner(follower) = self else { return Ok(false) };
+        let try_out = |names: &[String]| {
+            let data = service.data.as_deref();
+            names.iter().try_for_each(|name| competition_file::contest(name, data).map(drop))
+        };
+        lock(follower).look(&Look {
+            chain: &place.chain,
+            netuid: place.netuid,
+            address: &service.address,
+            head,
+            try_out: &try_out,
+        })
+    }
+}
+
+fn lock(follower: &Mutex<Follower>) -> MutexGuard<'_, Follower> {
+    follower.lock().unwrap_or_else(PoisonError::into_inner)
+}
