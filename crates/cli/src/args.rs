@@ -99,7 +99,8 @@ pub fn read() -> anyhow::Result<Arguments> {
     let environment = |name: &str| std::env::var(name).ok();
     let given = ecosystem::translated(std::env::args_os(), &environment);
     let mut command = config::configured(command(&environment), &given.words, &environment)?;
-    let matches = command.get_matches_from_mut(given.words);
+    let matches =
+        command.try_get_matches_from_mut(given.words).unwrap_or_else(|error| error.exit());
     if let Some(error) = contradiction(&matches, &environment) {
         command.error(ErrorKind::ValueValidation, error).exit();
     }
@@ -497,7 +498,7 @@ mod tests {
     }
 
     /// What `agon chain balance` is told by these words and variables, and what contradicts itself.
-    fn told(words: &str, variables: &[(&str, &str)]) -> (clap::ArgMatches, Option<String>) {
+    fn told(words: &str, variables: &[(&str, &str)]) -> (ArgMatches, Option<String>) {
         let read = |name: &str| {
             let found = variables.iter().find(|(known, _)| *known == name);
             found.map(|(_, value)| (*value).to_owned())

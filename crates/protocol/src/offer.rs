@@ -153,7 +153,7 @@ mod tests {
         let spaced = [&bytes[..], b" "].concat();
         assert!(Offer::from_json(&spaced).is_err());
         assert!(Offer::from_json(&[b'['; OFFER_BYTES_MAX + 1]).is_err());
-        let free = Offer { rao_per_day: 0, ..offer.clone() };
+        let free = Offer { rao_per_day: 0, ..offer };
         assert!(Offer::from_json(&free.to_json()).is_err());
         let over = Offer { until_block: 100, ..offer };
         assert!(Offer::from_json(&over.to_json()).is_err());

@@ -44,7 +44,7 @@ fn attack_an_index_that_is_not_canonical_is_too_long_or_lists_too_much_is_refuse
     let text = String::from_utf8(good.to_json()).unwrap();
     let mut turned = good.clone();
     turned.competitions.reverse();
-    let none = SetIndex { competitions: Vec::new(), ..good.clone() };
+    let none = SetIndex { competitions: Vec::new(), ..good };
     let many = (0..=N_VERSIONS_MAX as u64)
         .map(|from_block| Listed { from_block, ..good.competitions[0].clone() });
     let many = SetIndex { competitions: many.collect(), ..good };
@@ -98,7 +98,7 @@ fn a_set_becomes_another_at_a_block_and_is_itself_before_it() {
     let set = CompetitionSet::new(old.to_vec()).unwrap();
     let mut changed = version("a", 1, 0);
     changed.reward_share = 0.25;
-    let wanted = vec![changed.clone(), version("d", 4, 0)];
+    let wanted = vec![changed, version("d", 4, 0)];
     let next = CompetitionSet::new(set.changed(wanted.clone(), now, from)).unwrap();
     let (before, after) = (set.schedule(), next.schedule());
     assert_eq!(before.first_difference(after, now), Some(from));

@@ -8,6 +8,7 @@ use crate::{
     terminal::print,
 };
 use anyhow::Context as _;
+use dataset::Source as _;
 use protocol::{Competition, Digest, Repo};
 use std::{
     fmt::Display,

@@ -3,7 +3,10 @@
 use super::offer::{self, OFFER, PAYMENTS, RULES, TOKENIZER};
 use crate::{
     args::ProposeCompetitionArgs,
-    command::{chain::Session, upload},
+    command::{
+        chain::{Session, Signer},
+        upload,
+    },
     competition_file,
     failure::HintExt as _,
     hugging_face::{self, explained},
@@ -58,7 +61,7 @@ pub fn run(args: &ProposeCompetitionArgs) -> anyhow::Result<()> {
     let signed = offer::signed(&offer, &payer)?;
     if let Some(amount_rao) = args.pay {
         let amount = amount_rao as f64 / 1e9;
-        session.confirm(&format!("pay {amount} TAO to {}", terms.payee))?;
+        session.confirm(&format!("pay {amount} TAO to {}", terms.payee), Signer::Coldkey)?;
         let (_, block) =
             session.include(&Call::Transfer { to: terms.payee, amount_rao }, &payer)?;
         eprintln!("paid {amount} TAO in block {block}");

@@ -6,7 +6,10 @@
 use super::accept::Acceptance;
 use crate::{
     args::PublishCompetitionsArgs,
-    command::{chain::Session, upload},
+    command::{
+        chain::{Session, Signer},
+        upload,
+    },
     competition_file,
     failure::HintExt as _,
     hugging_face::{self, explained},
@@ -168,7 +171,7 @@ impl Publisher<'_> {
             self.args.repo,
             self.args.netuid
         );
-        self.session.confirm(&what)?;
+        self.session.confirm(&what, Signer::Hotkey)?;
         let revision = self.upload(folder)?;
         let found = self.commit(&set, &revision)?;
         Ok(self.report(&set, &found, (changes_from, false)))
