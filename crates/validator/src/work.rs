@@ -298,7 +298,8 @@ impl Validator {
     }
 
     /// Seed of the oldest round that goes on with losses which were measured for it: that of
-    /// another competition may take longer than several of this one, and longer than its competition runs.
+    /// another competition may take longer than several of this one, and longer than its
+    /// competition runs.
     fn oldest_needed(&self, past: &Past<State>) -> Block {
         let of = |contest: &Contest| {
             let name = &contest.competition.name;

@@ -59,7 +59,7 @@ pub fn variable(id: &str) -> String {
 
 /// Whether a variable of ours says what an option of a command is, unless the command line does.
 pub(super) fn decides(leaf: &ArgMatches, id: &str, read: Environment<'_>) -> bool {
-    leaf.try_get_one::<PathBuf>(CONFIG).is_ok() && set(id, read).is_some()
+    leaf.try_get_one::<PathBuf>(ID).is_ok() && set(id, read).is_some()
 }
 
 /// What our variable of an option says.

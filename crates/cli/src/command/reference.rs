@@ -19,8 +19,8 @@ pub fn run(args: &ReferenceArgs) -> anyhow::Result<ExitCode> {
 }
 
 /// Says that nobody should edit a page by hand.
-const MADE: &str = "This page is made by the program: `AGON_BLESS=1 cargo test -p cli pages_are` \
-                    writes it anew.";
+const MADE: &str = "This page is made by the program: with AGON_BLESS=1 the test \
+                    `cli::pages_are_what_the_program_says_of_itself` writes it anew.";
 
 /// All commands with their options.
 fn commands(command: &Command) -> Result<String, std::fmt::Error> {
@@ -45,26 +45,36 @@ fn config(command: &Command) -> Result<String, std::fmt::Error> {
          and a variable of the environment.\nAn option beats a variable, which beats the file.\n\
          Relative paths in a file start at its folder.\n"
     );
+    let mut known: Vec<(String, String)> = Vec::new();
     each(command, "agon", &mut |name, command| {
         if !args::takes_config(command) {
             return Ok(());
         }
-        write!(
-            out,
-            "\n## `{name}`\n\n| key | variable | default | meaning |\n| --- | --- | --- | --- |\n"
-        )?;
-        command.get_arguments().filter(|arg| args::is_key(arg)).try_for_each(|arg| {
-            let default = arg.get_default_values().iter().map(|value| value.to_string_lossy());
-            let default: Vec<String> = default.map(|value| format!("`{value}`")).collect();
-            let default = match (default.is_empty(), arg.is_required_set()) {
-                (false, _) => default.join(", "),
-                (true, true) => "required".to_owned(),
-                (true, false) => String::new(),
-            };
-            let (key, variable) = (id(arg), args::variable(id(arg)));
-            writeln!(out, "| `{key}` | `{variable}` | {default} | {} |", meaning(arg))
-        })
+        let keys = keys(command)?;
+        match known.iter().find(|(_, others)| *others == keys) {
+            Some((other, _)) => write!(out, "\n## `{name}`\n\nThe keys of `{other}`.\n")?,
+            None => write!(out, "\n## `{name}`\n\n{keys}")?,
+        }
+        known.push((name.to_owned(), keys));
+        Ok(())
     })?;
+    Ok(out)
+}
+
+/// The table of the keys of a command.
+fn keys(command: &Command) -> Result<String, std::fmt::Error> {
+    let mut out = "| key | variable | default | meaning |\n| --- | --- | --- | --- |\n".to_owned();
+    for arg in command.get_arguments().filter(|arg| args::is_key(arg)) {
+        let default = arg.get_default_values().iter().map(|value| value.to_string_lossy());
+        let default: Vec<String> = default.map(|value| format!("`{value}`")).collect();
+        let default = match (default.is_empty(), arg.is_required_set()) {
+            (false, _) => default.join(", "),
+            (true, true) => "required".to_owned(),
+            (true, false) => String::new(),
+        };
+        let (key, variable) = (id(arg), args::variable(id(arg)));
+        writeln!(out, "| `{key}` | `{variable}` | {default} | {} |", meaning(arg))?;
+    }
     Ok(out)
 }
 
@@ -109,7 +119,7 @@ fn meaning(arg: &Arg) -> String {
         arg.get_possible_values().iter().map(|value| format!("`{}`", value.get_name())).collect();
     let one_of = match values.is_empty() || !arg.get_action().takes_values() {
         true => String::new(),
-        false => format!(" One of {}.", values.join(", ")),
+        false => format!("; one of {}", values.join(", ")),
     };
     format!("{help}{one_of}").replace('\n', " ").replace('|', "\\|")
 }

@@ -223,3 +223,21 @@ fn commands(source: &str) -> BTreeSet<String> {
     let variants = body.lines().filter_map(|line| line.trim().split('(').next());
     variants.filter(|name| !name.is_empty()).map(str::to_lowercase).collect()
 }
+
+#[test]
+fn pages_are_what_the_program_says_of_itself() {
+    for (page, file) in [("commands", "docs/cli.md"), ("config", "docs/config.md")] {
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_agon"))
+            .args(["reference", page])
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let said = String::from_utf8(output.stdout).unwrap();
+        let path = tree::root().join(file);
+        if std::env::var_os("AGON_BLESS").is_some() {
+            std::fs::write(&path, &said).unwrap();
+        }
+        let written = std::fs::read_to_string(&path).unwrap_or_default();
+        assert_eq!(written, said, "`{file}` is another: AGON_BLESS=1 writes it anew");
+    }
+}

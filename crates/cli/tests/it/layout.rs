@@ -233,7 +233,8 @@ fn a_run_that_is_killed_goes_on_where_it_was_and_keeps_to_the_limits() {
     assert_eq!((&made["n_files"], &made["n_kept"]), (&json!(12), &json!(kept)));
     // Another process knows what is left of a window once it has asked.
     let asked = hub.taken();
-    assert!(asked.refused <= 5 && asked.resolvers <= 2 * (12 - kept) + 5, "{asked:?}");
+    // Each of its four readers may find the first footer larger than was asked for.
+    assert!(asked.refused <= 5 && asked.resolvers <= 2 * (12 - kept) + 9, "{asked:?}");
     assert!(!Path::new(&pins).exists());
 
     let again = run(&hub, &workshop, &pin);

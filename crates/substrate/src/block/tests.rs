@@ -157,7 +157,7 @@ fn the_hashes_of_a_small_history_are_frozen() {
 }
 
 const FROZEN_GENESIS: &str = "0xa25a7a452f7ff35cbfba08dd436822a6c3ff2b6e89d23da5b61a304898baf819";
-const FROZEN_HEAD: &str = "0x7a90a6c0e9566d321b8559a9b7d227a98f72679a65cdc09b6c42c1cbef9e8feb";
+const FROZEN_HEAD: &str = "0x5dc9655394abe0d36c0bb8522612ae39ae37a3aba5e039b0b80938bae81d7e5e";
 
 #[test]
 fn every_block_keeps_its_hash() {

@@ -3,8 +3,8 @@
 //!
 //! A payment is a transfer from the payer to the owner in a block that the payer names; it is
 //! looked up on the chain once, and then stands in the owner's ledger, for endpoints forget blocks.
-//! One transfer counts for one offer. What a competition has of the reward follows from what it pays a
-//! day, and how long it runs from what was paid.
+//! One transfer counts for one offer. What a competition has of the reward follows from what it
+//! pays a day, and how long it runs from what was paid.
 
 use super::offer::{self, Proposal};
 use crate::{

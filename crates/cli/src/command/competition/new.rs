@@ -231,7 +231,8 @@ mod tests {
     fn a_new_file_is_a_competition_on_ones_own_text() {
         let dir = tempfile::tempdir().unwrap();
         let (file, book) = (dir.path().join("mine.toml"), dir.path().join("a \"book\".txt"));
-        fs::write(&book, "Once upon a time.\n".repeat(50)).unwrap();
+        let page = |number| format!("Page {number}. {}\n\n", "Once upon a time. ".repeat(40));
+        fs::write(&book, (0..100).map(page).collect::<String>()).unwrap();
         run(&args(&file, book.to_str().unwrap())).unwrap();
         let rules = competition_file::rules(file.to_str().unwrap()).unwrap();
         assert_eq!((rules.name.as_str(), rules.from_block, rules.reward_share), ("mine", 7, 0.5));

@@ -189,7 +189,8 @@ fn a_checkpoint_has_to_beat_the_champion_and_a_dry_run_submits_nothing() {
             thread::sleep(Duration::from_millis(50));
         }
     };
-    wait_for(&|neurons| neurons[0]["validator_permit"] == true);
+    // The first slot is the owner's.
+    wait_for(&|neurons| neurons[1]["validator_permit"] == true);
     let weights = format!("{uid}=1");
     network.chain(&["set-weights", "--wallet", "//Alice", "--netuid", "1", &weights]);
     wait_for(&|neurons| neurons[uid as usize]["incentive"].as_u64() > Some(0));
