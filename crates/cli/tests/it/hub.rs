@@ -5,9 +5,9 @@ mod far;
 mod folders;
 mod owner;
 mod snipe;
-mod submit;
+pub(crate) mod submit;
 mod tokens;
-mod watch;
+pub(crate) mod watch;
 
 use crate::tree;
 use serde_json::{Value, json};
@@ -20,10 +20,10 @@ use std::{
 };
 
 /// A hub in a process of its own; killed when it is dropped.
-struct Hub {
+pub(crate) struct Hub {
     child: Child,
-    address: String,
-    token: String,
+    pub(crate) address: String,
+    pub(crate) token: String,
 }
 
 impl Hub {

@@ -12,3 +12,4 @@ mod network;
 mod node;
 mod tidy;
 mod tree;
+mod validator;

@@ -4,16 +4,20 @@ use crate::{
     network::{Formula, NETUID, Network, hotkey},
     truth::{Formed, Truth, Unread},
 };
-use chain::{Chain as _, Head};
+use chain::{Chain as _, Head, HyperparameterChange};
 use journal::Journal;
-use protocol::{Seed, seed::uniform_below, weights::Miner};
+use protocol::{Block, Competition, CompetitionId, Seed, Uid, seed::uniform_below, weights::Miner};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
+    fs,
     path::Path,
-    sync::{Arc, Mutex},
-    time::Instant,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
 };
-use validator::{Config, Contest, Event, Ports, Validator, Worked};
+use validator::{Config, Contest, Event, Ports, Publish, RoundSummary, Validator, Worked};
 
 struct World {
     network: Network,
@@ -35,26 +39,42 @@ impl World {
     }
 
     fn validator(&self, name: &str, journal: Journal) -> Validator {
+        let competition = self.network.competition.clone();
+        self.validator_of(name, journal, &[competition], Arc::new(Unread))
+    }
+
+    /// A validator of these competitions whose records go there.
+    fn validator_of(
+        &self,
+        name: &str,
+        journal: Journal,
+        competitions: &[Competition],
+        publish: Arc<dyn Publish>,
+    ) -> Validator {
         let ports = Ports {
             chain: self.network.chain.clone(),
             models: self.truth.clone(),
             evaluate: self.truth.clone(),
-            publish: Arc::new(Unread),
+            publish,
         };
-        let contest = Contest::new(self.network.competition.clone(), Arc::new(Formula::default()));
-        let config = Config::new(NETUID);
-        Validator::open(config, ports, vec![contest], hotkey(name), journal).unwrap()
+        let text = Arc::new(Formula::default());
+        let contest = |competition: &Competition| Contest::new(competition.clone(), text.clone());
+        let contests = competitions.iter().map(contest).collect();
+        Validator::open(Config::new(NETUID), ports, contests, hotkey(name), journal).unwrap()
     }
 
     /// Some miner commits to a new model: mostly worse than the best, now and then better.
     fn commit(&mut self) {
+        self.commit_in(self.network.competition.id);
+    }
+
+    fn commit_in(&mut self, competition: CompetitionId) {
         let miner = uniform_below(&mut self.random, self.miners.len() as u64) as usize;
         let miner = self.miners[miner].clone();
         let gain = uniform_below(&mut self.random, 1_000) as f64 * 1e-5 - 0.008;
         let loss = (self.best - gain).max(1.0);
         self.best = self.best.min(loss);
         self.n_models += 1;
-        let competition = self.network.competition.id;
         self.truth.enter(&self.network, &miner, competition, Formed { loss, n_parameters: 1 });
     }
 
@@ -155,7 +175,7 @@ fn months_of_rounds_leave_a_journal_of_bounded_size_that_opens_at_once() {
     let home = home.unwrap();
     let mut validators = vec![world.validator("val", Journal::open(home.path()).unwrap())];
     let start = world.network.chain.head().unwrap().block.0;
-    let size = || std::fs::metadata(home.path().join(journal::FILE)).unwrap().len();
+    let size = || fs::metadata(home.path().join(journal::FILE)).unwrap().len();
     let mut sizes = Vec::new();
     for part in 1..=3 {
         world.run(&mut validators, start + n_blocks * part / 3, 5);
@@ -173,6 +193,198 @@ fn months_of_rounds_leave_a_journal_of_bounded_size_that_opens_at_once() {
     let n_rounds = (n_blocks / 10).min(1_000);
     assert!(sizes[2] < per_round * n_rounds + (1 << 20), "{sizes:?}");
     assert!(took.as_secs() < 5, "{took:?}");
+}
+
+/// Records that are counted and measured, and kept by nobody.
+#[derive(Default)]
+struct Counted {
+    n_bytes: AtomicU64,
+    largest: AtomicU64,
+}
+
+impl Publish for Counted {
+    fn record(&self, _: &str, _: u64, bytes: &[u8]) -> anyhow::Result<()> {
+        let n = bytes.len() as u64;
+        self.n_bytes.fetch_add(n, Ordering::Relaxed);
+        self.largest.fetch_max(n, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+/// Blocks between epochs of the subnet with five competitions.
+const LONG_TEMPO: u16 = 49;
+
+/// Five competitions of different rounds and shares between two blocks: after a third of the time
+/// `d` begins, after half of it `b` gets other rules, and after two thirds `c` ends.
+fn five_competitions(tiny: &Competition, start: u64, n_blocks: u64) -> Vec<Competition> {
+    let competition = |name: &str, id: u16, every: u64, share: f64| {
+        let mut rules = tiny.clone();
+        (rules.name, rules.id) = (name.to_owned(), CompetitionId(id));
+        (rules.evaluation.blocks_per_round, rules.reward_share) = (every, share);
+        rules
+    };
+    let mut competitions = vec![
+        competition("a", 101, 10, 0.4),
+        competition("b", 102, 20, 0.3),
+        competition("c", 103, 30, 0.1),
+        competition("d", 104, 50, 0.1),
+        competition("e", 105, 70, 0.1),
+        competition("b", 102, 15, 0.2),
+    ];
+    competitions[2].until_block = Some(start + n_blocks * 2 / 3);
+    competitions[3].from_block = start + n_blocks / 3;
+    competitions[5].from_block = start + n_blocks / 2;
+    competitions[5].evaluation.n_batches = 4;
+    competitions
+}
+
+/// Most memory that this process has had so far, where the system tells.
+fn most_memory_kib() -> Option<u64> {
+    let told = fs::read_to_string("/proc/self/status").ok()?;
+    let most = told.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    most.trim().strip_suffix("kB")?.trim().parse().ok()
+}
+
+/// Bytes of all files of a folder.
+fn folder_bytes(folder: &Path) -> u64 {
+    let files = fs::read_dir(folder).unwrap();
+    files.map(|file| file.unwrap().metadata().unwrap().len()).sum()
+}
+
+/// What a validator takes, after each third of the time.
+#[derive(Debug, Default)]
+struct Takes {
+    journal: Vec<u64>,
+    folder: Vec<u64>,
+    memory_kib: Vec<u64>,
+}
+
+/// Makes blocks up to one, with a new model in every fifth of them in one of the competitions that
+/// run then; what the rounds came to, by competition: the blocks that seeded them.
+fn run_five(
+    world: &mut World,
+    validator: &Validator,
+    competitions: &[Competition],
+    last: u64,
+) -> BTreeMap<String, Vec<u64>> {
+    let rounds: Mutex<BTreeMap<String, Vec<u64>>> = Mutex::default();
+    let note = |RoundSummary { competition, seed, .. }: RoundSummary| {
+        rounds.lock().unwrap().entry(competition).or_default().push(seed.block.0);
+    };
+    let watch = |event: Event| match event {
+        Event::RoundEnded(summary) => note(summary),
+        Event::RoundSuspended(error) | Event::ChainTrouble(error) => panic!("{error}"),
+        _ => {}
+    };
+    while world.network.chain.head().unwrap().block.0 < last {
+        let head = world.network.chain.produce_block().unwrap();
+        if head.block.0.is_multiple_of(5) {
+            let running = competitions.iter().filter(|rules| rules.runs_at(head.block));
+            let ids: BTreeSet<CompetitionId> = running.map(|rules| rules.id).collect();
+            let ids: Vec<CompetitionId> = ids.into_iter().collect();
+            let index = uniform_below(&mut world.random, ids.len() as u64) as usize;
+            world.commit_in(ids[index]);
+        }
+        validator.on_block(head, &watch).unwrap();
+    }
+    rounds.into_inner().unwrap()
+}
+
+/// Guaranteed on a full subnet with five competitions: what a validator takes of memory and disk
+/// does not grow with time. Journals keep 1,000 records and what follows from all of them; the
+/// records themselves go to whoever publishes them. The long form: `AGON_BLOCKS=50000 cargo test
+/// --release -p validator --test it a_full_subnet -- --nocapture`, in less than three minutes.
+#[test]
+fn a_full_subnet_with_five_competitions_takes_bounded_memory_journal_and_files() {
+    let n_blocks = from_environment("AGON_BLOCKS", 450);
+    let mut world = World::new(&["val"], 255, 9);
+    world.network.change(HyperparameterChange::Tempo(LONG_TEMPO));
+    assert_eq!(world.network.chain.metagraph(NETUID).unwrap().neurons.len(), 256);
+    let home = tempfile::tempdir_in(if Path::new("/dev/shm").is_dir() { "/dev/shm" } else { "." });
+    let home = home.unwrap();
+    let start = world.network.chain.head().unwrap().block.0;
+    let competitions = five_competitions(&world.network.competition, start, n_blocks);
+    let counted = Arc::new(Counted::default());
+    let open = |world: &World| {
+        let journal = Journal::open(home.path()).unwrap();
+        world.validator_of("val", journal, &competitions, counted.clone())
+    };
+    let validator = open(&world);
+    let (started, mut takes) = (Instant::now(), Takes::default());
+    let mut rounds: BTreeMap<String, Vec<u64>> = BTreeMap::new();
+    for part in 1..=3 {
+        // The fourth block after one that may seed: weights of the last rounds are on the chain.
+        let third = start + n_blocks * part / 3;
+        let last = third + (9 - third % 5) % 5;
+        for (name, seeds) in run_five(&mut world, &validator, &competitions, last) {
+            rounds.entry(name).or_default().extend(seeds);
+        }
+        takes.journal.push(fs::metadata(home.path().join(journal::FILE)).unwrap().len());
+        takes.folder.push(folder_bytes(home.path()));
+        takes.memory_kib.push(most_memory_kib().unwrap_or_default());
+    }
+    let took = started.elapsed();
+    let n_rounds: usize = rounds.values().map(Vec::len).sum();
+    let [n_bytes, largest] =
+        [&counted.n_bytes, &counted.largest].map(|counter| counter.load(Ordering::Relaxed));
+    eprintln!(
+        "{n_blocks} blocks, {n_rounds} rounds, {} models in {took:?}: {takes:?}; {n_bytes} bytes \
+         of records, at most {largest}",
+        world.n_models
+    );
+    expect_rounds(&rounds, &competitions);
+    expect_bounded(&takes, n_blocks, n_rounds as u64);
+    assert!(largest < 1 << 18, "{largest}");
+    assert!(n_blocks > 50_000 || took < Duration::from_secs(180), "{took:?}");
+
+    let before = validator.state();
+    drop(validator);
+    let started = Instant::now();
+    assert_eq!(open(&world).state(), before);
+    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+    // Who is paid, last of all: the champions of the four that run.
+    let row = world.network.chain.weights(NETUID, world.network.uid("val")).unwrap();
+    let paid: BTreeSet<Uid> = row.iter().map(|(uid, _)| *uid).collect();
+    for name in ["a", "b", "d", "e"] {
+        let champion = before.contest(name).unwrap().champion.unwrap();
+        assert!(paid.contains(&champion.uid), "champion {} of {name}: {row:?}", champion.uid);
+    }
+}
+
+/// Fails unless each competition had the rounds of its rules, and no others.
+fn expect_rounds(rounds: &BTreeMap<String, Vec<u64>>, competitions: &[Competition]) {
+    for (name, seeds) in rounds {
+        assert!(seeds.is_sorted(), "{name}: {seeds:?}");
+        for seed in seeds {
+            let is_by = |rules: &Competition| {
+                let is_seed = seed.is_multiple_of(rules.evaluation.blocks_per_round);
+                rules.name == *name && rules.runs_at(Block(*seed)) && is_seed
+            };
+            assert!(competitions.iter().any(is_by), "{name} at {seed}");
+        }
+    }
+    for rules in competitions {
+        let seeds = rounds.get(&rules.name).map_or(&[][..], Vec::as_slice);
+        let is_by = |seed: &u64| rules.runs_at(Block(*seed));
+        assert!(seeds.iter().any(is_by), "none of {} by its rules", rules.name);
+    }
+}
+
+/// Fails unless what was taken is bounded: absolutely, and in the last third by what it was before
+/// where the journal had as many records as it keeps by then.
+fn expect_bounded(takes: &Takes, n_blocks: u64, n_rounds: u64) {
+    const BYTES_PER_ROUND: u64 = 100_000;
+    const MEMORY_KIB_MAX: u64 = 512 << 10;
+    let Takes { journal, folder, memory_kib } = takes;
+    let n_kept = n_rounds.min(1_000);
+    assert!(journal[2] < BYTES_PER_ROUND * n_kept + (1 << 20), "{takes:?}");
+    // Beside the journal there is what SQLite has not brought into it yet.
+    assert!(folder[2] < journal[2] + (32 << 20), "{takes:?}");
+    assert!(memory_kib[2] < MEMORY_KIB_MAX, "{takes:?}");
+    if n_blocks >= 15_000 {
+        assert!(journal[2] < journal[1] + journal[1] / 4 + (1 << 20), "{takes:?}");
+        assert!(memory_kib[2] < memory_kib[1] + (64 << 10), "{takes:?}");
+    }
 }
 
 #[test]

@@ -13,10 +13,10 @@ use std::{
 };
 
 /// A chain with a subnet on which `//Bob` has a slot, and a hub with two users.
-pub(super) struct Network {
-    pub(super) workshop: Workshop,
-    pub(super) node: Node,
-    pub(super) hub: Hub,
+pub(crate) struct Network {
+    pub(crate) workshop: Workshop,
+    pub(crate) node: Node,
+    pub(crate) hub: Hub,
 }
 
 /// The token of the hub's second user.
@@ -28,7 +28,7 @@ impl Network {
     }
 
     /// The same with this time between blocks, and these rules of the subnet.
-    pub(super) fn with(block_time: &str, rules: &str) -> Self {
+    pub(crate) fn with(block_time: &str, rules: &str) -> Self {
         let workshop = Workshop::new();
         let accounts: String = ["//Alice", "//Bob", "//Charlie", "//Dave", "//Eve"]
             .map(|name| format!("[[accounts]]\naccount = \"{name}\"\ntao = 100000\n"))
@@ -49,11 +49,11 @@ impl Network {
         network
     }
 
-    pub(super) fn register(&self, wallet: &str) {
+    pub(crate) fn register(&self, wallet: &str) {
         self.chain(&["register", "--wallet", wallet, "--netuid", "1"]);
     }
 
-    pub(super) fn chain(&self, args: &[&str]) -> Value {
+    pub(crate) fn chain(&self, args: &[&str]) -> Value {
         let output = Command::new(env!("CARGO_BIN_EXE_agon"))
             .arg("chain")
             .args(args)

@@ -18,7 +18,7 @@ use std::{
 
 /// The rules of `tiny` on a text in which each character but the last is followed by the next one,
 /// a token each.
-fn rules(workshop: &Workshop) -> String {
+pub(crate) fn rules(workshop: &Workshop) -> String {
     let alphabet: Vec<char> = ('!'..='~').collect();
     let mut text = String::new();
     for number in 0..400 {
@@ -41,7 +41,7 @@ fn rules(workshop: &Workshop) -> String {
 
 /// A model that is the surer of the next character, and the better, the greater the number; up to
 /// 2.
-fn sure(number: f32) -> SmallModel {
+pub(crate) fn sure(number: f32) -> SmallModel {
     let mut model = SmallModel::counting(1);
     model.tensors[0].2.iter_mut().for_each(|element| *element *= number / 4.0);
     model
