@@ -105,7 +105,7 @@ impl Site {
     /// The slot of the validator as it is on the chain.
     fn slot(&self) -> Value {
         let metagraph = self.network.chain(&["metagraph", "--netuid", "1"]);
-        let hotkey = json!(Keypair::from_uri(VALIDATOR).unwrap().public());
+        let hotkey = json!(Keypair::from_uri(&format!("{VALIDATOR}//default")).unwrap().public());
         let neurons = metagraph["neurons"].as_array().unwrap();
         neurons.iter().find(|neuron| neuron["hotkey"] == hotkey).unwrap().clone()
     }

@@ -137,7 +137,7 @@ impl Known {
 
 /// The calls with which the validator has set weights, openly or hidden: block and name, in order.
 fn weights_calls(site: &Site) -> Vec<(u64, CallId)> {
-    let signer = Keypair::from_uri(VALIDATOR).unwrap().public();
+    let signer = Keypair::from_uri(&format!("{VALIDATOR}//default")).unwrap().public();
     let mut calls = Vec::new();
     for block in 1..=site.head() {
         let hash = site.asked("chain_getBlockHash", &json!([block]));
