@@ -108,8 +108,8 @@ fn is_on(value: &str) -> bool {
     !matches!(value.trim(), "" | "0" | "false" | "False" | "no")
 }
 
-/// The keys and, in capitals, the ends of our own variables that stand for an option: its name here,
-/// then the names that others have for it.
+/// The keys and, in capitals, the ends of our own variables that stand for an option: its name
+/// here, then the names that others have for it.
 pub(super) fn keys(id: &str) -> Vec<String> {
     let names = OPTIONS.iter().find(|known| known.id == id).map_or(&[][..], |known| known.names);
     let mut keys = vec![id.to_owned()];

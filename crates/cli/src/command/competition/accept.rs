@@ -4,12 +4,12 @@
 //! A payment is a transfer from the payer to the owner in a block that the payer names; it is
 //! looked up on the chain once, and then stands in the owner's ledger, for endpoints forget blocks.
 //! One transfer counts for one offer. What a competition has of the reward follows from what it
-//! pays a day, and how long it runs from what was paid. What a competition costs is counted from its
-//! first publication: before that whoever pays has nothing of it.
+//! pays a day, and how long it runs from what was paid. What a competition costs is counted from
+//! its first publication: before that whoever pays has nothing of it.
 //!
 //! Whoever pays chooses the name and the number of a competition, and may choose those of another.
-//! Versions of one name are one competition, so such an offer is refused: it would change rules that
-//! are not its own.
+//! Versions of one name are one competition, so such an offer is refused: it would change rules
+//! that are not its own.
 
 use super::offer::{self, Proposal};
 use crate::{
