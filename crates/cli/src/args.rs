@@ -68,7 +68,7 @@ pub struct Arguments {
     /// Say more on stderr; twice for everything.
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
-    /// Options of Bittensor's programs that mean nothing here, each with the reason.
+    /// Options and variables that mean nothing here, each with the reason.
     #[arg(skip)]
     pub ignored: Vec<(String, &'static str)>,
 }
@@ -97,8 +97,11 @@ const EXAMPLES: &str = "Examples:
 /// is of a configuration file.
 pub fn read() -> anyhow::Result<Arguments> {
     let environment = |name: &str| std::env::var(name).ok();
-    let given = ecosystem::translated(std::env::args_os(), &environment);
+    let mut given = ecosystem::translated(std::env::args_os(), &environment);
     let mut command = config::configured(command(&environment), &given.words, &environment)?;
+    let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    let unknown = config::unknown_variables(&command, &given.words, names);
+    given.ignored.extend(unknown.into_iter().map(|name| (name, "no option has this name")));
     let matches =
         command.try_get_matches_from_mut(given.words).unwrap_or_else(|error| error.exit());
     if let Some(error) = contradiction(&matches, &environment) {

@@ -3,7 +3,8 @@
 //! A command that has `--config` takes each of its options from three places: the command line, a
 //! variable `AGON_…` of its name, and a key of its name in the file; the first that says something
 //! counts. Here the file and the variables become what the options default to, so that the options
-//! themselves are the only list of what there is.
+//! themselves are the only list of what there is. Where Bittensor's programs have another name for
+//! an option, that is a name of its key and its variable as well.
 
 use super::ecosystem;
 use crate::{
@@ -26,6 +27,9 @@ const CONFIG: &str = "config";
 const SIZE_BYTES_MAX: u64 = 1 << 20;
 /// What variables begin with.
 const PREFIX: &str = "AGON_";
+/// Variables that begin so and stand for no option.
+const OTHER_VARIABLES: [&str; 5] =
+    ["AGON_HUB_TOKEN", "AGON_LOG", "AGON_MIRROR", "AGON_SUPERVISED", "AGON_WALLET_PASSWORD"];
 /// How alike two names must be for one to be meant by the other.
 const ALIKE: f64 = 0.75;
 
@@ -59,13 +63,51 @@ pub fn variable(id: &str) -> String {
 
 /// Whether a variable of ours says what an option of a command is, unless the command line does.
 pub(super) fn decides(leaf: &ArgMatches, id: &str, read: Environment<'_>) -> bool {
-    leaf.try_get_one::<PathBuf>(ID).is_ok() && set(id, read).is_some()
+    leaf.try_get_one::<PathBuf>(ID).is_ok() && !all_set(id, read).is_empty()
 }
 
-/// What our variable of an option says.
-fn set(id: &str, read: Environment<'_>) -> Option<String> {
-    let set = read(&variable(id))?.trim().to_owned();
-    (!set.is_empty()).then_some(set)
+/// What our variables of an option say, each with its name.
+fn all_set(id: &str, read: Environment<'_>) -> Vec<(String, String)> {
+    let value = |key: String| {
+        let name = variable(&key);
+        let value = read(&name)?.trim().to_owned();
+        (!value.is_empty()).then_some((name, value))
+    };
+    ecosystem::keys(id).into_iter().filter_map(value).collect()
+}
+
+/// Variables of ours that stand for nothing, of those with these names: for a command without a
+/// configuration file none, since it reads none of them.
+pub(super) fn unknown_variables(
+    command: &Command,
+    words: &[OsString],
+    names: impl IntoIterator<Item = String>,
+) -> Vec<String> {
+    if !leaf(command, &path_of(command, words)).is_some_and(takes_config) {
+        return Vec::new();
+    }
+    let mut known = Vec::from(OTHER_VARIABLES.map(str::to_owned));
+    known.push(variable(CONFIG));
+    learn_variables(command, &mut known);
+    let mut unknown: Vec<String> = names
+        .into_iter()
+        .filter(|name| name.starts_with(PREFIX) && !known.contains(name))
+        .collect();
+    unknown.sort();
+    unknown
+}
+
+/// Learns the variables of all commands with a configuration file: one environment may serve
+/// several of them.
+fn learn_variables(command: &Command, known: &mut Vec<String>) {
+    if takes_config(command) {
+        let keys = command.get_arguments().filter(|arg| is_key(arg));
+        let keys = keys.flat_map(|arg| ecosystem::keys(arg.get_id().as_str()));
+        known.extend(keys.map(|key| variable(&key)));
+    }
+    for inner in command.get_subcommands() {
+        learn_variables(inner, known);
+    }
 }
 
 /// Whether an option can be a key of a file.
@@ -126,9 +168,8 @@ fn defaults(
     let mut presets = Vec::new();
     for arg in command.get_arguments().filter(|arg| is_key(arg)) {
         let id = arg.get_id().as_str();
-        // Both spellings are one key: as options are written, and as keys of TOML are.
-        let in_file = table.remove(id).or_else(|| table.remove(&id.replace('_', "-")));
-        let values = match (set(id, read), in_file, file) {
+        let in_file = file.map_or(Ok(None), |file| taken(&mut table, id, file))?;
+        let values = match (one_set(id, read)?, in_file, file) {
             (Some(set), ..) => vec![set],
             (None, Some(value), Some(file)) if ecosystem::variable(id, read).is_none() => {
                 written(arg, &value, file)?
@@ -141,6 +182,41 @@ fn defaults(
         (Some(unknown), Some(file)) => Err(unknown_key(command, unknown, file)),
         _ => Ok(presets),
     }
+}
+
+/// What our variables of an option say, if they do not disagree: one may be left over from
+/// something else.
+fn one_set(id: &str, read: Environment<'_>) -> anyhow::Result<Option<String>> {
+    let set = all_set(id, read);
+    let Some((name, value)) = set.first() else { return Ok(None) };
+    if let Some((other, another)) = set.iter().find(|(_, another)| another != value) {
+        return Err(hinted(
+            anyhow::anyhow!("{name}=`{value}` and {other}=`{another}` disagree"),
+            "unset one of them: they are names of one option",
+        ));
+    }
+    Ok(Some(value.clone()))
+}
+
+/// Takes what a file says of an option out of its table, by whichever of its names: as options are
+/// written, as keys of TOML are, and as other programs call it.
+fn taken(table: &mut Table, id: &str, file: &Path) -> anyhow::Result<Option<Value>> {
+    let mut found: Option<(String, Value)> = None;
+    for key in ecosystem::keys(id) {
+        let dashed = key.replace('_', "-");
+        let spellings = if dashed == key { vec![key] } else { vec![key, dashed] };
+        for spelling in spellings {
+            let Some(value) = table.remove(&spelling) else { continue };
+            if let Some((other, _)) = &found {
+                anyhow::bail!(
+                    "{}: `{other}` and `{spelling}` are names of one key",
+                    input::name(file)
+                );
+            }
+            found = Some((spelling, value));
+        }
+    }
+    Ok(found.map(|(_, value)| value))
 }
 
 fn table(file: &Path) -> anyhow::Result<Table> {
@@ -211,4 +287,89 @@ fn mutated(command: Command, path: &[String], presets: &[Preset]) -> Command {
         });
     };
     command.mut_subcommand(name, |command| mutated(command, rest, presets))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::args::Arguments;
+    use clap::FromArgMatches as _;
+
+    /// A file of the repository.
+    fn of_repository(path: &str) -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path)
+    }
+
+    /// What the words, with these variables, tell the program.
+    fn parsed(words: &[&str], variables: &[(&str, &str)]) -> anyhow::Result<Arguments> {
+        let read = |name: &str| {
+            let found = variables.iter().find(|(known, _)| *known == name);
+            found.map(|(_, value)| (*value).to_owned())
+        };
+        let words: Vec<OsString> = words.iter().map(OsString::from).collect();
+        let command = configured(crate::args::command(&read), &words, &read)?;
+        Ok(Arguments::from_arg_matches(&command.try_get_matches_from(&words)?)?)
+    }
+
+    /// The hotkey that a miner takes by this file and these variables.
+    fn hotkey(text: &str, variables: &[(&str, &str)]) -> anyhow::Result<String> {
+        use crate::args::{Command, MinerArgs, MinerCommand};
+        let folder = tempfile::tempdir()?;
+        let path = folder.path().join("miner.toml");
+        std::fs::write(&path, format!("{text}\nnetuid = 1\ncompetition = \"tiny\"\n"))?;
+        let path = path.display().to_string();
+        let words = ["agon", "miner", "run", "--repo", "a/b", "--home", "h", "--config", &path];
+        match parsed(&words, variables)?.command {
+            Command::Miner(MinerArgs { command: MinerCommand::Run(run) }) => {
+                Ok(run.service.wallet.hotkey)
+            }
+            _ => anyhow::bail!("another command"),
+        }
+    }
+
+    #[test]
+    fn the_units_start_with_the_configurations_that_are_shipped() {
+        for service in ["validator", "miner"] {
+            let unit = of_repository(&format!("deploy/systemd/agon-{service}@.service"));
+            let unit = std::fs::read_to_string(unit).unwrap();
+            let start = unit.lines().find_map(|line| line.strip_prefix("ExecStart=")).unwrap();
+            let file = of_repository(&format!("deploy/{service}.toml")).display().to_string();
+            let installed = format!("/etc/agon/{service}-%i.toml");
+            let words: Vec<&str> = start.split(' ').collect();
+            assert!(words.contains(&installed.as_str()), "{start}");
+            let words: Vec<&str> = words
+                .into_iter()
+                .map(|word| if word == installed { file.as_str() } else { word })
+                .collect();
+            parsed(&words, &[]).unwrap_or_else(|error| panic!("deploy/{service}.toml: {error:#}"));
+        }
+    }
+
+    #[test]
+    fn a_key_and_a_variable_may_have_the_name_that_other_programs_use() {
+        for text in ["hotkey", "wallet_hotkey", "wallet-hotkey"] {
+            assert_eq!(hotkey(&format!("{text} = \"two\""), &[]).unwrap(), "two", "{text}");
+        }
+        for name in ["AGON_HOTKEY", "AGON_WALLET_HOTKEY"] {
+            assert_eq!(hotkey("hotkey = \"two\"", &[(name, "one")]).unwrap(), "one", "{name}");
+        }
+        let error = hotkey("hotkey = \"a\"\nwallet_hotkey = \"a\"", &[]).unwrap_err().to_string();
+        assert!(error.contains("`hotkey` and `wallet_hotkey`"), "{error}");
+        let both = [("AGON_HOTKEY", "a"), ("AGON_WALLET_HOTKEY", "b")];
+        let error = hotkey("", &both).unwrap_err().to_string();
+        assert!(error.contains("AGON_WALLET_HOTKEY=`b` disagree"), "{error}");
+        assert!(hotkey("wallet_hotky = \"a\"", &[]).unwrap_err().to_string().contains("unknown"));
+    }
+
+    #[test]
+    fn a_variable_that_stands_for_nothing_is_found_where_variables_are_read() {
+        let names = ["AGON_HOTKEY", "AGON_WALET", "AGON_STEPS", "AGON_LOG", "AGON_CONFIG", "HOME"];
+        let unknown = |words: &[&str]| {
+            let words: Vec<OsString> = words.iter().map(OsString::from).collect();
+            let command = crate::args::command(&|_| None);
+            unknown_variables(&command, &words, names.map(str::to_owned))
+        };
+        assert_eq!(unknown(&["agon", "validator", "run"]), ["AGON_WALET"]);
+        assert!(unknown(&["agon", "wallet", "list"]).is_empty());
+    }
 }

@@ -108,6 +108,16 @@ fn is_on(value: &str) -> bool {
     !matches!(value.trim(), "" | "0" | "false" | "False" | "no")
 }
 
+/// The keys and, in capitals, the ends of our own variables that stand for an option: its name
+/// here, then the names that others have for it.
+pub(super) fn keys(id: &str) -> Vec<String> {
+    let names = OPTIONS.iter().find(|known| known.id == id).map_or(&[][..], |known| known.names);
+    let mut keys = vec![id.to_owned()];
+    keys.extend(names.iter().map(|name| name.replace(['-', '.'], "_")));
+    keys.dedup();
+    keys
+}
+
 /// What the variables of other programs say of an option.
 pub(super) fn variable(id: &str, read: &dyn Fn(&str) -> Option<String>) -> Option<String> {
     let known = OPTIONS.iter().find(|known| known.id == id)?;

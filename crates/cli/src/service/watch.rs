@@ -7,6 +7,7 @@
 //! same reason whatever would win is measured once more, and has to win on that text as well.
 
 mod deliver;
+mod door;
 mod judge;
 mod measure;
 mod report;
@@ -33,6 +34,7 @@ use crate::{
 use ::hugging_face::Folder;
 use anyhow::Context as _;
 use chain::{Chain as _, Keypair};
+use door::Door;
 use journal::{Journal, Past};
 use measure::Measured;
 use protocol::{Block, Digest, NetUid, Reason, ReasonCode, Repo};
@@ -78,6 +80,8 @@ struct Tools<'a> {
     top: PathBuf,
     /// Folder of the journal and of our copies.
     home: PathBuf,
+    /// Where it is asked how it is, if anywhere.
+    door: Option<Door>,
     stop: Arc<AtomicBool>,
 }
 
@@ -98,7 +102,7 @@ struct Watch<'a> {
 pub fn run(args: &WatchMinerArgs) -> anyhow::Result<ExitCode> {
     let stop = stop_on_signal()?;
     let mut watch = Watch::open(args, stop)?;
-    let Tools { hotkey, netuid, session, .. } = &watch.tools;
+    let Tools { hotkey, netuid, session, door, .. } = &watch.tools;
     tracing::info!(
         "watches for {} on subnet {netuid} of {}, {}",
         hotkey.public(),
@@ -106,7 +110,8 @@ pub fn run(args: &WatchMinerArgs) -> anyhow::Result<ExitCode> {
         args.competition
     );
     if args.service.endpoint.json {
-        let (hotkey, netuid, listen) = (hotkey.public(), *netuid, args.service.listen);
+        let (hotkey, netuid) = (hotkey.public(), *netuid);
+        let listen = door.as_ref().map(Door::address);
         print_json_line(&Ready { ready: "watch", hotkey, netuid, listen })?;
     }
     watch.run()?;
@@ -128,8 +133,19 @@ impl<'a> Tools<'a> {
         let hub = Arc::new(client(&service.address)?);
         let judge: Arc<dyn validator::Engine> = engine.clone();
         let rivals = Rivals::new(FetchedModels::new(hub, judge, top.join(MODELS)));
-        let tools =
-            Self { args, session, hotkey, netuid, contest, engine, rivals, top, home, stop };
+        let tools = Self {
+            args,
+            session,
+            hotkey,
+            netuid,
+            contest,
+            engine,
+            rivals,
+            top,
+            home,
+            door: None,
+            stop,
+        };
         if !args.dry_run {
             tools.check_place()?;
         }
@@ -169,10 +185,27 @@ impl<'a> Tools<'a> {
         Ok(Some(format!("{repo}-{digits}").parse()?))
     }
 
+    /// Opens the door, where one is wanted.
+    fn open_door(&mut self) -> anyhow::Result<()> {
+        let Some(listen) = self.args.service.listen else { return Ok(()) };
+        let chain = Arc::clone(&self.session.chain);
+        let block_time = Duration::from_millis(chain.fit()?.block_ms);
+        self.door = Some(Door::open(listen, chain, block_time)?);
+        Ok(())
+    }
+
+    /// Says at the door that the work goes on.
+    fn beat(&self) {
+        if let Some(door) = &self.door {
+            door.beat();
+        }
+    }
+
     /// Waits, unless the process is to end: then it is an error.
     fn rest(&self, time: Duration) -> anyhow::Result<()> {
         let mut left = time;
         loop {
+            self.beat();
             if self.stop.load(Ordering::Relaxed) {
                 return Err(Interrupted.into());
             }
@@ -225,7 +258,7 @@ impl<'a> Tools<'a> {
 
 impl<'a> Watch<'a> {
     fn open(args: &'a WatchMinerArgs, stop: Arc<AtomicBool>) -> anyhow::Result<Self> {
-        let tools = Tools::open(args, stop)?;
+        let mut tools = Tools::open(args, stop)?;
         let mut past: Past<State> = Past::open(Journal::open(&tools.home)?)?;
         let (hotkey, netuid) = (tools.hotkey.public(), tools.netuid);
         let competition = tools.contest.competition.id;
@@ -241,6 +274,7 @@ impl<'a> Watch<'a> {
                 .hint("name another folder with --home");
             }
         }
+        tools.open_door()?;
         let (seen, postponed) = (BTreeMap::new(), BTreeMap::new());
         let watch =
             Self { tools, past, seen, postponed, pace: deliver::Pace::default(), told: None };
@@ -289,6 +323,9 @@ impl<'a> Watch<'a> {
 
     /// Tells of trouble, if it is another than before.
     fn tell(&mut self, error: &anyhow::Error) {
+        if let Some(door) = &self.tools.door {
+            door.trouble(error);
+        }
         let text = shown(&failure::causes(error));
         if self.told.as_ref() != Some(&text) {
             tracing::warn!("{text}; it is tried again");

@@ -80,6 +80,37 @@ fn the_example_configurations_are_flat_toml() {
 }
 
 #[test]
+fn what_services_keep_of_hubs_is_where_their_units_let_them_write() {
+    for service in ["validator", "miner"] {
+        let unit = tree::read(&format!("deploy/systemd/agon-{service}@.service"));
+        let has = |line: &str| unit.lines().any(|found| found == line);
+        assert!(has("ProtectSystem=strict"), "{service}");
+        assert!(has(&format!("StateDirectory=agon/{service}-%i")), "{service}");
+        let cache = format!("Environment=XDG_CACHE_HOME=%S/agon/{service}-%i/cache");
+        assert!(has(&cache), "{service} keeps footers and tokenizers where it cannot write");
+    }
+}
+
+#[test]
+fn containers_start_again_with_the_machine() {
+    let compose = tree::read("deploy/compose.yml");
+    let restarts = compose.lines().filter_map(|line| line.trim().strip_prefix("restart: "));
+    let restarts: Vec<&str> = restarts.collect();
+    assert!(restarts.len() >= 3, "{restarts:?}");
+    assert!(restarts.iter().all(|restart| *restart == "unless-stopped"), "{restarts:?}");
+}
+
+#[test]
+fn the_guide_says_of_the_door_what_the_option_says() {
+    let guide = tree::read(GUIDE);
+    assert!(tree::read("docs/config.md").contains("without it nobody is answered"));
+    let line = guide.lines().find(|line| line.starts_with("`listen` is where")).unwrap();
+    assert!(line.contains("without it nobody is answered"), "{line}");
+    assert!(tree::read("deploy/validator.toml").contains("listen = \"127.0.0.1:9615\""));
+    assert!(line.contains("127.0.0.1:9615") && !line.contains("`off`"), "{line}");
+}
+
+#[test]
 fn no_unit_takes_from_a_service_what_it_needs() {
     // Evaluators make system calls that a filter could refuse, and end first where memory ends.
     let validator = tree::read("deploy/systemd/agon-validator@.service");

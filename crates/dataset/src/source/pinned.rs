@@ -168,7 +168,8 @@ impl PinnedSource {
             return Err(not_pinned(pinned, detail));
         }
         if let Some(path) = kept {
-            disk::write(&path, &bytes).map_err(Error::written(&path))?;
+            // Whoever cannot keep a footer reads it once more in the next process.
+            let _ = disk::write(&path, &bytes);
         }
         Ok(bytes)
     }

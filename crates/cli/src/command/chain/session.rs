@@ -135,7 +135,7 @@ pub struct Session<'a> {
     /// Name of the wallet.
     wallet: &'a str,
     /// The chain.
-    pub chain: SubstrateChain,
+    pub chain: Arc<SubstrateChain>,
     /// The keys of the wallet.
     pub keys: Keys<'a>,
     origin: Origin,
@@ -186,7 +186,7 @@ impl<'a> Session<'a> {
         stop: Arc<AtomicBool>,
     ) -> anyhow::Result<Self> {
         let (keys, is_json) = (Keys::new(wallet), endpoint.json);
-        let chain = connect(endpoint)?;
+        let chain = Arc::new(connect(endpoint)?);
         let (origin, wallet) = (chain.origin()?, wallet.wallet.as_str());
         Ok(Self { is_json, is_sure: false, doubted: None, wallet, chain, keys, origin, stop })
     }

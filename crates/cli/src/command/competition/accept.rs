@@ -4,7 +4,12 @@
 //! A payment is a transfer from the payer to the owner in a block that the payer names; it is
 //! looked up on the chain once, and then stands in the owner's ledger, for endpoints forget blocks.
 //! One transfer counts for one offer. What a competition has of the reward follows from what it
-//! pays a day, and how long it runs from what was paid.
+//! pays a day, and how long it runs from what was paid. What a competition costs is counted from
+//! its first publication: before that whoever pays has nothing of it.
+//!
+//! Whoever pays chooses the name and the number of a competition, and may choose those of another.
+//! Versions of one name are one competition, so such an offer is refused: it would change rules
+//! that are not its own.
 
 use super::offer::{self, Proposal};
 use crate::{
@@ -17,7 +22,7 @@ use ::hugging_face::{
 };
 use anyhow::Context as _;
 use chain::Chain as _;
-use protocol::{AccountId, Block, Competition, Digest, NetUid, Offer, Repo};
+use protocol::{AccountId, Block, Competition, CompetitionSet, Digest, NetUid, Offer, Repo};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 use substrate::SubstrateChain;
@@ -38,8 +43,10 @@ struct Ledger {
 struct Account {
     offer: Digest,
     payer: AccountId,
-    /// First block at which the competition was taken in.
-    first_block: u64,
+    /// Who was paid; nothing in ledgers of before.
+    payee: Option<AccountId>,
+    /// First block at which the competition was taken in, once it was published.
+    first_block: Option<u64>,
     payments: Vec<Payment>,
 }
 
@@ -60,27 +67,42 @@ pub struct Acceptance<'a> {
     pub client: &'a HubClient,
     /// Where tokenizers are kept.
     pub store: &'a Store,
+    /// What is published now, as far as it can be had.
+    pub known: Option<&'a CompetitionSet>,
+}
+
+/// The owner's competitions with those that others pay for.
+pub struct Accepted {
+    /// All of them.
+    pub competitions: Vec<Competition>,
+    /// The offers that were taken in.
+    offers: Vec<Offer>,
 }
 
 impl Acceptance<'_> {
     /// The owner's competitions with those that others pay for, whose shares are scaled to what
     /// they pay of the price of the whole reward.
-    pub fn with_accepted(&self, mut own: Vec<Competition>) -> anyhow::Result<Vec<Competition>> {
+    pub fn with_accepted(&self, own: Vec<Competition>) -> anyhow::Result<Accepted> {
+        let mut all = Accepted { competitions: own, offers: Vec::new() };
         let (Some(price), Some(from)) = (self.args.price, self.args.from_block) else {
-            return Ok(own);
+            return Ok(all);
         };
         let mut ledger = Ledger::read(&self.args.ledger)?;
-        let mut accepted = Vec::new();
+        let mut accepted: Vec<(f64, Competition)> = Vec::new();
         for repo in &self.args.accept {
             let found = self.one(repo, from, &mut ledger);
             // What was verified once need not be verifiable again.
             ledger.write(&self.args.ledger)?;
             let (offer, rules) = found.with_context(|| format!("the offer of `{repo}`"))?;
+            let others = accepted.iter().map(|(_, rules)| rules);
+            check_free(&rules, all.competitions.iter().chain(others), self.known)
+                .with_context(|| format!("the offer of `{repo}`"))?;
             accepted.push((offer.rao_per_day as f64 / price as f64, rules));
+            all.offers.push(offer);
         }
         let sold: f64 = accepted.iter().map(|(share, _)| share).sum();
         anyhow::ensure!(sold <= SHARE_MAX, "{sold:.2} of the reward would be sold, and 0.9 can be");
-        let kept: f64 = own.iter().map(|rules| rules.reward_share).sum();
+        let kept: f64 = all.competitions.iter().map(|rules| rules.reward_share).sum();
         for (share, rules) in accepted {
             let reward_share = share / (1.0 - sold) * kept;
             anyhow::ensure!(
@@ -89,9 +111,21 @@ impl Acceptance<'_> {
                  less, all in proportion",
                 rules.name
             );
-            own.push(Competition { reward_share, ..rules });
+            all.competitions.push(Competition { reward_share, ..rules });
         }
-        Ok(own)
+        Ok(all)
+    }
+
+    /// Notes that what was taken in is published: from now on it costs what it pays.
+    pub fn begin(&self, accepted: &Accepted) -> anyhow::Result<()> {
+        let Some(from) = self.args.from_block.filter(|_| !accepted.offers.is_empty()) else {
+            return Ok(());
+        };
+        let mut ledger = Ledger::read(&self.args.ledger)?;
+        for offer in &accepted.offers {
+            ledger.begin(offer, from);
+        }
+        ledger.write(&self.args.ledger)
     }
 
     /// The competition of one offer, for as long as what was paid buys.
@@ -106,7 +140,7 @@ impl Acceptance<'_> {
         let proposal = offer::proposal(self.client, Pinned { kind, repo, revision: &revision })?;
         self.check(&proposal.offer)?;
         let Proposal { offer, rules, tokenizer, payments } = proposal;
-        let account = ledger.account(&offer, from);
+        let account = ledger.account(&offer);
         for block in payments {
             if ledger.has(&offer, block) {
                 continue;
@@ -125,7 +159,10 @@ impl Acceptance<'_> {
         }
         let account = &ledger.offers[account];
         let rao = account.payments.iter().fold(0_u64, |sum, paid| sum.saturating_add(paid.rao));
-        let paid_until = account.first_block.saturating_add(offer.blocks_bought(rao));
+        // A ledger may not know of a publication after which this was killed.
+        let first_block = account.first_block.or_else(|| self.published_from(&rules));
+        let first_block = first_block.unwrap_or_else(|| from.max(offer.from_block));
+        let paid_until = first_block.saturating_add(offer.blocks_bought(rao));
         let until = paid_until.min(offer.until_block);
         if until <= from {
             return Err(anyhow::anyhow!(
@@ -137,6 +174,13 @@ impl Acceptance<'_> {
         }
         let rules = Competition { from_block: from, until_block: Some(until), ..rules };
         Ok((offer, rules))
+    }
+
+    /// First block of these rules in what is published.
+    fn published_from(&self, rules: &Competition) -> Option<u64> {
+        let published = self.known?.schedule().versions();
+        let same = published.filter(|other| have_same_rules(other, rules));
+        same.map(|version| version.from_block).min()
     }
 
     /// Whether an offer is for this owner, this subnet and this chain.
@@ -166,6 +210,42 @@ impl Acceptance<'_> {
     }
 }
 
+/// Refuses a competition with the name or the number of another: of one `beside` it, or of one that
+/// is published with other rules.
+fn check_free<'a>(
+    rules: &Competition,
+    mut beside: impl Iterator<Item = &'a Competition>,
+    known: Option<&CompetitionSet>,
+) -> anyhow::Result<()> {
+    let collides = |other: &&Competition| other.name == rules.name || other.id == rules.id;
+    let refuse = |other: &Competition, whose: &str| -> anyhow::Result<()> {
+        Err(anyhow::anyhow!(
+            "its competition `{}` with id {} would take the place of `{}` with id {}, which is \
+             {whose}",
+            rules.name,
+            rules.id,
+            other.name,
+            other.id
+        ))
+        .hint("leave it out: whoever offers it has to give it a name and an id of its own")
+    };
+    if let Some(other) = beside.find(collides) {
+        return refuse(other, "another competition");
+    }
+    let published = known.into_iter().flat_map(|set| set.schedule().versions());
+    let mut others = published.filter(|other| !have_same_rules(other, rules));
+    match others.find(collides) {
+        Some(other) => refuse(other, "published with other rules"),
+        None => Ok(()),
+    }
+}
+
+/// Whether two versions differ in nothing but when they hold and what they have of the reward.
+fn have_same_rules(one: &Competition, other: &Competition) -> bool {
+    let Competition { from_block, until_block, reward_share, .. } = *other;
+    Competition { from_block, until_block, reward_share, ..one.clone() } == *other
+}
+
 impl Ledger {
     fn read(path: &Path) -> anyhow::Result<Self> {
         if !path.exists() {
@@ -181,49 +261,108 @@ impl Ledger {
     }
 
     /// The place of the account of an offer, which is opened if it is new.
-    fn account(&mut self, offer: &Offer, from: u64) -> usize {
-        let (digest, payer) = (offer.digest(), offer.payer);
+    fn account(&mut self, offer: &Offer) -> usize {
+        let (digest, payer, payee) = (offer.digest(), offer.payer, Some(offer.payee));
         if let Some(index) = self.offers.iter().position(|account| account.offer == digest) {
             return index;
         }
-        let first_block = from.max(offer.from_block);
-        self.offers.push(Account { offer: digest, payer, first_block, payments: Vec::new() });
+        let (first_block, payments) = (None, Vec::new());
+        self.offers.push(Account { offer: digest, payer, payee, first_block, payments });
         self.offers.len() - 1
     }
 
-    /// Whether what a payer moved in a block counts already, for this offer or for another.
+    /// The competition of an offer is published from a block on; the first time counts.
+    fn begin(&mut self, offer: &Offer, from: u64) {
+        let index = self.account(offer);
+        self.offers[index].first_block.get_or_insert(from.max(offer.from_block));
+    }
+
+    /// Whether what a payer moved to a payee in a block counts already, for this offer or for
+    /// another.
     fn has(&self, offer: &Offer, block: Block) -> bool {
-        let of_payer = self.offers.iter().filter(|account| account.payer == offer.payer);
-        of_payer.flat_map(|account| &account.payments).any(|payment| payment.block == block)
+        let is_same = |account: &&Account| {
+            account.payer == offer.payer && account.payee.is_none_or(|payee| payee == offer.payee)
+        };
+        let same = self.offers.iter().filter(is_same);
+        same.flat_map(|account| &account.payments).any(|payment| payment.block == block)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use protocol::{BlockHash, offer::Terms};
+    use protocol::{BlockHash, CompetitionId, offer::Terms};
+
+    const TERMS: Terms = Terms {
+        genesis: BlockHash([0; 32]),
+        netuid: NetUid(1),
+        payer: AccountId([1; 32]),
+        payee: AccountId([2; 32]),
+        rao_per_day: 1_000,
+    };
+
+    /// The rules of `tiny` until some block.
+    fn tiny() -> Competition {
+        Competition { until_block: Some(90_000), ..Competition::builtin("tiny").unwrap() }
+    }
+
+    #[test]
+    fn attack_an_offer_takes_the_place_of_no_other_competition() {
+        let own = Competition::builtin("tiny").unwrap();
+        let other = Competition { name: "other".into(), id: CompetitionId(7), ..tiny() };
+        let named = Competition { id: CompetitionId(7), ..tiny() };
+        let numbered = Competition { name: "other".into(), ..tiny() };
+        let set = CompetitionSet::new(vec![own.clone()]).unwrap();
+        check_free(&other, [&own].into_iter(), Some(&set)).unwrap();
+        for taking in [&named, &numbered, &tiny()] {
+            let error = check_free(taking, [&own].into_iter(), None).unwrap_err().to_string();
+            assert!(error.contains("`tiny` with id 100"), "{error}");
+        }
+        for taking in [&named, &numbered] {
+            let error = check_free(taking, [].into_iter(), Some(&set)).unwrap_err().to_string();
+            assert!(error.contains("published"), "{error}");
+        }
+        // An offer that was taken in before goes on, with other blocks and another share.
+        let taken = Competition { from_block: 9, reward_share: 0.25, ..other.clone() };
+        let set = CompetitionSet::new(vec![own.clone(), taken]).unwrap();
+        check_free(&other, [&own].into_iter(), Some(&set)).unwrap();
+        let mut changed = other;
+        changed.model.size_bytes_max -= 1;
+        assert!(check_free(&changed, [&own].into_iter(), Some(&set)).is_err(), "other rules");
+    }
+
+    #[test]
+    fn nothing_is_used_up_before_it_is_published() {
+        let offer = Offer::new(&tiny(), TERMS).unwrap();
+        let mut ledger = Ledger::default();
+        let place = ledger.account(&offer);
+        assert_eq!(ledger.offers[place].first_block, None);
+        ledger.begin(&offer, 8_000);
+        ledger.begin(&offer, 9_000);
+        assert_eq!(ledger.offers[place].first_block, Some(8_000));
+        // As ledgers of before have it.
+        let json = serde_json::to_string(&ledger).unwrap();
+        let payee = format!("\"payee\":{},", serde_json::to_string(&TERMS.payee).unwrap());
+        let old: Ledger = serde_json::from_str(&json.replace(&payee, "")).unwrap();
+        assert_ne!(json.replace(&payee, ""), json);
+        assert_eq!((old.offers[0].payee, old.offers[0].first_block), (None, Some(8_000)));
+    }
 
     #[test]
     fn attack_one_payment_for_two_offers_counts_once() {
-        let mut rules = Competition::builtin("tiny").unwrap();
-        rules.until_block = Some(90_000);
-        let terms = Terms {
-            genesis: BlockHash([0; 32]),
-            netuid: NetUid(1),
-            payer: AccountId([1; 32]),
-            payee: AccountId([2; 32]),
-            rao_per_day: 1_000,
-        };
-        let one = Offer::new(&rules, terms).unwrap();
-        let other = Offer::new(&rules, Terms { rao_per_day: 2_000, ..terms }).unwrap();
+        let rules = tiny();
+        let one = Offer::new(&rules, TERMS).unwrap();
+        let other = Offer::new(&rules, Terms { rao_per_day: 2_000, ..TERMS }).unwrap();
         let mut ledger = Ledger::default();
-        let place = ledger.account(&one, 8_000);
+        let place = ledger.account(&one);
         let hash = BlockHash([9; 32]);
         ledger.offers[place].payments.push(Payment { block: Block(5), hash, rao: 1_000 });
         assert!(ledger.has(&one, Block(5)) && ledger.has(&other, Block(5)));
         assert!(!ledger.has(&other, Block(6)));
-        assert_eq!((ledger.account(&one, 9_000), ledger.offers[0].first_block), (0, 8_000));
-        assert_eq!(ledger.account(&other, 9_000), 1);
+        assert_eq!((ledger.account(&one), ledger.account(&other)), (0, 1));
+        // What the same payer moved to another owner in that block is another payment.
+        let elsewhere = Terms { payee: AccountId([3; 32]), ..TERMS };
+        assert!(!ledger.has(&Offer::new(&rules, elsewhere).unwrap(), Block(5)));
 
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("ledger.json");

@@ -89,10 +89,22 @@ pub fn run(args: &PublishCompetitionsArgs) -> anyhow::Result<()> {
     let session = Session::open(&args.sign)?;
     let client = hugging_face::client(&args.address)?;
     let hotkey = owner(&session, args)?;
-    let acceptance = Acceptance { args, chain: &session.chain, client: &client, store: &store };
-    let wanted = acceptance.with_accepted(wanted)?;
     let publisher = Publisher { args, session, client, store, hotkey };
-    let report = publisher.publish(wanted, &folder.path().join("repo"))?;
+    let before = publisher.before()?;
+    let acceptance = Acceptance {
+        args,
+        chain: &publisher.session.chain,
+        client: &publisher.client,
+        store: &publisher.store,
+        known: before.as_ref().and_then(|before| before.set.as_ref()),
+    };
+    let mut accepted = acceptance.with_accepted(wanted)?;
+    let wanted = std::mem::take(&mut accepted.competitions);
+    let report = publisher.publish(wanted, before.as_ref(), &folder.path().join("repo"))?;
+    acceptance
+        .begin(&accepted)
+        .context("the competitions are published; from when on they are paid is not noted")
+        .hint("the same command notes it")?;
     if args.sign.endpoint.json {
         print_json(&report)
     } else {
@@ -144,16 +156,20 @@ fn owner(session: &Session<'_>, args: &PublishCompetitionsArgs) -> anyhow::Resul
 }
 
 impl Publisher<'_> {
-    fn publish(&self, wanted: Vec<Competition>, folder: &Path) -> anyhow::Result<Report> {
+    fn publish(
+        &self,
+        wanted: Vec<Competition>,
+        before: Option<&Before>,
+        folder: &Path,
+    ) -> anyhow::Result<Report> {
         let head = self.session.chain.head()?.block;
-        let before = self.before()?;
-        let known = before.as_ref().and_then(|before| before.set.as_ref());
+        let known = before.and_then(|before| before.set.as_ref());
         let set = CompetitionSet::new(self.next(wanted, known, head)?)?;
         let changes_from = match known {
             Some(known) => known.schedule().first_difference(set.schedule(), head),
             None => Some(head),
         };
-        if let Some(before) = &before
+        if let Some(before) = before
             && before.published.commitment.repo == self.args.repo
             && before.published.commitment.index == set.digest()
         {
@@ -167,7 +183,7 @@ impl Publisher<'_> {
         self.compose(&set, folder)?;
         let what = format!(
             "publish {} in `{}` as the competitions of subnet {}",
-            names(&set),
+            versions(&set),
             self.args.repo,
             self.args.netuid
         );
@@ -342,6 +358,16 @@ fn names(set: &CompetitionSet) -> String {
     names.join(", ")
 }
 
+/// All versions of a set, as they are asked for.
+fn versions(set: &CompetitionSet) -> String {
+    let told = |rules: &Competition| {
+        let Competition { name, id, from_block, until_block, reward_share, .. } = rules;
+        let until = until_block.map_or(String::new(), |until| format!(" until block {until}"));
+        format!("{name} (id {id}, share {reward_share}, from block {from_block} on{until})")
+    };
+    set.schedule().versions().map(told).collect::<Vec<_>>().join(", ")
+}
+
 fn for_people(report: &Report) -> Result<String, std::fmt::Error> {
     let mut text = String::new();
     if report.already_published {
@@ -359,4 +385,19 @@ fn for_people(report: &Report) -> Result<String, std::fmt::Error> {
         writeln!(text, "  {name:<12} share {reward_share}, from block {from_block} on{until}")?;
     }
     Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_is_asked_sees_every_version() {
+        let tiny = Competition::builtin("tiny").unwrap();
+        let next = Competition { from_block: 9_000, until_block: Some(9_500), ..tiny.clone() };
+        let set = CompetitionSet::new(vec![tiny, next]).unwrap();
+        let told = versions(&set);
+        assert!(told.contains("from block 0 on), tiny (id 100,"), "{told}");
+        assert!(told.contains("from block 9000 on until block 9500)"), "{told}");
+    }
 }

@@ -111,10 +111,12 @@ pub struct Participant {
 #[derive(Clone, Debug, Deserialize)]
 pub struct Config {
     /// Address of its chain.
+    #[serde(alias = "chain", alias = "subtensor_network", alias = "subtensor_chain_endpoint")]
     network: Option<String>,
     /// Address of its hub.
     hub: Option<String>,
     /// Name of its wallet.
+    #[serde(alias = "wallet_name", alias = "wallet-name")]
     wallet: String,
     /// Name of its hotkey.
     #[serde(alias = "wallet_hotkey", alias = "wallet-hotkey")]

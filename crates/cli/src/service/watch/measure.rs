@@ -92,7 +92,7 @@ impl Watch<'_> {
         let found = {
             let Tools { contest, rivals, session, hotkey, netuid, .. } = &mut self.tools;
             let (hotkey, competition) = (hotkey.public(), &contest.competition);
-            rivals.find(&session.chain, Ours { netuid: *netuid, hotkey, competition })?
+            rivals.find(&*session.chain, Ours { netuid: *netuid, hotkey, competition })?
         };
         let heads = self.fresh()?;
         let Tools { contest, rivals, engine, args, .. } = &self.tools;

@@ -134,10 +134,20 @@ impl Checkpoint {
     }
 }
 
+/// Opens a file, or a link to one: to open anything else, such as a pipe that nobody writes into,
+/// may take for ever.
+fn open(path: &Path) -> io::Result<File> {
+    if fs::metadata(path)?.is_file() {
+        File::open(path)
+    } else {
+        Err(io::ErrorKind::InvalidInput.into())
+    }
+}
+
 /// The first bytes of a file, at most so many.
 fn read_start(path: &Path, n_bytes_max: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    File::open(path)?.take(n_bytes_max).read_to_end(&mut bytes)?;
+    open(path)?.take(n_bytes_max).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
@@ -148,7 +158,7 @@ fn is_cut_json(bytes: &[u8]) -> bool {
 
 /// Whether a safetensors file is as long as its header says, or wrong in another way.
 fn is_whole_shard(path: &Path) -> io::Result<bool> {
-    let mut file = File::open(path)?;
+    let mut file = open(path)?;
     let size_bytes = file.metadata()?.len();
     let mut length = [0; 8];
     if size_bytes < 8 {
@@ -230,6 +240,26 @@ mod tests {
         assert!(!is_whole(dir), "a shard is cut");
         write(dir, &second, &shard(10));
         assert!(is_whole(dir));
+    }
+
+    #[test]
+    fn attack_a_pipe_in_the_place_of_a_shard_holds_nobody_up() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path().to_owned();
+        let shard_name = "model-00001-of-00001.safetensors";
+        write(&dir, CONFIG, b"{}");
+        write(&dir, "shard", &shard(4));
+        let index = json!({ "weight_map": { "x": shard_name } }).to_string();
+        write(&dir, INDEX, index.as_bytes());
+        let made = std::process::Command::new("mkfifo").arg(dir.join(shard_name)).status().unwrap();
+        assert!(made.success());
+        let (tell, hear) = std::sync::mpsc::channel();
+        let looked = dir.clone();
+        std::thread::spawn(move || tell.send(is_whole(&looked)));
+        assert_eq!(hear.recv_timeout(std::time::Duration::from_secs(5)), Ok(false));
+        fs::remove_file(dir.join(shard_name)).unwrap();
+        std::os::unix::fs::symlink("shard", dir.join(shard_name)).unwrap();
+        assert!(is_whole(&dir), "a link to a file is that file");
     }
 
     #[test]

@@ -223,6 +223,8 @@ fn whoever_pays_has_a_competition_for_as_long_as_the_payments_reach() {
     assert_eq!(paid["offer"], offered["offer"]);
     let all = told(&accept("100"));
     assert!(all.contains("would be sold"), "{all}");
+    let noted = || std::fs::read_to_string(&ledger).unwrap();
+    assert!(noted().contains("\"first_block\": null"), "nothing is published: {}", noted());
     let published = report(&accept("1000"));
     let [tiny, wanted] = &published["competitions"].as_array().unwrap()[..] else {
         panic!("{published}")
@@ -232,5 +234,12 @@ fn whoever_pays_has_a_competition_for_as_long_as_the_payments_reach() {
     assert_eq!(wanted["until_block"], json!(from + 3 * 7_200), "300 TAO at 100 a day");
     let share = wanted["reward_share"].as_f64().unwrap();
     assert!((share / (1.0 + share) - 0.1).abs() < 1e-9, "a tenth of the price: {share}");
-    assert!(std::fs::read_to_string(&ledger).unwrap().contains("300000000000"));
+    assert!(noted().contains("300000000000"));
+    assert!(noted().contains(&format!("\"first_block\": {from}")), "{}", noted());
+
+    // The owner's own competition of that name stays the owner's.
+    let (own, from) = (network.workshop.path("wanted.toml"), (from + 9_000).to_string());
+    let more = ["--from-block", &from, "--accept", "agon/wanted", "--price", "1000"];
+    let taking = told(&by_owner(&network, &own, &[&more[..], &["--ledger", &ledger]].concat()));
+    assert!(taking.contains("would take the place of `wanted`"), "{taking}");
 }

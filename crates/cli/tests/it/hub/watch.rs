@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 use std::{
     fmt::Write as _,
     fs,
-    io::{BufRead as _, BufReader, Read as _},
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::TcpStream,
     process::{Child, ChildStdout, Command, Stdio},
     thread,
     time::Duration,
@@ -51,6 +52,8 @@ pub(crate) fn sure(number: f32) -> SmallModel {
 struct Watcher {
     child: Child,
     lines: BufReader<ChildStdout>,
+    /// What it said when it was at work.
+    ready: Value,
 }
 
 impl Watcher {
@@ -69,10 +72,19 @@ impl Watcher {
             .spawn()
             .unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap());
-        let mut watcher = Self { child, lines };
-        let ready = watcher.line();
-        assert_eq!(ready["ready"], "watch", "{ready}");
+        let mut watcher = Self { child, lines, ready: Value::Null };
+        watcher.ready = watcher.line();
+        assert_eq!(watcher.ready["ready"], "watch", "{}", watcher.ready);
         watcher
+    }
+
+    /// What it answers at its door to whoever asks for a path.
+    fn answer(&self, path: &str) -> String {
+        let mut stream = TcpStream::connect(self.ready["listen"].as_str().unwrap()).unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
     }
 
     /// The next line.
@@ -195,7 +207,13 @@ fn a_checkpoint_has_to_beat_the_champion_and_a_dry_run_submits_nothing() {
     network.chain(&["set-weights", "--wallet", "//Alice", "--netuid", "1", &weights]);
     wait_for(&|neurons| neurons[uid as usize]["incentive"].as_u64() > Some(0));
 
-    let mut watcher = Watcher::start(&network, &rules, &["--dry-run"]);
+    let asked = ["--dry-run", "--listen", "127.0.0.1:0"];
+    let mut watcher = Watcher::start(&network, &rules, &asked);
+    while !watcher.answer("/readyz").starts_with("HTTP/1.1 200") {
+        thread::sleep(Duration::from_millis(50));
+    }
+    assert!(watcher.answer("/healthz").starts_with("HTTP/1.1 200"));
+    assert!(watcher.answer("/metrics").contains("\nagon_chain_head_block "));
     workshop.model("runs/worse", &sure(0.5));
     let worse = watcher.says("worse", "loses");
     assert!(worse["champion"].as_f64() < worse["perplexity"].as_f64(), "{worse}");

@@ -307,6 +307,16 @@ fn footers_are_kept_and_checked_whenever_they_are_read() {
     assert_eq!(fs::read(&kept).unwrap().len() as u64, SMALL.footer_bytes);
 }
 
+#[test]
+fn a_folder_that_cannot_be_written_keeps_no_footers_and_nobody_from_drawing() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("file");
+    fs::write(&file, b"").unwrap();
+    let files = Box::new(Directory::new(&folder()));
+    let source = PinnedSource::new(small(), files, Some(file.join("footers"))).unwrap();
+    assert!(source.document(Split::Evaluation, 0).is_ok());
+}
+
 struct Shared(&'static Counting<Directory>);
 
 impl RangeRead for Shared {
