@@ -164,9 +164,8 @@ impl Moments {
     /// ψ(share) · Σ y², with ψ(s) = −ln(1 − s) − s (Fan, Grama and Liu 2015).
     fn low(&self, log_needed: f64) -> f64 {
         let step = 2.0 * self.clip / f64::from(N_STEPS);
-        let means = (1..N_STEPS).rev().map(|k| f64::from(k) * step - self.clip);
-        let mut against = means.filter(|mean| self.log_wealth(*mean) >= log_needed);
-        against.next().unwrap_or(-self.clip)
+        let mut means = (1..N_STEPS).rev().map(|k| f64::from(k) * step - self.clip);
+        means.find(|mean| self.log_wealth(*mean) >= log_needed).unwrap_or(-self.clip)
     }
 
     fn log_wealth(&self, mean: f64) -> f64 {

@@ -1,7 +1,7 @@
 //! Duels on documents whose gains are known: frozen bits, stored states, hostile documents.
 
 use protocol::{
-    Digest, Loss, Seed,
+    Competition, Digest, Loss, Seed,
     duel::{
         Document, Duel, DuelError, DuelRules, Evidence, INTERVAL_ERROR, Interval, Pairing, Report,
         Strength, Terms, Verdict, log_product, pool,
@@ -275,7 +275,7 @@ fn s13_the_mean_evidence_over_every_path_of_a_true_hypothesis_is_one() {
             let mut duel = Duel::begin(rules, terms(1_500)).unwrap();
             let mut weight = 1.0;
             for n in 0..N {
-                let is_rare = path >> n & 1 == 1;
+                let is_rare = (path >> n) & 1 == 1;
                 weight *= if is_rare { p } else { 1.0 - p };
                 let gain = if is_rare { rare } else { usual };
                 duel.look(&[document(u64::from(n), gain)]).unwrap();
@@ -371,4 +371,14 @@ fn intervals_that_touch_are_not_ranked_and_words_follow_the_evidence() {
     let words = [0.0, 9.0, 10.0, 100.0, 1_999.0, 2_000.0].map(|e| Strength::of(e, 5e-4));
     let words = words.map(|word| word.to_string());
     assert_eq!(words, ["nothing", "nothing", "weak", "strong", "strong", "decisive"]);
+}
+
+#[test]
+fn no_competition_can_ask_for_duels_yet() {
+    let text = Competition::builtin_text("tiny").unwrap();
+    assert!(Competition::from_toml(text).is_ok());
+    let duel = text.replace("rule = \"succession\"", "rule = \"duel\"");
+    assert_ne!(duel, text);
+    let refusal = Competition::from_toml(&duel).unwrap_err().to_string();
+    assert!(refusal.contains("unknown variant `duel`"), "{refusal}");
 }

@@ -74,8 +74,8 @@ fn honest(random: &mut impl RngCore) -> Vec<Model> {
 fn stranger(number: u64, models: &[Model], crown: &Fold, random: &mut impl RngCore) -> Model {
     let original = models[uniform_below(random, models.len() as u64) as usize];
     let block = original.entrant.seniority.block.0 + 1 + uniform_below(random, 300);
-    let holders = crown.holders().iter().filter(|holder| holder.seniority.block < Block(block));
-    let champion = holders.last().unwrap();
+    let mut holders = crown.holders().iter().filter(|holder| holder.seniority.block < Block(block));
+    let champion = holders.next_back().unwrap();
     let champion = models.iter().find(|model| model.entrant.root == champion.root).unwrap();
     let family = original.family;
     match uniform_below(random, 3) {
@@ -134,9 +134,9 @@ fn best(models: &[Model]) -> Option<Uid> {
 
 #[test]
 fn a_fold_may_be_stored_anywhere_and_continued() {
-    let models = [0.0, 0.02, 0.015, 0.021, 0.04].map(|quality| quality);
-    let models: Vec<Model> =
-        (0u64..).zip(models).map(|(k, quality)| model(k, k, quality)).collect();
+    let qualities = [0.0, 0.02, 0.015, 0.021, 0.04];
+    let models = (0u64..).zip(qualities).map(|(k, quality)| model(k, k, quality));
+    let models: Vec<Model> = models.collect();
     let whole = fold(&models);
     let holders: Vec<u16> = whole.holders().iter().map(|holder| holder.uid.0).collect();
     assert_eq!(holders, [0, 1, 4]);
