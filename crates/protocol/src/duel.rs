@@ -13,8 +13,8 @@
 //! tails, and would hide catastrophes beyond it. What a clip hides all the same, a crown must show
 //! besides: a positive mean without it, and few documents on which the challenger is far worse.
 //!
-//! Deviation: the paper compares two losses by epsilon and states no chance of error. No competition
-//! can ask for duels yet: no service runs them.
+//! Deviation: the paper compares two losses by epsilon and states no chance of error. No
+//! competition can ask for duels yet: no service runs them.
 //!
 //! A document counts once. Windows of one document are alike, and so are not more evidence.
 //!
