@@ -9,6 +9,7 @@ pub mod commitment;
 pub mod competition;
 pub mod content;
 pub mod digest;
+pub mod duel;
 pub mod epsilon;
 pub mod error;
 pub mod files;

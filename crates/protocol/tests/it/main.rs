@@ -2,6 +2,9 @@
 
 mod calendar;
 mod defects;
+mod duel;
+mod duel_crown;
+mod duel_rates;
 mod invariants;
 mod merit;
 mod tournament;

@@ -1,0 +1,312 @@
+//! Who is better, with a stated chance of error: the sequential test between champion and
+//! challenger.
+//!
+//! Both are measured on fresh documents, one window of each, until the evidence is clear. A gain is
+//! by how much the challenger's cross-entropy is lower, as a fraction of a reference that is frozen
+//! at the start, within a clip that the rules fix. Two sets of bets run on the gains: that their
+//! mean is above the margin, and that it is below epsilon. Each set starts with a wealth of 1, and
+//! a bettor who is wrong multiplies it by a with a chance of at most 1 / a, whatever the tails of
+//! the gains and however often one looks (Ville's inequality). So a challenger that is not better
+//! by epsilon takes the crown with a chance of at most alpha.
+//!
+//! The clip must not be learnt from the gains: whoever publishes the challenger chooses their
+//! tails, and would hide catastrophes beyond it. What a clip hides all the same, a crown must show
+//! besides: a positive mean without it, and few documents on which the challenger is far worse.
+//!
+//! Deviation: the paper compares two losses by epsilon and states no chance of error. No
+//! competition can ask for duels yet: no service runs them.
+//!
+//! A document counts once. Windows of one document are alike, and so are not more evidence.
+//!
+//! Only sums, products, quotients and roots of doubles in a fixed order, and the functions of
+//! [`crate::math`]: everybody who sees the same documents in the same order has the same bits, in
+//! one go or in many.
+
+mod board;
+mod budget;
+mod evidence;
+mod fold;
+mod pooled;
+mod rules;
+
+pub use board::{INTERVAL_ERROR, Interval, Report, Strength};
+pub use budget::Budget;
+pub use evidence::{Document, Evidence};
+pub use fold::{Entrant, Fold};
+pub use pooled::{Pooled, log_product, pool};
+pub use rules::{DuelRules, N_DOCUMENTS_LIMIT};
+
+use crate::{Digest, Error, Loss};
+use evidence::Gain;
+use serde::{Deserialize, Serialize};
+
+/// The smallest reference, in nats per token: gains of models that know everything mean nothing.
+const REFERENCE_MIN: f64 = 1e-6;
+
+/// Two models by their tensor roots; evidence belongs to contents, not to commitments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pairing {
+    /// Whoever holds the crown.
+    pub champion: Digest,
+    /// Whoever wants it.
+    pub challenger: Digest,
+}
+
+/// What is frozen when a duel begins.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Terms {
+    /// Who duels.
+    pub pairing: Pairing,
+    /// Cross-entropy that gains are fractions of, in nats per token: the champion's, on documents
+    /// that are not those of the duel.
+    pub reference: Loss,
+    /// Advantage of the champion at the block of the start: `rules.epsilon.at(…)`.
+    pub epsilon: f64,
+    /// Chance of a crown by luck, from the [`Budget`] of the challenger's coldkey.
+    pub alpha: f64,
+    /// Documents after which an undecided duel ends.
+    pub n_documents_max: u32,
+}
+
+/// What a duel ends with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// The challenger takes the crown.
+    Dethroned,
+    /// The challenger is not better by epsilon.
+    Rejected,
+    /// Neither is proven; the champion stays, and the evidence may be taken up again.
+    Undecided,
+}
+
+/// What cannot be a duel, or cannot go on with it; never a verdict on a model.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DuelError {
+    /// The rules of duels are out of range.
+    #[error(transparent)]
+    Rules(#[from] Error),
+    /// A term is out of range.
+    #[error("`{field}` of a duel is `{value}`: expected {expected}")]
+    Terms {
+        /// The term.
+        field: &'static str,
+        /// What it is.
+        value: String,
+        /// What it may be.
+        expected: &'static str,
+    },
+    /// A model without finite losses is absent, and duels nobody.
+    #[error("document `{document}` has a loss that is not finite")]
+    NotFinite {
+        /// Where.
+        document: Digest,
+    },
+    /// The evidence was not made by these rules on these terms.
+    #[error("the evidence is not that of this duel: {what}")]
+    Evidence {
+        /// What does not fit.
+        what: &'static str,
+    },
+    /// Evidence of which a part is the same does not multiply.
+    #[error("document `{document}` is in the evidence of two: it is not independent")]
+    Shared {
+        /// The document.
+        document: Digest,
+    },
+}
+
+/// A duel between two models, as far as it has come.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Duel {
+    rules: DuelRules,
+    terms: Terms,
+    evidence: Evidence,
+    /// Shares of the greatest bets.
+    shares: Vec<f64>,
+    /// Bets that the gain is above the margin, each per unit of gain; empty in the pilot.
+    crown_bets: Vec<f64>,
+    /// Bets that it is below epsilon.
+    reject_bets: Vec<f64>,
+}
+
+impl Duel {
+    /// A duel without documents; an error if rules or terms are out of range.
+    pub fn begin(rules: DuelRules, terms: Terms) -> Result<Self, DuelError> {
+        rules.check()?;
+        terms.check(&rules)?;
+        Ok(Self::of(rules, terms, Evidence::none(rules.n_bets)))
+    }
+
+    /// A duel that was stored; an error if the evidence is not of these rules and terms.
+    pub fn resume(rules: DuelRules, terms: Terms, evidence: Evidence) -> Result<Self, DuelError> {
+        rules.check()?;
+        terms.check(&rules)?;
+        evidence.check(&rules, &terms)?;
+        Ok(Self::of(rules, terms, evidence))
+    }
+
+    fn of(rules: DuelRules, terms: Terms, evidence: Evidence) -> Self {
+        let shares = rules.shares();
+        // A gain is at most the clip: with more than this, a bet against it could owe something.
+        let most = rules.clip - terms.epsilon;
+        let reject_bets = shares.iter().map(|share| share / most).collect();
+        let mut duel = Self { rules, terms, evidence, shares, crown_bets: Vec::new(), reject_bets };
+        duel.crown_bets = duel.evidence.margin.map_or_else(Vec::new, |m| duel.bets_above(m));
+        duel
+    }
+
+    fn bets_above(&self, margin: f64) -> Vec<f64> {
+        let most = self.rules.clip + margin;
+        self.shares.iter().map(|share| share / most).collect()
+    }
+
+    /// Takes in documents, in order, until the duel is decided, and says how; `None` while it is
+    /// open.
+    ///
+    /// What comes after the decision is not looked at. An error if a loss is not finite: that
+    /// document is not taken in, those before it are.
+    pub fn look(&mut self, documents: &[Document]) -> Result<Option<Verdict>, DuelError> {
+        for document in documents {
+            if let Some(verdict) = self.verdict() {
+                return Ok(Some(verdict));
+            }
+            self.append(document)?;
+        }
+        Ok(self.verdict())
+    }
+
+    fn append(&mut self, document: &Document) -> Result<(), DuelError> {
+        let (rules, epsilon) = (&self.rules, self.terms.epsilon);
+        let gain = Gain::of(document, self.terms.reference.value(), rules.clip)?;
+        if !self.evidence.is_new(document.id) {
+            return Ok(());
+        }
+        self.evidence.bet_on_reject(gain, epsilon, &self.reject_bets);
+        if let Some(margin) = self.evidence.margin {
+            self.evidence.bet_on_crown(gain, margin, &self.crown_bets);
+        }
+        self.evidence.sum_up(gain);
+        if self.evidence.n_documents() == rules.n_documents_pilot {
+            // From documents on which nothing is bet for a crown: no bet knows its own gain.
+            let margin = epsilon.max(rules.margin_per_spread * self.evidence.spread());
+            self.evidence.margin = Some(margin);
+            self.crown_bets = self.bets_above(margin);
+        }
+        Ok(())
+    }
+
+    /// How the duel is decided; `None` while it is open, and between two looks.
+    pub fn verdict(&self) -> Option<Verdict> {
+        let (rules, evidence) = (&self.rules, &self.evidence);
+        let n = evidence.n_documents();
+        if n == 0 || !n.is_multiple_of(rules.n_documents_per_look) {
+            return None;
+        }
+        let is_proven = n >= rules.n_documents_min && evidence.e_crown() >= 1.0 / self.terms.alpha;
+        let is_sound =
+            evidence.sum_unclipped > 0.0 && evidence.far_worse_share() < rules.far_worse_share_max;
+        if is_proven && is_sound {
+            Some(Verdict::Dethroned)
+        } else if evidence.e_reject() >= 1.0 / rules.beta {
+            Some(Verdict::Rejected)
+        } else {
+            (n >= self.terms.n_documents_max).then_some(Verdict::Undecided)
+        }
+    }
+
+    /// Lets an undecided duel go on for up to `n_looks` more looks; others stay what they are.
+    ///
+    /// The evidence stays valid: it holds at all numbers of documents at once.
+    pub fn extend(&mut self, n_looks: u32) {
+        if self.verdict() == Some(Verdict::Undecided) {
+            let per_look = self.rules.n_documents_per_look;
+            let most = N_DOCUMENTS_LIMIT - N_DOCUMENTS_LIMIT % per_look;
+            let more = n_looks.saturating_mul(per_look);
+            let n = self.terms.n_documents_max.saturating_add(more);
+            // What saturates may end between two looks.
+            self.terms.n_documents_max = (n - n % per_look).min(most);
+        }
+    }
+
+    /// The rules that it is decided by.
+    pub fn rules(&self) -> &DuelRules {
+        &self.rules
+    }
+
+    /// What was frozen at its start.
+    pub fn terms(&self) -> &Terms {
+        &self.terms
+    }
+
+    /// What the documents have come to.
+    pub fn evidence(&self) -> &Evidence {
+        &self.evidence
+    }
+}
+
+impl Terms {
+    fn check(&self, rules: &DuelRules) -> Result<(), DuelError> {
+        let (reference, epsilon, alpha) = (self.reference.value(), self.epsilon, self.alpha);
+        let n = self.n_documents_max;
+        let per_look = rules.n_documents_per_look;
+        let is_size = (rules.n_documents_min..=N_DOCUMENTS_LIMIT).contains(&n);
+        let is_reference = reference.is_finite() && reference >= REFERENCE_MIN;
+        let terms = [
+            (is_reference, "reference", reference.to_string(), "a finite loss of 1e-6 or more"),
+            (
+                (0.0..=rules.clip / 2.0).contains(&epsilon),
+                "epsilon",
+                epsilon.to_string(),
+                "from 0 to half of the clip",
+            ),
+            (
+                0.0 < alpha && alpha <= rules.alpha,
+                "alpha",
+                alpha.to_string(),
+                "positive and at most that of the rules",
+            ),
+            (
+                is_size && n.is_multiple_of(per_look),
+                "n_documents_max",
+                n.to_string(),
+                "whole looks, n_documents_min to 100,000",
+            ),
+        ];
+        match terms.into_iter().find(|(holds, ..)| !holds) {
+            Some((_, field, value, expected)) => Err(DuelError::Terms { field, value, expected }),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Evidence {
+    /// Names the first thing that no duel of these rules and terms comes to; what is left may still
+    /// be a lie, which only measuring again can tell.
+    fn check(&self, rules: &DuelRules, terms: &Terms) -> Result<(), DuelError> {
+        let n = self.n_documents();
+        let is_past_pilot = n >= rules.n_documents_pilot;
+        let is_wealth = |wealth: &[f64]| {
+            wealth.len() == rules.n_bets
+                && wealth.iter().all(|wealth| wealth.is_finite() && *wealth >= 0.0)
+        };
+        let is_margin = |margin: f64| (terms.epsilon..rules.clip).contains(&margin);
+        let sums = [self.sum, self.sum_squares, self.sum_unclipped];
+        for (holds, what) in [
+            (n <= terms.n_documents_max, "it has more documents"),
+            (is_wealth(&self.crown) && is_wealth(&self.reject), "it has other bets"),
+            (self.margin.is_some() == is_past_pilot, "its pilot has another length"),
+            (self.margin.is_none_or(is_margin), "its margin is out of range"),
+            (sums.iter().all(|sum| sum.is_finite()), "a sum is not finite"),
+            (self.sum_squares >= 0.0, "a sum of squares is negative"),
+            (self.n_far_worse <= n, "it counts more documents than it has"),
+        ] {
+            if !holds {
+                return Err(DuelError::Evidence { what });
+            }
+        }
+        Ok(())
+    }
+}

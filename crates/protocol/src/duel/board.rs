@@ -1,0 +1,201 @@
+//! What may be said of a duel while it goes on and after it: intervals and words.
+
+use super::{Duel, Evidence, Verdict, evidence::WEALTH_MIN};
+use crate::math;
+use serde::{Deserialize, Serialize};
+use std::{f64::consts::LN_10, fmt};
+
+/// Chance that an interval of a report ever misses the mean, over all looks at once.
+pub const INTERVAL_ERROR: f64 = 0.01;
+/// Steps from −clip to the clip, in which the ends of an interval are looked for.
+const N_STEPS: u32 = 1_000;
+/// Shares of the greatest bet that the ends of an interval rest on: 1/32 to 31/32.
+const N_SHARES: u32 = 32;
+
+/// Where the mean clipped gain lies, as fractions of the reference.
+///
+/// However often one looks, the chance that any of the intervals of a duel misses it is at most the
+/// error that they were made with.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Interval {
+    /// Lower end: the improvement that may be credited.
+    pub low: f64,
+    /// Upper end.
+    pub high: f64,
+}
+
+/// How sure evidence is, in words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Strength {
+    /// Below 10: luck may explain it.
+    Nothing,
+    /// From 10 on: at most one in ten would ever have as much by luck.
+    Weak,
+    /// From 100 on: at most one in a hundred.
+    Strong,
+    /// As much as the verdict asks for.
+    Decisive,
+}
+
+/// What a leaderboard may say of a duel.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Report {
+    /// Documents so far.
+    pub n_documents: u32,
+    /// Mean of the clipped gains.
+    pub mean: f64,
+    /// Where the mean clipped gain lies, with an error of [`INTERVAL_ERROR`].
+    pub interval: Interval,
+    /// Mean of the gains as they are.
+    pub mean_unclipped: f64,
+    /// Standard deviation of the clipped gains.
+    pub spread: f64,
+    /// Whether the clip takes away more than half of the mean: few documents make it.
+    pub is_concentrated: bool,
+    /// Decimal logarithm of the evidence for a crown, −300 at least.
+    pub log10_e_crown: f64,
+    /// Decimal logarithm of the evidence for a rejection, −300 at least.
+    pub log10_e_reject: f64,
+    /// The evidence for a crown in a word.
+    pub crown: Strength,
+    /// The evidence for a rejection in a word.
+    pub reject: Strength,
+    /// How the duel is decided; `None` while it is open.
+    pub verdict: Option<Verdict>,
+}
+
+impl Report {
+    /// What may be said of a duel now.
+    pub fn of(duel: &Duel) -> Self {
+        let evidence = duel.evidence();
+        let (mean, mean_unclipped) = (evidence.mean(), evidence.mean_unclipped());
+        let (e_crown, e_reject) = (evidence.e_crown(), evidence.e_reject());
+        Self {
+            n_documents: evidence.n_documents(),
+            mean,
+            interval: Interval::of(evidence, duel.rules().clip, INTERVAL_ERROR),
+            mean_unclipped,
+            spread: evidence.spread(),
+            is_concentrated: (mean_unclipped - mean).abs() > 0.5 * mean_unclipped.abs(),
+            log10_e_crown: log10(e_crown),
+            log10_e_reject: log10(e_reject),
+            crown: Strength::of(e_crown, duel.terms().alpha),
+            reject: Strength::of(e_reject, duel.rules().beta),
+            verdict: duel.verdict(),
+        }
+    }
+}
+
+impl Strength {
+    /// How sure an e-value is where a verdict asks for 1 / `error`.
+    pub fn of(e_value: f64, error: f64) -> Self {
+        if e_value >= 1.0 / error {
+            Self::Decisive
+        } else if e_value >= 100.0 {
+            Self::Strong
+        } else if e_value >= 10.0 {
+            Self::Weak
+        } else {
+            Self::Nothing
+        }
+    }
+}
+
+impl fmt::Display for Strength {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
+    }
+}
+
+impl Interval {
+    /// The interval by the evidence of a duel with this clip, wrong with a chance of at most
+    /// `error`, in (0, 1); without documents the whole range.
+    pub fn of(evidence: &Evidence, clip: f64, error: f64) -> Self {
+        let moments = Moments {
+            n: f64::from(evidence.n_documents()),
+            sum: evidence.sum,
+            squares: evidence.sum_squares,
+            clip,
+        };
+        let mirrored = Moments { sum: -moments.sum, ..moments };
+        // Half of the error on each side.
+        let log_needed = -math::ln(error / 2.0);
+        Self { low: moments.low(log_needed), high: -mirrored.low(log_needed) }
+    }
+
+    /// Whether the two have no point in common: only then may one be ranked before the other.
+    pub fn is_apart_from(&self, other: &Self) -> bool {
+        self.low > other.high || other.low > self.high
+    }
+
+    /// Decimals of a percentage that are worth showing: the last stands where half of the interval
+    /// has its first digit; at most 6.
+    pub fn decimals(&self) -> usize {
+        let half = 50.0 * (self.high - self.low);
+        let mut unit = 1.0;
+        for decimals in 0..6 {
+            if half >= unit {
+                return decimals;
+            }
+            unit /= 10.0;
+        }
+        6
+    }
+}
+
+/// The sums that an interval follows from.
+#[derive(Clone, Copy)]
+struct Moments {
+    n: f64,
+    sum: f64,
+    squares: f64,
+    clip: f64,
+}
+
+impl Moments {
+    /// The highest mean, in steps of the clip, that the gains speak against; −clip if none.
+    ///
+    /// With y = (gain − m) / (clip + m), which is at least −1 and falls as m rises, a bet's wealth
+    /// is the product of 1 + share · y, and so falls as m rises: whoever speaks against a mean
+    /// speaks against all below it. The logarithm of that wealth is at least share · Σ y −
+    /// ψ(share) · Σ y², with ψ(s) = −ln(1 − s) − s (Fan, Grama and Liu 2015).
+    fn low(&self, log_needed: f64) -> f64 {
+        let step = 2.0 * self.clip / f64::from(N_STEPS);
+        let mut means = (1..N_STEPS).rev().map(|k| f64::from(k) * step - self.clip);
+        means.find(|mean| self.log_wealth(*mean) >= log_needed).unwrap_or(-self.clip)
+    }
+
+    fn log_wealth(&self, mean: f64) -> f64 {
+        let scale = self.clip + mean;
+        let sum = (self.sum - self.n * mean) / scale;
+        if sum <= 0.0 {
+            // No bet has won anything.
+            return 0.0;
+        }
+        let squares = self.squares - 2.0 * mean * self.sum + self.n * mean * mean;
+        let squares = squares.max(0.0) / (scale * scale);
+        log_mean_exp((1..N_SHARES).map(|k| {
+            let share = f64::from(k) / f64::from(N_SHARES);
+            let cost = -math::ln(1.0 - share) - share;
+            share * sum - cost * squares
+        }))
+    }
+}
+
+/// Logarithm of the mean of the exponentials of `logs`, summed in order; −infinity for none.
+pub(super) fn log_mean_exp(logs: impl Iterator<Item = f64>) -> f64 {
+    let logs: Vec<f64> = logs.collect();
+    let highest = logs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    if highest == f64::NEG_INFINITY {
+        return highest;
+    }
+    let sum: f64 = logs.iter().map(|log| math::exp(log - highest)).sum();
+    highest + math::ln(sum / logs.len() as f64)
+}
+
+fn log10(e_value: f64) -> f64 {
+    math::ln(e_value.max(WEALTH_MIN)) / LN_10
+}
