@@ -17,7 +17,10 @@ use hugging_face::{
     client::{Patience, RepoKind, Wait, is_same_hub},
 };
 use protocol::{Repo, Revision};
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
 
 /// The variable with the token for the hub that `--hub` names.
 const OWN_TOKEN: &str = "AGON_HUB_TOKEN";
@@ -75,10 +78,26 @@ fn options(environment: Environment<'_>, address: &AddressArgs) -> anyhow::Resul
     let mut options = ClientOptions::new(&endpoint);
     options.proxies = environment.proxies();
     options.on_wait = told;
+    options.on_piece = moved;
     if let Some(silence) = environment.silence()? {
         options.patience = Patience { silence, ..options.patience };
     }
     Ok(options)
+}
+
+/// Pieces of files that came from hubs or went there.
+static N_PIECES: AtomicU64 = AtomicU64::new(0);
+
+/// Pieces of files that came from hubs or went there since this process began: while it grows,
+/// whoever waits for a file does not wait in vain.
+pub fn n_pieces() -> u64 {
+    N_PIECES.load(Ordering::Relaxed)
+}
+
+/// Counts a piece of a file; false when a signal wants the process to end.
+fn moved() -> bool {
+    N_PIECES.fetch_add(1, Ordering::Relaxed);
+    !is_stopping()
 }
 
 /// Tells people of a wait that begins; false when a signal wants the process to end.

@@ -116,6 +116,29 @@ fn a_validator_that_did_nothing_shows_its_counters_at_zero() {
 }
 
 #[test]
+fn competitions_that_begin_count_from_zero_and_those_that_end_are_told_no_more() {
+    let metrics = Metrics::of_validator(&["tiny", NAME]);
+    metrics.on_validator_event(&progress(Progress::Decided { n_models: 3, n_waiting: 1 }));
+    metrics.on_validator_event(&Event::RoundEnded(summary(Some(8.0))));
+    metrics.serve(&["tiny", "new"]);
+    let series = read(&metrics.render());
+    assert_eq!(series.get("agon_rounds_ended_total{competition=\"new\"}"), Some(&0.0));
+    assert_eq!(series.get("agon_crown_moves_total{competition=\"tiny\"}"), Some(&0.0));
+    assert!(!series.keys().any(|key| key.contains("odd")), "{series:?}");
+}
+
+#[test]
+fn that_rules_are_missing_is_told_while_they_are_and_not_where_nobody_asks() {
+    let metrics = Metrics::of_miner();
+    let told = || read(&metrics.render()).get("agon_owner_rules_missing").copied();
+    assert_eq!(told(), None);
+    metrics.rules_missing();
+    assert_eq!(told(), Some(1.0));
+    metrics.rules_taken();
+    assert_eq!(told(), Some(0.0));
+}
+
+#[test]
 fn every_event_of_a_validator_is_counted() {
     let metrics = Metrics::of_validator(&[NAME]);
     let tell = |event: Event| metrics.on_validator_event(&event);
