@@ -85,16 +85,15 @@ fn options(environment: Environment<'_>, address: &AddressArgs) -> anyhow::Resul
     Ok(options)
 }
 
-/// Pieces of files that came from hubs or went there.
+/// How often it was told of a piece of a file that came from a hub or went there.
 static N_PIECES: AtomicU64 = AtomicU64::new(0);
 
-/// Pieces of files that came from hubs or went there since this process began: while it grows,
-/// whoever waits for a file does not wait in vain.
+/// Grows while files of models come from hubs or go there, which has a time that their size allows.
 pub fn n_pieces() -> u64 {
     N_PIECES.load(Ordering::Relaxed)
 }
 
-/// Counts a piece of a file; false when a signal wants the process to end.
+/// Hears of a piece of a file; false when a signal wants the process to end.
 fn moved() -> bool {
     N_PIECES.fetch_add(1, Ordering::Relaxed);
     !is_stopping()

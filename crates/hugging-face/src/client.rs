@@ -112,8 +112,9 @@ pub struct ClientOptions {
     /// Told of each wait before a request, when it begins and ten times a second until it is over;
     /// `false` ends it, and what was asked for with it.
     pub on_wait: fn(Wait<'_>) -> bool,
-    /// Told of each piece of a file that [`Hub::fetch`] and [`Hub::publish`] hash, receive or send;
-    /// `false` ends it. What came of a file that is fetched stays for the next time.
+    /// Told of each piece of a file that [`Hub::fetch`] and [`Hub::publish`] hash or receive, and
+    /// ten times a second while they send; `false` ends it. What came of a file that is fetched
+    /// stays for the next time.
     pub on_piece: fn() -> bool,
 }
 

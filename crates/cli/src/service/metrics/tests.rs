@@ -164,6 +164,7 @@ fn every_event_of_a_validator_is_counted() {
     tell(Event::Skipped { uid: Uid(1), error: "x".to_owned() });
     tell(Event::WeightsSubmitted(CallId([0; 32])));
     tell(Event::WeightsRefused(CallError::BadNonce));
+    tell(Event::WeightsUnfit(CallError::IncorrectWeightVersionKey));
     tell(Event::AnotherValidator { block: Block(1), until: Block(2) });
     tell(Event::WeightsRevealed { block: Block(90) });
     tell(Event::WeightsSet { block: Block(80) });
@@ -187,7 +188,7 @@ fn every_event_of_a_validator_is_counted() {
         ("agon_models_disqualified_total", 1.0),
         ("agon_models_skipped_total", 1.0),
         ("agon_weights_submitted_total", 1.0),
-        ("agon_weights_refused_total", 1.0),
+        ("agon_weights_refused_total", 2.0),
         ("agon_weights_withheld_total", 1.0),
         ("agon_weights_not_revealed_total", 0.0),
         ("agon_weights_revealed_block", 90.0),
