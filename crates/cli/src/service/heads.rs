@@ -34,8 +34,8 @@ pub struct Told<'a> {
     pub worker: &'static str,
 }
 
-/// Does work whose panic ends the process by its flag: a service that lives with a dead thread looks
-/// well and does nothing.
+/// Does work whose panic ends the process by its flag: a service that lives with a dead thread
+/// looks well and does nothing.
 pub fn guarded<T>(stop: &AtomicBool, work: impl FnOnce() -> T) -> T {
     struct Ends<'a>(&'a AtomicBool);
     impl Drop for Ends<'_> {
