@@ -17,7 +17,10 @@ use hugging_face::{
     client::{Patience, RepoKind, Wait, is_same_hub},
 };
 use protocol::{Repo, Revision};
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
 
 /// The variable with the token for the hub that `--hub` names.
 const OWN_TOKEN: &str = "AGON_HUB_TOKEN";
@@ -75,10 +78,25 @@ fn options(environment: Environment<'_>, address: &AddressArgs) -> anyhow::Resul
     let mut options = ClientOptions::new(&endpoint);
     options.proxies = environment.proxies();
     options.on_wait = told;
+    options.on_piece = moved;
     if let Some(silence) = environment.silence()? {
         options.patience = Patience { silence, ..options.patience };
     }
     Ok(options)
+}
+
+/// How often it was told of a piece of a file that came from a hub or went there.
+static N_PIECES: AtomicU64 = AtomicU64::new(0);
+
+/// Grows while files of models come from hubs or go there, which has a time that their size allows.
+pub fn n_pieces() -> u64 {
+    N_PIECES.load(Ordering::Relaxed)
+}
+
+/// Hears of a piece of a file; false when a signal wants the process to end.
+fn moved() -> bool {
+    N_PIECES.fetch_add(1, Ordering::Relaxed);
+    !is_stopping()
 }
 
 /// Tells people of a wait that begins; false when a signal wants the process to end.

@@ -9,6 +9,7 @@ use std::{
         Arc, Once,
         atomic::{AtomicBool, Ordering},
     },
+    thread,
     time::{Duration, Instant},
 };
 use tracing_subscriber::EnvFilter;
@@ -48,8 +49,22 @@ pub fn is_stopping() -> bool {
     IS_STOPPING.load(Ordering::Relaxed)
 }
 
+/// How long a service that is told to end may go on with what it is at: less than supervisors wait
+/// before they kill.
+const GRACE: Duration = Duration::from_secs(8);
+
 /// A flag that Ctrl-C or a termination signal raises; a second signal ends the process at once.
 pub fn stop_on_signal() -> anyhow::Result<Arc<AtomicBool>> {
+    stop_and(|| {})
+}
+
+/// The same for a service, which ends with success within seconds of the first signal, whatever it
+/// waits for: its journal lets it end anywhere.
+pub fn stop_service_on_signal() -> anyhow::Result<Arc<AtomicBool>> {
+    stop_and(|| end_after(GRACE, || std::process::exit(0)))
+}
+
+fn stop_and(then: impl Fn() + Send + 'static) -> anyhow::Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     let raised = Arc::clone(&stop);
     ctrlc::set_handler(move || {
@@ -57,8 +72,20 @@ pub fn stop_on_signal() -> anyhow::Result<Arc<AtomicBool>> {
         if raised.swap(true, Ordering::Relaxed) {
             std::process::exit(130);
         }
+        then();
     })?;
     Ok(stop)
+}
+
+/// Does something last of all after a time; at once where no thread is to be had.
+fn end_after(time: Duration, end: fn()) {
+    let later = move || {
+        thread::sleep(time);
+        end();
+    };
+    if thread::Builder::new().name("end".to_owned()).spawn(later).is_err() {
+        end();
+    }
 }
 
 /// The most memory this process has held at once, in bytes; `None` where the system does not tell.
@@ -179,6 +206,19 @@ mod tests {
     fn nothing_that_deceives_the_eye_reaches_the_terminal() {
         let text = "a\u{1b}[2Jb\n\u{202e}c\u{200b}d\u{2066}e\u{feff}ä日";
         assert_eq!(shown(text), "a\u{fffd}[2Jb\u{fffd}\u{fffd}c\u{fffd}d\u{fffd}e\u{fffd}ä日");
+    }
+
+    #[test]
+    fn the_end_comes_after_its_time_whatever_else_goes_on() {
+        static HAS_ENDED: AtomicBool = AtomicBool::new(false);
+        end_after(Duration::from_millis(300), || HAS_ENDED.store(true, Ordering::Relaxed));
+        assert!(!HAS_ENDED.load(Ordering::Relaxed), "whoever ends by itself has time");
+        for _ in 0..1_000 {
+            if !HAS_ENDED.load(Ordering::Relaxed) {
+                thread::sleep(Duration::from_millis(10));
+            }
+        }
+        assert!(HAS_ENDED.load(Ordering::Relaxed));
     }
 
     #[test]

@@ -112,6 +112,10 @@ pub struct ClientOptions {
     /// Told of each wait before a request, when it begins and ten times a second until it is over;
     /// `false` ends it, and what was asked for with it.
     pub on_wait: fn(Wait<'_>) -> bool,
+    /// Told of each piece of a file that [`Hub::fetch`] and [`Hub::publish`] hash or receive, and
+    /// ten times a second while they send; `false` ends it. What came of a file that is fetched
+    /// stays for the next time.
+    pub on_piece: fn() -> bool,
 }
 
 impl ClientOptions {
@@ -124,6 +128,7 @@ impl ClientOptions {
             patience: Patience::default(),
             proxies: Proxies::default(),
             on_wait: |_| true,
+            on_piece: || true,
         }
     }
 }
@@ -325,7 +330,9 @@ impl HubClient {
 impl Hub for HubClient {
     fn publish(&self, repo: &Repo, dir: &Path) -> Result<Revision, Error> {
         let folder = Folder::of_everything(dir)?;
-        let uploaded = self.upload(&Upload::new(RepoKind::Model, repo, &folder));
+        let progress = |_, _, _| (self.http.on_piece)();
+        let upload = Upload { progress: &progress, ..Upload::new(RepoKind::Model, repo, &folder) };
+        let uploaded = self.upload(&upload);
         uploaded.map(|uploaded| uploaded.revision)
     }
 

@@ -24,12 +24,17 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension as _, params};
 use std::{
     fs::{self, File, TryLockError},
     path::{Path, PathBuf},
+    thread,
     time::Duration,
 };
 
 /// Name of the file with the tables.
 pub const FILE: &str = "journal.db";
 const LOCK: &str = "journal.lock";
+/// How often it is tried to take it.
+const LOCK_TRIES: u32 = 5;
+/// Time between two tries.
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
 /// How long a write waits for a program that reads the file in a way that keeps others out.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -123,6 +128,13 @@ impl Journal {
         let path = PathBuf::from(":memory:");
         let connection = Connection::open_in_memory().map_err(Error::sqlite(&path))?;
         Self::prepare(connection, path, None)
+    }
+
+    /// Whether a process has the journal in `folder` open to write.
+    pub fn is_open(folder: &Path) -> bool {
+        // Shared: two who ask do not see each other.
+        File::open(folder.join(LOCK))
+            .is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
     }
 
     fn prepare(
@@ -281,9 +293,13 @@ fn entry(row: &rusqlite::Row<'_>) -> rusqlite::Result<Entry> {
 fn lock(folder: &Path) -> Result<File, Error> {
     let path = folder.join(LOCK);
     let lock = File::create(&path).map_err(Error::io(&path))?;
-    match lock.try_lock() {
-        Ok(()) => Ok(lock),
-        Err(TryLockError::WouldBlock) => Err(Error::InUse(folder.to_owned())),
-        Err(TryLockError::Error(cause)) => Err(Error::io(&path)(cause)),
+    for _ in 0..LOCK_TRIES {
+        match lock.try_lock() {
+            Ok(()) => return Ok(lock),
+            // Who only asks whether it is held has it for a moment.
+            Err(TryLockError::WouldBlock) => thread::sleep(LOCK_PAUSE),
+            Err(TryLockError::Error(cause)) => return Err(Error::io(&path)(cause)),
+        }
     }
+    Err(Error::InUse(folder.to_owned()))
 }

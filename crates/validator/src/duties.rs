@@ -1,15 +1,16 @@
 //! What the chain must not wait for: weights are handed over and followed.
 
 use crate::{
-    Validator,
+    Config, Validator,
     entry::Entry,
     event::Event,
-    state::{Hidden, WeightsState},
+    state::{Hidden, State, WeightsState},
     weights,
 };
 use anyhow::Context as _;
 use chain::{Call, CallStatus, Handed, Head, Mechanism, Metagraph, Neuron, Weights};
 use protocol::{Block, Uid};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Blocks after which weights are handed over again, whether they have changed or not: the chain
 /// counts a validator that is silent for 5,000 blocks as inactive, and explorers a quarter of that
@@ -28,6 +29,73 @@ struct Due {
     row: Option<Vec<(Uid, u16)>>,
     /// Decisions that they follow from.
     n_decisions: u64,
+}
+
+/// Which weights on the chain count as ours though no entry says so.
+pub(crate) struct Claim(Mutex<Claimed>);
+
+#[derive(Clone, Copy)]
+enum Claimed {
+    /// None.
+    Nothing,
+    /// All, until the chain has taken some that this process signed.
+    All { has_signed: bool },
+    /// Those that the first look finds.
+    First,
+    /// Those up to this block.
+    UpTo(Block),
+}
+
+impl Claim {
+    /// That of a validator that goes on from a state.
+    pub(crate) fn new(config: Config, state: &State) -> Self {
+        let WeightsState { due, sent, set, .. } = &state.weights;
+        // Weights that were never taken are due for ever. If none are due and none on their way,
+        // an earlier version has set them, which did not note when.
+        let is_unnoted = !due && sent.is_none() && set.is_none() && state.n_decisions() > 0;
+        Self(Mutex::new(match (config.takes_over, is_unnoted) {
+            (true, _) => Claimed::All { has_signed: false },
+            (false, true) => Claimed::First,
+            (false, false) => Claimed::Nothing,
+        }))
+    }
+
+    pub(crate) fn takes_over(&self) -> bool {
+        matches!(*self.lock(), Claimed::All { .. })
+    }
+
+    /// This process has signed weights.
+    fn signed(&self) {
+        let mut claimed = self.lock();
+        if let Claimed::All { has_signed } = &mut *claimed {
+            *has_signed = true;
+        }
+    }
+
+    /// The chain has taken weights of ours.
+    fn set(&self) {
+        let mut claimed = self.lock();
+        if matches!(*claimed, Claimed::All { has_signed: true }) {
+            *claimed = Claimed::Nothing;
+        }
+    }
+
+    /// Whether weights of this block are claimed.
+    fn has(&self, block: Block) -> bool {
+        let mut claimed = self.lock();
+        if matches!(*claimed, Claimed::First) {
+            *claimed = Claimed::UpTo(block);
+        }
+        match *claimed {
+            Claimed::Nothing | Claimed::First => false,
+            Claimed::All { .. } => true,
+            Claimed::UpTo(last) => block <= last,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Claimed> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Validator {
@@ -77,6 +145,7 @@ impl Validator {
         let settled = Entry::WeightsSettled { again: set.is_none(), set, epoch };
         self.memory.learn(&settled, head.block)?;
         if let Some(block) = set {
+            self.claim.set();
             watch(Event::WeightsSet { block });
         }
         if let (Some(block), Some(hidden)) = (set, &state.hiding)
@@ -132,6 +201,7 @@ impl Validator {
             }
             past.learn(&entry, head.block).map_err(crate::ours)?;
         }
+        self.claim.signed();
         match self.ports.chain.send(&signed) {
             Ok(()) => {
                 watch(Event::WeightsSubmitted(signed.id));
@@ -149,15 +219,16 @@ impl Validator {
     fn weights(&self, state: &WeightsState, watch: &dyn Fn(Event)) -> anyhow::Result<Option<Due>> {
         let metagraph = self.metagraph()?;
         let own = weights::slot(&metagraph, self.keypair.public())?;
+        // First of all: whoever asks only when it may set weights takes another for gone meanwhile.
+        if let Some(block) = self.set_by_another(state, &metagraph, own)? {
+            let until = Block(block.0.saturating_add(OTHER_ALIVE));
+            watch(Event::AnotherValidator { block, until });
+            return Ok(None);
+        }
         // The chain counts registration as an update, so a new validator waits as well.
         if metagraph.block.since(own.last_update) < metagraph.weights_rate_limit
             || !own.validator_permit
         {
-            return Ok(None);
-        }
-        if let Some(block) = self.set_by_another(state, &metagraph, own)? {
-            let until = Block(block.0.saturating_add(OTHER_ALIVE));
-            watch(Event::AnotherValidator { block, until });
             return Ok(None);
         }
         let (merged, n_decisions) = self.memory.state(|state| {
@@ -174,7 +245,7 @@ impl Validator {
         let demands = self.ports.chain.demands(netuid);
         let demands = demands.context("cannot read what the subnet demands of weights")?;
         if let Some(error) = demands.refusal(&metagraph, &weights, self.keypair.public()) {
-            watch(Event::WeightsRefused(error));
+            watch(Event::WeightsUnfit(error));
             return Ok(None);
         }
         self.handed(state, own, &weights).map(|due| Some(Due { n_decisions, ..due }))
@@ -207,7 +278,7 @@ impl Validator {
     ) -> anyhow::Result<Option<Block>> {
         let ours = state.set.unwrap_or_default().max(own.block_at_registration);
         let is_alive = metagraph.block.since(own.last_update) < OTHER_ALIVE;
-        if own.last_update <= ours || !is_alive || self.config.takes_over {
+        if own.last_update <= ours || !is_alive || self.claim.has(own.last_update) {
             return Ok(None);
         }
         // Where a subnet hides weights no more, opening ours of before is an update like any other.

@@ -58,8 +58,10 @@ pub enum Event {
         /// Block in which it did.
         block: Block,
     },
-    /// The chain refused the weights.
+    /// The chain refused the weights: their call stood in a block and failed.
     WeightsRefused(chain::CallError),
+    /// The chain would refuse the weights: none are handed over, and the next block looks again.
+    WeightsUnfit(chain::CallError),
     /// Another process with this hotkey set weights: we set none.
     AnotherValidator {
         /// When it did.

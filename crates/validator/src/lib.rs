@@ -38,6 +38,7 @@ pub use state::{ContestState, State};
 pub use work::Worked;
 
 use chain::{Head, Keypair};
+use duties::Claim;
 use journal::{Journal, Past};
 use memory::Memory;
 use protocol::{Competition, NetUid, Schedule};
@@ -61,7 +62,8 @@ pub struct Config {
     /// largest size that the competition admits, and 16 GiB at least.
     pub fetched_bytes_max: Option<u64>,
     /// Whether weights may be set although another process with the same hotkey set some shortly
-    /// before: it is known to have ended for good.
+    /// before: it is known to have ended for good. Once the chain has taken weights that this
+    /// validator signed, another counts as one again.
     pub takes_over: bool,
 }
 
@@ -85,6 +87,8 @@ pub struct Validator {
     schedule: Schedule,
     keypair: Keypair,
     memory: Memory,
+    /// Which weights on the chain count as ours though no entry says so.
+    claim: Claim,
     /// Rounds that go on.
     turns: Turns,
     /// Records that wait to be published.
@@ -114,9 +118,10 @@ impl Validator {
                 unpublished.push_back((competition, number, record));
             }
         }
+        let claim = Claim::new(config, past.state());
         let (memory, unpublished) = (Memory::new(past), Mutex::new(unpublished));
         let turns = Turns::default();
-        Ok(Self { config, ports, contests, schedule, keypair, memory, turns, unpublished })
+        Ok(Self { config, ports, contests, schedule, keypair, memory, claim, turns, unpublished })
     }
 
     /// The rules of all competitions that are judged here, versions and all.
@@ -132,6 +137,11 @@ impl Validator {
     /// The same of one competition; `None` if nothing is known of it.
     pub fn contest(&self, name: &str) -> Option<ContestState> {
         self.memory.state(|state| state.contest(name).cloned())
+    }
+
+    /// Whether weights may still be set although another process set some shortly before.
+    pub fn takes_over(&self) -> bool {
+        self.claim.takes_over()
     }
 
     /// What the last rounds came to, the oldest first, at most `n_max` of them and 1,000 of those

@@ -12,7 +12,7 @@ use crate::{
 use anyhow::Context as _;
 use chain::Head;
 use protocol::{
-    Block, Competition, CompetitionSet, NetUid, Schedule, SetCommitment, set::SetIndex,
+    Block, Competition, CompetitionSet, Digest, NetUid, Schedule, SetCommitment, set::SetIndex,
 };
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -87,7 +87,7 @@ pub struct Follower {
     held: Option<CompetitionSet>,
     /// Before this block, nothing new is looked for.
     look_from: Block,
-    /// What went wrong when it was last looked.
+    /// What went wrong when it was last looked, or why the newest set is not taken.
     trouble: Option<String>,
 }
 
@@ -119,6 +119,8 @@ impl Follower {
             tracing::warn!("the owner's competitions are fetched anew: {error:#}");
             follower.followed = Followed::default();
         }
+        // Other options, or another version of this program, may take it.
+        follower.followed.refused = None;
         Ok(follower)
     }
 
@@ -132,6 +134,11 @@ impl Follower {
     /// The set that holds; nothing before one was found.
     pub fn set(&self) -> Option<&CompetitionSet> {
         self.held.as_ref()
+    }
+
+    /// Digest of the set that holds; nothing before one was found.
+    pub fn digest(&self) -> Option<Digest> {
+        self.followed.held.as_ref().map(|held| held.index.digest())
     }
 
     /// Paths of the competition files of the set that holds; none before one was found.
@@ -160,51 +167,55 @@ impl Follower {
     }
 
     /// Looks at what is published, every now and then, and at whether a set that waits has come to
-    /// its block. Says whether another set holds than before.
-    pub fn look(&mut self, look: &Look<'_>) -> anyhow::Result<bool> {
+    /// its block.
+    ///
+    /// # Errors
+    ///
+    /// The newest set cannot be had, or is not taken; what held before holds.
+    pub fn look(&mut self, look: &Look<'_>) -> anyhow::Result<()> {
         let block = look.head.block;
-        let has_turned = self.turn(block)?;
+        self.turn(block)?;
         if block < self.look_from {
             // Until it is looked again, it is as it was.
             return match &self.trouble {
-                Some(trouble) if !has_turned => Err(anyhow::anyhow!("{trouble}")),
-                _ => Ok(has_turned),
+                Some(trouble) => Err(anyhow::anyhow!("{trouble}")),
+                None => Ok(()),
             };
         }
         let looked = self.look_now(look);
         self.look_from = Block(block.0.saturating_add(LOOK_EVERY));
         self.trouble = looked.as_ref().err().map(|error| format!("{error:#}"));
-        match looked {
-            Ok(is_new) => Ok(has_turned || is_new),
-            Err(_) if has_turned => Ok(true),
-            Err(error) => Err(error),
-        }
+        looked
     }
 
-    /// The set that waits holds if its block has come.
+    /// The set that waits holds if its block has come; says whether it has.
     fn turn(&mut self, block: Block) -> anyhow::Result<bool> {
-        let next = self.followed.next.as_ref().filter(|next| next.from <= block);
+        let next = self.followed.next.clone().filter(|next| next.from <= block);
         let Some(next) = next else { return Ok(false) };
-        self.held = Some(self.store.set(&next.index)?);
-        self.followed.held = self.followed.next.take();
-        self.save()?;
+        let set = self.store.set(&next.index)?;
+        let refused = self.followed.refused.clone();
+        self.keep(Followed { held: Some(next), next: None, refused })?;
+        self.held = Some(set);
         Ok(true)
     }
 
-    fn look_now(&mut self, look: &Look<'_>) -> anyhow::Result<bool> {
+    fn look_now(&mut self, look: &Look<'_>) -> anyhow::Result<()> {
         let block = look.head.block;
-        let Some(found) = published(look.chain, look.netuid)? else { return Ok(false) };
+        let Some(found) = published(look.chain, look.netuid)? else { return Ok(()) };
         let (text, committed) = (found.commitment.to_text()?, found.block);
+        if let Some(reason) = self.refusal(&text, committed) {
+            anyhow::bail!("the owner's competitions are not taken: {reason}");
+        }
         if self.knows(&text, committed) {
-            return Ok(false);
+            return Ok(());
         }
         let (index, set) = match self.fetch(look, &found.commitment)? {
             Fetched::Set(index, set) => (index, set),
             Fetched::Refused(reason) => {
-                tracing::warn!("competitions of the owner are not taken: {reason}");
-                self.followed.refused = Some(Refused { commitment: text, committed, reason });
-                self.save()?;
-                return Ok(false);
+                let told = format!("the owner's competitions are not taken: {reason}");
+                let refused = Some(Refused { commitment: text, committed, reason });
+                self.keep(Followed { refused, ..self.followed.clone() })?;
+                anyhow::bail!(told);
             }
         };
         (look.try_out)(&self.store.files(&set)?)?;
@@ -213,18 +224,15 @@ impl Follower {
             None => block,
         };
         let adopted = Adopted { commitment: text, committed, from, index };
-        self.followed.refused = None;
         if from > block {
+            let held = self.followed.held.clone();
+            self.keep(Followed { held, next: Some(adopted), refused: None })?;
             tracing::info!("other competitions of the owner hold here from block {from} on");
-            self.followed.next = Some(adopted);
-            self.save()?;
-            return Ok(false);
+            return Ok(());
         }
-        let is_other = self.followed.held.as_ref().is_none_or(|held| held.index != adopted.index);
-        (self.followed.held, self.followed.next) = (Some(adopted), None);
+        self.keep(Followed { held: Some(adopted), next: None, refused: None })?;
         self.held = Some(set);
-        self.save()?;
-        Ok(is_other)
+        Ok(())
     }
 
     fn fetch(&self, look: &Look<'_>, commitment: &SetCommitment) -> anyhow::Result<Fetched> {
@@ -232,21 +240,36 @@ impl Follower {
         self.store.fetch(&client, commitment, self.bounds)
     }
 
-    /// Whether this commitment was dealt with.
+    /// Whether this commitment was taken.
     fn knows(&self, text: &str, committed: Block) -> bool {
-        let Followed { held, next, refused } = &self.followed;
+        let Followed { held, next, .. } = &self.followed;
         // What waits was published after what holds.
         let taken = next.as_ref().or(held.as_ref());
         taken.is_some_and(|set| (set.commitment.as_str(), set.committed) == (text, committed))
-            || refused
-                .as_ref()
-                .is_some_and(|set| (set.commitment.as_str(), set.committed) == (text, committed))
     }
 
-    /// Writes down what is known, and forgets the files of what is not needed any more.
-    fn save(&self) -> anyhow::Result<()> {
-        disk::write(&self.path, &serde_json::to_vec(&self.followed)?)
+    /// Why this commitment was refused, if it was.
+    fn refusal(&self, text: &str, committed: Block) -> Option<&str> {
+        let refused = self.followed.refused.as_ref();
+        let of_it =
+            refused.filter(|set| (set.commitment.as_str(), set.committed) == (text, committed));
+        of_it.map(|set| set.reason.as_str())
+    }
+
+    /// Writes down what is known from now on. Nothing is before it is on disk; what is not needed
+    /// any more goes after that, and may stay.
+    fn keep(&mut self, followed: Followed) -> anyhow::Result<()> {
+        disk::write(&self.path, &serde_json::to_vec(&followed)?)
             .with_context(|| format!("cannot write {}", input::name(&self.path)))?;
+        self.followed = followed;
+        if let Err(error) = self.clean() {
+            tracing::warn!("files of competitions stay that nobody needs any more: {error:#}");
+        }
+        Ok(())
+    }
+
+    /// Forgets the files of what is not needed any more.
+    fn clean(&self) -> anyhow::Result<()> {
         let sets = [&self.followed.held, &self.followed.next];
         let indices: Vec<&SetIndex> = sets.into_iter().flatten().map(|set| &set.index).collect();
         self.store.keep_only(&indices)
@@ -288,6 +311,25 @@ mod tests {
     }
 
     #[test]
+    fn a_set_that_was_refused_is_looked_at_again_by_the_next_process() {
+        let home = tempfile::tempdir().unwrap();
+        let args = OwnerArgs {
+            owner_model_max: bytesize::ByteSize::gib(1),
+            owner_competitions_max: 4,
+            owner_notice: 7_200,
+        };
+        let mut follower = Follower::open(home.path(), &args).unwrap();
+        let (commitment, committed, reason) = ("text".to_owned(), Block(3), "too large".to_owned());
+        let refused = Some(Refused { commitment, committed, reason });
+        follower.keep(Followed { refused: refused.clone(), ..Followed::default() }).unwrap();
+        assert_eq!(follower.refusal("text", Block(3)), Some("too large"));
+        assert_eq!(follower.refusal("text", Block(4)), None);
+        assert_eq!(read(home.path()).unwrap().refused, refused, "whoever asks is told");
+        let follower = Follower::open(home.path(), &args).unwrap();
+        assert_eq!(follower.refusal("text", Block(3)), None);
+    }
+
+    #[test]
     fn what_is_known_is_kept_and_a_set_holds_from_its_block_on() {
         let home = tempfile::tempdir().unwrap();
         let args = OwnerArgs {
@@ -306,7 +348,17 @@ mod tests {
         let next = Adopted { commitment, committed, from, index: set.index() };
         follower.followed.next = Some(next.clone());
         assert!(!follower.turn(Block(49)).unwrap());
+        // A disk that cannot be written, and then one of which nothing can be deleted.
+        let path = follower.path.clone();
+        std::fs::create_dir_all(path.join("in the way")).unwrap();
+        assert!(follower.turn(Block(50)).is_err());
+        assert_eq!((follower.set(), &follower.followed.next), (None, &Some(next.clone())));
+        std::fs::remove_dir_all(&path).unwrap();
+        let stray = home.path().join(FOLDER).join("tokenizers");
+        std::fs::write(&stray, "no folder").unwrap();
         assert!(follower.turn(Block(50)).unwrap());
+        assert_eq!(follower.digest(), Some(set.digest()));
+        std::fs::remove_file(stray).unwrap();
         assert!(follower.knows("text", Block(3)) && !follower.knows("text", Block(4)));
 
         let follower = Follower::open(home.path(), &args).unwrap();
@@ -320,7 +372,7 @@ mod tests {
         assert_eq!((from(10), from(90)), (0, 90));
         assert_eq!(follower.rules_of("other", Block(10)), None);
         std::fs::write(home.path().join(FOLDER).join("rules").join("stray"), "x").unwrap();
-        follower.save().unwrap();
+        follower.clean().unwrap();
         assert_eq!(std::fs::read_dir(home.path().join(FOLDER).join("rules")).unwrap().count(), 2);
     }
 }

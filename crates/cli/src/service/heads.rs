@@ -5,6 +5,7 @@ use super::{
     metrics::Metrics,
     story::{Story, Subject},
 };
+use crate::hugging_face;
 use chain::{Chain, Head};
 use std::{
     path::Path,
@@ -29,6 +30,23 @@ pub struct Told<'a> {
     pub metrics: &'a Metrics,
     /// Its health.
     pub health: &'a Health,
+    /// Its thread that fetches and sends what may take hours.
+    pub worker: &'static str,
+}
+
+/// Does work whose panic ends the process by its flag: a service that lives with a dead thread
+/// looks well and does nothing.
+pub fn guarded<T>(stop: &AtomicBool, work: impl FnOnce() -> T) -> T {
+    struct Ends<'a>(&'a AtomicBool);
+    impl Drop for Ends<'_> {
+        fn drop(&mut self) {
+            if thread::panicking() {
+                self.0.store(true, Ordering::Relaxed);
+            }
+        }
+    }
+    let _ends = Ends(stop);
+    work()
 }
 
 /// The newest final block that was heard of.
@@ -81,11 +99,21 @@ impl<'a> Heads<'a> {
     }
 
     /// Follows a chain until nobody shall wait any more, which threads may ask for, and keeps
-    /// in `home` what there is to tell.
+    /// in `home` what there is to tell. A panic ends the process.
     pub fn follow(&self, chain: &dyn Chain, told: Told<'_>, home: &Path) {
-        let Told { story, metrics, health } = told;
-        let mut pulse = None;
+        guarded(self.stop, || self.follow_on(chain, told, home));
+        self.changed.notify_all();
+    }
+
+    fn follow_on(&self, chain: &dyn Chain, told: Told<'_>, home: &Path) {
+        let Told { story, metrics, health, worker } = told;
+        let (mut pulse, mut n_pieces) = (None, hugging_face::n_pieces());
         while !self.is_stopping() {
+            // Large files take hours, in which the thread that waits for them says nothing.
+            if hugging_face::n_pieces() != n_pieces {
+                n_pieces = hugging_face::n_pieces();
+                health.beat(worker);
+            }
             let now = story.pulse();
             if pulse.as_ref() != Some(&now) {
                 if let Err(error) = now.write(home) {
@@ -109,6 +137,21 @@ impl<'a> Heads<'a> {
             }
             thread::sleep(TICK);
         }
-        self.changed.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    #[test]
+    fn a_panic_ends_the_process_and_nothing_else_does() {
+        let stop = AtomicBool::new(false);
+        assert_eq!(guarded(&stop, || 7), 7);
+        assert!(!stop.load(Ordering::Relaxed));
+        let work = || -> u8 { panic!("a bug") };
+        assert!(catch_unwind(AssertUnwindSafe(|| guarded(&stop, work))).is_err());
+        assert!(stop.load(Ordering::Relaxed));
     }
 }

@@ -7,6 +7,7 @@ use super::exposition::{Family, Kind, Registry};
 use miner::StepReport;
 use protocol::{Block, Loss};
 use std::{
+    collections::BTreeSet,
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
@@ -30,6 +31,10 @@ const HEAD_AGE: Family =
 const ERRORS: Family =
     counter("agon_errors_total", "Troubles that are no model's own fault, by what they are with.")
         .by("kind");
+const RULES_MISSING: Family = gauge(
+    "agon_owner_rules_missing",
+    "1 while the newest competitions of the subnet's owner cannot be had or are not taken, else 0.",
+);
 
 // Of a validator.
 const ROUNDS_ENDED: Family =
@@ -66,7 +71,7 @@ const WEIGHTS_AGE: Family =
 const WEIGHTS_SUBMITTED: Family =
     counter("agon_weights_submitted_total", "Times that weights were handed to the chain.");
 const WEIGHTS_REFUSED: Family =
-    counter("agon_weights_refused_total", "Times that the chain refused weights.");
+    counter("agon_weights_refused_total", "Times that the chain refused weights, or would have.");
 const WEIGHTS_WITHHELD: Family = counter(
     "agon_weights_withheld_total",
     "Times that no weights were set because another process with this hotkey had set some.",
@@ -96,7 +101,7 @@ const WITHHELD: Family = counter(
 );
 const REFUSED: Family = counter("agon_miner_refused_total", "Commitments that the chain refused.");
 
-const COMMON: [Family; 5] = [BUILD, STARTED, HEAD_BLOCK, HEAD_AGE, ERRORS];
+const COMMON: [Family; 6] = [BUILD, STARTED, HEAD_BLOCK, HEAD_AGE, ERRORS, RULES_MISSING];
 const OF_VALIDATOR: [Family; 19] = [
     ROUNDS_ENDED,
     ROUNDS_GIVEN_UP,
@@ -120,6 +125,11 @@ const OF_VALIDATOR: [Family; 19] = [
 ];
 const OF_MINER: [Family; 7] =
     [STEPS, TRAINING_LOSS, HELD_OUT, REBASED, PUBLISHED, WITHHELD, REFUSED];
+
+/// What a competition has in any case.
+const COUNTED: [Family; 3] = [ROUNDS_ENDED, ROUNDS_GIVEN_UP, CROWN_MOVES];
+/// What it has besides once a round was decided.
+const DECIDED: [Family; 3] = [CHAMPION, POOL, WAITING];
 
 /// What trouble is with, as it is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -184,6 +194,7 @@ struct Now {
     head: Option<(Block, Instant)>,
     weights: Option<Block>,
     stage: Option<(Stage, Instant)>,
+    competitions: BTreeSet<String>,
 }
 
 /// The meters of one service; many threads may tell them things.
@@ -197,12 +208,21 @@ impl Metrics {
     /// Those of a validator that serves the competitions of these names.
     pub fn of_validator(competitions: &[&str]) -> Self {
         let metrics = Self::new(&OF_VALIDATOR, &ErrorKind::ALL);
-        for competition in competitions {
-            for family in [&ROUNDS_ENDED, &ROUNDS_GIVEN_UP, &CROWN_MOVES] {
-                metrics.registry.add(family, competition, 0.0);
-            }
-        }
+        metrics.serve(competitions);
         metrics
+    }
+
+    /// The validator serves the competitions of these names from now on: those that are new count
+    /// from zero, and of those that are gone nothing is told any more.
+    pub fn serve(&self, competitions: &[&str]) {
+        let names = competitions.iter().map(|name| (*name).to_owned()).collect();
+        let before = std::mem::replace(&mut self.now().competitions, names);
+        for gone in before.iter().filter(|name| !competitions.contains(&name.as_str())) {
+            COUNTED.iter().chain(&DECIDED).for_each(|family| self.registry.forget(family, gone));
+        }
+        for competition in competitions {
+            COUNTED.iter().for_each(|family| self.registry.add(family, competition, 0.0));
+        }
     }
 
     /// Those of a miner.
@@ -260,6 +280,16 @@ impl Metrics {
         self.registry.set(&RECORDS_WAITING, "", n as f64);
     }
 
+    /// The newest competitions of the subnet's owner were taken.
+    pub fn rules_taken(&self) {
+        self.registry.set(&RULES_MISSING, "", 0.0);
+    }
+
+    /// They cannot be had, or are not taken.
+    pub fn rules_missing(&self) {
+        self.registry.set(&RULES_MISSING, "", 1.0);
+    }
+
     /// Something went wrong that no event tells of.
     pub fn error(&self, kind: ErrorKind) {
         self.registry.add(&ERRORS, kind.name(), 1.0);
@@ -277,7 +307,7 @@ impl Metrics {
             Event::ChainTrouble(_) => self.error(ErrorKind::Chain),
             Event::WeightsSubmitted(_) => self.count(&WEIGHTS_SUBMITTED),
             Event::WeightsSet { block } => self.weights_set(*block),
-            Event::WeightsRefused(_) => self.count(&WEIGHTS_REFUSED),
+            Event::WeightsRefused(_) | Event::WeightsUnfit(_) => self.count(&WEIGHTS_REFUSED),
             Event::AnotherValidator { .. } => self.count(&WEIGHTS_WITHHELD),
             Event::WeightsRevealed { block } => {
                 self.registry.set(&REVEALED_BLOCK, "", block.0 as f64);

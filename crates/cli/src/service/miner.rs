@@ -1,8 +1,8 @@
 //! A miner at work: it trains at each block, and enters what is clearly better.
 
 use super::{
-    Ready,
-    heads::{Heads, Told},
+    Ready, ended, go_on,
+    heads::{Heads, Told, guarded},
     health::{Health, Turns},
     metrics::Metrics,
     rules::Rules,
@@ -17,7 +17,7 @@ use crate::{
     failure::Interrupted,
     hugging_face, llama,
     plug::{self, TrainerTrain},
-    terminal::{print_json_line, shown, stop_on_signal},
+    terminal::{print_json_line, shown, stop_service_on_signal},
 };
 use anyhow::Context as _;
 use chain::{Chain as _, Head};
@@ -65,20 +65,28 @@ struct Bench<'a> {
 
 /// Runs a miner until it is told to stop.
 pub fn run(args: &RunMinerArgs) -> anyhow::Result<ExitCode> {
-    let stop = stop_on_signal()?;
+    let stop = stop_service_on_signal()?;
+    ended(mine(args, &stop))
+}
+
+fn mine(args: &RunMinerArgs, stop: &Arc<AtomicBool>) -> anyhow::Result<()> {
     let place = Place::open(&args.service)?;
+    go_on(stop)?;
     place.check_slot()?;
     setup::make_home(&args.service.home)?;
     let rules = match args.competition.strip_prefix(OF_OWNER) {
         Some(_) => Rules::of_owner(&args.service)?,
         None => Rules::Named(vec![args.competition.clone()]),
     };
+    go_on(stop)?;
     rules.begin(&args.service, &place)?;
+    go_on(stop)?;
     let (story, metrics) = (Story::default(), Arc::new(Metrics::of_miner()));
     let health = Arc::new(Health::new(place.block_time()?, &TURNS));
-    let told = Told { story: &story, metrics: &metrics, health: &health };
-    let bench = Bench { args, place: &place, rules: &rules, told, stop: &stop };
+    let told = Told { story: &story, metrics: &metrics, health: &health, worker: TRAIN };
+    let bench = Bench { args, place: &place, rules: &rules, told, stop };
     let (mut miner, mut digest) = bench.open()?;
+    go_on(stop)?;
     health.journal_open();
     let server = args
         .service
@@ -97,8 +105,7 @@ pub fn run(args: &RunMinerArgs) -> anyhow::Result<ExitCode> {
             return Err(error);
         }
         if stop.load(Ordering::Relaxed) {
-            tracing::info!("stopped; it goes on from here");
-            return Ok(ExitCode::SUCCESS);
+            return Ok(());
         }
         // The rules have changed. It lets go of the journal before the next one goes on from there.
         drop(miner);
@@ -143,7 +150,7 @@ impl Bench<'_> {
         let heads = &Heads::new(self.stop);
         thread::scope(|scope| {
             let work = move || {
-                let outcome = self.train(miner, heads, digest);
+                let outcome = guarded(self.stop, || self.train(miner, heads, digest));
                 match &outcome {
                     // The process goes on, by other rules.
                     Ok(()) => heads.end(),
@@ -170,7 +177,7 @@ impl Bench<'_> {
         heads: &Heads<'_>,
         digest: Option<Digest>,
     ) -> anyhow::Result<()> {
-        let Told { story, metrics, health } = self.told;
+        let Told { story, metrics, health, .. } = self.told;
         let mut seen = None;
         while !heads.is_stopping() {
             health.beat(TRAIN);
@@ -207,8 +214,14 @@ impl Bench<'_> {
             return false;
         }
         match self.rules.look(&self.args.service, self.place, head) {
-            Ok(_) => self.told.story.ends(Subject::Rules),
-            Err(error) => self.told.story.trouble(Subject::Rules, &format!("{error:#}")),
+            Ok(()) => {
+                self.told.story.ends(Subject::Rules);
+                self.told.metrics.rules_taken();
+            }
+            Err(error) => {
+                self.told.story.trouble(Subject::Rules, &format!("{error:#}"));
+                self.told.metrics.rules_missing();
+            }
         }
         self.digest(head.block) != digest
     }

@@ -3,7 +3,6 @@
 
 use anyhow::Context as _;
 use protocol::Block;
-use rustix::process::{Pid, test_kill_process};
 use serde::{Deserialize, Serialize};
 use std::{fs, io::ErrorKind, path::Path};
 
@@ -35,12 +34,6 @@ pub struct Trouble {
 }
 
 impl Pulse {
-    /// Whether the process is there; it may be another by the same number.
-    pub fn is_alive(&self) -> bool {
-        let pid = i32::try_from(self.process).ok().and_then(Pid::from_raw);
-        pid.is_some_and(|pid| test_kill_process(pid) != Err(rustix::io::Errno::SRCH))
-    }
-
     /// Writes it into a home. It is of use while it is new: a disk that cannot take it is nobody's
     /// trouble but of whoever asks.
     pub fn write(&self, home: &Path) -> anyhow::Result<()> {
@@ -68,17 +61,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_said_is_read_and_tells_whether_somebody_lives() {
+    fn what_was_said_is_read() {
         let home = tempfile::tempdir().unwrap();
         assert_eq!(read(home.path()).unwrap(), None);
         let trouble = Trouble { what: "chain".into(), since: Block(7), detail: "away".into() };
         let process = std::process::id();
         let pulse = Pulse { process, block: Some(Block(9)), trouble: vec![trouble] };
         pulse.write(home.path()).unwrap();
-        assert_eq!(read(home.path()).unwrap(), Some(pulse.clone()));
-        assert!(pulse.is_alive());
-        // No process has the highest number there is.
-        assert!(!Pulse { process: i32::MAX as u32, ..pulse }.is_alive());
+        assert_eq!(read(home.path()).unwrap(), Some(pulse));
         fs::write(home.path().join(FILE), "{").unwrap();
         assert!(read(home.path()).is_err());
     }

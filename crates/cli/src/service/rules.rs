@@ -76,6 +76,12 @@ impl Rules {
         }
     }
 
+    /// Digest of all competitions of the owner that hold; nothing where others are named.
+    pub fn digest(&self) -> Option<Digest> {
+        let Self::Owner(follower) = self else { return None };
+        lock(follower).digest()
+    }
+
     /// Digest of the rules of one competition of the owner at a block.
     pub fn digest_of(&self, competition: &str, at: Block) -> Option<Digest> {
         let Self::Owner(follower) = self else { return None };
@@ -89,9 +95,13 @@ impl Rules {
         follower.rules_of(competition, at).map(|rules| follower.file(rules)).transpose()
     }
 
-    /// Whether the owner has other competitions than before, which whoever works must open.
-    pub fn look(&self, service: &ServiceArgs, place: &Place, head: Head) -> anyhow::Result<bool> {
-        let Self::Owner(follower) = self else { return Ok(false) };
+    /// Looks what the owner publishes.
+    ///
+    /// # Errors
+    ///
+    /// The newest competitions cannot be had, or are not taken; those of before hold.
+    pub fn look(&self, service: &ServiceArgs, place: &Place, head: Head) -> anyhow::Result<()> {
+        let Self::Owner(follower) = self else { return Ok(()) };
         let try_out = |names: &[String]| {
             let data = service.data.as_deref();
             names.iter().try_for_each(|name| competition_file::contest(name, data).map(drop))

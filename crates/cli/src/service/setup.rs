@@ -101,9 +101,19 @@ pub fn evaluate(
     })
 }
 
+/// How a validator runs by the options.
+pub fn config(args: &RunValidatorArgs, place: &Place) -> Config {
+    Config {
+        version_key: args.version_key,
+        takes_over: args.take_over,
+        ..Config::new(place.netuid)
+    }
+}
+
 /// The validator that the options describe, of these competitions, in its home.
 pub fn validator(
     args: &RunValidatorArgs,
+    config: Config,
     names: &[String],
     place: &Place,
     stop: &Arc<AtomicBool>,
@@ -119,11 +129,6 @@ pub fn validator(
         models: Arc::clone(&models) as Arc<dyn validator::Models>,
         evaluate: models,
         publish: Arc::new(RecordFolder::new(home.join(RECORDS))),
-    };
-    let config = Config {
-        version_key: args.version_key,
-        takes_over: args.take_over,
-        ..Config::new(place.netuid)
     };
     let contests = contests.iter().map(Contest::for_validator).collect();
     Validator::open(config, ports, contests, place.hotkey.clone(), journal)

@@ -24,6 +24,8 @@ pub enum Subject {
     Hub,
     /// Another process has the same hotkey.
     Another,
+    /// The subnet demands of weights what ours are not.
+    Demands,
     /// What the owner of the subnet publishes cannot be had or used.
     Rules,
 }
@@ -38,6 +40,7 @@ impl Subject {
             Self::Records => "records",
             Self::Hub => "hub",
             Self::Another => "another",
+            Self::Demands => "demands",
             Self::Rules => "rules",
         }
     }
@@ -50,7 +53,8 @@ impl Subject {
             Self::Records => "records wait to be published; nothing else waits for them",
             Self::Hub => "trouble with the hub; it is tried again later",
             Self::Another => "no weights are set: another process uses this hotkey",
-            Self::Rules => "new competitions of the owner cannot be had; those of before hold",
+            Self::Demands => "no weights are handed over: the chain would refuse them",
+            Self::Rules => "the owner's newest competitions are not taken; those of before hold",
         }
     }
 
@@ -62,7 +66,8 @@ impl Subject {
             Self::Records => "records are published again",
             Self::Hub => "the hub answers again",
             Self::Another => "this hotkey is ours alone again",
-            Self::Rules => "the competitions of the owner can be had again",
+            Self::Demands => "weights are what the subnet demands again",
+            Self::Rules => "the owner's newest competitions are taken",
         }
     }
 }

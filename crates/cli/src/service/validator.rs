@@ -2,8 +2,8 @@
 //! so that the chain never waits for a measurement.
 
 use super::{
-    Ready,
-    heads::{Heads, Told},
+    Ready, ended, go_on,
+    heads::{Heads, Told, guarded},
     health::{Health, Turns},
     metrics::{ErrorKind, Metrics},
     rules::Rules,
@@ -13,11 +13,11 @@ use super::{
 };
 use crate::{
     args::{RunValidatorArgs, ServiceArgs},
-    terminal::{print_json_line, shown, stop_on_signal},
+    terminal::{print_json_line, shown, stop_service_on_signal},
 };
 use anyhow::Context as _;
 use chain::Head;
-use protocol::Block;
+use protocol::{Block, Digest};
 use std::{
     collections::BTreeSet,
     process::ExitCode,
@@ -30,11 +30,14 @@ use std::{
 };
 use validator::{Event, RoundSummary, Validator, Worked};
 
+/// Name of the thread that fetches and measures models.
+const WORK: &str = "work";
 /// Threads that must turn, and how long one turn may take: a hub or a chain may let an answer wait
-/// for minutes, and a piece of a measurement takes as long.
+/// for minutes, and a piece of a measurement takes as long. Files that come turn the thread that
+/// waits for them.
 const TURNS: [Turns; 3] = [
     Turns { name: "duties", within: Duration::from_secs(600) },
-    Turns { name: "work", within: Duration::from_secs(3_600) },
+    Turns { name: WORK, within: Duration::from_secs(3_600) },
     Turns { name: "publish", within: Duration::from_secs(3_600) },
 ];
 
@@ -49,6 +52,8 @@ struct Driver<'a> {
     service: &'a ServiceArgs,
     place: &'a Place,
     rules: &'a Rules,
+    /// Digest of the owner's competitions that the validator was opened with.
+    opened: Option<Digest>,
     /// Whether the owner of the subnet has other competitions than the validator was opened with.
     has_other_rules: AtomicBool,
     /// Why the process ends by itself.
@@ -63,27 +68,38 @@ type Work = fn(&Driver<'_>);
 
 /// Runs a validator until it is told to stop.
 pub fn run(args: &RunValidatorArgs) -> anyhow::Result<ExitCode> {
-    let stop = stop_on_signal()?;
+    let stop = stop_service_on_signal()?;
+    ended(validate(args, &stop))
+}
+
+fn validate(args: &RunValidatorArgs, stop: &Arc<AtomicBool>) -> anyhow::Result<()> {
     let place = Place::open(&args.service)?;
+    go_on(stop)?;
     place.check_slot()?;
     setup::make_home(&args.service.home)?;
     let rules = Rules::of(&args.competitions, &args.service)?;
+    go_on(stop)?;
     rules.begin(&args.service, &place)?;
-    let mut validator = setup::validator(args, &rules.names()?, &place, &stop)?;
+    go_on(stop)?;
+    let mut config = setup::config(args, &place);
+    let mut opened = rules.digest();
+    let mut validator = setup::validator(args, config, &rules.names()?, &place, stop)?;
+    go_on(stop)?;
     let (watch, story) = (Watch::start(args, &place, &validator)?, Story::default());
     loop {
         watch.tell(&place, &validator);
-        let heads = Heads::new(&stop);
+        let heads = Heads::new(stop);
         let driver = Driver {
             validator: &validator,
             heads: &heads,
             story: &story,
             metrics: &watch.metrics,
             health: &watch.health,
-            stop: &stop,
+            stop,
             service: &args.service,
             place: &place,
             rules: &rules,
+            opened,
             has_other_rules: AtomicBool::new(false),
             failure: Mutex::new(None),
         };
@@ -92,13 +108,14 @@ pub fn run(args: &RunValidatorArgs) -> anyhow::Result<ExitCode> {
             return Err(error);
         }
         if stop.load(Ordering::Relaxed) {
-            tracing::info!("stopped; it goes on from here");
-            return Ok(ExitCode::SUCCESS);
+            return Ok(());
         }
         // The competitions of the owner have changed. It lets go of the journal before the next one
         // goes on from there.
+        config.takes_over = validator.takes_over();
         drop(validator);
-        validator = setup::validator(args, &rules.names()?, &place, &stop)?;
+        opened = rules.digest();
+        validator = setup::validator(args, config, &rules.names()?, &place, stop)?;
     }
 }
 
@@ -137,6 +154,7 @@ impl Watch {
     }
 
     fn tell(&self, place: &Place, validator: &Validator) {
+        self.metrics.serve(&names(validator));
         tracing::info!(
             "validator {} on subnet {} of {}, {}",
             place.hotkey.public(),
@@ -160,12 +178,12 @@ impl Driver<'_> {
             let spawn = |name: &str, work: Work| {
                 let thread = thread::Builder::new().name(name.to_owned());
                 thread
-                    .spawn_scoped(scope, move || self.guarded(work))
+                    .spawn_scoped(scope, move || guarded(self.stop, || work(self)))
                     .context("cannot start a thread")
             };
             let threads = [
                 spawn("duties", |driver| driver.duties()),
-                spawn("work", |driver| driver.work()),
+                spawn(WORK, |driver| driver.work()),
                 spawn("publish", |driver| driver.publish()),
                 spawn("rules", |driver| driver.follow_owner()),
             ];
@@ -173,7 +191,7 @@ impl Driver<'_> {
                 self.fail(error);
             }
             let Self { story, metrics, health, .. } = *self;
-            let told = Told { story, metrics, health };
+            let told = Told { story, metrics, health, worker: WORK };
             self.heads.follow(&*self.place.chain, told, &self.service.home);
         });
     }
@@ -188,13 +206,18 @@ impl Driver<'_> {
             let Some(head) = self.heads.after(seen, PATIENCE) else { continue };
             seen = Some(head);
             match self.rules.look(self.service, self.place, head) {
-                Ok(has_other) => {
+                Ok(()) => {
                     self.story.ends(Subject::Rules);
-                    if has_other {
-                        self.has_other_rules.store(true, Ordering::Relaxed);
-                    }
+                    self.metrics.rules_taken();
                 }
-                Err(error) => self.story.trouble(Subject::Rules, &format!("{error:#}")),
+                Err(error) => {
+                    self.story.trouble(Subject::Rules, &format!("{error:#}"));
+                    self.metrics.rules_missing();
+                }
+            }
+            // Whatever came of the look: what counts is what holds, and what is worked by.
+            if self.rules.digest() != self.opened {
+                self.has_other_rules.store(true, Ordering::Relaxed);
             }
         }
     }
@@ -207,21 +230,6 @@ impl Driver<'_> {
             self.heads.end();
         }
         ends
-    }
-
-    /// Does work whose panic ends the process: a service that lives with a dead thread looks well
-    /// and does nothing.
-    fn guarded(&self, work: Work) {
-        struct Ends<'a>(&'a AtomicBool);
-        impl Drop for Ends<'_> {
-            fn drop(&mut self) {
-                if thread::panicking() {
-                    self.0.store(true, Ordering::Relaxed);
-                }
-            }
-        }
-        let _ends = Ends(self.stop);
-        work(self);
     }
 
     fn fail(&self, error: anyhow::Error) {
@@ -253,14 +261,18 @@ impl Driver<'_> {
             if let Err(error) = self.validator.duties(head, &|event| heard.take(&event)) {
                 return self.fail(error);
             }
-            heard.clear([Subject::Chain, Subject::Another]);
+            // Who else has the hotkey is not known where the chain does not tell.
+            if !heard.has(Subject::Chain) {
+                heard.clear([Subject::Another]);
+            }
+            heard.clear([Subject::Chain]);
         }
     }
 
     /// Rounds are measured a step at a time.
     fn work(&self) {
         let mut seen = None;
-        while let Some(mut head) = self.next("work", seen) {
+        while let Some(mut head) = self.next(WORK, seen) {
             seen = Some(head);
             let heard = Heard::new(self, head.block);
             loop {
@@ -317,6 +329,11 @@ impl<'a> Heard<'a> {
         }
     }
 
+    /// Whether this pass had a trouble.
+    fn has(&self, subject: Subject) -> bool {
+        self.troubled.lock().unwrap_or_else(PoisonError::into_inner).contains(&subject)
+    }
+
     fn trouble(&self, subject: Subject, detail: &str) {
         // Whoever is told to end has no trouble.
         if self.driver.heads.is_stopping() {
@@ -331,7 +348,7 @@ impl<'a> Heard<'a> {
         driver.metrics.on_validator_event(event);
         match event {
             // A round may take hours, in which this is heard of again and again.
-            Event::Progress { .. } | Event::Evaluating { .. } => driver.health.beat("work"),
+            Event::Progress { .. } | Event::Evaluating { .. } => driver.health.beat(WORK),
             Event::RoundStarted { n_models, n_batches } => {
                 tracing::debug!("a round begins: {n_models} models, {n_batches} batches each");
             }
@@ -350,7 +367,11 @@ impl<'a> Heard<'a> {
             Event::WeightsSet { block } => {
                 tracing::info!("the chain took weights in block {block}");
             }
-            Event::WeightsSubmitted(_) => tracing::info!("weights go out at block {block}"),
+            Event::WeightsSubmitted(_) => {
+                driver.story.ends(Subject::Demands);
+                tracing::info!("weights go out at block {block}");
+            }
+            Event::WeightsUnfit(error) => self.trouble(Subject::Demands, &error.to_string()),
             Event::WeightsRefused(error) => {
                 tracing::warn!("the chain refused the weights: {}", shown(&error.to_string()));
             }

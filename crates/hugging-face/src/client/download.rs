@@ -73,9 +73,10 @@ impl HubClient {
     ) -> Result<(), Error> {
         let name = Digest::of(pinned.name(path).as_bytes());
         let exists = || Error::io("write", to)(io::ErrorKind::AlreadyExists.into());
-        let mut partial = Partial::open(to, &name, &|_| true)?.ok_or_else(exists)?;
+        let progress = |_| (self.http.on_piece)();
+        let mut partial = Partial::open(to, &name, &progress)?.ok_or_else(exists)?;
         let wanted = Wanted { pinned, path, size_bytes_max };
-        if let Err(error) = self.complete(wanted, &mut partial, &|_| true) {
+        if let Err(error) = self.complete(wanted, &mut partial, &progress) {
             // What came is worth keeping only where the rest of it may come.
             if !error.is_transient() && !matches!(error, Error::Stopped) {
                 partial.remove()?;

@@ -45,6 +45,7 @@ pub(super) struct Http {
     pub(super) budgets: Budgets,
     pub(super) clock: Box<dyn Clock>,
     pub(super) on_wait: fn(Wait<'_>) -> bool,
+    pub(super) on_piece: fn() -> bool,
 }
 
 /// An answer that holds a file or a part of one.
@@ -113,7 +114,7 @@ impl Http {
         let client = client.build().map_err(|error| Error::Unavailable(error.to_string()))?;
         let sender = Sender::new(sender)?;
         let budgets = Budgets::new(patience.wait_max, patience.wait);
-        let on_wait = options.on_wait;
+        let (on_wait, on_piece) = (options.on_wait, options.on_piece);
         Ok(Self {
             client,
             sender,
@@ -125,6 +126,7 @@ impl Http {
             budgets,
             clock,
             on_wait,
+            on_piece,
         })
     }
 

@@ -60,7 +60,13 @@ impl Scripted {
     }
 
     fn client(&self) -> HubClient {
+        self.client_until(|| true)
+    }
+
+    /// A client that is asked at each piece of a file whether it goes on.
+    fn client_until(&self, on_piece: fn() -> bool) -> HubClient {
         HubClient::new(&ClientOptions {
+            on_piece,
             token: Some("hf_secret".to_owned()),
             patience: Patience {
                 n_tries: 3,

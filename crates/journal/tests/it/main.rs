@@ -82,7 +82,9 @@ fn losses_are_kept_to_the_bit_by_model_engine_and_sequence() {
 #[test]
 fn only_one_process_has_a_journal_open_and_others_may_read_it() {
     let folder = tempfile::tempdir().unwrap();
+    assert!(!Journal::is_open(folder.path()));
     let mut journal = Journal::open(folder.path()).unwrap();
+    assert!(Journal::is_open(folder.path()));
     journal.append(&[draft("a", "1")]).unwrap();
     let second = Journal::open(folder.path()).unwrap_err();
     assert!(matches!(&second, Error::InUse(path) if path == folder.path()), "{second}");
@@ -92,6 +94,7 @@ fn only_one_process_has_a_journal_open_and_others_may_read_it() {
     journal.append(&[draft("a", "2")]).unwrap();
     assert_eq!(count(), Ok(2), "while it is written");
     drop(journal);
+    assert!(!Journal::is_open(folder.path()), "though the lock's file stays");
     Journal::open(folder.path()).unwrap();
 }
 

@@ -39,7 +39,7 @@ fn run(network: &Network, validator: &mut Validator, last: u64) -> Vec<Seen> {
             Event::WeightsExposed { block, .. } => {
                 told.lock().unwrap().push(Seen::Exposed(block.0));
             }
-            Event::WeightsRefused(CallError::IncorrectWeightVersionKey) => {
+            Event::WeightsUnfit(CallError::IncorrectWeightVersionKey) => {
                 told.lock().unwrap().push(Seen::Refused(head.block.0));
             }
             _ => {}

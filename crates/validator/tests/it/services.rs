@@ -6,8 +6,8 @@ use crate::{
     tapped::{Tap, TappedChain},
 };
 use chain::{Chain as _, Error, Head, HyperparameterChange};
-use journal::Journal;
-use protocol::{Reason, SequenceLoss};
+use journal::{Journal, Past};
+use protocol::{Block, Reason, SequenceLoss};
 use std::{
     sync::{
         Arc, Condvar, Mutex, PoisonError,
@@ -17,7 +17,8 @@ use std::{
     time::Duration,
 };
 use validator::{
-    Ask, Config, Contest, Evaluate, Event, Ports, Trouble, Validator, WEIGHTS_AGE_MAX, Worked,
+    Ask, Config, Contest, Entry, Evaluate, Event, Ports, State, Trouble, Validator,
+    WEIGHTS_AGE_MAX, Worked,
 };
 
 /// What a validator told of its weights.
@@ -245,7 +246,8 @@ fn a_second_validator_of_a_key_sets_no_weights_while_the_first_is_alive() {
     let second = at_home(&network, "second", Config::new(NETUID));
     let [of_first, of_second] = act(&network, [&first, &second], 59);
     assert_eq!(of_first, [Told::Set(30), Told::Set(40), Told::Set(50)]);
-    assert!(!of_second.is_empty() && sets(&of_second).is_empty(), "{of_second:?}");
+    assert!(sets(&of_second).is_empty(), "{of_second:?}");
+    assert_eq!(of_second.len(), 30, "at each block, allowed to set weights or not: {of_second:?}");
     // The first is silent from here on: the chain took its last weights at block 51.
     drop(first);
     let Some(Told::Another { until }) = of_second.last().copied() else { panic!("{of_second:?}") };
@@ -271,6 +273,33 @@ fn a_validator_that_lost_its_home_waits_unless_it_is_told_to_take_over() {
     let heir = at_home(&network, "heir", config);
     let [told] = act(&network, [&heir], 59);
     assert_eq!(told, [Told::Set(40), Told::Set(50)]);
+
+    // It took over once. Whoever comes after that is another.
+    assert!(!heir.takes_over());
+    let later = at_home(&network, "later", config);
+    let [told] = act(&network, [&later], 69);
+    assert_eq!(told, [Told::Set(60)]);
+    drop(later);
+    let [told] = act(&network, [&heir], 79);
+    assert!(is_refused(&told) && sets(&told).is_empty(), "{told:?}");
+}
+
+#[test]
+fn the_weights_of_an_earlier_version_are_ours_though_it_did_not_note_when_it_set_them() {
+    let network = Network::new(&["ada", "ben"]);
+    network.enter("ada", "first", 3.0);
+    let before = at_home(&network, "before", Config::new(NETUID));
+    act(&network, [&before], 29);
+    let mut state = before.state();
+    assert!(state.weights.set.take().is_some() && !state.weights.due);
+    drop(before);
+    let home = network.folder.path().join("upgraded");
+    let mut past = Past::<State>::open(Journal::open(&home).unwrap()).unwrap();
+    past.learn(&Entry::TakenOver(Box::new(state)), Block(29)).unwrap();
+    drop(past);
+    let upgraded = at_home(&network, "upgraded", Config::new(NETUID));
+    let [told] = act(&network, [&upgraded], 49);
+    assert_eq!(told, [Told::Set(30), Told::Set(40)]);
 }
 
 #[test]

@@ -188,6 +188,9 @@ impl View {
             ValidatorEvent::WeightsRefused(error) => {
                 self.say(&format!("block {block:>4}  weights of {name} refused: {error}"));
             }
+            ValidatorEvent::WeightsUnfit(error) => {
+                self.say(&format!("block {block:>4}  weights of {name} would be refused: {error}"));
+            }
         }
     }
 

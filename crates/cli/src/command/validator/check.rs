@@ -91,9 +91,6 @@ fn names(
     let mut follower = Follower::open(folder, &args.service.owner)?;
     let (netuid, address) = (NetUid(args.service.netuid), &args.service.address);
     follower.look(&Look { chain, netuid, address, head, try_out: &|_| Ok(()) })?;
-    if let Some(refused) = &follower.followed().refused {
-        anyhow::bail!("the owner's competitions are not taken: {}", refused.reason);
-    }
     let names = follower.files()?;
     anyhow::ensure!(!names.is_empty(), "the owner of the subnet has published no competitions");
     Ok(names)

@@ -30,6 +30,8 @@ struct Status {
     netuid: NetUid,
     /// What the process itself last said; nothing if none was here.
     process: Option<Pulse>,
+    /// Whether it is at work: a number of a process is soon another's, and the journal is not.
+    at_work: bool,
     competitions: Vec<Standing>,
     weights: Weights,
     /// What is known of the competitions of the subnet's owner, where those are judged.
@@ -179,6 +181,7 @@ fn status(args: &RunValidatorArgs) -> anyhow::Result<Status> {
     Ok(Status {
         netuid: NetUid(args.service.netuid),
         process,
+        at_work: Journal::is_open(&args.service.home),
         competitions: competitions.collect(),
         weights: Weights {
             set: weights.set,
@@ -235,7 +238,7 @@ fn text(status: &Status) -> Result<String, std::fmt::Error> {
         Some(pulse) => {
             let block =
                 pulse.block.map_or("no block heard of".to_owned(), |b| format!("block {b}"));
-            let alive = if pulse.is_alive() { "at work" } else { "not running" };
+            let alive = if status.at_work { "at work" } else { "not running" };
             writeln!(out, "subnet {}: {alive}, process {}, {block}", status.netuid, pulse.process)?;
         }
     }

@@ -116,6 +116,29 @@ fn a_validator_that_did_nothing_shows_its_counters_at_zero() {
 }
 
 #[test]
+fn competitions_that_begin_count_from_zero_and_those_that_end_are_told_no_more() {
+    let metrics = Metrics::of_validator(&["tiny", NAME]);
+    metrics.on_validator_event(&progress(Progress::Decided { n_models: 3, n_waiting: 1 }));
+    metrics.on_validator_event(&Event::RoundEnded(summary(Some(8.0))));
+    metrics.serve(&["tiny", "new"]);
+    let series = read(&metrics.render());
+    assert_eq!(series.get("agon_rounds_ended_total{competition=\"new\"}"), Some(&0.0));
+    assert_eq!(series.get("agon_crown_moves_total{competition=\"tiny\"}"), Some(&0.0));
+    assert!(!series.keys().any(|key| key.contains("odd")), "{series:?}");
+}
+
+#[test]
+fn that_rules_are_missing_is_told_while_they_are_and_not_where_nobody_asks() {
+    let metrics = Metrics::of_miner();
+    let told = || read(&metrics.render()).get("agon_owner_rules_missing").copied();
+    assert_eq!(told(), None);
+    metrics.rules_missing();
+    assert_eq!(told(), Some(1.0));
+    metrics.rules_taken();
+    assert_eq!(told(), Some(0.0));
+}
+
+#[test]
 fn every_event_of_a_validator_is_counted() {
     let metrics = Metrics::of_validator(&[NAME]);
     let tell = |event: Event| metrics.on_validator_event(&event);
@@ -141,6 +164,7 @@ fn every_event_of_a_validator_is_counted() {
     tell(Event::Skipped { uid: Uid(1), error: "x".to_owned() });
     tell(Event::WeightsSubmitted(CallId([0; 32])));
     tell(Event::WeightsRefused(CallError::BadNonce));
+    tell(Event::WeightsUnfit(CallError::IncorrectWeightVersionKey));
     tell(Event::AnotherValidator { block: Block(1), until: Block(2) });
     tell(Event::WeightsRevealed { block: Block(90) });
     tell(Event::WeightsSet { block: Block(80) });
@@ -164,7 +188,7 @@ fn every_event_of_a_validator_is_counted() {
         ("agon_models_disqualified_total", 1.0),
         ("agon_models_skipped_total", 1.0),
         ("agon_weights_submitted_total", 1.0),
-        ("agon_weights_refused_total", 1.0),
+        ("agon_weights_refused_total", 2.0),
         ("agon_weights_withheld_total", 1.0),
         ("agon_weights_not_revealed_total", 0.0),
         ("agon_weights_revealed_block", 90.0),

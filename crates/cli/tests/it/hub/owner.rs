@@ -152,11 +152,23 @@ fn followed(network: &Network, home: &str) -> Value {
     report(&output)["owner"].clone()
 }
 
+/// What is kept of them in its home.
+fn followed_file(home: &str) -> Value {
+    let kept = std::fs::read(format!("{home}/owner/followed.json")).unwrap();
+    serde_json::from_slice(&kept).unwrap()
+}
+
 #[test]
 fn a_validator_takes_the_competitions_of_the_owner_while_it_runs_and_keeps_them() {
     let network = network();
     let home = network.workshop.path("validator");
     let first = report(&by_owner(&network, &rules(&network, "one.toml", "1.0"), &[]));
+    // What a narrower bound has refused is no matter of the next start.
+    let narrow = ["validator", "run", "--competitions", "owner", "--home", &home];
+    let narrow = [&narrow[..], &["--wallet", "//Bob", "--owner-competitions-max", "0"]].concat();
+    let refused = told(&command(&network, &narrow).output().unwrap());
+    assert!(refused.contains("(owner_competitions_max)"), "{refused}");
+    assert_eq!(followed_file(&home)["refused"]["commitment"], first["commitment"]);
     let running = validator(&network, &home);
     assert_eq!(followed(&network, &home)["held"]["commitment"], first["commitment"]);
 
@@ -184,9 +196,7 @@ fn a_validator_takes_the_competitions_of_the_owner_while_it_runs_and_keeps_them(
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
     let _running = Running(child);
     assert!(line.contains("\"ready\":\"validator\""), "{line}");
-    let kept = std::fs::read(format!("{home}/owner/followed.json")).unwrap();
-    let kept: Value = serde_json::from_slice(&kept).unwrap();
-    assert_eq!(kept["held"], held);
+    assert_eq!(followed_file(&home)["held"], held);
     drop(workshop);
 }
 

@@ -207,3 +207,26 @@ fn a_file_of_a_model_goes_on_where_another_process_gave_up() {
     assert_eq!((last.header("range"), requests.len()), (Some("bytes=200000-"), 5));
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "nothing else is left");
 }
+
+#[test]
+fn whoever_is_to_end_waits_for_no_model_and_keeps_what_came_of_it() {
+    let all = bytes(400_000);
+    let served = all.clone();
+    let hub = Scripted::start(move |request, _, stream| {
+        let first = request.first();
+        let range = format!("Content-Range: bytes {first}-{}/{}", served.len() - 1, served.len());
+        match first {
+            0 => say(stream, "200 OK", &[], &served),
+            _ => say(stream, "206 Partial Content", &[&range], &served[first..]),
+        }
+    });
+    let dir = tempfile::tempdir().unwrap();
+    let to = dir.path().join("file");
+    let fetch =
+        |client: HubClient| client.fetch(&repo(), &revision(), "model.safetensors", &to, 400_000);
+    let stopped = fetch(hub.client_until(|| false));
+    assert!(matches!(stopped, Err(Error::Stopped)) && !to.exists(), "{stopped:?}");
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "what came is here");
+    fetch(hub.client()).unwrap();
+    assert_eq!(std::fs::read(&to).unwrap(), all);
+}
