@@ -1,0 +1,533 @@
+"""The network of `tests/machines/run`: machines, what befalls them, and what must be true afterwards.
+
+    machines.py AGON WORK PREFIX
+
+The exit code is 77 where this machine cannot do it. Namespaces are named PREFIX-MACHINE; whoever
+calls deletes them, with everything that runs in them.
+"""
+
+import json
+import os
+import pathlib
+import re
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+
+AGON, WORK, PREFIX = sys.argv[1], pathlib.Path(sys.argv[2]), sys.argv[3]
+HERE = pathlib.Path(__file__).resolve().parent
+NET = WORK / "net"
+
+# One block stands for the 12 s of Bittensor's, so that a second here is 48 s of the chain's clock.
+BLOCK_SECONDS = 0.25
+SCALE = 12 / BLOCK_SECONDS
+BLOCKS_PER_ROUND = 40
+PARTITION_BLOCKS = 50  # 10 minutes
+AWAY_BLOCKS = 300  # an hour
+DELAY_SECONDS, LOSS = 0.2, 0.05
+SEED = int(os.environ.get("AGON_MACHINES_SEED", "1"))
+
+VALIDATORS = ["validator-1", "validator-2", "validator-3"]
+MINERS = ["miner-1", "miner-2"]
+SERVICES = VALIDATORS + MINERS
+CUT = "validator-2"
+ADDRESSES = {"node": "10.77.0.1", "hub": "10.77.0.2"} | {
+    name: f"10.77.0.{11 + number}" for number, name in enumerate(SERVICES)}
+CHAIN, HUB = f"ws://{ADDRESSES['node']}:9944", f"https://{ADDRESSES['hub']}"
+STAKES_TAO = {"validator-1": 5000, "validator-2": 3000, "validator-3": 2000}
+
+# What services write when a trouble begins and when it ends (crates/cli/src/service/story.rs).
+TROUBLES = {
+    "head": ("no newest block is to be had", "blocks are heard of again"),
+    "chain": ("trouble with the chain", "the chain answers again"),
+    "round": ("a round waits or is given up", "rounds go on"),
+    "records": ("records wait to be published", "records are published again"),
+    "hub": ("trouble with the hub", "the hub answers again"),
+    "another": ("another process uses this hotkey", "this hotkey is ours alone again"),
+}
+
+failures = 0
+started = time.monotonic()
+
+
+def report(is_true, what, why=""):
+    global failures
+    failures += not is_true
+    told = f"ok  machines: {what}" if is_true else f"FAILED machines: {what}: {why}"
+    print(told, flush=True)
+    return is_true
+
+
+def tell(what):
+    print(f"    {time.monotonic() - started:5.1f} s, block {height()}: {what}", flush=True)
+
+
+def give_up(what, why):
+    report(False, what, why)
+    sys.exit(1)
+
+
+def inside(machine, *command):
+    return ["ip", "netns", "exec", f"{PREFIX}-{machine}", *command]
+
+
+def environment():
+    """Nothing of the caller's; the hub's certificate is believed."""
+    kept = {key: os.environ[key] for key in ("PATH", "TMPDIR", "LANG") if key in os.environ}
+    return kept | {"HOME": str(WORK), "SSL_CERT_FILE": str(WORK / "ca.pem")}
+
+
+# --- Machines and lines.
+
+
+class Line:
+    """What lies between the machines; `TC`, `TUN` or `PLAIN`."""
+
+    def __init__(self):
+        wanted = os.environ.get("AGON_MACHINES_LINE", "tc tun plain").split()
+        for machine in ADDRESSES:
+            run("ip", "netns", "add", f"{PREFIX}-{machine}")
+            run("ip", "-n", f"{PREFIX}-{machine}", "link", "set", "lo", "up")
+        self.process, self.kind = None, None
+        if "tc" in wanted and self.has_netem():
+            self.kind = "tc"
+        elif "tun" in wanted and os.path.exists("/dev/net/tun") and self.begin_tun():
+            self.kind = "tun"
+        if self.kind != "tun":
+            self.kind = self.kind or "plain"
+            self.begin_bridge()
+        line = f"{DELAY_SECONDS * 1000:.0f} ms and a loss of {LOSS:.0%} from machine to machine"
+        if self.kind == "tc":
+            print(f"    {line}, by tc netem")
+        elif self.kind == "tun":
+            print(f"    {line}, by line.py with seed {SEED}: this kernel has no sch_netem")
+        else:
+            print("skipped: machines: latency and loss: there is neither sch_netem nor TUN")
+
+    @staticmethod
+    def netem():
+        return ["netem", "delay", f"{DELAY_SECONDS * 1000:.0f}ms", "loss", f"{LOSS:.0%}"]
+
+    def has_netem(self):
+        command = ["tc", "-n", f"{PREFIX}-node", "qdisc", "add", "dev", "lo", "root"]
+        try:
+            found = subprocess.run([*command, *self.netem()], capture_output=True).returncode == 0
+        except FileNotFoundError:
+            return False
+        if found:
+            run("tc", "-n", f"{PREFIX}-node", "qdisc", "del", "dev", "lo", "root")
+        return found
+
+    def begin_tun(self):
+        ends = [f"{PREFIX}-{machine}={address}" for machine, address in ADDRESSES.items()]
+        command = inside("switch", sys.executable, str(HERE / "line.py"), str(DELAY_SECONDS),
+                         str(LOSS), str(SEED), *ends)
+        # It enters the other namespaces from there, and ends with them.
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                        stderr=open(WORK / "line.log", "w"), text=True)
+        return self.process.stdout.readline() == "up\n"
+
+    def begin_bridge(self):
+        switch = f"{PREFIX}-switch"
+        run("ip", "-n", switch, "link", "add", "bridge0", "type", "bridge")
+        run("ip", "-n", switch, "link", "set", "bridge0", "up")
+        for machine, address in ADDRESSES.items():
+            namespace = f"{PREFIX}-{machine}"
+            run("ip", "-n", switch, "link", "add", machine, "type", "veth", "peer", "name", "eth0",
+                "netns", namespace)
+            run("ip", "-n", switch, "link", "set", machine, "master", "bridge0", "up")
+            run("ip", "-n", namespace, "addr", "add", f"{address}/24", "dev", "eth0")
+            run("ip", "-n", namespace, "link", "set", "eth0", "up")
+            if self.kind == "tc":
+                run("tc", "-n", namespace, "qdisc", "add", "dev", "eth0", "root", *self.netem())
+
+    def set(self, machine, state):
+        """Cuts a machine off, `down`, or joins it again, `up`. Nobody is told."""
+        if self.kind == "tun":
+            order = f"{state} {ADDRESSES[machine]}\n"
+            self.process.stdin.write(order)
+            self.process.stdin.flush()
+            if self.process.stdout.readline() != order:
+                give_up("the line obeys", last_line(WORK / "line.log"))
+        else:
+            run("ip", "-n", f"{PREFIX}-switch", "link", "set", machine, state)
+
+
+def run(*command, timeout=60):
+    done = subprocess.run(command, capture_output=True, text=True, timeout=timeout,
+                          env=environment())
+    if done.returncode != 0:
+        said = (done.stderr.strip() or done.stdout.strip()).splitlines()
+        give_up(" ".join(command[:6]), said[-1] if said else f"exit code {done.returncode}")
+    return done.stdout
+
+
+def last_line(path):
+    lines = path.read_text(errors="replace").strip().splitlines()
+    return lines[-1] if lines else "it wrote nothing"
+
+
+class Process:
+    """A program on its machine; its log goes on after a start anew."""
+
+    everyone = []
+
+    def __init__(self, name, machine, *command):
+        self.name, self.machine, self.command = name, machine, command
+        self.log = WORK / f"{name}.log"
+        self.is_wanted = False
+        Process.everyone.append(self)
+
+    def start(self):
+        with open(self.log, "a") as log:
+            ready = subprocess.PIPE
+            self.process = subprocess.Popen(inside(self.machine, *self.command), stdout=ready,
+                                            stderr=log, text=True, env=environment())
+        self.is_wanted = True
+        return self
+
+    def wait_until_ready(self):
+        if not self.process.stdout.readline():
+            give_up(f"{self.name} starts", last_line(self.log))
+
+    def end(self, how, within=15):
+        """Ends it and gives its exit code; `None` if it did not end in time."""
+        self.is_wanted = False
+        self.process.send_signal(how)
+        try:
+            return self.process.wait(within)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            return None
+
+
+def check_alive():
+    for process in Process.everyone:
+        if process.is_wanted and process.process.poll() is not None:
+            process.is_wanted = False
+            report(False, f"{process.name} lives",
+                   f"exit code {process.process.returncode}: {last_line(process.log)}")
+
+
+# --- The chain as its file tells it.
+
+
+def ask(database, question, *values):
+    try:
+        connection = sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=10)
+    except sqlite3.OperationalError:
+        return []
+    try:
+        return connection.execute(question, values).fetchall()
+    finally:
+        connection.close()
+
+
+def height():
+    if not (NET / "node/chain.db").exists():
+        return 0
+    found = ask(NET / "node/chain.db", "SELECT max(number) FROM blocks")
+    return found[0][0] or 0 if found else 0
+
+
+def wait_for_block(number, patience=90):
+    deadline = time.monotonic() + patience
+    while height() < number:
+        check_alive()
+        if time.monotonic() > deadline:
+            give_up(f"block {number} comes", f"block {height()} is the newest")
+        time.sleep(0.1)
+
+
+# --- Before: folders, certificate, node, hub, slots and stakes.
+
+
+def make_folder():
+    run(AGON, "network", "new", str(NET), "--competitions", "nano", "--validators", "3",
+        "--miners", "2", "--block-time", "250ms", "--blocks-per-round", str(BLOCKS_PER_ROUND))
+    for name in SERVICES:
+        path = NET / "config" / f"{name}.toml"
+        text = path.read_text()
+        text = re.sub(r'(?m)^network = .*', f'network = "{CHAIN}"', text)
+        text = re.sub(r'(?m)^hub = .*', f'hub = "{HUB}"', text)
+        if name in MINERS:
+            # Small, because a lossy line carries some ten kilobytes a second.
+            text += "\nhidden = 16\nlayers = 1\nbatch = 4\nsteps_unpublished = 20\n"
+            text += f"blocks_per_measure = {BLOCKS_PER_ROUND // 2}\nseed = {MINERS.index(name) + 1}\n"
+        path.write_text(text)
+
+
+def make_certificate():
+    extension = WORK / "leaf.ext"
+    extension.write_text(f"subjectAltName=IP:{ADDRESSES['hub']}\nbasicConstraints=CA:FALSE\n")
+    key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    run("openssl", "req", "-x509", *key, "-keyout", str(WORK / "ca.key"), "-out",
+        str(WORK / "ca.pem"), "-subj", "/CN=agon test", "-days", "2")
+    run("openssl", "req", *key, "-keyout", str(WORK / "hub.key"), "-out", str(WORK / "hub.csr"),
+        "-subj", "/CN=hub")
+    run("openssl", "x509", "-req", "-in", str(WORK / "hub.csr"), "-CA", str(WORK / "ca.pem"),
+        "-CAkey", str(WORK / "ca.key"), "-CAcreateserial", "-days", "2", "-extfile",
+        str(extension), "-out", str(WORK / "hub.pem"))
+
+
+def on_chain(wallet, *command):
+    """A command of `agon chain`, on the node's own machine."""
+    return inside("node", AGON, "chain", *command, "--netuid", "1", "--network", CHAIN, "--wallet",
+                  wallet, "--wallet-path", str(NET / "wallets"), "--yes", "--json")
+
+
+def all_at_once(commands):
+    running = [subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                                text=True, env=environment()) for command in commands]
+    for process in running:
+        said = process.communicate(timeout=60)[1]
+        if process.returncode != 0:
+            give_up("slots are bought and stakes put", said.strip().splitlines()[-1])
+
+
+def start_everything():
+    make_folder()
+    make_certificate()
+    node = Process("node", "node", AGON, "node", "--json", "--listen",
+                   f"{ADDRESSES['node']}:9944", "--home", str(NET / "node"), "--spec",
+                   str(NET / "chain.toml"), "--block-time", "250ms")
+    hub = Process("hub", "hub", AGON, "hub", "--json", "--listen", "127.0.0.1:9950", "--dir",
+                  str(NET / "hub"), "--url", HUB)
+    tls = Process("tls", "hub", sys.executable, str(HERE / "tls.py"), ADDRESSES["hub"], "443",
+                  str(WORK / "hub.pem"), str(WORK / "hub.key"), "9950")
+    for process in (node, hub, tls):
+        process.start()
+    for process in (node, hub, tls):
+        process.wait_until_ready()
+    all_at_once([on_chain(name, "register") for name in SERVICES])
+    all_at_once([on_chain(name, "stake", str(tao)) for name, tao in STAKES_TAO.items()])
+    roles = [("validator", name) for name in VALIDATORS] + [("miner", name) for name in MINERS]
+    services = [Process(name, name, AGON, role, "run", "--json", "--config",
+                        str(NET / "config" / f"{name}.toml")).start() for role, name in roles]
+    for service in services:
+        service.wait_until_ready()
+    return node, hub
+
+
+# --- What validators say.
+
+
+def status(name):
+    said = run(AGON, "validator", "status", "--json", "--config",
+               str(NET / "config" / f"{name}.toml"))
+    return json.loads(said)
+
+
+def rounds(name):
+    said = run(AGON, "validator", "export", "--config", str(NET / "config" / f"{name}.toml"))
+    return [json.loads(line) for line in said.splitlines()]
+
+
+def metagraph():
+    return json.loads(run(*inside("node", AGON, "chain", "metagraph", "--netuid", "1", "--network",
+                                  CHAIN, "--json")))["neurons"]
+
+
+def address_of(name):
+    return json.loads((NET / "wallets" / name / "hotkeys/defaultpub.txt").read_text())["ss58Address"]
+
+
+def public_key_of(name):
+    found = json.loads((NET / "wallets" / name / "hotkeys/defaultpub.txt").read_text())
+    return bytes.fromhex(found["publicKey"].removeprefix("0x"))
+
+
+def decided(name):
+    """Blocks of the rounds that a validator has decided."""
+    path = NET / name / "journal.db"
+    if not path.exists():
+        return []
+    return [row[0] for row in ask(path, "SELECT block FROM entries WHERE kind = 'decided'")]
+
+
+def wait_for_rounds(after, patience):
+    """Waits until each validator has decided a round whose block is later; gives whether all have."""
+    deadline = time.monotonic() + patience
+    while time.monotonic() < deadline:
+        check_alive()
+        if all(any(block > after for block in decided(name)) for name in VALIDATORS):
+            return True
+        time.sleep(0.25)
+    return False
+
+
+def weights_set_after(name, after):
+    path = NET / name / "journal.db"
+    rows = ask(path, "SELECT body FROM entries WHERE kind = 'weights-settled'")
+    blocks = [json.loads(body)["weights-settled"].get("set") for (body,) in rows]
+    return [block for block in blocks if block and block > after]
+
+
+# --- What must be true afterwards.
+
+
+def check_champions():
+    champions, seeds = {}, {}
+    for name in VALIDATORS:
+        (found,) = status(name)["competitions"]
+        champions[name] = (found["champion"] or {}).get("hotkey")
+        for line in rounds(name):
+            seen = seeds.setdefault(line["seed"]["block"], {})
+            seen[name] = (line["champion"] or {}).get("hotkey")
+    hotkeys = set(champions.values())
+    report(len(hotkeys) == 1 and None not in hotkeys, "all validators name one champion",
+           json.dumps(champions))
+    shared = {seed: seen for seed, seen in seeds.items() if len(seen) > 1}
+    differing = {seed: seen for seed, seen in shared.items() if len(set(seen.values())) > 1}
+    tell(f"{len(shared)} rounds of two validators or more, {len(differing)} with two champions")
+    return champions[VALIDATORS[0]]
+
+
+def check_weights(champion, since):
+    neurons = {neuron["hotkey"]: neuron for neuron in metagraph()}
+    uid = (neurons.get(champion) or {}).get("uid")
+    for name in VALIDATORS:
+        mine = neurons[address_of(name)]
+        best = max(mine["weights"], key=lambda weight: weight[1], default=[None, 0])[0]
+        report(best is not None and best == uid and mine["last_update"] > since,
+               f"the weights of {name} are on the chain, newer than the trouble, for the champion",
+               f"{mine['weights']} of block {mine['last_update']}, trouble until {since}, "
+               f"champion {uid}")
+
+
+def signer(extrinsic):
+    start = {0: 1, 1: 2, 2: 4}.get(extrinsic[0] & 3, 5)
+    return extrinsic[start + 2:start + 34]
+
+
+def check_calls():
+    """Each call of a validator is one that its journal signed, once, and each is for a reason."""
+    calls = ask(NET / "node/chain.db", "SELECT block, hash, bytes, refusal FROM extrinsics "
+                "ORDER BY block, position")
+    for name in VALIDATORS:
+        key = public_key_of(name)
+        made = [call for call in calls if signer(call[2]) == key]
+        entries = ask(NET / name / "journal.db",
+                      "SELECT block, kind, body FROM entries ORDER BY seq")
+        signed, lost, reasons, repeated = {}, [], 1, []
+        on_chain_by_hash = {bytes(call[1]): call for call in made}
+        for block, kind, body in entries:
+            entry = json.loads(body).get(kind) if kind.startswith("weights") else None
+            if kind == "decided" or (entry or {}).get("again"):
+                reasons += 1
+            elif kind == "weights-signed":
+                hash_ = bytes(entry["signed"]["id"])
+                signed[hash_] = block
+                if hash_ not in on_chain_by_hash:
+                    continue
+                if reasons == 0:
+                    repeated.append(block)
+                reasons = 0
+            elif kind == "weights-settled" and entry.get("set"):
+                if not any(call[0] == entry["set"] for call in made):
+                    lost.append(entry["set"])
+        strange = [call[0] for call in made if bytes(call[1]) not in signed]
+        twice = len(made) - len(on_chain_by_hash)
+        refused = [(call[0], call[3]) for call in made if call[3]]
+        report(not (lost or strange or twice or repeated or refused),
+               f"{name} lost no weights and set none twice: {len(made)} calls",
+               f"said to be set but not there {lost}, not of the journal {strange}, "
+               f"twice {twice}, without a reason {repeated}, refused {refused}")
+
+
+def check_logs():
+    counted = {}
+    for name in SERVICES:
+        text = (WORK / f"{name}.log").read_text(errors="replace")
+        report("panicked" not in text, f"{name} never panicked", "see its log")
+        for what, (begins, ends) in TROUBLES.items():
+            begun, ended = text.count(begins), text.count(ends)
+            counted[name, what] = begun
+            if begun != ended:
+                report(False, f"{name} tells the begin and the end of `{what}`",
+                       f"{begun} begins and {ended} ends")
+    report(counted[CUT, "head"] > 0, f"{CUT} told when it was cut off, and when it was back", "no")
+    for name in SERVICES:
+        if not counted[name, "head"] + counted[name, "chain"]:
+            report(False, f"{name} told that the node was away", "it did not")
+    for name in VALIDATORS:
+        report(counted[name, "round"] > 0, f"{name} told that the hub was away, and back", "no")
+    print("    troubles told: " + ", ".join(
+        f"{name} {what} {n}" for (name, what), n in counted.items() if n))
+
+
+# --- The story.
+
+
+def main():
+    print(f"    {len(ADDRESSES)} machines; a block is {BLOCK_SECONDS} s, which stands for 12 s: "
+          f"times are {SCALE:.0f} times as short")
+    line = Line()
+    node, hub = start_everything()
+    tell("everything is up")
+    if not wait_for_rounds(0, 60):
+        give_up("each validator measures a round", str({n: decided(n) for n in VALIDATORS}))
+    tell("each validator has decided a round")
+
+    line.set(CUT, "down")
+    cut = height()
+    tell(f"{CUT} is cut off")
+    wait_for_block(cut + PARTITION_BLOCKS)
+    line.set(CUT, "up")
+    back = height()
+    tell(f"{CUT} is joined again, after {(back - cut) * 12 / 60:.0f} minutes of the chain's clock")
+
+    line.set("hub", "down")
+    away = height()
+    hub.end(signal.SIGKILL)
+    tell("the hub is switched off")
+    wait_for_block(away + AWAY_BLOCKS)
+    hub.start()
+    hub.wait_until_ready()
+    line.set("hub", "up")
+    tell(f"the hub is back, after {(height() - away) * 12 / 60:.0f} minutes of the chain's clock")
+    during = {name: [b for b in decided(name) if away + 10 < b < height()] for name in VALIDATORS}
+    tell(f"rounds that were decided without a hub: {during}")
+
+    code = node.end(signal.SIGTERM)
+    report(code == 0, "the node ends when told to", f"exit code {code}")
+    stopped = height()
+    time.sleep(3)
+    node.start()
+    node.wait_until_ready()
+    tell(f"the node is started again where it was, at block {stopped}")
+
+    since = height()
+    if not wait_for_rounds(since + BLOCKS_PER_ROUND, 45):
+        report(False, "each validator measures rounds afterwards",
+               str({name: decided(name) for name in VALIDATORS}))
+    # Hidden weights are opened an epoch later.
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        neurons = {neuron["hotkey"]: neuron for neuron in metagraph()}
+        if all(neurons[address_of(n)]["last_update"] > since and neurons[address_of(n)]["weights"]
+               and weights_set_after(n, since) for n in VALIDATORS):
+            break
+        time.sleep(1)
+    tell("the end")
+    check_alive()
+    champion = check_champions()
+    check_weights(champion, since)
+    for process in reversed(Process.everyone):
+        if not process.is_wanted or process.name == "tls":
+            continue
+        code = process.end(signal.SIGTERM)
+        report(code == 0, f"{process.name} never crashed, and ends when told to", f"exit code {code}")
+    check_calls()
+    check_logs()
+    if failures:
+        for name in SERVICES:
+            print(f"-- {name}:")
+            print("\n".join((WORK / f"{name}.log").read_text().splitlines()[-12:]))
+    sys.exit(failures > 0)
+
+
+main()
