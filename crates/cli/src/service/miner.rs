@@ -1,7 +1,7 @@
 //! A miner at work: it trains at each block, and enters what is clearly better.
 
 use super::{
-    Ready,
+    Ready, end_in_time,
     heads::{Heads, Told},
     health::{Health, Turns},
     metrics::Metrics,
@@ -66,6 +66,7 @@ struct Bench<'a> {
 /// Runs a miner until it is told to stop.
 pub fn run(args: &RunMinerArgs) -> anyhow::Result<ExitCode> {
     let stop = stop_on_signal()?;
+    end_in_time()?;
     let place = Place::open(&args.service)?;
     place.check_slot()?;
     setup::make_home(&args.service.home)?;
