@@ -1,13 +1,15 @@
 """A slow line between network namespaces, for kernels without `sch_netem`.
 
-    line.py SECONDS LOSS SEED NAMESPACE=ADDRESS…
+    line.py SEED NAMESPACE=ADDRESS…
 
-Each namespace gets a device `eth0` (TUN) with its address. What one sends comes out of another
-after SECONDS, or, with the chance LOSS, never. `down ADDRESS` and `up ADDRESS` on standard input cut
-a machine off, silently, and join it again; a line `up` on standard output says that all devices are
-there, and each order is repeated when it is done. Ends with standard input.
+Each namespace gets a device `eth0` (TUN) with its address; what one sends comes out of another. A
+line `up` on standard output says that all devices are there. Orders come on standard input, and
+each is repeated when it is done: after `line SECONDS LOSS` a packet takes so long, or, with the
+chance LOSS, never arrives; `down ADDRESS` and `up ADDRESS` cut a machine off, silently, and join it
+again. It ends with standard input, and says then how many bytes it carried to each machine.
 """
 
+import collections
 import ctypes
 import fcntl
 import heapq
@@ -49,10 +51,10 @@ def open_device(namespace):
 
 
 class Line:
-    def __init__(self, seconds, loss, seed):
-        self.seconds, self.loss, self.random = seconds, loss, random.Random(seed)
+    def __init__(self, seed):
+        self.seconds, self.loss, self.random = 0.0, 0.0, random.Random(seed)
         self.devices, self.down, self.queue = {}, set(), []
-        self.n_sent = 0
+        self.n_sent, self.n_bytes = 0, collections.Counter()
 
     def take(self, device):
         """Puts what a device has to send under way."""
@@ -78,6 +80,7 @@ class Line:
             packet = heapq.heappop(self.queue)[2]
             ends = packet[12:16], packet[16:20]
             if ends[1] in self.devices and not self.down.intersection(ends):
+                self.n_bytes[socket.inet_ntoa(ends[1])] += len(packet)
                 try:
                     os.write(self.devices[ends[1]], packet)
                 except OSError:
@@ -85,20 +88,20 @@ class Line:
         return None
 
     def obey(self, order):
-        what, address = order.split()
-        end = socket.inet_aton(address)
-        if what == "down":
-            self.down.add(end)
+        what, *arguments = order.split()
+        if what == "line":
+            self.seconds, self.loss = map(float, arguments)
+        elif what == "down":
+            self.down.add(socket.inet_aton(*arguments))
         else:
-            self.down.discard(end)
+            self.down.discard(socket.inet_aton(*arguments))
         print(order, flush=True)
 
 
 def main():
-    seconds, loss, seed = float(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3])
-    line = Line(seconds, loss, seed)
+    line = Line(int(sys.argv[1]))
     selector = selectors.DefaultSelector()
-    for machine in sys.argv[4:]:
+    for machine in sys.argv[2:]:
         namespace, address = machine.split("=")
         device = open_device(namespace)
         subprocess.run(["ip", "-n", namespace, "addr", "add", f"{address}/24", "dev", "eth0"],
@@ -115,6 +118,7 @@ def main():
                 continue
             order = sys.stdin.readline()
             if not order:
+                print(dict(line.n_bytes), file=sys.stderr)
                 return
             line.obey(order.strip())
 
