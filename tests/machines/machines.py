@@ -2,8 +2,9 @@
 
     machines.py AGON WORK PREFIX AWAY_BLOCKS DELAY_SECONDS
 
-The hub is away for AWAY_BLOCKS, and a packet takes DELAY_SECONDS. Namespaces are named PREFIX-MACHINE; whoever calls deletes them,
-with everything that runs in them. The exit code is 77 where some of it could not be tried.
+The hub is away for AWAY_BLOCKS, and a packet takes DELAY_SECONDS. Namespaces are named
+PREFIX-MACHINE; whoever calls deletes them, with everything that runs in them. The exit code is 77
+where some of it could not be tried.
 """
 
 import json
@@ -23,8 +24,8 @@ DELAY_SECONDS, LOSS = float(sys.argv[5]), 0.05
 HERE = pathlib.Path(__file__).resolve().parent
 NET = WORK / "net"
 
-# One block stands for the 12 s of Bittensor's, so that a second here is 30 s of the chain's clock. A
-# faster one would make more blocks than can be looked through over such a line.
+# One block stands for the 12 s of Bittensor's, so that a second here is 30 s of the chain's clock.
+# A faster one would make more blocks than can be looked through over such a line.
 BLOCK_SECONDS = 0.4
 SCALE = 12 / BLOCK_SECONDS
 BLOCK_TIME = f"{BLOCK_SECONDS * 1000:.0f}ms"
@@ -508,7 +509,7 @@ def check_logs():
     report(told > 0, f"{CUT} told that it was cut off, and that it was back", "it did not")
     told = {name: counted[name, "away"] + counted[name, "round"] + counted[name, "hub"]
             for name in SERVICES}
-    # Who asks nothing of the hub while it is away has nothing to tell; in an hour all validators do.
+    # Who asks nothing of the hub has nothing to tell; within an hour all validators ask.
     asked = VALIDATORS if AWAY_BLOCKS >= 300 else [max(told, key=told.get)]
     for name in asked:
         report(told[name] > 0, f"{name} told that the hub was away", "it did not")
