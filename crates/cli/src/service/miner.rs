@@ -93,7 +93,7 @@ pub fn run(args: &RunMinerArgs) -> anyhow::Result<ExitCode> {
     }
     loop {
         if let Err(error) = bench.work(&mut miner, digest)
-            && !error.chain().any(|cause| cause.is::<Interrupted>())
+            && !is_end(&error)
         {
             return Err(error);
         }
@@ -105,6 +105,15 @@ pub fn run(args: &RunMinerArgs) -> anyhow::Result<ExitCode> {
         drop(miner);
         (miner, digest) = bench.open()?;
     }
+}
+
+/// Whether an error says no more than that the process was told to end: the client of the hub says
+/// so in its own words.
+fn is_end(error: &anyhow::Error) -> bool {
+    let is_stopped = |cause: &hub::Error| matches!(cause, hub::Error::Stopped);
+    error.chain().any(|cause| {
+        cause.is::<Interrupted>() || cause.downcast_ref::<hub::Error>().is_some_and(is_stopped)
+    })
 }
 
 impl Bench<'_> {
