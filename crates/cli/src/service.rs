@@ -13,15 +13,8 @@ pub mod story;
 pub mod validator;
 pub mod watch;
 
-use crate::terminal::is_stopping;
-use anyhow::Context as _;
 use serde::Serialize;
-use std::{net::SocketAddr, thread, time::Duration};
-
-/// How long a service may take to end; those who started it wait a little longer.
-const END_WITHIN: Duration = Duration::from_secs(8);
-/// How often it is looked whether it is to end.
-const TICK: Duration = Duration::from_millis(100);
+use std::net::SocketAddr;
 
 /// What `--json` prints when a service is at work.
 #[derive(Serialize)]
@@ -34,21 +27,4 @@ pub struct Ready {
     pub netuid: protocol::NetUid,
     /// Where it answers, if it does.
     pub listen: Option<SocketAddr>,
-}
-
-/// Has this process end some seconds after a signal has told it to, whatever it waits for then: a
-/// chain that does not answer is asked again for a minute, and nobody waits so long for an end.
-///
-/// What the journal does not know has not happened, so that such an end costs nothing.
-pub fn end_in_time() -> anyhow::Result<()> {
-    let watch = || {
-        while !is_stopping() {
-            thread::sleep(TICK);
-        }
-        thread::sleep(END_WITHIN);
-        tracing::info!("stopped while it waited for an answer; it goes on from here");
-        std::process::exit(0);
-    };
-    thread::Builder::new().name("end".to_owned()).spawn(watch).context("cannot start a thread")?;
-    Ok(())
 }

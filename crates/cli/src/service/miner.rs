@@ -1,7 +1,7 @@
 //! A miner at work: it trains at each block, and enters what is clearly better.
 
 use super::{
-    Ready, end_in_time,
+    Ready,
     heads::{Heads, Told},
     health::{Health, Turns},
     metrics::Metrics,
@@ -66,7 +66,6 @@ struct Bench<'a> {
 /// Runs a miner until it is told to stop.
 pub fn run(args: &RunMinerArgs) -> anyhow::Result<ExitCode> {
     let stop = stop_on_signal()?;
-    end_in_time()?;
     let place = Place::open(&args.service)?;
     place.check_slot()?;
     setup::make_home(&args.service.home)?;
@@ -93,7 +92,7 @@ pub fn run(args: &RunMinerArgs) -> anyhow::Result<ExitCode> {
     }
     loop {
         if let Err(error) = bench.work(&mut miner, digest)
-            && !is_end(&error)
+            && !error.chain().any(|cause| cause.is::<Interrupted>())
         {
             return Err(error);
         }
@@ -105,15 +104,6 @@ pub fn run(args: &RunMinerArgs) -> anyhow::Result<ExitCode> {
         drop(miner);
         (miner, digest) = bench.open()?;
     }
-}
-
-/// Whether an error says no more than that the process was told to end: the client of the hub says
-/// so in its own words.
-fn is_end(error: &anyhow::Error) -> bool {
-    let is_stopped = |cause: &hub::Error| matches!(cause, hub::Error::Stopped);
-    error.chain().any(|cause| {
-        cause.is::<Interrupted>() || cause.downcast_ref::<hub::Error>().is_some_and(is_stopped)
-    })
 }
 
 impl Bench<'_> {

@@ -2,7 +2,7 @@
 //! so that the chain never waits for a measurement.
 
 use super::{
-    Ready, end_in_time,
+    Ready,
     heads::{Heads, Told},
     health::{Health, Turns},
     metrics::{ErrorKind, Metrics},
@@ -64,7 +64,6 @@ type Work = fn(&Driver<'_>);
 /// Runs a validator until it is told to stop.
 pub fn run(args: &RunValidatorArgs) -> anyhow::Result<ExitCode> {
     let stop = stop_on_signal()?;
-    end_in_time()?;
     let place = Place::open(&args.service)?;
     place.check_slot()?;
     setup::make_home(&args.service.home)?;
