@@ -53,6 +53,7 @@ TROUBLES = {
     "round": ("a round waits or is given up", "rounds go on"),
     "records": ("records wait to be published", "records are published again"),
     "hub": ("trouble with the hub", "the hub answers again"),
+    "demands": ("the chain would refuse them", "weights are what the subnet demands again"),
     "another": ("another process uses this hotkey", "this hotkey is ours alone again"),
 }
 
