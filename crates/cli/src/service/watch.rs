@@ -15,7 +15,7 @@ mod rivals;
 mod scan;
 mod state;
 
-use super::{Ready, setup};
+use super::{Ready, ended, setup};
 use crate::{
     args::WatchMinerArgs,
     command::{
@@ -29,7 +29,7 @@ use crate::{
     failure::{self, HintExt as _, Interrupted},
     hugging_face::{client, explained},
     plug,
-    terminal::{print_json_line, shown, stop_on_signal},
+    terminal::{print_json_line, shown, stop_service_on_signal},
 };
 use ::hugging_face::Folder;
 use anyhow::Context as _;
@@ -100,7 +100,11 @@ struct Watch<'a> {
 
 /// Watches until it is told to stop.
 pub fn run(args: &WatchMinerArgs) -> anyhow::Result<ExitCode> {
-    let stop = stop_on_signal()?;
+    let stop = stop_service_on_signal()?;
+    ended(watch(args, stop))
+}
+
+fn watch(args: &WatchMinerArgs, stop: Arc<AtomicBool>) -> anyhow::Result<()> {
     let mut watch = Watch::open(args, stop)?;
     let Tools { hotkey, netuid, session, door, .. } = &watch.tools;
     tracing::info!(
@@ -114,9 +118,7 @@ pub fn run(args: &WatchMinerArgs) -> anyhow::Result<ExitCode> {
         let listen = door.as_ref().map(Door::address);
         print_json_line(&Ready { ready: "watch", hotkey, netuid, listen })?;
     }
-    watch.run()?;
-    tracing::info!("stopped; it goes on from here");
-    Ok(ExitCode::SUCCESS)
+    watch.run()
 }
 
 impl<'a> Tools<'a> {

@@ -21,8 +21,8 @@ const TEMPO: u64 = 19;
 const RATE_LIMIT: u64 = 40;
 /// Ten rounds of the competition.
 const TEN_ROUNDS: u64 = 100;
-/// Blocks after which weights of the second commit have been opened: it waits for the rate limit and
-/// a tempo at most, and its epoch is the next but one.
+/// Blocks after which weights of the second commit have been opened: it waits for the rate limit
+/// and a tempo at most, and its epoch is the next but one.
 const ALL_OPENED: u64 = RATE_LIMIT + 4 * (TEMPO + 1) + 10;
 /// Threads that do nothing but take time.
 const N_BUSY: usize = 4;
