@@ -122,6 +122,9 @@ pub struct Handed {
     pub call: Call,
     /// When they are opened, where they are hidden.
     pub reveal: Option<Reveal>,
+    /// Newest block at which the call may be signed: later it might stand in the next epoch. `None`
+    /// where weights are not hidden, and any block will do.
+    pub sign_by: Option<Block>,
 }
 
 impl Weights {
@@ -141,7 +144,7 @@ impl Weights {
             Mechanism::FIRST => Call::SetWeights { netuid, uids, weights, version_key },
             _ => Call::SetMechanismWeights { netuid, mechanism, uids, weights, version_key },
         };
-        Handed { call, reveal: None }
+        Handed { call, reveal: None, sign_by: None }
     }
 
     /// Encrypted to the round by which the rules open them.
@@ -153,7 +156,7 @@ impl Weights {
     /// An error that is transient means that the same may be tried again, in a later block.
     pub fn hidden(&self, rules: &HidingRules, signer: &Keypair) -> Result<Handed, Error> {
         rules.check_version()?;
-        rules.check_border()?;
+        let sign_by = Some(rules.sign_by()?);
         let reveal = rules.reveal()?;
         let plain = timelock::Weights {
             hotkey: Some(signer.public().0),
@@ -177,7 +180,7 @@ impl Weights {
                 Call::CommitTimelockedMechanismWeights { netuid, mechanism, sealed, round, version }
             }
         };
-        Ok(Handed { call, reveal: Some(reveal) })
+        Ok(Handed { call, reveal: Some(reveal), sign_by })
     }
 }
 
@@ -233,14 +236,16 @@ impl HidingRules {
         Ok(())
     }
 
-    /// Whether a commit that is included some blocks late is still one of the epoch reckoned with.
-    fn check_border(&self) -> Result<(), Error> {
+    /// Newest block at which a commit may be signed so that, included some blocks late, it is still
+    /// one of the epoch reckoned with. An error where that block has passed.
+    fn sign_by(&self) -> Result<Block, Error> {
         let commit = self.next_block();
         let late = INCLUSION_BLOCKS.min(u64::from(self.epochs.tempo) / PART_OF_EPOCH);
         let next = self.epochs.number_at(commit).saturating_add(1);
         let begins = self.epochs.first_block_of(next, commit)?;
         if begins.since(commit) > late {
-            return Ok(());
+            // A call that is signed at a block stands in the next at the earliest.
+            return Ok(Block(begins.0.saturating_sub(late + 2)));
         }
         let blocks = begins.since(commit);
         Err(HidingError::TooNearTheBorder { begins, blocks }.into())

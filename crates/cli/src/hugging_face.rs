@@ -8,7 +8,7 @@ mod environment;
 use crate::{
     args::{AddressArgs, PlaceArgs},
     failure::{HintExt as _, Interrupted, hinted},
-    terminal::is_stopping,
+    terminal::{self, is_stopping},
 };
 use anyhow::{Context as _, bail};
 use environment::{Environment, Token, token_of};
@@ -18,7 +18,10 @@ use hugging_face::{
 };
 use protocol::{Repo, Revision};
 use std::{
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -78,6 +81,7 @@ fn options(environment: Environment<'_>, address: &AddressArgs) -> anyhow::Resul
     let mut options = ClientOptions::new(&endpoint);
     options.proxies = environment.proxies();
     options.on_wait = told;
+    options.on_answer = answered;
     options.on_piece = moved;
     if let Some(silence) = environment.silence()? {
         options.patience = Patience { silence, ..options.patience };
@@ -102,9 +106,23 @@ fn moved() -> bool {
 /// Tells people of a wait that begins; false when a signal wants the process to end.
 fn told(wait: Wait<'_>) -> bool {
     if let Some(text) = sentence(wait) {
-        eprintln!("{text}");
+        terminal::tell(&text);
+        *AWAITED.lock().unwrap_or_else(PoisonError::into_inner) = Some(text);
     }
     !is_stopping()
+}
+
+/// What people were told of the last wait, until a hub answers.
+static AWAITED: Mutex<Option<String>> = Mutex::new(None);
+
+/// Hears that a hub has answered.
+fn answered() {
+    *AWAITED.lock().unwrap_or_else(PoisonError::into_inner) = None;
+}
+
+/// Why a hub is waited for, or was when it was given up; `None` once a hub has answered.
+pub fn awaited() -> Option<String> {
+    AWAITED.lock().unwrap_or_else(PoisonError::into_inner).clone()
 }
 
 /// What people are told of a wait, if it is for them to know.
@@ -201,5 +219,22 @@ mod tests {
         assert_eq!(sentence(wait(55.2, true)).as_deref(), Some(told));
         assert_eq!(sentence(wait(55.2, false)), None);
         assert_eq!(sentence(wait(1.0, true)), None);
+    }
+
+    #[test]
+    fn a_hub_is_awaited_from_a_wait_until_it_answers() {
+        let wait = |seconds| Wait {
+            reason: "the hub is not available",
+            left: Duration::from_secs(seconds),
+            begins: true,
+        };
+        assert!(told(wait(1)));
+        assert_eq!(awaited(), None, "a short wait is nobody's business");
+        assert!(told(wait(2)));
+        assert_eq!(awaited().as_deref(), Some("the hub is not available: waiting for 2 s"));
+        assert!(told(wait(1)));
+        assert!(awaited().is_some(), "it has not answered yet");
+        answered();
+        assert_eq!(awaited(), None);
     }
 }

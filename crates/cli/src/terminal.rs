@@ -30,6 +30,7 @@ pub fn log_to_stderr(verbose: u8) {
 /// Sends the log lines of a service to stderr: its story, a line for each round, crown and setting
 /// of weights; with `--verbose` more, or what `AGON_LOG` asks for.
 pub fn log_as_service(verbose: u8, format: LogFormat) {
+    IS_SERVICE.store(true, Ordering::Relaxed);
     let level = ["warn,agon=info", "info,agon=debug", "debug"][usize::from(verbose.min(2))];
     let filter = EnvFilter::try_from_env("AGON_LOG").unwrap_or_else(|_| EnvFilter::new(level));
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
@@ -38,6 +39,19 @@ pub fn log_as_service(verbose: u8, format: LogFormat) {
         LogFormat::Text => {
             lines.with_ansi(std::io::stderr().is_terminal()).with_target(false).compact().init();
         }
+    }
+}
+
+/// Whether what people are told belongs into the log of a service.
+static IS_SERVICE: AtomicBool = AtomicBool::new(false);
+
+/// Tells people a sentence meanwhile: a line on stderr, or one of the log of a service.
+pub fn tell(text: &str) {
+    let text = shown(text);
+    if IS_SERVICE.load(Ordering::Relaxed) {
+        tracing::info!("{text}");
+    } else {
+        eprintln!("{text}");
     }
 }
 

@@ -112,6 +112,8 @@ pub struct ClientOptions {
     /// Told of each wait before a request, when it begins and ten times a second until it is over;
     /// `false` ends it, and what was asked for with it.
     pub on_wait: fn(Wait<'_>) -> bool,
+    /// Told whenever a request has got what it asked for: a wait before it is over for good.
+    pub on_answer: fn(),
     /// Told of each piece of a file that [`Hub::fetch`] and [`Hub::publish`] hash or receive, and
     /// ten times a second while they send; `false` ends it. What came of a file that is fetched
     /// stays for the next time.
@@ -128,6 +130,7 @@ impl ClientOptions {
             patience: Patience::default(),
             proxies: Proxies::default(),
             on_wait: |_| true,
+            on_answer: || {},
             on_piece: || true,
         }
     }

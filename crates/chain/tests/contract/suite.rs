@@ -305,7 +305,7 @@ pub(crate) fn hidden_weights_are_read_by_nobody_until_the_chain_opens_them_and_t
     world.must(&key(9), Call::SetHyperparameter { netuid: NETUID, change: hide });
     let rewards = world.chain.rewards(NETUID, world.head()).unwrap();
     assert_eq!(rewards.hidden_epochs, 1);
-    let Handed { call, reveal } = world.chain.hand(&weights, &validator).unwrap();
+    let Handed { call, reveal, .. } = world.chain.hand(&weights, &validator).unwrap();
     let reveal = reveal.unwrap();
     world.must(&validator, call);
     let row = || world.chain.weights(NETUID, Uid(0)).unwrap();

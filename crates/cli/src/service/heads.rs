@@ -108,12 +108,15 @@ impl<'a> Heads<'a> {
     fn follow_on(&self, chain: &dyn Chain, told: Told<'_>, home: &Path) {
         let Told { story, metrics, health, worker } = told;
         let (mut pulse, mut n_pieces) = (None, hugging_face::n_pieces());
+        // Trouble that was told before, by whoever followed then, may be over.
+        let mut awaited = Some(String::new());
         while !self.is_stopping() {
             // Large files take hours, in which the thread that waits for them says nothing.
             if hugging_face::n_pieces() != n_pieces {
                 n_pieces = hugging_face::n_pieces();
                 health.beat(worker);
             }
+            tell_of_hub(story, &mut awaited);
             let now = story.pulse();
             if pulse.as_ref() != Some(&now) {
                 if let Err(error) = now.write(home) {
@@ -138,6 +141,19 @@ impl<'a> Heads<'a> {
             thread::sleep(TICK);
         }
     }
+}
+
+/// Tells of a hub that is waited for, and that it has answered; `known` is what was told last.
+fn tell_of_hub(story: &Story, known: &mut Option<String>) {
+    let awaited = hugging_face::awaited();
+    if awaited == *known {
+        return;
+    }
+    match &awaited {
+        Some(reason) => story.trouble(Subject::Hub, reason),
+        None => story.ends(Subject::Hub),
+    }
+    *known = awaited;
 }
 
 #[cfg(test)]

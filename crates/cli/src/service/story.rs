@@ -20,7 +20,7 @@ pub enum Subject {
     Round,
     /// Records cannot be published.
     Records,
-    /// The hub does not take a model.
+    /// The hub does not answer, or does not take a model.
     Hub,
     /// Another process has the same hotkey.
     Another,

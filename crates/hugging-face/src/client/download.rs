@@ -131,6 +131,7 @@ impl HubClient {
         let range = (partial.size_bytes > 0).then_some((partial.size_bytes, None));
         let Answer { first, size_bytes, mut body } =
             self.http.file((pinned, path), range, Some(term))?;
+        (self.http.on_answer)();
         if size_bytes.is_some_and(|size_bytes| size_bytes > size_bytes_max) {
             return Err(wanted.too_large(size_bytes).into());
         }

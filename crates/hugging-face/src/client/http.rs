@@ -45,6 +45,7 @@ pub(super) struct Http {
     pub(super) budgets: Budgets,
     pub(super) clock: Box<dyn Clock>,
     pub(super) on_wait: fn(Wait<'_>) -> bool,
+    pub(super) on_answer: fn(),
     pub(super) on_piece: fn() -> bool,
 }
 
@@ -114,7 +115,7 @@ impl Http {
         let client = client.build().map_err(|error| Error::Unavailable(error.to_string()))?;
         let sender = Sender::new(sender)?;
         let budgets = Budgets::new(patience.wait_max, patience.wait);
-        let (on_wait, on_piece) = (options.on_wait, options.on_piece);
+        let ClientOptions { on_wait, on_answer, on_piece, .. } = *options;
         Ok(Self {
             client,
             sender,
@@ -126,6 +127,7 @@ impl Http {
             budgets,
             clock,
             on_wait,
+            on_answer,
             on_piece,
         })
     }

@@ -159,7 +159,10 @@ impl Http {
         let mut n_failed = 0;
         loop {
             match attempt() {
-                Ok(value) => return Ok(value),
+                Ok(value) => {
+                    (self.on_answer)();
+                    return Ok(value);
+                }
                 Err(failure) => {
                     n_failed += 1;
                     self.wait_or_give_up(failure, n_failed, term)?;

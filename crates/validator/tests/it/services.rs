@@ -336,7 +336,7 @@ fn weights_that_are_opened_when_a_subnet_hides_none_any_more_are_no_others() {
 /// What happens once.
 type Then = Box<dyn FnOnce() + Send>;
 
-/// Decides a round at one request to the chain.
+/// Does something once, at one request to the chain.
 struct Interrupts {
     /// The request before which it does.
     at: &'static str,
@@ -399,4 +399,37 @@ fn a_decision_between_the_merging_of_weights_and_their_signing_is_handed_over_ne
         assert!(weighs("ada") && weighs("ben"), "{at}: both rounds count: {row:?}");
         assert_eq!(tap.n_requests.load(Ordering::SeqCst), 2, "{at}");
     }
+}
+
+#[test]
+fn hidden_weights_that_were_signed_too_late_for_their_epoch_are_hidden_anew() {
+    let network = Network::new(&["ada", "ben"]);
+    network.hide_weights(true);
+    network.enter("ada", "first", 3.0);
+    let home = network.home();
+    let tap = Arc::new(Interrupts { at: "sign", then: Mutex::default(), n_requests: 0.into() });
+    let ports = network.ports(&home);
+    let tapped = TappedChain { inner: Arc::clone(&ports.chain), tap: Arc::clone(&tap) };
+    let ports = Ports { chain: Arc::new(tapped), ..ports };
+    let validator = network.validator_with(ports, &home);
+    let mut head = network.chain.head().unwrap();
+    while head.block < Block(20) {
+        head = network.chain.produce_block().unwrap();
+    }
+    while validator.work(head, &|_| {}).unwrap() == Worked::Something {}
+    // The line is so slow that an epoch ends before the signing.
+    let chain = Arc::clone(&network.chain);
+    let slowly = move || {
+        for _ in 0..12 {
+            chain.produce_block().unwrap();
+        }
+    };
+    *tap.then.lock().unwrap() = Some(Box::new(slowly));
+    let ear = Ear::default();
+    validator.duties(head, &|event| ear.hear(head, &event)).unwrap();
+    assert_eq!(ear.heard(), [], "nothing is sent");
+    let weights = validator.state().weights;
+    assert!(weights.due && weights.sent.is_none(), "{weights:?}");
+    assert_eq!(tend(&network, &validator, 35, 1), [Told::Set(33)]);
+    assert_eq!(tap.n_requests.load(Ordering::SeqCst), 2);
 }

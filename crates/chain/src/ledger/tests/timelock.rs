@@ -27,7 +27,7 @@ fn weights(weight: u16) -> Weights {
 /// What `signer` hands over now, and when it is opened.
 fn hidden(ledger: &Ledger, signer: u64, weights: &Weights) -> (Call, Reveal) {
     let rules = ledger.hiding(NETUID).unwrap().unwrap();
-    let Handed { call, reveal } = weights.hidden(&rules, &key(signer)).unwrap();
+    let Handed { call, reveal, .. } = weights.hidden(&rules, &key(signer)).unwrap();
     (call, reveal.unwrap())
 }
 
@@ -161,7 +161,7 @@ fn a_round_that_comes_within_the_epoch_is_waited_for_and_one_after_it_is_not() {
         let mut ledger = subnet(&rules());
         let rules = ledger.hiding(NETUID).unwrap().unwrap();
         let late = crate::HidingRules { now_ms: rules.now_ms + more * 3_000, ..rules };
-        let Handed { call, reveal } = weights(5).hidden(&late, &key(100)).unwrap();
+        let Handed { call, reveal, .. } = weights(5).hidden(&late, &key(100)).unwrap();
         assert_eq!(reveal.unwrap().round, 4 * 23 + more);
         ledger.call(100, call).unwrap();
         ledger.pass(30);

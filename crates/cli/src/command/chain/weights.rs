@@ -145,7 +145,7 @@ fn handed(
         std::thread::sleep(TICK);
     };
     bar.finish_and_clear();
-    let Handed { call, reveal } = made?;
+    let Handed { call, reveal, .. } = made?;
     Ok((call, reveal.map(|reveal| Plan { reveal, repeats })))
 }
 
