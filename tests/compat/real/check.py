@@ -377,8 +377,14 @@ class Runtime:
         name = ("SubtensorModule", "commit_timelocked_mechanism_weights")
         wanted = {"netuid": NETUID, "mecid": 0, "commit_reveal_version": 4}
         if name not in self.real.calls:
-            # As the first runtimes that hid weights had it.
-            name, wanted = ("SubtensorModule", "commit_crv3_weights"), {"netuid": NETUID}
+            # The first runtimes that hid weights took no version of what is sealed, so that nobody
+            # can tell whether they hold the hotkey in it against the signer: no weights go there.
+            try:
+                self.read("hidden weights", *words)
+            except Failed as error:
+                ensure(name[1] in str(error), f"another error: {error}")
+                return f"says plainly that it has no {name[1]}"
+            raise Failed("weights were hidden by an older call")
         first, start = self.fake.newest.number, time.time()
         done = self.read("hidden weights", *words)
         sealed = self.fake.calls[-1]
@@ -393,7 +399,7 @@ class Runtime:
         equal("the other arguments", said, wanted)
         equal("the round as told", done["reveal"]["round"], round_)
         if not made.Storage(self.real).has("SubtensorModule", "LastEpochBlock"):
-            return f"hides weights by {name[1]} for round {round_}"
+            return f"hides weights for round {round_}"
         passed = int((time.time() - start) / 3) + 1
         last = self.official_round(self.fake.newest.number, weights) - passed
         latest = self.official_round(first, weights) + 1
