@@ -21,6 +21,9 @@ use std::{
 /// not tell of blocks by itself.
 const TICK: Duration = Duration::from_millis(100);
 
+/// How long a thread of a service waits for a block before it says that it turns.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+
 /// Who is told of each block.
 #[derive(Clone, Copy)]
 pub struct Told<'a> {
@@ -32,6 +35,22 @@ pub struct Told<'a> {
     pub health: &'a Health,
     /// Its thread that fetches and sends what may take hours.
     pub worker: &'static str,
+}
+
+impl Told<'_> {
+    /// Tells what came of a look at the competitions that the owner of the subnet publishes.
+    pub fn of_rules(&self, looked: anyhow::Result<()>) {
+        match looked {
+            Ok(()) => {
+                self.story.ends(Subject::Rules);
+                self.metrics.rules_taken();
+            }
+            Err(error) => {
+                self.story.trouble(Subject::Rules, &format!("{error:#}"));
+                self.metrics.rules_missing();
+            }
+        }
+    }
 }
 
 /// Does work whose panic ends the process by its flag: a service that lives with a dead thread

@@ -1,12 +1,11 @@
 //! A miner at work: it trains at each block, and enters what is clearly better.
 
 use super::{
-    Ready, ended, go_on,
-    heads::{Heads, Told, guarded},
+    ended, go_on,
+    heads::{Heads, PATIENCE, Told, guarded},
     health::{Health, Turns},
     metrics::Metrics,
     rules::Rules,
-    serve::Server,
     setup::{self, Place},
     story::{Story, Subject},
 };
@@ -17,7 +16,7 @@ use crate::{
     failure::Interrupted,
     hugging_face, llama,
     plug::{self, TrainerTrain},
-    terminal::{print_json_line, shown, stop_service_on_signal},
+    terminal::{shown, stop_service_on_signal},
 };
 use anyhow::Context as _;
 use chain::{Chain as _, Head};
@@ -48,8 +47,6 @@ const IMPROVEMENT_OWN: f64 = 0.05;
 const TRAIN: &str = "train";
 /// How long one turn of it may take: a step, or an upload.
 const TURNS: [Turns; 1] = [Turns { name: TRAIN, within: Duration::from_secs(3_600) }];
-/// How long it waits for a block before it says that it turns.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What a competition of the owner is named by, before its name.
 const OF_OWNER: &str = "owner:";
@@ -88,16 +85,7 @@ fn mine(args: &RunMinerArgs, stop: &Arc<AtomicBool>) -> anyhow::Result<()> {
     let (mut miner, mut digest) = bench.open()?;
     go_on(stop)?;
     health.journal_open();
-    let server = args
-        .service
-        .listen
-        .map(|address| Server::start(address, Arc::clone(&metrics), Arc::clone(&health)));
-    let server = server.transpose()?;
-    if args.service.endpoint.json {
-        let (netuid, listen) = (place.netuid, server.as_ref().map(Server::address));
-        let hotkey = place.hotkey.public();
-        print_json_line(&Ready { ready: "miner", hotkey, netuid, listen })?;
-    }
+    let _server = place.announce("miner", &args.service, (&metrics, &health))?;
     loop {
         if let Err(error) = bench.work(&mut miner, digest)
             && !error.chain().any(|cause| cause.is::<Interrupted>())
@@ -213,16 +201,7 @@ impl Bench<'_> {
         if matches!(self.rules, Rules::Named(_)) {
             return false;
         }
-        match self.rules.look(&self.args.service, self.place, head) {
-            Ok(()) => {
-                self.told.story.ends(Subject::Rules);
-                self.told.metrics.rules_taken();
-            }
-            Err(error) => {
-                self.told.story.trouble(Subject::Rules, &format!("{error:#}"));
-                self.told.metrics.rules_missing();
-            }
-        }
+        self.told.of_rules(self.rules.look(&self.args.service, self.place, head));
         self.digest(head.block) != digest
     }
 }

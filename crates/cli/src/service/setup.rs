@@ -1,5 +1,6 @@
 //! What services are built from: chain, keys, hub, text.
 
+use super::{Ready, health::Health, metrics::Metrics, serve::Server};
 use crate::{
     args::{RunValidatorArgs, ServiceArgs},
     command::{
@@ -11,6 +12,7 @@ use crate::{
     evaluator::ProcessEvaluate,
     failure::HintExt as _,
     hugging_face, private,
+    terminal::print_json_line,
 };
 use anyhow::Context as _;
 use chain::{Chain as _, Keypair};
@@ -49,6 +51,24 @@ impl Place {
         }
         let hotkey = keys.hotkey()?;
         Ok(Self { chain: Arc::new(chain), hotkey, netuid: NetUid(args.netuid) })
+    }
+
+    /// Begins to answer where the options say so, as long as what this gives is there; and says
+    /// that the service is at work.
+    pub fn announce(
+        &self,
+        service: &'static str,
+        args: &ServiceArgs,
+        (metrics, health): (&Arc<Metrics>, &Arc<Health>),
+    ) -> anyhow::Result<Option<Server>> {
+        let start = |address| Server::start(address, Arc::clone(metrics), Arc::clone(health));
+        let server = args.listen.map(start).transpose()?;
+        if args.endpoint.json {
+            let (hotkey, netuid) = (self.hotkey.public(), self.netuid);
+            let listen = server.as_ref().map(Server::address);
+            print_json_line(&Ready { ready: service, hotkey, netuid, listen })?;
+        }
+        Ok(server)
     }
 
     /// Time between two blocks of the chain.

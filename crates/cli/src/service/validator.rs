@@ -2,8 +2,8 @@
 //! so that the chain never waits for a measurement.
 
 use super::{
-    Ready, ended, go_on,
-    heads::{Heads, Told, guarded},
+    ended, go_on,
+    heads::{Heads, PATIENCE, Told, guarded},
     health::{Health, Turns},
     metrics::{ErrorKind, Metrics},
     rules::Rules,
@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     args::{RunValidatorArgs, ServiceArgs},
-    terminal::{print_json_line, shown, stop_service_on_signal},
+    terminal::{shown, stop_service_on_signal},
 };
 use anyhow::Context as _;
 use chain::Head;
@@ -59,9 +59,6 @@ struct Driver<'a> {
     /// Why the process ends by itself.
     failure: Mutex<Option<anyhow::Error>>,
 }
-
-/// How long a thread waits for a block before it says that it turns.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What one of its threads does.
 type Work = fn(&Driver<'_>);
@@ -140,16 +137,7 @@ impl Watch {
         if let Some(set) = validator.state().weights.set {
             metrics.weights_set(set);
         }
-        let server = args
-            .service
-            .listen
-            .map(|address| Server::start(address, Arc::clone(&metrics), Arc::clone(&health)));
-        let server = server.transpose()?;
-        if args.service.endpoint.json {
-            let (netuid, listen) = (place.netuid, server.as_ref().map(Server::address));
-            let hotkey = place.hotkey.public();
-            print_json_line(&Ready { ready: "validator", hotkey, netuid, listen })?;
-        }
+        let server = place.announce("validator", &args.service, (&metrics, &health))?;
         Ok(Self { metrics, health, _server: server })
     }
 
@@ -190,10 +178,14 @@ impl Driver<'_> {
             if let Some(error) = threads.into_iter().find_map(Result::err) {
                 self.fail(error);
             }
-            let Self { story, metrics, health, .. } = *self;
-            let told = Told { story, metrics, health, worker: WORK };
-            self.heads.follow(&*self.place.chain, told, &self.service.home);
+            self.heads.follow(&*self.place.chain, self.told(), &self.service.home);
         });
+    }
+
+    /// Who is told of what happens.
+    fn told(&self) -> Told<'_> {
+        let Self { story, metrics, health, .. } = *self;
+        Told { story, metrics, health, worker: WORK }
     }
 
     /// What the owner of the subnet publishes is looked at, where it counts.
@@ -205,16 +197,7 @@ impl Driver<'_> {
         while !self.heads.is_stopping() {
             let Some(head) = self.heads.after(seen, PATIENCE) else { continue };
             seen = Some(head);
-            match self.rules.look(self.service, self.place, head) {
-                Ok(()) => {
-                    self.story.ends(Subject::Rules);
-                    self.metrics.rules_taken();
-                }
-                Err(error) => {
-                    self.story.trouble(Subject::Rules, &format!("{error:#}"));
-                    self.metrics.rules_missing();
-                }
-            }
+            self.told().of_rules(self.rules.look(self.service, self.place, head));
             // Whatever came of the look: what counts is what holds, and what is worked by.
             if self.rules.digest() != self.opened {
                 self.has_other_rules.store(true, Ordering::Relaxed);
