@@ -21,7 +21,7 @@ const fn row(name: &'static str, level: u8, may_use: &'static [&'static str]) ->
 const SERVICES: [&str; 2] = ["validator", "miner"];
 
 /// Who may use whom; a new crate needs a row here and a place in ARCHITECTURE.md.
-const TABLE: [Row; 15] = [
+const TABLE: [Row; 16] = [
     row("protocol", 1, &[]),
     row("disk", 1, &[]),
     row("timelock", 1, &[]),
@@ -32,6 +32,7 @@ const TABLE: [Row; 15] = [
     row("engine", 2, &["protocol"]),
     row("chain", 3, &["protocol", "keys", "timelock"]),
     row("hugging-face", 3, &["protocol", "disk", "hub"]),
+    row("records", 3, &["protocol", "disk", "keys"]),
     row("trainer", 3, &["protocol", "disk", "engine"]),
     row("substrate", 4, &["protocol", "keys", "timelock", "chain"]),
     row("validator", 4, &["protocol", "disk", "chain", "hub", "journal"]),
