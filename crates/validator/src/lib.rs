@@ -191,8 +191,7 @@ impl Validator {
             let Some((competition, number, record)) = self.unpublished().front().cloned() else {
                 return;
             };
-            let publish =
-                |bytes: Vec<u8>| self.ports.publish.record(&competition, number, &bytes);
+            let publish = |bytes: Vec<u8>| self.ports.publish.record(&competition, number, &bytes);
             if let Err(error) = self.signed(&record).and_then(publish) {
                 watch(Event::RecordDelayed(format!("{error:#}")));
                 return;
