@@ -91,6 +91,13 @@ pub fn run(args: &ScoreArgs) -> anyhow::Result<ExitCode> {
 /// validator would refuse: a copy of a senior model, or one that does no better than guessing. A
 /// file knows no block hashes, so among models of one block the lower uid is the senior.
 fn score(round: &Round, file: &str) -> anyhow::Result<ExitCode> {
+    if round.rule == Rule::Duel {
+        return Err(anyhow::anyhow!(
+            "{file}: the rule `duel` decides by duels that go on from round to round, which the \
+             losses of one round do not tell"
+        ))
+        .hint("give the record of a validator's first round, or another `rule`");
+    }
     let rules = round.rules();
     rules.check().map_err(|error| anyhow::anyhow!("{file}: {}", in_terms_of_the_file(error)))?;
     let n_models = round.models.len();
@@ -116,7 +123,7 @@ impl Round {
     fn rules(&self) -> ScoringRules {
         let Self { rule, loss, epsilon, temperature, .. } = *self;
         // Scores are of one round: nothing is averaged.
-        ScoringRules { rule, loss, epsilon, temperature, alpha: 0.0 }
+        ScoringRules { rule, loss, epsilon, temperature, alpha: 0.0, duel: None }
     }
 
     /// Batches of the round; a model that lacks some of them is a slip of whoever wrote the file.

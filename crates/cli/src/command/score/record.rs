@@ -4,7 +4,8 @@ use super::Scored;
 use crate::{competition_file, failure::HintExt as _, terminal::print_json};
 use protocol::{
     Competition, Digest, ReasonCode, Record, Uid,
-    record::{Finding, Judged, verify, verify_chain},
+    duel::Reign,
+    record::{Finding, Judged, Mismatch, verify, verify_chain, verify_duels},
 };
 use serde::Serialize;
 use std::process::ExitCode;
@@ -20,7 +21,7 @@ struct Scores {
 }
 
 impl From<Judged> for Scored<ReasonCode> {
-    fn from(Judged { model, verdict }: Judged) -> Self {
+    fn from(Judged { model, verdict, .. }: Judged) -> Self {
         let refused = match model.finding {
             Finding::Evaluated(_) => None,
             Finding::Disqualified(code) => Some(code),
@@ -34,14 +35,23 @@ impl From<Judged> for Scored<ReasonCode> {
 pub fn run(bytes: &[u8], file: &str, competition: Option<&str>) -> anyhow::Result<ExitCode> {
     let record = Record::from_json(bytes).map_err(|error| anyhow::anyhow!("{file}: {error}"))?;
     let rules = rules(&record, file, competition)?;
-    // A first record continues nothing, so that its averages and its number follow, too.
-    let of_first = |()| match record.round.previous {
-        None => verify_chain(&record, None, &rules),
-        Some(_) => Ok(()),
+    let verified = match record.round.previous {
+        Some(_) => verify(&record, &rules),
+        // A first record continues nothing, so that its averages, its number and its duels follow,
+        // too.
+        None => verify_duels(&record, &rules, &Reign::default())
+            .and_then(|()| verify_chain(&record, None, &rules)),
     };
-    if let Err(mismatch) = verify(&record, &rules).and_then(of_first) {
-        eprintln!("{file} is not what its losses give: {mismatch}");
-        return Ok(ExitCode::from(1));
+    match verified {
+        Ok(()) => {}
+        Err(Mismatch::Past) => {
+            return Err(anyhow::anyhow!("{file} is no first record: {}", Mismatch::Past))
+                .hint("score the record of the validator's first round");
+        }
+        Err(mismatch) => {
+            eprintln!("{file} is not what its losses give: {mismatch}");
+            return Ok(ExitCode::from(1));
+        }
     }
     print_json(&Scores {
         competition: record.round.competition.clone(),
