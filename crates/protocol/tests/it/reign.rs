@@ -177,9 +177,9 @@ impl Scene {
     fn round_on(&mut self, players: &[Player], first: u64) -> Record {
         let (round, before) = (self.next_round(first), self.clone());
         let known = self.measure(players, &round, first);
-        let models = players.iter().map(|player| {
-            player.model(known.get(&player.root()).cloned().unwrap_or_default())
-        });
+        let models = players
+            .iter()
+            .map(|player| player.model(known.get(&player.root()).cloned().unwrap_or_default()));
         let record = self.record(round, models.collect()).clone();
         let json = record.to_json();
         let read = Record::from_json(&json).unwrap();

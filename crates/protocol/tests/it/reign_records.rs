@@ -1,7 +1,7 @@
 //! Records of duels: whoever changes a number in one is found out.
 
 use protocol::{
-    Digest, Loss, Record, Uid,
+    Loss, Record, Uid,
     duel::{Reign, Verdict},
     record::{Finding, Mismatch, verify, verify_chain, verify_duels},
 };
@@ -71,9 +71,10 @@ fn attack_no_number_of_a_record_can_be_changed_by_a_digit() {
     let value = serde_json::to_value(&record).unwrap();
     let mut found = Vec::new();
     numbers(&value, "", &mut found);
-    assert!(found.len() > 150, "{}", found.len());
-    for kind in ["wealth", "alpha", "epsilon", "attempts/n", "champion", "weight", "evaluated"] {
-        let kind = if kind == "wealth" { "evidence/crown" } else { kind };
+    assert!(found.len() > 120, "{}", found.len());
+    for kind in
+        ["evidence/crown", "alpha", "epsilon", "attempts/n", "champion", "weight", "evaluated"]
+    {
         assert!(found.iter().any(|path| path.contains(kind)), "{kind}");
     }
     for path in &found {
@@ -151,18 +152,4 @@ fn a_record_of_another_rule_leaves_an_empty_throne() {
     let other = Record { crown: None, models: Vec::new(), champion: None, ..record };
     before.reign.follow(&other);
     assert_eq!((before.reign.champion(), before.reign.fights().count()), (None, 0));
-}
-
-#[test]
-fn each_validator_may_draw_text_of_its_own() {
-    use protocol::{AccountId, BlockHash, Seed, competition::Seeds};
-    let (hash, own, other) = (BlockHash([1; 32]), AccountId([2; 32]), AccountId([3; 32]));
-    assert_eq!(Seeds::Shared.hash(hash, own), hash);
-    let drawn = [own, other].map(|validator| Seeds::Own.hash(hash, validator));
-    assert!(drawn[0] != drawn[1] && !drawn.contains(&hash));
-    let expected = Digest::of_fields("agon own seed", &[&hash.0, &own.0]);
-    assert_eq!(drawn[0], BlockHash(expected.0));
-    let seed = |hash| Seed::of_block(hash, "tiny", "evaluation");
-    assert_ne!(seed(drawn[0]), seed(drawn[1]));
-    assert_ne!(Seeds::Own.hash(BlockHash([9; 32]), own), drawn[0]);
 }

@@ -102,8 +102,9 @@ fn attack_clones_repackings_and_tweaks_below_epsilon_change_no_bit_of_any_weight
             assert_eq!(outcome(after), outcome(before), "{context}");
         }
         n_dethroned += before.windows(2).filter(|two| two[0].champion != two[1].champion).count();
-        let fights = after.iter().flat_map(|record| &record.models).filter_map(|j| j.fight.as_ref());
+        let fights =
+            after.iter().flat_map(|record| &record.models).filter_map(|j| j.fight.as_ref());
         n_open += fights.filter(|fight| fight.verdict.is_none()).count();
     }
-    assert!(n_dethroned > 3_000 && n_open > 3_000, "{n_dethroned} crowns, {n_open} open duels");
+    assert!(n_dethroned > 1_000 && n_open > 1_000, "{n_dethroned} crowns, {n_open} open duels");
 }
