@@ -19,6 +19,7 @@ mod memory;
 pub mod ports;
 mod records;
 mod reveal;
+pub mod roots;
 mod round;
 pub mod state;
 mod supply;
@@ -34,6 +35,7 @@ pub use ports::{
     Sight, Terms, Text, Trouble,
 };
 pub use records::RecordFolder;
+pub use roots::{RootState, SentRoot};
 pub use state::{ContestState, State};
 pub use work::Worked;
 
@@ -65,12 +67,20 @@ pub struct Config {
     /// before: it is known to have ended for good. Once the chain has taken weights that this
     /// validator signed, another counts as one again.
     pub takes_over: bool,
+    /// Blocks between two commitments to the root of the records; 0 for none.
+    pub root_blocks: u64,
 }
 
 impl Config {
     /// The usual way on a subnet.
     pub fn new(netuid: NetUid) -> Self {
-        Self { netuid, version_key: 0, fetched_bytes_max: None, takes_over: false }
+        Self {
+            netuid,
+            version_key: 0,
+            fetched_bytes_max: None,
+            takes_over: false,
+            root_blocks: 0,
+        }
     }
 }
 

@@ -318,7 +318,11 @@ impl Metrics {
             | Event::Evaluating { .. }
             | Event::RoundSuspended(_)
             | Event::WeightsUnchanged { .. }
-            | Event::WeightsExposed { .. } => {}
+            | Event::WeightsExposed { .. }
+            | Event::RootSubmitted(_)
+            | Event::RootSet { .. }
+            | Event::RootRefused(_)
+            | Event::RootWithheld(_) => {}
         }
     }
 
