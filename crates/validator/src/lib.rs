@@ -10,6 +10,7 @@
 
 mod book;
 mod decide;
+mod duels;
 mod duties;
 pub mod entry;
 pub mod event;
@@ -17,7 +18,7 @@ pub mod fetched;
 pub mod legacy;
 mod memory;
 pub mod ports;
-mod records;
+mod publish;
 mod reveal;
 pub mod roots;
 mod round;
@@ -28,13 +29,13 @@ mod work;
 
 pub use duties::WEIGHTS_AGE_MAX;
 pub use entry::Entry;
-pub use event::{Cause, Event, Progress, RoundSummary, Row, Stage};
+pub use event::{Cause, Duels, Event, Fought, Progress, RoundSummary, Row, Stage};
 pub use fetched::{Engine, FetchedModels, Inspected};
 pub use ports::{
     Admission, Ask, Committed, Contest, Drawn, Evaluate, Had, Models, Ports, Publish, Sequence,
     Sight, Terms, Text, Trouble,
 };
-pub use records::RecordFolder;
+pub use records::Folder as RecordFolder;
 pub use roots::{RootState, SentRoot};
 pub use state::{ContestState, State};
 pub use work::Worked;
@@ -43,7 +44,8 @@ use chain::{Head, Keypair};
 use duties::Claim;
 use journal::{Journal, Past};
 use memory::Memory;
-use protocol::{Competition, NetUid, Schedule};
+use protocol::{BlockHash, Competition, NetUid, Record, Schedule, record::RECORD_FORMAT};
+use records::Signed;
 use std::{
     collections::VecDeque,
     sync::{Mutex, MutexGuard, PoisonError},
@@ -58,6 +60,8 @@ const RECORDS_REPUBLISHED: usize = 16;
 pub struct Config {
     /// Subnet that it serves.
     pub netuid: NetUid,
+    /// Hash of the first block of the chain, which records name.
+    pub genesis: BlockHash,
     /// Version of the rules, as it is sent with the weights.
     pub version_key: u64,
     /// Most bytes of new models that are fetched for a round; without this four models of the
@@ -72,10 +76,11 @@ pub struct Config {
 }
 
 impl Config {
-    /// The usual way on a subnet.
-    pub fn new(netuid: NetUid) -> Self {
+    /// The usual way on a subnet of the chain with this genesis.
+    pub fn new(netuid: NetUid, genesis: BlockHash) -> Self {
         Self {
             netuid,
+            genesis,
             version_key: 0,
             fetched_bytes_max: None,
             takes_over: false,
@@ -124,8 +129,11 @@ impl Validator {
         let mut unpublished = VecDeque::new();
         for entry in past.newest(entry::DECIDED, RECORDS_REPUBLISHED)? {
             if let Entry::Decided { competition, record, .. } = entry {
-                let number = protocol::Record::from_json(record.as_bytes())?.round.number;
-                unpublished.push_back((competition, number, record));
+                let read = legacy::record(record.as_bytes())?;
+                // Those of an earlier format were published unsigned, and nobody reads them signed.
+                if read.format == RECORD_FORMAT {
+                    unpublished.push_back((competition, read.round.number, record));
+                }
             }
         }
         let claim = Claim::new(config, past.state());
@@ -194,8 +202,8 @@ impl Validator {
             let Some((competition, number, record)) = self.unpublished().front().cloned() else {
                 return;
             };
-            let published = self.ports.publish.record(&competition, number, record.as_bytes());
-            if let Err(error) = published {
+            let publish = |bytes: Vec<u8>| self.ports.publish.record(&competition, number, &bytes);
+            if let Err(error) = self.signed(&record).and_then(publish) {
                 watch(Event::RecordDelayed(format!("{error:#}")));
                 return;
             }
@@ -205,6 +213,12 @@ impl Validator {
                 unpublished.pop_front();
             }
         }
+    }
+
+    /// A record of ours in the bytes that are published: the signature follows from the record.
+    fn signed(&self, record: &str) -> anyhow::Result<Vec<u8>> {
+        let record = Record::from_json(record.as_bytes())?;
+        Ok(Signed::sign(record, &self.keypair).to_json())
     }
 
     /// Records that wait to be published.

@@ -2,6 +2,7 @@
 
 use crate::{
     entry::{After, Entry},
+    legacy,
     ports::Admission,
     roots::RootState,
 };
@@ -10,6 +11,7 @@ use chain::{Head, Reveal, Signed};
 use journal::past::Follows;
 use protocol::{
     AccountId, Block, Digest, Reason, Record, Uid,
+    duel::Reign,
     queue::SIGNIFICANT_WEIGHT,
     record::Finding,
     weights::{Miner, MovingAverage},
@@ -88,6 +90,9 @@ pub struct ContestState {
     pub average: MovingAverage,
     /// Holder of the crown.
     pub champion: Option<Holder>,
+    /// Crown and duels, with rule `duel`; follows from the records.
+    #[serde(default)]
+    pub reign: Reign,
     /// Rounds in a row that were given up for the sake of each hotkey.
     pub spared: BTreeMap<AccountId, u64>,
     /// Who is measured if nobody who is paid can be.
@@ -179,11 +184,12 @@ impl ContestState {
 
     fn decided(&mut self, record: &str, after: &After) -> anyhow::Result<()> {
         let bytes = record.as_bytes();
-        let record = Record::from_json(bytes).context("a record of ours cannot be read")?;
+        let record = legacy::record(bytes).context("a record of ours cannot be read")?;
         (self.seed_block, self.begun) = (record.round.block, None);
         self.n_rounds = record.round.number;
         self.record = Some(Digest::of(bytes));
         self.champion = Holder::of(&record);
+        self.reign.follow(&record);
         self.average =
             record.averages.clone().try_into().context("a record of ours has no averages")?;
         let After { reserve, waiting, lapses, skips, present } = after;

@@ -122,12 +122,13 @@ pub fn evaluate(
 }
 
 /// How a validator runs by the options.
-pub fn config(args: &RunValidatorArgs, place: &Place) -> Config {
-    Config {
+pub fn config(args: &RunValidatorArgs, place: &Place) -> anyhow::Result<Config> {
+    let genesis = place.chain.genesis_hash().context("cannot tell which chain this is")?;
+    Ok(Config {
         version_key: args.version_key,
         takes_over: args.take_over,
-        ..Config::new(place.netuid)
-    }
+        ..Config::new(place.netuid, genesis)
+    })
 }
 
 /// The validator that the options describe, of these competitions, in its home.

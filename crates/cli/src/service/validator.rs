@@ -28,7 +28,7 @@ use std::{
     thread,
     time::Duration,
 };
-use validator::{Event, RoundSummary, Validator, Worked};
+use validator::{Duels, Event, RoundSummary, Validator, Worked};
 
 /// Name of the thread that fetches and measures models.
 const WORK: &str = "work";
@@ -78,7 +78,7 @@ fn validate(args: &RunValidatorArgs, stop: &Arc<AtomicBool>) -> anyhow::Result<(
     go_on(stop)?;
     rules.begin(&args.service, &place)?;
     go_on(stop)?;
-    let mut config = setup::config(args, &place);
+    let mut config = setup::config(args, &place)?;
     let mut opened = rules.digest();
     let mut validator = setup::validator(args, config, &rules.names()?, &place, stop)?;
     go_on(stop)?;
@@ -391,11 +391,20 @@ fn round(summary: &RoundSummary) -> String {
         (None, _) => "nobody is champion".to_owned(),
     };
     let n_measured = summary.rows.iter().filter(|row| row.perplexity.is_some()).count();
+    let duels = summary.duels.map_or_else(String::new, |found| duels(summary, found));
     format!(
-        "{} round {} of block {}: {champion}; {n_measured} of {} models measured",
+        "{} round {} of block {}: {champion}; {duels}{n_measured} of {} models measured",
         summary.competition,
         summary.round,
         summary.seed.block,
         summary.rows.len()
     )
+}
+
+/// Who challenges, how far that has come and how sure it is; empty where nobody does.
+fn duels(summary: &RoundSummary, found: Duels) -> String {
+    let Some(foremost) = found.foremost else { return String::new() };
+    let duel = summary.rows.iter().find(|row| row.uid == foremost).and_then(|row| row.duel);
+    let duel = duel.map_or_else(String::new, |duel| format!("uid {foremost} challenges: {duel}; "));
+    format!("{duel}{} duels are open; ", found.n_open)
 }
