@@ -154,6 +154,7 @@ fn scoring_rules(rules: &ScoringRules) -> String {
         Rule::Wins => "wins",
         Rule::Mean => "mean",
         Rule::Succession => "succession",
+        Rule::Duel => "duel",
     };
     let loss = match rules.loss {
         LossKind::Perplexity => "perplexity",

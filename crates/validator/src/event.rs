@@ -321,3 +321,26 @@ impl fmt::Display for Fought {
 fn measured<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Loss>, D::Error> {
     Loss::deserialize(deserializer).map(Some)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_duel_is_told_with_as_many_digits_as_are_known() {
+        let open = Fought {
+            verdict: None,
+            n_documents: 120,
+            gain: 0.0123,
+            interval: Interval { low: 0.0041, high: 0.0205 },
+            crown: Strength::Weak,
+            reject: Strength::Nothing,
+        };
+        let told = "gain of 1.2 % (0.4 to 2.0 %) on 120 documents, weak evidence for it so far";
+        assert_eq!(open.to_string(), told);
+        let decided = Fought { verdict: Some(duel::Verdict::Rejected), gain: -0.03, ..open };
+        assert!(decided.to_string().ends_with("documents, it is rejected"), "{decided}");
+        let worse = Fought { crown: Strength::Nothing, reject: Strength::Strong, ..open };
+        assert!(worse.to_string().ends_with("strong evidence against it so far"), "{worse}");
+    }
+}

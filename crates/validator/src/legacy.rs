@@ -94,3 +94,26 @@ fn taken_over(state_json: &[u8]) -> anyhow::Result<State> {
     let weights = WeightsState { due: old.weights_due, ..WeightsState::default() };
     Ok(State { contests, weights })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_of_the_format_before_is_understood_and_none_of_another() {
+        let frozen = include_bytes!("../../../testdata/scoring/record.json");
+        let mut old: Value = serde_json::from_slice(frozen).unwrap();
+        old["format"] = FORMAT_BEFORE.into();
+        for added in ["genesis", "engine"] {
+            old["round"].as_object_mut().unwrap().remove(added);
+        }
+        let read = record(old.to_string().as_bytes()).unwrap();
+        assert_eq!((read.format, read.round.number, read.champion), (3, 1, Some(protocol::Uid(5))));
+        assert_eq!(read.round.genesis, BlockHash([0; 32]));
+        let averages: MovingAverage = read.averages.try_into().unwrap();
+        assert_eq!(averages.iter().count(), 2);
+        old["format"] = 2.into();
+        assert!(record(old.to_string().as_bytes()).is_err());
+        assert!(record(b"[1]").is_err() && record(b"").is_err());
+    }
+}

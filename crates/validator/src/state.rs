@@ -322,6 +322,14 @@ mod tests {
     use serde_json::json;
 
     #[test]
+    fn a_contest_of_an_earlier_version_has_no_duels() {
+        let mut contest = serde_json::to_value(ContestState::default()).unwrap();
+        assert!(contest.as_object_mut().unwrap().remove("reign").is_some());
+        let contest: ContestState = serde_json::from_value(contest).unwrap();
+        assert_eq!(contest.reign, Reign::default());
+    }
+
+    #[test]
     fn weights_and_entries_of_earlier_versions_mean_what_they_meant() {
         let hidden = |until: u64| {
             let reveal = json!({ "round": 4, "from": until - 9, "until": until });

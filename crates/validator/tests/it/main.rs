@@ -3,6 +3,7 @@
 mod ahead;
 mod crashes;
 mod disk;
+mod duels;
 mod fairness;
 mod faults;
 mod formulas;
