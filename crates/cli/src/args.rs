@@ -37,8 +37,9 @@ pub use network::{NetworkArgs, NetworkCommand, NetworkStatusArgs, NewNetworkArgs
 pub use node::NodeArgs;
 pub use reference::{Page, ReferenceArgs};
 pub use service::{
-    CheckValidatorArgs, ExportValidatorArgs, LogFormat, OwnerArgs, RunMinerArgs, RunValidatorArgs,
-    ServiceArgs, StatusValidatorArgs, StrategyName, ValidatorArgs, ValidatorCommand,
+    CheckValidatorArgs, ExportValidatorArgs, LogFormat, OwnerArgs, RecordsArgs, RunMinerArgs,
+    RunValidatorArgs, ServiceArgs, StatusValidatorArgs, StrategyName, ValidatorArgs,
+    ValidatorCommand,
 };
 pub use transfer::{AddressArgs, DownloadArgs, PlaceArgs, UploadArgs};
 pub use wallet::{

@@ -97,6 +97,17 @@ pub enum Event {
         /// When they were to be opened.
         reveal: Reveal,
     },
+    /// A commitment to the root of the records was handed to the chain.
+    RootSubmitted(CallId),
+    /// The chain has taken it.
+    RootSet {
+        /// Block in which it did.
+        block: Block,
+    },
+    /// The chain refused it: its call stood in a block and failed.
+    RootRefused(chain::CallError),
+    /// The chain has another commitment of this hotkey, which stays: it is this text.
+    RootWithheld(String),
 }
 
 impl Event {

@@ -20,6 +20,7 @@ mod memory;
 pub mod ports;
 mod publish;
 mod reveal;
+pub mod roots;
 mod round;
 pub mod state;
 mod supply;
@@ -35,6 +36,7 @@ pub use ports::{
     Sight, Terms, Text, Trouble,
 };
 pub use records::Folder as RecordFolder;
+pub use roots::{RootState, SentRoot};
 pub use state::{ContestState, State};
 pub use work::Worked;
 
@@ -69,12 +71,21 @@ pub struct Config {
     /// before: it is known to have ended for good. Once the chain has taken weights that this
     /// validator signed, another counts as one again.
     pub takes_over: bool,
+    /// Blocks between two commitments to the root of the records; 0 for none.
+    pub root_blocks: u64,
 }
 
 impl Config {
     /// The usual way on a subnet of the chain with this genesis.
     pub fn new(netuid: NetUid, genesis: BlockHash) -> Self {
-        Self { netuid, genesis, version_key: 0, fetched_bytes_max: None, takes_over: false }
+        Self {
+            netuid,
+            genesis,
+            version_key: 0,
+            fetched_bytes_max: None,
+            takes_over: false,
+            root_blocks: 0,
+        }
     }
 }
 

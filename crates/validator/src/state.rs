@@ -4,6 +4,7 @@ use crate::{
     entry::{After, Entry},
     legacy,
     ports::Admission,
+    roots::RootState,
 };
 use anyhow::Context as _;
 use chain::{Head, Reveal, Signed};
@@ -25,6 +26,9 @@ pub struct State {
     pub(crate) contests: BTreeMap<String, ContestState>,
     /// Weights: whether they are due, and which are on their way.
     pub weights: WeightsState,
+    /// The root of the records: which is on the chain, and which is on its way.
+    #[serde(default)]
+    pub roots: RootState,
 }
 
 /// What is known of the weights on the chain.
@@ -253,6 +257,7 @@ impl State {
             Entry::WeightsSigned { .. }
             | Entry::WeightsSettled { .. }
             | Entry::WeightsOpened { .. } => self.weights.learnt(entry),
+            Entry::RootSigned(_) | Entry::RootSettled { .. } => self.roots.learnt(entry),
         }
         Ok(())
     }

@@ -321,7 +321,11 @@ impl Metrics {
             | Event::Evaluating { .. }
             | Event::RoundSuspended(_)
             | Event::WeightsUnchanged { .. }
-            | Event::WeightsExposed { .. } => {}
+            | Event::WeightsExposed { .. }
+            | Event::RootSubmitted(_)
+            | Event::RootSet { .. }
+            | Event::RootRefused(_)
+            | Event::RootWithheld(_) => {}
         }
     }
 

@@ -11,6 +11,7 @@ mod hidden;
 mod moody;
 mod network;
 mod publication;
+mod roots;
 mod rounds;
 mod services;
 mod tapped;

@@ -166,7 +166,11 @@ impl View {
             }
             ValidatorEvent::WeightsSubmitted(_)
             | ValidatorEvent::WeightsRevealed { .. }
-            | ValidatorEvent::WeightsUnchanged { .. } => {}
+            | ValidatorEvent::WeightsUnchanged { .. }
+            | ValidatorEvent::RootSubmitted(_)
+            | ValidatorEvent::RootSet { .. }
+            | ValidatorEvent::RootRefused(_)
+            | ValidatorEvent::RootWithheld(_) => {}
             ValidatorEvent::WeightsExposed { block: taken, .. } => {
                 self.say(&format!(
                     "block {block:>4}  weights of {name} came late, in block {taken}: they can be \
