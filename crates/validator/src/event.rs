@@ -332,7 +332,7 @@ mod tests {
             verdict: None,
             n_documents: 120,
             gain: 0.0123,
-            interval: Interval { low: 0.0041, high: 0.0205 },
+            interval: Interval { low: 0.0041, high: 0.0203 },
             crown: Strength::Weak,
             reject: Strength::Nothing,
         };

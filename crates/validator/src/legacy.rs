@@ -103,7 +103,7 @@ mod tests {
     fn a_record_of_the_format_before_is_understood_and_none_of_another() {
         let frozen = include_bytes!("../../../testdata/scoring/record.json");
         let mut old: Value = serde_json::from_slice(frozen).unwrap();
-        old["format"] = FORMAT_BEFORE.into();
+        old["format"] = serde_json::json!(FORMAT_BEFORE);
         for added in ["genesis", "engine"] {
             old["round"].as_object_mut().unwrap().remove(added);
         }
@@ -112,7 +112,7 @@ mod tests {
         assert_eq!(read.round.genesis, BlockHash([0; 32]));
         let averages: MovingAverage = read.averages.try_into().unwrap();
         assert_eq!(averages.iter().count(), 2);
-        old["format"] = 2.into();
+        old["format"] = serde_json::json!(2);
         assert!(record(old.to_string().as_bytes()).is_err());
         assert!(record(b"[1]").is_err() && record(b"").is_err());
     }

@@ -96,8 +96,11 @@ pub fn run(args: &ScoreArgs) -> anyhow::Result<ExitCode> {
 /// file knows no block hashes, so among models of one block the lower uid is the senior.
 fn score(round: &Round, file: &str) -> anyhow::Result<ExitCode> {
     if round.rule == Rule::Duel {
-        return Err(anyhow::anyhow!("{file}: duels go on from round to round, and this is one"))
-            .hint("`agon score` takes the other rules");
+        return Err(anyhow::anyhow!(
+            "{file}: the rule `duel` decides by duels that go on from round to round, which the \
+             losses of one round do not tell"
+        ))
+        .hint("give the record of a validator's first round, or another `rule`");
     }
     let rules = round.rules();
     rules.check().map_err(|error| anyhow::anyhow!("{file}: {}", in_terms_of_the_file(error)))?;

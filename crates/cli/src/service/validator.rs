@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     args::{RunValidatorArgs, ServiceArgs},
+    rules_text::plural,
     terminal::{shown, stop_service_on_signal},
 };
 use anyhow::Context as _;
@@ -463,5 +464,5 @@ fn duels(summary: &RoundSummary, found: Duels) -> String {
     let Some(foremost) = found.foremost else { return String::new() };
     let duel = summary.rows.iter().find(|row| row.uid == foremost).and_then(|row| row.duel);
     let duel = duel.map_or_else(String::new, |duel| format!("uid {foremost} challenges: {duel}; "));
-    format!("{duel}{} duels are open; ", found.n_open)
+    format!("{duel}{} open; ", plural(found.n_open, "duel"))
 }

@@ -11,7 +11,7 @@ use protocol::{
     record::{verify_chain, verify_duels},
 };
 use std::sync::{Arc, atomic::Ordering};
-use validator::{RecordFolder, RoundSummary, Row, Validator};
+use validator::{ContestState, RecordFolder, RoundSummary, Row, Validator};
 
 /// Documents of a round.
 const N_DOCUMENTS: usize = 65;
@@ -64,7 +64,10 @@ fn verified(network: &Network, name: &str, validator: &Validator) -> Vec<Record>
         reign.follow(&signed.record);
         records.push(signed.record);
     }
-    assert_eq!(validator.contest("tiny").unwrap().reign, reign);
+    let contest = validator.contest("tiny").unwrap();
+    assert_eq!(contest.reign, reign);
+    let written = serde_json::to_string(&contest).unwrap();
+    assert_eq!(serde_json::from_str::<ContestState>(&written).unwrap(), contest);
     records
 }
 

@@ -60,7 +60,7 @@ fn judge(record: Record, file: &str, competition: Option<&str>) -> anyhow::Resul
     match verified {
         Ok(()) => {}
         Err(past @ Mismatch::Past) => {
-            return Err(anyhow::anyhow!("{file} says too little by itself: {past}"))
+            return Err(anyhow::anyhow!("{file} is no first record: {past}"))
                 .hint("`agon replay` reads all records of a validator");
         }
         Err(mismatch) => {
