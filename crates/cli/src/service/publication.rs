@@ -67,18 +67,8 @@ impl Publication {
         validator: AccountId,
         folder: Folder,
     ) -> anyhow::Result<Option<Self>> {
-        let RecordsArgs { records_repo, records_root_blocks, .. } = &args.records;
-        let Some(repo) = records_repo else { return Ok(None) };
-        if *records_root_blocks > 0 {
-            let root = RootCommitment { repo: repo.clone(), root: Digest([0; 32]) };
-            root.to_text().hint("name a shorter one, or set `records_root_blocks = 0`")?;
-        }
-        let client = client_for(args)?;
-        if !client.has_token() {
-            let endpoint = client.endpoint().to_owned();
-            return Err(explained(hub::Error::NoToken { endpoint }))
-                .context("cannot publish records");
-        }
+        let Some(repo) = &args.records.records_repo else { return Ok(None) };
+        let client = client_for(args, repo)?;
         let outgoing = args.service.home.join(OUTGOING);
         Ok(Some(Self::of(client, repo.clone(), validator, (folder, outgoing))))
     }
@@ -223,9 +213,13 @@ impl Publication {
     }
 }
 
-/// A client of the hub that records go to.
-fn client_for(args: &RunValidatorArgs) -> anyhow::Result<HubClient> {
-    let RecordsArgs { records_hub, records_token_file, .. } = &args.records;
+/// A client of the hub that records go to, into this repo; nothing is asked of it yet.
+pub fn client_for(args: &RunValidatorArgs, repo: &Repo) -> anyhow::Result<HubClient> {
+    let RecordsArgs { records_hub, records_token_file, records_root_blocks, .. } = &args.records;
+    if *records_root_blocks > 0 {
+        let root = RootCommitment { repo: repo.clone(), root: Digest([0; 32]) };
+        root.to_text().hint("name a shorter one, or set `records_root_blocks = 0`")?;
+    }
     let models = &args.service.address;
     let is_of_models = |hub: &String| models.hub.as_ref().is_some_and(|own| is_same_hub(own, hub));
     // A token goes to nobody that it is not for.
@@ -236,10 +230,15 @@ fn client_for(args: &RunValidatorArgs) -> anyhow::Result<HubClient> {
         return Err(anyhow::anyhow!("there is no token for `{hub}`, where records are to go"))
             .hint("--records-token-file names a file with one");
     }
-    client(&AddressArgs {
+    let client = client(&AddressArgs {
         hub: records_hub.as_ref().or(models.hub.as_ref()).cloned(),
         token_file: records_token_file.as_ref().or(models.token_file.as_ref()).cloned(),
-    })
+    })?;
+    if !client.has_token() {
+        let endpoint = client.endpoint().to_owned();
+        return Err(explained(hub::Error::NoToken { endpoint })).context("cannot publish records");
+    }
+    Ok(client)
 }
 
 /// Deletes a folder, if it is there.

@@ -94,8 +94,8 @@ pub struct Uploaded {
 }
 
 impl HubClient {
-    /// Makes the files of a folder those of the repo, or adds them to those, in one commit, and gives
-    /// its revision.
+    /// Makes the files of a folder those of the repo, or adds them to those, in one commit, and
+    /// gives its revision.
     ///
     /// The repo is made if it is not there. Files that the hub has are not sent again, and a folder
     /// that the hub has gives the revision that it has. Hidden files of the repo stay.
