@@ -192,6 +192,8 @@ impl Scene {
         let mut follower = before.reign;
         follower.follow(&read);
         assert_eq!(follower, self.reign, "a reader of the record knows the same");
+        let stored = serde_json::to_string(&follower).unwrap();
+        assert_eq!(serde_json::from_str::<Reign>(&stored).unwrap(), follower);
         record
     }
 
