@@ -78,7 +78,8 @@ pub(crate) struct Checkpoint {
 }
 
 impl Checkpoint {
-    fn of(trainer: &Trainer) -> Result<Self, Failure> {
+    /// What a trainer would publish.
+    pub(crate) fn of(trainer: &Trainer) -> Result<Self, Failure> {
         let dir = tempfile::tempdir()?;
         trainer.save_model(dir.path())?;
         let config = serde_json::from_slice(&fs::read(dir.path().join("config.json"))?)?;
