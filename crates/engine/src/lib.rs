@@ -22,6 +22,7 @@ mod checkpoint;
 mod config;
 #[cfg(feature = "cuda")]
 mod cuda;
+mod description;
 pub mod error;
 mod evaluate;
 mod footprint;

@@ -22,6 +22,7 @@ mod mutate;
 mod published;
 mod reference;
 mod rest;
+mod roots;
 mod spellings;
 mod wide;
 mod writer;
