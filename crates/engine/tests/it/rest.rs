@@ -59,7 +59,8 @@ fn attack_a_bit_that_flips_between_two_rounds_is_our_trouble_and_no_verdict() {
             for streamed in [false, true] {
                 let found = losses(rotten.write().path(), expected, streamed);
                 let is_well = !is_used
-                    && found.as_ref().ok() == losses(whole.path(), expected, streamed).ok().as_ref();
+                    && found.as_ref().ok()
+                        == losses(whole.path(), expected, streamed).ok().as_ref();
                 let architecture = model.architecture();
                 assert!(is_other(&found) || is_well, "{architecture}: `{name}`: {found:?}");
             }

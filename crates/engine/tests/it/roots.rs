@@ -28,7 +28,7 @@ fn packed() -> Published {
 }
 
 fn numbers(tensor: &RawTensor) -> impl Iterator<Item = f32> + use<> {
-    let pairs = tensor.bytes.as_chunks().0.to_vec();
+    let pairs = tensor.bytes.as_chunks::<2>().0.to_vec();
     pairs.into_iter().map(|pair| bf16::from_le_bytes(pair).to_f32())
 }
 
@@ -280,7 +280,8 @@ fn whatever_changes_what_a_model_computes_changes_its_root() {
 #[test]
 fn random_bits_change_the_root_in_every_type() {
     let mut random = Random(23);
-    for store in [|_: &mut RawTensor| (), widen, halve] {
+    let stores: [fn(&mut RawTensor); 3] = [|_| (), widen, halve];
+    for store in stores {
         let mut model = packed();
         model.tensors.iter_mut().for_each(store);
         let expected = scan(model.write().path(), &no_limits()).unwrap().unwrap().tensor_root;
