@@ -5,7 +5,7 @@ use crate::{
     input,
     terminal::{self, print_json},
 };
-use anyhow::{anyhow, ensure};
+use anyhow::{anyhow, bail, ensure};
 use protocol::{
     Loss,
     lineage::{DOCUMENTS_MIN, Kin, Lineage, lineage},
@@ -44,8 +44,9 @@ struct Sequence {
 /// Compares two models.
 pub fn run(args: &LineageArgs) -> anyhow::Result<ExitCode> {
     let losses = match &args.losses[..] {
+        [] => None,
         [first, second] => Some(compare_losses(first, second)?),
-        _ => None,
+        _ => bail!("`--losses` is given more than once"),
     };
     for dir in [&args.first, &args.second] {
         if let Err(reason) = engine::inspect(dir, &engine::no_limits())? {

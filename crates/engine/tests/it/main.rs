@@ -10,6 +10,7 @@ mod configs;
 #[cfg(feature = "cuda")]
 mod cuda;
 mod definition;
+mod delta;
 mod edges;
 mod fuzz;
 mod generation;

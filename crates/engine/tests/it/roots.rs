@@ -189,6 +189,19 @@ fn attack_every_way_to_pack_a_model_has_its_root_and_its_losses() {
     }
 }
 
+/// Gives all matrices of attention biases of one half.
+fn add_biases(model: &mut Published) {
+    model.config["attention_bias"] = json!(true);
+    for layer in 0..2 {
+        for part in ["q_proj", "k_proj", "v_proj", "o_proj"] {
+            let name = format!("model.layers.{layer}.self_attn.{part}.bias");
+            let bytes = [0, 0x3f].repeat(32);
+            let dtype = "BF16".into();
+            model.tensors.push(RawTensor { name, dtype, shape: vec![32], bytes });
+        }
+    }
+}
+
 #[test]
 fn whatever_changes_what_a_model_computes_changes_its_root() {
     let config = |key: &'static str, value: Value| {
@@ -205,21 +218,6 @@ fn whatever_changes_what_a_model_computes_changes_its_root() {
         as_type(&mut model.config, "mistral");
         model.config["sliding_window"] = json!(2);
     });
-    let biases = changed(|model| {
-        model.config["attention_bias"] = json!(true);
-        for layer in 0..2 {
-            for name in ["q_proj", "k_proj", "v_proj", "o_proj"] {
-                let name = format!("model.layers.{layer}.self_attn.{name}.bias");
-                let bytes = [0, 0x3f].repeat(32);
-                model.tensors.push(RawTensor {
-                    name,
-                    dtype: "BF16".into(),
-                    shape: vec![32],
-                    bytes,
-                });
-            }
-        }
-    });
     let models = [
         ("none", packed().write()),
         ("context", config("max_position_embeddings", json!(512))),
@@ -235,7 +233,7 @@ fn whatever_changes_what_a_model_computes_changes_its_root() {
             }),
         ),
         ("window", window),
-        ("biases", biases),
+        ("biases", changed(add_biases)),
         ("a bit", changed(|model| tensor(model, TABLE).bytes[0] ^= 1)),
         ("sign of a zero", changed(|model| tensor(model, TABLE).bytes[..2].fill(0))),
         (
