@@ -115,11 +115,13 @@ fn with_another_config() -> TempDir {
     dir
 }
 
+/// Adds the head that is tied to the table.
+fn write_head_out(model: &mut Published) {
+    let head = RawTensor { name: HEAD.into(), ..tensor(model, TABLE).clone() };
+    model.tensors.push(head);
+}
+
 fn packings() -> Vec<(&'static str, TempDir)> {
-    let copy = |model: &mut Published| {
-        let head = RawTensor { name: HEAD.into(), ..tensor(model, TABLE).clone() };
-        model.tensors.push(head);
-    };
     vec![
         ("shards", packed().write_shards(3)),
         ("order of tensors", changed(|model| model.tensors.reverse())),
@@ -141,12 +143,12 @@ fn packings() -> Vec<(&'static str, TempDir)> {
                 model.tensors.iter_mut().skip(1).step_by(3).for_each(halve);
             }),
         ),
-        ("table and head", changed(copy)),
+        ("table and head", changed(write_head_out)),
         ("head alone", changed(|model| tensor(model, TABLE).name = HEAD.into())),
         (
             "untied in name",
             changed(|model| {
-                copy(model);
+                write_head_out(model);
                 model.config["tie_word_embeddings"] = json!(false);
             }),
         ),
