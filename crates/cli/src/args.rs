@@ -6,6 +6,7 @@ mod config;
 mod data;
 mod ecosystem;
 mod hub;
+mod lineage;
 mod miner;
 mod network;
 mod node;
@@ -32,6 +33,7 @@ pub use data::{
     DataSampleArgs, DataSplit, DataTokenizerArgs, TokenizerKind,
 };
 pub use hub::HubArgs;
+pub use lineage::LineageArgs;
 pub use miner::{MinerArgs, MinerCommand, SubmitArgs};
 pub use network::{NetworkArgs, NetworkCommand, NetworkStatusArgs, NewNetworkArgs, UpNetworkArgs};
 pub use node::NodeArgs;
@@ -192,6 +194,8 @@ pub enum Command {
     Yuma(YumaArgs),
     /// Measure the loss of a model on tokens or text.
     Evaluate(EvaluateArgs),
+    /// Say how far two models are apart: by their parameters, and by their losses.
+    Lineage(LineageArgs),
     /// List competitions, show their rules, write their tokenizers, and pin them.
     Competition(CompetitionArgs),
     /// Say what a validator would say of a model before evaluating it.

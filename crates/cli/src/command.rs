@@ -9,6 +9,7 @@ mod download;
 mod evaluate;
 mod evaluator;
 mod hub;
+mod lineage;
 pub mod miner;
 mod network;
 mod node;
@@ -41,6 +42,7 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Score(args) => score::run(&args),
         Command::Yuma(args) => yuma::run(&args),
         Command::Evaluate(args) => evaluate::run(&args),
+        Command::Lineage(args) => lineage::run(&args),
         Command::Evaluator(args) => evaluator::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Competition(args) => competition::run(&args),

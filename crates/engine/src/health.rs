@@ -5,20 +5,18 @@ mod tensors;
 mod verdict;
 
 use crate::{
-    arch::{Architecture, Head},
-    checkpoint::{Checkpoint, Tensor, check_finite},
+    arch::Head,
+    checkpoint::{Checkpoint, Hashes, Tensor, check_finite},
     error::{Error, Stop, judge},
     inspection,
     limits::Limits,
-    parameters::untied,
+    parameters::Reader,
 };
 use protocol::{
     Digest, Reason,
-    ReasonCode::UntrainableParameters,
+    ReasonCode::{TensorMismatch, UntrainableParameters},
     competition::{HealthLimits, ModelLimits},
-    content::{TensorDigest, tensor_root},
 };
-use sha2::{Digest as _, Sha256};
 use std::path::Path;
 
 use channels::Channels;
@@ -33,7 +31,8 @@ const READ_BYTES: usize = 1 << 20;
 /// What one pass over all parameters tells.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Scan {
-    /// Root over the config and every tensor, the same however the tensors are spread over files.
+    /// Root over what the model computes and with which numbers, the same however its files spell
+    /// both: shards, names, types of numbers, keys of the config.
     pub tensor_root: Digest,
     /// How large the numbers of each tensor are, in the order of the names.
     pub tensors: Vec<TensorHealth>,
@@ -63,7 +62,7 @@ fn try_scan(dir: &Path, limits: Limits<'_>) -> Result<Scan, Stop> {
     let Parts { parts, before } = Parts::of(&architecture);
     let mut channels = Channels::new(before);
     let mut buffer = vec![0; READ_BYTES];
-    let mut digests = Vec::with_capacity(checkpoint.tensors.len());
+    let mut hashes = Hashes::new(&architecture);
     let mut tensors: Vec<TensorHealth> = Vec::with_capacity(checkpoint.tensors.len());
     for (name, tensor) in &checkpoint.tensors {
         let part = parts.get(name.as_str());
@@ -76,12 +75,7 @@ fn try_scan(dir: &Path, limits: Limits<'_>) -> Result<Scan, Stop> {
             (part.role, part.offset, part.inputs_are_rows)
         });
         let mut sums = Sums::new(tensor.dtype, n_columns, offset, inputs_are_rows);
-        digests.push(TensorDigest {
-            name: name.clone(),
-            dtype: tensor.dtype.to_string(),
-            shape: tensor.shape.clone(),
-            sha256: digest((&checkpoint, name, tensor), &mut buffer, &mut sums)?,
-        });
+        read((&checkpoint, name, tensor), &mut buffer, (&mut hashes, &mut sums))?;
         let (health, squares) = sums.finish(name, &tensor.shape, role);
         tensors.push(health);
         for found in channels.take(name, squares) {
@@ -91,43 +85,32 @@ fn try_scan(dir: &Path, limits: Limits<'_>) -> Result<Scan, Stop> {
             }
         }
     }
-    check_copy(&digests, &architecture)?;
+    if let Head::Tied { copy, .. } = &architecture.head {
+        Reader::new(&checkpoint).check_copy(&architecture.embedding.table, copy)?;
+    }
     let usual = HealthLimits::default();
     let findings =
         verdict::findings(&tensors, &parts, limits.model.health.as_ref().unwrap_or(&usual));
-    let tensor_root = tensor_root(&Digest::of(&checkpoint.config), &digests);
+    let missing = |name: &str| Reason::new(TensorMismatch, format!("`{name}` is missing"));
+    let tensor_root = hashes.root().map_err(missing)?;
     Ok(Scan { tensor_root, tensors, findings })
 }
 
-/// A tied head that is written out must be what it is tied to.
-fn check_copy(digests: &[TensorDigest], architecture: &Architecture) -> Result<(), Stop> {
-    let Head::Tied { copy, .. } = &architecture.head else { return Ok(()) };
-    let content = |name: &str| {
-        let found = digests.iter().find(|digest| digest.name == name);
-        found.map(|digest| (&digest.dtype, digest.sha256))
-    };
-    let table = &architecture.embedding.table;
-    match content(copy) {
-        Some(copied) if Some(copied) != content(table) => Err(untied(table, copy).into()),
-        _ => Ok(()),
-    }
-}
-
-fn digest(
+/// Reads all of a tensor, whose numbers must be finite.
+fn read(
     (checkpoint, name, tensor): (&Checkpoint, &str, &Tensor),
     buffer: &mut [u8],
-    sums: &mut Sums,
-) -> Result<Digest, Stop> {
-    let mut hasher = Sha256::new();
+    (hashes, sums): (&mut Hashes, &mut Sums),
+) -> Result<(), Stop> {
     let mut at = 0;
     while at < tensor.n_bytes {
         let n = usize::try_from(tensor.n_bytes - at).unwrap_or(usize::MAX).min(buffer.len());
         let bytes = &mut buffer[..n];
         checkpoint.read(tensor, at, bytes)?;
         check_finite(name, tensor.dtype, at, bytes)?;
-        hasher.update(&*bytes);
+        hashes.take((name, tensor.dtype), at, bytes);
         sums.take(bytes);
         at += n as u64;
     }
-    Ok(Digest(hasher.finalize().into()))
+    Ok(())
 }

@@ -22,6 +22,8 @@ mod checkpoint;
 mod config;
 #[cfg(feature = "cuda")]
 mod cuda;
+mod delta;
+mod description;
 pub mod error;
 mod evaluate;
 mod footprint;
@@ -46,6 +48,7 @@ pub use arch::architectures;
 pub use checkpoint::Dtype;
 #[cfg(feature = "cuda")]
 pub use cuda::CudaModel;
+pub use delta::{Delta, delta};
 pub use error::Error;
 pub use evaluate::{EvaluateOptions, Progress, SequenceLoss};
 pub use footprint::Memory;

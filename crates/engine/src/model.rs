@@ -175,7 +175,7 @@ fn open_known(
     };
     // Rules may have changed. If the files have, they may hold no model at all.
     match open(dir, (&no_limits()).into()) {
-        Ok((checkpoint, _)) => Err(checkpoint.blame(refusal.into(), Some(root))),
+        Ok((checkpoint, architecture)) => Err(checkpoint.blame(&architecture, refusal, root)),
         Err(Stop::Model(_)) => Err(Error::OtherModel { expected: root, found: None }.into()),
         Err(us) => Err(us),
     }

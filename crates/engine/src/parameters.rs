@@ -14,7 +14,7 @@ use crate::{
     },
 };
 use protocol::Digest;
-pub(crate) use reader::{Reader, first_fault, untied};
+pub(crate) use reader::{Reader, fault};
 use std::ops::Range;
 
 /// All parameters of a model.
@@ -144,12 +144,12 @@ impl Parameters {
         expected: Option<Digest>,
         between: &dyn Fn(usize) -> Result<(), Error>,
     ) -> Result<Self, Stop> {
-        let mut reader = Reader::hashing(checkpoint, expected.map(|_| Hashes::default()));
-        let read = Self::read_to_stay(&mut reader, architecture, between).map_err(|stop| {
-            checkpoint.blame(first_fault((checkpoint, architecture), stop), expected)
-        })?;
+        let hashes = expected.map(|_| Hashes::new(architecture));
+        let mut reader = Reader::hashing(checkpoint, hashes);
+        let read = Self::read_to_stay(&mut reader, architecture, between)
+            .map_err(|stop| fault((checkpoint, architecture), stop, expected))?;
         if let (Some(hashes), Some(expected)) = (reader.into_hashes(), expected) {
-            hashes.expect(checkpoint, expected)?;
+            hashes.expect(expected)?;
         }
         Ok(read)
     }
@@ -187,16 +187,15 @@ impl Parameters {
         architecture: &Architecture,
         expected: Option<Digest>,
     ) -> Result<Self, Stop> {
-        let mut reader = Reader::hashing(&checkpoint, expected.map(|_| Hashes::default()));
+        let hashes = expected.map(|_| Hashes::new(architecture));
+        let mut reader = Reader::hashing(&checkpoint, hashes);
         match Self::read_for_rows(&mut reader, architecture) {
             Ok((rows, final_norm)) => {
                 let expected = expected.zip(reader.into_hashes());
                 let store = Store::Streamed(Streamed { checkpoint, expected });
                 Ok(Self { rows, final_norm, store })
             }
-            Err(stop) => {
-                Err(checkpoint.blame(first_fault((&checkpoint, architecture), stop), expected))
-            }
+            Err(stop) => Err(fault((&checkpoint, architecture), stop, expected)),
         }
     }
 
@@ -257,9 +256,9 @@ impl Parameters {
             OwnPiece::Layer(index, layer) => run(Piece::Layer(index, &layer)),
             OwnPiece::Head(tokens, head) => run(Piece::Head(tokens, &head)),
         })
-        .map_err(|stop| checkpoint.blame(first_fault((checkpoint, architecture), stop), root))?;
+        .map_err(|stop| fault((checkpoint, architecture), stop, root))?;
         match (reader.into_hashes(), root) {
-            (Some(hashes), Some(root)) => Ok(hashes.expect(checkpoint, root)?),
+            (Some(hashes), Some(root)) => Ok(hashes.expect(root)?),
             _ => Ok(()),
         }
     }

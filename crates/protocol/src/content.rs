@@ -2,7 +2,7 @@
 //!
 //! The reference's directory hash leaves out the names of files, so a renamed file changes the
 //! meaning of a model but not its hash. [`file_root`] covers names and sizes; [`tensor_root`] is
-//! the same for every way of writing the same tensors to disk. A commitment carries
+//! the same for every way of writing the same model to disk. A commitment carries
 //! [`bound_hash`]: a root bound to one hotkey and one competition, worthless to a copier.
 
 use crate::{AccountId, CompetitionId, Digest};
@@ -19,19 +19,6 @@ pub struct ContentHash(pub [u8; 32]);
 #[error("`{0}` is not a content hash: expected 44 characters of base64")]
 pub struct NotAContentHash(String);
 
-/// One tensor of a model, without its bytes.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct TensorDigest {
-    /// Name; no two tensors of a model share one.
-    pub name: String,
-    /// Type of the elements as safetensors spells it, such as `BF16`.
-    pub dtype: String,
-    /// Length of each dimension.
-    pub shape: Vec<u64>,
-    /// Digest of the bytes.
-    pub sha256: Digest,
-}
-
 /// Root of a repo: path, size and digest of each file, in any order.
 ///
 /// Renaming, moving, splitting or joining files changes it, even where the bytes stay the same.
@@ -46,21 +33,14 @@ pub fn file_root(files: &[(&str, u64, Digest)]) -> Digest {
     Digest::of_fields("agon files", &fields)
 }
 
-/// Root of a model: digest of its `config.json`, and its tensors in any order.
+/// Root of a model: what it computes, and the digests of the numbers that it computes with.
 ///
-/// Does not depend on how the tensors are spread over files.
-pub fn tensor_root(config: &Digest, tensors: &[TensorDigest]) -> Digest {
-    let mut sorted: Vec<&TensorDigest> = tensors.iter().collect();
-    sorted.sort_unstable();
-    let little_endian = |tensor: &&TensorDigest| -> Vec<u8> {
-        tensor.shape.iter().flat_map(|length| length.to_le_bytes()).collect()
-    };
-    let shapes: Vec<Vec<u8>> = sorted.iter().map(little_endian).collect();
-    let mut fields: Vec<&[u8]> = vec![&config.0];
-    for (tensor, shape) in sorted.iter().zip(&shapes) {
-        fields.extend([tensor.name.as_bytes(), tensor.dtype.as_bytes(), shape, &tensor.sha256.0]);
-    }
-    Digest::of_fields("agon tensors", &fields)
+/// The description has no names and says how many digests there are, in which order, and what each
+/// is for. Two models with one root give the same losses to the bit, however they are written down.
+pub fn tensor_root(description: &[u8], numbers: &[Digest]) -> Digest {
+    let numbers = numbers.iter().map(|digest| &digest.0[..]);
+    let fields: Vec<&[u8]> = std::iter::once(description).chain(numbers).collect();
+    Digest::of_fields("agon model 2", &fields)
 }
 
 /// What a miner commits to: `root` bound to its hotkey and to the competition.

@@ -14,6 +14,7 @@ pub mod epsilon;
 pub mod error;
 pub mod files;
 pub mod id;
+pub mod lineage;
 pub mod loss;
 pub mod math;
 pub mod offer;

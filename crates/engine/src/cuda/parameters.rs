@@ -5,7 +5,7 @@ use crate::{
     arch::{self, Architecture, Head, HeadNorms, Linear, Norm, Norms, Positions},
     checkpoint::{Checkpoint, Dtype},
     error::{Error, Stop},
-    parameters::{self, Reader, first_fault},
+    parameters::{self, Reader, fault},
 };
 use half::{bf16, f16};
 
@@ -54,7 +54,7 @@ impl Parameters {
         device: &Device,
         between: &dyn Fn(usize) -> Result<(), Error>,
     ) -> Result<Self, Stop> {
-        Self::read_in_order(of, device, between).map_err(|stop| first_fault(of, stop))
+        Self::read_in_order(of, device, between).map_err(|stop| fault(of, stop, None))
     }
 
     fn read_in_order(

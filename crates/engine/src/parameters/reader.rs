@@ -11,7 +11,7 @@ use crate::{
         simd::LANES,
     },
 };
-use protocol::{Reason, ReasonCode::TensorMismatch};
+use protocol::{Digest, Reason, ReasonCode::TensorMismatch};
 use std::ops::Range;
 
 /// Bytes that are read at a time, unless one row is longer.
@@ -282,7 +282,7 @@ impl<'a> Reader<'a> {
             checkpoint.read(tensor, at, bytes)?;
             check_finite(name, tensor.dtype, at, bytes)?;
             if let Some(hashes) = &mut self.hashes {
-                hashes.take(name, at, bytes);
+                hashes.take((name, tensor.dtype), at, bytes);
             }
             for bytes in bytes.chunks_exact(row_bytes) {
                 row(index, bytes, tensor.dtype);
@@ -300,17 +300,27 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// The fault that a scan finds first, for one that was found while parameters were read to be used.
+/// What stops the use of a model in which something was found while it was read or used.
 ///
-/// They may have several, and the order in which they are read differs: what is in memory, what is
-/// streamed and what is scanned must give one reason.
-pub(crate) fn first_fault(
-    (checkpoint, architecture): (&Checkpoint, &Architecture),
+/// It may have several faults, and the order in which parameters are read differs: what is in
+/// memory, what is streamed and what is scanned must give one reason, the one a scan finds first.
+/// One that was admitted under the root `expected` had none in its parameters: they changed at
+/// rest, be it where no loss and no root depends on them, and that is our trouble.
+pub(crate) fn fault(
+    of: (&Checkpoint, &Architecture),
     found: Stop,
+    expected: Option<Digest>,
 ) -> Stop {
-    match &found {
-        Stop::Model(_) => check_all(checkpoint, architecture).err().unwrap_or(found),
-        Stop::Us(_) => found,
+    let reason = match found {
+        Stop::Model(reason) => reason,
+        us @ Stop::Us(_) => return us,
+    };
+    let (checkpoint, architecture) = of;
+    match (check_all(checkpoint, architecture), expected) {
+        (Err(Stop::Model(_)), Some(expected)) => Error::OtherModel { expected, found: None }.into(),
+        (Err(first), _) => first,
+        (Ok(()), Some(expected)) => checkpoint.blame(architecture, reason, expected),
+        (Ok(()), None) => reason.into(),
     }
 }
 
@@ -325,6 +335,6 @@ fn check_all(checkpoint: &Checkpoint, architecture: &Architecture) -> Result<(),
 }
 
 /// A tied head that is written out as well, but with other numbers.
-pub(crate) fn untied(original: &str, copy: &str) -> Reason {
+fn untied(original: &str, copy: &str) -> Reason {
     Reason::new(TensorMismatch, format!("`{copy}` is not `{original}`, which it is tied to"))
 }

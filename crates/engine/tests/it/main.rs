@@ -10,6 +10,7 @@ mod configs;
 #[cfg(feature = "cuda")]
 mod cuda;
 mod definition;
+mod delta;
 mod edges;
 mod fuzz;
 mod generation;
@@ -22,6 +23,7 @@ mod mutate;
 mod published;
 mod reference;
 mod rest;
+mod roots;
 mod spellings;
 mod wide;
 mod writer;

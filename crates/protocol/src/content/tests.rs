@@ -55,10 +55,10 @@ fn our_roots_and_the_bound_hash_are_frozen() {
     let files = [("config.json", 2, Digest::of(b"{}")), ("model.safetensors", 1, Digest::of(b"m"))];
     let root = file_root(&files);
     assert_eq!(root.hex(), "4e08379a1aa0e2f717ffadb3a33d54197652e07f60deba67be836ce50b963d0e");
-    let tensors = [tensor("a", 1), tensor("b", 2)];
+    let numbers = [Digest::of(b"a"), Digest::of(b"b")];
     assert_eq!(
-        tensor_root(&Digest::of(b"{}"), &tensors).hex(),
-        "d18bf2d17b3b52ea41f2d398f3444733af86d98a9a732daae6c405517da17ec3"
+        tensor_root(b"description", &numbers).hex(),
+        "c1cc3c9713e46f0f36d4fd0969c0f40ded5fe0515a77dbfe5fd1d8ed28791568"
     );
     let bound = bound_hash(&root, &AccountId([1; 32]), CompetitionId(100));
     assert_eq!(bound.to_string(), "EQGQ74BCBjuv8veV0CXfaRNiQmhBk7cksccUP3+W+nc=");
@@ -76,26 +76,18 @@ fn a_bound_hash_is_worthless_to_another_hotkey_and_in_another_competition() {
 }
 
 #[test]
-fn every_part_of_a_tensor_counts() {
-    let config = Digest::of(b"{}");
-    let root = tensor_root(&config, &[tensor("a", 1)]);
-    let changed = [
-        TensorDigest { name: "b".to_owned(), ..tensor("a", 1) },
-        TensorDigest { dtype: "F16".to_owned(), ..tensor("a", 1) },
-        TensorDigest { shape: vec![3, 2], ..tensor("a", 1) },
-        TensorDigest { shape: vec![2, 3, 1], ..tensor("a", 1) },
-        tensor("a", 2),
-    ];
-    for changed in changed {
-        assert_ne!(tensor_root(&config, std::slice::from_ref(&changed)), root, "{changed:?}");
+fn description_and_numbers_of_a_model_count_and_their_order_does() {
+    let [a, b] = [b"a", b"b"].map(|bytes| Digest::of(bytes));
+    let root = tensor_root(b"model", &[a, b]);
+    for other in [
+        tensor_root(b"models", &[a, b]),
+        tensor_root(b"model", &[b, a]),
+        tensor_root(b"model", &[a]),
+        tensor_root(b"model", &[a, b, b]),
+        tensor_root(&[&b"model"[..], &a.0].concat(), &[b]),
+    ] {
+        assert_ne!(other, root);
     }
-    assert_ne!(tensor_root(&Digest::of(b"[]"), &[tensor("a", 1)]), root);
-    assert_ne!(tensor_root(&config, &[]), root);
-}
-
-fn tensor(name: &str, bytes: u8) -> TensorDigest {
-    let sha256 = Digest::of(&[bytes]);
-    TensorDigest { name: name.to_owned(), dtype: "F32".to_owned(), shape: vec![2, 3], sha256 }
 }
 
 /// Root of files given by path and bytes.
@@ -147,14 +139,5 @@ proptest! {
             joined.retain(|file| file.0 != path);
             prop_assert_ne!(root_of(&joined), root, "concat");
         }
-    }
-
-    #[test]
-    fn the_tensor_root_does_not_depend_on_shards(n in 1usize..8, turn in 0usize..8) {
-        let tensors: Vec<TensorDigest> = (0..n).map(|i| tensor(&format!("layer.{i}"), i as u8)).collect();
-        let mut resharded = tensors.clone();
-        resharded.rotate_left(turn % n);
-        let config = Digest::of(b"{}");
-        prop_assert_eq!(tensor_root(&config, &tensors), tensor_root(&config, &resharded));
     }
 }

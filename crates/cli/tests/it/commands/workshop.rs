@@ -1,9 +1,6 @@
 //! A folder of files to run `agon` on, a small model among them, and how it is run.
 
-use protocol::{
-    Digest,
-    content::{TensorDigest, tensor_root},
-};
+use protocol::Digest;
 use serde_json::{Map, Value, json};
 use std::{
     fs,
@@ -185,19 +182,12 @@ impl SmallModel {
         self.tensors.iter().map(|(_, _, elements)| elements.len()).sum()
     }
 
-    /// Root over config and tensors.
+    /// Its root, however it is written down.
     pub(crate) fn tensor_root(&self) -> Digest {
-        let digests: Vec<TensorDigest> = self
-            .tensors
-            .iter()
-            .map(|(name, shape, elements)| TensorDigest {
-                name: name.clone(),
-                dtype: "F32".to_owned(),
-                shape: shape.iter().map(|length| *length as u64).collect(),
-                sha256: Digest::of(&bytes(elements)),
-            })
-            .collect();
-        tensor_root(&Digest::of(self.config.to_string().as_bytes()), &digests)
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("config.json"), self.config.to_string()).unwrap();
+        fs::write(dir.path().join("model.safetensors"), self.safetensors()).unwrap();
+        engine::scan(dir.path(), &engine::no_limits()).unwrap().unwrap().tensor_root
     }
 
     /// The bytes of `model.safetensors`.
