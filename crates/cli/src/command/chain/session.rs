@@ -84,7 +84,9 @@ pub fn connect(args: &EndpointArgs) -> anyhow::Result<SubstrateChain> {
     let wanted = bittensor(network);
     // Whatever answers there now or after any lost connection, it must be that chain.
     let genesis = wanted.and_then(genesis_of);
-    let config = ClientConfig { patience, fallbacks, genesis, ..ClientConfig::new(&url) };
+    let is_stopping = terminal::is_stopping;
+    let own = ClientConfig::new(&url);
+    let config = ClientConfig { patience, fallbacks, genesis, is_stopping, ..own };
     let bar = spinner(&format!("connecting to {url}"));
     let connected = SubstrateChain::connect(config);
     bar.finish_and_clear();
