@@ -95,8 +95,8 @@ pub enum Fetched {
     Refused(String),
 }
 
-/// What an error is about where the hub answers, and does not give the bytes that were committed to:
-/// it has none, has others, or does not show them to us.
+/// What an error is about where the hub answers, and does not give what was committed to: it has
+/// nothing there, has other bytes, or does not show them to us.
 #[derive(Debug)]
 pub struct Missing;
 
@@ -323,6 +323,15 @@ mod tests {
         let unknown = CompetitionSet::new(vec![unknown]).unwrap();
         let refused = Bounds::none().of_rules(&unknown).unwrap_err();
         assert!(refused.contains("gpt_of_tomorrow"), "{refused}");
+    }
+
+    #[test]
+    fn bytes_are_missing_where_the_hub_answers_and_not_where_it_is_away() {
+        let said = || "no".to_owned();
+        assert!(unread(hub::Error::Denied { status: 401, said: said() }).is::<Missing>());
+        assert!(unread(hub::Error::Refused { status: 410, said: said() }).is::<Missing>());
+        assert!(!unread(hub::Error::Unavailable(said())).is::<Missing>());
+        assert!(!unread(hub::Error::Stopped).is::<Missing>());
     }
 
     #[test]
