@@ -6,7 +6,6 @@ use super::{
     genesis, key, of_several,
 };
 use chain::{Call, CallStatus, Chain as _, Signed};
-use protocol::Block;
 use serde_json::json;
 use std::{
     net::TcpListener,
