@@ -8,6 +8,7 @@ Starts a node and a hub of its own on free ports. Needs numpy, torch and transfo
 ends with 1 if one failed.
 """
 
+import contextlib
 import json
 import os
 import queue
@@ -26,7 +27,7 @@ TOKEN = "hf_" + secrets.token_hex(17)
 BLOCK_HASH = "0x" + "5e" * 32
 # Steps after which the first and the second model are saved, and after which training stops that is watched; and the most
 # seconds that anything may take to happen.
-STEPS, STEPS_WATCHED, PATIENCE = (60, 200), 400, 180
+STEPS, STEPS_WATCHED, PATIENCE = (60, 200), 600, 180
 
 
 def ensure(holds, what):
@@ -39,10 +40,12 @@ def get(url):
         return json.load(answer)
 
 
-def serve(*command):
-    """A server of ours, and the first line that it prints."""
+def serve(servers, *command):
+    """The first line that a server of ours prints, which ends with the others."""
     server = subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, text=True)
-    return server, json.loads(server.stdout.readline())
+    servers.callback(server.wait)
+    servers.callback(server.terminate)
+    return json.loads(server.stdout.readline())
 
 
 class Watcher(threading.Thread):
@@ -161,9 +164,8 @@ class Checks:
 
     def a_wallet_a_slot_and_the_first_submission(self):
         self.agon("wallet", "create", "--wallet", "miner", "--no-password", "--wallet-path", self.folder / "wallets")
-        listed = self.json("wallet", "list", "--wallet-path", self.folder / "wallets")
-        coldkey = json.dumps(listed)
-        coldkey = next(word for word in coldkey.split('"') if word.startswith("5") and len(word) == 48)
+        [wallet] = self.json("wallet", "list", "--wallet-path", self.folder / "wallets")
+        coldkey = wallet["coldkey"]
         self.chain("subnet", "create", "--wallet", "//Alice")
         self.chain("transfer", "--wallet", "//Alice", "--to", coldkey, 100)
         self.wallet = ["--wallet", "miner", "--wallet-path", self.folder / "wallets"]
@@ -192,8 +194,14 @@ class Checks:
         command = [self.program, *map(str, words)]
         watcher = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
         lines = queue.Queue()
-        threading.Thread(target=lambda: [lines.put(json.loads(line)) for line in watcher.stdout], daemon=True).start()
-        said = lambda: lines.get(timeout=PATIENCE)
+        threading.Thread(target=lambda: [lines.put(line) for line in watcher.stdout], daemon=True).start()
+
+        def said():
+            try:
+                return json.loads(lines.get(timeout=PATIENCE))
+            except queue.Empty:
+                raise AssertionError(f"the watcher says nothing for {PATIENCE} s") from None
+
         try:
             ensure(said()["ready"] == "watch", "the watcher is not ready")
             # One that learnt nothing more, and then whatever training comes to.
@@ -257,28 +265,32 @@ class Checks:
 def main():
     agon = str(Path(sys.argv[1]).resolve())
     failed = False
-    with tempfile.TemporaryDirectory() as folder:
-        folder = Path(folder)
+    # Settings of the caller that would lead our commands, or requests to this machine, elsewhere.
+    for name in [name for name in os.environ if name.startswith(("AGON_", "BT_", "HF_"))]:
+        del os.environ[name]
+    os.environ |= {"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as servers:
+        # Watched folders are named as they are, and not by a link to them.
+        folder = Path(folder).resolve()
         os.environ["HOME"] = str(folder)
-        node, at = serve(agon, "node", "--json", "--listen", "127.0.0.1:0", "--block-time", "200ms", "--home", folder / "chain")
-        hub, place = serve(agon, "hub", "--json", "--listen", "127.0.0.1:0", "--dir", folder / "hub", f"--user=alice:{TOKEN}:write")
+        for name in ("XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_DATA_HOME"):
+            os.environ.pop(name, None)
+        listen = ["--json", "--listen", "127.0.0.1:0"]
+        at = serve(servers, agon, "node", *listen, "--block-time", "200ms", "--home", folder / "chain")
+        place = serve(servers, agon, "hub", *listen, "--dir", folder / "hub", f"--user=alice:{TOKEN}:write")
         checks = Checks(agon, folder, at["url"], place["url"])
-        try:
-            for check in checks.all():
-                name, started = check.__name__.replace("_", " "), time.monotonic()
-                try:
-                    check()
-                    print(f"ok  miner: {name} ({time.monotonic() - started:.0f} s)", flush=True)
-                except Exception as error:  # Whatever it is, the others would fail of it.
-                    if not isinstance(error, AssertionError):
-                        traceback.print_exc()
-                    print(f"FAILED miner: {name}: {error}", flush=True)
-                    failed = True
-                    break
-        finally:
-            for server in (hub, node):
-                server.terminate()
-                server.wait()
+        for check in checks.all():
+            name, started = check.__name__.replace("_", " "), time.monotonic()
+            try:
+                check()
+                print(f"ok  miner: {name} ({time.monotonic() - started:.0f} s)", flush=True)
+            except Exception as error:  # Whatever it is, the others would fail of it.
+                if not isinstance(error, AssertionError):
+                    traceback.print_exc()
+                print(f"FAILED miner: {name}: {error}", flush=True)
+                failed = True
+                break
+        checks.watcher.stop.set()
     sys.exit(failed)
 
 

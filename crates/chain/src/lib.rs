@@ -233,6 +233,13 @@ pub struct Signed {
     pub bytes: Vec<u8>,
 }
 
+impl Signed {
+    /// Whether it was signed at this block at the latest; `None` is no bound.
+    pub fn is_by(&self, last: Option<Block>) -> bool {
+        last.is_none_or(|last| self.from <= last)
+    }
+}
+
 /// What became of a submitted call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CallStatus {

@@ -1,5 +1,6 @@
 //! How a failure is told: one line `error: …`, where we know it one line `hint: …`, exit code 2.
 
+use crate::terminal::is_stopping;
 use std::{fmt, process::ExitCode};
 
 /// An error together with what the reader can do about it.
@@ -55,13 +56,20 @@ pub fn report(error: &anyhow::Error) -> ExitCode {
     if is_closed_pipe(error) {
         return ExitCode::SUCCESS;
     }
-    let interrupted = error.chain().any(|cause| cause.is::<Interrupted>());
+    let interrupted = error.chain().any(is_interruption);
     let text = if interrupted { Interrupted.to_string() } else { causes(error) };
     eprintln!("error: {}", one_line(&text));
     if let Some(hinted) = error.chain().find_map(|cause| cause.downcast_ref::<Hinted>()) {
         eprintln!("hint: {}", one_line(&hinted.hint));
     }
     ExitCode::from(if interrupted { 130 } else { 2 })
+}
+
+/// Whether somebody wanted the run to end, or an answer of a chain was waited for no longer for
+/// that.
+fn is_interruption(cause: &(dyn std::error::Error + 'static)) -> bool {
+    let is_cut = |error: &chain::Error| is_stopping() && error.is_transient();
+    cause.is::<Interrupted>() || cause.downcast_ref::<chain::Error>().is_some_and(is_cut)
 }
 
 /// The causes in a row; a hint wraps the error that it belongs to, which speaks for itself.

@@ -3,7 +3,7 @@
 mod follow;
 mod store;
 
-pub use follow::{Followed, Follower, Look, Refused, read};
+pub use follow::{Commitment, Followed, Follower, Look, Missed, Refused, read};
 pub use store::{Bounds, Fetched, INDEX, Store, rules_path, tokenizer_path};
 
 use crate::failure::HintExt as _;

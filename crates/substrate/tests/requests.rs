@@ -1,13 +1,13 @@
 //! How much an endpoint is asked, how fast, and what a client does when it wants to be left alone.
 
+#[path = "requests/calls.rs"]
+mod calls;
 #[path = "requests/fake.rs"]
 mod fake;
 #[path = "requests/porter.rs"]
 mod porter;
 
-use chain::{
-    Call, CallStatus, Chain as _, Error, Genesis, Hyperparameters, Keypair, SubnetGenesis,
-};
+use chain::{Call, Chain as _, Error, Genesis, Hyperparameters, Keypair, SubnetGenesis};
 use fake::{Fake, ask, error, node, until};
 use protocol::{Block, NetUid, Seed};
 use serde_json::{Value, json};
@@ -211,25 +211,6 @@ fn where_nobody_tells_of_blocks_they_are_asked_for_at_their_pace() {
 }
 
 #[test]
-fn waiting_for_a_call_is_waiting_for_blocks() {
-    let node = node(&genesis());
-    let fake = Fake::start(&node);
-    let chain = connect(&fake);
-    let pay = Call::Transfer { to: key(1).public(), amount_rao: TAO };
-    let id = chain.submit(pay, &key(0)).unwrap();
-    fake.forget();
-    for _ in 0..100 {
-        assert_eq!(chain.status(id).unwrap(), CallStatus::Pending);
-    }
-    assert_eq!(fake.n_asked(), 0, "{:?}", fake.counts());
-    let head = fake.produce_block();
-    until("the call is in a block", || chain.status(id).unwrap() != CallStatus::Pending);
-    assert_eq!(chain.status(id).unwrap(), CallStatus::Applied(head.block));
-    // The block, the version of its runtime, its events.
-    assert!(fake.n_asked() <= 3, "{:?}", fake.counts());
-}
-
-#[test]
 fn no_span_of_time_has_more_requests_than_the_rate_allows() {
     const N_THREADS: usize = 3;
     let rate = Rate { interval: Duration::from_millis(15), burst: 4 };
@@ -315,36 +296,6 @@ fn who_has_less_patience_than_is_asked_for_is_told_so() {
     // Nothing is asked meanwhile, and nobody waits for what takes longer than there is patience.
     assert_eq!(fake.counts()["state_queryStorageAt"], 1, "{:?}", fake.counts());
     assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
-}
-
-#[test]
-fn a_call_that_an_endpoint_puts_off_is_made_once() {
-    let node = node(&genesis());
-    let fake = Fake::start(&node);
-    let chain = connect(&fake);
-    let (of_rule, mut n_sent) = (Arc::clone(&node), 0);
-    fake.rule(move |method, params| {
-        if method != "author_submitExtrinsic" {
-            return None;
-        }
-        n_sent += 1;
-        // It passes the call on, whatever it says.
-        let answer = ask(&of_rule, method, params);
-        Some(if n_sent == 1 { error(-32_004, json!({ "retry_after": 0.3 })) } else { answer })
-    });
-    fake.forget();
-    let pay = Call::Transfer { to: key(1).public(), amount_rao: TAO };
-    let id = chain.submit(pay, &key(0)).unwrap();
-    let head = fake.produce_block();
-    until("the call is in a block", || chain.status(id).unwrap() != CallStatus::Pending);
-    assert_eq!(chain.status(id).unwrap(), CallStatus::Applied(head.block));
-    fake.produce_block();
-    fake.rule(|_, _| None);
-    assert_eq!(connect(&fake).balance(key(1).public()).unwrap(), 1_001 * TAO);
-    let sent = fake.asked().into_iter().filter(|(_, method)| method == "author_submitExtrinsic");
-    let sent: Vec<Instant> = sent.map(|(at, _)| at).collect();
-    assert_eq!(sent.len(), 2);
-    assert!(sent[1] - sent[0] >= Duration::from_millis(300));
 }
 
 #[test]
@@ -453,30 +404,6 @@ fn an_endpoint_of_another_chain_is_never_asked_again() {
     assert_eq!(other.porter.came().len(), 1);
     let of_other: Vec<String> = other.counts().into_keys().collect();
     assert_eq!(of_other, ["chain_getBlockHash"], "its genesis");
-}
-
-#[test]
-fn a_call_that_goes_to_two_endpoints_is_made_once() {
-    let node = node(&genesis());
-    let (first, second) = (Fake::start(&node), Fake::start(&node));
-    let chain = SubstrateChain::connect(of_several(&[&first, &second])).unwrap();
-    let of_rule = Arc::clone(&node);
-    first.rule(move |method, params| {
-        let is_call = method == "author_submitExtrinsic";
-        is_call.then(|| {
-            // It has the call, and says that it has enough.
-            ask(&of_rule, method, params).unwrap();
-            error(-32_004, json!({ "retry_after": 60 }))
-        })
-    });
-    let pay = Call::Transfer { to: key(1).public(), amount_rao: TAO };
-    let id = chain.submit(pay, &key(0)).unwrap();
-    assert_eq!(second.counts()["author_submitExtrinsic"], 1);
-    let head = second.produce_block();
-    until("the call is in a block", || chain.status(id).unwrap() != CallStatus::Pending);
-    assert_eq!(chain.status(id).unwrap(), CallStatus::Applied(head.block));
-    second.produce_block();
-    assert_eq!(connect(&second).balance(key(1).public()).unwrap(), 1_001 * TAO);
 }
 
 #[test]

@@ -193,7 +193,7 @@ impl Validator {
         };
         // Over a slow line blocks may pass before the signing: the epoch that they are hidden for
         // may be over before they are in a block. They are hidden anew at the next block.
-        if due.sign_by.is_some_and(|last| signed.from > last) {
+        if !signed.is_by(due.sign_by) {
             let signed_at = signed.from;
             watch(Event::ChainTrouble(format!(
                 "the hidden weights were signed at block {signed_at}, too near the end of their \

@@ -3,7 +3,7 @@
 
 use super::{
     published,
-    store::{Bounds, Fetched, Store},
+    store::{Bounds, Fetched, Missing, Store},
 };
 use crate::{
     args::{AddressArgs, OwnerArgs},
@@ -20,6 +20,9 @@ use substrate::SubstrateChain;
 
 /// Blocks between two looks at the chain: five minutes.
 const LOOK_EVERY: u64 = 25;
+/// Parts of a notice, hours of a day: it is longer by whole ones, so that of those who follow all
+/// that could have a set within the same one change at the same block.
+const PARTS_OF_NOTICE: u64 = 24;
 /// Folder of what is followed, in a home.
 const FOLDER: &str = "owner";
 /// What is known, in that folder.
@@ -36,15 +39,25 @@ pub struct Followed {
     pub next: Option<Adopted>,
     /// The last one that was not taken.
     pub refused: Option<Refused>,
+    /// The last one whose bytes were not to be had, until it holds.
+    pub missed: Option<Missed>,
+}
+
+/// A commitment to a set.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Commitment {
+    /// Its text.
+    pub commitment: String,
+    /// Its block.
+    pub committed: Block,
 }
 
 /// A set that was taken.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Adopted {
-    /// Text of the commitment.
-    pub commitment: String,
-    /// Block of the commitment.
-    pub committed: Block,
+    /// The commitment to it.
+    #[serde(flatten)]
+    pub of: Commitment,
     /// First block at which it holds here.
     pub from: Block,
     /// Its index.
@@ -54,13 +67,25 @@ pub struct Adopted {
 /// A set that was not taken.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refused {
-    /// Text of the commitment.
-    pub commitment: String,
-    /// Block of the commitment.
-    pub committed: Block,
+    /// The commitment to it.
+    #[serde(flatten)]
+    pub of: Commitment,
     /// Why.
     pub reason: String,
 }
+
+/// A set whose bytes the hub did not give.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Missed {
+    /// The commitment to it.
+    #[serde(flatten)]
+    pub of: Commitment,
+    /// The newest block when they were last asked for in vain.
+    pub at: Block,
+}
+
+/// Says whether competition files can be used here.
+type TryOut<'a> = &'a dyn Fn(&[String]) -> anyhow::Result<()>;
 
 /// Where to look, and when.
 pub struct Look<'a> {
@@ -73,7 +98,7 @@ pub struct Look<'a> {
     /// The newest final block.
     pub head: Head,
     /// Whether competition files can be used here; a set is not taken before they can.
-    pub try_out: &'a dyn Fn(&[String]) -> anyhow::Result<()>,
+    pub try_out: TryOut<'a>,
 }
 
 /// Follows the owner of a subnet.
@@ -193,44 +218,67 @@ impl Follower {
         let next = self.followed.next.clone().filter(|next| next.from <= block);
         let Some(next) = next else { return Ok(false) };
         let set = self.store.set(&next.index)?;
-        let refused = self.followed.refused.clone();
-        self.keep(Followed { held: Some(next), next: None, refused })?;
+        let Followed { refused, missed, .. } = self.followed.clone();
+        let missed = missed.filter(|missed| missed.of != next.of);
+        self.keep(Followed { held: Some(next), next: None, refused, missed })?;
         self.held = Some(set);
         Ok(true)
     }
 
     fn look_now(&mut self, look: &Look<'_>) -> anyhow::Result<()> {
-        let block = look.head.block;
         let Some(found) = published(look.chain, look.netuid)? else { return Ok(()) };
-        let (text, committed) = (found.commitment.to_text()?, found.block);
-        if let Some(reason) = self.refusal(&text, committed) {
+        let (commitment, committed) = (found.commitment.to_text()?, found.block);
+        let of = Commitment { commitment, committed };
+        if let Some(reason) = self.refusal(&of) {
             anyhow::bail!("the owner's competitions are not taken: {reason}");
         }
-        if self.knows(&text, committed) {
+        if self.knows(&of) {
             return Ok(());
         }
-        let (index, set) = match self.fetch(look, &found.commitment)? {
-            Fetched::Set(index, set) => (index, set),
-            Fetched::Refused(reason) => {
+        let fetched = self.fetch(look, &found.commitment);
+        self.take(of, fetched, (look.head.block, look.try_out))
+    }
+
+    /// Takes a set that was fetched at a block and can be used, or notes why there is none.
+    fn take(
+        &mut self,
+        of: Commitment,
+        fetched: anyhow::Result<Fetched>,
+        (block, try_out): (Block, TryOut<'_>),
+    ) -> anyhow::Result<()> {
+        let (index, set) = match fetched {
+            Ok(Fetched::Set(index, set)) => (index, set),
+            Ok(Fetched::Refused(reason)) => {
                 let told = format!("the owner's competitions are not taken: {reason}");
-                let refused = Some(Refused { commitment: text, committed, reason });
+                let refused = Some(Refused { of, reason });
                 self.keep(Followed { refused, ..self.followed.clone() })?;
                 anyhow::bail!(told);
             }
+            Err(error) => {
+                if error.is::<Missing>() {
+                    let missed = Some(Missed { of, at: block });
+                    // What has come of it stays, for the next look.
+                    self.write(Followed { missed, ..self.followed.clone() })?;
+                }
+                return Err(error);
+            }
         };
-        (look.try_out)(&self.store.files(&set)?)?;
+        try_out(&self.store.files(&set)?)?;
+        let missed = self.followed.missed.clone().filter(|missed| missed.of == of);
+        let late = missed.as_ref().map_or(0, |missed| missed.at.since(of.committed));
+        let notice = Notice { committed: of.committed, blocks: self.notice, late };
         let from = match self.set() {
-            Some(held) => takes_over(held.schedule(), set.schedule(), (committed, self.notice)),
+            Some(held) => takes_over(held.schedule(), set.schedule(), notice),
             None => block,
         };
-        let adopted = Adopted { commitment: text, committed, from, index };
+        let adopted = Adopted { of, from, index };
         if from > block {
             let held = self.followed.held.clone();
-            self.keep(Followed { held, next: Some(adopted), refused: None })?;
+            self.keep(Followed { held, next: Some(adopted), refused: None, missed })?;
             tracing::info!("other competitions of the owner hold here from block {from} on");
             return Ok(());
         }
-        self.keep(Followed { held: Some(adopted), next: None, refused: None })?;
+        self.keep(Followed { held: Some(adopted), ..Followed::default() })?;
         self.held = Some(set);
         Ok(())
     }
@@ -241,27 +289,29 @@ impl Follower {
     }
 
     /// Whether this commitment was taken.
-    fn knows(&self, text: &str, committed: Block) -> bool {
+    fn knows(&self, of: &Commitment) -> bool {
         let Followed { held, next, .. } = &self.followed;
         // What waits was published after what holds.
-        let taken = next.as_ref().or(held.as_ref());
-        taken.is_some_and(|set| (set.commitment.as_str(), set.committed) == (text, committed))
+        next.as_ref().or(held.as_ref()).is_some_and(|set| set.of == *of)
     }
 
     /// Why this commitment was refused, if it was.
-    fn refusal(&self, text: &str, committed: Block) -> Option<&str> {
-        let refused = self.followed.refused.as_ref();
-        let of_it =
-            refused.filter(|set| (set.commitment.as_str(), set.committed) == (text, committed));
-        of_it.map(|set| set.reason.as_str())
+    fn refusal(&self, of: &Commitment) -> Option<&str> {
+        let refused = self.followed.refused.as_ref().filter(|set| set.of == *of);
+        refused.map(|set| set.reason.as_str())
     }
 
-    /// Writes down what is known from now on. Nothing is before it is on disk; what is not needed
-    /// any more goes after that, and may stay.
-    fn keep(&mut self, followed: Followed) -> anyhow::Result<()> {
+    /// Writes down what is known from now on. Nothing is before it is on disk.
+    fn write(&mut self, followed: Followed) -> anyhow::Result<()> {
         disk::write(&self.path, &serde_json::to_vec(&followed)?)
             .with_context(|| format!("cannot write {}", input::name(&self.path)))?;
         self.followed = followed;
+        Ok(())
+    }
+
+    /// The same; what is not needed any more goes after that, and may stay.
+    fn keep(&mut self, followed: Followed) -> anyhow::Result<()> {
+        self.write(followed)?;
         if let Err(error) = self.clean() {
             tracing::warn!("files of competitions stay that nobody needs any more: {error:#}");
         }
@@ -276,12 +326,28 @@ impl Follower {
     }
 }
 
+/// What a change has to wait for.
+#[derive(Clone, Copy, Debug)]
+struct Notice {
+    /// Block of the commitment.
+    committed: Block,
+    /// Blocks from there on.
+    blocks: u64,
+    /// Blocks after the commitment for which the hub did not give the bytes.
+    late: u64,
+}
+
 /// The first block at which a set that was committed to can hold in place of another: at once, if
 /// it changes nothing before its notice is over, and else when that is over.
 ///
-/// It follows from the chain alone, so everybody who holds the same set changes at the same block.
-fn takes_over(held: &Schedule, next: &Schedule, (committed, notice): (Block, u64)) -> Block {
-    let noticed = Block(committed.0.saturating_add(notice));
+/// It follows from the chain alone where nothing was withheld, so everybody who holds the same set
+/// changes at the same block. What was withheld has a notice that is longer by as many whole hours
+/// (decision 0025).
+fn takes_over(held: &Schedule, next: &Schedule, notice: Notice) -> Block {
+    let Notice { committed, blocks, late } = notice;
+    let hour = (blocks / PARTS_OF_NOTICE).max(1);
+    let longer = late / hour * hour;
+    let noticed = Block(committed.0.saturating_add(blocks).saturating_add(longer));
     match held.first_difference(next, committed) {
         Some(first) if first < noticed => noticed,
         _ => committed,
@@ -302,50 +368,117 @@ mod tests {
     fn attack_an_owner_who_changes_rules_at_once_changes_them_after_the_notice() {
         let schedule = |versions: &[Competition]| Schedule::new(versions.to_vec()).unwrap();
         let held = schedule(&[version(0, 1.0)]);
-        let at = |next: &Schedule| takes_over(&held, next, (Block(1_000), 7_200)).0;
+        let notice = Notice { committed: Block(1_000), blocks: 7_200, late: 0 };
+        let at = |next: &Schedule| takes_over(&held, next, notice).0;
         assert_eq!(at(&schedule(&[version(0, 0.5)])), 8_200, "rules that hold now");
         assert_eq!(at(&schedule(&[version(0, 1.0), version(8_199, 0.5)])), 8_200, "too early");
         assert_eq!(at(&schedule(&[version(0, 1.0), version(8_200, 0.5)])), 1_000, "in time");
         assert_eq!(at(&held), 1_000);
-        assert_eq!(takes_over(&held, &schedule(&[version(0, 0.5)]), (Block(1_000), 0)).0, 1_000);
+        let none = Notice { blocks: 0, ..notice };
+        assert_eq!(takes_over(&held, &schedule(&[version(0, 0.5)]), none).0, 1_000);
+    }
+
+    /// A set whose rules lie in a home.
+    fn written(home: &Path, versions: &[Competition]) -> CompetitionSet {
+        let set = CompetitionSet::new(versions.to_vec()).unwrap();
+        for rules in set.schedule().versions() {
+            let path = home.join(FOLDER).join(super::super::rules_path(rules.digest()));
+            disk::write(&path, &rules.to_json()).unwrap();
+        }
+        set
+    }
+
+    fn of(text: &str, committed: u64) -> Commitment {
+        Commitment { commitment: text.to_owned(), committed: Block(committed) }
+    }
+
+    #[test]
+    fn attack_an_owner_who_withholds_a_set_gives_its_notice_when_it_is_shown() {
+        let home = tempfile::tempdir().unwrap();
+        let args = args();
+        let first = written(home.path(), &[version(0, 1.0)]);
+        let had = |set: &CompetitionSet| Ok(Fetched::Set(set.index(), set.clone()));
+        let try_out: TryOut<'_> = &|_| Ok(());
+        let mut follower = Follower::open(home.path(), &args).unwrap();
+        follower.take(of("first", 100), had(&first), (Block(110), try_out)).unwrap();
+        assert_eq!(follower.digest(), Some(first.digest()));
+
+        // Committed to at block 1,000 and kept closed for a day, but for an hour.
+        let withheld = || Err(anyhow::anyhow!("no such repo").context(Missing).context("rules"));
+        for block in [1_010, 4_000, 7_910] {
+            let mut follower = Follower::open(home.path(), &args).unwrap();
+            let taken = follower.take(of("second", 1_000), withheld(), (Block(block), try_out));
+            assert!(taken.is_err());
+        }
+        // A hub that is away shows nothing, and is nobody's fault.
+        let mut follower = Follower::open(home.path(), &args).unwrap();
+        let away = Err(hub::Error::Unavailable("out".to_owned()).into());
+        assert!(follower.take(of("second", 1_000), away, (Block(8_100), try_out)).is_err());
+        let second = written(home.path(), &[version(0, 0.5)]);
+        follower.take(of("second", 1_000), had(&second), (Block(8_150), try_out)).unwrap();
+        // 6,910 blocks are 23 hours of 300 blocks and a part.
+        let next = follower.followed().next.clone().unwrap();
+        assert_eq!(next.from, Block(1_000 + 7_200 + 6_900), "and not at block 8,200");
+        let missed = read(home.path()).unwrap().missed.unwrap();
+        assert_eq!((missed.of, missed.at), (next.of, Block(7_910)), "whoever asks is told");
+        assert!(!follower.turn(Block(15_099)).unwrap());
+        assert!(follower.turn(Block(15_100)).unwrap());
+        assert_eq!(follower.digest(), Some(second.digest()));
+        assert_eq!(follower.followed().missed, None);
+    }
+
+    #[test]
+    fn a_set_that_was_there_when_it_was_looked_for_changes_at_the_same_block_for_all() {
+        let args = args();
+        let try_out: TryOut<'_> = &|_| Ok(());
+        let missing = || Err(anyhow::Error::from(hub::Error::Stopped).context(Missing));
+        // Those who looked at once, a day later, or in the middle of the upload.
+        for (looks, had_at) in [(vec![], 1_001), (vec![], 8_000), (vec![1_002, 1_290], 1_310)] {
+            let home = tempfile::tempdir().unwrap();
+            let mut follower = Follower::open(home.path(), &args).unwrap();
+            for (text, committed, share) in [("first", 100, 1.0), ("second", 1_000, 0.5)] {
+                let set = written(home.path(), &[version(0, share)]);
+                let is_second = text == "second";
+                for block in looks.iter().filter(|_| is_second) {
+                    let looked = (Block(*block), try_out);
+                    assert!(follower.take(of(text, committed), missing(), looked).is_err());
+                }
+                let had = Ok(Fetched::Set(set.index(), set.clone()));
+                let at = if is_second { had_at } else { 110 };
+                follower.take(of(text, committed), had, (Block(at), try_out)).unwrap();
+            }
+            assert_eq!(follower.followed().next.as_ref().unwrap().from, Block(8_200), "{looks:?}");
+        }
+    }
+
+    fn args() -> OwnerArgs {
+        OwnerArgs {
+            owner_model_max: bytesize::ByteSize::gib(1),
+            owner_competitions_max: 4,
+            owner_notice: 7_200,
+        }
     }
 
     #[test]
     fn a_set_that_was_refused_is_looked_at_again_by_the_next_process() {
-        let home = tempfile::tempdir().unwrap();
-        let args = OwnerArgs {
-            owner_model_max: bytesize::ByteSize::gib(1),
-            owner_competitions_max: 4,
-            owner_notice: 7_200,
-        };
+        let (home, args) = (tempfile::tempdir().unwrap(), args());
         let mut follower = Follower::open(home.path(), &args).unwrap();
-        let (commitment, committed, reason) = ("text".to_owned(), Block(3), "too large".to_owned());
-        let refused = Some(Refused { commitment, committed, reason });
+        let refused = Some(Refused { of: of("text", 3), reason: "too large".to_owned() });
         follower.keep(Followed { refused: refused.clone(), ..Followed::default() }).unwrap();
-        assert_eq!(follower.refusal("text", Block(3)), Some("too large"));
-        assert_eq!(follower.refusal("text", Block(4)), None);
+        assert_eq!(follower.refusal(&of("text", 3)), Some("too large"));
+        assert_eq!(follower.refusal(&of("text", 4)), None);
         assert_eq!(read(home.path()).unwrap().refused, refused, "whoever asks is told");
         let follower = Follower::open(home.path(), &args).unwrap();
-        assert_eq!(follower.refusal("text", Block(3)), None);
+        assert_eq!(follower.refusal(&of("text", 3)), None);
     }
 
     #[test]
     fn what_is_known_is_kept_and_a_set_holds_from_its_block_on() {
-        let home = tempfile::tempdir().unwrap();
-        let args = OwnerArgs {
-            owner_model_max: bytesize::ByteSize::gib(1),
-            owner_competitions_max: 4,
-            owner_notice: 7_200,
-        };
+        let (home, args) = (tempfile::tempdir().unwrap(), args());
         let mut follower = Follower::open(home.path(), &args).unwrap();
         assert!(follower.files().unwrap().is_empty());
-        let set = CompetitionSet::new(vec![version(0, 1.0), version(90, 0.5)]).unwrap();
-        for rules in set.schedule().versions() {
-            let path = home.path().join(FOLDER).join(super::super::rules_path(rules.digest()));
-            disk::write(&path, &rules.to_json()).unwrap();
-        }
-        let (commitment, committed, from) = ("text".to_owned(), Block(3), Block(50));
-        let next = Adopted { commitment, committed, from, index: set.index() };
+        let set = written(home.path(), &[version(0, 1.0), version(90, 0.5)]);
+        let next = Adopted { of: of("text", 3), from: Block(50), index: set.index() };
         follower.followed.next = Some(next.clone());
         assert!(!follower.turn(Block(49)).unwrap());
         // A disk that cannot be written, and then one of which nothing can be deleted.
@@ -359,7 +492,7 @@ mod tests {
         assert!(follower.turn(Block(50)).unwrap());
         assert_eq!(follower.digest(), Some(set.digest()));
         std::fs::remove_file(stray).unwrap();
-        assert!(follower.knows("text", Block(3)) && !follower.knows("text", Block(4)));
+        assert!(follower.knows(&of("text", 3)) && !follower.knows(&of("text", 4)));
 
         let follower = Follower::open(home.path(), &args).unwrap();
         assert_eq!(follower.followed().held, Some(next));

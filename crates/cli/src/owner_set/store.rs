@@ -14,7 +14,7 @@ use protocol::{
 };
 use std::{
     collections::BTreeSet,
-    fs,
+    fmt, fs,
     io::ErrorKind,
     path::{Path, PathBuf},
 };
@@ -95,6 +95,17 @@ pub enum Fetched {
     Refused(String),
 }
 
+/// What an error is about where the hub answers, and does not give what was committed to: it has
+/// nothing there, has other bytes, or does not show them to us.
+#[derive(Debug)]
+pub struct Missing;
+
+impl fmt::Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the hub does not give what was committed to")
+    }
+}
+
 /// A folder of sets.
 #[derive(Clone, Debug)]
 pub struct Store {
@@ -108,7 +119,7 @@ impl Store {
     }
 
     /// Fetches what a commitment names and is not here yet. Whatever comes with another digest is
-    /// an error: the hub may give the right bytes later.
+    /// an error: the hub may give the right bytes later. It is [`Missing`] where the hub answered.
     pub fn fetch(
         &self,
         client: &HubClient,
@@ -245,12 +256,22 @@ fn fetched(
     (path, sha256): (&str, Digest),
 ) -> anyhow::Result<Vec<u8>> {
     let Pinned { repo, revision, .. } = pinned;
-    let listed = client.file(pinned, path).map_err(explained)?;
-    let listed = listed
-        .with_context(|| format!("`{repo}@{revision}` has no `{path}` on {}", client.endpoint()))?;
-    let bytes = client.read(pinned, &listed).map_err(explained)?;
-    expect(sha256, &bytes, &format!("`{path}` of {repo}@{revision}"))?;
+    let listed = client.file(pinned, path).map_err(unread)?;
+    let none = || format!("`{repo}@{revision}` has no `{path}` on {}", client.endpoint());
+    let listed = listed.with_context(none).context(Missing)?;
+    let bytes = client.read(pinned, &listed).map_err(unread)?;
+    expect(sha256, &bytes, &format!("`{path}` of {repo}@{revision}")).context(Missing)?;
     Ok(bytes)
+}
+
+/// Why a file of a repo was not read.
+fn unread(error: hub::Error) -> anyhow::Error {
+    use hub::Error::{Denied, NoFile, Refused, TooLarge};
+    // Of a hub that is away nobody knows what it has.
+    let is_missing =
+        matches!(error, Denied { .. } | NoFile { .. } | Refused { .. } | TooLarge { .. });
+    let error = explained(error);
+    if is_missing { error.context(Missing) } else { error }
 }
 
 fn expect(sha256: Digest, bytes: &[u8], name: &str) -> anyhow::Result<()> {
@@ -302,6 +323,15 @@ mod tests {
         let unknown = CompetitionSet::new(vec![unknown]).unwrap();
         let refused = Bounds::none().of_rules(&unknown).unwrap_err();
         assert!(refused.contains("gpt_of_tomorrow"), "{refused}");
+    }
+
+    #[test]
+    fn bytes_are_missing_where_the_hub_answers_and_not_where_it_is_away() {
+        let said = || "no".to_owned();
+        assert!(unread(hub::Error::Denied { status: 401, said: said() }).is::<Missing>());
+        assert!(unread(hub::Error::Refused { status: 410, said: said() }).is::<Missing>());
+        assert!(!unread(hub::Error::Unavailable(said())).is::<Missing>());
+        assert!(!unread(hub::Error::Stopped).is::<Missing>());
     }
 
     #[test]

@@ -3,6 +3,10 @@
 //! `docs/operations.md` says what to do about these numbers; `deploy/` has alerts and a dashboard
 //! that use each of them.
 
+mod kind;
+
+pub use kind::ErrorKind;
+
 use super::exposition::{Family, Kind, Registry};
 use miner::StepReport;
 use protocol::{Block, Loss};
@@ -11,7 +15,7 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
-use validator::{Cause, Progress, RoundSummary, Stage};
+use validator::{Progress, RoundSummary, Stage};
 
 const fn counter(name: &'static str, help: &'static str) -> Family {
     Family::new(Kind::Counter, name, help)
@@ -21,175 +25,134 @@ const fn gauge(name: &'static str, help: &'static str) -> Family {
     Family::new(Kind::Gauge, name, help)
 }
 
-// Of every service.
-const BUILD: Family = gauge("agon_build_info", "Always 1; the version is a label.").by("version");
-const STARTED: Family =
-    gauge("process_start_time_seconds", "When this process started, since 1970 in UTC.");
-const HEAD_BLOCK: Family = gauge("agon_chain_head_block", "Newest final block that was seen.");
-const HEAD_AGE: Family =
-    gauge("agon_chain_head_age_seconds", "Time since a newer final block was last seen.");
-const ERRORS: Family =
-    counter("agon_errors_total", "Troubles that are no model's own fault, by what they are with.")
-        .by("kind");
-const RULES_MISSING: Family = gauge(
-    "agon_owner_rules_missing",
-    "1 while the newest competitions of the subnet's owner cannot be had or are not taken, else 0.",
-);
+const fn histogram(name: &'static str, help: &'static str) -> Family {
+    Family::new(Kind::Histogram, name, help)
+}
 
-// Of a validator.
-const ROUNDS_ENDED: Family =
-    counter("agon_rounds_ended_total", "Rounds that ended with a record.").by("competition");
-const ROUNDS_GIVEN_UP: Family =
-    counter("agon_rounds_given_up_total", "Rounds given up because of our own trouble.")
-        .by("competition");
-const CROWN_MOVES: Family =
-    counter("agon_crown_moves_total", "Rounds in which the crown went to another hotkey.")
-        .by("competition");
-const CHAMPION: Family =
-    gauge("agon_champion_perplexity", "Perplexity of the champion in the last round.")
-        .by("competition");
-const DUELS_OPEN: Family =
-    gauge("agon_duels_open", "Duels that the last round left open.").by("competition");
-const POOL: Family = gauge("agon_round_models", "Models of the last round.").by("competition");
-const WAITING: Family =
-    gauge("agon_round_models_waiting", "Models that the last round left for a later one.")
-        .by("competition");
-const DISQUALIFIED: Family =
-    counter("agon_models_disqualified_total", "Models that broke a rule, counted in each round.");
-const SKIPPED: Family = counter(
-    "agon_models_skipped_total",
-    "Models that our own trouble kept from being measured, counted in each round.",
-);
-const STAGES: Family =
-    Family::new(Kind::Histogram, "agon_stage_seconds", "Time that each thing of a round took.")
-        .by("stage");
-const TOKENS: Family =
-    counter("agon_measured_tokens_total", "Tokens on which models were measured.");
-const FETCHED: Family = counter("agon_fetched_bytes_total", "Bytes of models that were fetched.");
-const WEIGHTS_BLOCK: Family =
-    gauge("agon_weights_block", "Block in which the chain last took weights of ours.");
-const WEIGHTS_AGE: Family =
-    gauge("agon_weights_age_blocks", "Blocks since the chain last took weights of ours.");
-const WEIGHTS_SUBMITTED: Family =
-    counter("agon_weights_submitted_total", "Times that weights were handed to the chain.");
-const WEIGHTS_REFUSED: Family =
-    counter("agon_weights_refused_total", "Times that the chain refused weights, or would have.");
-const WEIGHTS_WITHHELD: Family = counter(
-    "agon_weights_withheld_total",
-    "Times that no weights were set because another process with this hotkey had set some.",
-);
-const REVEALED_BLOCK: Family = gauge(
-    "agon_weights_revealed_block",
-    "Newest block when hidden weights of ours were last seen open.",
-);
-const NOT_REVEALED: Family = counter(
-    "agon_weights_not_revealed_total",
-    "Hidden weights that the chain did not open in their epoch.",
-);
-const RECORDS_WAITING: Family = gauge("agon_records_waiting", "Records that wait to be published.");
+/// Families as constants, and a list of them all in their order.
+macro_rules! families {
+    ($(#[$about:meta])* $all:ident: $($name:ident = $family:expr;)*) => {
+        $(const $name: Family = $family;)*
+        $(#[$about])*
+        const $all: &[Family] = &[$($name),*];
+    };
+}
 
-// Of a miner.
-const STEPS: Family = counter("agon_miner_steps_total", "Training steps taken.");
-const TRAINING_LOSS: Family =
-    gauge("agon_miner_training_loss_nats", "Loss of the last training step, in nats per token.");
-const HELD_OUT: Family =
-    gauge("agon_miner_held_out_perplexity", "Perplexity on text held back from training.");
-const REBASED: Family =
-    counter("agon_miner_rebased_total", "Times that training went on from another's model.");
-const PUBLISHED: Family = counter("agon_miner_published_total", "Models published.");
-const WITHHELD: Family = counter(
-    "agon_miner_withheld_total",
-    "Models not published because a validator would refuse them.",
-);
-const REFUSED: Family = counter("agon_miner_refused_total", "Commitments that the chain refused.");
+families! {
+    /// Of every service.
+    COMMON:
+    BUILD = gauge("agon_build_info", "Always 1; the version is a label.").by("version");
+    STARTED =
+        gauge("process_start_time_seconds", "When this process started, since 1970 in UTC.");
+    HEAD_BLOCK = gauge("agon_chain_head_block", "Newest final block that was seen.");
+    HEAD_AGE =
+        gauge("agon_chain_head_age_seconds", "Time since a newer final block was last seen.");
+    ERRORS = counter(
+        "agon_errors_total",
+        "Troubles that are no model's own fault, by what they are with.",
+    )
+    .by("kind");
+    RULES_MISSING = gauge(
+        "agon_owner_rules_missing",
+        "1 while the newest competitions of the subnet's owner cannot be had or are not taken, \
+         else 0.",
+    );
+}
 
-const COMMON: [Family; 6] = [BUILD, STARTED, HEAD_BLOCK, HEAD_AGE, ERRORS, RULES_MISSING];
-const OF_VALIDATOR: [Family; 20] = [
-    ROUNDS_ENDED,
-    ROUNDS_GIVEN_UP,
-    CROWN_MOVES,
-    CHAMPION,
-    DUELS_OPEN,
-    POOL,
-    WAITING,
-    DISQUALIFIED,
-    SKIPPED,
-    STAGES,
-    TOKENS,
-    FETCHED,
-    WEIGHTS_BLOCK,
-    WEIGHTS_AGE,
-    WEIGHTS_SUBMITTED,
-    WEIGHTS_REFUSED,
-    WEIGHTS_WITHHELD,
-    REVEALED_BLOCK,
-    NOT_REVEALED,
-    RECORDS_WAITING,
-];
-const OF_MINER: [Family; 7] =
-    [STEPS, TRAINING_LOSS, HELD_OUT, REBASED, PUBLISHED, WITHHELD, REFUSED];
+families! {
+    /// Of a validator.
+    OF_VALIDATOR:
+    ROUNDS_ENDED =
+        counter("agon_rounds_ended_total", "Rounds that ended with a record.").by("competition");
+    ROUNDS_GIVEN_UP =
+        counter("agon_rounds_given_up_total", "Rounds given up because of our own trouble.")
+            .by("competition");
+    CROWN_MOVES =
+        counter("agon_crown_moves_total", "Rounds in which the crown went to another hotkey.")
+            .by("competition");
+    CHAMPION =
+        gauge("agon_champion_perplexity", "Perplexity of the champion in the last round.")
+            .by("competition");
+    DUELS_OPEN =
+        gauge("agon_duels_open", "Duels that the last round left open.").by("competition");
+    POOL = gauge("agon_round_models", "Models of the last round.").by("competition");
+    WAITING =
+        gauge("agon_round_models_waiting", "Models that the last round left for a later one.")
+            .by("competition");
+    DISQUALIFIED = counter(
+        "agon_models_disqualified_total",
+        "Models that broke a rule, counted in each round.",
+    );
+    SKIPPED = counter(
+        "agon_models_skipped_total",
+        "Models that our own trouble kept from being measured, counted in each round.",
+    );
+    STAGES =
+        histogram("agon_stage_seconds", "Time that each thing of a round took.").by("stage");
+    TOKENS = counter("agon_measured_tokens_total", "Tokens on which models were measured.");
+    FETCHED = counter("agon_fetched_bytes_total", "Bytes of models that were fetched.");
+    WEIGHTS_BLOCK =
+        gauge("agon_weights_block", "Block in which the chain last took weights of ours.");
+    WEIGHTS_AGE =
+        gauge("agon_weights_age_blocks", "Blocks since the chain last took weights of ours.");
+    WEIGHTS_SUBMITTED =
+        counter("agon_weights_submitted_total", "Times that weights were handed to the chain.");
+    WEIGHTS_REFUSED = counter(
+        "agon_weights_refused_total",
+        "Times that the chain refused weights, or would have.",
+    );
+    WEIGHTS_WITHHELD = counter(
+        "agon_weights_withheld_total",
+        "Times that no weights were set because another process with this hotkey had set some.",
+    );
+    REVEALED_BLOCK = gauge(
+        "agon_weights_revealed_block",
+        "Newest block when hidden weights of ours were last seen open.",
+    );
+    NOT_REVEALED = counter(
+        "agon_weights_not_revealed_total",
+        "Hidden weights that the chain did not open in their epoch.",
+    );
+    RECORDS_WAITING = gauge("agon_records_waiting", "Records that wait to be published.");
+}
+
+families! {
+    /// Of a miner that trains.
+    OF_MINER:
+    STEPS = counter("agon_miner_steps_total", "Training steps taken.");
+    TRAINING_LOSS = gauge(
+        "agon_miner_training_loss_nats",
+        "Loss of the last training step, in nats per token.",
+    );
+    HELD_OUT =
+        gauge("agon_miner_held_out_perplexity", "Perplexity on text held back from training.");
+    REBASED =
+        counter("agon_miner_rebased_total", "Times that training went on from another's model.");
+    PUBLISHED = counter("agon_miner_published_total", "Models published.");
+    WITHHELD = counter(
+        "agon_miner_withheld_total",
+        "Models not published because a validator would refuse them.",
+    );
+    REFUSED = counter("agon_miner_refused_total", "Commitments that the chain refused.");
+}
+
+families! {
+    /// Of a miner that watches what other programs train.
+    OF_WATCHER:
+    CHECKPOINTS = gauge("agon_watch_checkpoints", "Checkpoints that the last look found.");
+    NEWEST_AGE = gauge(
+        "agon_watch_newest_age_seconds",
+        "Time since the newest checkpoint was written.",
+    );
+    VERDICTS =
+        counter("agon_watch_verdicts_total", "What checkpoints came to, by what it was.")
+            .by("verdict");
+}
 
 /// What a competition has in any case.
 const COUNTED: [Family; 3] = [ROUNDS_ENDED, ROUNDS_GIVEN_UP, CROWN_MOVES];
 /// What it has besides once a round was decided.
 const DECIDED: [Family; 4] = [CHAMPION, DUELS_OPEN, POOL, WAITING];
-
-/// What trouble is with, as it is counted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ErrorKind {
-    /// The chain could not be asked, or did not take a call.
-    Chain,
-    /// The hub did not answer, or not as it should.
-    Hub,
-    /// Text could not be drawn.
-    Text,
-    /// The process that measures models failed.
-    Evaluator,
-    /// A disk is full, or failed.
-    Disk,
-    /// The journal cannot be written.
-    Journal,
-    /// A record could not be published.
-    Publish,
-}
-
-impl ErrorKind {
-    const ALL: [Self; 7] = [
-        Self::Chain,
-        Self::Hub,
-        Self::Text,
-        Self::Evaluator,
-        Self::Disk,
-        Self::Journal,
-        Self::Publish,
-    ];
-    const OF_MINER: [Self; 4] = [Self::Chain, Self::Hub, Self::Disk, Self::Journal];
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Chain => "chain",
-            Self::Hub => "hub",
-            Self::Text => "text",
-            Self::Evaluator => "evaluator",
-            Self::Disk => "disk",
-            Self::Journal => "journal",
-            Self::Publish => "publish",
-        }
-    }
-}
-
-impl From<Cause> for ErrorKind {
-    fn from(cause: Cause) -> Self {
-        match cause {
-            Cause::Chain => Self::Chain,
-            Cause::Hub => Self::Hub,
-            Cause::Text => Self::Text,
-            Cause::Evaluator => Self::Evaluator,
-            Cause::Disk => Self::Disk,
-            Cause::Journal => Self::Journal,
-        }
-    }
-}
 
 /// What is known of now, from which ages follow when they are asked for.
 #[derive(Debug, Default)]
@@ -198,6 +161,8 @@ struct Now {
     weights: Option<Block>,
     stage: Option<(Stage, Instant)>,
     competitions: BTreeSet<String>,
+    /// When the newest checkpoint was written, since 1970.
+    checkpoint: Option<Duration>,
 }
 
 /// The meters of one service; many threads may tell them things.
@@ -210,7 +175,7 @@ pub struct Metrics {
 impl Metrics {
     /// Those of a validator that serves the competitions of these names.
     pub fn of_validator(competitions: &[&str]) -> Self {
-        let metrics = Self::new(&OF_VALIDATOR, &ErrorKind::ALL);
+        let metrics = Self::new(OF_VALIDATOR, &ErrorKind::ALL);
         metrics.serve(competitions);
         metrics
     }
@@ -228,14 +193,21 @@ impl Metrics {
         }
     }
 
-    /// Those of a miner.
+    /// Those of a miner that trains.
     pub fn of_miner() -> Self {
-        Self::new(&OF_MINER, &ErrorKind::OF_MINER)
+        Self::new(OF_MINER, &ErrorKind::OF_MINER)
+    }
+
+    /// Those of a miner that watches, and says one of these things of each checkpoint.
+    pub fn of_watcher(verdicts: &[&str]) -> Self {
+        let metrics = Self::new(OF_WATCHER, &ErrorKind::OF_WATCHER);
+        verdicts.iter().for_each(|verdict| metrics.registry.add(&VERDICTS, verdict, 0.0));
+        metrics
     }
 
     fn new(own: &[Family], kinds: &[ErrorKind]) -> Self {
-        let registry = Registry::new([&COMMON[..], own].concat());
-        let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let registry = Registry::new([COMMON, own].concat());
+        let started = since_1970();
         registry.set(&BUILD, env!("CARGO_PKG_VERSION"), 1.0);
         registry.set(&STARTED, "", started.as_secs_f64());
         for kind in kinds {
@@ -246,17 +218,25 @@ impl Metrics {
 
     /// The text that Prometheus reads.
     pub fn render(&self) -> String {
-        let (age, blocks) = {
+        let (age, blocks, checkpoint) = {
             let now = self.now();
             let age = now.head.map(|(_, since)| since.elapsed());
             let blocks = now.head.zip(now.weights).map(|((head, _), set)| head.since(set));
-            (age, blocks)
+            (age, blocks, now.checkpoint)
         };
         if let Some(age) = age {
             self.registry.set(&HEAD_AGE, "", age.as_secs_f64());
         }
         if let Some(blocks) = blocks {
             self.registry.set(&WEIGHTS_AGE, "", blocks as f64);
+        }
+        match checkpoint {
+            // The clock of a file system may be ahead of ours.
+            Some(written) => {
+                let age = since_1970().saturating_sub(written);
+                self.registry.set(&NEWEST_AGE, "", age.as_secs_f64());
+            }
+            None => self.registry.forget(&NEWEST_AGE, ""),
         }
         self.registry.render()
     }
@@ -293,7 +273,25 @@ impl Metrics {
         self.registry.set(&RULES_MISSING, "", 1.0);
     }
 
-    /// Something went wrong that no event tells of.
+    /// So many checkpoints were found; the newest was written so long after 1970.
+    pub fn looked(&self, n_checkpoints: usize, newest: Option<Duration>) {
+        self.now().checkpoint = newest;
+        self.registry.set(&CHECKPOINTS, "", n_checkpoints as f64);
+    }
+
+    /// This was said of a checkpoint.
+    pub fn judged(&self, verdict: &str) {
+        self.registry.add(&VERDICTS, verdict, 1.0);
+    }
+
+    /// Something went wrong that no event tells of; it is counted where it can be told with what.
+    pub fn failed(&self, error: &anyhow::Error) {
+        if let Some(kind) = ErrorKind::of(error) {
+            self.error(kind);
+        }
+    }
+
+    /// Something went wrong of a kind.
     pub fn error(&self, kind: ErrorKind) {
         self.registry.add(&ERRORS, kind.name(), 1.0);
     }
@@ -401,6 +399,10 @@ impl Metrics {
     fn now(&self) -> MutexGuard<'_, Now> {
         self.now.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn since_1970() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 #[cfg(test)]

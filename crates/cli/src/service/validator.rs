@@ -17,7 +17,6 @@ use crate::{
     rules_text::plural,
     terminal::{shown, stop_service_on_signal},
 };
-use anyhow::Context as _;
 use chain::Head;
 use protocol::{Block, Digest};
 use std::{
@@ -175,7 +174,8 @@ impl Driver<'_> {
                 let thread = thread::Builder::new().name(name.to_owned());
                 thread
                     .spawn_scoped(scope, move || guarded(self.stop, || work(self)))
-                    .context("cannot start a thread")
+                    // In words alone: else it would count as trouble with the disk.
+                    .map_err(|error| anyhow::anyhow!("cannot start a thread: {error}"))
             };
             let threads = [
                 spawn("duties", |driver| driver.duties()),
@@ -225,7 +225,7 @@ impl Driver<'_> {
     }
 
     fn fail(&self, error: anyhow::Error) {
-        self.metrics.error(ErrorKind::Journal);
+        self.metrics.failed(&error);
         let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
         failure.get_or_insert(error);
         self.stop.store(true, Ordering::Relaxed);

@@ -15,7 +15,10 @@ mod rivals;
 mod scan;
 mod state;
 
-use super::{Ready, ended, setup};
+use super::{
+    ended,
+    setup::{self, Place},
+};
 use crate::{
     args::WatchMinerArgs,
     command::{
@@ -29,7 +32,7 @@ use crate::{
     failure::{self, HintExt as _, Interrupted},
     hugging_face::{client, explained},
     plug,
-    terminal::{print_json_line, shown, stop_service_on_signal},
+    terminal::{shown, stop_service_on_signal},
 };
 use ::hugging_face::Folder;
 use anyhow::Context as _;
@@ -80,7 +83,7 @@ struct Tools<'a> {
     top: PathBuf,
     /// Folder of the journal and of our copies.
     home: PathBuf,
-    /// Where it is asked how it is, if anywhere.
+    /// Where it is asked how it is, from when it is at work.
     door: Option<Door>,
     stop: Arc<AtomicBool>,
 }
@@ -106,18 +109,13 @@ pub fn run(args: &WatchMinerArgs) -> anyhow::Result<ExitCode> {
 
 fn watch(args: &WatchMinerArgs, stop: Arc<AtomicBool>) -> anyhow::Result<()> {
     let mut watch = Watch::open(args, stop)?;
-    let Tools { hotkey, netuid, session, door, .. } = &watch.tools;
+    let Tools { hotkey, netuid, session, .. } = &watch.tools;
     tracing::info!(
         "watches for {} on subnet {netuid} of {}, {}",
         hotkey.public(),
         session.chain.url(),
         args.competition
     );
-    if args.service.endpoint.json {
-        let (hotkey, netuid) = (hotkey.public(), *netuid);
-        let listen = door.as_ref().map(Door::address);
-        print_json_line(&Ready { ready: "watch", hotkey, netuid, listen })?;
-    }
     watch.run()
 }
 
@@ -187,12 +185,11 @@ impl<'a> Tools<'a> {
         Ok(Some(format!("{repo}-{digits}").parse()?))
     }
 
-    /// Opens the door, where one is wanted.
+    /// Opens the door, and says that the watcher is at work.
     fn open_door(&mut self) -> anyhow::Result<()> {
-        let Some(listen) = self.args.service.listen else { return Ok(()) };
-        let chain = Arc::clone(&self.session.chain);
-        let block_time = Duration::from_millis(chain.fit()?.block_ms);
-        self.door = Some(Door::open(listen, chain, block_time)?);
+        let (chain, hotkey) = (Arc::clone(&self.session.chain), self.hotkey.clone());
+        let place = Place { chain, hotkey, netuid: self.netuid };
+        self.door = Some(Door::open(&place, &self.args.service)?);
         Ok(())
     }
 
@@ -221,6 +218,10 @@ impl<'a> Tools<'a> {
     }
 
     fn say(&self, line: &Line) -> anyhow::Result<()> {
+        // First: whoever has read the line finds it counted.
+        if let Some(door) = &self.door {
+            door.judged(line.verdict());
+        }
         line.print(if self.args.service.endpoint.json { Form::Json } else { Form::Text })
     }
 
@@ -260,7 +261,7 @@ impl<'a> Tools<'a> {
 
 impl<'a> Watch<'a> {
     fn open(args: &'a WatchMinerArgs, stop: Arc<AtomicBool>) -> anyhow::Result<Self> {
-        let mut tools = Tools::open(args, stop)?;
+        let tools = Tools::open(args, stop)?;
         let mut past: Past<State> = Past::open(Journal::open(&tools.home)?)?;
         let (hotkey, netuid) = (tools.hotkey.public(), tools.netuid);
         let competition = tools.contest.competition.id;
@@ -276,14 +277,14 @@ impl<'a> Watch<'a> {
                 .hint("name another folder with --home");
             }
         }
-        tools.open_door()?;
         let (seen, postponed) = (BTreeMap::new(), BTreeMap::new());
-        let watch =
+        let mut watch =
             Self { tools, past, seen, postponed, pace: deliver::Pace::default(), told: None };
         watch.tidy()?;
         for dir in args.dirs.iter().filter(|dir| !dir.is_dir()) {
             tracing::warn!("`{}` is no folder yet", path_shown(dir));
         }
+        watch.tools.open_door()?;
         Ok(watch)
     }
 
@@ -352,6 +353,9 @@ impl<'a> Watch<'a> {
         let look = scan::look(&self.tools.args.dirs, &self.tools.top);
         if look.is_cut {
             tracing::debug!("there are more files and folders than are looked at");
+        }
+        if let Some(door) = &self.tools.door {
+            door.looked(&look.checkpoints);
         }
         let found = look.checkpoints.iter();
         let found = found.map(|checkpoint| (checkpoint.dir.clone(), checkpoint.fingerprint));

@@ -1,5 +1,7 @@
-//! `agon validator run` as a process on a real chain and a real hub: killed, and kept waiting.
+//! `agon validator run` as a process on a real chain and a real hub: killed, told to end, and kept
+//! waiting.
 
+mod ends;
 mod hangs;
 mod kills;
 mod published;

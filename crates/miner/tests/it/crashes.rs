@@ -4,14 +4,16 @@
 //! through the chain, the hub and its training. So a process that dies before or after each of
 //! those calls has died in every way that matters.
 
-use crate::network::{Falling, NETUID, Network};
+use crate::{
+    network::{Falling, NETUID, Network},
+    tapped::{HubTap, TappedHub},
+};
 use chain::{
     Call, CallId, CallStatus, Chain, Demands, Error, Head, HidingRules, Keypair, Metagraph,
     Rewards, Signed, StoredCommitment,
 };
-use hub::{FileEntry, Hub, Part};
 use miner::{Miner, StepReport, Strategy, Train};
-use protocol::{AccountId, Block, BlockHash, NetUid, Repo, Revision, Uid};
+use protocol::{AccountId, Block, BlockHash, NetUid, Uid};
 use std::{
     panic::{self, AssertUnwindSafe},
     path::Path,
@@ -107,33 +109,12 @@ impl Chain for Fused<Arc<dyn Chain>> {
     }
 }
 
-impl Hub for Fused<Arc<dyn Hub>> {
-    fn publish(&self, repo: &Repo, dir: &Path) -> Result<Revision, hub::Error> {
-        self.fuse.around(|| self.inner.publish(repo, dir))
-    }
-    fn latest(&self, repo: &Repo) -> Result<Option<Revision>, hub::Error> {
-        self.inner.latest(repo)
-    }
-    fn list(&self, repo: &Repo, revision: &Revision) -> Result<Option<Vec<FileEntry>>, hub::Error> {
-        self.fuse.around(|| self.inner.list(repo, revision))
-    }
-    fn fetch(
-        &self,
-        repo: &Repo,
-        revision: &Revision,
-        path: &str,
-        to: &Path,
-        size_bytes_max: u64,
-    ) -> Result<(), hub::Error> {
-        self.fuse.around(|| self.inner.fetch(repo, revision, path, to, size_bytes_max))
-    }
-    fn read_part(
-        &self,
-        repo: &Repo,
-        revision: &Revision,
-        part: &Part<'_>,
-    ) -> Result<Vec<u8>, hub::Error> {
-        self.inner.read_part(repo, revision, part)
+/// A fuse on the way to a hub.
+struct HubFuse(Arc<Fuse>);
+
+impl HubTap for HubFuse {
+    fn around<T>(&self, request: impl FnOnce() -> Result<T, hub::Error>) -> Result<T, hub::Error> {
+        self.0.around(request)
     }
 }
 
@@ -201,7 +182,8 @@ impl Story {
     fn open(&self) -> Miner {
         let mut publisher = self.network.publisher("ray", None);
         publisher.chain = Arc::new(self.fused(publisher.chain));
-        publisher.hub = Arc::new(self.fused(publisher.hub));
+        let tap = HubFuse(Arc::clone(&self.fuse));
+        publisher.hub = Arc::new(TappedHub { inner: publisher.hub, tap });
         let train = self.fused(Falling { loss: 3.0, n_steps: 0 });
         self.network.open("ray", REBASE, publisher, Box::new(train)).unwrap()
     }

@@ -4,4 +4,5 @@ mod blocks;
 mod champion;
 mod crashes;
 mod network;
+mod tapped;
 mod trouble;

@@ -1,16 +1,16 @@
 //! A hub and a chain in trouble cost a miner time, and no training.
 
-use crate::network::{Falling, Network, hotkey, published};
+use crate::{
+    network::{Falling, Network, hotkey, published},
+    tapped::{HubTap, TappedHub},
+};
 use chain::{Chain as _, FaultyChain, faulty::Rates};
-use hub::{Error, FaultyHub, FileEntry, Hub, Part, faulty::Faults};
+use hub::{Error, FaultyHub, Hub, faulty::Faults};
 use miner::{Event, Miner, Strategy};
-use protocol::{Repo, Revision, Seed};
-use std::{
-    path::Path,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+use protocol::Seed;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
 };
 
 fn miner(network: &Network, hub: Arc<dyn Hub>) -> Miner {
@@ -45,52 +45,24 @@ fn a_hub_that_fails_one_time_in_four_delays_models_and_no_training() {
     }
 }
 
-/// A hub that gives cut files for a number of lists, as a proxy that breaks off does.
-struct Cut {
-    inner: Arc<dyn Hub>,
-    left: AtomicU64,
-}
+/// Cuts a number of lists, as a proxy that breaks off does.
+struct Cut(AtomicU64);
 
-impl Hub for Cut {
-    fn publish(&self, repo: &Repo, dir: &Path) -> Result<Revision, Error> {
-        self.inner.publish(repo, dir)
-    }
-    fn latest(&self, repo: &Repo) -> Result<Option<Revision>, Error> {
-        self.inner.latest(repo)
-    }
-    fn list(&self, repo: &Repo, revision: &Revision) -> Result<Option<Vec<FileEntry>>, Error> {
-        let left = self.left.load(Ordering::Relaxed);
+impl HubTap for Cut {
+    fn around_list<T>(&self, request: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+        let left = self.0.load(Ordering::Relaxed);
         if left > 0 {
-            self.left.store(left - 1, Ordering::Relaxed);
-            let name = format!("{repo}@{revision}/config.json");
-            return Err(Error::Damaged { name, reason: "it was cut" });
+            self.0.store(left - 1, Ordering::Relaxed);
+            return Err(Error::Damaged { name: "config.json".to_owned(), reason: "it was cut" });
         }
-        self.inner.list(repo, revision)
-    }
-    fn fetch(
-        &self,
-        repo: &Repo,
-        revision: &Revision,
-        path: &str,
-        to: &Path,
-        size_bytes_max: u64,
-    ) -> Result<(), Error> {
-        self.inner.fetch(repo, revision, path, to, size_bytes_max)
-    }
-    fn read_part(
-        &self,
-        repo: &Repo,
-        revision: &Revision,
-        part: &Part<'_>,
-    ) -> Result<Vec<u8>, Error> {
-        self.inner.read_part(repo, revision, part)
+        request()
     }
 }
 
 #[test]
 fn a_model_whose_list_is_cut_goes_out_when_it_is_whole_again_and_is_the_newest() {
     let network = Network::new(&["ada"], 1);
-    let hub = Cut { inner: network.hub.clone(), left: AtomicU64::new(5) };
+    let hub = TappedHub { inner: network.hub.clone(), tap: Cut(AtomicU64::new(5)) };
     let mut miner = miner(&network, Arc::new(hub));
     let events = network.run(&mut miner, 64);
     assert_eq!((n_steps(&events), n_troubles(&events)), (128, 5));

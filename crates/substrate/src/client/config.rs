@@ -8,7 +8,7 @@ use std::{
 use subxt::ext::jsonrpsee::client_transport::ws::Url;
 
 /// How a chain is reached.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct ClientConfig {
     /// Address of the endpoint, `ws://…` or `wss://…`.
     pub url: String,
@@ -37,6 +37,9 @@ pub struct ClientConfig {
     pub signatures: Signatures,
     /// The clock that says when hidden weights will be opened.
     pub clock: Clock,
+    /// Whether the process is to end: then nobody waits for an answer any more, and what was asked
+    /// is an error that is transient.
+    pub is_stopping: fn() -> bool,
 }
 
 /// A clock.
@@ -122,6 +125,7 @@ impl ClientConfig {
             era_blocks: 64,
             signatures: Signatures::Unique,
             clock: Clock::Machine,
+            is_stopping: || false,
         }
     }
 }

@@ -6,13 +6,25 @@ use super::{
     lock, read,
 };
 use chain::{CallError, CallId, CallStatus, Chain as _, Error, Head, Signed};
+use futures_util::future::join_all;
 use parity_scale_codec::Decode as _;
 use protocol::{AccountId, Block, NetUid, Uid};
-use std::collections::{BTreeMap, VecDeque};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    ops::RangeInclusive,
+};
 use subxt::{error::DispatchError, events::Phase, utils::H256};
 
 /// Most calls whose fate is remembered.
 const FATES_MAX: usize = 4_096;
+
+/// Blocks that are asked for together, without waiting for one before the next: where an answer
+/// takes long, blocks come faster than it could be looked through them one by one. An endpoint that
+/// counts requests in time gives each its turn all the same.
+const BLOCKS_TOGETHER: u64 = 8;
+
+/// Blocks whose hashes are asked for together, by one request.
+const HASHES_TOGETHER: u64 = 256;
 
 /// Blocks after its time for which a call that nobody asks for is remembered.
 const UNASKED_BLOCKS: u64 = 4_096;
@@ -24,6 +36,9 @@ enum Looked {
     /// The endpoint has the block no more.
     Gone,
 }
+
+/// What became of our calls in a block; `None` where the endpoint does not have it any more.
+type Fates = Option<Vec<(CallId, CallStatus, Effects)>>;
 
 /// What a call made, by its own events and nobody else's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -144,8 +159,14 @@ impl SubstrateChain {
             if call.looked_at >= newest.block {
                 return self.displaced(id, call, newest);
             }
+            let next = Block(call.looked_at.0 + 1);
+            let last = newest.block.min(call.last).max(next);
+            let up_to = |n: u64| last.min(Block(call.looked_at.0.saturating_add(n)));
+            if last > next && lock(&self.finality).hash(next).is_none() {
+                self.learn_hashes((next.0..=up_to(HASHES_TOGETHER).0).map(Block))?;
+            }
             let is_over = newest.block > call.last;
-            self.look_through(Block(call.looked_at.0 + 1), is_over)?;
+            self.look_through(next..=up_to(BLOCKS_TOGETHER), is_over)?;
         }
     }
 
@@ -173,41 +194,66 @@ impl SubstrateChain {
         lock(&self.sent).fates.get(&id).map(|(_, effects)| *effects).unwrap_or_default()
     }
 
-    /// Finds our calls in a block, with what became of them.
+    /// Finds our calls in some blocks, with what became of them.
     ///
     /// A block that the endpoint does not have is passed over where it is of a time that is over;
     /// else it may only be late.
-    fn look_through(&self, block: Block, is_over: bool) -> Result<(), Error> {
-        let hash = self.block_hash(block)?.ok_or(Error::Unavailable { request: "block" })?;
+    fn look_through(&self, blocks: RangeInclusive<Block>, is_over: bool) -> Result<(), Error> {
+        let missing = Error::Unavailable { request: "block" };
+        let mut heads = Vec::new();
+        for block in (blocks.start().0..=blocks.end().0).map(Block) {
+            let Some(hash) = self.block_hash(block)? else { break };
+            heads.push(Head { block, hash });
+        }
+        if heads.is_empty() {
+            return Err(missing);
+        }
         // The lock is not held while the endpoint answers, which may take as long as it likes.
         let waiting: Vec<CallId> = lock(&self.sent).waiting.keys().copied().collect();
         let found = self
             .links
-            .ask("block", async |link: &Link| fates(link, Head { block, hash }, &waiting).await)?;
-        let looked = match found {
-            Some(_) => Looked::Through,
-            None if is_over => Looked::Gone,
-            None => return Err(Error::Unavailable { request: "block" }),
-        };
-        let mut sent = lock(&self.sent);
-        for (id, fate, effects) in found.into_iter().flatten() {
-            sent.settle(id, fate, effects);
+            .ask("block", async |link: &Link| fates_of_first(link, &heads, &waiting).await)?;
+        for (head, found) in heads.iter().zip(found) {
+            let looked = match found {
+                Some(_) => Looked::Through,
+                None if is_over => Looked::Gone,
+                None => return Err(missing),
+            };
+            let mut sent = lock(&self.sent);
+            for (id, fate, effects) in found.into_iter().flatten() {
+                sent.settle(id, fate, effects);
+            }
+            // Only these: a call that came to wait meanwhile was not looked for.
+            sent.looked_for(&waiting, head.block, looked);
         }
-        // Only these: a call that came to wait meanwhile was not looked for.
-        sent.looked_for(&waiting, block, looked);
         Ok(())
     }
+}
+
+/// The same as [`fates`] of some blocks, up to the first of which there is no answer: of what a
+/// slow line gives before it fails nothing is asked for again.
+async fn fates_of_first(
+    link: &Link,
+    heads: &[Head],
+    ids: &[CallId],
+) -> Result<Vec<Fates>, Failure> {
+    let all = join_all(heads.iter().map(|head| fates(link, *head, ids))).await;
+    let mut first = Vec::with_capacity(all.len());
+    for found in all {
+        match found {
+            Ok(found) => first.push(found),
+            Err(failure) if first.is_empty() => return Err(failure),
+            Err(_) => break,
+        }
+    }
+    Ok(first)
 }
 
 /// What became of those of `ids` that stand in the block, and what they made; `None` where the
 /// endpoint does not have the block any more.
 ///
 /// Calls are found by the hash of their bytes: what strangers put into a block is never decoded.
-async fn fates(
-    link: &Link,
-    head: Head,
-    ids: &[CallId],
-) -> Result<Option<Vec<(CallId, CallStatus, Effects)>>, Failure> {
+async fn fates(link: &Link, head: Head, ids: &[CallId]) -> Result<Fates, Failure> {
     let Some(block) = link.rpc.chain_get_block(Some(H256(head.hash.0))).await? else {
         return Ok(None);
     };

@@ -10,6 +10,7 @@ use super::{
 use chain::Error;
 use protocol::Block;
 use std::{
+    pin::pin,
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
@@ -21,6 +22,9 @@ const PAUSE_MIN: Duration = Duration::from_millis(50);
 
 /// Longest pause.
 const PAUSE_MAX: Duration = Duration::from_secs(10);
+
+/// How often whoever waits looks whether the process is to end.
+const TICK: Duration = Duration::from_millis(50);
 
 /// Longest era whose first block can be any: in longer ones only some can.
 const ERA_BLOCKS_MAX: u32 = 4_096;
@@ -152,7 +156,10 @@ impl Links {
             let Current { place, link } = self.link(until)?;
             let n_put_off = link.n_put_off();
             // Single requests have their time; how many a question takes is up to it.
-            match self.runtime.block_on(question(&link)) {
+            let Some(answer) = self.wait(question(&link)) else {
+                return Err(Error::Unavailable { request });
+            };
+            match answer {
                 Ok(answer) => return Ok(answer),
                 Err(_) if link.is_lost() => {
                     self.drop_link(&link);
@@ -168,10 +175,9 @@ impl Links {
                 }
                 Err(failure) => return Err(Error::Answer { request, text: told(&*failure) }),
             }
-            if Instant::now() + pause > until {
+            if Instant::now() + pause > until || !self.rest(pause) {
                 return Err(Error::Unavailable { request });
             }
-            std::thread::sleep(pause);
             pause = (pause * 2).min(PAUSE_MAX);
         }
     }
@@ -186,7 +192,9 @@ impl Links {
         let Current { link, .. } = self.link(until)?;
         let n_put_off = link.n_put_off();
         let lost = Error::Unavailable { request: "submit" };
-        match self.runtime.block_on(question(&link)) {
+        // What was sent may have arrived, though nobody waits for the answer.
+        let Some(answer) = self.wait(question(&link)) else { return Err(lost) };
+        match answer {
             Ok(answer) => Ok(Ok(answer)),
             Err(_) if link.is_lost() => {
                 self.drop_link(&link);
@@ -282,10 +290,9 @@ impl Links {
             if matches!(self.choose(), Some(Choice::Open(_) | Choice::Quiet(..))) {
                 continue;
             }
-            if Instant::now() + pause > until {
+            if Instant::now() + pause > until || !self.rest(pause) {
                 return Err(Error::Connect { url: self.url_at(place), source });
             }
-            std::thread::sleep(pause);
             pause = (pause * 2).min(PAUSE_MAX);
         }
     }
@@ -314,11 +321,37 @@ impl Links {
 
     /// Waits while an endpoint wants to be left alone, if there is time.
     fn wait_for(&self, place: usize, wait: Duration, until: Instant) -> Result<(), Error> {
-        if Instant::now() + wait > until {
+        if Instant::now() + wait > until || !self.rest(wait) {
             return Err(self.busy(place, wait));
         }
-        std::thread::sleep(wait);
         Ok(())
+    }
+
+    /// What comes of something; `None` where the process is to end before that.
+    fn wait<T>(&self, something: impl Future<Output = T>) -> Option<T> {
+        self.runtime.block_on(async {
+            let mut something = pin!(something);
+            loop {
+                match tokio::time::timeout(TICK, something.as_mut()).await {
+                    Ok(found) => return Some(found),
+                    Err(_) if (self.config.is_stopping)() => return None,
+                    Err(_) => {}
+                }
+            }
+        })
+    }
+
+    /// Lets time pass; false where the process is to end before that.
+    fn rest(&self, time: Duration) -> bool {
+        let until = Instant::now() + time;
+        while !(self.config.is_stopping)() {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return true;
+            }
+            std::thread::sleep(left.min(TICK));
+        }
+        false
     }
 
     /// Connects to an endpoint, whose connection then is the one of now; the inner error is why it
@@ -328,7 +361,10 @@ impl Links {
         // Not under a lock: threads that wait may each be patient for as long as they like.
         let with = (&endpoint.substrate, &endpoint.limiter);
         let connecting = Link::connect(&endpoint.url, &self.config, with);
-        let link = match self.runtime.block_on(connecting) {
+        let Some(connected) = self.wait(connecting) else {
+            return Ok(Err("the process is to end".into()));
+        };
+        let link = match connected {
             Ok(link) => link,
             Err(failure) => {
                 if let Some(turned_away) = failure.downcast_ref::<TurnedAway>() {

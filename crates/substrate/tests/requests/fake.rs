@@ -52,6 +52,8 @@ struct Shared {
     node: Arc<DevNode>,
     asked: Mutex<Vec<(Instant, String)>>,
     rule: Mutex<Rule>,
+    /// How long answers to a method take.
+    delays: Mutex<BTreeMap<&'static str, Duration>>,
     newest: Mutex<Box<RawValue>>,
     news: broadcast::Sender<Box<RawValue>>,
 }
@@ -59,6 +61,8 @@ struct Shared {
 impl Shared {
     fn answer(&self, method: &str, params: &Value) -> Answer {
         self.asked.lock().unwrap().push((Instant::now(), method.to_owned()));
+        let delay = self.delays.lock().unwrap().get(method).copied();
+        std::thread::sleep(delay.unwrap_or_default());
         if let Some(answer) = (self.rule.lock().unwrap())(method, params) {
             return answer;
         }
@@ -89,6 +93,7 @@ impl Fake {
             node: Arc::clone(node),
             asked: Mutex::default(),
             rule: Mutex::new(Box::new(|_, _| None)),
+            delays: Mutex::default(),
             newest: Mutex::new(RawValue::from_string("null".to_owned()).unwrap()),
             news,
         });
@@ -130,6 +135,11 @@ impl Fake {
     /// Has requests of a kind answered by the test.
     pub(crate) fn rule(&self, rule: impl FnMut(&str, &Value) -> Option<Answer> + Send + 'static) {
         *self.shared.rule.lock().unwrap() = Box::new(rule);
+    }
+
+    /// Has answers to a method take so long from now on.
+    pub(crate) fn delay(&self, method: &'static str, time: Duration) {
+        self.shared.delays.lock().unwrap().insert(method, time);
     }
 
     /// Makes a block, and tells of it.

@@ -1,11 +1,12 @@
 //! How many bytes strangers can make a validator fetch, and whose models come first.
 
-use crate::network::{Heard, Network};
-use hub::{Error, FileEntry, Hub, Part};
-use protocol::{ReasonCode, Repo, Revision};
+use crate::{
+    network::{Heard, Network},
+    tapped::{HubTap, TappedHub},
+};
+use protocol::{ReasonCode, Repo};
 use std::{
     fs,
-    path::Path,
     sync::{Arc, Mutex},
 };
 use validator::{Event, Validator};
@@ -13,9 +14,9 @@ use validator::{Event, Validator};
 /// Bytes of the parameters of a large model.
 const LARGE: usize = 300_000;
 
-/// A hub that counts what is taken from it.
+/// Counts what is taken from a hub.
+#[derive(Default)]
 struct Counting {
-    inner: Arc<dyn Hub>,
     /// Repo and number of bytes of each file and part, in order.
     taken: Mutex<Vec<(String, u64)>>,
 }
@@ -33,41 +34,10 @@ impl Counting {
     }
 }
 
-impl Hub for Counting {
-    fn publish(&self, repo: &Repo, dir: &Path) -> Result<Revision, Error> {
-        self.inner.publish(repo, dir)
-    }
-
-    fn latest(&self, repo: &Repo) -> Result<Option<Revision>, Error> {
-        self.inner.latest(repo)
-    }
-
-    fn list(&self, repo: &Repo, revision: &Revision) -> Result<Option<Vec<FileEntry>>, Error> {
-        self.inner.list(repo, revision)
-    }
-
-    fn fetch(
-        &self,
-        repo: &Repo,
-        revision: &Revision,
-        path: &str,
-        to: &Path,
-        size_bytes_max: u64,
-    ) -> Result<(), Error> {
-        self.inner.fetch(repo, revision, path, to, size_bytes_max)?;
-        let n_bytes = fs::metadata(to).unwrap().len();
+impl HubTap for Counting {
+    fn alters(&self, repo: &Repo, _path: &str, n_bytes: u64) -> bool {
         self.taken.lock().unwrap().push((repo.to_string(), n_bytes));
-        Ok(())
-    }
-
-    fn read_part(
-        &self,
-        repo: &Repo,
-        revision: &Revision,
-        part: &Part<'_>,
-    ) -> Result<Vec<u8>, Error> {
-        self.taken.lock().unwrap().push((repo.to_string(), part.n_bytes as u64));
-        self.inner.read_part(repo, revision, part)
+        false
     }
 }
 
@@ -75,8 +45,8 @@ impl Hub for Counting {
 fn counted(miners: &[&str]) -> (Network, Arc<Counting>) {
     let mut network = Network::new(miners);
     network.competition.model.size_bytes_max = 1 << 30;
-    let counting = Arc::new(Counting { inner: network.hub.clone(), taken: Mutex::default() });
-    network.hub = counting.clone();
+    let counting = Arc::new(Counting::default());
+    network.hub = Arc::new(TappedHub { inner: network.hub.clone(), tap: counting.clone() });
     (network, counting)
 }
 

@@ -3,6 +3,7 @@
 use crate::{
     moody::{Mood, Moody},
     network::{Heard, Network, hotkey},
+    tapped::TappedHub,
 };
 use protocol::{Loss, ReasonCode};
 use std::{
@@ -15,8 +16,8 @@ use validator::Validator;
 /// A network of these miners on three validators, and its hub.
 fn network(miners: &[&str]) -> (Network, Arc<Moody>) {
     let mut network = Network::with_validators(&["val", "van", "vic"], miners);
-    let hub = Moody::new(network.hub.clone());
-    network.hub = hub.clone();
+    let hub = Arc::new(Moody::default());
+    network.hub = Arc::new(TappedHub { inner: network.hub.clone(), tap: hub.clone() });
     (network, hub)
 }
 

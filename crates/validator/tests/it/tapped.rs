@@ -1,11 +1,12 @@
-//! A chain of which each request goes through a tap: a test says what becomes of it.
+//! A chain and a hub of which each request goes through a tap: a test says what becomes of it.
 
 use chain::{
     Call, CallId, CallStatus, Chain, Demands, Error, Head, HidingRules, Keypair, Metagraph,
     Rewards, Signed, StoredCommitment,
 };
-use protocol::{AccountId, Block, BlockHash, NetUid, Uid};
-use std::sync::Arc;
+use hub::{FileEntry, Hub, Part};
+use protocol::{AccountId, Block, BlockHash, NetUid, Repo, Revision, Uid};
+use std::{fs, path::Path, sync::Arc};
 
 /// What a test does to the requests to a chain.
 pub(crate) trait Tap: Send + Sync {
@@ -89,5 +90,82 @@ impl<T: Tap> Chain for TappedChain<T> {
     fn status(&self, id: CallId) -> Result<CallStatus, Error> {
         self.tap.before("status")?;
         self.inner.status(id)
+    }
+}
+
+/// What a test does to the requests to a hub.
+pub(crate) trait HubTap: Send + Sync {
+    /// Comes before a repo is listed: with an error there is no list, and where it is not shown it
+    /// is as if it were not there.
+    fn shows(&self, _repo: &Repo) -> Result<bool, hub::Error> {
+        Ok(true)
+    }
+
+    /// Comes before bytes of a file are given; with an error there are none.
+    fn before_bytes(
+        &self,
+        _repo: &Repo,
+        _revision: &Revision,
+        _path: &str,
+    ) -> Result<(), hub::Error> {
+        Ok(())
+    }
+
+    /// Hears of bytes of a file that are given; whether others come than were sent.
+    fn alters(&self, _repo: &Repo, _path: &str, _n_bytes: u64) -> bool {
+        false
+    }
+}
+
+/// A hub behind a tap.
+pub(crate) struct TappedHub<T> {
+    pub(crate) inner: Arc<dyn Hub>,
+    pub(crate) tap: Arc<T>,
+}
+
+impl<T: HubTap> Hub for TappedHub<T> {
+    fn publish(&self, repo: &Repo, dir: &Path) -> Result<Revision, hub::Error> {
+        self.inner.publish(repo, dir)
+    }
+    fn latest(&self, repo: &Repo) -> Result<Option<Revision>, hub::Error> {
+        self.inner.latest(repo)
+    }
+    fn list(&self, repo: &Repo, revision: &Revision) -> Result<Option<Vec<FileEntry>>, hub::Error> {
+        if self.tap.shows(repo)? { self.inner.list(repo, revision) } else { Ok(None) }
+    }
+    fn fetch(
+        &self,
+        repo: &Repo,
+        revision: &Revision,
+        path: &str,
+        to: &Path,
+        size_bytes_max: u64,
+    ) -> Result<(), hub::Error> {
+        self.tap.before_bytes(repo, revision, path)?;
+        self.inner.fetch(repo, revision, path, to, size_bytes_max)?;
+        let n_bytes = fs::metadata(to).unwrap().len();
+        if self.tap.alters(repo, path, n_bytes) {
+            let mut bytes = fs::read(to).unwrap();
+            bytes[0] ^= 1;
+            // What is there may be a link to the hub's own file.
+            fs::remove_file(to).unwrap();
+            fs::write(to, bytes).unwrap();
+        }
+        Ok(())
+    }
+    fn read_part(
+        &self,
+        repo: &Repo,
+        revision: &Revision,
+        part: &Part<'_>,
+    ) -> Result<Vec<u8>, hub::Error> {
+        self.tap.before_bytes(repo, revision, part.path)?;
+        let mut bytes = self.inner.read_part(repo, revision, part)?;
+        if self.tap.alters(repo, part.path, bytes.len() as u64)
+            && let Some(first) = bytes.first_mut()
+        {
+            *first ^= 1;
+        }
+        Ok(bytes)
     }
 }

@@ -7,7 +7,7 @@ use crate::{
     failure::{HintExt as _, Interrupted, hinted},
     terminal::{self, print, print_json, spinner},
 };
-use chain::{Call, CallError, CallId, CallStatus, Chain as _, Error, Keypair};
+use chain::{Call, CallError, CallId, CallStatus, Chain as _, Error, Handed, Keypair};
 use protocol::{AccountId, Block, NetUid, Uid};
 use serde::Serialize;
 use std::{
@@ -20,8 +20,9 @@ use std::{
 };
 use substrate::{ClientConfig, Effects, Origin, SubstrateChain, genesis_of};
 
-/// How often a call is made anew because other processes used its nonce.
-const DISPLACED_MAX: usize = 64;
+/// How often a call is made anew because other processes used its nonce, or because it was signed
+/// too late.
+const TRIES_MAX: usize = 64;
 
 /// How often the fate of a call is asked for.
 const TICK: Duration = Duration::from_millis(200);
@@ -83,7 +84,9 @@ pub fn connect(args: &EndpointArgs) -> anyhow::Result<SubstrateChain> {
     let wanted = bittensor(network);
     // Whatever answers there now or after any lost connection, it must be that chain.
     let genesis = wanted.and_then(genesis_of);
-    let config = ClientConfig { patience, fallbacks, genesis, ..ClientConfig::new(&url) };
+    let is_stopping = terminal::is_stopping;
+    let own = ClientConfig::new(&url);
+    let config = ClientConfig { patience, fallbacks, genesis, is_stopping, ..own };
     let bar = spinner(&format!("connecting to {url}"));
     let connected = SubstrateChain::connect(config);
     bar.finish_and_clear();
@@ -276,29 +279,44 @@ impl<'a> Session<'a> {
     /// Where another process was quicker with a nonce, and its call stands in a block, the call is
     /// made anew: it has surely not been included.
     pub fn include(&self, call: &Call, signer: &Keypair) -> anyhow::Result<(CallId, Block)> {
-        self.include_made(&mut || Ok(call.clone()), signer)
+        let mut plain = || -> anyhow::Result<Handed> {
+            Ok(Handed { call: call.clone(), reveal: None, sign_by: None })
+        };
+        self.include_made(&mut plain, signer)
     }
 
-    /// The same, where what is called follows from the chain as it is at each try.
+    /// The same, where what is called follows from the chain as it is at each try; it is made anew,
+    /// too, where it was signed after the last block at which it may be.
     pub fn include_made(
         &self,
-        make: &mut dyn FnMut() -> anyhow::Result<Call>,
+        make: &mut dyn FnMut() -> anyhow::Result<Handed>,
         signer: &Keypair,
     ) -> anyhow::Result<(CallId, Block)> {
-        for _ in 0..DISPLACED_MAX {
-            let call = make()?;
+        for _ in 0..TRIES_MAX {
+            let Handed { call, sign_by, .. } = make()?;
             let told = |error: Error| match error {
                 Error::Refused(reason) => self.refused(&call, signer, &reason, None),
                 other => other.into(),
             };
-            let id = self.chain.submit(call.clone(), signer).map_err(told)?;
-            match self.wait(id)? {
+            let signed = self.chain.sign(call.clone(), signer).map_err(told)?;
+            // Over a slow line blocks pass before the signing.
+            if !signed.is_by(sign_by) {
+                if self.stop.load(Ordering::Relaxed) {
+                    return Err(Interrupted.into());
+                }
+                continue;
+            }
+            self.chain.send(&signed).map_err(told)?;
+            match self.wait(signed.id)? {
                 CallStatus::Displaced => {}
-                fate => return self.included(id, fate, (&call, signer)),
+                fate => return self.included(signed.id, fate, (&call, signer)),
             }
         }
-        Err(anyhow::anyhow!("other processes that use the same key were quicker each time"))
-            .hint("nothing was done; try again when they are done")
+        Err(anyhow::anyhow!(
+            "each time other processes that use the same key were quicker, or the line to the \
+             chain was too slow"
+        ))
+        .hint("nothing was done; try again later, or over another line")
     }
 
     /// The block of a call, or what else became of it.
@@ -453,6 +471,54 @@ pub fn hex_of(id: &CallId) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use chain::Genesis;
+    use protocol::Seed;
+    use std::net::SocketAddr;
+    use substrate::{DevNode, dev};
+
+    const TAO: u64 = 1_000_000_000;
+
+    #[test]
+    fn a_call_that_was_signed_too_late_is_not_sent_and_is_made_anew() {
+        let key = |number| Keypair::from_seed(Seed::of_number(number));
+        let (payer, payee) = (key(1), key(2).public());
+        let node = DevNode::start(&dev::Config {
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            database: None,
+            genesis: Genesis {
+                accounts: vec![(payer.public(), 1_000 * TAO)],
+                ..Genesis::default()
+            },
+            block_time: Some(Duration::from_millis(20)),
+        });
+        let node = node.unwrap();
+        let chain = Arc::new(SubstrateChain::connect(ClientConfig::new(node.url())).unwrap());
+        while chain.head().unwrap().block == Block(0) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let (wallet, hotkey) = ("me".to_owned(), "default".to_owned());
+        let args = WalletArgs { wallet, hotkey, wallet_path: None };
+        let session = Session {
+            is_json: true,
+            is_sure: true,
+            doubted: None,
+            wallet: &args.wallet,
+            chain: Arc::clone(&chain),
+            keys: Keys::new(&args),
+            origin: Origin::Agon,
+            stop: Arc::default(),
+        };
+        let mut tries = 0;
+        let mut make = || -> anyhow::Result<Handed> {
+            tries += 1;
+            let call = Call::Transfer { to: payee, amount_rao: tries * TAO };
+            let sign_by = if tries == 1 { Some(Block(0)) } else { None };
+            Ok(Handed { call, reveal: None, sign_by })
+        };
+        session.include_made(&mut make, &payer).unwrap();
+        assert_eq!(tries, 2);
+        assert_eq!(chain.balance(payee).unwrap(), 2 * TAO, "the first one went nowhere");
+    }
 
     #[test]
     fn on_bittensors_networks_yes_counts_where_the_command_line_names_the_network() {

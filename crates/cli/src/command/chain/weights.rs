@@ -6,7 +6,7 @@ use crate::{
     failure::{HintExt as _, Interrupted},
     terminal::{print, print_json, spinner},
 };
-use chain::{Call, Chain as _, Handed, Keypair, Opening, Reveal, Weights};
+use chain::{Chain as _, Handed, Keypair, Opening, Reveal, Weights};
 use protocol::{AccountId, Block, NetUid, Uid, weights};
 use serde::Serialize;
 use std::{collections::BTreeMap, sync::atomic::Ordering, time::Duration};
@@ -69,10 +69,10 @@ pub fn set(args: &SetWeightsArgs) -> anyhow::Result<()> {
     let hotkey = session.keys.hotkey()?;
     let mut plan = None;
     // Made anew at each try: hidden weights are for the epoch that takes them in.
-    let mut make = || -> anyhow::Result<Call> {
-        let (call, planned) = handed(&session, &weights, &hotkey)?;
+    let mut make = || -> anyhow::Result<Handed> {
+        let (handed, planned) = handed(&session, &weights, &hotkey)?;
         plan = planned;
-        Ok(call)
+        Ok(handed)
     };
     let (id, block) = session.include_made(&mut make, &hotkey)?;
     let mut did = format!("set {n_weights} weights on subnet {netuid}");
@@ -110,12 +110,12 @@ pub fn set(args: &SetWeightsArgs) -> anyhow::Result<()> {
     print(&format!("{did}; in block {block}\n"))
 }
 
-/// The call that hands weights over, and what is planned for them where it hides them.
+/// Weights as they are handed over, and what is planned for them where they are hidden.
 fn handed(
     session: &Session<'_>,
     weights: &Weights,
     hotkey: &Keypair,
-) -> anyhow::Result<(Call, Option<Plan>)> {
+) -> anyhow::Result<(Handed, Option<Plan>)> {
     let (chain, netuid) = (&session.chain, weights.netuid);
     // What is wrong with hidden weights the chain tells nobody. It is looked for before the rules
     // are read by which they are hidden: they hold for the next block.
@@ -145,8 +145,9 @@ fn handed(
         std::thread::sleep(TICK);
     };
     bar.finish_and_clear();
-    let Handed { call, reveal, .. } = made?;
-    Ok((call, reveal.map(|reveal| Plan { reveal, repeats })))
+    let made = made?;
+    let plan = made.reveal.map(|reveal| Plan { reveal, repeats });
+    Ok((made, plan))
 }
 
 /// Number of the epoch of the block that took hidden weights in, if it can be asked for.

@@ -4,7 +4,7 @@ use crate::{
     args::{ExportValidatorArgs, RunValidatorArgs, StatusValidatorArgs},
     competition_file,
     failure::{HintExt as _, hinted},
-    owner_set::{self, Followed, Follower, OWNER, Refused},
+    owner_set::{self, Commitment, Followed, Follower, Missed, OWNER, Refused},
     service::pulse::{self, Pulse},
     terminal::{self, print, print_json, print_json_line},
 };
@@ -234,18 +234,26 @@ fn schedule(args: &RunValidatorArgs) -> Schedule {
 
 /// What is known of the owner's competitions.
 fn owner(out: &mut String, followed: &Followed) -> std::fmt::Result {
-    let Followed { held, next, refused } = followed;
+    let Followed { held, next, refused, missed } = followed;
     match held {
         Some(set) => {
-            writeln!(out, "rules are the owner's, of block {}: {}", set.committed, set.commitment)?;
+            let Commitment { commitment, committed } = &set.of;
+            writeln!(out, "rules are the owner's, of block {committed}: {commitment}")?;
         }
         None => writeln!(out, "rules are the owner's, who has published none yet")?,
     }
     if let Some(set) = next {
-        writeln!(out, "from block {} on others hold: {}", set.from, set.commitment)?;
+        writeln!(out, "from block {} on others hold: {}", set.from, set.of.commitment)?;
+    }
+    if let Some(Missed { of: Commitment { commitment, committed }, at }) = missed {
+        writeln!(
+            out,
+            "the bytes of those of block {committed} were missing up to block {at}: so much longer \
+             is their notice ({commitment})"
+        )?;
     }
     if let Some(set) = refused {
-        let Refused { commitment, committed, reason } = set;
+        let Refused { of: Commitment { commitment, committed }, reason } = set;
         writeln!(out, "those of block {committed} are not taken: {reason} ({commitment})")?;
     }
     Ok(())

@@ -171,7 +171,8 @@ fn every_event_of_a_validator_is_counted() {
     tell(Event::WeightsSet { block: Block(80) });
     metrics.head(Block(100));
     metrics.records_waiting(3);
-    metrics.error(ErrorKind::Journal);
+    metrics.failed(&journal::Error::InUse("home".into()).into());
+    metrics.failed(&anyhow::anyhow!("cannot start a thread"));
     for (key, expected) in [
         ("agon_stage_seconds_count{stage=\"look\"}", 1.0),
         ("agon_fetched_bytes_total", (1_u64 << 40) as f64),
@@ -245,4 +246,30 @@ fn every_event_of_a_miner_is_counted() {
     }
     assert!(value(&metrics, "agon_miner_training_loss_nats").is_nan(), "shown as it is");
     assert!(!metrics.render().contains("agon_rounds"), "a miner has no rounds");
+}
+
+#[test]
+fn a_watcher_counts_what_checkpoints_come_to_and_has_nothing_of_one_that_trains() {
+    let metrics = Metrics::of_watcher(&["loses", "submitted"]);
+    let series = read(&metrics.render());
+    assert_eq!(series.get("agon_watch_verdicts_total{verdict=\"submitted\"}"), Some(&0.0));
+    assert_eq!(series.get("agon_errors_total{kind=\"evaluator\"}"), Some(&0.0));
+    // Else alerts for those that train would rise for it.
+    assert!(!series.keys().any(|key| key.starts_with("agon_miner")), "{series:?}");
+    assert!(!series.contains_key("agon_watch_newest_age_seconds"), "there is none yet");
+    let age = || read(&metrics.render()).get("agon_watch_newest_age_seconds").copied();
+    metrics.looked(2, Some(since_1970() - Duration::from_secs(100)));
+    assert!((100.0..200.0).contains(&age().unwrap()), "{:?}", age());
+    assert_eq!(value(&metrics, "agon_watch_checkpoints"), 2.0);
+    metrics.looked(1, Some(since_1970() + Duration::from_secs(100)));
+    assert_eq!(age(), Some(0.0), "a clock that is ahead");
+    metrics.looked(0, None);
+    assert_eq!(age(), None);
+    metrics.judged("loses");
+    metrics.failed(&anyhow::anyhow!("no answer").context(ErrorKind::Evaluator));
+    for key in
+        ["agon_watch_verdicts_total{verdict=\"loses\"}", "agon_errors_total{kind=\"evaluator\"}"]
+    {
+        assert_eq!(value(&metrics, key), 1.0, "{key}");
+    }
 }

@@ -10,7 +10,6 @@ use crate::command::miner::entrant::{Entrant, Exposure};
 use ::hugging_face::Folder;
 use anyhow::Context as _;
 use chain::Chain as _;
-use miner::Published;
 use std::{cell::RefCell, path::Path};
 
 /// Doublings of the pause between two tries, at most.
@@ -57,10 +56,6 @@ impl Watch<'_> {
                 let what = "cannot submit the model that would win";
                 let submitted = self.with_entrant(&outgoing, &dir, |entrant| entrant.submit());
                 let submitted = submitted.context(what)?;
-                if let Some(door) = &self.tools.door {
-                    let (repo, revision) = (submitted.repo.clone(), submitted.revision.clone());
-                    door.published(Published { repo, revision, perplexity: None });
-                }
                 (Entry::Settled, line(Verdict::Submitted).submitted(submitted))
             }
             false => (Entry::Withdrawn, line(Verdict::Withdrawn)),

@@ -3,17 +3,19 @@
 //! What is judged or uploaded may take hours, and meanwhile the chain goes on: so blocks are heard
 //! of beside the work, as they are by the other services.
 
-use crate::service::{
-    health::{Health, Turns},
-    metrics::{ErrorKind, Metrics},
-    serve::Server,
+use super::{report::Verdict, scan::Checkpoint};
+use crate::{
+    args::ServiceArgs,
+    service::{
+        health::{Health, Turns},
+        metrics::Metrics,
+        serve::Server,
+        setup::Place,
+    },
 };
 use anyhow::Context as _;
 use chain::Chain;
-use miner::{Event, Published};
 use std::{
-    io,
-    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -31,40 +33,34 @@ const TURNS: [Turns; 1] = [Turns { name: WATCH, within: Duration::from_secs(24 *
 /// not tell of blocks by itself.
 const TICK: Duration = Duration::from_millis(100);
 
-/// Where a watcher is asked; closed when it is dropped.
+/// Where a watcher is asked, if anywhere; closed when it is dropped.
 pub struct Door {
     metrics: Arc<Metrics>,
     health: Arc<Health>,
-    server: Server,
     is_ending: Arc<AtomicBool>,
+    /// Answers as long as it is there.
+    _server: Option<Server>,
 }
 
 impl Door {
-    /// Listens, and hears of blocks from now on; the journal is open.
-    pub fn open(
-        listen: SocketAddr,
-        chain: Arc<dyn Chain>,
-        block_time: Duration,
-    ) -> anyhow::Result<Self> {
-        let metrics = Arc::new(Metrics::of_miner());
-        let health = Arc::new(Health::new(block_time, &TURNS));
+    /// Says that the watcher is at work, and begins to answer and to hear of blocks where the
+    /// options say so; the journal is open.
+    pub fn open(place: &Place, args: &ServiceArgs) -> anyhow::Result<Self> {
+        let metrics = Arc::new(Metrics::of_watcher(&Verdict::ALL.map(Verdict::name)));
+        let health = Arc::new(Health::new(place.block_time()?, &TURNS));
         health.journal_open();
-        let server = Server::start(listen, Arc::clone(&metrics), Arc::clone(&health))?;
+        let server = place.announce(WATCH, args, (&metrics, &health))?;
         let is_ending = Arc::new(AtomicBool::new(false));
-        let heads = {
+        if server.is_some() {
             let (metrics, health) = (Arc::clone(&metrics), Arc::clone(&health));
-            let is_ending = Arc::clone(&is_ending);
-            move || follow(&*chain, &metrics, &health, &is_ending)
-        };
-        // Nobody waits for its end: it may hang on an endpoint that is away, and writes nothing.
-        let thread = thread::Builder::new().name("heads".to_owned());
-        thread.spawn(heads).context("cannot start a thread")?;
-        Ok(Self { metrics, health, server, is_ending })
-    }
-
-    /// Where it listens.
-    pub fn address(&self) -> SocketAddr {
-        self.server.address()
+            let (chain, is_ending) = (Arc::clone(&place.chain), Arc::clone(&is_ending));
+            let heads = move || follow(&*chain, &metrics, &health, &is_ending);
+            // Nobody waits for its end: it may hang on an endpoint that is away, and writes
+            // nothing.
+            let thread = thread::Builder::new().name("heads".to_owned());
+            thread.spawn(heads).context("cannot start a thread")?;
+        }
+        Ok(Self { metrics, health, is_ending, _server: server })
     }
 
     /// The watcher turns.
@@ -72,16 +68,20 @@ impl Door {
         self.health.beat(WATCH);
     }
 
-    /// A model was submitted.
-    pub fn published(&self, published: Published) {
-        self.metrics.on_miner_event(&Event::Published(published));
+    /// These checkpoints are there, the newest first.
+    pub fn looked(&self, checkpoints: &[Checkpoint]) {
+        let newest = checkpoints.first().map(Checkpoint::since_1970);
+        self.metrics.looked(checkpoints.len(), newest);
+    }
+
+    /// This was said of a checkpoint.
+    pub fn judged(&self, verdict: Verdict) {
+        self.metrics.judged(verdict.name());
     }
 
     /// Something went wrong that is tried again.
     pub fn trouble(&self, error: &anyhow::Error) {
-        if let Some(kind) = kind(error) {
-            self.metrics.error(kind);
-        }
+        self.metrics.failed(error);
     }
 }
 
@@ -100,40 +100,5 @@ fn follow(chain: &dyn Chain, metrics: &Metrics, health: &Health, is_ending: &Ato
             health.head(head.block);
         }
         thread::sleep(TICK);
-    }
-}
-
-/// What an error is with, as it is counted, if it can be told.
-fn kind(error: &anyhow::Error) -> Option<ErrorKind> {
-    error.chain().find_map(|cause| {
-        if cause.is::<chain::Error>() {
-            Some(ErrorKind::Chain)
-        } else if cause.is::<hub::Error>() {
-            Some(ErrorKind::Hub)
-        } else if cause.is::<journal::Error>() {
-            Some(ErrorKind::Journal)
-        } else if cause.is::<io::Error>() {
-            Some(ErrorKind::Disk)
-        } else {
-            None
-        }
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::failure::HintExt as _;
-
-    #[test]
-    fn trouble_is_counted_by_what_it_is_with() {
-        let error = chain::Error::Unavailable { request: "head" };
-        let told = Err::<(), _>(error).context("cannot read the newest block").hint("wait");
-        assert_eq!(kind(&told.unwrap_err()), Some(ErrorKind::Chain));
-        let error: anyhow::Error = hub::Error::Stopped.into();
-        assert_eq!(kind(&error.context("cannot submit")), Some(ErrorKind::Hub));
-        let error: anyhow::Error = io::Error::other("full").into();
-        assert_eq!(kind(&error), Some(ErrorKind::Disk));
-        assert_eq!(kind(&anyhow::anyhow!("another")), None);
     }
 }

@@ -9,6 +9,7 @@ use super::{
 use crate::{
     command::miner::entrant::{counts_from, seed_from},
     evaluator::ProcessEvaluate,
+    service::metrics::ErrorKind,
 };
 use anyhow::Context as _;
 use chain::{Chain as _, Head};
@@ -98,7 +99,8 @@ impl Watch<'_> {
         let Tools { contest, rivals, engine, args, .. } = &self.tools;
         let competition = &contest.competition;
         let texts = heads.iter().map(|head| contest.drawn(*head));
-        let texts = texts.collect::<anyhow::Result<Vec<Drawn>>>().context("cannot draw text")?;
+        let texts = texts.collect::<anyhow::Result<Vec<Drawn>>>();
+        let texts = texts.context(ErrorKind::Text).context("cannot draw text")?;
         let exam = Exam::new(&texts);
         let ask = Ask { competition, admission, sequences: &exam.sequences };
         let own = losses(engine, dir, ask)?.and_then(|losses| exam.pass(&losses));
@@ -108,7 +110,8 @@ impl Watch<'_> {
         };
         let mut others = Vec::new();
         for rival in found {
-            let losses = rivals.losses(Ask { admission: &rival.admission, ..ask })?;
+            let losses = rivals.losses(Ask { admission: &rival.admission, ..ask });
+            let losses = losses.context(ErrorKind::Evaluator)?;
             match losses.and_then(|losses| exam.pass(&losses)) {
                 Ok(losses) => {
                     others.push(Beside { whose: rival.whose, block: rival.block, losses });
@@ -166,6 +169,6 @@ fn losses(
         all.extend_from_slice(losses);
         Ok(())
     };
-    let end = engine.losses(dir, ask, &mut learn)?;
+    let end = engine.losses(dir, ask, &mut learn).context(ErrorKind::Evaluator)?;
     Ok(end.map(|()| all))
 }

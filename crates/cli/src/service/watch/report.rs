@@ -34,7 +34,7 @@ pub struct Line {
 
 /// What is said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(into = "&'static str")]
 pub enum Verdict {
     /// A validator would refuse it.
     Refused,
@@ -55,6 +55,32 @@ pub enum Verdict {
 }
 
 impl Verdict {
+    /// All that can be said.
+    pub const ALL: [Self; 8] = [
+        Self::Refused,
+        Self::Known,
+        Self::Loses,
+        Self::Waits,
+        Self::WouldWin,
+        Self::Wins,
+        Self::Submitted,
+        Self::Withdrawn,
+    ];
+
+    /// As documents and labels name it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Refused => "refused",
+            Self::Known => "known",
+            Self::Loses => "loses",
+            Self::Waits => "waits",
+            Self::WouldWin => "would-win",
+            Self::Wins => "wins",
+            Self::Submitted => "submitted",
+            Self::Withdrawn => "withdrawn",
+        }
+    }
+
     fn for_people(self) -> &'static str {
         match self {
             Self::Refused => "refused",
@@ -66,6 +92,12 @@ impl Verdict {
             Self::Submitted => "submitted",
             Self::Withdrawn => "withdrawn",
         }
+    }
+}
+
+impl From<Verdict> for &'static str {
+    fn from(verdict: Verdict) -> Self {
+        verdict.name()
     }
 }
 
@@ -116,6 +148,11 @@ impl Line {
     /// With what became of it.
     pub fn submitted(self, submitted: Submitted) -> Self {
         Self { submitted: Some(submitted), ..self }
+    }
+
+    /// What is said in it.
+    pub fn verdict(&self) -> Verdict {
+        self.verdict
     }
 
     /// Prints it on stdout, as a document or for people.

@@ -16,6 +16,7 @@ use std::{
     io::{self, Read as _},
     os::unix::{ffi::OsStrExt as _, fs::MetadataExt as _},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 /// Folders below those that are watched in which checkpoints are looked for.
@@ -99,6 +100,13 @@ impl Checkpoint {
         let fields = [dir.as_os_str().as_bytes(), looks.as_bytes()];
         let fingerprint = Digest::of_fields("agon checkpoint", &fields);
         Some(Self { dir: dir.to_owned(), fingerprint, written })
+    }
+
+    /// When the newest of its files was written, as a time since 1970.
+    pub fn since_1970(&self) -> Duration {
+        let (seconds, nanos) = self.written;
+        let whole = Duration::from_secs(u64::try_from(seconds).unwrap_or_default());
+        whole.saturating_add(Duration::from_nanos(u64::try_from(nanos).unwrap_or_default()))
     }
 
     /// Whether it is gone, or another than it was.

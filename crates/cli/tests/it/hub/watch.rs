@@ -220,6 +220,16 @@ fn a_checkpoint_has_to_beat_the_champion_and_a_dry_run_submits_nothing() {
     workshop.model("runs/better", &sure(1.5));
     let better = watcher.says("better", "would-win");
     assert!(better["perplexity"].as_f64() < better["champion"].as_f64(), "{better}");
+    let metrics = watcher.answer("/metrics");
+    for line in [
+        "agon_watch_verdicts_total{verdict=\"loses\"} 1",
+        "agon_watch_verdicts_total{verdict=\"would-win\"} 1",
+        "agon_watch_verdicts_total{verdict=\"submitted\"} 0",
+        "agon_watch_checkpoints 2",
+    ] {
+        assert!(metrics.lines().any(|found| found == line), "no `{line}` in {metrics}");
+    }
+    assert!(metrics.contains("\nagon_watch_newest_age_seconds "), "{metrics}");
     drop(watcher);
     let entered = || -> Vec<Value> {
         network.commitments().into_iter().map(|stored| stored["text"].clone()).collect()

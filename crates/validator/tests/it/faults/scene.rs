@@ -3,10 +3,9 @@
 use super::line::{Fault, Kind, Line, Port};
 use crate::{
     network::{Formula, GENESIS, NETUID, Network, hotkey},
-    tapped::TappedChain,
+    tapped::{HubTap, TappedChain, TappedHub},
 };
 use chain::{Chain as _, Head};
-use hub::{Error, FileEntry, Hub, Part};
 use journal::Journal;
 use protocol::{
     AccountId, Block, Competition, Digest, Loss, Reason, Repo, Revision, SequenceLoss, Uid,
@@ -15,7 +14,7 @@ use records::Signed;
 use std::{
     collections::BTreeSet,
     fs,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{Arc, Mutex},
 };
 use validator::{
@@ -161,70 +160,21 @@ impl Publish for Wired {
     }
 }
 
-/// A hub behind the line.
-struct WiredHub {
-    inner: Arc<dyn Hub>,
-    line: Arc<Line>,
-}
-
-impl WiredHub {
-    fn ask(&self) -> Result<(), Error> {
-        match self.line.hits(Port::Hub, &SILENT) {
-            Some(_) => Err(Error::Unavailable("the connection was closed".to_owned())),
-            None => Ok(()),
+/// The line to a hub.
+impl HubTap for Line {
+    fn shows(&self, _repo: &Repo) -> Result<bool, hub::Error> {
+        match self.hits(Port::Hub, &SILENT) {
+            Some(_) => Err(hub::Error::Unavailable("the connection was closed".to_owned())),
+            None => Ok(true),
         }
     }
 
-    /// Whether the parameters that it gives are others.
-    fn is_wrong(&self, path: &str) -> bool {
-        path != "config.json" && self.line.hits(Port::Hub, &[Kind::Wrong]).is_some()
+    fn before_bytes(&self, repo: &Repo, _: &Revision, _: &str) -> Result<(), hub::Error> {
+        self.shows(repo).map(drop)
     }
-}
 
-impl Hub for WiredHub {
-    fn publish(&self, repo: &Repo, dir: &Path) -> Result<Revision, Error> {
-        self.inner.publish(repo, dir)
-    }
-    fn latest(&self, repo: &Repo) -> Result<Option<Revision>, Error> {
-        self.ask()?;
-        self.inner.latest(repo)
-    }
-    fn list(&self, repo: &Repo, revision: &Revision) -> Result<Option<Vec<FileEntry>>, Error> {
-        self.ask()?;
-        self.inner.list(repo, revision)
-    }
-    fn fetch(
-        &self,
-        repo: &Repo,
-        revision: &Revision,
-        path: &str,
-        to: &Path,
-        size_bytes_max: u64,
-    ) -> Result<(), Error> {
-        self.ask()?;
-        self.inner.fetch(repo, revision, path, to, size_bytes_max)?;
-        if self.is_wrong(path) {
-            let mut bytes = fs::read(to).unwrap();
-            bytes[0] ^= 1;
-            fs::remove_file(to).unwrap();
-            fs::write(to, bytes).unwrap();
-        }
-        Ok(())
-    }
-    fn read_part(
-        &self,
-        repo: &Repo,
-        revision: &Revision,
-        part: &Part<'_>,
-    ) -> Result<Vec<u8>, Error> {
-        self.ask()?;
-        let mut bytes = self.inner.read_part(repo, revision, part)?;
-        if self.is_wrong(part.path)
-            && let Some(first) = bytes.first_mut()
-        {
-            *first ^= 1;
-        }
-        Ok(bytes)
+    fn alters(&self, _repo: &Repo, path: &str, _n_bytes: u64) -> bool {
+        path != "config.json" && self.hits(Port::Hub, &[Kind::Wrong]).is_some()
     }
 }
 
@@ -245,7 +195,7 @@ impl Scene {
         }
         let line = Arc::new(Line::new(fault));
         let home = network.home();
-        let hub = WiredHub { inner: Arc::clone(&network.hub), line: Arc::clone(&line) };
+        let hub = TappedHub { inner: Arc::clone(&network.hub), tap: Arc::clone(&line) };
         let ports = network.ports_with(network.models(Arc::new(hub), &home), &home);
         let wired = Wired {
             ports,
