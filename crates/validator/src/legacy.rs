@@ -92,7 +92,7 @@ fn taken_over(state_json: &[u8]) -> anyhow::Result<State> {
     };
     let contests = old.contests.into_iter().map(|(name, old)| (name, contest(old))).collect();
     let weights = WeightsState { due: old.weights_due, ..WeightsState::default() };
-    Ok(State { contests, weights })
+    Ok(State { contests, weights, ..State::default() })
 }
 
 #[cfg(test)]
