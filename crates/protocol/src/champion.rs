@@ -95,13 +95,17 @@ impl<'a> Line<'a> {
     }
 }
 
-/// The champion among `entries`, in whatever order they are given; `None` if nobody is present.
+/// The champion among `entries`, in whatever order they are given; `None` if nobody is present, and
+/// with rule `duel`, whose crown passes from round to round (see [`crate::duel::Reign::round`]).
 pub fn champion(
     rules: &ScoringRules,
     now: Block,
     n_batches: usize,
     entries: &[Entry],
 ) -> Option<Uid> {
+    if rules.rule == Rule::Duel {
+        return None;
+    }
     let mut line = Line::new(rules, now, n_batches);
     for entry in ranked(entries) {
         line.challenge(entry);
