@@ -44,6 +44,7 @@ const TABLE: [Row; 16] = [
             "protocol",
             "disk",
             "keys",
+            "records",
             "journal",
             "dataset",
             "hub",
