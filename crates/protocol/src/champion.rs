@@ -95,17 +95,15 @@ impl<'a> Line<'a> {
     }
 }
 
-/// The champion among `entries`, in whatever order they are given; `None` if nobody is present, and
-/// with rule `duel`, whose crown passes from round to round (see [`crate::duel::Reign::round`]).
+/// The champion among `entries`, in whatever order they are given; `None` if nobody is present.
+///
+/// With rule `duel` it is an estimate by mean losses: see [`score`](crate::score::score).
 pub fn champion(
     rules: &ScoringRules,
     now: Block,
     n_batches: usize,
     entries: &[Entry],
 ) -> Option<Uid> {
-    if rules.rule == Rule::Duel {
-        return None;
-    }
     let mut line = Line::new(rules, now, n_batches);
     for entry in ranked(entries) {
         line.challenge(entry);

@@ -160,12 +160,7 @@ impl Duel {
         Ok(Self::of(rules, terms, evidence, documents))
     }
 
-    fn of(
-        rules: DuelRules,
-        terms: Terms,
-        evidence: Evidence,
-        documents: BTreeSet<Digest>,
-    ) -> Self {
+    fn of(rules: DuelRules, terms: Terms, evidence: Evidence, documents: BTreeSet<Digest>) -> Self {
         let shares = rules.shares();
         // A gain is at most the clip: with more than this, a bet against it could owe something.
         let most = rules.clip - terms.epsilon;

@@ -34,7 +34,7 @@ const NAME_LETTERS_MAX: usize = 32;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The disk, or whatever else holds the files, fails: our own trouble.
-    #[error("cannot {task} `{name}`: {source}")]
+    #[error("cannot {task} `{name}`")]
     Io {
         /// What was to be done.
         task: &'static str,

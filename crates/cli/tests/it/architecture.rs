@@ -35,7 +35,7 @@ const TABLE: [Row; 16] = [
     row("records", 3, &["protocol", "disk", "keys"]),
     row("trainer", 3, &["protocol", "disk", "engine"]),
     row("substrate", 4, &["protocol", "keys", "timelock", "chain"]),
-    row("validator", 4, &["protocol", "disk", "chain", "hub", "journal"]),
+    row("validator", 4, &["protocol", "disk", "chain", "hub", "journal", "records"]),
     row("miner", 4, &["protocol", "disk", "chain", "hub", "journal"]),
     row(
         "cli",
@@ -51,6 +51,7 @@ const TABLE: [Row; 16] = [
             "engine",
             "chain",
             "hugging-face",
+            "records",
             "trainer",
             "substrate",
             "validator",

@@ -10,7 +10,8 @@ use std::collections::BTreeMap;
 /// The j-th duel that a coldkey begins in a window has alpha / (j (j + 1)): together at most alpha,
 /// however many there are. A duel that is taken up again is no new one, and a model that is
 /// committed to anew goes on with its evidence.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Budget {
     attempts: BTreeMap<AccountId, Attempts>,
 }

@@ -64,7 +64,8 @@ pub struct Fight {
 }
 
 /// A fight with the documents that its evidence is made of.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Kept {
     fight: Fight,
     /// Empty once it is decided: it takes in no more.
@@ -74,8 +75,9 @@ struct Kept {
 /// What is known of crown and duels before a round; follows from the records alone.
 ///
 /// Without records nobody holds the crown. Records of other rules than `duel` leave nobody on the
-/// throne either.
-#[derive(Clone, Debug, Default, PartialEq)]
+/// throne either. It may be written down, so that not all records have to be read again.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Reign {
     champion: Option<Champion>,
     predecessor: Option<Predecessor>,

@@ -103,10 +103,20 @@ impl DuelRules {
             (is_in(self.clip, 0.5), "scoring.duel.clip", self.clip.to_string(), "in (0, 0.5]"),
             (is_floor, "scoring.duel.margin_per_spread", floor.to_string(), "from 0 to 0.5"),
             (is_count, "scoring.duel.n_bets", n_bets.to_string(), "2 to 256"),
-            (is_grid, "scoring.duel.bet_min", self.bet_min.to_string(), "above 0 and below bet_max < 1"),
+            (
+                is_grid,
+                "scoring.duel.bet_min",
+                self.bet_min.to_string(),
+                "above 0 and below bet_max < 1",
+            ),
             (pilot >= 2, "scoring.duel.n_documents_pilot", pilot.to_string(), "at least 2"),
             (is_size, "scoring.duel.n_documents_max", max.to_string(), SIZES),
-            (is_in(far_worse, 1.0), "scoring.duel.far_worse_share_max", far_worse.to_string(), "in (0, 1]"),
+            (
+                is_in(far_worse, 1.0),
+                "scoring.duel.far_worse_share_max",
+                far_worse.to_string(),
+                "in (0, 1]",
+            ),
             (window >= 1, "scoring.duel.window_blocks", window.to_string(), "at least 1"),
         ];
         match values.into_iter().find(|(holds, ..)| !holds) {
