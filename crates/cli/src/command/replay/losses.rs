@@ -255,9 +255,7 @@ impl Exam<'_> {
             Found::Here { dir, admission } if is_measured => {
                 let all = 0..self.drawn.batches.len();
                 let measured = self.measure(library, (&dir, &admission), all)?;
-                measured.map_or_else(Some, |losses| {
-                    no_better_than_guessing(of_sequences(&losses), self.drawn.guessing)
-                })
+                measured.map_or_else(Some, |losses| self.no_better_than_guessing(&losses))
             }
             Found::Here { .. } => None,
             Found::Refused(reason) => Some(reason),
@@ -277,6 +275,16 @@ impl Exam<'_> {
         }
         let at = format!("models[{place}].model.finding");
         Ok(Step::differs(Part::Model, at, (found, recorded)))
+    }
+
+    /// The bar that a model does not pass; with duels on whatever it was measured on then, of which
+    /// the record says nothing but that it was not too little.
+    fn no_better_than_guessing(self, losses: &[SequenceLoss]) -> Option<Reason> {
+        let duels = self.rules.scoring.duel_rules();
+        let fewest = duels.and_then(|rules| usize::try_from(rules.n_documents_min).ok());
+        let fewest = fewest.unwrap_or(losses.len()).min(losses.len());
+        (fewest..=losses.len())
+            .find_map(|n| no_better_than_guessing(of_sequences(&losses[..n]), self.drawn.guessing))
     }
 
     /// Whether a model is somebody else's by the roots in the record.

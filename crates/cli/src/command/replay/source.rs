@@ -7,15 +7,13 @@ use super::{
 use crate::{
     args::AddressArgs,
     failure::HintExt as _,
-    hugging_face::{client, explained, resolved},
+    hub_records::HubRecords,
+    hugging_face::{client, resolved},
     input,
 };
 use anyhow::Context as _;
 use chain::Chain;
-use hugging_face::{
-    HubClient,
-    client::{Pinned, RepoKind},
-};
+use hugging_face::HubClient;
 use protocol::{AccountId, Digest, NetUid, Repo, Revision};
 use records::{
     Folder, INDEX_PATH, Index, RECORDS_FOLDER, RootCommitment, Signed, index::INDEX_BYTES_MAX,
@@ -44,7 +42,7 @@ pub struct Item {
 
 enum Place {
     File(PathBuf),
-    Repo(Arc<HubRecords>, String),
+    Repo(Arc<RecordRepo>, String),
 }
 
 /// Records of one validator in one competition, in order of number.
@@ -59,10 +57,9 @@ pub struct Series {
     pub steps: Vec<Step>,
 }
 
-/// Records in a repo on a hub.
-pub struct HubRecords {
+/// A repo of records on a hub, at one of its revisions.
+struct RecordRepo {
     client: HubClient,
-    kind: RepoKind,
     repo: Repo,
     revision: Revision,
 }
@@ -256,40 +253,23 @@ fn lacking(root: &Path, competition: &str, (n, numbers): (u64, &[u64])) -> Optio
     (newest != n).then(|| Step::differs(Part::Link, at, records))
 }
 
-impl HubRecords {
-    fn open(
-        address: &AddressArgs,
-        kind: RepoKind,
-        (repo, name): (Repo, &str),
-    ) -> anyhow::Result<Self> {
+impl RecordRepo {
+    fn open(address: &AddressArgs, repo: Repo, name: &str) -> anyhow::Result<Self> {
         let client = client(address)?;
-        let revision = resolved(&client, kind, &repo, name)?;
-        Ok(Self { client, kind, repo, revision })
+        let revision = resolved(&client, HubRecords::KIND, &repo, name)?;
+        Ok(Self { client, repo, revision })
     }
 
     /// The bytes of a file, if it is there and not longer than anybody reads.
     fn bytes(&self, path: &str, size_bytes_max: usize) -> anyhow::Result<Option<Vec<u8>>> {
-        let pinned = Pinned { kind: self.kind, repo: &self.repo, revision: &self.revision };
-        let Some(listed) = self.client.file(pinned, path).map_err(explained)? else {
-            return Ok(None);
-        };
-        let size = usize::try_from(listed.size_bytes).unwrap_or(usize::MAX);
-        anyhow::ensure!(
-            size <= size_bytes_max,
-            "{} has {size} bytes, more than the {size_bytes_max} of such a file",
-            self.name(path)
-        );
-        let mut bytes = vec![0; size];
-        if size > 0 {
-            self.client.read_range(pinned, path, 0, &mut bytes).map_err(explained)?;
-        }
-        Ok(Some(bytes))
+        let Self { client, repo, revision } = self;
+        let records = HubRecords::at(client, repo, revision.clone());
+        Ok(records.bytes(path, size_bytes_max)?)
     }
 
     fn name(&self, path: &str) -> String {
-        let kind = if self.kind == RepoKind::Dataset { "datasets/" } else { "" };
         let (hub, Self { repo, revision, .. }) = (self.client.endpoint(), self);
-        format!("{hub}/{kind}{repo}/resolve/{revision}/{path}")
+        format!("{hub}/datasets/{repo}/resolve/{revision}/{path}")
     }
 
     /// The records that an index names.
@@ -331,7 +311,7 @@ pub fn committed(
     let RootCommitment { repo, root } = root
         .with_context(|| format!("{validator} commits to no records on subnet {netuid}"))
         .hint("name the repo or the folder of its records instead")?;
-    let repo = HubRecords::open(wanted.address, RepoKind::Dataset, (repo, "main"))?;
+    let repo = RecordRepo::open(wanted.address, repo, "main")?;
     let path = Index::path_of(root);
     let bytes = repo.bytes(&path, INDEX_BYTES_MAX)?;
     let bytes = bytes.with_context(|| format!("{} is not there", repo.name(&path)))?;
@@ -350,7 +330,6 @@ pub fn committed(
 #[derive(Debug, PartialEq, Eq)]
 struct Address {
     hub: String,
-    kind: RepoKind,
     repo: Repo,
     revision: String,
     path: Option<String>,
@@ -361,10 +340,7 @@ impl Address {
     /// what is none.
     fn parse(url: &str) -> Option<Self> {
         let (scheme, rest) = url.split_once("://")?;
-        let (host, rest, kind) = match rest.split_once("/datasets/") {
-            Some((host, rest)) => (host, rest, RepoKind::Dataset),
-            None => rest.split_once('/').map(|(host, rest)| (host, rest, RepoKind::Model))?,
-        };
+        let (host, rest) = rest.split_once("/datasets/")?;
         let mut parts = rest.trim_end_matches('/').splitn(5, '/');
         let repo = format!("{}/{}", parts.next()?, parts.next()?).parse().ok()?;
         let (revision, path) = match (parts.next(), parts.next()) {
@@ -373,15 +349,15 @@ impl Address {
             _ => return None,
         };
         let (revision, path) = (revision.to_owned(), path.map(str::to_owned));
-        Some(Self { hub: format!("{scheme}://{host}"), kind, repo, revision, path })
+        Some(Self { hub: format!("{scheme}://{host}"), repo, revision, path })
     }
 }
 
 /// The records at an address.
 fn of_address(address: Address, wanted: Wanted<'_>) -> anyhow::Result<Vec<Series>> {
-    let Address { hub, kind, repo, revision, path } = address;
+    let Address { hub, repo, revision, path } = address;
     let at = AddressArgs { hub: Some(hub), token_file: wanted.address.token_file.clone() };
-    let repo = Arc::new(HubRecords::open(&at, kind, (repo, &revision))?);
+    let repo = Arc::new(RecordRepo::open(&at, repo, &revision)?);
     if let Some(path) = path {
         let item = Item { name: repo.name(&path), place: Place::Repo(repo, path), expected: None };
         return Ok(vec![Series::of(vec![item], wanted.latest)]);
@@ -402,14 +378,14 @@ mod tests {
     fn addresses_of_repos_and_files_are_read() {
         let parse = |url: &str| Address::parse(url).unwrap();
         let whole = parse("https://hub.example/datasets/lab/records");
-        assert_eq!((whole.hub.as_str(), whole.kind), ("https://hub.example", RepoKind::Dataset));
-        assert_eq!((whole.repo.as_str(), whole.revision.as_str()), ("lab/records", "main"));
+        assert_eq!((whole.hub.as_str(), whole.revision.as_str()), ("https://hub.example", "main"));
+        assert_eq!(whole.repo.as_str(), "lab/records");
         assert_eq!(whole.path, None);
-        let file = parse("http://127.0.0.1:1/a/b/resolve/main/records/tiny/000000/000001.json");
-        assert_eq!((file.kind, file.hub.as_str()), (RepoKind::Model, "http://127.0.0.1:1"));
+        let file = "http://127.0.0.1:1/datasets/a/b/resolve/main/records/tiny/000000/000001.json";
+        let file = parse(file);
+        assert_eq!(file.hub, "http://127.0.0.1:1");
         assert_eq!(file.path.as_deref(), Some("records/tiny/000000/000001.json"));
-        for none in ["records/", "https://hub.example", "https://hub.example/a", "http://h/a/b/c/d"]
-        {
+        for none in ["records/", "https://hub.example/a/b", "http://h/datasets/a", "datasets/a/b"] {
             assert_eq!(Address::parse(none), None, "{none}");
         }
     }
