@@ -384,3 +384,83 @@ fn meaning(strength: Strength) -> &'static str {
         Strength::Decisive => "as much as the verdict asks for",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use protocol::{
+        Loss, Seed,
+        duel::{Attempts, Document, Terms},
+    };
+
+    const PAIR: Pairing = Pairing { champion: Digest([1; 32]), challenger: Digest([2; 32]) };
+
+    fn loss(value: f64) -> Loss {
+        Loss::new(value).unwrap()
+    }
+
+    /// A duel on 40 documents of one validator, of which the challenger gains 2 % on each.
+    fn held(validator: u8, reference: f64) -> Held {
+        let (epsilon, alpha, n_documents_max) = (0.005, 1e-3, 600);
+        let reference = loss(reference);
+        let terms = Terms { pairing: PAIR, reference, epsilon, alpha, n_documents_max };
+        let mut duel = Duel::begin(DuelRules::default(), terms).unwrap();
+        let seed = Seed::of_number(u64::from(validator));
+        let documents: Vec<Document> = (0..40)
+            .map(|number| {
+                let id = Digest(seed.derive(&number.to_string()).0);
+                let noise = 0.01 * f64::from(number % 5);
+                Document { id, champion: loss(3.06 + noise), challenger: loss(3.0 + noise) }
+            })
+            .collect();
+        duel.look(&documents).unwrap();
+        let fight = Fight {
+            challenger: PAIR.challenger,
+            terms,
+            began: Block(10),
+            until: Block(1_000),
+            attempts: Attempts { window: 0, n: 1 },
+            evidence: duel.evidence().clone(),
+            verdict: None,
+        };
+        Held { fight, documents: duel.documents().clone(), lacks: None }
+    }
+
+    fn pair(held: Vec<(u8, Held)>) -> (Option<Told>, Vec<Refused>) {
+        let mut gathered = Gathered::default();
+        let held = held.into_iter().map(|(number, held)| (AccountId([number; 32]), held));
+        let told = gathered.pair(DuelRules::default(), PAIR, held.collect());
+        (told, gathered.refused)
+    }
+
+    #[test]
+    fn independent_evidence_is_more_than_that_of_each() {
+        let (told, refused) = pair(vec![(1, held(1, 3.0)), (2, held(2, 3.0))]);
+        let told = told.unwrap();
+        assert!(refused.is_empty() && told.how == How::AsOneDuel);
+        assert_eq!(told.n_documents, 80);
+        let most = told.validators.iter().map(|share| share.log10_e_crown).fold(0.0, f64::max);
+        assert!(told.log10_e_crown > most && most > 0.0, "{}", told.log10_e_crown);
+        // Terms of their own: the product of what each has.
+        let (told, _) = pair(vec![(1, held(1, 3.0)), (2, held(2, 3.1))]);
+        let told = told.unwrap();
+        assert!(told.how == How::Product);
+        let sum: f64 = told.validators.iter().map(|share| share.log10_e_crown).sum();
+        assert!((told.log10_e_crown - sum).abs() < 1e-9, "{}", told.log10_e_crown);
+    }
+
+    #[test]
+    fn attack_one_document_in_two_duels_is_refused() {
+        let (told, refused) = pair(vec![(1, held(1, 3.0)), (2, held(1, 3.0))]);
+        assert!(told.is_none());
+        assert!(refused[0].is_fault && refused[0].why.contains("not independent"));
+    }
+
+    #[test]
+    fn a_duel_of_which_documents_are_missing_is_left_out() {
+        let lacks = Held { lacks: Some("it is".to_owned()), ..held(2, 3.0) };
+        let (told, refused) = pair(vec![(1, held(1, 3.0)), (2, lacks)]);
+        assert!(told.is_none() && refused.iter().all(|refused| !refused.is_fault));
+        assert_eq!(refused.len(), 2);
+    }
+}

@@ -6,12 +6,13 @@ use super::{
 };
 use crate::{
     args::AddressArgs,
-    failure::HintExt as _,
+    failure::{HintExt as _, Interrupted},
     hub_records::HubRecords,
     hugging_face::{client, resolved},
     input,
+    terminal::is_stopping,
 };
-use anyhow::Context as _;
+use anyhow::{Context as _, Error};
 use chain::Chain;
 use hugging_face::HubClient;
 use protocol::{AccountId, Digest, NetUid, Repo, Revision};
@@ -264,7 +265,9 @@ impl RecordRepo {
     fn bytes(&self, path: &str, size_bytes_max: usize) -> anyhow::Result<Option<Vec<u8>>> {
         let Self { client, repo, revision } = self;
         let records = HubRecords::at(client, repo, revision.clone());
-        Ok(records.bytes(path, size_bytes_max)?)
+        // A hub that was given up for a signal is no trouble of a file.
+        let stopped = |error| if is_stopping() { Interrupted.into() } else { Error::from(error) };
+        records.bytes(path, size_bytes_max).map_err(stopped)
     }
 
     fn name(&self, path: &str) -> String {
