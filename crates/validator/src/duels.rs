@@ -47,8 +47,8 @@ impl Known<'_> {
         })
     }
 
-    /// What is known of a model that passed every check at rest: its losses on the documents that it
-    /// was measured on, which may be none, or the rule that it breaks.
+    /// What is known of a model that passed every check at rest: its losses on the documents that
+    /// it was measured on, which may be none, or the rule that it breaks.
     pub(crate) fn so_far(&self, rules: &DuelRules, root: &Digest, text: &Drawn) -> Outcome {
         match self.turn.measured.get(root) {
             None => Outcome::Evaluated(Vec::new()),
@@ -61,8 +61,8 @@ impl Known<'_> {
         }
     }
 
-    /// Lets the sound models fight as far as they were measured; the losses that are missing for the
-    /// end of the round, if some are.
+    /// Lets the sound models fight as far as they were measured; the losses that are missing for
+    /// the end of the round, if some are.
     pub(crate) fn fight(&self, measured: &[Measured]) -> Result<(), Pause> {
         let text = self.turn.text.as_ref().ok_or(Need::Text)?;
         let mut entrants = Vec::new();

@@ -222,6 +222,7 @@ pub trait Evaluate: Send + Sync {
 
 /// Where records go.
 pub trait Publish: Send + Sync {
-    /// Adds the signed record of a round ([`records::Signed`]); the same bytes again change nothing.
+    /// Adds the signed record of a round ([`records::Signed`]); the same bytes again change
+    /// nothing.
     fn record(&self, competition: &str, number: u64, bytes: &[u8]) -> anyhow::Result<()>;
 }
