@@ -131,15 +131,16 @@ impl Scene {
         self.last.as_ref().map_or(0, |last| last.round.number) * 1_000
     }
 
+    /// The next round on documents from this one on, without what ties it to rules and records.
     fn next_round(&self, first: u64) -> Round {
         let number_of_round = self.last.as_ref().map_or(0, |last| last.round.number) + 1;
         let documents = first..first + self.competition.evaluation.n_batches as u64;
         let document = |n: u64| DocumentDigest { id: String::new(), sha256: number(n) };
         Round {
             competition: self.competition.name.clone(),
-            competition_digest: self.competition.digest(),
+            competition_digest: number(4),
             number: number_of_round,
-            previous: self.last.as_ref().map(Record::digest),
+            previous: None,
             block: Block(1_000 + 10 * number_of_round),
             block_hash: BlockHash([1; 32]),
             validator: account(0),
@@ -175,7 +176,9 @@ impl Scene {
 
     /// The same on documents from this one on.
     fn round_on(&mut self, players: &[Player], first: u64) -> Record {
-        let (round, before) = (self.next_round(first), self.clone());
+        let (mut round, before) = (self.next_round(first), self.clone());
+        round.competition_digest = self.competition.digest();
+        round.previous = self.last.as_ref().map(Record::digest);
         let known = self.measure(players, &round, first);
         let models = players
             .iter()
@@ -189,6 +192,8 @@ impl Scene {
         let mut follower = before.reign;
         follower.follow(&read);
         assert_eq!(follower, self.reign, "a reader of the record knows the same");
+        let stored = serde_json::to_string(&follower).unwrap();
+        assert_eq!(serde_json::from_str::<Reign>(&stored).unwrap(), follower);
         record
     }
 

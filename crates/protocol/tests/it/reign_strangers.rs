@@ -98,8 +98,11 @@ fn attack_clones_repackings_and_tweaks_below_epsilon_change_no_bit_of_any_weight
         let after = play(&scene, &all);
         for (before, after) in before.iter().zip(&after) {
             let number = before.round.number;
-            let context = format!("tournament {tournament}, round {number}, seed {SEED}: {all:?}");
-            assert_eq!(outcome(after), outcome(before), "{context}");
+            assert_eq!(
+                outcome(after),
+                outcome(before),
+                "tournament {tournament}, round {number}, seed {SEED}: {all:?}"
+            );
         }
         n_dethroned += before.windows(2).filter(|two| two[0].champion != two[1].champion).count();
         let fights =

@@ -86,6 +86,7 @@ fn rounds_that_cannot_be_scored_are_refused() {
         score(&changed("field.json", "epsilom", json!(1)), "unknown field `epsilom`"),
         score(&changed("long.json", &"x".repeat(100_000), json!(1)), "unknown field"),
         score(&changed("rule.json", "rule", json!("best")), "unknown variant `best`"),
+        score(&changed("duel.json", "rule", json!("duel")), "which the losses of one round do not"),
         score(&changed("cold.json", "temperature", json!(0)), "`temperature` is `0`"),
         score(
             &changed("epsilon.json", "epsilon", json!({"kind": "fixed", "value": 1.5})),
