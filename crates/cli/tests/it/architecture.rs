@@ -44,7 +44,6 @@ const TABLE: [Row; 16] = [
             "protocol",
             "disk",
             "keys",
-            "records",
             "journal",
             "dataset",
             "hub",
