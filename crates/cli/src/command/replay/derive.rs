@@ -1,7 +1,7 @@
 //! Evidence, decision and weights, derived again from the losses that a record holds and from the
 //! records before it.
 
-use super::report::{Part, Step};
+use super::report::{Outcome, Part, Step};
 use crate::rules_text::plural;
 use protocol::{
     Competition, Digest, Record,
@@ -13,6 +13,9 @@ use protocol::{
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+/// How a record is called where it is not one field alone that differs.
+const RECORD: &str = "record";
+
 /// What the records before one say.
 #[derive(Default)]
 pub struct Past {
@@ -20,15 +23,19 @@ pub struct Past {
     previous: Option<(Digest, Record)>,
     /// What follows from all of them.
     reign: Reign,
-    /// Whether one before them is not known.
-    lacks: bool,
+    /// Number of the record that is believed, as those before it are not known.
+    believed: Option<u64>,
 }
 
 impl Past {
     /// Takes in the next record, whatever was found of it.
     pub fn take(&mut self, record: Record) {
-        self.lacks |= !self.leads_to(&record);
-        self.reign.follow(&record);
+        if self.leads_to(&record) {
+            self.reign.follow(&record);
+        } else {
+            self.reign = Reign::believed(&record);
+            self.believed = Some(record.round.number);
+        }
         self.previous = Some((record.digest(), record));
     }
 
@@ -85,14 +92,16 @@ impl Past {
     /// Evidence, decision and weights of a record, in this order.
     pub fn derive(&self, record: &Record, rules: &Competition) -> Vec<Step> {
         let is_duel = rules.scoring.rule == Rule::Duel;
-        if is_duel && (self.lacks || !self.leads_to(record)) {
-            let why = "it follows from all records before this one: give those from 1 on, too";
+        if is_duel && !self.leads_to(record) {
+            let why = "it goes on from the record before this one: give that, too";
             let parts = [Part::Evidence, Part::Decision, Part::Weights];
             return parts.map(|part| Step::not_checked(part, why)).into();
         }
         let mut steps = self.figures(record, rules);
-        if !is_duel {
-            steps.retain(|step| step.part != Part::Evidence);
+        match self.believed {
+            _ if !is_duel => steps.retain(|step| step.part != Part::Evidence),
+            Some(number) => steps.iter_mut().for_each(|step| doubt(step, number)),
+            None => {}
         }
         steps
     }
@@ -127,7 +136,7 @@ impl Past {
         {
             // What no field above tells.
             let pair = ("what the rules give", mismatch);
-            decision = Some(Step::differs(Part::Decision, "record", pair));
+            decision = Some(Step::differs(Part::Decision, RECORD, pair));
         }
         let n_fights = record.models.iter().filter(|judged| judged.fight.is_some()).count();
         let n_models = plural(record.models.len(), "verdict");
@@ -141,6 +150,23 @@ impl Past {
             weights(record, average.map(|_| &derived)),
         ]
     }
+}
+
+/// Says that a step goes on from a record that is believed, which may explain what differs.
+fn doubt(step: &mut Step, number: u64) {
+    let outcome = match &step.outcome {
+        Outcome::Equal { what } => {
+            Outcome::Equal { what: format!("{what}, on from record {number} as it is given") }
+        }
+        Outcome::Differs { at, .. } if at != RECORD => Outcome::NotChecked {
+            why: format!(
+                "{at} is not what follows from record {number} as it is given: give those from 1 \
+                 on to tell"
+            ),
+        },
+        other => other.clone(),
+    };
+    step.outcome = outcome;
 }
 
 /// Moving averages beside those that were derived, where those before are known.
@@ -171,9 +197,11 @@ fn is_of_figures(mismatch: &Mismatch) -> bool {
 /// Nothing follows from a record that is not in order.
 fn out_of_order(mismatch: &Mismatch) -> Vec<Step> {
     let why = "nothing follows from a record that is not in order";
+    // Whether losses are enough may depend on what came before.
+    let at = if matches!(mismatch, Mismatch::Wanted { .. }) { "models" } else { RECORD };
     vec![
         Step::not_checked(Part::Evidence, why),
-        Step::differs(Part::Decision, "record", ("one in order", mismatch)),
+        Step::differs(Part::Decision, at, ("one in order", mismatch)),
         Step::not_checked(Part::Weights, why),
     ]
 }
