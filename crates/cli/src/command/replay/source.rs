@@ -180,6 +180,9 @@ fn of_folder(path: &Path, latest: Option<u64>) -> anyhow::Result<Vec<Series>> {
         };
         for competition in folder.competitions()? {
             let numbers = folder.list(&competition)?;
+            if numbers.is_empty() && !heads.contains_key(&competition) {
+                continue;
+            }
             let item = |number: &u64| {
                 let expected = Some((competition.clone(), *number));
                 Item::of_file(folder.path(&competition, *number), expected)
