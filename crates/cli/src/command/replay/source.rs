@@ -267,10 +267,13 @@ impl RecordRepo {
     /// The bytes of a file, if it is there and not longer than anybody reads.
     fn bytes(&self, path: &str, size_bytes_max: usize) -> anyhow::Result<Option<Vec<u8>>> {
         let Self { client, repo, revision } = self;
-        let records = HubRecords::at(client, repo, revision.clone());
+        let files = HubRecords::at(client, repo, revision.clone());
         // A hub that was given up for a signal is no trouble of a file.
-        let stopped = |error| if is_stopping() { Interrupted.into() } else { Error::from(error) };
-        records.bytes(path, size_bytes_max).map_err(stopped)
+        let stopped = |error: records::Error| match is_stopping() {
+            true => Error::from(Interrupted),
+            false => Error::from(error),
+        };
+        files.bytes(path, size_bytes_max).map_err(stopped)
     }
 
     fn name(&self, path: &str) -> String {
