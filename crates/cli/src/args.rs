@@ -11,6 +11,7 @@ mod miner;
 mod network;
 mod node;
 mod reference;
+mod replay;
 mod service;
 mod transfer;
 mod wallet;
@@ -38,6 +39,7 @@ pub use miner::{MinerArgs, MinerCommand, SubmitArgs};
 pub use network::{NetworkArgs, NetworkCommand, NetworkStatusArgs, NewNetworkArgs, UpNetworkArgs};
 pub use node::NodeArgs;
 pub use reference::{Page, ReferenceArgs};
+pub use replay::{AskedModels, EvidenceArgs, ReplayArgs};
 pub use service::{
     CheckValidatorArgs, ExportValidatorArgs, LogFormat, OwnerArgs, RecordsArgs, RunMinerArgs,
     RunValidatorArgs, ServiceArgs, StatusValidatorArgs, StrategyName, ValidatorArgs,
@@ -86,6 +88,7 @@ const EXAMPLES: &str = "Examples:
   agon sample --competition tiny --block-hash 0x…   the documents of a round, by anyone
   agon data sample FOLDER --documents 5        rows of parquet files, few of their bytes read
   agon score round.json                        losses to wins, win rates and weights
+  agon replay --home agon-home                 whether records say what their inputs give
   agon network new my-network                  a folder with a network that runs for days
   agon network up --config my-network/network.toml   …and it runs
   agon node --block-time 250ms                 a chain of your own, for Bittensor's clients too
@@ -205,6 +208,10 @@ pub enum Command {
     Evaluator(EvaluatorArgs),
     /// Show the documents and batches that a block hash selects.
     Sample(SampleArgs),
+    /// Derive validators' records again: signatures, text, losses, evidence, decisions, weights.
+    Replay(ReplayArgs),
+    /// Multiply the independent evidence of several validators.
+    Evidence(EvidenceArgs),
     /// Look at datasets, pin them for a competition, and keep a reserve of them.
     Data(DataArgs),
     /// Make a network of processes that runs for days on this machine, and run it.
