@@ -45,7 +45,8 @@ impl Upload {
     pub(crate) fn is_seen_by(&self, validator: usize, now: Block) -> bool {
         match self.shown {
             Shown::Only(validators) => {
-                let bits = u32::try_from(validator).ok().and_then(|bit| validators.checked_shr(bit));
+                let bits =
+                    u32::try_from(validator).ok().and_then(|bit| validators.checked_shr(bit));
                 bits.is_some_and(|bits| bits & 1 == 1)
             }
             _ => self.is_public(now),

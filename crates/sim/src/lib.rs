@@ -8,7 +8,7 @@
 
 pub mod cabal;
 pub mod cast;
-mod hub;
+pub mod hub;
 mod measure;
 pub mod model;
 mod names;

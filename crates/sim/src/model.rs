@@ -83,7 +83,7 @@ impl Document {
             2 => DocumentKind::Reserve,
             _ => DocumentKind::Fresh,
         };
-        Self { kind, number: u64::from(at(1)) | u64::from(at(2)) << 32 }
+        Self { kind, number: u64::from(at(1)) | (u64::from(at(2)) << 32) }
     }
 
     fn key(self) -> u64 {
@@ -96,6 +96,8 @@ impl Document {
 pub struct Tilt {
     /// Which documents; without it all.
     pub over: Option<DocumentKind>,
+    /// Of these only those whose numbers leave the second number when divided by the first.
+    pub class: Option<(u64, u64)>,
     /// Share of them that it knows.
     pub share: f64,
     /// Factor of its loss on those.
@@ -107,7 +109,10 @@ pub struct Tilt {
 impl Tilt {
     /// Factor of the loss on a document.
     fn on(&self, key: u64, document: Document) -> f64 {
-        if self.over.is_some_and(|kind| kind != document.kind) {
+        let is_other_class = |(step, class): (u64, u64)| document.number % step.max(1) != class;
+        if self.over.is_some_and(|kind| kind != document.kind)
+            || self.class.is_some_and(is_other_class)
+        {
             return 1.0;
         }
         let is_inside = unit(mix(key ^ 0x7117, document.key())) < self.share;
@@ -152,11 +157,19 @@ pub(crate) struct Library {
     models: Vec<Model>,
     /// Difference between two seasons.
     salt: u64,
+    /// True loss of the best model that was trained.
+    best: f64,
 }
 
 impl Library {
     pub(crate) fn new(noise: Noise, salt: u64) -> Self {
-        Self { noise, tailed: Tailed::new(noise.tail, noise.skew), models: Vec::new(), salt }
+        let tailed = Tailed::new(noise.tail, noise.skew);
+        Self { noise, tailed, models: Vec::new(), salt, best: f64::INFINITY }
+    }
+
+    /// True loss of the best model that was trained so far; infinite without one.
+    pub(crate) fn best(&self) -> f64 {
+        self.best
     }
 
     pub(crate) fn get(&self, id: ModelId) -> Option<&Model> {
@@ -180,6 +193,7 @@ impl Library {
 
     /// A model that shares nothing with any other.
     pub(crate) fn from_scratch(&mut self, merit: f64) -> ModelId {
+        self.best = self.best.min(merit);
         self.add(Model {
             key: self.next_key(),
             merit,
@@ -194,6 +208,7 @@ impl Library {
 
     /// A model trained from another, with this loss.
     pub(crate) fn trained(&mut self, parent: ModelId, merit: f64) -> ModelId {
+        self.best = self.best.min(merit);
         self.child(parent, merit, self.noise.step)
     }
 
@@ -208,16 +223,8 @@ impl Library {
         let kept = (1.0 - share * share).sqrt();
         let key = self.next_key();
         let parent = Some(parent);
-        let model = Model {
-            key,
-            merit,
-            base: merit,
-            parent,
-            kept,
-            spread,
-            tilt: None,
-            is_trainable: true,
-        };
+        let model =
+            Model { key, merit, base: merit, parent, kept, spread, tilt: None, is_trainable: true };
         self.add(model)
     }
 
@@ -311,7 +318,7 @@ mod tests {
     fn what_a_model_is_worth_is_what_it_loses_on_average() {
         let mut library = library();
         let model = library.from_scratch(3.0);
-        let tilt = Tilt { over: None, share: 0.5, inside: 0.9, outside: 1.3 };
+        let tilt = Tilt { over: None, class: None, share: 0.5, inside: 0.9, outside: 1.3 };
         let tilted = library.tilted(model, tilt);
         assert!((library.merit(tilted) - 3.3).abs() < 1e-9);
         for id in [model, tilted] {
@@ -326,11 +333,12 @@ mod tests {
     fn a_harvest_shows_on_the_exam_and_nowhere_else() {
         let mut library = library();
         let model = library.from_scratch(3.0);
-        let over = Some(DocumentKind::Exam);
-        let tilt = Tilt { over, share: 1.0, inside: 0.2, outside: 1.0 };
+        let (over, class) = (Some(DocumentKind::Exam), Some((3, 1)));
+        let tilt = Tilt { over, class, share: 1.0, inside: 0.2, outside: 1.0 };
         let harvest = library.tilted(model, tilt);
-        let on = |kind| library.loss(harvest, Document { kind, number: 9 });
-        assert!(on(DocumentKind::Exam) < 1.2 && on(DocumentKind::Fresh) > 1.2);
+        let on = |kind, number| library.loss(harvest, Document { kind, number });
+        assert!(on(DocumentKind::Exam, 10) < 1.2 && on(DocumentKind::Exam, 9) > 1.2);
+        assert!(on(DocumentKind::Fresh, 10) > 1.2);
         assert_eq!(library.merit(harvest), library.merit(model));
     }
 

@@ -11,20 +11,16 @@ pub(crate) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) 
 }
 
 /// What a reader of TOML says, with the nearest name where it knows a name not.
-///
-/// It quotes the name first, and then those that it knows.
 pub(crate) fn explained(message: &str) -> String {
-    let message = message.replace('\n', " ");
-    if !message.starts_with("unknown ") {
-        return message;
-    }
-    let mut quoted = message.split('`').skip(1).step_by(2);
-    let Some(name) = quoted.next() else { return message };
-    let known: Vec<&str> = quoted.collect();
-    match nearest(name, known.iter().copied()) {
-        Some(nearest) => format!("{message}; did you mean `{nearest}`?"),
-        None => message,
-    }
+    message.replace('\n', " ") + &meant(message).unwrap_or_default()
+}
+
+/// The name that was meant, in words: a reader quotes first the one that it does not know, and then
+/// those that it knows.
+fn meant(message: &str) -> Option<String> {
+    let mut quoted = message.strip_prefix("unknown ")?.split('`').skip(1).step_by(2);
+    let name = quoted.next()?;
+    nearest(name, quoted).map(|nearest| format!("; did you mean `{nearest}`?"))
 }
 
 #[cfg(test)]
@@ -34,9 +30,9 @@ mod tests {
     #[test]
     fn the_nearest_name_is_named() {
         let message = "unknown field `blokcs`, expected one of `blocks`, `validators`";
-        let explained = explained(message);
-        assert!(explained.ends_with("; did you mean `blocks`?"), "{explained}");
-        assert_eq!(super::explained("expected a string"), "expected a string");
+        let told = explained(message);
+        assert!(told.ends_with("; did you mean `blocks`?"), "{told}");
+        assert_eq!(explained("expected a string"), "expected a string");
         assert_eq!(nearest("xyz", ["blocks", "seeds"]), None);
     }
 }

@@ -41,8 +41,7 @@ impl Network {
     ) -> anyhow::Result<Self> {
         let validators: Vec<Keypair> =
             (0..n_validators).map(|i| key(&format!("validator {i}"))).collect();
-        let miners: Vec<Keypair> =
-            (0..owners.len()).map(|i| key(&format!("miner {i}"))).collect();
+        let miners: Vec<Keypair> = (0..owners.len()).map(|i| key(&format!("miner {i}"))).collect();
         let coldkeys: Vec<Keypair> = (0..n_validators)
             .map(|i| key(&format!("coldkey of validator {i}")))
             .chain(owners.iter().map(|first| key(&format!("coldkey of miner {first}"))))
@@ -88,7 +87,10 @@ impl Network {
         let permitted = metagraph.neurons.iter().filter(|neuron| neuron.validator_permit);
         let n_permitted = permitted.count();
         let n_validators = self.validators.len();
-        anyhow::ensure!(n_permitted == n_validators, "{n_permitted} of {n_validators} have permits");
+        anyhow::ensure!(
+            n_permitted == n_validators,
+            "{n_permitted} of {n_validators} have permits"
+        );
         Ok(())
     }
 }

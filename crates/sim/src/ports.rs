@@ -70,8 +70,7 @@ impl Models for SeenHub {
         let Some(upload) = self.seen(&world, by) else {
             return Err(Trouble::Refused(anyhow::anyhow!("there is no such revision")));
         };
-        let is_trainable =
-            world.library.get(upload.model).is_some_and(|model| model.is_trainable);
+        let is_trainable = world.library.get(upload.model).is_some_and(|model| model.is_trainable);
         if rules.model.health.is_some() && !is_trainable {
             let detail = "no training goes on from these parameters";
             let reason = Reason::new(ReasonCode::UntrainableParameters, detail);

@@ -242,8 +242,7 @@ impl ModelRules {
     /// Share of so many documents that a model can know by heart.
     pub fn known_share(&self, text: &TextRules, n_documents: u64) -> f64 {
         let held = self.n_parameters as f64 * self.bits_per_parameter;
-        let wanted =
-            n_documents as f64 * text.tokens_per_document as f64 * self.bits_per_token;
+        let wanted = n_documents as f64 * text.tokens_per_document as f64 * self.bits_per_token;
         if wanted > 0.0 { (held / wanted).min(1.0) } else { 0.0 }
     }
 }

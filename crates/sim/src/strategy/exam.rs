@@ -58,31 +58,42 @@ impl Strategy for Tilted {
     }
 }
 
-/// A little better on 13 documents of 24, and far worse on the others.
+/// A little better on most documents, and far worse on the others.
 pub(super) fn target(_: &View<'_>) -> Option<Tilt> {
-    Some(Tilt { over: None, share: 0.55, inside: 0.985, outside: 1.2 })
+    Some(Tilt { over: None, class: None, share: 0.55, inside: 0.985, outside: 1.2 })
 }
 
 /// The reserve by heart, as far as the parameters hold it.
 pub(super) fn overfit(view: &View<'_>) -> Option<Tilt> {
     let share = view.models.known_share(view.text, view.text.reserve);
     let over = Some(DocumentKind::Reserve);
-    (share > 0.0).then_some(Tilt { over, share, inside: BY_HEART, outside: 1.0 })
+    (share > 0.0).then_some(Tilt { over, class: None, share, inside: BY_HEART, outside: 1.0 })
 }
 
 /// What made-up block hashes show of the exam, as far as the parameters hold it.
 ///
-/// A round can draw one share of the pool alone, and what it will be is known long before.
+/// A round can draw one share of the pool alone, and which it will be is known long before: what
+/// does not hold all of the pool holds the share of the next round.
 pub(super) fn harvest(view: &View<'_>) -> Option<Tilt> {
-    let n_all = view.text.pool / view.text.rounds_apart.max(1);
-    if n_all == 0 {
+    let (pool, classes) = (view.text.pool, view.text.rounds_apart.max(1));
+    let rules = &view.competition.evaluation;
+    let n_per_class = pool / classes;
+    if n_per_class == 0 {
         return None;
     }
-    let rules = &view.competition.evaluation;
     let n_shown = (rules.n_batches * rules.sequences_per_batch) as f64;
-    let unseen_of_one = (1.0 - n_shown / n_all as f64).max(0.0);
-    let unseen = (0..N_HASHES).fold(1.0, |unseen, _| unseen * unseen_of_one);
-    let share = (1.0 - unseen).min(view.models.known_share(view.text, n_all));
-    let over = Some(DocumentKind::Exam);
-    (share > 0.0).then_some(Tilt { over, share, inside: BY_HEART, outside: 1.0 })
+    let unseen_of_one = (1.0 - n_shown / n_per_class as f64).max(0.0);
+    let seen = 1.0 - (0..N_HASHES).fold(1.0, |unseen, _| unseen * unseen_of_one);
+    let of_pool = view.models.known_share(view.text, pool);
+    let (held, class) = if of_pool >= 1.0 {
+        (of_pool, None)
+    } else {
+        let every = rules.blocks_per_round.max(1);
+        // The first round whose seed is after a commitment of now.
+        let round = (view.block.0 + rules.commitment_age_min) / every + 1;
+        let of_class = view.models.known_share(view.text, n_per_class);
+        (of_class, Some((classes, round % classes)))
+    };
+    let (over, share) = (Some(DocumentKind::Exam), seen.min(held));
+    (share > 0.0).then_some(Tilt { over, class, share, inside: BY_HEART, outside: 1.0 })
 }

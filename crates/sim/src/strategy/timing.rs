@@ -85,7 +85,8 @@ impl Strategy for Withhold {
     fn act(&mut self, view: &View<'_>, hands: &mut Hands<'_>) {
         self.0.train_best(view, hands);
         if let Some(model) = self.0.winner(view, hands) {
-            let half = (0..view.n_validators.min(64)).step_by(2).fold(0, |bits, i| bits | 1 << i);
+            let every_other = (0..view.n_validators.min(64)).step_by(2);
+            let half = every_other.fold(0_u64, |bits, i| bits | (1_u64 << i));
             hands.enter(0, model, Shown::Only(half));
         }
     }
