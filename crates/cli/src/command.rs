@@ -15,6 +15,7 @@ mod node;
 mod reference;
 mod sample;
 mod score;
+mod sim;
 mod upload;
 mod validator;
 pub mod wallet;
@@ -46,6 +47,7 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Competition(args) => competition::run(&args),
         Command::Reference(args) => reference::run(&args),
         Command::Sample(args) => sample::run(&args),
+        Command::Sim(args) => sim::run(&args),
         Command::Data(args) => data::run(&args),
         Command::Network(args) => network::run(&args),
         Command::Node(args) => node::run(&args),

@@ -19,12 +19,13 @@ const BLOCKS: RangeInclusive<u64> = 50..=1_000_000;
 const BASE: &str = "tiny";
 
 /// Scenarios that come with the program: name and file.
-const BUILTIN: [(&str, &str); 6] = [
+const BUILTIN: [(&str, &str); 7] = [
     ("season", include_str!("../../../scenarios/season.toml")),
     ("zoo", include_str!("../../../scenarios/zoo.toml")),
     ("short", include_str!("../../../scenarios/short.toml")),
     ("cabal", include_str!("../../../scenarios/cabal.toml")),
     ("hoard", include_str!("../../../scenarios/hoard.toml")),
+    ("exam", include_str!("../../../scenarios/exam.toml")),
     ("softness", include_str!("../../../scenarios/softness.toml")),
 ];
 
