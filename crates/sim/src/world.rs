@@ -18,8 +18,9 @@ pub(crate) struct World {
     uploads: Vec<Upload>,
     /// Models by what binds their tensors.
     by_root: BTreeMap<Digest, ModelId>,
-    /// Uploads of the newest block.
+    /// Uploads of the newest block, and of the one before.
     newest: Vec<FileId>,
+    before: Vec<FileId>,
 }
 
 impl World {
@@ -30,13 +31,14 @@ impl World {
             uploads: Vec::new(),
             by_root: BTreeMap::new(),
             newest: Vec::new(),
+            before: Vec::new(),
         }
     }
 
     /// A new block begins.
     pub(crate) fn begin(&mut self, now: Block) {
         self.now = now;
-        self.newest.clear();
+        self.before = std::mem::take(&mut self.newest);
     }
 
     /// Puts a model on the hub for whoever has these slots; another `packing` is other files of
@@ -69,9 +71,9 @@ impl World {
         }
     }
 
-    /// What was uploaded since the block began, in order.
-    pub(crate) fn newest(&self) -> &[FileId] {
-        &self.newest
+    /// What was uploaded in this block and the one before, in order.
+    pub(crate) fn newest(&self) -> impl Iterator<Item = FileId> {
+        self.before.iter().chain(&self.newest).copied()
     }
 
     pub(crate) fn model_of(&self, tensor_root: &Digest) -> Option<ModelId> {

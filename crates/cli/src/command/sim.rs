@@ -152,7 +152,8 @@ fn table(head: &[&str], rows: &[Vec<String>], n_names: usize) -> String {
         for (column, (cell, width)) in row.iter().zip(&widths).enumerate() {
             let space = " ".repeat(width.saturating_sub(cell.chars().count()));
             let padded = if column < n_names { cell.clone() + &space } else { space + cell };
-            line = line + &padded + "  ";
+            line += &padded;
+            line += "  ";
         }
         out = out + line.trim_end() + "\n";
     }

@@ -1,7 +1,7 @@
 //! Strategies that enter what is not theirs, or one thing many times.
 
 use super::{Hands, Listed, Strategy, View, honest::Workshop};
-use crate::{hub::Shown, model::ModelId};
+use crate::model::ModelId;
 
 /// Loss of junk, in nats per token: above what guessing loses.
 const JUNK: f64 = 8.0;
@@ -55,7 +55,7 @@ impl Strategy for Noise {
         for (slot, copied) in self.copied.iter_mut().enumerate() {
             if *copied != Some(champion.model) && hands.can_commit(slot) {
                 let copy = hands.noised(champion.model);
-                hands.enter(slot, copy, Shown::Everybody);
+                hands.publish(slot, copy);
                 *copied = Some(champion.model);
             }
         }
@@ -101,7 +101,7 @@ impl Strategy for Spam {
                 Some(champion) if self.n_sent.is_multiple_of(2) => hands.noised(champion.model),
                 _ => hands.junk(JUNK),
             };
-            hands.enter(slot, model, Shown::Everybody);
+            hands.publish(slot, model);
         }
     }
 }
@@ -116,7 +116,7 @@ impl Strategy for Sybil {
         let Some(model) = self.0.winner(view, hands) else { return };
         for slot in 0..hands.n_slots() {
             let copy = if slot == 0 { model } else { hands.noised(model) };
-            hands.enter(slot, copy, Shown::Everybody);
+            hands.publish(slot, copy);
         }
     }
 }
@@ -137,7 +137,7 @@ impl Strategy for Ladder {
             let left = slot as f64 / n_slots as f64;
             let rung =
                 if slot == 0 { best } else { hands.checkpoint(best, end + (start - end) * left) };
-            hands.enter(slot, rung, Shown::Everybody);
+            hands.publish(slot, rung);
         }
     }
 }

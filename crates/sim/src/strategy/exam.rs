@@ -1,10 +1,7 @@
 //! Strategies whose models are not what the exam says that they are.
 
 use super::{Hands, Strategy, View, honest::Workshop};
-use crate::{
-    hub::Shown,
-    model::{DocumentKind, ModelId, Tilt},
-};
+use crate::model::{DocumentKind, ModelId, Tilt};
 
 /// Factor of the loss on a document that is known by heart.
 const BY_HEART: f64 = 0.2;
@@ -22,7 +19,7 @@ impl Strategy for Sabotage {
             && let Some(model) = self.0.winner(view, hands)
         {
             let sabotaged = hands.sabotaged(model);
-            hands.enter(0, sabotaged, Shown::Everybody);
+            hands.publish(0, sabotaged);
         }
     }
 }
@@ -52,7 +49,7 @@ impl Strategy for Tilted {
             Some(tilt) => hands.tilted(best, tilt),
             None => best,
         };
-        if hands.enter(0, model, Shown::Everybody) {
+        if hands.publish(0, model) {
             self.entered = Some(best);
         }
     }

@@ -165,15 +165,15 @@ impl Hands<'_> {
         self.world.show(file, shown);
     }
 
-    /// What others have uploaded for everybody since the block began, in order.
+    /// What others have uploaded in the last two blocks and everybody sees, in order.
     pub fn newest_of_others(&self) -> Vec<FileId> {
-        let is_theirs = |file: &&FileId| {
-            let upload = self.world.file(**file);
+        let is_theirs = |file: &FileId| {
+            let upload = self.world.file(*file);
             upload.is_some_and(|upload| {
                 upload.owner != self.first && upload.is_public(self.world.now)
             })
         };
-        self.world.newest().iter().filter(is_theirs).copied().collect()
+        self.world.newest().filter(is_theirs).collect()
     }
 
     /// Commits a slot to files, whoever has uploaded them; whether the chain takes it now.
@@ -226,5 +226,12 @@ impl Hands<'_> {
             return false;
         }
         self.upload(model, shown).is_some_and(|file| self.commit(slot, file))
+    }
+
+    /// Commits a slot to a model whose bytes everybody sees once the commitment stands: whoever
+    /// shows them before lets others commit to them in the same block.
+    pub fn publish(&mut self, slot: usize, model: ModelId) -> bool {
+        let next = Block(self.world.now.0 + 1);
+        self.enter(slot, model, Shown::From(next))
     }
 }

@@ -1,7 +1,7 @@
 //! Honest play: train, and publish what got better.
 
 use super::{Hands, Strategy, View};
-use crate::{hub::Shown, model::ModelId};
+use crate::model::ModelId;
 
 /// The models that a player has trained.
 #[derive(Debug, Default)]
@@ -49,7 +49,7 @@ impl Strategy for Scratch {
     fn act(&mut self, view: &View<'_>, hands: &mut Hands<'_>) {
         self.0.train_own(hands);
         if let Some(model) = self.0.winner(view, hands) {
-            hands.enter(0, model, Shown::Everybody);
+            hands.publish(0, model);
         }
     }
 }
@@ -62,7 +62,7 @@ impl Strategy for Rebase {
     fn act(&mut self, view: &View<'_>, hands: &mut Hands<'_>) {
         self.0.train_best(view, hands);
         if let Some(model) = self.0.winner(view, hands) {
-            hands.enter(0, model, Shown::Everybody);
+            hands.publish(0, model);
         }
     }
 }

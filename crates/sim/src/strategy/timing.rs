@@ -23,7 +23,7 @@ impl Strategy for Hoard {
             return;
         }
         if let Some(model) = self.0.winner(view, hands) {
-            hands.enter(0, model, Shown::Everybody);
+            hands.publish(0, model);
         }
     }
 }
@@ -42,7 +42,7 @@ impl Strategy for Snipe {
         let enough = view.champion.map_or(f64::INFINITY, |champion| view.needed(champion.merit));
         let is_all = enough.is_infinite() || hands.merit(best) >= enough;
         let model = if is_all { best } else { hands.checkpoint(best, enough) };
-        hands.enter(0, model, Shown::Everybody);
+        hands.publish(0, model);
     }
 }
 
@@ -54,7 +54,7 @@ impl Strategy for Recommit {
     fn act(&mut self, view: &View<'_>, hands: &mut Hands<'_>) {
         self.0.train_best(view, hands);
         if let Some(model) = self.0.winner(view, hands) {
-            hands.enter(0, model, Shown::Everybody);
+            hands.publish(0, model);
         } else if !reigns(view, hands)
             && let Some(file) = hands.standing_file(0)
         {
@@ -104,7 +104,7 @@ impl Strategy for Gate {
             hands.show(file, shown);
         }
         if let Some(model) = self.0.winner(view, hands) {
-            hands.enter(0, model, Shown::Everybody);
+            hands.publish(0, model);
         }
     }
 }
@@ -119,7 +119,7 @@ impl Strategy for Desert {
         if reigns(view, hands) {
             hands.desert(0);
         } else if let Some(model) = self.0.winner(view, hands) {
-            hands.enter(0, model, Shown::Everybody);
+            hands.publish(0, model);
         }
     }
 }
