@@ -18,8 +18,9 @@ use protocol::{Block, Competition, competition::LossKind};
 use serde::Deserialize;
 use std::fmt;
 
-/// How much more than epsilon a miner wants to be better by, before it calls itself better.
-const MARGIN: f64 = 1.2;
+/// How many epsilons a miner wants to be better by before it enters: its own commitment goes with
+/// a new one, and whoever has a copy of the old model inherits a crown that the new one misses.
+const MARGIN: f64 = 2.0;
 
 /// What a miner does in each block.
 pub trait Strategy: Send {
@@ -62,8 +63,7 @@ pub struct View<'a> {
 }
 
 impl View<'_> {
-    /// The loss below which a model is better than one of this loss, by epsilon and something
-    /// more.
+    /// The loss below which a model is better than one of this loss, by twice epsilon.
     pub fn needed(&self, merit: f64) -> f64 {
         merit - MARGIN * epsilon_nats(self.competition, merit)
     }
