@@ -40,7 +40,6 @@ pub struct RunSimArgs {
     /// A scenario file, or the name of a scenario that comes with the program.
     #[arg(long, default_value = "season", value_name = "FILE")]
     pub scenario: String,
-    /// What all simulations take.
     #[command(flatten)]
     pub common: CommonSimArgs,
 }
@@ -61,7 +60,6 @@ pub struct ZooSimArgs {
     /// Attacks, all without this.
     #[arg(long, value_delimiter = ',', value_name = "NAME")]
     pub attacks: Vec<String>,
-    /// What all simulations take.
     #[command(flatten)]
     pub common: CommonSimArgs,
 }
@@ -78,7 +76,6 @@ pub struct SweepSimArgs {
     /// Advantages of the earlier model, as fractions of its loss; each holds for a whole season.
     #[arg(long, value_delimiter = ',', required = true, value_name = "FRACTION")]
     pub epsilon: Vec<f64>,
-    /// What all simulations take.
     #[command(flatten)]
     pub common: CommonSimArgs,
 }

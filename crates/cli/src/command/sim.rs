@@ -2,7 +2,7 @@
 
 use crate::{
     args::{CommonSimArgs, RunSimArgs, SimArgs, SimCommand, SweepSimArgs, ZooSimArgs},
-    failure::HintExt as _,
+    failure::{HintExt as _, hinted},
     input,
     terminal::{PatientBar, print, print_json},
 };
@@ -59,7 +59,7 @@ fn scenario(name: &str) -> anyhow::Result<Scenario> {
         return Scenario::builtin(name).hint(hint);
     }
     let text = input::read_text(path, SIZE_BYTES_MAX)?;
-    let hint = "`scenarios/season.toml` of the repository has every key";
+    let hint = "docs/incentives.md lists the keys of a scenario";
     Scenario::from_toml(&text).with_context(|| input::name(path)).hint(hint)
 }
 
@@ -107,7 +107,7 @@ fn attacks(names: &[String]) -> anyhow::Result<Vec<Attack>> {
                 Some(nearest) => format!("did you mean `{nearest}`?"),
                 None => format!("there are {}", all.join(", ")),
             };
-            crate::failure::hinted(anyhow::anyhow!("there is no attack `{name}`"), hint)
+            hinted(anyhow::anyhow!("there is no attack `{name}`"), hint)
         })
     };
     names.iter().map(of).collect()
