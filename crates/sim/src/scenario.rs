@@ -14,6 +14,8 @@ use std::{collections::BTreeMap, ops::RangeInclusive};
 const SLOTS_MAX: usize = 256;
 /// Validators that a bit set of 64 can name.
 const VALIDATORS: RangeInclusive<usize> = 1..=64;
+/// Most documents of a round.
+const DOCUMENTS_MAX: usize = 100_000;
 const BLOCKS: RangeInclusive<u64> = 50..=1_000_000;
 /// The competition that rules are written over.
 const BASE: &str = "tiny";
@@ -341,6 +343,11 @@ impl Scenario {
             .try_into()
             .map_err(|error: toml::de::Error| wrong(explained(error.message())))?;
         competition.check().map_err(|error| wrong(error.to_string()))?;
+        let evaluation = &competition.evaluation;
+        let n = evaluation.n_batches.saturating_mul(evaluation.sequences_per_batch);
+        if n > DOCUMENTS_MAX {
+            return Err(wrong(format!("a round has {n} documents, more than {DOCUMENTS_MAX}")));
+        }
         Ok(Rules { name: name.to_owned(), competition })
     }
 
@@ -349,7 +356,7 @@ impl Scenario {
         let out = |field, value: String, expected| {
             Err(ScenarioError::OutOfRange { field, value, expected })
         };
-        let n_cabal: usize = self.cabals.iter().map(|row| row.count).sum();
+        let n_cabal = self.cabals.iter().map(|row| row.count).fold(0, usize::saturating_add);
         let n_validators = self.validators.saturating_add(n_cabal);
         let slots = |row: &MinerRow| {
             row.count.saturating_mul(row.slots.unwrap_or_else(|| row.strategy.slots()))
@@ -424,13 +431,13 @@ impl Noise {
 /// A table that says its `kind` is taken whole: the keys of another kind mean nothing in it.
 fn merge(table: &mut toml::Table, over: &toml::Table) {
     for (key, value) in over {
-        match (table.get_mut(key), value) {
-            (Some(toml::Value::Table(known)), toml::Value::Table(over))
-                if !over.contains_key("kind") =>
-            {
-                merge(known, over);
-            }
-            _ => drop(table.insert(key.clone(), value.clone())),
+        if let toml::Value::Table(over) = value
+            && !over.contains_key("kind")
+            && let Some(toml::Value::Table(known)) = table.get_mut(key)
+        {
+            merge(known, over);
+            continue;
         }
+        table.insert(key.clone(), value.clone());
     }
 }
