@@ -88,7 +88,8 @@ impl Cast {
                 let n = CABAL_SIZE.min(cast.n_validators.saturating_sub(1));
                 cast.n_validators -= n;
                 cast.cabals.extend(std::iter::repeat_n(cabal, n));
-                Kind::Idle
+                // Whoever is paid for nothing does nothing.
+                if cabal == Cabal::PayOwn { Kind::Idle } else { Kind::Rebase }
             }
         };
         cast.replace_last(Part { kind, n_slots: kind.slots() });

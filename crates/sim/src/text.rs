@@ -43,7 +43,7 @@ impl SimText {
         // By the block, whatever hash a validator draws with: an outage is everybody's.
         let is_out = unit(mix(OUTAGES, seed.block.0)) < self.rules.reserve_share;
         let (kind, first, step, n_all) = match self.rules.reserve {
-            n_reserve if is_out => (DocumentKind::Reserve, 0, 1, n_reserve),
+            n_reserve if is_out && n_reserve > 0 => (DocumentKind::Reserve, 0, 1, n_reserve),
             _ if self.rules.pool == 0 => (DocumentKind::Fresh, 0, 1, u64::MAX),
             _ => {
                 // One class of documents after the other, so that rounds nearby share none.
