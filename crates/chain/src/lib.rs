@@ -258,6 +258,8 @@ pub enum CallStatus {
 pub struct StoredCommitment {
     /// Who committed.
     pub hotkey: AccountId,
+    /// Owner of the hotkey, in the state that this was read from.
+    pub coldkey: AccountId,
     /// Slot of the hotkey.
     pub uid: Uid,
     /// Block at which the slot was taken: a commitment outlives its slot on the chain, and one that

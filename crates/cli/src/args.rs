@@ -38,8 +38,9 @@ pub use network::{NetworkArgs, NetworkCommand, NetworkStatusArgs, NewNetworkArgs
 pub use node::NodeArgs;
 pub use reference::{Page, ReferenceArgs};
 pub use service::{
-    CheckValidatorArgs, ExportValidatorArgs, LogFormat, OwnerArgs, RunMinerArgs, RunValidatorArgs,
-    ServiceArgs, StatusValidatorArgs, StrategyName, ValidatorArgs, ValidatorCommand,
+    CheckValidatorArgs, ExportValidatorArgs, LogFormat, OwnerArgs, RecordsArgs, RunMinerArgs,
+    RunValidatorArgs, ServiceArgs, StatusValidatorArgs, StrategyName, ValidatorArgs,
+    ValidatorCommand,
 };
 pub use sim::{CommonSimArgs, RunSimArgs, SimArgs, SimCommand, SweepSimArgs, ZooSimArgs};
 pub use transfer::{AddressArgs, DownloadArgs, PlaceArgs, UploadArgs};
@@ -283,7 +284,7 @@ which a model must be below; in a model, \"root\": \"sha256:...\", of which the
 senior alone counts. `merit` says why a model counts or does not.
 
 A record of a validator is read as it is, and its verdicts are derived again:
-  agon score agon-home/validator-1/records/tiny-000001.json \\
+  agon score agon-home/validator-1/records/tiny/000000/000001.json \\
     --competition agon-home/competition.toml
 The exit code is 1 if the record says something else than its losses give. Whether losses,
 texts and hashes are true only a new evaluation tells.")]

@@ -11,6 +11,7 @@ mod data_files;
 mod evaluator;
 mod failure;
 mod findings;
+mod hub_records;
 mod hub_tokenizer;
 mod hugging_face;
 mod input;

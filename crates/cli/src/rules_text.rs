@@ -154,12 +154,22 @@ fn scoring_rules(rules: &ScoringRules) -> String {
         Rule::Wins => "wins",
         Rule::Mean => "mean",
         Rule::Succession => "succession",
+        Rule::Duel => "duel",
     };
     let loss = match rules.loss {
         LossKind::Perplexity => "perplexity",
         LossKind::CrossEntropy => "cross-entropy",
     };
-    format!("rule {rule} on {loss}, temperature {}, alpha {}", rules.temperature, rules.alpha)
+    let duels = rules.duel_rules().map_or_else(String::new, |duel| {
+        format!(
+            ", a crown by luck at most once in {:.0} windows of {} blocks, {} documents at most",
+            1.0 / duel.alpha,
+            HumanCount(duel.window_blocks),
+            HumanCount(duel.n_documents_max.into())
+        )
+    });
+    let (temperature, alpha) = (rules.temperature, rules.alpha);
+    format!("rule {rule} on {loss}, temperature {temperature}, alpha {alpha}{duels}")
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ pub mod heads;
 pub mod health;
 pub mod metrics;
 pub mod miner;
+pub mod publication;
 pub mod pulse;
 pub mod rules;
 pub mod serve;

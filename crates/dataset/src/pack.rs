@@ -29,13 +29,14 @@ pub struct PackRules {
 /// What a round measures on.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Round {
-    /// The documents in the order drawn; of the last one, a part may be in no batch.
+    /// The documents in the order drawn. Packed, a part of the last one may be in no batch; per
+    /// document, they are those that the sequences are cut from, one of each.
     pub documents: Vec<Document>,
     /// The batches, `n_batches` of `sequences_per_batch` sequences each.
     pub batches: Vec<Batch>,
     /// Digest of the batches: equal exactly when all sequences are.
     pub digest: Digest,
-    /// Tokens of the documents, their ends of text included.
+    /// Tokens of these documents, their ends of text included.
     pub n_tokens: u64,
     /// Information of the documents under the true distribution, where all of them know theirs.
     pub entropy_nats: Option<f64>,
@@ -57,7 +58,7 @@ impl Round {
 /// Packed, the tokens of the documents, each followed by one end of text, form one stream; the
 /// batches are its first `n_batches` x `sequences_per_batch` pieces of `sequence_length`. Per
 /// document, each sequence is one document with its end of text, cut at `sequence_length`; nothing
-/// is padded. No document is drawn twice.
+/// is padded, and documents of a single token are passed over. No document is drawn twice.
 pub fn batches(
     source: &dyn Source,
     tokenizer: &Tokenizer,
@@ -71,14 +72,16 @@ pub fn batches(
     for document in source.draw(Split::Evaluation, lot.into()) {
         let document = document?;
         let mut tokens = tokens_of(tokenizer, &document)?;
+        // A single token predicts nothing.
+        if rules.packing == Packing::PerDocument && tokens.len() < 2 {
+            continue;
+        }
         n_tokens += tokens.len();
         match rules.packing {
             Packing::Packed => {
                 stream.append(&mut tokens);
                 cut(&mut stream, rules.sequence_length, &mut sequences);
             }
-            // A single token predicts nothing.
-            Packing::PerDocument if tokens.len() < 2 => {}
             Packing::PerDocument => {
                 tokens.truncate(rules.sequence_length);
                 sequences.push(tokens);

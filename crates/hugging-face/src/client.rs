@@ -42,7 +42,7 @@ pub use budget::Allowance;
 pub use listed::Listed;
 pub use patience::{Patience, Wait};
 pub use proxies::Proxies;
-pub use upload::{Step, Upload, Uploaded};
+pub use upload::{Others, Step, Upload, Uploaded};
 
 /// Where the real hub is.
 pub const HUGGING_FACE: &str = "https://huggingface.co";
@@ -250,14 +250,24 @@ impl HubClient {
 
     /// What the hub says of one file; `None` when file, repo or revision do not exist.
     pub fn file(&self, pinned: Pinned<'_>, file: &str) -> Result<Option<Listed>, Error> {
+        Ok(self.files_of(pinned, &[file])?.pop())
+    }
+
+    /// What the hub says of these files, as far as they are there; the others are not listed.
+    pub fn files_of(&self, pinned: Pinned<'_>, files: &[&str]) -> Result<Vec<Listed>, Error> {
         let Pinned { kind, repo, revision } = pinned;
         let path = format!("/api/{}/{repo}/paths-info/{revision}", kind.in_api());
-        let request = wire::Paths { paths: [file], expand: false };
         let to = (&reqwest::Method::POST, path.as_str());
-        let entries: Option<Vec<wire::Entry>> =
-            self.http.post_json_if_there(to, (http::JSON, &http::json(&request)?))?;
-        let files = self.listed(&path, entries.unwrap_or_default())?;
-        Ok(files.into_iter().find(|found| found.path == file))
+        let mut found = Vec::new();
+        for files in files.chunks(upload::FILES_PER_REQUEST) {
+            let request = wire::Paths { paths: files, expand: false };
+            let entries: Option<Vec<wire::Entry>> =
+                self.http.post_json_if_there(to, (http::JSON, &http::json(&request)?))?;
+            let mut listed = self.listed(&path, entries.unwrap_or_default())?;
+            listed.retain(|listed| files.iter().any(|file| *file == listed.path));
+            found.extend(listed);
+        }
+        Ok(found)
     }
 
     /// The files among the entries of a list.

@@ -14,7 +14,7 @@ use blake2::{Blake2b, Digest as _, digest::consts::U32};
 use protocol::{AccountId, Seed};
 use rand_core_06::{CryptoRng, RngCore};
 use schnorrkel::{ExpansionMode, MiniSecretKey, PublicKey, context::attach_rng, signing_context};
-use std::fmt;
+use std::{fmt, str::FromStr};
 use zeroize::{Zeroize as _, Zeroizing};
 
 /// Context under which Substrate signs.
@@ -24,9 +24,14 @@ const CONTEXT: &[u8] = b"substrate";
 #[derive(Clone)]
 pub struct Keypair(schnorrkel::Keypair);
 
-/// An sr25519 signature.
+/// An sr25519 signature; written as 128 hexadecimal digits in lower case.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Signature(pub [u8; 64]);
+
+/// The text is no signature.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not a signature: expected 128 hexadecimal digits in lower case")]
+pub struct NotASignature;
 
 impl Keypair {
     /// The key pair of a mini secret, expanded as Substrate's wallets do.
@@ -134,6 +139,24 @@ impl fmt::Debug for Keypair {
 impl fmt::Display for Keypair {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.public().fmt(f)
+    }
+}
+
+impl fmt::Display for Signature {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex::encode(self.0))
+    }
+}
+
+impl FromStr for Signature {
+    type Err = NotASignature;
+
+    fn from_str(text: &str) -> Result<Self, NotASignature> {
+        let mut bytes = [0; 64];
+        hex::decode_to_slice(text, &mut bytes).map_err(|_| NotASignature)?;
+        let signature = Self(bytes);
+        // One text for each signature, so that what holds one has one form, too.
+        if signature.to_string() == text { Ok(signature) } else { Err(NotASignature) }
     }
 }
 
@@ -246,6 +269,17 @@ mod tests {
             assert!(!verify(b"message", &Signature(junk), keys.public()));
         }
         assert!(!verify(b"message", &signature, AccountId([0xff; 32])), "not a point");
+    }
+
+    #[test]
+    fn a_signature_survives_its_own_text_and_has_no_other() {
+        let signature = Keypair::from_seed(Seed::of_number(1)).sign(b"message");
+        let text = signature.to_string();
+        assert_eq!(text.len(), 128);
+        assert_eq!(text.parse(), Ok(signature));
+        for other in [text.to_uppercase(), format!("0x{text}"), text[1..].to_owned()] {
+            assert_eq!(other.parse::<Signature>(), Err(NotASignature), "{other}");
+        }
     }
 
     #[test]

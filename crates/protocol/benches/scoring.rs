@@ -36,7 +36,7 @@ fn scoring(criterion: &mut Criterion) {
         [("wins", Rule::Wins), ("mean", Rule::Mean), ("succession", Rule::Succession)]
     {
         let loss = LossKind::Perplexity;
-        let rules = ScoringRules { rule, loss, epsilon, temperature: 0.01, alpha: 0.5 };
+        let rules = ScoringRules { rule, loss, epsilon, temperature: 0.01, alpha: 0.5, duel: None };
         criterion.bench_function(&format!("score 256 models x 300 batches, {name}"), |bencher| {
             bencher.iter(|| score(&rules, NOW, N_BATCHES, black_box(&entries)));
         });
@@ -60,7 +60,7 @@ fn crowning(criterion: &mut Criterion) {
     let entries: Vec<Entry> = (0..N_MODELS).map(entry).collect();
     let (rule, loss) = (Rule::Wins, LossKind::Perplexity);
     let epsilon = Epsilon::Linear { start: 0.005, end: 0.0005, blocks: 50_400 };
-    let rules = ScoringRules { rule, loss, epsilon, temperature: 0.01, alpha: 0.5 };
+    let rules = ScoringRules { rule, loss, epsilon, temperature: 0.01, alpha: 0.5, duel: None };
     criterion.bench_function("champion of 256 models x 300 batches, each crowned", |bencher| {
         bencher.iter(|| champion(&rules, NOW, N_BATCHES, black_box(&entries)));
     });

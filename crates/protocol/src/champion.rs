@@ -96,6 +96,8 @@ impl<'a> Line<'a> {
 }
 
 /// The champion among `entries`, in whatever order they are given; `None` if nobody is present.
+///
+/// With rule `duel` it is an estimate by mean losses: see [`score`](crate::score::score).
 pub fn champion(
     rules: &ScoringRules,
     now: Block,

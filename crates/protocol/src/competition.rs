@@ -6,7 +6,10 @@ mod pinned;
 
 pub use pinned::{DatasetConfig, DrawRules, HubDataset, PinnedFile};
 
-use crate::{CompetitionId, Digest, Error, Revision, digest::canonical_json};
+use crate::{
+    AccountId, BlockHash, CompetitionId, Digest, Error, Revision, digest::canonical_json,
+    duel::DuelRules,
+};
 use serde::{Deserialize, Serialize};
 
 /// One contest with its limits and rules.
@@ -314,6 +317,38 @@ pub struct EvaluationRules {
     /// tell by which they were made.
     #[serde(default = "arithmetic")]
     pub arithmetic: u32,
+    /// Who draws which text.
+    #[serde(default, skip_serializing_if = "Seeds::is_default")]
+    pub seeds: Seeds,
+}
+
+/// Who draws which text of a round.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Seeds {
+    /// Everybody draws the same, so that verdicts are equal to the bit.
+    #[default]
+    Shared,
+    /// Each validator draws its own, so that errors are independent and evidence multiplies.
+    Own,
+}
+
+impl Seeds {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// The hash that a validator draws the text of a round from, where that of the block is
+    /// `block_hash`.
+    pub fn hash(self, block_hash: BlockHash, validator: AccountId) -> BlockHash {
+        match self {
+            Self::Shared => block_hash,
+            Self::Own => {
+                let fields: [&[u8]; 2] = [&block_hash.0, &validator.0];
+                BlockHash(Digest::of_fields("agon own seed", &fields).0)
+            }
+        }
+    }
 }
 
 /// Number of the order of floating-point operations that the engine computes losses in.
@@ -334,10 +369,20 @@ pub struct ScoringRules {
     pub loss: LossKind,
     /// Advantage of the earlier model.
     pub epsilon: Epsilon,
-    /// Temperature T of the softmax (equation 6); with `succession`, at most 0.2.
+    /// Temperature T of the softmax (equation 6); with `succession` and `duel`, at most 0.2.
     pub temperature: f64,
     /// Weight of the old value in the moving average.
     pub alpha: f64,
+    /// What duels are decided by; with rule `duel` alone, where it may be left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duel: Option<DuelRules>,
+}
+
+impl ScoringRules {
+    /// What duels are decided by: those of the file, else the default; `None` with other rules.
+    pub fn duel_rules(&self) -> Option<DuelRules> {
+        (self.rule == Rule::Duel).then(|| self.duel.unwrap_or_default())
+    }
 }
 
 /// How losses become weights.
@@ -356,6 +401,9 @@ pub enum Rule {
     /// The line of succession: equations 3 to 6 with one loss for the whole round, between the
     /// champion and the model that it took the crown from; everybody else has no weight.
     Succession,
+    /// The crown passes by duels alone, which go on from round to round until they are decided with
+    /// a stated chance of error: see [`crate::duel`]. Weight as with `succession`.
+    Duel,
 }
 
 /// What a comparison looks at.

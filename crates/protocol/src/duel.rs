@@ -13,8 +13,8 @@
 //! tails, and would hide catastrophes beyond it. What a clip hides all the same, a crown must show
 //! besides: a positive mean without it, and few documents on which the challenger is far worse.
 //!
-//! Deviation: the paper compares two losses by epsilon and states no chance of error. No
-//! competition can ask for duels yet: no service runs them.
+//! Deviation: the paper compares two losses by epsilon and states no chance of error. What duels
+//! make of the crown from round to round is in `reign.rs`.
 //!
 //! A document counts once. Windows of one document are alike, and so are not more evidence.
 //!
@@ -25,20 +25,21 @@
 mod board;
 mod budget;
 mod evidence;
-mod fold;
 mod pooled;
+mod reign;
 mod rules;
 
 pub use board::{INTERVAL_ERROR, Interval, Report, Strength};
-pub use budget::Budget;
+pub use budget::{Attempts, Budget};
 pub use evidence::{Document, Evidence};
-pub use fold::{Entrant, Fold};
 pub use pooled::{Pooled, log_product, pool};
+pub use reign::{Bout, Champion, Decided, Entrant, Fight, Predecessor, Reign, Wanted};
 pub use rules::{DuelRules, N_DOCUMENTS_LIMIT};
 
 use crate::{Digest, Error, Loss};
 use evidence::Gain;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// The smallest reference, in nats per token: gains of models that know everything mean nothing.
 const REFERENCE_MIN: f64 = 1e-6;
@@ -124,6 +125,8 @@ pub struct Duel {
     rules: DuelRules,
     terms: Terms,
     evidence: Evidence,
+    /// What the evidence was made of, by which a repeated document is known.
+    documents: BTreeSet<Digest>,
     /// Shares of the greatest bets.
     shares: Vec<f64>,
     /// Bets that the gain is above the margin, each per unit of gain; empty in the pilot.
@@ -135,32 +138,36 @@ pub struct Duel {
 impl Duel {
     /// A duel without documents; an error if rules or terms are out of range.
     pub fn begin(rules: DuelRules, terms: Terms) -> Result<Self, DuelError> {
-        rules.check()?;
+        rules.check_values()?;
         terms.check(&rules)?;
-        Ok(Self::of(rules, terms, Evidence::none(rules.n_bets)))
+        Ok(Self::of(rules, terms, Evidence::none(rules.n_bets), BTreeSet::new()))
     }
 
-    /// A duel that was stored; an error if the evidence is not of these rules and terms.
-    pub fn resume(rules: DuelRules, terms: Terms, evidence: Evidence) -> Result<Self, DuelError> {
-        rules.check()?;
+    /// A duel that was stored with the documents that it has taken in; an error if the evidence is
+    /// not of these rules, terms and documents.
+    pub fn resume(
+        rules: DuelRules,
+        terms: Terms,
+        evidence: Evidence,
+        documents: BTreeSet<Digest>,
+    ) -> Result<Self, DuelError> {
+        rules.check_values()?;
         terms.check(&rules)?;
         evidence.check(&rules, &terms)?;
-        Ok(Self::of(rules, terms, evidence))
+        if u32::try_from(documents.len()) != Ok(evidence.n_documents()) {
+            return Err(DuelError::Evidence { what: "it counts other documents than it has" });
+        }
+        Ok(Self::of(rules, terms, evidence, documents))
     }
 
-    fn of(rules: DuelRules, terms: Terms, evidence: Evidence) -> Self {
+    fn of(rules: DuelRules, terms: Terms, evidence: Evidence, documents: BTreeSet<Digest>) -> Self {
         let shares = rules.shares();
         // A gain is at most the clip: with more than this, a bet against it could owe something.
         let most = rules.clip - terms.epsilon;
         let reject_bets = shares.iter().map(|share| share / most).collect();
-        let mut duel = Self { rules, terms, evidence, shares, crown_bets: Vec::new(), reject_bets };
-        duel.crown_bets = duel.evidence.margin.map_or_else(Vec::new, |m| duel.bets_above(m));
-        duel
-    }
-
-    fn bets_above(&self, margin: f64) -> Vec<f64> {
-        let most = self.rules.clip + margin;
-        self.shares.iter().map(|share| share / most).collect()
+        let above = |margin: f64| bets_above(&rules, &shares, margin);
+        let crown_bets = evidence.margin.map_or_else(Vec::new, above);
+        Self { rules, terms, evidence, documents, shares, crown_bets, reject_bets }
     }
 
     /// Takes in documents, in order, until the duel is decided, and says how; `None` while it is
@@ -181,7 +188,7 @@ impl Duel {
     fn append(&mut self, document: &Document) -> Result<(), DuelError> {
         let (rules, epsilon) = (&self.rules, self.terms.epsilon);
         let gain = Gain::of(document, self.terms.reference.value(), rules.clip)?;
-        if !self.evidence.is_new(document.id) {
+        if !self.documents.insert(document.id) {
             return Ok(());
         }
         self.evidence.bet_on_reject(gain, epsilon, &self.reject_bets);
@@ -193,7 +200,7 @@ impl Duel {
             // From documents on which nothing is bet for a crown: no bet knows its own gain.
             let margin = epsilon.max(rules.margin_per_spread * self.evidence.spread());
             self.evidence.margin = Some(margin);
-            self.crown_bets = self.bets_above(margin);
+            self.crown_bets = bets_above(&self.rules, &self.shares, margin);
         }
         Ok(())
     }
@@ -245,6 +252,17 @@ impl Duel {
     pub fn evidence(&self) -> &Evidence {
         &self.evidence
     }
+
+    /// The documents that it has taken in.
+    pub fn documents(&self) -> &BTreeSet<Digest> {
+        &self.documents
+    }
+}
+
+/// Bets that a gain is above a margin, each per unit of gain.
+fn bets_above(rules: &DuelRules, shares: &[f64], margin: f64) -> Vec<f64> {
+    let most = rules.clip + margin;
+    shares.iter().map(|share| share / most).collect()
 }
 
 impl Terms {

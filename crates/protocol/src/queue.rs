@@ -45,8 +45,8 @@ type Scored = (Reverse<bool>, f64, Loss, (Seniority, Uid));
 /// The models of the next pool, highest priority first.
 ///
 /// The champion first, then by priority: 1 plus the average where that is significant, else the win
-/// rate; then by mean loss, then by seniority. With rule `succession` those without significant
-/// weight come as they would be crowned, each after those before it are gone, by half of the
+/// rate; then by mean loss, then by seniority. With rules `succession` and `duel` those without
+/// significant weight come as they would be crowned, each after those before it are gone, by half of the
 /// settled epsilon: so copies that are a little better than their original, by the luck of noise,
 /// never take its place. The best `n_models_kept` of those that were measured stay, those that were
 /// skipped stay on top of that, and whoever broke a rule leaves. Deviation: the paper and the
@@ -75,7 +75,7 @@ pub fn next_pool(
     scored
         .sort_by(|a, b| a.0.cmp(&b.0).then(b.1.total_cmp(&a.1)).then((a.2, a.3).cmp(&(b.2, b.3))));
     skipped.sort_unstable();
-    if rules.rule == Rule::Succession {
+    if matches!(rules.rule, Rule::Succession | Rule::Duel) {
         let is_settled = |(is_champion, priority, ..): &Scored| is_champion.0 || *priority >= 1.0;
         let rest = scored.split_off(scored.partition_point(is_settled));
         scored.extend(in_succession(rules, rest, n_models_kept));
@@ -134,7 +134,7 @@ mod tests {
 
     fn rules(rule: Rule) -> ScoringRules {
         let (loss, epsilon) = (LossKind::Perplexity, Epsilon::Fixed { value: 0.005 });
-        ScoringRules { rule, loss, epsilon, temperature: 0.01, alpha: 0.5 }
+        ScoringRules { rule, loss, epsilon, temperature: 0.01, alpha: 0.5, duel: None }
     }
 
     fn uids(pool: &[Uid]) -> Vec<u16> {

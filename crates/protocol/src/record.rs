@@ -4,11 +4,18 @@
 //! spaces, numbers in the shortest form that reads back to the same bits. It holds no time and
 //! nothing about the machine, so equal inputs give equal bytes and one [`Digest`].
 
+mod duels;
+mod verify;
+
+pub use duels::verify_duels;
+pub use verify::{Mismatch, verify, verify_chain};
+
 use crate::{
     AccountId, Block, BlockHash, Competition, Digest, Error, Loss, Outcome, ReasonCode, Repo,
     Revision, Uid, Verdict, champion,
     digest::canonical_json,
-    owner::{Claim, duplicates},
+    duel::{Champion, Fight, Predecessor},
+    owner::Claim,
     score,
     weights::{Average, Miner, MovingAverage},
     wins::{Entry, Seniority},
@@ -16,7 +23,7 @@ use crate::{
 use serde::{Deserialize, Serialize};
 
 /// Version of this format.
-pub const RECORD_FORMAT: u32 = 3;
+pub const RECORD_FORMAT: u32 = 4;
 
 /// Most bytes of a record that anybody reads; 256 models on 10,000 batches take about 50 MiB.
 pub const RECORD_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -36,6 +43,20 @@ pub struct Record {
     pub averages: Vec<Average>,
     /// Holder of the crown after this round; absent if nobody took part.
     pub champion: Option<Uid>,
+    /// With rule `duel`, all that is known of the champion and its predecessor; absent if nobody
+    /// took part.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub crown: Option<Crown>,
+}
+
+/// Whoever holds the crown after a round, and whoever held it before.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Crown {
+    /// Whoever holds it.
+    pub champion: Champion,
+    /// Whoever the champion took it from; absent where it filled an empty throne.
+    pub predecessor: Option<Predecessor>,
 }
 
 /// Who judged what, when, and on which text.
@@ -56,6 +77,10 @@ pub struct Round {
     pub block_hash: BlockHash,
     /// Who judged.
     pub validator: AccountId,
+    /// Genesis of the chain that the blocks are of.
+    pub genesis: BlockHash,
+    /// What measured, with its version; of no weight in any verdict.
+    pub engine: String,
     /// Digest of the `tokenizer.json`.
     pub tokenizer: Digest,
     /// Digest that pins the dataset.
@@ -84,6 +109,10 @@ pub struct Model {
     pub uid: Uid,
     /// Key in the slot.
     pub hotkey: AccountId,
+    /// Owner of that key, in the state that the commitment was read from; of every model that was
+    /// measured where the rule is `duel`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub coldkey: Option<AccountId>,
     /// Block that included the commitment.
     pub commit_block: Block,
     /// Hash of that block; with the hotkey it gives the tie-break.
@@ -111,7 +140,8 @@ pub struct Model {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Finding {
-    /// Cross-entropy in nats per predicted token (equation 1), one per batch.
+    /// Cross-entropy in nats per predicted token (equation 1), one per batch; with rule `duel`, of
+    /// the first batches, as many as decided anything.
     Evaluated(Vec<Loss>),
     /// The model broke this rule.
     Disqualified(ReasonCode),
@@ -134,76 +164,10 @@ pub struct Judged {
     pub model: Model,
     /// What the rules make of its losses.
     pub verdict: Verdict,
-}
-
-/// Why a record is not what the rules give.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
-pub enum Mismatch {
-    /// Written in a format that is not known here.
-    #[error("the record has format {0}, not {RECORD_FORMAT}")]
-    Format(u32),
-    /// Judged by other rules.
-    #[error("the record follows rules {recorded}, not {given}")]
-    Rules {
-        /// Digest of the rules that the record names.
-        recorded: Digest,
-        /// Digest of the rules that it was compared with.
-        given: Digest,
-    },
-    /// Another competition than the rules are of.
-    #[error("the record is of competition `{recorded}`, the rules are those of `{given}`")]
-    Competition {
-        /// Name in the record.
-        recorded: String,
-        /// Name in the rules.
-        given: String,
-    },
-    /// No round of the competition starts at this block.
-    #[error("no round starts at block {0}")]
-    Block(Block),
-    /// The models are not in ascending order of uid, each once.
-    #[error("uid `{0}` is out of order")]
-    Order(Uid),
-    /// The commitment was too young, or later than the seed.
-    #[error("the commitment of uid `{0}` is too young for the round")]
-    Age(Uid),
-    /// The losses do not give this verdict.
-    #[error("uid `{}` was given {}, its losses give {}", .recorded.uid, told(.recorded), told(.derived))]
-    Verdict {
-        /// What the record says.
-        recorded: Box<Verdict>,
-        /// What the losses give.
-        derived: Box<Verdict>,
-    },
-    /// A model has more or fewer losses than the round has batches.
-    #[error("uid `{0}` does not have a loss for each batch")]
-    Batches(Uid),
-    /// A model has losses, but no root that tells whose it is.
-    #[error("the model of uid `{0}` was measured, but has no tensor root")]
-    Root(Uid),
-    /// The same model counts for two commitments.
-    #[error("uid `{0}` is judged with the model of somebody who committed to it before")]
-    Duplicate(Uid),
-    /// The losses give another champion.
-    #[error("the record crowns {}, its losses {}", crowned(.recorded), crowned(.derived))]
-    Champion {
-        /// What the record says.
-        recorded: Option<Uid>,
-        /// What the losses give.
-        derived: Option<Uid>,
-    },
-    /// The record does not continue the one before it.
-    #[error("the record does not continue the record before it: its {0} differs")]
-    Previous(&'static str),
-}
-
-/// A verdict in the words of a record.
-fn told(verdict: &Verdict) -> String {
-    String::from_utf8_lossy(&canonical_json(verdict)).into_owned()
-}
-
-fn crowned(uid: &Option<Uid>) -> String {
-    uid.map_or("nobody".to_owned(), |uid| format!("uid `{uid}`"))
+    /// With rule `duel`, its duel with whoever held the crown before this round; absent where it
+    /// fought none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fight: Option<Fight>,
 }
 
 impl Model {
@@ -225,7 +189,8 @@ impl Model {
 impl Record {
     /// Judges the models of a round by the rules; `average` takes in the weights.
     ///
-    /// No two models share a uid; their order does not matter.
+    /// No two models share a uid; their order does not matter. A round of duels is judged by
+    /// [`Record::of_duels`].
     pub fn new(
         round: Round,
         competition: &Competition,
@@ -234,17 +199,10 @@ impl Record {
     ) -> Self {
         models.sort_by_key(|model| model.uid);
         let (verdicts, champion) = judge(competition, round.block, &models);
-        let weights = models.iter().zip(&verdicts);
-        let weights: Vec<_> = weights.map(|(model, v)| (model.miner(), v.weight)).collect();
-        average.update(competition.scoring.alpha, &weights);
-        let models = models.into_iter().zip(verdicts);
-        Self {
-            format: RECORD_FORMAT,
-            round,
-            models: models.map(|(model, verdict)| Judged { model, verdict }).collect(),
-            averages: average.iter().collect(),
-            champion,
-        }
+        let judged = |(model, verdict)| Judged { model, verdict, fight: None };
+        let models: Vec<Judged> = models.into_iter().zip(verdicts).map(judged).collect();
+        let averages = averaged(competition, &models, average);
+        Self { format: RECORD_FORMAT, round, models, averages, champion, crown: None }
     }
 
     /// The record as canonical JSON: what is published, signed and hashed.
@@ -263,7 +221,16 @@ impl Record {
         if json.len() > RECORD_BYTES_MAX {
             return Err(Error::RecordTooLarge { size_bytes: json.len() });
         }
-        let record: Self = serde_json::from_slice(json).map_err(|e| refuse(e.to_string()))?;
+        let record: Self = serde_json::from_slice(json).map_err(|error| {
+            // A record of another format lacks fields: not that is what is wrong with it.
+            let other = serde_json::from_slice::<Version>(json).ok();
+            match other.filter(|version| version.format != RECORD_FORMAT) {
+                Some(Version { format }) => {
+                    refuse(format!("it has format {format}, not {RECORD_FORMAT}"))
+                }
+                None => refuse(error.to_string()),
+            }
+        })?;
         if record.to_json() != json {
             return Err(refuse("the JSON is not in canonical form".to_owned()));
         }
@@ -271,98 +238,22 @@ impl Record {
     }
 }
 
-/// Derives wins, weights and champion again from the losses in `record`.
-///
-/// Whether the losses are true only a new evaluation can tell.
-pub fn verify(record: &Record, competition: &Competition) -> Result<(), Mismatch> {
-    if record.format != RECORD_FORMAT {
-        return Err(Mismatch::Format(record.format));
-    }
-    let (recorded, given) = (record.round.competition_digest, competition.digest());
-    if recorded != given {
-        return Err(Mismatch::Rules { recorded, given });
-    }
-    if record.round.competition != competition.name {
-        let (recorded, given) = (record.round.competition.clone(), competition.name.clone());
-        return Err(Mismatch::Competition { recorded, given });
-    }
-    let block = record.round.block;
-    let every = competition.evaluation.blocks_per_round;
-    if !competition.runs_at(block) || !block.0.is_multiple_of(every) {
-        return Err(Mismatch::Block(block));
-    }
-    let models: Vec<Model> = record.models.iter().map(|judged| judged.model.clone()).collect();
-    if let Some(pair) = models.windows(2).find(|pair| pair[0].uid >= pair[1].uid) {
-        return Err(Mismatch::Order(pair[1].uid));
-    }
-    let age_min = competition.evaluation.commitment_age_min;
-    if let Some(young) = models.iter().find(|model| block.since(model.commit_block) < age_min) {
-        return Err(Mismatch::Age(young.uid));
-    }
-    if let Some(unseen) = models.iter().find(|model| model.since > Some(block)) {
-        return Err(Mismatch::Age(unseen.uid));
-    }
-    check_measured(&models, competition.evaluation.n_batches)?;
-    let (verdicts, champion) = judge(competition, block, &models);
-    for (judged, derived) in record.models.iter().zip(verdicts) {
-        if judged.verdict != derived {
-            let recorded = Box::new(judged.verdict);
-            return Err(Mismatch::Verdict { recorded, derived: Box::new(derived) });
-        }
-    }
-    if record.champion != champion {
-        return Err(Mismatch::Champion { recorded: record.champion, derived: champion });
-    }
-    Ok(())
+/// What every format of records begins with.
+#[derive(Deserialize)]
+struct Version {
+    format: u32,
 }
 
-/// Whether `record` continues `previous`, the record of the same validator and competition before
-/// it: names its digest, comes later, and has its averages updated by the weights of this round.
-///
-/// Without a `previous`, whether it is a first record.
-pub fn verify_chain(
-    record: &Record,
-    previous: Option<&Record>,
+/// The averages after a round; `average` takes in its weights.
+fn averaged(
     competition: &Competition,
-) -> Result<(), Mismatch> {
-    let ensure = |holds: bool, what| if holds { Ok(()) } else { Err(Mismatch::Previous(what)) };
-    let round = &record.round;
-    ensure(round.previous == previous.map(Record::digest), "digest")?;
-    if previous.is_none() {
-        ensure(round.number == 1, "number")?;
-    }
-    let mut average = MovingAverage::default();
-    if let Some(Record { round: before, averages, .. }) = previous {
-        ensure(round.validator == before.validator, "validator")?;
-        ensure(round.competition == before.competition, "competition")?;
-        ensure(Some(round.number) == before.number.checked_add(1), "number")?;
-        ensure(round.block > before.block, "block")?;
-        average = averages.clone().try_into().map_err(|_| Mismatch::Previous("average"))?;
-    }
-    let weights: Vec<_> =
-        record.models.iter().map(|j| (j.model.miner(), j.verdict.weight)).collect();
+    models: &[Judged],
+    average: &mut MovingAverage,
+) -> Vec<Average> {
+    let weight = |judged: &Judged| (judged.model.miner(), judged.verdict.weight);
+    let weights: Vec<(Miner, f64)> = models.iter().map(weight).collect();
     average.update(competition.scoring.alpha, &weights);
-    ensure(average.iter().eq(record.averages.iter().copied()), "average")
-}
-
-/// Whether each model with losses has one for each batch, and is its committer's alone as far as
-/// the record tells (see [`crate::owner`]): an owner who was left out can only be found on chain.
-fn check_measured(models: &[Model], n_batches: usize) -> Result<(), Mismatch> {
-    let claims: Vec<Claim> = models.iter().filter_map(Model::claim).collect();
-    let duplicates = duplicates(&claims);
-    for model in models {
-        let Finding::Evaluated(losses) = &model.finding else { continue };
-        if losses.len() != n_batches {
-            return Err(Mismatch::Batches(model.uid));
-        }
-        if model.tensor_root.is_none() {
-            return Err(Mismatch::Root(model.uid));
-        }
-        if duplicates.contains_key(&model.uid) {
-            return Err(Mismatch::Duplicate(model.uid));
-        }
-    }
-    Ok(())
+    average.iter().collect()
 }
 
 /// Verdicts in the order of `models`, and the champion.

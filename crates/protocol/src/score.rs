@@ -21,7 +21,8 @@ pub struct Verdict {
     /// Whether it counts, or what stands in its way.
     pub merit: Merit,
     /// Comparisons won (equation 4): per batch and pair for `wins`, per pair of models that count
-    /// for `mean`, per pair of models in the line for `succession`.
+    /// for `mean`, per pair of models in the line for `succession`, and for `duel` that between the
+    /// champion and the model that it took the crown from.
     pub wins: u64,
     /// Share of its comparisons that it won (equation 5); zero when it is not compared.
     pub win_rate: f64,
@@ -48,7 +49,8 @@ pub enum Merit {
 ///
 /// Entries that lack a finite loss for one of the `n_batches` batches behave exactly as if they
 /// were absent. With nobody present all weights are zero. The order of entries and batches does
-/// not matter to the last bit.
+/// not matter to the last bit. With rule `duel` it is an estimate by mean losses alone: what counts
+/// there are duels over many rounds, see [`crate::duel::Reign::round`].
 pub fn score(
     rules: &ScoringRules,
     now: Block,
@@ -57,18 +59,19 @@ pub fn score(
 ) -> Vec<Verdict> {
     let verdicts = match rules.rule {
         Rule::Wins | Rule::Mean => by_win_rate(rules, now, n_batches, entries),
-        Rule::Succession => by_succession(rules, now, n_batches, entries),
+        Rule::Succession | Rule::Duel => by_succession(rules, now, n_batches, entries),
     };
     let of = |entry: &Entry| verdicts.get(&entry.uid).copied().unwrap_or(absent(entry.uid));
     entries.iter().map(of).collect()
 }
 
-fn absent(uid: Uid) -> Verdict {
+/// The verdict on a model that takes no part.
+pub(crate) fn absent(uid: Uid) -> Verdict {
     let (merit, present) = (Merit::Absent, false);
     Verdict { uid, present, merit, wins: 0, win_rate: 0.0, weight: 0.0 }
 }
 
-/// Verdicts by the line of succession.
+/// Verdicts by the line of succession, or for `duel` by one without seconds.
 ///
 /// Equations 3 to 5 are applied to the line, whose members each beat all before them, so that
 /// the win rate of the champion is 1. Equation 6 is applied to its last two members alone. With all
@@ -122,7 +125,7 @@ fn by_win_rate(
     let rows: Vec<Row> = ranked(entries).into_iter().filter_map(present).collect();
     let merits = match rules.rule {
         Rule::Mean => competitive(&rows, rules.epsilon, now),
-        Rule::Wins | Rule::Succession => vec![Merit::Counts; rows.len()],
+        Rule::Wins | Rule::Succession | Rule::Duel => vec![Merit::Counts; rows.len()],
     };
     let compared = rows.iter().zip(&merits).filter(|(_, merit)| **merit == Merit::Counts);
     let compared: Vec<&Row> = compared.map(|(row, _)| row).collect();

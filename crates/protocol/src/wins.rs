@@ -112,7 +112,7 @@ impl<'a> Row<'a> {
             Rule::Mean => vec![loss::mean(&per_batch)],
             // The perplexity of all tokens where batches are equal, not a mean of perplexities, in
             // which one hard batch outweighs the others.
-            Rule::Succession => vec![compared(&loss::mean(&entry.losses))],
+            Rule::Succession | Rule::Duel => vec![compared(&loss::mean(&entry.losses))],
         };
         // A sum of finite losses may overflow.
         is_finite(&losses).then_some(Self { entry, losses })

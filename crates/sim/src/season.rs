@@ -12,7 +12,8 @@ use crate::{
     text::SimText,
     world::{Shared, World},
 };
-use chain::Head;
+use anyhow::Context as _;
+use chain::{Chain as _, Head};
 use journal::Journal;
 use protocol::{AccountId, Block, Seed, seed::uniform_below};
 use std::{
@@ -342,6 +343,7 @@ fn open(
     network: &Network,
     world: &Arc<Shared>,
 ) -> anyhow::Result<Vec<Validator>> {
+    let genesis = network.chain.block_hash(Block(0))?.context("the chain has no first block")?;
     let text = Arc::new(SimText::new(scenario.text));
     let formula = Arc::new(Formula::new(Arc::clone(world)));
     let keys = network.validators.iter().take(cast.n_validators).enumerate();
@@ -353,7 +355,7 @@ fn open(
             publish: Arc::new(Unread),
         };
         let contest = Contest::new(rules.competition.clone(), text.clone());
-        let (config, journal) = (Config::new(NETUID), Journal::memory()?);
+        let (config, journal) = (Config::new(NETUID, genesis), Journal::memory()?);
         Validator::open(config, ports, vec![contest], key.clone(), journal)
     };
     keys.map(validator).collect()

@@ -196,11 +196,11 @@ impl Chain for SubstrateChain {
         let found = self.held(read, at)?.ok_or(Error::NoSubnet(netuid))?;
         self.learn_hashes(found.iter().map(|found| found.block))?;
         let stored = |found: read::Committed| {
-            let read::Committed { uid, hotkey, registered, block, data } = found;
+            let read::Committed { uid, hotkey, coldkey, registered, block, data } = found;
             let hash = self.block_hash(block)?;
             // A final commitment stands in a final block.
             let block_hash = hash.ok_or(Error::Unavailable { request: "block hash" })?;
-            Ok(StoredCommitment { hotkey, uid, registered, block, block_hash, data })
+            Ok(StoredCommitment { hotkey, coldkey, uid, registered, block, block_hash, data })
         };
         found.into_iter().map(stored).collect()
     }

@@ -88,6 +88,7 @@ fn check_full_subnet(node: &DevNode, chain: &SubstrateChain) {
     for (slot, stored) in stored.iter().enumerate() {
         assert_eq!(stored.data, format!("commitment {slot}").into_bytes());
         assert_eq!(stored.block, Block(2 + slot as u64 / 4));
+        assert_eq!(stored.coldkey, key(0).public());
         let hash = ask(node, "chain_getBlockHash", &json!([stored.block.0])).unwrap();
         assert_eq!(json!(stored.block_hash.to_string()), hash);
     }

@@ -3,13 +3,14 @@
 use crate::{
     book::{Book, Entry},
     entry::After,
-    event::{RoundSummary, Row},
+    event::{Duels, Fought, RoundSummary, Row},
     ports::Drawn,
     round::{Known, Measured, Skipped},
     state::{Found, Holder, Lapse, Skips},
 };
+use anyhow::Context as _;
 use protocol::{
-    AccountId, Digest, Outcome, Reason, ReasonCode, Uid,
+    AccountId, BlockHash, Digest, Outcome, Reason, ReasonCode, Seniority, Uid, duel,
     loss::{mean, perplexity},
     queue::{self, Standing},
     record::{self, Finding, Judged, Model, Record},
@@ -21,6 +22,13 @@ const N_SKIPS_FREE: u64 = 2;
 /// Longest wait, in rounds.
 const WAIT_ROUNDS_MAX: u64 = 64;
 
+/// Who judges, on which chain, and with what.
+pub(crate) struct Judge<'a> {
+    pub(crate) validator: AccountId,
+    pub(crate) genesis: BlockHash,
+    pub(crate) engine: &'a str,
+}
+
 /// The record of a round, and what else it leaves.
 pub(crate) struct Decision {
     pub(crate) record: Record,
@@ -28,13 +36,13 @@ pub(crate) struct Decision {
 }
 
 impl Decision {
-    /// Decides a round by the outcomes of its models.
+    /// Decides a round by the outcomes of its models; an error if it is not ripe for that.
     pub(crate) fn new(
         known: &Known<'_>,
         (book, text): (&Book, &Drawn),
         measured: &[Measured],
-        validator: AccountId,
-    ) -> Self {
+        judge: &Judge<'_>,
+    ) -> anyhow::Result<Self> {
         let Known { contest, state, seed, .. } = known;
         let competition = &contest.competition;
         let round = record::Round {
@@ -44,7 +52,9 @@ impl Decision {
             previous: state.record,
             block: seed.block,
             block_hash: seed.hash,
-            validator,
+            validator: judge.validator,
+            genesis: judge.genesis,
+            engine: judge.engine.to_owned(),
             tokenizer: contest.text.tokenizer(),
             dataset: contest.text.dataset(),
             documents: text.documents.clone(),
@@ -53,12 +63,14 @@ impl Decision {
         let models = measured.iter().filter_map(|model| to_record(known, model)).collect();
         // The record takes the average along: it says what the round left, not what it found.
         let mut average = state.average.clone();
-        let record = Record::new(round, competition, models, &mut average);
-        let standings: Vec<Standing> =
-            measured.iter().map(|model| standing(known, model, &record)).collect();
-        let n_kept = competition.evaluation.n_models_kept;
+        let record = if known.duels().is_some() {
+            Record::of_duels(round, competition, models, &state.reign, &mut average)
+                .context("a round of duels is decided too early")?
+        } else {
+            Record::new(round, competition, models, &mut average)
+        };
         // After the record: who is kept in reserve follows from who won.
-        let reserve = queue::next_pool(&competition.scoring, &standings, record.champion, n_kept);
+        let reserve = reserve(known, measured, &record);
         let hotkey_of = |uid: Uid| {
             let entries = measured.iter().map(|model| &model.entry.stored);
             entries.filter(|stored| stored.uid == uid).map(|stored| stored.hotkey).next()
@@ -67,14 +79,14 @@ impl Decision {
             reserve: reserve.into_iter().filter_map(hotkey_of).collect(),
             waiting: measured
                 .iter()
-                .filter(|model| model.outcome.is_err())
+                .filter(|model| model.outcome.is_err() || is_unheard(model, &record))
                 .map(|model| model.entry.stored.hotkey)
                 .collect(),
             lapses: lapses(known, book, measured),
             skips: skips(known, book, measured),
             present: book.entries.iter().map(|entry| entry.stored.hotkey).collect(),
         };
-        Self { record, after }
+        Ok(Self { record, after })
     }
 }
 
@@ -85,6 +97,8 @@ fn to_record(known: &Known<'_>, model: &Measured) -> Option<Model> {
     Some(Model {
         uid: stored.uid,
         hotkey: stored.hotkey,
+        // Whose budget a duel is paid from; other rules ask for no owner.
+        coldkey: known.duels().map(|_| stored.coldkey),
         commit_block: stored.block,
         commit_block_hash: stored.block_hash,
         since: entry.since(known.state, known.seed.block),
@@ -94,6 +108,45 @@ fn to_record(known: &Known<'_>, model: &Measured) -> Option<Model> {
         tensor_root: *tensor_root,
         finding: outcome.as_ref().ok()?.into(),
     })
+}
+
+/// Who is measured if nobody who is paid can be: whoever came close, the best first, and whoever
+/// was skipped.
+fn reserve(known: &Known<'_>, measured: &[Measured], record: &Record) -> Vec<Uid> {
+    let rules = &known.contest.competition;
+    let n_kept = rules.evaluation.n_models_kept;
+    // In a round that filled an empty throne nobody duelled: all have a mean loss, and no gain.
+    if record.models.iter().all(|judged| judged.fight.is_none()) {
+        let standings: Vec<Standing> =
+            measured.iter().map(|model| standing(known, model, record)).collect();
+        return queue::next_pool(&rules.scoring, &standings, record.champion, n_kept);
+    }
+    let mut close: Vec<(f64, Seniority, Uid)> = Vec::new();
+    for Judged { model, fight, .. } in &record.models {
+        if let Some(fight) = fight
+            && fight.verdict != Some(duel::Verdict::Dethroned)
+        {
+            close.push((fight.evidence.mean(), model.seniority(), model.uid));
+        }
+    }
+    close.sort_by(|a, b| b.0.total_cmp(&a.0).then((a.1, a.2).cmp(&(b.1, b.2))));
+    let skipped = measured.iter().filter(|model| model.outcome.is_err());
+    let kept = close.into_iter().take(n_kept).map(|(_, _, uid)| uid);
+    kept.chain(skipped.map(|model| model.entry.stored.uid)).collect()
+}
+
+/// Whether a model had no duel that was decided when somebody took the crown: it is heard again in
+/// the next round, where it duels the new champion.
+fn is_unheard(model: &Measured, record: &Record) -> bool {
+    let is_dethroned = |judged: &Judged| {
+        let verdict = judged.fight.as_ref().and_then(|fight| fight.verdict);
+        verdict == Some(duel::Verdict::Dethroned)
+    };
+    let uid = model.entry.stored.uid;
+    let judged = record.models.iter().find(|judged| judged.model.uid == uid);
+    let is_decided = judged
+        .is_some_and(|judged| judged.fight.as_ref().is_some_and(|fight| fight.verdict.is_some()));
+    model.is_sound() && !is_decided && record.models.iter().any(is_dethroned)
 }
 
 /// Where a model stands when it is asked who came close.
@@ -181,8 +234,13 @@ pub(crate) fn summary(
             _ => None,
         }
     };
-    let rows: Vec<Row> =
-        record.models.iter().map(|judged| row(judged, record, reason(judged.model.uid))).collect();
+    let rules = known.duels();
+    let row = |judged: &Judged| {
+        let fight = judged.fight.as_ref().zip(rules.as_ref());
+        let duel = fight.map(|(fight, rules)| Fought::of(fight, rules));
+        Row { duel, ..row(judged, record, reason(judged.model.uid)) }
+    };
+    let rows: Vec<Row> = record.models.iter().map(row).collect();
     let champion = Holder::of(record);
     let of_champion = |row: &&Row| champion.is_some_and(|holder| holder.hotkey == row.hotkey);
     let hotkey = |holder: Option<Holder>| holder.map(|holder| holder.hotkey);
@@ -195,14 +253,40 @@ pub(crate) fn summary(
         crown_moved: hotkey(champion) != hotkey(known.state.champion),
         optimum_perplexity: known.turn.text.as_ref().and_then(|text| text.optimum_perplexity),
         digest,
+        duels: rules.map(|_| duels(record, &rows)),
         rows,
     }
 }
 
+/// The duels of a round at a glance.
+fn duels(record: &Record, rows: &[Row]) -> Duels {
+    let n_used = |judged: &Judged| match &judged.model.finding {
+        Finding::Evaluated(losses) => losses.len(),
+        Finding::Disqualified(_) => 0,
+    };
+    let fought = || rows.iter().filter_map(|row| Some((row.uid, row.duel.as_ref()?)));
+    let rank = |duel: &Fought| match duel.verdict {
+        Some(duel::Verdict::Dethroned) => 2,
+        None => 1,
+        Some(duel::Verdict::Rejected | duel::Verdict::Undecided) => 0,
+    };
+    let foremost = fought()
+        .max_by(|(_, a), (_, b)| rank(a).cmp(&rank(b)).then(a.gain.total_cmp(&b.gain)))
+        .map(|(uid, _)| uid);
+    Duels {
+        n_open: fought().filter(|(_, duel)| duel.verdict.is_none()).count(),
+        n_documents: record.models.iter().map(n_used).max().unwrap_or(0),
+        foremost,
+    }
+}
+
 fn row(judged: &Judged, record: &Record, reason: Option<Reason>) -> Row {
-    let Judged { model, verdict } = judged;
+    let Judged { model, verdict, .. } = judged;
     let perplexity = match &model.finding {
-        // Batches are of equal size, so this is the perplexity over all their tokens.
+        // A duel that was decided before takes no documents.
+        Finding::Evaluated(losses) if losses.is_empty() => None,
+        // Batches are of equal size, so this is the perplexity over all their tokens; that of
+        // duels is over documents which count alike.
         Finding::Evaluated(losses) => Some(perplexity(mean(losses))),
         Finding::Disqualified(_) => None,
     };
@@ -221,6 +305,7 @@ fn row(judged: &Judged, record: &Record, reason: Option<Reason>) -> Row {
         win_rate: verdict.win_rate,
         weight: verdict.weight,
         average: average.map_or(0.0, |average| average.weight),
+        duel: None,
     }
 }
 

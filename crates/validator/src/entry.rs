@@ -2,6 +2,7 @@
 
 use crate::{
     event::RoundSummary,
+    roots::SentRoot,
     state::{Hidden, Lapse, Skips, State, Verdict},
 };
 use chain::{Head, Signed};
@@ -94,6 +95,15 @@ pub enum Entry {
         #[serde(default)]
         row: Option<Vec<(Uid, u16)>>,
     },
+    /// A commitment to the root of the records is signed, and about to be sent.
+    RootSigned(SentRoot),
+    /// Its fate is known, or it is known that there shall be none for now.
+    RootSettled {
+        /// Block from which the time until the next is counted; absent where it is due again.
+        since: Option<Block>,
+        /// Text that the chain has now; absent where it has none of ours.
+        set: Option<String>,
+    },
 }
 
 /// What a round leaves besides its record.
@@ -125,6 +135,8 @@ impl Happened for Entry {
             Self::WeightsSigned { .. } => "weights-signed",
             Self::WeightsSettled { .. } => "weights-settled",
             Self::WeightsOpened { .. } => "weights-opened",
+            Self::RootSigned(_) => "root-signed",
+            Self::RootSettled { .. } => "root-settled",
         }
     }
 

@@ -2,8 +2,12 @@
 
 use crate::state::Holder;
 use chain::{CallId, Head, Reveal};
-use protocol::{AccountId, Block, Digest, Loss, Merit, Reason, Uid};
+use protocol::{
+    AccountId, Block, Digest, Loss, Merit, Reason, Uid,
+    duel::{self, DuelRules, Fight, INTERVAL_ERROR, Interval, Strength},
+};
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
 /// Something that happened at a validator.
 #[derive(Clone, Debug, PartialEq)]
@@ -93,6 +97,17 @@ pub enum Event {
         /// When they were to be opened.
         reveal: Reveal,
     },
+    /// A commitment to the root of the records was handed to the chain.
+    RootSubmitted(CallId),
+    /// The chain has taken it.
+    RootSet {
+        /// Block in which it did.
+        block: Block,
+    },
+    /// The chain refused it: its call stood in a block and failed.
+    RootRefused(chain::CallError),
+    /// The chain has another commitment of this hotkey, which stays: it is this text.
+    RootWithheld(String),
 }
 
 impl Event {
@@ -177,7 +192,8 @@ pub struct RoundSummary {
     pub seed: Head,
     /// Holder of the crown after the round.
     pub champion: Option<Holder>,
-    /// The champion's perplexity over all batches.
+    /// The champion's perplexity over all batches; with rule `duel` over the documents that its
+    /// duels took in, if they took in any.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "measured")]
     pub champion_perplexity: Option<Loss>,
     /// Whether the crown went to another hotkey.
@@ -186,6 +202,9 @@ pub struct RoundSummary {
     pub optimum_perplexity: Option<f64>,
     /// Digest of the record.
     pub digest: Digest,
+    /// Its duels, with rule `duel` alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duels: Option<Duels>,
     /// The models, in order of uid.
     pub rows: Vec<Row>,
 }
@@ -199,7 +218,8 @@ pub struct Row {
     pub hotkey: AccountId,
     /// Block of its commitment.
     pub block: Block,
-    /// Perplexity over all batches, where it was measured.
+    /// Perplexity over all batches, where it was measured; with rule `duel` over the documents that
+    /// its duel took in.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "measured")]
     pub perplexity: Option<Loss>,
     /// Why it was disqualified.
@@ -214,9 +234,113 @@ pub struct Row {
     pub weight: f64,
     /// Moving average of the weight after this round.
     pub average: f64,
+    /// How its duel against the champion stands, where it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duel: Option<Fought>,
+}
+
+/// The duels of a round at a glance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Duels {
+    /// Duels that go on in the next round, unless the crown has moved.
+    pub n_open: usize,
+    /// Documents of the round that decided anything.
+    pub n_documents: usize,
+    /// The challenger to tell of first: whoever took the crown, or has the greatest gain of those
+    /// whose duel is open, or of all.
+    pub foremost: Option<Uid>,
+}
+
+/// How far a challenger has come against the champion, and how sure that is.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Fought {
+    /// How the duel is decided; absent while it is open.
+    pub verdict: Option<duel::Verdict>,
+    /// Documents that it took in so far, over all rounds.
+    pub n_documents: u32,
+    /// Mean clipped gain: by how much the challenger's cross-entropy is lower, as a fraction of the
+    /// reference of the duel.
+    pub gain: f64,
+    /// Where the true mean lies, wrong with a chance of at most [`INTERVAL_ERROR`].
+    pub interval: Interval,
+    /// How sure it is that the challenger takes the crown by right.
+    pub crown: Strength,
+    /// How sure it is that it is not better by epsilon.
+    pub reject: Strength,
+}
+
+impl Fought {
+    /// What may be said of a duel as it stands.
+    pub(crate) fn of(fight: &Fight, rules: &DuelRules) -> Self {
+        let evidence = &fight.evidence;
+        Self {
+            verdict: fight.verdict,
+            n_documents: evidence.n_documents(),
+            gain: evidence.mean(),
+            interval: Interval::of(evidence, rules.clip, INTERVAL_ERROR),
+            crown: Strength::of(evidence.e_crown(), fight.terms.alpha),
+            reject: Strength::of(evidence.e_reject(), rules.beta),
+        }
+    }
+
+    /// How sure it is, in words.
+    fn how_sure(&self) -> &'static str {
+        match self.verdict {
+            Some(duel::Verdict::Dethroned) => "it takes the crown",
+            Some(duel::Verdict::Rejected) => "it is rejected",
+            Some(duel::Verdict::Undecided) => "it ends undecided",
+            None if self.crown >= self.reject => match self.crown {
+                Strength::Nothing => "nothing is proven yet",
+                Strength::Weak => "weak evidence for it so far",
+                Strength::Strong => "strong evidence for it so far",
+                Strength::Decisive => "decisive evidence for it, on too few documents yet",
+            },
+            None => match self.reject {
+                Strength::Nothing | Strength::Weak => "weak evidence against it so far",
+                Strength::Strong | Strength::Decisive => "strong evidence against it so far",
+            },
+        }
+    }
+}
+
+impl fmt::Display for Fought {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Interval { low, high } = self.interval;
+        let [gain, low, high] = [self.gain, low, high].map(|part| 100.0 * part);
+        let (decimals, n_documents, sure) =
+            (self.interval.decimals(), self.n_documents, self.how_sure());
+        write!(
+            f,
+            "gain of {gain:.decimals$} % ({low:.decimals$} to {high:.decimals$} %) on \
+             {n_documents} documents, {sure}"
+        )
+    }
 }
 
 /// A loss that is there: `null` is an infinite one, and none at all is left out.
 fn measured<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Loss>, D::Error> {
     Loss::deserialize(deserializer).map(Some)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_duel_is_told_with_as_many_digits_as_are_known() {
+        let open = Fought {
+            verdict: None,
+            n_documents: 120,
+            gain: 0.0123,
+            interval: Interval { low: 0.0041, high: 0.0203 },
+            crown: Strength::Weak,
+            reject: Strength::Nothing,
+        };
+        let told = "gain of 1.2 % (0.4 to 2.0 %) on 120 documents, weak evidence for it so far";
+        assert_eq!(open.to_string(), told);
+        let decided = Fought { verdict: Some(duel::Verdict::Rejected), gain: -0.03, ..open };
+        assert!(decided.to_string().ends_with("documents, it is rejected"), "{decided}");
+        let worse = Fought { crown: Strength::Nothing, reject: Strength::Strong, ..open };
+        assert!(worse.to_string().ends_with("strong evidence against it so far"), "{worse}");
+    }
 }

@@ -1,4 +1,4 @@
-//! Takes over the `state.json` that earlier versions wrote.
+//! Takes over what earlier versions wrote: their `state.json`, and records in their journals.
 
 use crate::{
     entry::Entry,
@@ -6,8 +6,9 @@ use crate::{
 };
 use anyhow::Context as _;
 use journal::{Journal, Past};
-use protocol::{AccountId, Block, Digest, weights::MovingAverage};
+use protocol::{AccountId, Block, BlockHash, Digest, Record, weights::MovingAverage};
 use serde::Deserialize;
+use serde_json::Value;
 use std::{collections::BTreeMap, fs, io::ErrorKind, path::Path};
 
 #[derive(Deserialize)]
@@ -52,6 +53,28 @@ pub fn open_journal(folder: &Path) -> anyhow::Result<Journal> {
     Ok(past.into_journal())
 }
 
+/// Format of the records that named neither the chain nor the engine.
+const FORMAT_BEFORE: u64 = 3;
+
+/// A record of ours from the journal: of the format of now, or of the one before it, which keeps
+/// its number and has zeros and nothing for what it does not name.
+pub(crate) fn record(json: &[u8]) -> anyhow::Result<Record> {
+    let unread = match Record::from_json(json) {
+        Ok(record) => return Ok(record),
+        Err(error) => error,
+    };
+    let Ok(mut old) = serde_json::from_slice::<Value>(json) else { return Err(unread.into()) };
+    let is_before = old.get("format").and_then(Value::as_u64) == Some(FORMAT_BEFORE);
+    match old.get_mut("round").and_then(Value::as_object_mut).filter(|_| is_before) {
+        Some(round) => {
+            round.insert("genesis".to_owned(), serde_json::to_value(BlockHash([0; 32]))?);
+            round.insert("engine".to_owned(), Value::String(String::new()));
+            Ok(serde_json::from_value(old)?)
+        }
+        None => Err(unread.into()),
+    }
+}
+
 /// What an earlier version knew: averages, champions, numbers of rounds.
 ///
 /// What it had found of models at rest is found again: it was not bound to the rules. A text that
@@ -70,4 +93,27 @@ fn taken_over(state_json: &[u8]) -> anyhow::Result<State> {
     let contests = old.contests.into_iter().map(|(name, old)| (name, contest(old))).collect();
     let weights = WeightsState { due: old.weights_due, ..WeightsState::default() };
     Ok(State { contests, weights })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_of_the_format_before_is_understood_and_none_of_another() {
+        let frozen = include_bytes!("../../../testdata/scoring/record.json");
+        let mut old: Value = serde_json::from_slice(frozen).unwrap();
+        old["format"] = serde_json::json!(FORMAT_BEFORE);
+        for added in ["genesis", "engine"] {
+            old["round"].as_object_mut().unwrap().remove(added);
+        }
+        let read = record(old.to_string().as_bytes()).unwrap();
+        assert_eq!((read.format, read.round.number, read.champion), (3, 1, Some(protocol::Uid(5))));
+        assert_eq!(read.round.genesis, BlockHash([0; 32]));
+        let averages: MovingAverage = read.averages.try_into().unwrap();
+        assert_eq!(averages.iter().count(), 2);
+        old["format"] = serde_json::json!(2);
+        assert!(record(old.to_string().as_bytes()).is_err());
+        assert!(record(b"[1]").is_err() && record(b"").is_err());
+    }
 }

@@ -10,6 +10,7 @@
 
 mod book;
 mod decide;
+mod duels;
 mod duties;
 pub mod entry;
 pub mod event;
@@ -17,8 +18,9 @@ pub mod fetched;
 pub mod legacy;
 mod memory;
 pub mod ports;
-mod records;
+mod publish;
 mod reveal;
+pub mod roots;
 mod round;
 pub mod state;
 mod supply;
@@ -27,13 +29,14 @@ mod work;
 
 pub use duties::WEIGHTS_AGE_MAX;
 pub use entry::Entry;
-pub use event::{Cause, Event, Progress, RoundSummary, Row, Stage};
+pub use event::{Cause, Duels, Event, Fought, Progress, RoundSummary, Row, Stage};
 pub use fetched::{Engine, FetchedModels, Inspected};
 pub use ports::{
     Admission, Ask, Committed, Contest, Drawn, Evaluate, Had, Models, Ports, Publish, Sequence,
     Sight, Terms, Text, Trouble,
 };
-pub use records::RecordFolder;
+pub use records::Folder as RecordFolder;
+pub use roots::{RootState, SentRoot};
 pub use state::{ContestState, State};
 pub use work::Worked;
 
@@ -41,7 +44,8 @@ use chain::{Head, Keypair};
 use duties::Claim;
 use journal::{Journal, Past};
 use memory::Memory;
-use protocol::{Competition, NetUid, Schedule};
+use protocol::{BlockHash, Competition, NetUid, Record, Schedule, record::RECORD_FORMAT};
+use records::Signed;
 use std::{
     collections::VecDeque,
     sync::{Mutex, MutexGuard, PoisonError},
@@ -56,6 +60,8 @@ const RECORDS_REPUBLISHED: usize = 16;
 pub struct Config {
     /// Subnet that it serves.
     pub netuid: NetUid,
+    /// Hash of the first block of the chain, which records name.
+    pub genesis: BlockHash,
     /// Version of the rules, as it is sent with the weights.
     pub version_key: u64,
     /// Most bytes of new models that are fetched for a round; without this four models of the
@@ -65,12 +71,21 @@ pub struct Config {
     /// before: it is known to have ended for good. Once the chain has taken weights that this
     /// validator signed, another counts as one again.
     pub takes_over: bool,
+    /// Blocks between two commitments to the root of the records; 0 for none.
+    pub root_blocks: u64,
 }
 
 impl Config {
-    /// The usual way on a subnet.
-    pub fn new(netuid: NetUid) -> Self {
-        Self { netuid, version_key: 0, fetched_bytes_max: None, takes_over: false }
+    /// The usual way on a subnet of the chain with this genesis.
+    pub fn new(netuid: NetUid, genesis: BlockHash) -> Self {
+        Self {
+            netuid,
+            genesis,
+            version_key: 0,
+            fetched_bytes_max: None,
+            takes_over: false,
+            root_blocks: 0,
+        }
     }
 }
 
@@ -114,8 +129,11 @@ impl Validator {
         let mut unpublished = VecDeque::new();
         for entry in past.newest(entry::DECIDED, RECORDS_REPUBLISHED)? {
             if let Entry::Decided { competition, record, .. } = entry {
-                let number = protocol::Record::from_json(record.as_bytes())?.round.number;
-                unpublished.push_back((competition, number, record));
+                let read = legacy::record(record.as_bytes())?;
+                // Those of an earlier format were published unsigned, and nobody reads them signed.
+                if read.format == RECORD_FORMAT {
+                    unpublished.push_back((competition, read.round.number, record));
+                }
             }
         }
         let claim = Claim::new(config, past.state());
@@ -184,8 +202,8 @@ impl Validator {
             let Some((competition, number, record)) = self.unpublished().front().cloned() else {
                 return;
             };
-            let published = self.ports.publish.record(&competition, number, record.as_bytes());
-            if let Err(error) = published {
+            let publish = |bytes: Vec<u8>| self.ports.publish.record(&competition, number, &bytes);
+            if let Err(error) = self.signed(&record).and_then(publish) {
                 watch(Event::RecordDelayed(format!("{error:#}")));
                 return;
             }
@@ -195,6 +213,12 @@ impl Validator {
                 unpublished.pop_front();
             }
         }
+    }
+
+    /// A record of ours in the bytes that are published: the signature follows from the record.
+    fn signed(&self, record: &str) -> anyhow::Result<Vec<u8>> {
+        let record = Record::from_json(record.as_bytes())?;
+        Ok(Signed::sign(record, &self.keypair).to_json())
     }
 
     /// Records that wait to be published.

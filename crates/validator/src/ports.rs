@@ -67,7 +67,7 @@ pub struct Sequence {
 /// What a round measures on.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Drawn {
-    /// The documents in the order drawn.
+    /// The documents in the order drawn; where each is a sequence of its own, in the same order.
     pub documents: Vec<DocumentDigest>,
     /// The batches of sequences, in order.
     pub batches: Vec<Vec<Sequence>>,
@@ -87,7 +87,9 @@ pub trait Text: Send + Sync {
     /// Digest that pins the dataset.
     fn dataset(&self) -> Digest;
 
-    /// The text of the round that `seed` seeds, the same for everybody.
+    /// The text that follows from the hash of `seed`, the same for everybody. Where each validator
+    /// draws its own, the hash is not that of the block (see
+    /// [`Seeds`](protocol::competition::Seeds)).
     fn draw(&self, competition: &Competition, seed: Head) -> anyhow::Result<Drawn>;
 }
 
@@ -220,6 +222,7 @@ pub trait Evaluate: Send + Sync {
 
 /// Where records go.
 pub trait Publish: Send + Sync {
-    /// Adds the record of a round; the same bytes again change nothing.
+    /// Adds the signed record of a round ([`records::Signed`]); the same bytes again change
+    /// nothing.
     fn record(&self, competition: &str, number: u64, bytes: &[u8]) -> anyhow::Result<()>;
 }

@@ -12,7 +12,7 @@ use crate::{
 };
 use chain::Head;
 use protocol::{
-    AccountId, Digest, Outcome, Reason, ReasonCode, SequenceLoss, Uid,
+    AccountId, Digest, Loss, Outcome, Reason, ReasonCode, SequenceLoss, Uid,
     loss::{of_sequences, per_batch},
     owner::{Claim, duplicates},
     pool::{self, Entrant},
@@ -50,7 +50,8 @@ pub(crate) struct Turn {
     /// Tokens measured so far, times the parameters of the models that they were measured with.
     pub(crate) work: u64,
     pub(crate) text: Option<Drawn>,
-    /// Losses of models on the sequences of the text in order, by tensor root.
+    /// Losses of models on the first sequences of the text in order, by tensor root: on all of
+    /// them, or on as many as the duels wanted so far.
     pub(crate) measured: BTreeMap<Digest, Result<Vec<SequenceLoss>, Reason>>,
 }
 
@@ -91,8 +92,13 @@ pub(crate) enum Need {
     Text,
     /// What a model is: fetched and inspected.
     Model(Entry),
-    /// The losses of a model.
-    Losses(Entry),
+    /// The losses of a model on the first sequences of the text.
+    Losses {
+        /// Whose.
+        entry: Entry,
+        /// How many sequences.
+        n_sequences: usize,
+    },
 }
 
 /// Why a round does not conclude.
@@ -126,6 +132,13 @@ pub(crate) struct Measured {
     pub(crate) outcome: Result<Outcome, Skipped>,
 }
 
+impl Measured {
+    /// Whether it takes part in the decision.
+    pub(crate) fn is_sound(&self) -> bool {
+        matches!(self.outcome, Ok(Outcome::Evaluated(_)))
+    }
+}
+
 /// Why a model has no outcome.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Skipped {
@@ -157,8 +170,11 @@ pub(crate) fn round(known: &Known<'_>) -> Result<Vec<Measured>, Pause> {
     // Of nobody, too: a round in which nobody is left has a record like any other.
     known.turn.text.as_ref().ok_or(Need::Text)?;
     let (rules, seed) = (&known.contest.competition.evaluation, known.seed.block);
-    let entrants: Vec<Entrant> =
-        book.entries.iter().map(|entry| entry.entrant(known.state, rules, seed)).collect();
+    let entrant = |entry: &Entry| {
+        let entrant = entry.entrant(known.state, rules, seed);
+        Entrant { is_wanted: entrant.is_wanted || known.is_in_duel(entry), ..entrant }
+    };
+    let entrants: Vec<Entrant> = book.entries.iter().map(entrant).collect();
     let pool = pool::pool(rules, book.moment, &entrants);
     let mut measured = Vec::with_capacity(pool.len());
 
@@ -168,7 +184,14 @@ pub(crate) fn round(known: &Known<'_>) -> Result<Vec<Measured>, Pause> {
     // Where nobody who is paid can be measured, the crown goes to whoever came close before it
     // goes to a newcomer that nobody else stood up to.
     let mut awaited: BTreeSet<Uid> = pool::paid(rules, &entrants).into_iter().collect();
-    if !awaited.is_empty() && !has_any(&measured, &awaited) {
+    let is_alone = if known.duels().is_some() {
+        // A champion that keeps its crown is enough; one that does not own its model is none.
+        disown(known, &mut measured);
+        known.is_vacant(&measured)
+    } else {
+        !awaited.is_empty() && !has_any(&measured, &awaited)
+    };
+    if is_alone {
         let reserve = known.reserve(book);
         known.measure_all(book, &reserve, &mut measured)?;
         awaited.extend(reserve);
@@ -178,15 +201,16 @@ pub(crate) fn round(known: &Known<'_>) -> Result<Vec<Measured>, Pause> {
         }
     }
     disown(known, &mut measured);
+    if known.duels().is_some() {
+        known.fight(&measured)?;
+    }
     measured.sort_by_key(|model| model.entry.stored.uid);
     Ok(measured)
 }
 
 /// Whether one of the models has losses and is of these slots.
 fn has_any(measured: &[Measured], uids: &BTreeSet<Uid>) -> bool {
-    measured.iter().any(|model| {
-        uids.contains(&model.entry.stored.uid) && matches!(model.outcome, Ok(Outcome::Evaluated(_)))
-    })
+    measured.iter().any(|model| uids.contains(&model.entry.stored.uid) && model.is_sound())
 }
 
 impl Known<'_> {
@@ -270,6 +294,10 @@ impl Known<'_> {
             None | Some(Found::Hopeless(_)) => return Err(Need::Model(entry.clone()).into()),
         };
         let roots = (file_root, Some(admission.tensor_root));
+        if let Some(rules) = self.duels() {
+            // Who is measured on what, the duels tell once it is known whose each model is.
+            return Ok(model(roots, Ok(self.so_far(&rules, &admission.tensor_root, text))));
+        }
         // A copy of what came before it is not measured: it counts for nobody (see `disown`).
         let is_copy = before.iter().any(|model| model.tensor_root == roots.1);
         if is_copy {
@@ -277,7 +305,10 @@ impl Known<'_> {
             return Ok(model(roots, disqualified(&Reason::new(ReasonCode::Duplicate, detail))));
         }
         match self.turn.measured.get(&admission.tensor_root) {
-            None => Err(Need::Losses(entry.clone()).into()),
+            None => {
+                let n_sequences = text.batches.iter().map(Vec::len).sum();
+                Err(Need::Losses { entry: entry.clone(), n_sequences }.into())
+            }
             Some(Err(reason)) => Ok(model(roots, disqualified(reason))),
             Some(Ok(losses)) => Ok(model(roots, Ok(judge(losses, text)))),
         }
@@ -386,11 +417,21 @@ fn not_published(error: &str) -> Outcome {
 }
 
 /// The loss of each batch, or the bar that the model does not pass.
-fn judge(losses: &[SequenceLoss], text: &Drawn) -> Outcome {
+pub(crate) fn judge(losses: &[SequenceLoss], text: &Drawn) -> Outcome {
     if let Some(reason) = no_better_than_guessing(of_sequences(losses), text.guessing) {
         return Outcome::Disqualified(reason);
     }
-    Outcome::Evaluated(per_batch(text.batches.iter().map(Vec::len), losses))
+    Outcome::Evaluated(of_batches(losses, text))
+}
+
+/// The losses of the batches that were measured whole, in order.
+pub(crate) fn of_batches(losses: &[SequenceLoss], text: &Drawn) -> Vec<Loss> {
+    let mut n_sequences = 0;
+    let is_whole = |size: &usize| {
+        n_sequences += size;
+        n_sequences <= losses.len()
+    };
+    per_batch(text.batches.iter().map(Vec::len).take_while(is_whole), losses)
 }
 
 /// Finds the models that are not their committers'.

@@ -2,13 +2,16 @@
 
 use crate::{
     entry::{After, Entry},
+    legacy,
     ports::Admission,
+    roots::RootState,
 };
 use anyhow::Context as _;
 use chain::{Head, Reveal, Signed};
 use journal::past::Follows;
 use protocol::{
     AccountId, Block, Digest, Reason, Record, Uid,
+    duel::Reign,
     queue::SIGNIFICANT_WEIGHT,
     record::Finding,
     weights::{Miner, MovingAverage},
@@ -23,6 +26,9 @@ pub struct State {
     pub(crate) contests: BTreeMap<String, ContestState>,
     /// Weights: whether they are due, and which are on their way.
     pub weights: WeightsState,
+    /// The root of the records: which is on the chain, and which is on its way.
+    #[serde(default)]
+    pub roots: RootState,
 }
 
 /// What is known of the weights on the chain.
@@ -84,6 +90,9 @@ pub struct ContestState {
     pub average: MovingAverage,
     /// Holder of the crown.
     pub champion: Option<Holder>,
+    /// Crown and duels, with rule `duel`; follows from the records.
+    #[serde(default)]
+    pub reign: Reign,
     /// Rounds in a row that were given up for the sake of each hotkey.
     pub spared: BTreeMap<AccountId, u64>,
     /// Who is measured if nobody who is paid can be.
@@ -175,11 +184,12 @@ impl ContestState {
 
     fn decided(&mut self, record: &str, after: &After) -> anyhow::Result<()> {
         let bytes = record.as_bytes();
-        let record = Record::from_json(bytes).context("a record of ours cannot be read")?;
+        let record = legacy::record(bytes).context("a record of ours cannot be read")?;
         (self.seed_block, self.begun) = (record.round.block, None);
         self.n_rounds = record.round.number;
         self.record = Some(Digest::of(bytes));
         self.champion = Holder::of(&record);
+        self.reign.follow(&record);
         self.average =
             record.averages.clone().try_into().context("a record of ours has no averages")?;
         let After { reserve, waiting, lapses, skips, present } = after;
@@ -247,6 +257,7 @@ impl State {
             Entry::WeightsSigned { .. }
             | Entry::WeightsSettled { .. }
             | Entry::WeightsOpened { .. } => self.weights.learnt(entry),
+            Entry::RootSigned(_) | Entry::RootSettled { .. } => self.roots.learnt(entry),
         }
         Ok(())
     }
@@ -309,6 +320,14 @@ impl Follows for State {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn a_contest_of_an_earlier_version_has_no_duels() {
+        let mut contest = serde_json::to_value(ContestState::default()).unwrap();
+        assert!(contest.as_object_mut().unwrap().remove("reign").is_some());
+        let contest: ContestState = serde_json::from_value(contest).unwrap();
+        assert_eq!(contest.reign, Reign::default());
+    }
 
     #[test]
     fn weights_and_entries_of_earlier_versions_mean_what_they_meant() {

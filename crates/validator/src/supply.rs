@@ -14,7 +14,7 @@ use crate::{
 use anyhow::Context as _;
 use chain::Head;
 use journal::Measured;
-use protocol::{Digest, Reason, SequenceLoss, Uid};
+use protocol::{AccountId, Digest, Reason, SequenceLoss, Uid};
 use std::collections::BTreeMap;
 
 /// Times that something is tried again in a round before its trouble counts.
@@ -33,6 +33,8 @@ pub(crate) struct Supply<'a> {
     pub(crate) ports: &'a Ports,
     pub(crate) memory: &'a Memory,
     pub(crate) contest: &'a Contest,
+    /// Who judges.
+    pub(crate) validator: AccountId,
     /// Room that models which are kept leave for others.
     pub(crate) room_bytes: u64,
     pub(crate) seed: Head,
@@ -51,7 +53,9 @@ impl Supply<'_> {
             Need::Look(_) | Need::IsUp | Need::Delivery(_) => Stage::Look,
             Need::Text => Stage::Text,
             Need::Model(entry) => return self.have(entry, turn, watch).map(drop),
-            Need::Losses(entry) => return self.losses(entry, turn, watch),
+            Need::Losses { entry, n_sequences } => {
+                return self.losses((entry, *n_sequences), turn, watch);
+            }
         };
         self.tell(Progress::Began(stage), watch);
         let brought = self.ask(need, turn, watch);
@@ -108,7 +112,11 @@ impl Supply<'_> {
                 turn.deliveries.insert(entry.stored.hotkey, delivers);
             }
             Need::Text => {
-                let text = self.contest.text.draw(&self.contest.competition, self.seed);
+                let competition = &self.contest.competition;
+                // The record has the true hash: anybody derives the same from it.
+                let seeds = competition.evaluation.seeds;
+                let hash = seeds.hash(self.seed.hash, self.validator);
+                let text = self.contest.text.draw(competition, Head { hash, ..self.seed });
                 let text = text.inspect_err(|_| failed(Cause::Text));
                 let text = text.context("cannot draw evaluation text")?;
                 // Drawn after the hub was asked what there is: whoever sees the text cannot change
@@ -117,7 +125,7 @@ impl Supply<'_> {
                 turn.text = Some(text);
                 watch(Event::RoundStarted { n_models, n_batches });
             }
-            Need::Model(_) | Need::Losses(_) => {}
+            Need::Model(_) | Need::Losses { .. } => {}
         }
         Ok(())
     }
@@ -238,17 +246,17 @@ impl Supply<'_> {
         self.memory.learn(&inspected, self.seed.block)
     }
 
-    /// Measures a model on the sequences of the text that it was not measured on yet; each loss is
-    /// kept as it comes.
+    /// Measures a model on those of the first sequences of the text that it was not measured on
+    /// yet; each loss is kept as it comes.
     fn losses(
         &mut self,
-        entry: &Entry,
+        (entry, n_sequences): (&Entry, usize),
         turn: &mut Turn,
         watch: &(dyn Fn(Event) + Sync),
     ) -> anyhow::Result<()> {
         let Some(admission) = self.admission(entry) else { return Ok(()) };
         let kept = self.kept(&admission)?;
-        if let Some(losses) = in_order(&kept, turn) {
+        if let Some(losses) = in_order(&kept, turn, n_sequences) {
             turn.measured.insert(admission.tensor_root, Ok(losses));
             return Ok(());
         }
@@ -257,13 +265,15 @@ impl Supply<'_> {
         if self.have(entry, turn, watch)?.is_none() {
             return Ok(());
         }
-        let sequences = turn.text.iter().flat_map(|text| text.batches.iter().flatten());
         let is_missing = |sequence: &&Sequence| !kept.contains_key(&sequence.digest);
-        let missing: Vec<&Sequence> = sequences.filter(is_missing).collect();
+        let wanted: Vec<&Sequence> = turn.sequences().take(n_sequences).collect();
+        let n_wanted = wanted.len();
+        let missing: Vec<&Sequence> = wanted.into_iter().filter(is_missing).collect();
         let n_tokens: usize = missing.iter().map(|sequence| sequence.tokens.len()).sum();
         let work = admission.n_parameters.saturating_mul(n_tokens as u64);
+        let left = Left { n_done: n_wanted.saturating_sub(missing.len()), sequences: &missing };
         self.tell(Progress::Began(Stage::Measure), watch);
-        let measured = self.measure(entry.stored.uid, &admission, &missing, watch);
+        let measured = self.measure(entry.stored.uid, &admission, left, watch);
         self.tell(Progress::Ended(Stage::Measure), watch);
         turn.work = turn.work.saturating_add(work);
         match measured {
@@ -278,7 +288,7 @@ impl Supply<'_> {
             }
         }
         // Read back from the journal: what a round rests on is what is on disk.
-        match in_order(&self.kept(&admission)?, turn) {
+        match in_order(&self.kept(&admission)?, turn, n_sequences) {
             Some(losses) => {
                 turn.measured.insert(admission.tensor_root, Ok(losses));
                 Ok(())
@@ -305,18 +315,17 @@ impl Supply<'_> {
         &mut self,
         uid: Uid,
         admission: &Admission,
-        missing: &[&Sequence],
+        left: Left<'_>,
         watch: &(dyn Fn(Event) + Sync),
     ) -> Result<Result<(), Reason>, Trouble> {
         let competition = &self.contest.competition;
-        let (n_batches, per_batch) =
-            (competition.evaluation.n_batches, competition.evaluation.sequences_per_batch.max(1));
-        let mut n_done = (n_batches * per_batch).saturating_sub(missing.len());
+        let per_batch = competition.evaluation.sequences_per_batch.max(1);
+        let Left { mut n_done, sequences } = left;
         watch(Event::Evaluating { uid, n_batches_done: n_done / per_batch });
         let evaluate = &*self.ports.evaluate;
         let of = Measured { model: admission.tensor_root, engine: evaluate.engine() };
         let seed = self.seed.block;
-        let mut rest = missing.iter();
+        let mut rest = sequences.iter();
         let mut learn = |losses: &[SequenceLoss]| {
             // The losses first: the other way round a sequence would be lost with each piece.
             let pairs = losses.iter().zip(rest.by_ref());
@@ -334,20 +343,34 @@ impl Supply<'_> {
             watch(Event::progress(&competition.name, Progress::Measured { n_tokens }));
             Ok(())
         };
-        evaluate.losses(Ask { competition, admission, sequences: missing }, &mut learn)
+        evaluate.losses(Ask { competition, admission, sequences }, &mut learn)
     }
 }
 
 /// Losses of one model by the digests of their sequences.
 type Kept = BTreeMap<Digest, SequenceLoss>;
 
-/// The losses on the whole text in its order, if all of them are kept.
-fn in_order(kept: &Kept, turn: &Turn) -> Option<Vec<SequenceLoss>> {
-    let sequences = turn.text.as_ref()?.batches.iter().flatten();
+/// What is left to measure of the sequences that are wanted.
+#[derive(Clone, Copy)]
+struct Left<'a> {
+    /// Of those that are wanted, how many were measured before.
+    n_done: usize,
+    /// The others, in order.
+    sequences: &'a [&'a Sequence],
+}
+
+/// The losses on the first sequences of the text in its order, if all of them are kept.
+fn in_order(kept: &Kept, turn: &Turn, n_sequences: usize) -> Option<Vec<SequenceLoss>> {
+    let sequences = turn.sequences().take(n_sequences);
     sequences.map(|sequence| kept.get(&sequence.digest).copied()).collect()
 }
 
 impl Turn {
+    /// The sequences of the text in order; none before there is one.
+    fn sequences(&self) -> impl Iterator<Item = &Sequence> {
+        self.text.iter().flat_map(|text| text.batches.iter().flatten())
+    }
+
     /// Notes what kept a model from being had or measured, if it counts.
     fn hinder(&mut self, entry: &Entry, trouble: Trouble) -> anyhow::Result<()> {
         if let Some(refusal) = self.counts(entry, trouble)? {

@@ -2,7 +2,7 @@
 
 use crate::{
     Validator,
-    decide::{self, Decision},
+    decide::{self, Decision, Judge},
     entry::Entry,
     event::{Event, Progress, Stage},
     is_ours, ours,
@@ -222,6 +222,7 @@ impl Validator {
                     ports: &self.ports,
                     memory: &self.memory,
                     contest,
+                    validator: self.keypair.public(),
                     room_bytes: self.room_bytes(),
                     seed,
                 };
@@ -271,7 +272,12 @@ impl Validator {
     ) -> anyhow::Result<()> {
         let (Some(book), Some(text)) = (&known.turn.book, &known.turn.text) else { return Ok(()) };
         tell(measured, watch);
-        let decision = Decision::new(known, (book, text), measured, self.keypair.public());
+        let judge = Judge {
+            validator: self.keypair.public(),
+            genesis: self.config.genesis,
+            engine: self.ports.evaluate.engine(),
+        };
+        let decision = Decision::new(known, (book, text), measured, &judge)?;
         let record = String::from_utf8(decision.record.to_json()).map_err(ours)?;
         let summary = decide::summary(known, &decision, measured, Digest::of(record.as_bytes()));
         let competition = known.contest.competition.name.clone();

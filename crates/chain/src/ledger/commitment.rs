@@ -56,6 +56,8 @@ impl Ledger {
         let registered = subnet.slots.get(usize::from(uid.0))?.block_at_registration;
         let (block, data) = (commitment.block, commitment.data.clone());
         let block_hash = self.block_hash(block)?;
-        Some(StoredCommitment { hotkey, uid, registered, block, block_hash, data })
+        // Every hotkey with a slot was registered by somebody.
+        let coldkey = self.owner(hotkey)?;
+        Some(StoredCommitment { hotkey, coldkey, uid, registered, block, block_hash, data })
     }
 }

@@ -187,6 +187,7 @@ pub(crate) fn a_commitment_comes_with_the_block_that_holds_it(make: Make<'_>) {
         let commitments = world.chain.commitments(NETUID, world.head()).unwrap();
         assert_eq!(commitments.len(), 1);
         assert_eq!((commitments[0].hotkey, commitments[0].uid), (hotkey.public(), Uid(0)));
+        assert_eq!(commitments[0].coldkey, key(0).public(), "its owner in the same state");
         assert_eq!((&commitments[0].data[..], commitments[0].block), (text, block));
         assert_eq!(Some(commitments[0].block_hash), world.chain.block_hash(block).unwrap());
         (0..5).for_each(|_| (world.next_block)());

@@ -111,11 +111,36 @@ pub struct RunValidatorArgs {
     /// Version of the rules that is sent with weights.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub version_key: u64,
+    #[command(flatten)]
+    pub records: RecordsArgs,
     /// Set weights although another process with this hotkey did so shortly before: it has ended
     /// for good.
     #[arg(long)]
     pub take_over: bool,
 }
+
+/// Where records of a validator go, besides its home.
+#[derive(Debug, Args)]
+pub struct RecordsArgs {
+    /// Dataset repo that signed records are published to as well, as `owner/name`; it is made where
+    /// it is missing.
+    #[arg(long, value_name = "OWNER/NAME")]
+    pub records_repo: Option<Repo>,
+    /// Address of the hub of that repo; without it the one of the models.
+    #[arg(long, value_name = "URL")]
+    pub records_hub: Option<String>,
+    /// File with the token that may write to that repo; without it the one for the hub of the
+    /// models.
+    #[arg(long, value_name = "FILE")]
+    pub records_token_file: Option<PathBuf>,
+    /// Blocks between two commitments of the hotkey to the root of the published records; 0 for
+    /// none.
+    #[arg(long, value_name = "BLOCKS", default_value_t = ROOT_BLOCKS)]
+    pub records_root_blocks: u64,
+}
+
+/// A day on Bittensor.
+const ROOT_BLOCKS: u64 = 7_200;
 
 /// Options of `agon validator check`.
 #[derive(Debug, Args)]

@@ -63,17 +63,21 @@ struct Scored<R> {
     refused: Option<R>,
 }
 
-/// Which of the two kinds of file it is: a record has a format.
+/// Which kind of file it is: a record has a format, and a signed one has a record.
 #[derive(Deserialize)]
 struct Kind {
     format: Option<serde::de::IgnoredAny>,
+    record: Option<serde::de::IgnoredAny>,
 }
 
 /// Scores the models of a file, or derives the verdicts of a record again.
 pub fn run(args: &ScoreArgs) -> anyhow::Result<ExitCode> {
     let bytes = input::read(&args.file, SIZE_BYTES_MAX)?;
     let file = input::name(&args.file);
-    let Kind { format } = input::parse_json(&bytes, &file, "score")?;
+    let Kind { format, record } = input::parse_json(&bytes, &file, "score")?;
+    if record.is_some() {
+        return record::run_signed(&bytes, &file, args.competition.as_deref());
+    }
     if format.is_some() {
         return record::run(&bytes, &file, args.competition.as_deref());
     }
@@ -91,6 +95,13 @@ pub fn run(args: &ScoreArgs) -> anyhow::Result<ExitCode> {
 /// validator would refuse: a copy of a senior model, or one that does no better than guessing. A
 /// file knows no block hashes, so among models of one block the lower uid is the senior.
 fn score(round: &Round, file: &str) -> anyhow::Result<ExitCode> {
+    if round.rule == Rule::Duel {
+        return Err(anyhow::anyhow!(
+            "{file}: the rule `duel` decides by duels that go on from round to round, which the \
+             losses of one round do not tell"
+        ))
+        .hint("give the record of a validator's first round, or another `rule`");
+    }
     let rules = round.rules();
     rules.check().map_err(|error| anyhow::anyhow!("{file}: {}", in_terms_of_the_file(error)))?;
     let n_models = round.models.len();
@@ -116,7 +127,7 @@ impl Round {
     fn rules(&self) -> ScoringRules {
         let Self { rule, loss, epsilon, temperature, .. } = *self;
         // Scores are of one round: nothing is averaged.
-        ScoringRules { rule, loss, epsilon, temperature, alpha: 0.0 }
+        ScoringRules { rule, loss, epsilon, temperature, alpha: 0.0, duel: None }
     }
 
     /// Batches of the round; a model that lacks some of them is a slip of whoever wrote the file.

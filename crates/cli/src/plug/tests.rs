@@ -96,6 +96,8 @@ fn record(models: Vec<Judged>) -> Vec<u8> {
         block: Block(1000),
         block_hash: BlockHash([1; 32]),
         validator: AccountId([2; 32]),
+        genesis: BlockHash([6; 32]),
+        engine: "test".to_owned(),
         tokenizer: Digest([3; 32]),
         dataset: Digest([4; 32]),
         documents: Vec::new(),
@@ -127,6 +129,7 @@ fn the_bytes_of_a_record_do_not_depend_on_instructions_threads_or_order() {
             let judged = |(uid, model): (u16, &Model)| Judged {
                 uid: Uid(uid),
                 hotkey: AccountId([uid as u8; 32]),
+                coldkey: None,
                 commit_block: Block(u64::from(uid)),
                 commit_block_hash: BlockHash([7; 32]),
                 since: None,

@@ -48,6 +48,8 @@ const CROWN_MOVES: Family =
 const CHAMPION: Family =
     gauge("agon_champion_perplexity", "Perplexity of the champion in the last round.")
         .by("competition");
+const DUELS_OPEN: Family =
+    gauge("agon_duels_open", "Duels that the last round left open.").by("competition");
 const POOL: Family = gauge("agon_round_models", "Models of the last round.").by("competition");
 const WAITING: Family =
     gauge("agon_round_models_waiting", "Models that the last round left for a later one.")
@@ -102,11 +104,12 @@ const WITHHELD: Family = counter(
 const REFUSED: Family = counter("agon_miner_refused_total", "Commitments that the chain refused.");
 
 const COMMON: [Family; 6] = [BUILD, STARTED, HEAD_BLOCK, HEAD_AGE, ERRORS, RULES_MISSING];
-const OF_VALIDATOR: [Family; 19] = [
+const OF_VALIDATOR: [Family; 20] = [
     ROUNDS_ENDED,
     ROUNDS_GIVEN_UP,
     CROWN_MOVES,
     CHAMPION,
+    DUELS_OPEN,
     POOL,
     WAITING,
     DISQUALIFIED,
@@ -129,7 +132,7 @@ const OF_MINER: [Family; 7] =
 /// What a competition has in any case.
 const COUNTED: [Family; 3] = [ROUNDS_ENDED, ROUNDS_GIVEN_UP, CROWN_MOVES];
 /// What it has besides once a round was decided.
-const DECIDED: [Family; 3] = [CHAMPION, POOL, WAITING];
+const DECIDED: [Family; 4] = [CHAMPION, DUELS_OPEN, POOL, WAITING];
 
 /// What trouble is with, as it is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -318,7 +321,11 @@ impl Metrics {
             | Event::Evaluating { .. }
             | Event::RoundSuspended(_)
             | Event::WeightsUnchanged { .. }
-            | Event::WeightsExposed { .. } => {}
+            | Event::WeightsExposed { .. }
+            | Event::RootSubmitted(_)
+            | Event::RootSet { .. }
+            | Event::RootRefused(_)
+            | Event::RootWithheld(_) => {}
         }
     }
 
@@ -384,6 +391,10 @@ impl Metrics {
         match summary.champion_perplexity.map(Loss::value) {
             Some(perplexity) => self.registry.set(&CHAMPION, competition, perplexity),
             None => self.registry.forget(&CHAMPION, competition),
+        }
+        match summary.duels {
+            Some(duels) => self.registry.set(&DUELS_OPEN, competition, duels.n_open as f64),
+            None => self.registry.forget(&DUELS_OPEN, competition),
         }
     }
 

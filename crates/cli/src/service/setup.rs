@@ -1,6 +1,6 @@
 //! What services are built from: chain, keys, hub, text.
 
-use super::{Ready, health::Health, metrics::Metrics, serve::Server};
+use super::{Ready, health::Health, metrics::Metrics, publication::Publication, serve::Server};
 use crate::{
     args::{RunValidatorArgs, ServiceArgs},
     command::{
@@ -122,12 +122,24 @@ pub fn evaluate(
 }
 
 /// How a validator runs by the options.
-pub fn config(args: &RunValidatorArgs, place: &Place) -> Config {
-    Config {
+pub fn config(args: &RunValidatorArgs, place: &Place) -> anyhow::Result<Config> {
+    let genesis = place.chain.genesis_hash().context("cannot tell which chain this is")?;
+    let root_blocks = match args.records.records_repo {
+        Some(_) => args.records.records_root_blocks,
+        None => 0,
+    };
+    Ok(Config {
+        root_blocks,
         version_key: args.version_key,
         takes_over: args.take_over,
-        ..Config::new(place.netuid)
-    }
+        ..Config::new(place.netuid, genesis)
+    })
+}
+
+/// What publishes the records of a validator to a hub, where the options ask for it.
+pub fn publication(args: &RunValidatorArgs, place: &Place) -> anyhow::Result<Option<Publication>> {
+    let folder = RecordFolder::new(args.service.home.join(RECORDS));
+    Publication::open(args, place.hotkey.public(), folder)
 }
 
 /// The validator that the options describe, of these competitions, in its home.

@@ -20,6 +20,10 @@ pub enum Subject {
     Round,
     /// Records cannot be published.
     Records,
+    /// Records cannot be published to a hub.
+    Repo,
+    /// The root of the records cannot be committed to.
+    Root,
     /// The hub does not answer, or does not take a model.
     Hub,
     /// Another process has the same hotkey.
@@ -38,6 +42,8 @@ impl Subject {
             Self::Chain => "chain",
             Self::Round => "round",
             Self::Records => "records",
+            Self::Repo => "records-repo",
+            Self::Root => "records-root",
             Self::Hub => "hub",
             Self::Another => "another",
             Self::Demands => "demands",
@@ -51,6 +57,8 @@ impl Subject {
             Self::Chain => "trouble with the chain; it is tried again at each block",
             Self::Round => "a round waits or is given up; what is on the chain stays",
             Self::Records => "records wait to be published; nothing else waits for them",
+            Self::Repo => "records wait to be published to the hub; nothing else waits for them",
+            Self::Root => "no root of records is committed to for now",
             Self::Hub => "trouble with the hub; it is tried again later",
             Self::Another => "no weights are set: another process uses this hotkey",
             Self::Demands => "no weights are handed over: the chain would refuse them",
@@ -64,6 +72,8 @@ impl Subject {
             Self::Chain => "the chain answers again",
             Self::Round => "rounds go on",
             Self::Records => "records are published again",
+            Self::Repo => "records are published to the hub again",
+            Self::Root => "the root of records is committed to again",
             Self::Hub => "the hub answers again",
             Self::Another => "this hotkey is ours alone again",
             Self::Demands => "weights are what the subnet demands again",

@@ -6,6 +6,7 @@ use super::{
     heads::{Heads, PATIENCE, Told, guarded},
     health::{Health, Turns},
     metrics::{ErrorKind, Metrics},
+    publication::Publication,
     rules::Rules,
     serve::Server,
     setup::{self, Place},
@@ -13,6 +14,7 @@ use super::{
 };
 use crate::{
     args::{RunValidatorArgs, ServiceArgs},
+    rules_text::plural,
     terminal::{shown, stop_service_on_signal},
 };
 use anyhow::Context as _;
@@ -28,17 +30,20 @@ use std::{
     thread,
     time::Duration,
 };
-use validator::{Event, RoundSummary, Validator, Worked};
+use validator::{Duels, Event, RoundSummary, Validator, Worked};
 
 /// Name of the thread that fetches and measures models.
 const WORK: &str = "work";
+/// Name of the thread that publishes records to a hub.
+const RECORDS: &str = "records";
 /// Threads that must turn, and how long one turn may take: a hub or a chain may let an answer wait
 /// for minutes, and a piece of a measurement takes as long. Files that come turn the thread that
 /// waits for them.
-const TURNS: [Turns; 3] = [
+const TURNS: [Turns; 4] = [
     Turns { name: "duties", within: Duration::from_secs(600) },
     Turns { name: WORK, within: Duration::from_secs(3_600) },
     Turns { name: "publish", within: Duration::from_secs(3_600) },
+    Turns { name: RECORDS, within: Duration::from_secs(3_600) },
 ];
 
 /// A validator with whoever hears of it.
@@ -51,6 +56,7 @@ struct Driver<'a> {
     stop: &'a AtomicBool,
     service: &'a ServiceArgs,
     place: &'a Place,
+    publication: Option<&'a Publication>,
     rules: &'a Rules,
     /// Digest of the owner's competitions that the validator was opened with.
     opened: Option<Digest>,
@@ -78,7 +84,8 @@ fn validate(args: &RunValidatorArgs, stop: &Arc<AtomicBool>) -> anyhow::Result<(
     go_on(stop)?;
     rules.begin(&args.service, &place)?;
     go_on(stop)?;
-    let mut config = setup::config(args, &place);
+    let publication = setup::publication(args, &place)?;
+    let mut config = setup::config(args, &place)?;
     let mut opened = rules.digest();
     let mut validator = setup::validator(args, config, &rules.names()?, &place, stop)?;
     go_on(stop)?;
@@ -95,6 +102,7 @@ fn validate(args: &RunValidatorArgs, stop: &Arc<AtomicBool>) -> anyhow::Result<(
             stop,
             service: &args.service,
             place: &place,
+            publication: publication.as_ref(),
             rules: &rules,
             opened,
             has_other_rules: AtomicBool::new(false),
@@ -173,6 +181,7 @@ impl Driver<'_> {
                 spawn("duties", |driver| driver.duties()),
                 spawn(WORK, |driver| driver.work()),
                 spawn("publish", |driver| driver.publish()),
+                spawn(RECORDS, |driver| driver.publish_to_hub()),
                 spawn("rules", |driver| driver.follow_owner()),
             ];
             if let Some(error) = threads.into_iter().find_map(Result::err) {
@@ -244,6 +253,9 @@ impl Driver<'_> {
             if let Err(error) = self.validator.duties(head, &|event| heard.take(&event)) {
                 return self.fail(error);
             }
+            if let Err(error) = self.commit_root(head, &heard) {
+                return self.fail(error);
+            }
             // Who else has the hotkey is not known where the chain does not tell.
             if !heard.has(Subject::Chain) {
                 heard.clear([Subject::Another]);
@@ -289,6 +301,43 @@ impl Driver<'_> {
             self.metrics.records_waiting(self.validator.n_unpublished());
             heard.clear([Subject::Records]);
         }
+    }
+
+    /// The root of what is published is committed to now and then.
+    fn commit_root(&self, head: Head, heard: &Heard<'_>) -> anyhow::Result<()> {
+        let watch = |event: Event| heard.take(&event);
+        self.validator.follow_root(head, &watch)?;
+        match self.publication.and_then(Publication::root) {
+            Some(root) => self.validator.commit_root(head, &root, &watch),
+            None => Ok(()),
+        }
+    }
+
+    /// Records that are in the home are published to a hub, where the options ask for it.
+    fn publish_to_hub(&self) {
+        let mut seen = None;
+        while let Some(head) = self.next(RECORDS, seen) {
+            seen = Some(head);
+            // The home has them first: what is there is signed and stays.
+            let is_home_ready = self.validator.n_unpublished() == 0;
+            let Some(publication) = self.publication.filter(|_| is_home_ready) else { continue };
+            match self.published(publication, head) {
+                Ok(()) => self.story.ends(Subject::Repo),
+                // Whoever is told to end has no trouble.
+                Err(_) if self.heads.is_stopping() => return,
+                Err(error) => {
+                    self.metrics.error(ErrorKind::Publish);
+                    self.story.trouble(Subject::Repo, &format!("{error:#}"));
+                }
+            }
+        }
+    }
+
+    fn published(&self, publication: &Publication, head: Head) -> anyhow::Result<()> {
+        while !self.heads.is_stopping() && publication.publish_some()? {
+            self.health.beat(RECORDS);
+        }
+        if self.validator.is_root_due(head.block) { publication.publish_root() } else { Ok(()) }
     }
 }
 
@@ -375,6 +424,15 @@ impl<'a> Heard<'a> {
                  anybody can read them, before they are opened",
                 reveal.round
             ),
+            Event::RootSubmitted(_) => tracing::debug!("the root of records goes out"),
+            Event::RootSet { block } => {
+                driver.story.ends(Subject::Root);
+                tracing::info!("the chain took the root of records in block {block}");
+            }
+            Event::RootRefused(error) => self.trouble(Subject::Root, &error.to_string()),
+            Event::RootWithheld(text) => {
+                self.trouble(Subject::Root, &format!("the hotkey has committed to `{text}`"));
+            }
         }
     }
 }
@@ -391,11 +449,20 @@ fn round(summary: &RoundSummary) -> String {
         (None, _) => "nobody is champion".to_owned(),
     };
     let n_measured = summary.rows.iter().filter(|row| row.perplexity.is_some()).count();
+    let duels = summary.duels.map_or_else(String::new, |found| duels(summary, found));
     format!(
-        "{} round {} of block {}: {champion}; {n_measured} of {} models measured",
+        "{} round {} of block {}: {champion}; {duels}{n_measured} of {} models measured",
         summary.competition,
         summary.round,
         summary.seed.block,
         summary.rows.len()
     )
+}
+
+/// Who challenges, how far that has come and how sure it is; empty where nobody does.
+fn duels(summary: &RoundSummary, found: Duels) -> String {
+    let Some(foremost) = found.foremost else { return String::new() };
+    let duel = summary.rows.iter().find(|row| row.uid == foremost).and_then(|row| row.duel);
+    let duel = duel.map_or_else(String::new, |duel| format!("uid {foremost} challenges: {duel}; "));
+    format!("{duel}{} open; ", plural(found.n_open, "duel"))
 }

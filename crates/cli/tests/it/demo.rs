@@ -155,12 +155,14 @@ fn agon(args: &[&str]) -> Output {
 /// `agon score` derives what a record says, and finds out whoever changed it.
 fn records_of_the_run_are_scored(home: &Path) {
     let path = |name: &str| home.join(name).to_str().unwrap().to_owned();
-    let (record, rules) = (path("validator-1/records/tiny-000003.json"), path("competition.toml"));
+    let (record, rules) =
+        (path("validator-1/records/tiny/000000/000003.json"), path("competition.toml"));
     let score = |file: &str| agon(&["score", file, "--competition", &rules]);
     let output = score(&record);
     let scores: Value = serde_json::from_slice(&output.stdout).unwrap();
     let text = std::fs::read_to_string(&record).unwrap();
-    let recorded: Value = serde_json::from_str(&text).unwrap();
+    let signed: Value = serde_json::from_str(&text).unwrap();
+    let recorded = &signed["record"];
     assert_eq!(scores["champion"], recorded["champion"]);
     let models = recorded["models"].as_array().unwrap();
     for (found, model) in scores["models"].as_array().unwrap().iter().zip(models) {
@@ -174,19 +176,32 @@ fn records_of_the_run_are_scored(home: &Path) {
     let changed = text.replace(&format!("\"champion\":{champion}"), "\"champion\":0");
     assert_ne!(changed, text);
     let file = path("changed.json");
-    std::fs::write(&file, changed).unwrap();
+    std::fs::write(&file, &changed).unwrap();
+    let output = score(&file);
+    let err = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(1) && err.contains("is not signed by"), "{err}");
+    // Whoever leaves the signature out is found out by the losses.
+    std::fs::write(&file, unsigned(&changed)).unwrap();
     let output = score(&file);
     let err = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.code() == Some(1) && err.contains("the record crowns uid `0`"), "{err}");
 
     // A first record continues nothing: its number and its averages follow from it alone.
-    let first = std::fs::read_to_string(path("validator-1/records/tiny-000001.json")).unwrap();
+    let first =
+        std::fs::read_to_string(path("validator-1/records/tiny/000000/000001.json")).unwrap();
+    let first = unsigned(&first);
     let changed = first.replace("\"number\":1,", "\"number\":2,");
     assert_ne!(changed, first);
     std::fs::write(&file, changed).unwrap();
     let output = score(&file);
     let err = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.code() == Some(1) && err.contains("its number differs"), "{err}");
+}
+
+/// The record alone, as it stands in a signed one.
+fn unsigned(signed: &str) -> &str {
+    let (record, _signature) = signed.rsplit_once(",\"signature\"").unwrap();
+    record.strip_prefix("{\"record\":").unwrap()
 }
 
 /// A short demo by changed rules, with the champion of another as one more miner.
@@ -213,7 +228,7 @@ fn own_rules_and_an_own_model(home: &Path, champion: &str) {
     let [yours] = rows(&report, "yours")[..] else { panic!("{report}") };
     assert_eq!(yours["outcome"], "evaluated");
     assert_eq!(report["rounds"][0]["champion"], "yours", "nobody has trained longer");
-    assert!(home.join("own/validator-1/records/own-000001.json").exists());
+    assert!(home.join("own/validator-1/records/own/000000/000001.json").exists());
 
     // A model for other rules is refused before anything runs.
     let narrow = home.join("narrow.toml");

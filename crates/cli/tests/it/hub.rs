@@ -56,7 +56,7 @@ impl Hub {
     }
 
     /// Status and body of the answer to a request.
-    fn ask(&self, line: &str, body: &str) -> (String, String) {
+    pub(crate) fn ask(&self, line: &str, body: &str) -> (String, String) {
         let mut answer = String::new();
         self.begin(line, body.len(), body).read_to_string(&mut answer).unwrap();
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();

@@ -2,6 +2,7 @@
 
 mod hangs;
 mod kills;
+mod published;
 
 use crate::{
     hub::{
@@ -120,10 +121,16 @@ struct Running {
 
 impl Running {
     fn start(site: &Site) -> Self {
+        Self::with(site, &[])
+    }
+
+    /// The same with these variables of the environment.
+    fn with(site: &Site, variables: &[(&str, &str)]) -> Self {
         let log = site.log();
         let stderr = File::options().create(true).append(true).open(&log).unwrap();
         let started = Instant::now();
         let mut command = site.of_validator("run");
+        command.envs(variables.iter().copied());
         let child = command.stdout(Stdio::piped()).stderr(stderr).spawn().unwrap();
         Self { child, started, log }
     }

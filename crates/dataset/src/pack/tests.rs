@@ -125,6 +125,8 @@ fn per_document_each_sequence_is_one_document_cut_and_never_padded() {
     let round = batches(&short, &TOKENIZER, seed(), per_document).unwrap();
     let lengths = round.batches.iter().map(|batch| batch.sequences[0].len());
     assert!(lengths.clone().all(|n| (2..64).contains(&n)), "{:?}", lengths.collect::<Vec<_>>());
+    let texts: Vec<&str> = round.documents.iter().map(|d| d.text.as_str()).collect();
+    assert!(texts.len() == 2 && !texts.contains(&""), "one for each sequence: {texts:?}");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Whose a token is, and what its hub says that it may do.
 
-use super::wire;
+use super::{RepoKind, wire};
 use protocol::{Repo, text::shown};
 
 /// What a token needs to write to a repo, in the words of the real hub.
@@ -44,16 +44,20 @@ pub struct Scope {
 }
 
 impl Account {
-    /// Whether the token may write to a model's repo, be it there or to be made; `None` where the
-    /// hub does not tell.
+    /// Whether the token may write to a model's repo, as [`Self::may_write_to`] has it.
+    pub fn may_write(&self, repo: &Repo) -> Option<bool> {
+        self.may_write_to(RepoKind::Model, repo)
+    }
+
+    /// Whether the token may write to a repo, be it there or to be made; `None` where the hub does
+    /// not tell.
     ///
     /// Whether its user may is another question: of organisations, the hub knows the answer.
-    pub fn may_write(&self, repo: &Repo) -> Option<bool> {
+    pub fn may_write_to(&self, kind: RepoKind, repo: &Repo) -> Option<bool> {
         let (owner, _) = repo.parts();
         let covers = |scope: &&Scope| match scope.kind.as_str() {
             "user" | "org" => scope.name == owner,
-            "model" => scope.name == repo.to_string(),
-            _ => false,
+            of_repo => of_repo == kind.in_requests() && scope.name == repo.as_str(),
         };
         match &self.access {
             Access::Read => Some(false),
@@ -156,6 +160,10 @@ mod tests {
             ("bob/ann", false),
         ] {
             assert_eq!(may_write(&fine, repo), Some(expected), "{repo}");
+        }
+        for (repo, expected) in [("ann/d", true), ("lab/d", true), ("lab/m", false)] {
+            let repo = repo.parse().unwrap();
+            assert_eq!(fine.may_write_to(RepoKind::Dataset, &repo), Some(expected), "{repo}");
         }
         assert_eq!(fine.written(), ["ann", "lab/m", "lab/d"]);
     }

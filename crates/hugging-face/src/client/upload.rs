@@ -36,6 +36,15 @@ pub enum Step {
     Send,
 }
 
+/// What becomes of files of a repo that a folder does not have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Others {
+    /// They go, but for hidden ones.
+    Deleted,
+    /// They stay, and are not even listed.
+    Kept,
+}
+
 /// A folder to be published.
 #[derive(Clone, Copy)]
 pub struct Upload<'a> {
@@ -45,6 +54,8 @@ pub struct Upload<'a> {
     pub repo: &'a Repo,
     /// The folder, of which what is left out stays here.
     pub folder: &'a Folder,
+    /// What becomes of other files of the repo.
+    pub others: Others,
     /// Whether a new repo is private; one that is there stays as it is.
     pub is_private: bool,
     /// First line of the commit.
@@ -56,8 +67,15 @@ pub struct Upload<'a> {
 impl<'a> Upload<'a> {
     /// The files of a folder, which become all files of the repo.
     pub fn new(kind: RepoKind, repo: &'a Repo, folder: &'a Folder) -> Self {
-        let message = "Upload with agon";
-        Self { kind, repo, folder, is_private: false, message, progress: &|_, _, _| true }
+        Self {
+            kind,
+            repo,
+            folder,
+            others: Others::Deleted,
+            is_private: false,
+            message: "Upload with agon",
+            progress: &|_, _, _| true,
+        }
     }
 
     /// Where a file of the folder is.
@@ -76,7 +94,8 @@ pub struct Uploaded {
 }
 
 impl HubClient {
-    /// Makes the files of a folder those of the repo, in one commit, and gives its revision.
+    /// Makes the files of a folder those of the repo, or adds them to those, in one commit, and
+    /// gives its revision.
     ///
     /// The repo is made if it is not there. Files that the hub has are not sent again, and a folder
     /// that the hub has gives the revision that it has. Hidden files of the repo stay.
@@ -99,11 +118,17 @@ impl HubClient {
         let Upload { kind, repo, .. } = *upload;
         // The commit says what it changes; if it is not this any more, the hub refuses it.
         let head = self.resolve(kind, repo, "main")?;
-        let listed = match &head {
-            Some(revision) => self.files(Pinned { kind, repo, revision })?.unwrap_or_default(),
-            None => Vec::new(),
-        };
         let here: BTreeSet<&str> = local.iter().map(|local| local.path.as_str()).collect();
+        let listed = match (&head, upload.others) {
+            (None, _) => Vec::new(),
+            (Some(revision), Others::Deleted) => {
+                self.files(Pinned { kind, repo, revision })?.unwrap_or_default()
+            }
+            (Some(revision), Others::Kept) => {
+                let paths: Vec<&str> = here.iter().copied().collect();
+                self.files_of(Pinned { kind, repo, revision }, &paths)?
+            }
+        };
         let stays = |file: &&Listed| file.path.starts_with('.') || here.contains(&*file.path);
         let deleted: Vec<&Listed> = listed.iter().filter(|file| !stays(file)).collect();
         let there: BTreeMap<&str, &Listed> =

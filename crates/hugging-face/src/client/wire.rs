@@ -88,7 +88,7 @@ pub(super) struct LargeFile {
 /// Files that something is asked of.
 #[derive(Serialize)]
 pub(super) struct Paths<'a> {
-    pub(super) paths: [&'a str; 1],
+    pub(super) paths: &'a [&'a str],
     pub(super) expand: bool,
 }
 

@@ -5,7 +5,7 @@ use hub::{Error, FileEntry, Hub as _, content::digest_of_file};
 use hugging_face::Folder;
 use hugging_face::{
     ClientOptions, HubClient,
-    client::{Patience, Pinned, RepoKind, Step, Upload},
+    client::{Others, Patience, Pinned, RepoKind, Step, Upload},
     dev::Limits,
 };
 use protocol::{Repo, Revision};
@@ -101,6 +101,41 @@ fn what_is_published_is_listed_and_fetched_and_nothing_is_sent_twice() {
     assert_eq!(paths(&first), files.map(|(path, _)| path));
     assert_eq!(paths(&second)[..2], ["README.md", "config.json"]);
     assert_eq!(paths(&second).len(), 4);
+}
+
+#[test]
+fn files_are_added_to_those_of_a_repo_and_the_same_again_change_nothing() {
+    let desk = Desk::new();
+    let (client, repo, kind) = (client(&desk, Some(ANN)), repo(), RepoKind::Dataset);
+    let add = |files: &[(&str, &[u8])]| {
+        let dir = folder(files);
+        let folder = Folder::of_everything(dir.path()).unwrap();
+        let upload = Upload { others: Others::Kept, ..Upload::new(kind, &repo, &folder) };
+        client.upload(&upload).unwrap().revision
+    };
+    let read = |revision: &Revision, path: &str| {
+        let pinned = Pinned { kind, repo: &repo, revision };
+        let file = client.file(pinned, path).unwrap()?;
+        Some(client.read(pinned, &file).unwrap())
+    };
+    let first = add(&[("records/1.json", b"one"), ("index.json", b"1")]);
+    let second = add(&[("records/2.json", b"two"), ("index.json", b"2")]);
+    assert_ne!(first, second);
+    assert_eq!(read(&second, "records/1.json").unwrap(), b"one", "it stays");
+    assert_eq!(read(&second, "records/2.json").unwrap(), b"two");
+    assert_eq!(read(&second, "index.json").unwrap(), b"2");
+    assert_eq!(read(&first, "records/2.json"), None);
+    assert_eq!(add(&[("records/1.json", b"one"), ("index.json", b"2")]), second, "nothing is new");
+    // More than one request names.
+    let names: Vec<String> = (0..150).map(|i| format!("many/{i:03}")).collect();
+    let many: Vec<(&str, &[u8])> =
+        names.iter().map(|name| (name.as_str(), name.as_bytes())).collect();
+    let third = add(&many);
+    assert_eq!(add(&many), third);
+    let pinned = Pinned { kind, repo: &repo, revision: &third };
+    let asked: Vec<&str> = names.iter().map(String::as_str).chain(["none"]).collect();
+    assert_eq!(client.files_of(pinned, &asked).unwrap().len(), 150);
+    assert_eq!(client.files(pinned).unwrap().unwrap().len(), 153);
 }
 
 #[test]

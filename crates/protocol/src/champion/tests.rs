@@ -8,7 +8,7 @@ use crate::{
 
 fn rules(rule: Rule) -> ScoringRules {
     let (loss, epsilon) = (LossKind::CrossEntropy, Epsilon::Fixed { value: 0.005 });
-    ScoringRules { rule, loss, epsilon, temperature: 0.01, alpha: 0.5 }
+    ScoringRules { rule, loss, epsilon, temperature: 0.01, alpha: 0.5, duel: None }
 }
 
 fn entry(uid: u16, losses: &[f64]) -> Entry {

@@ -3,8 +3,8 @@
 mod dataset;
 
 use super::{
-    ARITHMETIC, Competition, Epsilon, EvaluationRules, HealthLimits, ModelLimits, Rule,
-    ScoringRules, TextRules, TokenizerRules,
+    ARITHMETIC, Competition, Epsilon, EvaluationRules, HealthLimits, LossKind, ModelLimits,
+    Packing, Rule, ScoringRules, TextRules, TokenizerRules,
 };
 use crate::{Error, Repo};
 use std::{fmt::Display, ops::RangeInclusive};
@@ -32,7 +32,8 @@ impl Competition {
         text(&self.text)?;
         dataset::dataset(&self.dataset)?;
         evaluation(&self.evaluation)?;
-        self.scoring.check()
+        self.scoring.check()?;
+        duels(self)
     }
 }
 
@@ -177,8 +178,35 @@ fn scoring(rules: &ScoringRules) -> Result<(), Error> {
     let ScoringRules { temperature, alpha, .. } = rules;
     let (range, expected) = match rules.rule {
         Rule::Wins | Rule::Mean => (TEMPERATURE, "1e-4 to 1e4"),
-        Rule::Succession => (SUCCESSION_TEMPERATURE, "1e-4 to 0.2"),
+        Rule::Succession | Rule::Duel => (SUCCESSION_TEMPERATURE, "1e-4 to 0.2"),
     };
     ensure(range.contains(temperature), "scoring.temperature", temperature, expected)?;
-    ensure(fraction.contains(alpha), "scoring.alpha", alpha, "in [0, 1)")
+    ensure(fraction.contains(alpha), "scoring.alpha", alpha, "in [0, 1)")?;
+    let Some(duel) = rules.duel_rules() else {
+        let expected = "no such table: it needs the rule `duel`";
+        return ensure(rules.duel.is_none(), "scoring.duel", "a table", expected);
+    };
+    duel.check(rules.epsilon)?;
+    let is_cross_entropy = rules.loss == LossKind::CrossEntropy;
+    let expected = "`cross-entropy`: gains of duels are parts of it";
+    ensure(is_cross_entropy, "scoring.loss", "perplexity", expected)
+}
+
+/// What duels ask of the text: a batch is one document, and a round holds whole looks of them.
+fn duels(competition: &Competition) -> Result<(), Error> {
+    let Competition { text, evaluation, scoring, .. } = competition;
+    let Some(duel) = scoring.duel_rules() else { return Ok(()) };
+    let is_document = text.packing == Packing::PerDocument;
+    let expected = "`per-document`: duels count documents";
+    ensure(is_document, "text.packing", "packed", expected)?;
+    let n = evaluation.sequences_per_batch;
+    let expected = "1: with rule `duel` a batch is a document";
+    ensure(n == 1, "evaluation.sequences_per_batch", n, expected)?;
+    let n = evaluation.n_batches;
+    let at = |n_documents: u32| usize::try_from(n_documents).unwrap_or(usize::MAX);
+    let is_whole = n.is_multiple_of(at(duel.n_documents_per_look));
+    let holds = n >= at(duel.n_documents_min) && is_whole;
+    let expected = "whole looks of `scoring.duel.n_documents_per_look` documents, and no fewer \
+                    than `scoring.duel.n_documents_min`";
+    ensure(holds, "evaluation.n_batches", n, expected)
 }

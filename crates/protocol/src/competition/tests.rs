@@ -142,6 +142,94 @@ fn values_of_the_other_kinds_are_checked_too() {
     assert_eq!(field, "dataset.path");
 }
 
+/// Rules of duels on one document per batch.
+const DUELS: &[(&str, &str)] = &[
+    ("rule = \"wins\"", "rule = \"duel\""),
+    ("loss = \"perplexity\"", "loss = \"cross-entropy\""),
+    ("sequence_length = 128", "sequence_length = 128\npacking = \"per-document\""),
+    ("sequences_per_batch = 4", "sequences_per_batch = 1"),
+    ("n_batches = 24", "n_batches = 65"),
+];
+
+fn with(text: &str, changes: &[(&str, &str)]) -> String {
+    changes.iter().fold(text.to_owned(), |text, (from, to)| {
+        assert!(text.contains(from), "{from}");
+        text.replacen(from, to, 1)
+    })
+}
+
+#[test]
+fn a_file_may_ask_for_duels_with_or_without_rules_of_its_own() {
+    let text = with(TINY, DUELS);
+    let plain = Competition::from_toml(&text).unwrap();
+    assert_eq!(plain.scoring.duel_rules(), Some(DuelRules::default()));
+    assert_eq!(Competition::from_toml(TINY).unwrap().scoring.duel_rules(), None);
+    let own = text.clone() + "\n[scoring.duel]\nalpha = 0.01\n";
+    let own = Competition::from_toml(&own).unwrap();
+    let expected = DuelRules { alpha: 0.01, ..DuelRules::default() };
+    assert_eq!(own.scoring.duel_rules(), Some(expected));
+    assert_ne!(own.digest(), plain.digest());
+    for competition in [plain, own] {
+        let text = toml::to_string(&competition).unwrap();
+        assert_eq!(Competition::from_toml(&text).unwrap(), competition);
+    }
+}
+
+#[test]
+fn what_duels_cannot_be_judged_by_is_named() {
+    let duels = with(TINY, DUELS);
+    let table = "alpha = 0.5\n[scoring.duel]\n";
+    for (from, to, field) in [
+        ("loss = \"cross-entropy\"", "loss = \"perplexity\"", "scoring.loss"),
+        ("packing = \"per-document\"", "packing = \"packed\"", "text.packing"),
+        ("sequences_per_batch = 1", "sequences_per_batch = 2", "evaluation.sequences_per_batch"),
+        ("n_batches = 65", "n_batches = 60", "evaluation.n_batches"),
+        ("n_batches = 65", "n_batches = 66", "evaluation.n_batches"),
+        ("temperature = 0.01", "temperature = 0.3", "scoring.temperature"),
+        ("value = 0.005", "value = 0.026", "scoring.epsilon.value"),
+        ("alpha = 0.5", format!("{table}alpha = 0.2").as_str(), "scoring.duel.alpha"),
+        ("alpha = 0.5", format!("{table}clip = 0.009").as_str(), "scoring.epsilon.value"),
+        ("rule = \"duel\"", "rule = \"succession\"", ""),
+    ] {
+        let text = with(&duels, &[(from, to)]);
+        match (Competition::from_toml(&text), field) {
+            (Ok(_), "") => {}
+            (Err(Error::RuleOutOfRange { field: named, .. }), _) => assert_eq!(named, field),
+            (other, _) => panic!("{to}: {other:?}"),
+        }
+    }
+    let other_rule = with(TINY, &[("alpha = 0.5", format!("{table}beta = 0.02").as_str())]);
+    match Competition::from_toml(&other_rule) {
+        Err(Error::RuleOutOfRange { field, .. }) => assert_eq!(field, "scoring.duel"),
+        other => panic!("{other:?}"),
+    }
+    let unknown = with(&duels, &[("alpha = 0.5", format!("{table}epsilon = 0.1").as_str())]);
+    let error = Competition::from_toml(&unknown).unwrap_err().to_string();
+    assert!(error.contains("unknown field `epsilon`"), "{error}");
+}
+
+#[test]
+fn each_validator_may_draw_text_of_its_own() {
+    let (hash, own, other) = (BlockHash([1; 32]), AccountId([2; 32]), AccountId([3; 32]));
+    assert_eq!(Seeds::Shared.hash(hash, own), hash);
+    let drawn = [own, other].map(|validator| Seeds::Own.hash(hash, validator));
+    assert!(drawn[0] != drawn[1] && !drawn.contains(&hash));
+    let expected = Digest::of_fields("agon own seed", &[&hash.0, &own.0]);
+    assert_eq!(drawn[0], BlockHash(expected.0));
+    assert_ne!(Seeds::Own.hash(BlockHash([9; 32]), own), drawn[0]);
+    let seeds = |value: &str| {
+        let line = format!("n_models_kept = 5\nseeds = \"{value}\"");
+        Competition::from_toml(&with(TINY, &[("n_models_kept = 5", line.as_str())])).unwrap()
+    };
+    let unnamed = Competition::from_toml(TINY).unwrap();
+    assert_eq!(
+        (seeds("shared").digest(), unnamed.evaluation.seeds),
+        (unnamed.digest(), Seeds::Shared)
+    );
+    assert_eq!(seeds("own").evaluation.seeds, Seeds::Own);
+    assert_ne!(seeds("own").digest(), unnamed.digest());
+}
+
 #[test]
 fn a_file_without_an_arithmetic_means_the_first() {
     let named = TINY.replacen("n_models_kept = 5", "n_models_kept = 5\narithmetic = 1", 1);

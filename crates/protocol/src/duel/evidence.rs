@@ -3,7 +3,6 @@
 use super::DuelError;
 use crate::{Digest, Loss};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
 
 /// A bet whose wealth falls below this is lost for good: no subnormal number is ever computed with.
 pub(crate) const WEALTH_MIN: f64 = 1e-300;
@@ -25,8 +24,8 @@ pub struct Document {
 
 /// What the documents of a duel have come to so far; empty at its start.
 ///
-/// It may be stored at any document and taken up again: it goes on to the same bits. A document
-/// counts once, however often it is brought.
+/// It may be stored at any document and taken up again, together with the documents that it was
+/// made of: it goes on to the same bits.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Evidence {
@@ -44,8 +43,8 @@ pub struct Evidence {
     pub(crate) sum_unclipped: f64,
     /// Documents on which the challenger loses more than the clip.
     pub(crate) n_far_worse: u32,
-    /// All documents, by which a repeated one is known.
-    pub(crate) documents: BTreeSet<Digest>,
+    /// Documents so far.
+    pub(crate) n_documents: u32,
 }
 
 /// What one document says.
@@ -80,7 +79,7 @@ impl Evidence {
 
     /// Documents so far.
     pub fn n_documents(&self) -> u32 {
-        u32::try_from(self.documents.len()).unwrap_or(u32::MAX)
+        self.n_documents
     }
 
     /// Evidence against “the mean clipped gain is at most the margin”.
@@ -127,13 +126,9 @@ impl Evidence {
         f64::from(self.n_far_worse) / f64::from(self.n_documents().max(1))
     }
 
-    /// Counts a document that was not brought before, and says whether it is one.
-    pub(crate) fn is_new(&mut self, document: Digest) -> bool {
-        self.documents.insert(document)
-    }
-
-    /// Adds the gain on a new document to the sums.
+    /// Counts a new document, and adds the gain on it to the sums.
     pub(crate) fn sum_up(&mut self, gain: Gain) {
+        self.n_documents = self.n_documents.saturating_add(1);
         self.sum += gain.clipped;
         self.sum_squares += gain.clipped * gain.clipped;
         self.sum_unclipped += gain.unclipped;

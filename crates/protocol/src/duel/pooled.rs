@@ -28,7 +28,7 @@ pub fn pool(duels: &[&Duel]) -> Result<Pooled, DuelError> {
         if !is_same {
             return Err(DuelError::Evidence { what: "the duels have other rules or terms" });
         }
-        for document in &duel.evidence.documents {
+        for document in &duel.documents {
             if !documents.insert(*document) {
                 return Err(DuelError::Shared { document: *document });
             }

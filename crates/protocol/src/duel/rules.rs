@@ -23,8 +23,6 @@ pub struct DuelRules {
     pub alpha: f64,
     /// Bound on the chance that a duel rejects a model that is better by epsilon; in (0, 0.5].
     pub beta: f64,
-    /// Advantage of the champion; at most half of the clip.
-    pub epsilon: Epsilon,
     /// Smallest margin of a crown, in standard deviations of the pair's gains; from 0 to 0.5.
     ///
     /// 0.28 is 3.72 standard errors of the mean of 177 documents.
@@ -57,7 +55,6 @@ impl Default for DuelRules {
         Self {
             alpha: 1e-3,
             beta: 1e-2,
-            epsilon: Epsilon::Fixed { value: 0.005 },
             margin_per_spread: 0.28,
             clip: 0.05,
             n_bets: 24,
@@ -74,13 +71,23 @@ impl Default for DuelRules {
 }
 
 impl DuelRules {
-    /// Names the first value that is out of range.
-    pub fn check(&self) -> Result<(), Error> {
-        let (start, end, blocks) = match self.epsilon {
-            Epsilon::Fixed { value } => (value, value, 1),
-            Epsilon::Linear { start, end, blocks } => (start, end, blocks),
+    /// Names the first value that is out of range; `epsilon` is the advantage of the champion, of
+    /// which the range is checked elsewhere and here how it stands to the clip.
+    pub fn check(&self, epsilon: Epsilon) -> Result<(), Error> {
+        self.check_values()?;
+        let (field, greatest) = match epsilon {
+            Epsilon::Fixed { value } => ("scoring.epsilon.value", value),
+            Epsilon::Linear { start, .. } => ("scoring.epsilon.start", start),
         };
-        let falls = (0.0..=start).contains(&end) && start <= self.clip / 2.0 && blocks >= 1;
+        if greatest <= self.clip / 2.0 {
+            return Ok(());
+        }
+        let (value, expected) = (greatest.to_string(), "at most half of `scoring.duel.clip`");
+        Err(Error::RuleOutOfRange { field, value, expected })
+    }
+
+    /// Names the first value that is out of range by itself.
+    pub(crate) fn check_values(&self) -> Result<(), Error> {
         let is_grid = 0.0 < self.bet_min && self.bet_min < self.bet_max && self.bet_max < 1.0;
         let (pilot, min) = (self.n_documents_pilot, self.n_documents_min);
         let (max, per_look) = (self.n_documents_max, self.n_documents_per_look);
@@ -90,19 +97,27 @@ impl DuelRules {
         let (floor, n_bets) = (self.margin_per_spread, self.n_bets);
         let (far_worse, window) = (self.far_worse_share_max, self.window_blocks);
         let is_count = (2..=N_BETS_MAX).contains(&n_bets);
-        let epsilon = format!("{start} to {end}");
         let values = [
-            (is_in(self.alpha, 0.1), "duel.alpha", self.alpha.to_string(), "in (0, 0.1]"),
-            (is_in(self.beta, 0.5), "duel.beta", self.beta.to_string(), "in (0, 0.5]"),
-            (is_in(self.clip, 0.5), "duel.clip", self.clip.to_string(), "in (0, 0.5]"),
-            (falls, "duel.epsilon", epsilon, "at most half of the clip, at least 0, not rising"),
-            (is_floor, "duel.margin_per_spread", floor.to_string(), "from 0 to 0.5"),
-            (is_count, "duel.n_bets", n_bets.to_string(), "2 to 256"),
-            (is_grid, "duel.bet_min", self.bet_min.to_string(), "above 0 and below bet_max < 1"),
-            (pilot >= 2, "duel.n_documents_pilot", pilot.to_string(), "at least 2"),
-            (is_size, "duel.n_documents_max", max.to_string(), SIZES),
-            (is_in(far_worse, 1.0), "duel.far_worse_share_max", far_worse.to_string(), "in (0, 1]"),
-            (window >= 1, "duel.window_blocks", window.to_string(), "at least 1"),
+            (is_in(self.alpha, 0.1), "scoring.duel.alpha", self.alpha.to_string(), "in (0, 0.1]"),
+            (is_in(self.beta, 0.5), "scoring.duel.beta", self.beta.to_string(), "in (0, 0.5]"),
+            (is_in(self.clip, 0.5), "scoring.duel.clip", self.clip.to_string(), "in (0, 0.5]"),
+            (is_floor, "scoring.duel.margin_per_spread", floor.to_string(), "from 0 to 0.5"),
+            (is_count, "scoring.duel.n_bets", n_bets.to_string(), "2 to 256"),
+            (
+                is_grid,
+                "scoring.duel.bet_min",
+                self.bet_min.to_string(),
+                "above 0 and below bet_max < 1",
+            ),
+            (pilot >= 2, "scoring.duel.n_documents_pilot", pilot.to_string(), "at least 2"),
+            (is_size, "scoring.duel.n_documents_max", max.to_string(), SIZES),
+            (
+                is_in(far_worse, 1.0),
+                "scoring.duel.far_worse_share_max",
+                far_worse.to_string(),
+                "in (0, 1]",
+            ),
+            (window >= 1, "scoring.duel.window_blocks", window.to_string(), "at least 1"),
         ];
         match values.into_iter().find(|(holds, ..)| !holds) {
             Some((_, field, value, expected)) => {
@@ -128,19 +143,25 @@ fn is_in(value: f64, max: f64) -> bool {
 mod tests {
     use super::*;
 
+    const EPSILON: Epsilon = Epsilon::Fixed { value: 0.005 };
+
     #[test]
     fn the_default_rules_hold_and_each_range_is_watched() {
         let good = DuelRules::default();
-        assert_eq!(good.check(), Ok(()));
-        let linear = |start, end, blocks| Epsilon::Linear { start, end, blocks };
+        assert_eq!(good.check(EPSILON), Ok(()));
+        for (epsilon, field) in [
+            (Epsilon::Fixed { value: 0.026 }, "scoring.epsilon.value"),
+            (Epsilon::Fixed { value: f64::NAN }, "scoring.epsilon.value"),
+            (Epsilon::Linear { start: 0.026, end: 0.0, blocks: 9 }, "scoring.epsilon.start"),
+        ] {
+            let error = good.check(epsilon).unwrap_err().to_string();
+            assert!(error.contains(field), "{error}");
+        }
         let bad = [
             DuelRules { alpha: 0.0, ..good },
             DuelRules { alpha: f64::NAN, ..good },
             DuelRules { beta: 0.6, ..good },
             DuelRules { clip: 0.0, ..good },
-            DuelRules { epsilon: Epsilon::Fixed { value: 0.026 }, ..good },
-            DuelRules { epsilon: linear(0.005, 0.006, 10), ..good },
-            DuelRules { epsilon: linear(0.005, 0.001, 0), ..good },
             DuelRules { margin_per_spread: -0.1, ..good },
             DuelRules { n_bets: 1, ..good },
             DuelRules { n_bets: usize::MAX, ..good },
@@ -155,7 +176,7 @@ mod tests {
             DuelRules { window_blocks: 0, ..good },
         ];
         for rules in bad {
-            assert!(rules.check().is_err(), "{rules:?}");
+            assert!(rules.check(EPSILON).is_err(), "{rules:?}");
         }
     }
 

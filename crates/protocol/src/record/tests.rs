@@ -19,6 +19,8 @@ fn round(number: u64, previous: Option<&Record>) -> Round {
         block: Block(100 + 10 * number),
         block_hash: BlockHash([number as u8; 32]),
         validator: AccountId([9; 32]),
+        genesis: BlockHash([8; 32]),
+        engine: "candle 1".to_owned(),
         tokenizer: Digest::of(b"tokenizer"),
         dataset: Digest::of(b"dataset"),
         documents: vec![DocumentDigest {
@@ -33,6 +35,7 @@ fn model(uid: u16, commit_block: u64, losses: &[f64]) -> Model {
     Model {
         uid: Uid(uid),
         hotkey: AccountId([uid as u8; 32]),
+        coldkey: Some(AccountId([100 + uid as u8; 32])),
         commit_block: Block(commit_block),
         commit_block_hash: BlockHash([commit_block as u8; 32]),
         since: None,
@@ -92,7 +95,7 @@ fn the_bytes_of_a_record_are_frozen() {
     assert_eq!(String::from_utf8(record().to_json()).unwrap(), frozen);
     assert_eq!(
         record().digest().hex(),
-        "a06b1a7216263c648c7cacec466bb195d6ad26c658c89f8462b8f5cb5a9c97b8"
+        "cdabea2b40921987e7994c9eb5992aff7fcbc94604bc66be380803120277c26f"
     );
 }
 
@@ -129,6 +132,10 @@ fn a_record_is_read_back_to_the_bit_and_in_canonical_form_only() {
         let error = Record::from_json(other.as_bytes()).unwrap_err();
         assert!(matches!(error, Error::RecordUnreadable { .. }), "{error}");
     }
+    let older = text.replacen("\"format\":4", "\"format\":3", 1);
+    let older = older.replacen(",\"engine\":\"candle 1\"", "", 1);
+    let error = Record::from_json(older.as_bytes()).unwrap_err();
+    assert_eq!(error.to_string(), "not a record: it has format 3, not 4");
     let error = Record::from_json(&vec![b' '; RECORD_BYTES_MAX + 1]).unwrap_err();
     assert!(matches!(error, Error::RecordTooLarge { .. }));
 }
@@ -162,6 +169,13 @@ fn whoever_changes_a_verdict_is_found_out() {
     assert_eq!(copied, Mismatch::Duplicate(Uid(5)), "the senior owns it, measured or not");
     let fewer = changed(|r| r.models[0].model.finding = Finding::Evaluated(Vec::new()));
     assert_eq!(fewer, Mismatch::Batches(Uid(3)));
+    let crown = changed(|r| {
+        let (uid, hotkey, root) = (Uid(5), AccountId([5; 32]), Digest::of(&[5]));
+        let (reference, since) = (Loss::new(2.0).unwrap(), Block(110));
+        let champion = Champion { uid, hotkey, root, reference, since };
+        r.crown = Some(Crown { champion, predecessor: None });
+    });
+    assert_eq!(crown, Mismatch::Crown, "other rules have no such");
     let by_one_bit = changed(|r| {
         let weight = &mut r.models[0].verdict.weight;
         *weight = f64::from_bits(weight.to_bits() + 1);
@@ -193,6 +207,7 @@ fn records_form_a_chain_that_carries_the_averages() {
     assert_eq!(broken(|r| r.round.number = 3), Mismatch::Previous("number"));
     assert_eq!(broken(|r| r.round.block = Block(110)), Mismatch::Previous("block"));
     assert_eq!(broken(|r| r.round.validator.0[0] = 1), Mismatch::Previous("validator"));
+    assert_eq!(broken(|r| r.round.genesis.0[0] = 1), Mismatch::Previous("genesis"));
     assert_eq!(broken(|r| r.averages[1].weight = 0.6), Mismatch::Previous("average"));
     assert_eq!(broken(|r| r.averages.truncate(2)), Mismatch::Previous("average"));
     assert!(verify_chain(&second, None, &competition()).is_err());

@@ -7,7 +7,8 @@ const EPSILON: Epsilon = Epsilon::Linear { start: 0.005, end: 0.0001, blocks: 20
 
 fn rules(rule: Rule) -> ScoringRules {
     let loss = LossKind::CrossEntropy;
-    ScoringRules { rule, loss, epsilon: EPSILON, temperature: 0.01, alpha: 0.5 }
+    let (temperature, alpha) = (0.01, 0.5);
+    ScoringRules { rule, loss, epsilon: EPSILON, temperature, alpha, duel: None }
 }
 
 fn entry(uid: u16, block: u64, losses: &[f64]) -> Entry {

@@ -19,7 +19,7 @@ fn tournament(rule: Rule, losses: &[(u64, &[f64])]) -> Tournament {
         losses: losses.iter().map(|l| Loss::new(*l).unwrap_or(Loss::INFINITE)).collect(),
     };
     Tournament {
-        rules: ScoringRules { rule, loss, epsilon, temperature: 0.01, alpha: 0.5 },
+        rules: ScoringRules { rule, loss, epsilon, temperature: 0.01, alpha: 0.5, duel: None },
         now: Block(1000),
         n_batches: losses.first().map_or(0, |(_, losses)| losses.len()),
         entries: (1u16..).zip(losses).map(entry).collect(),

@@ -1,7 +1,7 @@
 //! Duels on documents whose gains are known: frozen bits, stored states, hostile documents.
 
 use protocol::{
-    Competition, Digest, Loss, Seed,
+    Digest, Loss, Seed,
     duel::{
         Document, Duel, DuelError, DuelRules, Evidence, INTERVAL_ERROR, Interval, Pairing, Report,
         Strength, Terms, Verdict, log_product, pool,
@@ -124,7 +124,8 @@ fn a_duel_that_is_stored_anywhere_goes_on_to_the_same_bits() {
         let text = serde_json::to_string(duel.evidence()).unwrap();
         let evidence: Evidence = serde_json::from_str(&text).unwrap();
         assert_eq!(&evidence, duel.evidence(), "{cut}");
-        let mut resumed = Duel::resume(*duel.rules(), *duel.terms(), evidence).unwrap();
+        let known = duel.documents().clone();
+        let mut resumed = Duel::resume(*duel.rules(), *duel.terms(), evidence, known).unwrap();
         assert_eq!(resumed, duel, "{cut}");
         assert_eq!(resumed.look(&documents[cut..]).unwrap(), decided, "{cut}");
         assert_eq!(resumed, whole, "{cut}");
@@ -238,11 +239,16 @@ fn evidence_of_other_rules_or_terms_is_refused() {
     let documents: Vec<Document> = (1..=150).map(frozen_document).collect();
     duel.look(&documents).unwrap();
     let (rules, terms, evidence) = (*duel.rules(), *duel.terms(), duel.evidence().clone());
-    assert!(Duel::resume(rules, terms, evidence.clone()).is_ok());
+    let resume = |rules, terms, evidence| {
+        Duel::resume(rules, terms, evidence, duel.documents().clone()).map(drop)
+    };
+    assert_eq!(resume(rules, terms, evidence.clone()), Ok(()));
+    let fewer = duel.documents().iter().skip(1).copied().collect();
+    assert!(Duel::resume(rules, terms, evidence.clone(), fewer).is_err());
     let fewer_bets = DuelRules { n_bets: 23, ..rules };
-    assert!(Duel::resume(fewer_bets, terms, evidence.clone()).is_err());
+    assert!(resume(fewer_bets, terms, evidence.clone()).is_err());
     let pilot = DuelRules { n_documents_pilot: 160, n_documents_min: 160, ..rules };
-    assert!(Duel::resume(pilot, terms, evidence.clone()).is_err());
+    assert!(resume(pilot, terms, evidence.clone()).is_err());
     for bad in [
         Terms { n_documents_max: 100, ..terms },
         Terms { n_documents_max: 202, ..terms },
@@ -253,13 +259,13 @@ fn evidence_of_other_rules_or_terms_is_refused() {
         Terms { reference: Loss::INFINITE, ..terms },
         Terms { reference: loss(0.0), ..terms },
     ] {
-        assert!(Duel::resume(rules, bad, evidence.clone()).is_err(), "{bad:?}");
+        assert!(resume(rules, bad, evidence.clone()).is_err(), "{bad:?}");
     }
     let text = serde_json::to_string(&evidence).unwrap();
     for (from, to) in [("\"sum_squares\":", "\"sum_squares\":-"), ("\"reject\":[", "\"reject\":[-")]
     {
         let evidence: Evidence = serde_json::from_str(&text.replace(from, to)).unwrap();
-        assert!(Duel::resume(rules, terms, evidence).is_err(), "{to}");
+        assert!(resume(rules, terms, evidence).is_err(), "{to}");
     }
 }
 
@@ -371,14 +377,4 @@ fn intervals_that_touch_are_not_ranked_and_words_follow_the_evidence() {
     let words = [0.0, 9.0, 10.0, 100.0, 1_999.0, 2_000.0].map(|e| Strength::of(e, 5e-4));
     let words = words.map(|word| word.to_string());
     assert_eq!(words, ["nothing", "nothing", "weak", "strong", "strong", "decisive"]);
-}
-
-#[test]
-fn no_competition_can_ask_for_duels_yet() {
-    let text = Competition::builtin_text("tiny").unwrap();
-    assert!(Competition::from_toml(text).is_ok());
-    let duel = text.replace("rule = \"succession\"", "rule = \"duel\"");
-    assert_ne!(duel, text);
-    let refusal = Competition::from_toml(&duel).unwrap_err().to_string();
-    assert!(refusal.contains("unknown variant `duel`"), "{refusal}");
 }

@@ -3,9 +3,11 @@
 mod calendar;
 mod defects;
 mod duel;
-mod duel_crown;
 mod duel_rates;
 mod invariants;
 mod merit;
+mod reign;
+mod reign_records;
+mod reign_strangers;
 mod tournament;
 mod vectors;

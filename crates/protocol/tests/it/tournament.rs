@@ -62,11 +62,12 @@ pub(crate) fn rules(rule: &'static [Rule]) -> impl Strategy<Value = ScoringRules
             epsilon,
             temperature,
             alpha: 0.5,
+            duel: None,
         },
     )
 }
 
-/// Every rule.
+/// Every rule that judges a round by itself.
 pub(crate) const ANY: &[Rule] = &[Rule::Wins, Rule::Mean, Rule::Succession];
 
 /// The paper's rule alone.

@@ -53,7 +53,7 @@ fn scores_are_those_of_the_independent_program() {
             Entry { uid: model.uid, seniority, losses: model.cross_entropy.clone() }
         };
         let n_batches = models.iter().map(|model| model.cross_entropy.len()).max().unwrap();
-        let rules = ScoringRules { rule, loss, epsilon, temperature, alpha: 0.5 };
+        let rules = ScoringRules { rule, loss, epsilon, temperature, alpha: 0.5, duel: None };
         let entries = models.iter().map(entry).collect();
         let verdicts = Tournament { rules, now, n_batches, entries }.score();
         assert_eq!(verdicts.len(), expect.models.len());

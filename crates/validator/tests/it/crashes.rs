@@ -10,6 +10,7 @@ use chain::{
 };
 use protocol::{
     AccountId, Block, BlockHash, Competition, Digest, NetUid, Reason, SequenceLoss, Uid,
+    duel::DuelRules,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -191,9 +192,24 @@ struct Run {
     row: Vec<(Uid, u16)>,
 }
 
-/// Four rounds of three miners, killed once at a call; zero is no call.
-fn run(dies_at: usize) -> Run {
-    let network = Network::new(&["ada", "ben", "eve"]);
+/// Three miners, judged by the mean of their losses.
+fn by_losses() -> Network {
+    Network::new(&["ada", "ben", "eve"])
+}
+
+/// The same by duels: that of the better model takes three rounds.
+fn by_duels() -> Network {
+    let rules = DuelRules {
+        n_documents_pilot: 4,
+        n_documents_min: 5,
+        n_documents_max: 100,
+        ..DuelRules::default()
+    };
+    by_losses().with_duels(rules, 10)
+}
+
+/// Four rounds of a network, killed once at a call; zero is no call.
+fn run(network: &Network, dies_at: usize) -> Run {
     network.hide_weights(true);
     let (home, fuse) = (network.home(), Arc::new(Fuse::default()));
     fuse.dies_at.store(dies_at, Ordering::SeqCst);
@@ -253,6 +269,15 @@ fn run(dies_at: usize) -> Run {
 
 #[test]
 fn a_validator_that_dies_after_any_single_step_ends_with_the_same_records_and_weights() {
+    dies_after_each_step(by_losses);
+}
+
+#[test]
+fn duels_go_on_to_the_same_records_after_any_single_step_that_a_validator_dies_after() {
+    dies_after_each_step(by_duels);
+}
+
+fn dies_after_each_step(network: fn() -> Network) {
     // What is thrown is no failure of the test.
     let hook = panic::take_hook();
     panic::set_hook(Box::new(move |info| {
@@ -260,12 +285,12 @@ fn a_validator_that_dies_after_any_single_step_ends_with_the_same_records_and_we
             hook(info);
         }
     }));
-    let whole = run(0);
+    let whole = run(&network(), 0);
     assert_eq!(whole.records.len(), 4, "a record for each number");
     assert!(whole.n_calls > 100);
     assert!(!whole.row.is_empty(), "the chain has opened weights");
     for dies_at in 1..=whole.n_calls {
-        let killed = run(dies_at);
+        let killed = run(&network(), dies_at);
         // The same to the bit: what was on its way to the chain is sent again, and not made again.
         assert_eq!(killed.records, whole.records, "killed at call {dies_at}");
         assert_eq!(killed.weights, whole.weights, "killed at call {dies_at}");

@@ -1,14 +1,15 @@
 //! Several competitions on one machine: who is measured when, and by which rules a round ends.
 
 use crate::{
-    network::{Formula, NETUID, Network, hotkey},
+    network::{Formula, GENESIS, NETUID, Network, hotkey},
     truth::{Formed, Truth},
 };
 use chain::{Chain as _, Head, MemoryChain};
 use journal::Journal;
 use protocol::{
-    Competition, CompetitionId, Digest, Reason, Record, SequenceLoss, competition::EvaluationRules,
+    Competition, CompetitionId, Digest, Reason, SequenceLoss, competition::EvaluationRules,
 };
+use records::Signed;
 use std::{
     collections::BTreeMap,
     path::Path,
@@ -99,7 +100,7 @@ impl Records {
     /// By which rules a round was decided.
     fn rules_of(&self, competition: &str, number: u64) -> Digest {
         let bytes = self.0.lock().unwrap()[&(competition.to_owned(), number)].clone();
-        Record::from_json(&bytes).unwrap().round.competition_digest
+        Signed::from_json(&bytes).unwrap().record.round.competition_digest
     }
 }
 
@@ -198,7 +199,8 @@ impl Arena {
             Some(home) => Journal::open(home).unwrap(),
             None => Journal::memory().unwrap(),
         };
-        Validator::open(Config::new(NETUID), ports, contests, hotkey("val"), journal).unwrap()
+        Validator::open(Config::new(NETUID, GENESIS), ports, contests, hotkey("val"), journal)
+            .unwrap()
     }
 
     fn head(&self) -> Head {

@@ -1,12 +1,15 @@
 //! Months of rounds of real validators, with models that are formulas: no file, no tokenizer.
 
 use crate::{
-    network::{Formula, NETUID, Network, hotkey},
+    network::{Formula, GENESIS, NETUID, Network, hotkey},
     truth::{Formed, Truth, Unread},
 };
 use chain::{Chain as _, Head, HyperparameterChange};
 use journal::Journal;
-use protocol::{Block, Competition, CompetitionId, Seed, Uid, seed::uniform_below, weights::Miner};
+use protocol::{
+    Block, Competition, CompetitionId, Seed, Uid, duel::DuelRules, seed::uniform_below,
+    weights::Miner,
+};
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
@@ -60,7 +63,8 @@ impl World {
         let text = Arc::new(Formula::default());
         let contest = |competition: &Competition| Contest::new(competition.clone(), text.clone());
         let contests = competitions.iter().map(contest).collect();
-        Validator::open(Config::new(NETUID), ports, contests, hotkey(name), journal).unwrap()
+        Validator::open(Config::new(NETUID, GENESIS), ports, contests, hotkey(name), journal)
+            .unwrap()
     }
 
     /// Some miner commits to a new model: mostly worse than the best, now and then better.
@@ -129,6 +133,23 @@ fn three_validators_and_sixty_four_miners_agree_over_many_blocks() {
         assert_eq!(contest(other).champion, contest(first).champion);
         assert_eq!(contest(other).average, contest(first).average);
     }
+}
+
+#[test]
+fn validators_that_judge_by_duels_agree_over_many_blocks() {
+    let n_blocks = from_environment("AGON_BLOCKS", 150);
+    let names = ["val", "van"];
+    let mut world = World::new(&names, 12, 10);
+    world.network = world.network.with_duels(DuelRules::default(), 65);
+    let mut validators: Vec<Validator> =
+        names.iter().map(|name| world.validator(name, Journal::memory().unwrap())).collect();
+    let start = world.network.chain.head().unwrap().block.0;
+    let n_rounds = world.run(&mut validators, start + n_blocks, 5);
+    let contest = |validator: &Validator| validator.contest("tiny").unwrap();
+    let [first, second] = [0, 1].map(|i| contest(&validators[i]));
+    assert!(first.champion.is_some(), "{n_rounds} rounds");
+    assert_eq!(first.champion.map(|holder| holder.uid), first.reign.champion().map(|c| c.uid));
+    assert_eq!((&first.reign, &first.average), (&second.reign, &second.average));
 }
 
 #[test]

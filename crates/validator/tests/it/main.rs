@@ -3,6 +3,7 @@
 mod ahead;
 mod crashes;
 mod disk;
+mod duels;
 mod fairness;
 mod faults;
 mod formulas;
@@ -10,6 +11,7 @@ mod hidden;
 mod moody;
 mod network;
 mod publication;
+mod roots;
 mod rounds;
 mod services;
 mod tapped;

@@ -8,8 +8,13 @@ use chain::{
 use hub::{Hub, StoreHub};
 use journal::Journal;
 use protocol::{
-    Commitment, Competition, Digest, Loss, NetUid, Reason, ReasonCode, Repo, Seed, SequenceLoss,
-    Uid, content, record::DocumentDigest, seed::uniform_below,
+    BlockHash, Commitment, Competition, Digest, Loss, NetUid, Reason, ReasonCode, Repo, Seed,
+    SequenceLoss, Uid,
+    competition::{LossKind, Packing, Rule},
+    content,
+    duel::DuelRules,
+    record::DocumentDigest,
+    seed::uniform_below,
 };
 use std::{
     collections::BTreeMap,
@@ -27,6 +32,8 @@ use validator::{
 };
 
 pub(crate) const NETUID: NetUid = NetUid(1);
+/// What records call the chain.
+pub(crate) const GENESIS: BlockHash = BlockHash([7; 32]);
 
 /// Blocks of set-up; the first round is seeded by block 20.
 pub(crate) const N_SET_UP: u64 = 10;
@@ -228,6 +235,17 @@ impl Network {
         Self { chain, hub, evaluate: Arc::default(), competition, folder, validators }
     }
 
+    /// The same network by rule `duel`, with so many documents to a round.
+    pub(crate) fn with_duels(mut self, duel: DuelRules, n_documents: usize) -> Self {
+        let Competition { text, evaluation, scoring, .. } = &mut self.competition;
+        text.packing = Packing::PerDocument;
+        (evaluation.n_batches, evaluation.sequences_per_batch) = (n_documents, 1);
+        (scoring.rule, scoring.loss) = (Rule::Duel, LossKind::CrossEntropy);
+        scoring.duel = Some(duel);
+        self.competition.check().unwrap();
+        self
+    }
+
     /// Lets the owner of the subnet say whether weights are hidden, in a block of its own.
     pub(crate) fn hide_weights(&self, is_hiding: bool) {
         self.change(HyperparameterChange::CommitReveal(is_hiding));
@@ -302,7 +320,7 @@ impl Network {
         fetched_bytes_max: Option<u64>,
     ) -> anyhow::Result<Validator> {
         let contest = Contest::new(self.competition.clone(), text);
-        let config = Config { fetched_bytes_max, ..Config::new(NETUID) };
+        let config = Config { fetched_bytes_max, ..Config::new(NETUID, GENESIS) };
         let journal = Journal::open(home)?;
         Validator::open(config, ports, vec![contest], key, journal)
     }
@@ -312,10 +330,12 @@ impl Network {
         self.folder.path().join("val")
     }
 
-    /// Bytes of the record of a round.
+    /// Bytes of the record of a round, without the signature.
     pub(crate) fn record(&self, round: &RoundSummary) -> Vec<u8> {
         let folder = RecordFolder::new(self.home().join("records"));
-        fs::read(folder.path(&round.competition, round.round)).unwrap()
+        let signed = folder.read(&round.competition, round.round).unwrap().unwrap();
+        assert!(signed.is_genuine());
+        signed.record.to_json()
     }
 
     pub(crate) fn uid(&self, name: &str) -> Uid {

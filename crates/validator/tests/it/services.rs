@@ -2,7 +2,7 @@
 //! grow old, and by one validator of a key.
 
 use crate::{
-    network::{Formula, NETUID, Network, hotkey},
+    network::{Formula, GENESIS, NETUID, Network, hotkey},
     tapped::{Tap, TappedChain},
 };
 use chain::{Chain as _, Error, Head, HyperparameterChange};
@@ -240,10 +240,10 @@ fn weights_are_handed_over_again_before_they_grow_old_though_no_round_was_decide
 fn a_second_validator_of_a_key_sets_no_weights_while_the_first_is_alive() {
     let network = Network::new(&["ada", "ben"]);
     network.enter("ada", "first", 3.0);
-    let first = at_home(&network, "first", Config::new(NETUID));
+    let first = at_home(&network, "first", Config::new(NETUID, GENESIS));
     let [told] = act(&network, [&first], 29);
     assert_eq!(told, [Told::Set(20)]);
-    let second = at_home(&network, "second", Config::new(NETUID));
+    let second = at_home(&network, "second", Config::new(NETUID, GENESIS));
     let [of_first, of_second] = act(&network, [&first, &second], 59);
     assert_eq!(of_first, [Told::Set(30), Told::Set(40), Told::Set(50)]);
     assert!(sets(&of_second).is_empty(), "{of_second:?}");
@@ -262,14 +262,14 @@ fn a_second_validator_of_a_key_sets_no_weights_while_the_first_is_alive() {
 fn a_validator_that_lost_its_home_waits_unless_it_is_told_to_take_over() {
     let network = Network::new(&["ada", "ben"]);
     network.enter("ada", "first", 3.0);
-    let before = at_home(&network, "before", Config::new(NETUID));
+    let before = at_home(&network, "before", Config::new(NETUID, GENESIS));
     act(&network, [&before], 29);
     drop(before);
-    let lost = at_home(&network, "lost", Config::new(NETUID));
+    let lost = at_home(&network, "lost", Config::new(NETUID, GENESIS));
     let [told] = act(&network, [&lost], 39);
     assert!(is_refused(&told) && sets(&told).is_empty(), "{told:?}");
     drop(lost);
-    let config = Config { takes_over: true, ..Config::new(NETUID) };
+    let config = Config { takes_over: true, ..Config::new(NETUID, GENESIS) };
     let heir = at_home(&network, "heir", config);
     let [told] = act(&network, [&heir], 59);
     assert_eq!(told, [Told::Set(40), Told::Set(50)]);
@@ -288,7 +288,7 @@ fn a_validator_that_lost_its_home_waits_unless_it_is_told_to_take_over() {
 fn the_weights_of_an_earlier_version_are_ours_though_it_did_not_note_when_it_set_them() {
     let network = Network::new(&["ada", "ben"]);
     network.enter("ada", "first", 3.0);
-    let before = at_home(&network, "before", Config::new(NETUID));
+    let before = at_home(&network, "before", Config::new(NETUID, GENESIS));
     act(&network, [&before], 29);
     let mut state = before.state();
     assert!(state.weights.set.take().is_some() && !state.weights.due);
@@ -297,7 +297,7 @@ fn the_weights_of_an_earlier_version_are_ours_though_it_did_not_note_when_it_set
     let mut past = Past::<State>::open(Journal::open(&home).unwrap()).unwrap();
     past.learn(&Entry::TakenOver(Box::new(state)), Block(29)).unwrap();
     drop(past);
-    let upgraded = at_home(&network, "upgraded", Config::new(NETUID));
+    let upgraded = at_home(&network, "upgraded", Config::new(NETUID, GENESIS));
     let [told] = act(&network, [&upgraded], 49);
     assert_eq!(told, [Told::Set(30), Told::Set(40)]);
 }
@@ -311,7 +311,7 @@ fn a_validator_never_takes_itself_for_another() {
         // Dead after each block: what it sent was never seen to arrive by the same process.
         let mut told = Vec::new();
         for block in 13..=59 {
-            let validator = at_home(&network, "val", Config::new(NETUID));
+            let validator = at_home(&network, "val", Config::new(NETUID, GENESIS));
             let [more] = act(&network, [&validator], block);
             told.extend(more);
         }
@@ -325,7 +325,7 @@ fn weights_that_are_opened_when_a_subnet_hides_none_any_more_are_no_others() {
     let network = Network::new(&["ada", "ben"]);
     network.hide_weights(true);
     network.enter("ada", "first", 3.0);
-    let validator = at_home(&network, "val", Config::new(NETUID));
+    let validator = at_home(&network, "val", Config::new(NETUID, GENESIS));
     let [told] = act(&network, [&validator], 57);
     assert_eq!(sets(&told), [20, 30, 40, 50]);
     network.hide_weights(false);

@@ -1,7 +1,7 @@
 //! What a crash leaves of a validator's journal: from every prefix of what it wrote it goes on.
 
 use crate::{
-    network::{Formula, NETUID, Network, hotkey},
+    network::{Formula, GENESIS, NETUID, Network, hotkey},
     truth::{Formed, Truth, Unread},
 };
 use chain::{Chain as _, Head};
@@ -29,7 +29,7 @@ fn open(network: &Network, truth: &Arc<Truth>, home: &Path) -> Validator {
     };
     let contest = Contest::new(network.competition.clone(), Arc::new(Formula::default()));
     // An early state knows nothing of the weights that were set after it.
-    let config = Config { takes_over: true, ..Config::new(NETUID) };
+    let config = Config { takes_over: true, ..Config::new(NETUID, GENESIS) };
     let journal = Journal::open(home).unwrap();
     Validator::open(config, ports, vec![contest], hotkey("val"), journal).unwrap()
 }

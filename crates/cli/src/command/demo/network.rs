@@ -340,7 +340,7 @@ impl Build<'_> {
 
     fn validator(&self, role: Role) -> anyhow::Result<Validator> {
         let home = self.home(role);
-        let config = validator::Config::new(NETUID);
+        let config = validator::Config::new(NETUID, self.node.genesis_hash());
         let evaluate = Arc::new(ProcessEvaluate::new(1, Arc::clone(self.stop))?);
         let hub = Arc::new(self.hub.client(role)?);
         let models = Arc::new(FetchedModels::new(hub, evaluate, home.join("models")));

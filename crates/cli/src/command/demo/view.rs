@@ -166,7 +166,11 @@ impl View {
             }
             ValidatorEvent::WeightsSubmitted(_)
             | ValidatorEvent::WeightsRevealed { .. }
-            | ValidatorEvent::WeightsUnchanged { .. } => {}
+            | ValidatorEvent::WeightsUnchanged { .. }
+            | ValidatorEvent::RootSubmitted(_)
+            | ValidatorEvent::RootSet { .. }
+            | ValidatorEvent::RootRefused(_)
+            | ValidatorEvent::RootWithheld(_) => {}
             ValidatorEvent::WeightsExposed { block: taken, .. } => {
                 self.say(&format!(
                     "block {block:>4}  weights of {name} came late, in block {taken}: they can be \
@@ -201,9 +205,16 @@ impl View {
                 let took = if summary.crown_moved { "takes the crown" } else { "keeps the crown" };
                 format!("{} {took} with perplexity {perplexity:.2}", self.name(holder.uid))
             }
-            _ => "nobody is champion".to_owned(),
+            (Some(holder), None) => format!("{} keeps the crown", self.name(holder.uid)),
+            (None, _) => "nobody is champion".to_owned(),
         };
-        format!("block {block:>4}  round {}: {champion}", summary.round)
+        let foremost = summary.duels.and_then(|duels| duels.foremost);
+        let row = summary.rows.iter().find(|row| Some(row.uid) == foremost);
+        let duel = row.and_then(|row| Some((row.uid, row.duel?)));
+        let duel = duel.map_or_else(String::new, |(uid, duel)| {
+            format!("; {} challenges: {duel}", self.name(uid))
+        });
+        format!("block {block:>4}  round {}: {champion}{duel}", summary.round)
     }
 
     fn line(&self, actor: usize, text: impl Fn() -> String) {

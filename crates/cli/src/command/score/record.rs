@@ -4,8 +4,10 @@ use super::Scored;
 use crate::{competition_file, failure::HintExt as _, terminal::print_json};
 use protocol::{
     Competition, Digest, ReasonCode, Record, Uid,
-    record::{Finding, Judged, verify, verify_chain},
+    duel::Reign,
+    record::{Finding, Judged, Mismatch, verify, verify_chain, verify_duels},
 };
+use records::Signed;
 use serde::Serialize;
 use std::process::ExitCode;
 
@@ -20,7 +22,7 @@ struct Scores {
 }
 
 impl From<Judged> for Scored<ReasonCode> {
-    fn from(Judged { model, verdict }: Judged) -> Self {
+    fn from(Judged { model, verdict, .. }: Judged) -> Self {
         let refused = match model.finding {
             Finding::Evaluated(_) => None,
             Finding::Disqualified(code) => Some(code),
@@ -33,15 +35,38 @@ impl From<Judged> for Scored<ReasonCode> {
 /// record says something else than its losses give.
 pub fn run(bytes: &[u8], file: &str, competition: Option<&str>) -> anyhow::Result<ExitCode> {
     let record = Record::from_json(bytes).map_err(|error| anyhow::anyhow!("{file}: {error}"))?;
-    let rules = rules(&record, file, competition)?;
-    // A first record continues nothing, so that its averages and its number follow, too.
-    let of_first = |()| match record.round.previous {
-        None => verify_chain(&record, None, &rules),
-        Some(_) => Ok(()),
-    };
-    if let Err(mismatch) = verify(&record, &rules).and_then(of_first) {
-        eprintln!("{file} is not what its losses give: {mismatch}");
+    judge(record, file, competition)
+}
+
+/// The same of a signed record; exit code 1 also where the validator that it names has not signed
+/// it.
+pub fn run_signed(bytes: &[u8], file: &str, competition: Option<&str>) -> anyhow::Result<ExitCode> {
+    let signed = Signed::from_json(bytes).map_err(|error| anyhow::anyhow!("{file}: {error}"))?;
+    if !signed.is_genuine() {
+        eprintln!("{file} is not signed by {}, which it names", signed.record.round.validator);
         return Ok(ExitCode::from(1));
+    }
+    judge(signed.record, file, competition)
+}
+
+fn judge(record: Record, file: &str, competition: Option<&str>) -> anyhow::Result<ExitCode> {
+    let rules = rules(&record, file, competition)?;
+    let verified = match record.round.previous {
+        // A first record continues nothing, so that its averages and its number follow, too.
+        None => verify_duels(&record, &rules, &Reign::default())
+            .and_then(|()| verify_chain(&record, None, &rules)),
+        Some(_) => verify(&record, &rules),
+    };
+    match verified {
+        Ok(()) => {}
+        Err(past @ Mismatch::Past) => {
+            return Err(anyhow::anyhow!("{file} is no first record: {past}"))
+                .hint("`agon replay` reads all records of a validator");
+        }
+        Err(mismatch) => {
+            eprintln!("{file} is not what its losses give: {mismatch}");
+            return Ok(ExitCode::from(1));
+        }
     }
     print_json(&Scores {
         competition: record.round.competition.clone(),

@@ -7,8 +7,10 @@ use crate::{
     command::chain::doctor,
     competition_file,
     findings::{Findings, State},
+    hub_records::HubRecords,
+    hugging_face::explained,
     owner_set::{Follower, Look, OWNER},
-    service::setup,
+    service::{publication, setup},
     terminal::{PatientBar, print, print_json},
 };
 use bytesize::ByteSize;
@@ -44,6 +46,7 @@ pub fn run(args: &CheckValidatorArgs) -> anyhow::Result<ExitCode> {
         Ok(chain) => of_work(args, &chain, &mut found)?,
         Err(error) => found.add("chain", State::Bad, format!("{error:#}")),
     }
+    of_records(args, &mut found);
     of_machine(args, &mut found);
     if service.endpoint.json {
         print_json(&found)?;
@@ -164,6 +167,22 @@ fn of_disk(home: &Path, rules: &[Competition], found: &mut Findings) {
         }
         Err(error) => found.add("disk", State::Bad, error.to_string()),
     }
+}
+
+/// Whether records could be published to a hub, where the options ask for it; nothing is made.
+fn of_records(args: &RunValidatorArgs, found: &mut Findings) {
+    let Some(repo) = &args.records.records_repo else { return };
+    let account =
+        publication::client_for(args, repo).and_then(|client| client.account().map_err(explained));
+    let (state, text) = match account {
+        Ok(account) => match account.may_write_to(HubRecords::KIND, repo) {
+            Some(true) => (State::Ok, format!("`{}` may publish to `{repo}`", account.name)),
+            Some(false) => (State::Bad, format!("`{}` may not write to `{repo}`", account.name)),
+            None => (State::Note, format!("the hub does not say who may write to `{repo}`")),
+        },
+        Err(error) => (State::Bad, format!("{error:#}")),
+    };
+    found.add("records", state, text);
 }
 
 /// Whether strangers' models can do nothing but be measured here.

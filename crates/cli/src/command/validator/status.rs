@@ -15,7 +15,7 @@ use std::{
     collections::BTreeMap, fmt::Write as _, io::IsTerminal as _, process::ExitCode,
     sync::atomic::Ordering, thread, time::Duration,
 };
-use validator::{Entry, RoundSummary, State, entry::DECIDED};
+use validator::{Entry, Fought, RoundSummary, State, entry::DECIDED};
 
 /// Rounds that are looked through for when a crown moved.
 const ROUNDS_MAX: usize = 1_000;
@@ -56,6 +56,18 @@ struct Standing {
     /// Models of the last round, and how many of them were measured.
     models: usize,
     measured: usize,
+    /// Of the duels of the last round the one to tell of first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    duel: Option<Challenge>,
+}
+
+/// A duel against the champion.
+#[derive(Serialize)]
+struct Challenge {
+    /// Slot of the challenger.
+    uid: Uid,
+    #[serde(flatten)]
+    stands: Fought,
 }
 
 #[derive(Serialize)]
@@ -175,6 +187,7 @@ fn status(args: &RunValidatorArgs) -> anyhow::Result<Status> {
             running: contest.begun.map(|begun| begun.block),
             models: rows.len(),
             measured: rows.iter().filter(|row| row.perplexity.is_some()).count(),
+            duel: known.and_then(|(summary, _)| challenge(summary)),
         }
     });
     let weights = &past.state().weights;
@@ -193,6 +206,13 @@ fn status(args: &RunValidatorArgs) -> anyhow::Result<Status> {
         owner: is_of_owner(args).then(|| owner_set::read(&args.service.home)).transpose()?,
         next_change: schedule.next_turn(head.unwrap_or_default()),
     })
+}
+
+/// The duel of a round to tell of first.
+fn challenge(summary: &RoundSummary) -> Option<Challenge> {
+    let uid = summary.duels?.foremost?;
+    let row = summary.rows.iter().find(|row| row.uid == uid)?;
+    Some(Challenge { uid, stands: row.duel? })
 }
 
 fn is_of_owner(args: &RunValidatorArgs) -> bool {
@@ -262,6 +282,9 @@ fn text(status: &Status) -> Result<String, std::fmt::Error> {
             standing.rounds,
             format!("{}/{}", standing.measured, standing.models),
         )?;
+        if let Some(Challenge { uid, stands }) = &standing.duel {
+            writeln!(out, "{:<13} uid {uid} challenges: {stands}", "")?;
+        }
     }
     if status.competitions.is_empty() {
         writeln!(out, "no round has begun yet")?;

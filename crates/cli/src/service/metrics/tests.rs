@@ -4,7 +4,7 @@ use super::*;
 use chain::{CallError, CallId, Head};
 use protocol::{BlockHash, Digest, Reason, ReasonCode, Uid};
 use std::collections::{BTreeMap, BTreeSet};
-use validator::{Event, state::Holder};
+use validator::{Duels, Event, state::Holder};
 
 /// A name with all that has to be escaped.
 const NAME: &str = "odd \"name\" \\ \n{x=\"1\"} 2";
@@ -93,6 +93,7 @@ fn summary(champion_perplexity: Option<f64>) -> RoundSummary {
         crown_moved: champion_perplexity.is_some(),
         optimum_perplexity: None,
         digest: Digest::of(b"record"),
+        duels: champion_perplexity.map(|_| Duels { n_open: 2, n_documents: 60, foremost: None }),
         rows: Vec::new(),
     }
 }
@@ -181,6 +182,7 @@ fn every_event_of_a_validator_is_counted() {
         (of("agon_rounds_ended_total").as_str(), 1.0),
         (of("agon_crown_moves_total").as_str(), 1.0),
         (of("agon_champion_perplexity").as_str(), 1.5),
+        (of("agon_duels_open").as_str(), 2.0),
         ("agon_errors_total{kind=\"chain\"}", 2.0),
         ("agon_errors_total{kind=\"evaluator\"}", 1.0),
         ("agon_errors_total{kind=\"journal\"}", 1.0),
@@ -202,6 +204,7 @@ fn every_event_of_a_validator_is_counted() {
     assert!(!metrics.render().contains("stage=\"text\""));
     tell(Event::RoundEnded(summary(None)));
     assert!(!metrics.render().contains("agon_champion_perplexity"), "nobody is champion");
+    assert!(!metrics.render().contains("agon_duels_open"), "of another rule");
 }
 
 #[test]

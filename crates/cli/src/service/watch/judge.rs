@@ -3,7 +3,7 @@
 
 use protocol::{
     Block, Digest, Entry, Loss, Seniority, Uid, champion,
-    competition::{LossKind, ScoringRules},
+    competition::{LossKind, Rule, ScoringRules},
     loss,
 };
 use serde::Serialize;
@@ -59,7 +59,8 @@ impl Bar<'_> {
     /// batches.
     ///
     /// The rules are asked: would a model that is junior to all others, and has losses that are
-    /// higher by the margin, wear the crown?
+    /// higher by the margin, wear the crown? With rule `duel` one round tells nobody: there the
+    /// line of succession says who is better by epsilon, and a duel asks for proof of it besides.
     pub fn compare(&self, losses: &[Loss], others: &[Beside]) -> Comparison {
         let handicapped: Vec<Loss> = losses.iter().map(|loss| self.handicapped(*loss)).collect();
         let own = Uid(u16::try_from(others.len()).unwrap_or(u16::MAX));
@@ -69,7 +70,9 @@ impl Bar<'_> {
             .collect();
         // Committed later than anything that was seen.
         entries.push(entry(own, self.judged, handicapped));
-        let winner = champion(self.rules, self.judged, losses.len(), &entries);
+        let line = ScoringRules { rule: Rule::Succession, ..self.rules.clone() };
+        let rules = if self.rules.rule == Rule::Duel { &line } else { self.rules };
+        let winner = champion(rules, self.judged, losses.len(), &entries);
         Comparison {
             wins: winner == Some(own),
             perplexity: perplexity(losses),
@@ -113,10 +116,7 @@ pub fn perplexity(losses: &[Loss]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use protocol::{
-        Competition,
-        competition::{Epsilon, Rule},
-    };
+    use protocol::{Competition, competition::Epsilon};
 
     fn rules(rule: Rule, loss: LossKind) -> ScoringRules {
         let rules = Competition::builtin("tiny").unwrap().scoring;
@@ -134,7 +134,7 @@ mod tests {
 
     #[test]
     fn whoever_is_better_by_epsilon_and_the_margin_wins_by_every_rule() {
-        let all = [Rule::Succession, Rule::Mean, Rule::Wins];
+        let all = [Rule::Succession, Rule::Mean, Rule::Wins, Rule::Duel];
         for rule in all {
             let rules = rules(rule, LossKind::Perplexity);
             for (margin, perplexity, wins) in [

@@ -8,7 +8,6 @@ use serde_json::json;
 use std::{
     collections::BTreeSet,
     fs,
-    io::ErrorKind,
     path::Path,
     thread,
     time::{Duration, Instant},
@@ -45,7 +44,7 @@ struct Known {
     /// Records that were decided, in order.
     decided: Vec<String>,
     /// Numbers of those that were seen published.
-    published: BTreeSet<usize>,
+    published: BTreeSet<u64>,
     /// Names of the calls that were signed.
     signed: BTreeSet<CallId>,
     /// Those of them that the chain did not take, as when the round of the beacon had come already:
@@ -120,23 +119,19 @@ impl Known {
         let kept: Vec<String> = kept.iter().rev().map(record).collect();
         assert_eq!(kept.len(), self.decided.len().min(RECORDS_KEPT), "decisions were lost");
         assert!(self.decided.ends_with(&kept), "decisions have changed");
-        let folder = home.join("records");
+        let folder = records::Folder::new(home.join("records"));
         for (number, record) in (1..).zip(&self.decided) {
-            match fs::read(folder.join(format!("tiny-{number:06}.json"))) {
-                Ok(bytes) => {
+            match folder.read("tiny", number).unwrap() {
+                Some(signed) => {
+                    let bytes = signed.record.to_json();
                     assert!(bytes == record.as_bytes(), "record {number} has other bytes");
+                    assert!(signed.is_genuine(), "record {number} is not signed");
                     self.published.insert(number);
                 }
-                Err(error) => {
-                    assert_eq!(error.kind(), ErrorKind::NotFound);
-                    assert!(!self.published.contains(&number), "record {number} is gone");
-                }
+                None => assert!(!self.published.contains(&number), "record {number} is gone"),
             }
         }
-        let n_files = fs::read_dir(&folder).map_or(0, |files| {
-            let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
-            names.filter(|name| name.starts_with("tiny-")).count()
-        });
+        let n_files = folder.list("tiny").unwrap().len();
         assert_eq!(n_files, self.published.len(), "a record that nobody decided");
     }
 }

@@ -20,9 +20,19 @@ use subxt::{
 pub(in crate::client) struct Committed {
     pub(in crate::client) uid: Uid,
     pub(in crate::client) hotkey: AccountId,
+    pub(in crate::client) coldkey: AccountId,
     pub(in crate::client) registered: Block,
     pub(in crate::client) block: Block,
     pub(in crate::client) data: Vec<u8>,
+}
+
+/// A slot that is taken, and what is asked for under its hotkey.
+struct Taken {
+    uid: Uid,
+    hotkey: AccountId,
+    registered: Block,
+    commitment: Item<Registration>,
+    owner: Item<AccountId32>,
 }
 
 /// All commitments of hotkeys with a slot, by uid; `None` if the subnet is not there.
@@ -46,20 +56,21 @@ pub(in crate::client) async fn commitments(
         return Ok(None);
     }
     let mut batch = Batch::new(link, at);
-    let mut taken: Vec<(Uid, AccountId, Block, Item<Registration>)> =
-        Vec::with_capacity(slots.len());
+    let mut taken: Vec<Taken> = Vec::with_capacity(slots.len());
     for (uid, hotkey, registered) in &slots {
         let hotkey = values.get(hotkey)?;
-        let item = batch.item_of(COMMITMENTS, "CommitmentOf", (netuid.0, hotkey))?;
-        taken.push((Uid(*uid), AccountId(hotkey.0), Block(values.get(registered)?), item));
+        let commitment = batch.item_of(COMMITMENTS, "CommitmentOf", (netuid.0, hotkey))?;
+        let owner = batch.item("Owner", (hotkey,))?;
+        let (uid, registered) = (Uid(*uid), Block(values.get(registered)?));
+        taken.push(Taken { uid, hotkey: AccountId(hotkey.0), registered, commitment, owner });
     }
     let values = batch.fetch().await?;
     let mut found = Vec::new();
-    for (uid, hotkey, registered, item) in taken {
-        if let Some(registration) = values.try_get(&item)? {
+    for Taken { uid, hotkey, registered, commitment, owner } in taken {
+        if let Some(registration) = values.try_get(&commitment)? {
             let data = registration.info.fields.first().map(raw_bytes).unwrap_or_default();
-            let block = Block(registration.block);
-            found.push(Committed { uid, hotkey, registered, block, data });
+            let (coldkey, block) = (AccountId(values.get(&owner)?.0), Block(registration.block));
+            found.push(Committed { uid, hotkey, coldkey, registered, block, data });
         }
     }
     Ok(Some(found))

@@ -2,7 +2,7 @@
 
 use super::line::{Fault, Kind, Line, Port};
 use crate::{
-    network::{Formula, NETUID, Network, hotkey},
+    network::{Formula, GENESIS, NETUID, Network, hotkey},
     tapped::TappedChain,
 };
 use chain::{Chain as _, Head};
@@ -11,6 +11,7 @@ use journal::Journal;
 use protocol::{
     AccountId, Block, Competition, Digest, Loss, Reason, Repo, Revision, SequenceLoss, Uid,
 };
+use records::Signed;
 use std::{
     collections::BTreeSet,
     fs,
@@ -155,7 +156,7 @@ impl Evaluate for Wired {
 impl Publish for Wired {
     fn record(&self, _: &str, _: u64, bytes: &[u8]) -> anyhow::Result<()> {
         self.hits(Port::Records, &SILENT)?;
-        self.published.lock().unwrap().insert(Digest::of(bytes));
+        self.published.lock().unwrap().insert(Signed::from_json(bytes)?.digest());
         Ok(())
     }
 }
@@ -271,7 +272,7 @@ impl Scene {
             Some(home) => Journal::open(home)?,
             None => Journal::memory()?,
         };
-        Validator::open(Config::new(NETUID), ports, vec![contest], hotkey("val"), journal)
+        Validator::open(Config::new(NETUID, GENESIS), ports, vec![contest], hotkey("val"), journal)
     }
 
     /// The files of the journal: the tables, and the log of what is not in them yet.

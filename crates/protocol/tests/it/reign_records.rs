@@ -1,0 +1,155 @@
+//! Records of duels: whoever changes a number in one is found out.
+
+use protocol::{
+    Loss, Record, Uid,
+    duel::{Reign, Verdict},
+    record::{Finding, Mismatch, verify, verify_chain, verify_duels},
+};
+use serde_json::{Number, Value};
+
+use crate::{
+    duel::number,
+    reign::{Player, Scene, few, fight, player},
+};
+
+/// A scene after a crown has changed hands, and the record of the next round: the predecessor is
+/// there, one duel is open, one is decided now and one was before.
+fn scene() -> (Scene, Record) {
+    let mut scene = Scene::new(25, few());
+    let (old, next) = (player(1, 0.0), player(2, 0.1));
+    let near = Player { luck: 30, ..player(3, 0.106) };
+    scene.round(&[old]);
+    scene.round(&[old, next]);
+    scene.round(&[old, next]);
+    let before = scene.clone();
+    let record = scene.round(&[old, next, near, player(4, 0.0)]);
+    (before, record)
+}
+
+fn check(record: &Record, before: &Scene) -> Result<(), Mismatch> {
+    verify_duels(record, &before.competition, &before.reign)?;
+    verify_chain(record, before.last.as_ref(), &before.competition)
+}
+
+/// A number that differs in its last digit, or where that might be lost in a sum, in the fourth
+/// decimal.
+fn changed(number: &Number, is_loss: bool) -> Number {
+    if let Some(whole) = number.as_u64() {
+        let other = if whole % 10 == 9 { whole - 1 } else { whole + 1 };
+        return Number::from(other);
+    }
+    let value = number.as_f64().unwrap();
+    let other = if is_loss { value + 1e-4 } else { f64::from_bits(value.to_bits() ^ 1) };
+    Number::from_f64(other).unwrap()
+}
+
+/// All numbers of a value with the way to them.
+fn numbers(value: &Value, path: &str, found: &mut Vec<String>) {
+    match value {
+        Value::Number(_) => found.push(path.to_owned()),
+        Value::Array(list) => {
+            for (place, value) in list.iter().enumerate() {
+                numbers(value, &format!("{path}/{place}"), found);
+            }
+        }
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                numbers(value, &format!("{path}/{name}"), found);
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::String(_) => {}
+    }
+}
+
+#[test]
+fn attack_no_number_of_a_record_can_be_changed_by_a_digit() {
+    let (before, record) = scene();
+    assert_eq!(check(&record, &before), Ok(()));
+    let verdicts = [1, 3, 4].map(|uid| fight(&record, uid).unwrap().verdict);
+    assert_eq!(verdicts, [Some(Verdict::Rejected), None, Some(Verdict::Rejected)]);
+    assert_eq!(record.crown.unwrap().predecessor.map(|former| former.root), Some(number(1)));
+    let value = serde_json::to_value(&record).unwrap();
+    let mut found = Vec::new();
+    numbers(&value, "", &mut found);
+    assert!(found.len() > 120, "{}", found.len());
+    for kind in
+        ["evidence/crown", "alpha", "epsilon", "attempts/n", "champion", "weight", "evaluated"]
+    {
+        assert!(found.iter().any(|path| path.contains(kind)), "{kind}");
+    }
+    for path in &found {
+        // Which block holds a commitment only the chain tells.
+        if path.ends_with("/commit_block") {
+            continue;
+        }
+        let mut other = value.clone();
+        let place = other.pointer_mut(path).unwrap();
+        let Value::Number(number) = &*place else { panic!("{path}") };
+        *place = Value::Number(changed(number, path.contains("/evaluated/")));
+        assert_ne!(other, value, "{path}");
+        if let Ok(other) = serde_json::from_value::<Record>(other) {
+            assert!(check(&other, &before).is_err(), "{path}");
+        }
+    }
+}
+
+#[test]
+fn whoever_tells_other_losses_than_a_round_looks_at_is_found_out() {
+    let (before, record) = scene();
+    let changed = |change: &dyn Fn(&mut Record)| {
+        let mut record = record.clone();
+        change(&mut record);
+        check(&record, &before).unwrap_err()
+    };
+    let losses = |record: &mut Record, place: usize, change: &dyn Fn(&mut Vec<Loss>)| {
+        let Finding::Evaluated(losses) = &mut record.models[place].model.finding else {
+            panic!("{place}")
+        };
+        change(losses);
+    };
+    // In order of uid: the predecessor, the champion, two challengers.
+    let fewer = changed(&|r| losses(r, 2, &|losses| losses.truncate(20)));
+    assert_eq!(fewer, Mismatch::Wanted { uid: Uid(3), n_documents: 25 });
+    let more = changed(&|r| losses(r, 3, &|losses| losses.push(Loss::new(3.0).unwrap())));
+    assert!(matches!(more, Mismatch::Used { uid: Uid(4), .. }), "{more}");
+    let far_more = changed(&|r| losses(r, 3, &|losses| losses.resize(26, Loss::INFINITE)));
+    assert_eq!(far_more, Mismatch::Batches(Uid(4)));
+    let infinite = changed(&|r| losses(r, 2, &|losses| losses[3] = Loss::INFINITE));
+    assert_eq!(infinite, Mismatch::NotFinite(Uid(3)));
+    let shorter = changed(&|r| r.round.documents.truncate(20));
+    assert_eq!(shorter, Mismatch::Documents { recorded: 20, expected: 25 });
+    let document = changed(&|r| r.round.documents[3] = r.round.documents[2].clone());
+    assert!(matches!(document, Mismatch::Wanted { .. } | Mismatch::Fight(_)), "{document}");
+    assert_eq!(changed(&|r| r.models[2].model.coldkey = None), Mismatch::Coldkey(Uid(3)));
+    assert_eq!(changed(&|r| r.models[2].model.tensor_root = None), Mismatch::Root(Uid(3)));
+    assert_eq!(changed(&|r| r.models[2].fight = None), Mismatch::Fight(Uid(3)));
+    assert_eq!(changed(&|r| r.crown = None), Mismatch::Crown);
+    let copied = changed(&|r| r.models[3].model.tensor_root = r.models[2].model.tensor_root);
+    assert_eq!(copied, Mismatch::Duplicate(Uid(4)));
+    // Who pays for a duel decides what it may spend: two of one owner have not the same.
+    let shared = changed(&|r| r.models[3].model.coldkey = r.models[2].model.coldkey);
+    assert_eq!(shared, Mismatch::Fight(Uid(4)));
+}
+
+#[test]
+fn a_record_of_duels_is_verified_by_those_before_it_alone() {
+    let (before, record) = scene();
+    assert_eq!(verify(&record, &before.competition), Err(Mismatch::Past));
+    let nothing = verify_duels(&record, &before.competition, &Reign::default());
+    assert!(nothing.is_err());
+    let last = before.last.as_ref().unwrap();
+    let mut reign = before.reign.clone();
+    // The same record twice, or another validator's in between, is another past.
+    reign.follow(&record);
+    assert!(verify_duels(&record, &before.competition, &reign).is_err());
+    assert!(verify_chain(last, Some(&record), &before.competition).is_err());
+}
+
+#[test]
+fn a_record_of_another_rule_leaves_an_empty_throne() {
+    let (mut before, record) = scene();
+    assert!(before.reign.champion().is_some());
+    let other = Record { crown: None, models: Vec::new(), champion: None, ..record };
+    before.reign.follow(&other);
+    assert_eq!((before.reign.champion(), before.reign.fights().count()), (None, 0));
+}

@@ -1,0 +1,153 @@
+//! A folder of signed records.
+
+use crate::{Error, Index, Signed, Source, check_name, path, path_below, signed::SIGNED_BYTES_MAX};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+/// A folder of signed records of one validator, a file for each: `tiny/000000/000001.json`.
+///
+/// A file is there whole or not at all. Files of other names are left alone.
+#[derive(Clone, Debug)]
+pub struct Folder(PathBuf);
+
+impl Folder {
+    /// Records in `folder`, which is made with the first of them. In a copy of a repo it is the one
+    /// called [`crate::RECORDS_FOLDER`].
+    pub fn new(folder: PathBuf) -> Self {
+        Self(folder)
+    }
+
+    /// Where the record of a round is, or will be.
+    pub fn path(&self, competition: &str, number: u64) -> PathBuf {
+        self.0.join(path_below(competition, number))
+    }
+
+    /// Writes a record. The same one again changes nothing, and another one of its number is
+    /// refused.
+    pub fn write(&self, signed: &Signed) -> Result<(), Error> {
+        let round = &signed.record.round;
+        check_name(&round.competition)?;
+        let path = self.path(&round.competition, round.number);
+        let bytes = signed.to_json();
+        match read_whole(&path, bytes.len()) {
+            Ok(None) => {}
+            Ok(Some(found)) if found == bytes => return Ok(()),
+            Ok(Some(_)) | Err(Error::TooLarge { .. }) => return Err(Error::Taken(path)),
+            Err(error) => return Err(error),
+        }
+        disk::write(&path, &bytes).map_err(|source| failed("write", &path, source))
+    }
+
+    /// The record of a round, if it is there. Whether it is genuine is not looked at.
+    pub fn read(&self, competition: &str, number: u64) -> Result<Option<Signed>, Error> {
+        let Some(bytes) = self.bytes(competition, number)? else { return Ok(None) };
+        Signed::of_place(&bytes, competition, number).map(Some)
+    }
+
+    /// The bytes of the record of a round as they are, if it is there.
+    pub fn bytes(&self, competition: &str, number: u64) -> Result<Option<Vec<u8>>, Error> {
+        check_name(competition)?;
+        read_whole(&self.path(competition, number), SIGNED_BYTES_MAX)
+    }
+
+    /// Numbers of the records of a competition that are there, in ascending order.
+    pub fn list(&self, competition: &str) -> Result<Vec<u64>, Error> {
+        check_name(competition)?;
+        let folder = self.0.join(competition);
+        let mut numbers = Vec::new();
+        for name in names(&folder)? {
+            for file in names(&folder.join(&name))? {
+                let number = file.strip_suffix(".json").and_then(|number| number.parse().ok());
+                numbers.extend(number.filter(|number: &u64| {
+                    path_below(competition, *number) == format!("{competition}/{name}/{file}")
+                }));
+            }
+        }
+        numbers.sort_unstable();
+        Ok(numbers)
+    }
+
+    /// Names of the competitions that have a folder, in order.
+    pub fn competitions(&self) -> Result<Vec<String>, Error> {
+        let mut found = names(&self.0)?;
+        found.retain(|name| check_name(name).is_ok() && self.0.join(name).is_dir());
+        Ok(found)
+    }
+
+    /// The index of the newest records; `None` without any. They are genuine, of one validator and
+    /// of one chain.
+    pub fn index(&self) -> Result<Option<Index>, Error> {
+        let mut index: Option<Index> = None;
+        for competition in self.competitions()? {
+            let Some(number) = self.list(&competition)?.pop() else { continue };
+            let Some(newest) = self.read(&competition, number)? else { continue };
+            let round = &newest.record.round;
+            let index = index.get_or_insert_with(|| Index::new(round.validator, round.genesis));
+            index.push(&newest)?;
+        }
+        Ok(index)
+    }
+}
+
+impl Source for Folder {
+    fn index(&self) -> Result<Option<Index>, Error> {
+        Self::index(self)
+    }
+
+    fn record(&self, competition: &str, number: u64) -> Result<Option<Vec<u8>>, Error> {
+        self.bytes(competition, number)
+    }
+}
+
+impl Signed {
+    /// Reads a record that has to be this one.
+    pub(crate) fn of_place(bytes: &[u8], competition: &str, number: u64) -> Result<Self, Error> {
+        let signed = Self::from_json(bytes)?;
+        let round = &signed.record.round;
+        if round.competition != competition || round.number != number {
+            let name = path(competition, number);
+            let competition = protocol::text::shown(&round.competition, 64);
+            return Err(Error::Misplaced { name, competition, number: round.number });
+        }
+        Ok(signed)
+    }
+}
+
+fn failed(task: &'static str, path: &Path, source: io::Error) -> Error {
+    Error::Io { task, name: path.display().to_string(), source }
+}
+
+/// The bytes of a file of at most so many; `None` if there is none.
+fn read_whole(path: &Path, size_bytes_max: usize) -> Result<Option<Vec<u8>>, Error> {
+    let metadata = match fs::metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        metadata => metadata.map_err(|source| failed("read", path, source))?,
+    };
+    if !metadata.is_file() {
+        let source = io::Error::new(io::ErrorKind::InvalidInput, "it is no file");
+        return Err(failed("read", path, source));
+    }
+    if metadata.len() > size_bytes_max as u64 {
+        return Err(Error::TooLarge { name: path.display().to_string(), size_bytes_max });
+    }
+    fs::read(path).map(Some).map_err(|source| failed("read", path, source))
+}
+
+/// Names in a folder, in order; none if it is no folder.
+fn names(folder: &Path) -> Result<Vec<String>, Error> {
+    let no_folder = [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory];
+    let entries = match fs::read_dir(folder) {
+        Err(error) if no_folder.contains(&error.kind()) => return Ok(Vec::new()),
+        entries => entries.map_err(|source| failed("list", folder, source))?,
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(|source| failed("list", folder, source))?;
+        // What is no text is none of our names.
+        names.extend(entry.file_name().into_string());
+    }
+    names.sort_unstable();
+    Ok(names)
+}

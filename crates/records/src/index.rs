@@ -1,0 +1,139 @@
+//! The newest record of each competition, which together name all.
+
+use crate::{Broken, Error, Signed, check_name};
+use protocol::{AccountId, BlockHash, Digest};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Most bytes of an index that anybody reads.
+pub const INDEX_BYTES_MAX: usize = 64 << 10;
+/// Number of the form of an index.
+const FORMAT: u32 = 1;
+
+/// The newest record of each competition of one validator.
+///
+/// A record names the one before it by its digest, so an index names every record.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Index {
+    format: u32,
+    /// Whose records these are.
+    pub validator: AccountId,
+    /// Hash of the first block of the chain that they are of.
+    pub genesis: BlockHash,
+    /// The newest record of each competition, by name; each has one.
+    pub competitions: BTreeMap<String, Head>,
+}
+
+/// The newest record of a competition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Head {
+    /// Its number, which is how many there are.
+    pub n_records: u64,
+    /// Digest of the record, without its signature.
+    pub digest: Digest,
+}
+
+impl Index {
+    /// An index of no competition yet.
+    pub fn new(validator: AccountId, genesis: BlockHash) -> Self {
+        Self { format: FORMAT, validator, genesis, competitions: BTreeMap::new() }
+    }
+
+    /// The bytes of the file: there is one text for each index.
+    pub fn to_json(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("an index has text keys and is written to memory")
+    }
+
+    /// Reads what a stranger wrote; refuses whatever is not spelt as [`Index::to_json`] spells it.
+    pub fn from_json(json: &[u8]) -> Result<Self, Error> {
+        let refuse = |detail: &str| Error::NotAnIndex(detail.to_owned());
+        if json.len() > INDEX_BYTES_MAX {
+            return Err(refuse("too long"));
+        }
+        let index: Self =
+            serde_json::from_slice(json).map_err(|error| refuse(&error.to_string()))?;
+        if index.format != FORMAT {
+            return Err(refuse("of another format"));
+        }
+        for (name, head) in &index.competitions {
+            check_name(name)?;
+            if head.n_records == 0 {
+                return Err(refuse("a competition without records"));
+            }
+        }
+        if index.to_json() != json {
+            return Err(refuse("not in its canonical form"));
+        }
+        Ok(index)
+    }
+
+    /// Digest of [`Index::to_json`]: what stands on the chain.
+    pub fn root(&self) -> Digest {
+        Digest::of(&self.to_json())
+    }
+
+    /// Where the index that the chain names lies in a repo, besides `index.json`, which goes on.
+    pub fn path_of(root: Digest) -> String {
+        format!("roots/{}.json", root.hex())
+    }
+
+    /// Whether a record is of the validator and the chain of this index.
+    pub fn check(&self, signed: &Signed) -> Result<(), Broken> {
+        let round = &signed.record.round;
+        let number = round.number;
+        if round.validator != self.validator {
+            let (found, expected) = (round.validator, self.validator);
+            return Err(Broken::Validator { number, found, expected });
+        }
+        if round.genesis != self.genesis {
+            let (found, expected) = (round.genesis, self.genesis);
+            return Err(Broken::Genesis { number, found, expected });
+        }
+        Ok(())
+    }
+
+    /// Takes in a record as the newest of its competition, if it is genuine and the one after that
+    /// which was. The first of a competition may have any number.
+    pub fn push(&mut self, signed: &Signed) -> Result<(), Broken> {
+        self.check(signed)?;
+        let round = &signed.record.round;
+        if !signed.is_genuine() {
+            return Err(Broken::Signature(round.number));
+        }
+        if let Some(last) = self.competitions.get(&round.competition) {
+            let expected = last.n_records.saturating_add(1);
+            if round.number != expected {
+                return Err(Broken::Number { found: round.number, expected });
+            }
+            if round.previous != Some(last.digest) {
+                return Err(Broken::Previous(round.number));
+            }
+        }
+        let head = Head { n_records: round.number, digest: signed.digest() };
+        self.competitions.insert(round.competition.clone(), head);
+        Ok(())
+    }
+
+    /// Whether this index can have come after an earlier one: of the same validator and chain, with
+    /// at least as many records, and the same newest one where there are as many.
+    ///
+    /// Whether the records between lead from one to the other only they can tell.
+    pub fn follows(&self, earlier: &Self) -> Result<(), Broken> {
+        if (self.validator, self.genesis) != (earlier.validator, earlier.genesis) {
+            return Err(Broken::Foreign);
+        }
+        for (competition, before) in &earlier.competitions {
+            let now = self.competitions.get(competition);
+            let (found, expected) = (now.map_or(0, |head| head.n_records), before.n_records);
+            if found < expected {
+                return Err(Broken::Older { competition: competition.clone(), found, expected });
+            }
+            if found == expected && now != Some(before) {
+                return Err(Broken::Head(expected));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,80 @@
+//! A record with the signature of the validator that it names.
+
+use crate::Error;
+use keys::{Keypair, Signature};
+use protocol::{Digest, Record, record::RECORD_BYTES_MAX};
+
+/// Most bytes of a signed record that anybody reads.
+pub const SIGNED_BYTES_MAX: usize = RECORD_BYTES_MAX + 256;
+
+/// What is signed begins with this: nothing else that a hotkey signs does.
+const DOMAIN: &[u8] = b"agon record:";
+
+const BEGIN: &[u8] = br#"{"record":"#;
+const BETWEEN: &[u8] = br#","signature":""#;
+const END: &[u8] = br#""}"#;
+/// Hexadecimal digits of a signature.
+const N_DIGITS: usize = 128;
+
+/// A record with the signature of the validator that it names.
+///
+/// It is written `{"record":{…},"signature":"<128 hexadecimal digits>"}`, in one way only. The
+/// signature is one over `agon record:` and the canonical JSON of the record.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Signed {
+    /// The record.
+    pub record: Record,
+    /// The signature; [`Signed::is_genuine`] says whether it is one.
+    pub signature: Signature,
+}
+
+impl Signed {
+    /// Signs a record; the same record always gets the same bytes.
+    pub fn sign(record: Record, keypair: &Keypair) -> Self {
+        let signature = keypair.sign(&message(&record));
+        Self { record, signature }
+    }
+
+    /// The bytes of the file.
+    pub fn to_json(&self) -> Vec<u8> {
+        let record = self.record.to_json();
+        let signature = self.signature.to_string();
+        [BEGIN, &record, BETWEEN, signature.as_bytes(), END].concat()
+    }
+
+    /// Reads a signed record; refuses whatever is not spelt as [`Signed::to_json`] spells it.
+    ///
+    /// Whether the signature is the validator's is not looked at.
+    pub fn from_json(json: &[u8]) -> Result<Self, Error> {
+        if json.len() > SIGNED_BYTES_MAX {
+            let name = "a signed record".to_owned();
+            return Err(Error::TooLarge { name, size_bytes_max: SIGNED_BYTES_MAX });
+        }
+        let (record, digits) = parts(json).ok_or(Error::NotSigned)?;
+        let digits = str::from_utf8(digits).map_err(|_| Error::NotSigned)?;
+        let signature = digits.parse().map_err(|_| Error::NotSigned)?;
+        Ok(Self { record: Record::from_json(record)?, signature })
+    }
+
+    /// Whether the signature is one of the validator that the record names.
+    pub fn is_genuine(&self) -> bool {
+        keys::verify(&message(&self.record), &self.signature, self.record.round.validator)
+    }
+
+    /// Digest of the record's JSON, which the next record names as the one before it.
+    pub fn digest(&self) -> Digest {
+        self.record.digest()
+    }
+}
+
+/// What is signed.
+fn message(record: &Record) -> Vec<u8> {
+    [DOMAIN, &record.to_json()].concat()
+}
+
+/// The bytes of the record and the digits of the signature.
+fn parts(json: &[u8]) -> Option<(&[u8], &[u8])> {
+    let rest = json.strip_prefix(BEGIN)?.strip_suffix(END)?;
+    let (rest, digits) = rest.split_at_checked(rest.len().checked_sub(N_DIGITS)?)?;
+    Some((rest.strip_suffix(BETWEEN)?, digits))
+}

@@ -1,0 +1,132 @@
+//! The root of the records under the validator's own hotkey: once a period, and in nobody's way.
+
+use crate::network::{Formula, NETUID, Network, hotkey};
+use chain::{Call, Chain};
+use journal::Journal;
+use protocol::{BlockHash, Digest};
+use records::RootCommitment;
+use std::sync::{Arc, Mutex};
+use validator::{Config, Contest, Event, Validator};
+
+/// Blocks between two roots.
+const EVERY: u64 = 20;
+
+fn open(network: &Network) -> Validator {
+    let home = network.home();
+    let config = Config { root_blocks: EVERY, ..Config::new(NETUID, BlockHash([8; 32])) };
+    let contest = Contest::new(network.competition.clone(), Arc::<Formula>::default());
+    let journal = Journal::open(&home).unwrap();
+    Validator::open(config, network.ports(&home), vec![contest], hotkey("val"), journal).unwrap()
+}
+
+/// The root of what would be published at a block.
+fn root(block: u64) -> RootCommitment {
+    let root = Digest::of(&block.to_le_bytes());
+    RootCommitment { repo: "val/records".parse().unwrap(), root }
+}
+
+/// What the chain has of the validator's hotkey.
+fn committed(network: &Network) -> Option<Vec<u8>> {
+    let head = network.chain.head().unwrap();
+    let all = network.chain.commitments(NETUID, head.block).unwrap();
+    let own = all.into_iter().find(|stored| stored.hotkey == hotkey("val").public());
+    own.map(|stored| stored.data)
+}
+
+/// Runs to a block with a new root at each; gives blocks and what was told of roots.
+fn run(network: &Network, validator: &Validator, last: u64) -> Vec<(u64, Event)> {
+    let told = Mutex::new(Vec::new());
+    while network.chain.head().unwrap().block.0 < last {
+        let head = network.chain.produce_block().unwrap();
+        let watch = |event: Event| {
+            let is_of_root = matches!(
+                event,
+                Event::RootSubmitted(_)
+                    | Event::RootSet { .. }
+                    | Event::RootRefused(_)
+                    | Event::RootWithheld(_)
+            );
+            if is_of_root {
+                told.lock().unwrap().push((head.block.0, event));
+            }
+        };
+        validator.on_block(head, &watch).unwrap();
+        validator.follow_root(head, &watch).unwrap();
+        validator.commit_root(head, &root(head.block.0), &watch).unwrap();
+    }
+    told.into_inner().unwrap()
+}
+
+/// Blocks at which roots went out.
+fn submitted(told: &[(u64, Event)]) -> Vec<u64> {
+    let went_out = told.iter().filter(|(_, event)| matches!(event, Event::RootSubmitted(_)));
+    went_out.map(|(block, _)| *block).collect()
+}
+
+#[test]
+fn a_root_is_committed_to_once_a_period_while_weights_go_on() {
+    let network = Network::new(&["ada"]);
+    network.enter("ada", "first", 3.0);
+    let validator = open(&network);
+    let told = run(&network, &validator, 90);
+    let blocks = submitted(&told);
+    assert!((3..=5).contains(&blocks.len()), "{told:?}");
+    assert!(blocks.windows(2).all(|pair| pair[1] - pair[0] >= EVERY), "{blocks:?}");
+    let last = blocks.last().copied().unwrap();
+    let text = root(last).to_text().unwrap();
+    assert_eq!(committed(&network).unwrap(), text.as_bytes());
+    assert!(told.iter().any(|(_, event)| matches!(event, Event::RootSet { .. })), "{told:?}");
+    assert_eq!(validator.state().roots.set, Some(text));
+    assert!(network.incentive("ada") > 0.9, "weights are set as ever");
+}
+
+#[test]
+fn attack_a_commitment_of_the_hotkey_to_a_model_is_never_overwritten_and_told_once_a_period() {
+    let network = Network::new(&["ada"]);
+    let text = b"agon:1:a-model-of-its-own".to_vec();
+    let call = Call::SetCommitment { netuid: NETUID, data: text.clone() };
+    network.chain.submit(call, &hotkey("val")).unwrap();
+    network.chain.produce_block().unwrap();
+    assert_eq!(committed(&network), Some(text.clone()));
+    let validator = open(&network);
+    let first = network.chain.head().unwrap().block.0 + 1;
+    let told = run(&network, &validator, first + EVERY - 1);
+    assert!(matches!(&told[..], [(_, Event::RootWithheld(_))]), "{told:?}");
+    drop(validator);
+    let validator = open(&network);
+    let told = run(&network, &validator, first + EVERY + 5);
+    assert!(matches!(&told[..], [(_, Event::RootWithheld(_))]), "{told:?}");
+    assert_eq!(committed(&network), Some(text));
+    // It takes the place of its own of before.
+    let call = Call::SetCommitment { netuid: NETUID, data: root(0).to_text().unwrap().into() };
+    network.chain.submit(call, &hotkey("val")).unwrap();
+    let told = run(&network, &validator, first + 3 * EVERY);
+    assert!(!submitted(&told).is_empty(), "{told:?}");
+}
+
+#[test]
+fn a_validator_that_is_killed_on_the_way_follows_the_call_that_it_signed() {
+    let network = Network::new(&["ada"]);
+    let validator = open(&network);
+    let first = network.chain.head().unwrap().block.0 + 1;
+    let told = run(&network, &validator, first);
+    assert_eq!(submitted(&told), [first]);
+    let sent = validator.state().roots.sent.unwrap();
+    drop(validator);
+    let validator = open(&network);
+    assert_eq!(validator.state().roots.sent.as_ref(), Some(&sent));
+    let told = run(&network, &validator, first + 5);
+    assert!(submitted(&told).is_empty(), "it is not signed again: {told:?}");
+    assert_eq!(committed(&network).unwrap(), sent.text.as_bytes());
+    assert_eq!(validator.state().roots.set, Some(sent.text));
+}
+
+#[test]
+fn no_root_is_due_where_none_is_wanted() {
+    let network = Network::new(&["ada"]);
+    let home = network.home();
+    let validator = network.validator_with(network.ports(&home), &home);
+    let told = run(&network, &validator, 60);
+    assert!(told.is_empty(), "{told:?}");
+    assert_eq!(committed(&network), None);
+}
