@@ -29,7 +29,7 @@ mod tests {
 
     #[test]
     fn the_nearest_name_is_named() {
-        let message = "unknown field `blokcs`, expected one of `blocks`, `validators`";
+        let message = "unknown field `blocksx`, expected one of `blocks`, `validators`";
         let told = explained(message);
         assert!(told.ends_with("; did you mean `blocks`?"), "{told}");
         assert_eq!(explained("expected a string"), "expected a string");

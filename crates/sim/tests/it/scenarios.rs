@@ -22,16 +22,16 @@ fn every_scenario_that_comes_along_is_read() {
 #[test]
 fn typos_are_named_with_what_was_meant() {
     assert!(Scenario::from_toml(SMALL).is_ok());
-    let told = error(&SMALL.replace("blocks", "blokcs"));
+    let told = error(&SMALL.replace("blocks", "blocksx"));
     assert!(told.starts_with("line 1: ") && told.contains("did you mean `blocks`?"), "{told}");
-    let told = error(&SMALL.replace("rebase", "rebsae"));
+    let told = error(&SMALL.replace("rebase", "rebasex"));
     assert!(told.contains("line 3: ") && told.contains("did you mean `rebase`?"), "{told}");
-    let told = error(&format!("{SMALL}[noise]\nsratch = 0.01\n"));
+    let told = error(&format!("{SMALL}[noise]\nscratchx = 0.01\n"));
     assert!(told.contains("did you mean `scratch`?"), "{told}");
-    let told = error(&format!("{SMALL}[rules.mine.scoring]\ntemprature = 0.1\n"));
+    let told = error(&format!("{SMALL}[rules.mine.scoring]\ntemperaturex = 0.1\n"));
     assert!(told.starts_with("rules `mine`: "), "{told}");
     assert!(told.contains("did you mean `temperature`?"), "{told}");
-    let told = Scenario::builtin("seasn").unwrap_err().to_string();
+    let told = Scenario::builtin("seasonx").unwrap_err().to_string();
     assert!(told.contains("did you mean `season`?"), "{told}");
     let scenario = Scenario::from_toml(&format!("{SMALL}[rules.duels]\n")).unwrap();
     let told = scenario.some_rules(&["duel".to_owned()]).unwrap_err().to_string();

@@ -31,13 +31,13 @@ fn a_zoo_has_a_row_for_each_attack_and_set_of_rules() {
 #[test]
 fn typos_are_named_with_what_was_meant() {
     let workshop = Workshop::new();
-    let text = crate::tree::read("scenarios/short.toml").replace("blocks = 200", "blokcs = 200");
+    let text = crate::tree::read("scenarios/short.toml").replace("blocks = 200", "blocksx = 200");
     let file = workshop.file("typo.toml", text);
     for (args, meant) in [
         (vec!["sim", "run", "--scenario", &file], "`blocks`"),
-        (vec!["sim", "run", "--scenario", "shrot"], "`short`"),
-        (vec!["sim", "run", "--scenario", "short", "--rules", "succesion"], "`succession`"),
-        (vec!["sim", "zoo", "--attacks", "hoardd"], "`hoard`"),
+        (vec!["sim", "run", "--scenario", "shortx"], "`short`"),
+        (vec!["sim", "run", "--scenario", "short", "--rules", "successionx"], "`succession`"),
+        (vec!["sim", "zoo", "--attacks", "hoardx"], "`hoard`"),
     ] {
         let ran = agon(&args);
         assert_eq!(ran.code, 2, "{args:?}");
