@@ -33,6 +33,24 @@ fn honest_seasons_crown_the_best_and_all_validators_agree() {
 }
 
 #[test]
+fn duels_crown_the_best_and_all_validators_agree_where_they_draw_the_same_text() {
+    let text = "blocks = 240\nvalidators = 3\n[[miners]]\nstrategy = \"rebase\"\ncount = 4\n\
+                [models]\ntraining_blocks = 20\nrate = 0.03\n\
+                [competition]\ntext = { packing = \"per-document\" }\n\
+                evaluation = { n_batches = 300, sequences_per_batch = 1 }\n\
+                scoring = { rule = \"duel\", loss = \"cross-entropy\" }\n";
+    let scenario = Scenario::from_toml(text).unwrap();
+    let rules = scenario.all_rules().unwrap();
+    for seed in 1..=2 {
+        let season = season(&scenario, &rules[0], &Cast::of(&scenario), seed).unwrap();
+        eprintln!("seed {seed}: {season:?}");
+        assert!(season.right >= 0.95 && season.agreement >= 0.999, "{season:?}");
+        assert_eq!(season.n_suspended, 0);
+        assert!(season.n_crowns > 1, "{season:?}");
+    }
+}
+
+#[test]
 fn figures_do_not_depend_on_the_number_of_threads() {
     let mut scenario = Scenario::builtin("short").unwrap();
     scenario.blocks = 80;
