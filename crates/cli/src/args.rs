@@ -13,6 +13,7 @@ mod node;
 mod reference;
 mod replay;
 mod service;
+mod sim;
 mod transfer;
 mod wallet;
 mod watch;
@@ -45,6 +46,7 @@ pub use service::{
     RunValidatorArgs, ServiceArgs, StatusValidatorArgs, StrategyName, ValidatorArgs,
     ValidatorCommand,
 };
+pub use sim::{CommonSimArgs, RunSimArgs, SimArgs, SimCommand, SweepSimArgs, ZooSimArgs};
 pub use transfer::{AddressArgs, DownloadArgs, PlaceArgs, UploadArgs};
 pub use wallet::{
     CreateWalletArgs, ImportWalletArgs, ListWalletsArgs, WalletArgs, WalletCommand,
@@ -89,6 +91,7 @@ const EXAMPLES: &str = "Examples:
   agon data sample FOLDER --documents 5        rows of parquet files, few of their bytes read
   agon score round.json                        losses to wins, win rates and weights
   agon replay --home agon-home                 whether records say what their inputs give
+  agon sim zoo --seeds 20                      what attacks earn, by simulation
   agon network new my-network                  a folder with a network that runs for days
   agon network up --config my-network/network.toml   …and it runs
   agon node --block-time 250ms                 a chain of your own, for Bittensor's clients too
@@ -232,6 +235,8 @@ pub enum Command {
     Download(DownloadArgs),
     /// Make, import and list keys.
     Wallet(WalletCommandArgs),
+    /// Simulate seasons of strategies: what do the rules pay for?
+    Sim(SimArgs),
     /// Print the pages of the documents that list all options.
     #[command(hide = true)]
     Reference(ReferenceArgs),

@@ -18,6 +18,7 @@ mod reference;
 mod replay;
 mod sample;
 mod score;
+mod sim;
 mod upload;
 mod validator;
 pub mod wallet;
@@ -52,6 +53,7 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Sample(args) => sample::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Evidence(args) => evidence::run(&args),
+        Command::Sim(args) => sim::run(&args),
         Command::Data(args) => data::run(&args),
         Command::Network(args) => network::run(&args),
         Command::Node(args) => node::run(&args),
