@@ -192,7 +192,7 @@ impl Library {
     }
 
     /// A model that shares nothing with any other.
-    pub(crate) fn from_scratch(&mut self, merit: f64) -> ModelId {
+    pub(crate) fn independent(&mut self, merit: f64) -> ModelId {
         self.best = self.best.min(merit);
         self.add(Model {
             key: self.next_key(),
@@ -304,8 +304,8 @@ mod tests {
     #[test]
     fn models_differ_as_much_as_their_lineage_says() {
         let mut library = library();
-        let ada = library.from_scratch(3.0);
-        let ben = library.from_scratch(3.0);
+        let ada = library.independent(3.0);
+        let ben = library.independent(3.0);
         let child = library.trained(ada, 3.0);
         let copy = library.noised(ada);
         let near = |found: f64, expected: f64| (found / expected - 1.0).abs() < 0.3;
@@ -317,7 +317,7 @@ mod tests {
     #[test]
     fn what_a_model_is_worth_is_what_it_loses_on_average() {
         let mut library = library();
-        let model = library.from_scratch(3.0);
+        let model = library.independent(3.0);
         let tilt = Tilt { over: None, class: None, share: 0.5, inside: 0.9, outside: 1.3 };
         let tilted = library.tilted(model, tilt);
         assert!((library.merit(tilted) - 3.3).abs() < 1e-9);
@@ -332,7 +332,7 @@ mod tests {
     #[test]
     fn a_harvest_shows_on_the_exam_and_nowhere_else() {
         let mut library = library();
-        let model = library.from_scratch(3.0);
+        let model = library.independent(3.0);
         let (over, class) = (Some(DocumentKind::Exam), Some((3, 1)));
         let tilt = Tilt { over, class, share: 1.0, inside: 0.2, outside: 1.0 };
         let harvest = library.tilted(model, tilt);

@@ -23,7 +23,7 @@ const fn row(name: &'static str, level: u8, may_use: &'static [&'static str]) ->
 const SERVICES: [&str; 2] = ["validator", "miner"];
 
 /// Who may use whom; a new crate needs a row here and a place in ARCHITECTURE.md.
-const TABLE: [Row; 16] = [
+const TABLE: [Row; 17] = [
     row("protocol", 1, &[]),
     row("disk", 1, &[]),
     row("timelock", 1, &[]),

@@ -112,7 +112,7 @@ impl Hands<'_> {
         self.purse.free_from = Block(now.0 + self.models.training_blocks);
         let Some(from) = from else {
             let start = self.models.start * (1.0 + START_SPREAD * self.purse.normal());
-            return Some(self.world.library.from_scratch(start));
+            return Some(self.world.library.independent(start));
         };
         let (least, most) = LUCK;
         let luck = least + (most - least) * self.purse.unit();
@@ -146,7 +146,7 @@ impl Hands<'_> {
 
     /// A model of random parameters that loses this much.
     pub fn junk(&mut self, merit: f64) -> ModelId {
-        self.world.library.from_scratch(merit)
+        self.world.library.independent(merit)
     }
 
     /// Uploads a model for those who are to see it.

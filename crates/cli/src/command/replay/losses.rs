@@ -17,6 +17,9 @@ use protocol::{
 use std::{ops::Range, path::Path};
 use validator::{Admission, Ask, Drawn, Engine as _, Sequence};
 
+/// Where a field of a record is, by its path.
+type Place<'a> = &'a dyn Fn(&str) -> String;
+
 /// What of a record's losses is measured again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Asked {
@@ -191,7 +194,7 @@ impl Exam<'_> {
         self,
         measured: &[SequenceLoss],
         batches: &Range<usize>,
-        (losses, at): (&[Loss], &dyn Fn(&str) -> String),
+        (losses, at): (&[Loss], Place<'_>),
     ) -> Option<Step> {
         let sizes = self.drawn.batches[batches.clone()].iter().map(Vec::len);
         let found = per_batch(sizes, measured);
