@@ -17,8 +17,8 @@ use std::{
     time::Duration,
 };
 
-/// The rules of `tiny` on a text in which each character but the last is followed by the next one,
-/// a token each.
+/// The rules of `tiny` by succession, on a text in which each character but the last is followed by
+/// the next one, a token each.
 pub(crate) fn rules(workshop: &Workshop) -> String {
     let alphabet: Vec<char> = ('!'..='~').collect();
     let mut text = String::new();
@@ -28,8 +28,9 @@ pub(crate) fn rules(workshop: &Workshop) -> String {
         writeln!(text, "{}", json!({ "text": document })).unwrap();
     }
     workshop.file("text.jsonl", text);
-    let tiny = tree::read("competitions/tiny.toml");
+    let tiny = tree::read("testdata/scoring/competition.toml");
     let changes = [
+        ("rule = \"wins\"", "rule = \"succession\""),
         ("vocabulary = 512", "vocabulary = 257"),
         ("kind = \"generated\"\nworld = 1", "kind = \"files\"\npath = \"text.jsonl\""),
     ];
