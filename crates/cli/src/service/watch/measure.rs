@@ -161,7 +161,9 @@ impl Watch<'_> {
         }
         let documents = texts.iter().flat_map(|text| &text.documents);
         course.documents.extend(documents.map(|document| document.sha256));
-        course.blocks.splice(..0, heads.iter().map(|head| head.block));
+        let mut blocks: Vec<Block> = heads.iter().map(|head| head.block).collect();
+        blocks.append(&mut course.blocks);
+        course.blocks = blocks;
         Ok(Ok(()))
     }
 
