@@ -194,8 +194,8 @@ fn model_row(roles: &BTreeMap<Uid, Role>, row: &validator::Row) -> ModelRow {
     let (outcome, reason) = match (&row.reason, row.perplexity) {
         (Some(reason), _) => ("disqualified", Some(reason.to_string())),
         (None, Some(_)) => ("evaluated", None),
-        // Nobody is measured for a duel that was decided before.
-        (None, None) if row.duel.is_some() => ("evaluated", None),
+        // Nobody is measured for a duel that was decided before, or that has to wait.
+        (None, None) if row.merit != Merit::Absent => ("evaluated", None),
         (None, None) => ("skipped", Some("could not be measured by the validator".to_owned())),
     };
     ModelRow {

@@ -176,6 +176,8 @@ fn duels(report: &Report) -> String {
             _ if is_champion(model) => "← champion".to_owned(),
             (Some(duel), _) => words::row(duel),
             (None, Merit::SucceededBy(uid)) => format!("succeeded by {uid}"),
+            // Nobody duels who is junior to whoever took the crown in the same round.
+            (None, Merit::BeatenBy(_)) if model.perplexity.is_none() => "waits".to_owned(),
             (None, Merit::BeatenBy(uid)) => format!("beaten by {uid}"),
             (None, Merit::Counts | Merit::Absent) => String::new(),
         };
