@@ -4,6 +4,7 @@
 //! be kept beside them and whoever reads them knows the same. How a round goes on from there is in
 //! `reign/round.rs`.
 
+mod believed;
 mod round;
 
 pub use round::{Bout, Decided, Entrant, Wanted};
