@@ -17,8 +17,9 @@ const VALIDATORS: RangeInclusive<usize> = 1..=64;
 /// Most documents of a round.
 const DOCUMENTS_MAX: usize = 100_000;
 const BLOCKS: RangeInclusive<u64> = 50..=1_000_000;
-/// The competition that rules are written over.
-const BASE: &str = "tiny";
+/// The competition file that rules are written over: it stays as it is when a competition that comes
+/// with the program changes, and so do the figures of seasons.
+const BASE: &str = include_str!("../base.toml");
 
 /// Scenarios that come with the program: name and file.
 const BUILTIN: [(&str, &str); 7] = [
@@ -113,7 +114,7 @@ pub struct Scenario {
     pub noise: Noise,
     /// Who mines.
     pub miners: Vec<MinerRow>,
-    /// Rules of all competitions of the scenario, written over those of `tiny`.
+    /// Rules of all competitions of the scenario, written over those of `base.toml`.
     #[serde(default)]
     competition: toml::Table,
     /// Rules by name, written over `competition`.
@@ -326,9 +327,8 @@ impl Scenario {
         scoring: &[(&str, toml::Value)],
     ) -> Result<Rules, ScenarioError> {
         let wrong = |message: String| ScenarioError::Rules { rules: name.to_owned(), message };
-        let base = Competition::builtin_text(BASE).map_err(|error| wrong(error.to_string()))?;
         let mut table: toml::Table =
-            base.parse().map_err(|error: toml::de::Error| wrong(error.message().to_owned()))?;
+            BASE.parse().map_err(|error: toml::de::Error| wrong(error.message().to_owned()))?;
         merge(&mut table, &self.competition);
         merge(&mut table, over);
         if let Some(toml::Value::Table(known)) = table.get_mut("scoring") {

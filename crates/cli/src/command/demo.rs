@@ -12,6 +12,7 @@ mod report;
 mod rules;
 mod summary;
 mod view;
+mod words;
 
 use super::replay;
 use crate::{
@@ -26,6 +27,7 @@ use home::{Earlier, Home, Run};
 use hub::content::{digest_of_file, file_root};
 use hugging_face::Folder;
 use network::Network;
+use protocol::competition::Rule;
 use report::Report;
 use std::{
     path::{Path, PathBuf},
@@ -119,6 +121,7 @@ fn opening(network: &Network, args: &DemoArgs) -> String {
         plural(network.roles().len() - Role::VALIDATORS.len(), "miner"),
         plural(args.rounds as usize, "round"),
         match rules.n_batches {
+            n if scoring.rule == Rule::Duel => format!("up to {n} documents"),
             1 => "1 batch".to_owned(),
             n => format!("{n} batches"),
         },

@@ -52,26 +52,33 @@ impl Left {
     }
 }
 
-/// A demo by the rules of `tiny`.
-fn tiny() -> Home {
+/// A demo whose crown passes along the line of succession.
+fn succession() -> Home {
     static LEFT: OnceLock<Left> = OnceLock::new();
-    LEFT.get_or_init(|| Left::of("tiny", &[])).copy()
+    LEFT.get_or_init(|| left_by("succession", &rules_of_succession())).copy()
 }
 
 /// A demo whose crown is duelled for.
 fn duels() -> Home {
     static LEFT: OnceLock<Left> = OnceLock::new();
-    LEFT.get_or_init(|| {
-        let folder = tempfile::tempdir().unwrap();
-        let rules = folder.path().join("duels.toml");
-        fs::write(&rules, rules_of_duels()).unwrap();
-        Left::of("duels", &["--competition", rules.to_str().unwrap()])
-    })
-    .copy()
+    LEFT.get_or_init(|| left_by("duels", &rules_of_duels())).copy()
+}
+
+/// What a demo by these rules leaves.
+fn left_by(name: &str, rules: &str) -> Left {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("rules.toml");
+    fs::write(&file, rules).unwrap();
+    Left::of(name, &["--competition", file.to_str().unwrap()])
+}
+
+fn rules_of_succession() -> String {
+    let rules = tree::read("testdata/scoring/competition.toml");
+    rules.replace("rule = \"wins\"", "rule = \"succession\"")
 }
 
 fn rules_of_duels() -> String {
-    let mut rules = tree::read("competitions/tiny.toml");
+    let mut rules = rules_of_succession();
     for (from, to) in [
         ("sequence_length = 128", "sequence_length = 128\npacking = \"per-document\""),
         ("n_batches = 24", "n_batches = 60"),
@@ -79,7 +86,7 @@ fn rules_of_duels() -> String {
         ("rule = \"succession\"", "rule = \"duel\""),
         ("loss = \"perplexity\"", "loss = \"cross-entropy\""),
     ] {
-        assert!(rules.contains(from), "the rules of `tiny` have no `{from}`");
+        assert!(rules.contains(from), "the rules of succession have no `{from}`");
         rules = rules.replace(from, to);
     }
     rules + "\n[scoring.duel]\nn_documents_min = 20\nn_documents_max = 600\n"
@@ -181,7 +188,7 @@ impl Replayed {
 
 #[test]
 fn every_record_of_a_demo_replays_to_the_bit_offline() {
-    let home = tiny();
+    let home = succession();
     let replayed = home.replay(&[]);
     replayed.is_all_equal();
     assert_eq!(replayed.report["records"].as_array().unwrap().len(), 9);
@@ -213,7 +220,7 @@ fn every_record_of_duels_replays_to_the_bit_with_its_evidence() {
 
 #[test]
 fn records_replay_by_what_a_hub_gives_and_say_what_is_missing() {
-    let home = tiny();
+    let home = succession();
     let hub = Hub::start(Path::new(&home.path("hub")));
     let (records, rules) = (home.path("validator-1/records"), home.path("competition.toml"));
     let url = format!("http://{}", hub.address);
@@ -260,7 +267,7 @@ fn attack_whatever_is_changed_in_a_record_is_caught_and_named() {
         ("weights", "averages", |signed| signed.record.averages[0].weight /= 2.0),
         ("link", "round.previous", |signed| signed.record.round.previous = Some(Digest([7; 32]))),
     ];
-    let home = tiny();
+    let home = succession();
     let kept = fs::read(home.record(1, 3)).unwrap();
     let records = home.path("validator-1/records");
     let latest = [records.as_str(), "--latest", "1"];
@@ -313,7 +320,7 @@ fn attack_evidence_that_is_changed_is_caught_and_named() {
 
 #[test]
 fn attack_a_record_that_is_left_out_and_a_model_that_is_swapped_are_named() {
-    let home = tiny();
+    let home = succession();
     let records = home.path("validator-1/records");
     // Files of one model under the name of another.
     let models = home.path("validator-1/models/models");
@@ -341,7 +348,7 @@ fn attack_a_record_that_is_left_out_and_a_model_that_is_swapped_are_named() {
 
 #[test]
 fn two_validators_records_are_compared_loss_by_loss() {
-    let home = tiny();
+    let home = succession();
     let (a, b) = (home.record(1, 3), home.record(2, 3));
     let [a, b] = [a.to_str().unwrap(), b.to_str().unwrap()];
     let compared = agon(&["replay", "--json", "--compare", a, b]).json();
@@ -359,7 +366,7 @@ fn two_validators_records_are_compared_loss_by_loss() {
 
 #[test]
 fn the_crown_under_other_rules_is_told_as_far_as_losses_go() {
-    let home = tiny();
+    let home = succession();
     let (records, own) = (home.path("validator-1/records"), home.path("competition.toml"));
     let crowns = |rules: &str| Replayed::of(&["replay", "--json", "--rules", rules, &records]);
     let rounds = |told: &Replayed| told.report["rounds"].as_array().unwrap().clone();

@@ -56,7 +56,7 @@ fn what_is_out_of_range_is_named() {
 }
 
 #[test]
-fn rules_are_written_over_those_of_tiny_and_an_epsilon_over_both() {
+fn rules_are_written_over_those_of_the_base_and_an_epsilon_over_both() {
     let text = format!("{SMALL}[competition.evaluation]\nn_batches = 12\n[rules.soft.scoring]\n");
     let scenario = Scenario::from_toml(&format!("{text}temperature = 0.1\n")).unwrap();
     let rules = scenario.all_rules().unwrap();

@@ -194,8 +194,10 @@ impl Network {
         let names: Vec<&str> = validators.iter().chain(miners).copied().collect();
         let mut competition = Competition::builtin("tiny").unwrap();
         competition.from_block = N_SET_UP + 1;
-        competition.evaluation.n_batches = 8;
-        competition.evaluation.sequences_per_batch = 1;
+        let Competition { text, evaluation, scoring, .. } = &mut competition;
+        text.packing = Packing::Packed;
+        (evaluation.n_batches, evaluation.sequences_per_batch) = (8, 1);
+        (scoring.rule, scoring.loss, scoring.duel) = (Rule::Succession, LossKind::Perplexity, None);
         let hyperparameters = Hyperparameters {
             tempo: 10,
             max_validators: validators.len() as u16,
