@@ -9,7 +9,7 @@ use protocol::{Repo, Revision};
 use records::{Error, INDEX_PATH, Index, Source, index::INDEX_BYTES_MAX, signed::SIGNED_BYTES_MAX};
 use std::{fs, io};
 
-/// The records of a repo at its newest revision.
+/// The records of a repo at one of its revisions.
 pub struct HubRecords<'a> {
     client: &'a HubClient,
     repo: &'a Repo,
@@ -23,7 +23,12 @@ impl<'a> HubRecords<'a> {
     /// The newest revision; `None` where there is no such repo.
     pub fn newest(client: &'a HubClient, repo: &'a Repo) -> Result<Option<Self>, hub::Error> {
         let revision = client.resolve(Self::KIND, repo, "main")?;
-        Ok(revision.map(|revision| Self { client, repo, revision }))
+        Ok(revision.map(|revision| Self::at(client, repo, revision)))
+    }
+
+    /// The records at a revision.
+    pub fn at(client: &'a HubClient, repo: &'a Repo, revision: Revision) -> Self {
+        Self { client, repo, revision }
     }
 
     /// The bytes of a file, if it is there; more than so many are not even fetched.

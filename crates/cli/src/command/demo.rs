@@ -13,6 +13,7 @@ mod rules;
 mod summary;
 mod view;
 
+use super::replay;
 use crate::{
     args::DemoArgs,
     failure::HintExt as _,
@@ -69,7 +70,13 @@ pub fn run(args: &DemoArgs) -> anyhow::Result<ExitCode> {
     } else {
         terminal::print(&summary::text(&report))?;
     }
-    Ok(ExitCode::SUCCESS)
+    // Last of all, and by the files alone: anybody can do it again.
+    let (replayed, is_equal) = replay::last_of_home(&args.home, &stop)?;
+    match args.json {
+        true => terminal::tell(&replayed),
+        false => terminal::print(&format!("{replayed}\n"))?,
+    }
+    Ok(if is_equal { ExitCode::SUCCESS } else { ExitCode::from(replay::report::DIFFERS) })
 }
 
 /// What makes a run the same: what the user asked for, in this version of the program.

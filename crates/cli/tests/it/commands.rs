@@ -6,6 +6,7 @@ mod data;
 mod doors;
 mod health;
 mod larger_than_memory;
+mod sims;
 mod wallets;
 pub(crate) mod workshop;
 

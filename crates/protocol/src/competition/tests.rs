@@ -164,7 +164,7 @@ fn a_file_may_ask_for_duels_with_or_without_rules_of_its_own() {
     let plain = Competition::from_toml(&text).unwrap();
     assert_eq!(plain.scoring.duel_rules(), Some(DuelRules::default()));
     assert_eq!(Competition::from_toml(TINY).unwrap().scoring.duel_rules(), None);
-    let own = text.clone() + "\n[scoring.duel]\nalpha = 0.01\n";
+    let own = text + "\n[scoring.duel]\nalpha = 0.01\n";
     let own = Competition::from_toml(&own).unwrap();
     let expected = DuelRules { alpha: 0.01, ..DuelRules::default() };
     assert_eq!(own.scoring.duel_rules(), Some(expected));

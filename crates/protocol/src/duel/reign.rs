@@ -4,6 +4,7 @@
 //! be kept beside them and whoever reads them knows the same. How a round goes on from there is in
 //! `reign/round.rs`, and who is heard in it in `reign/turns.rs`.
 
+mod believed;
 mod round;
 mod turns;
 

@@ -3,6 +3,7 @@
 use crate::{
     moody::{Mood, Moody},
     network::{Heard, Network, hotkey},
+    tapped::TappedHub,
 };
 use protocol::{
     ReasonCode, Record,
@@ -26,8 +27,8 @@ fn network(miners: &[&str]) -> Network {
 /// The same with a hub of moods.
 fn moody(miners: &[&str]) -> (Network, Arc<Moody>) {
     let mut network = network(miners);
-    let hub = Moody::new(network.hub.clone());
-    network.hub = hub.clone();
+    let hub = Arc::new(Moody::default());
+    network.hub = Arc::new(TappedHub { inner: network.hub.clone(), tap: hub.clone() });
     (network, hub)
 }
 

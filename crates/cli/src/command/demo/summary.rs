@@ -157,6 +157,7 @@ fn files(report: &Report) -> String {
   last record                        {record}
 
 Try next
+  agon replay --home {home}           derive every record again
   agon check --model {home}/{champion}/published --competition {home}/competition.toml
   agon demo --seed 2                  other keys, other text, another story
   agon demo --corpus my-texts/        compete on your own text
