@@ -30,7 +30,7 @@ fn course(honest: Player, crowd: &[Player]) -> Course {
     scene.play(&[old]);
     let mut players = vec![old, honest];
     players.extend(crowd);
-    let mut n_crowd = 0;
+    let mut n_crowd: usize = 0;
     for n_rounds in 1..=10 {
         let record = scene.play(&players);
         n_crowd = n_crowd.max(crowd.iter().map(|sybil| n_losses(record, sybil.uid)).sum());
