@@ -99,7 +99,9 @@ fn of_a_crowd_the_most_promising_go_on_and_the_others_wait_with_what_they_have()
     let first = scene.round(&players);
     let taken =
         |record: &Record| -> Vec<usize> { (10..30).map(|uid| n_losses(record, uid)).collect() };
-    assert_eq!(taken(&first), [vec![25; 16], vec![15; 4]].concat(), "seniors first");
+    let mut expected = vec![25_usize; N_WHOLE];
+    expected.extend([15; 4]);
+    assert_eq!(taken(&first), expected, "seniors first");
     let second = scene.round(&players);
     let of = |record: &Record, uid| fight(record, uid).unwrap().clone();
     let mut ranked: Vec<u16> = (10..30).collect();

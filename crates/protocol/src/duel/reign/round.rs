@@ -214,15 +214,16 @@ impl Reign {
         let duel_rules = rules.duel_rules().unwrap_or_default();
         let mut budget = self.budget.clone();
         let mut n_longest = 0;
-        for Turn { challenger, kept, n_most } in turns {
-            if *n_most == 0 {
+        for turn in turns {
+            let Turn { challenger, kept, n_most } = *turn;
+            if n_most == 0 {
                 // It was decided before, or waits.
                 decided.fights.extend(kept.map(|kept| (challenger.uid, kept.fight.clone())));
                 continue;
             }
             let begun;
             let kept = match kept {
-                Some(kept) => *kept,
+                Some(kept) => kept,
                 None => {
                     let fight = begun_by(rules, bout.block, (&champion, challenger), &mut budget);
                     begun = Kept { fight, documents: BTreeSet::new() };
@@ -230,7 +231,7 @@ impl Reign {
                 }
             };
             let Some(going) = progress.of(kept, duel_rules) else { continue };
-            bout.fight(going, *n_most)?;
+            bout.fight(going, n_most)?;
             n_longest = n_longest.max(going.n_used);
             decided.n_used.insert(challenger.uid, going.n_used);
             let (evidence, verdict) = (going.duel.evidence().clone(), going.duel.verdict());
