@@ -131,9 +131,9 @@ fn whoever_tells_other_losses_than_a_round_looks_at_is_found_out() {
     assert_eq!(changed(&|r| r.crown = None), Mismatch::Crown);
     let copied = changed(&|r| r.models[3].model.tensor_root = r.models[2].model.tensor_root);
     assert_eq!(copied, Mismatch::Duplicate(Uid(4)));
-    // Who pays for a duel decides what it may spend: two of one owner have not the same.
+    // Of one owner one is heard.
     let shared = changed(&|r| r.models[3].model.coldkey = r.models[2].model.coldkey);
-    assert_eq!(shared, Mismatch::Fight(Uid(4)));
+    assert!(matches!(shared, Mismatch::Used { uid: Uid(4), derived: 0, .. }), "{shared}");
 }
 
 #[test]

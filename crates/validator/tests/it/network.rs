@@ -430,6 +430,12 @@ impl Network {
         self.apply(call, &coldkey(miner));
     }
 
+    /// Registers a miner whose coldkey is that of another one.
+    pub(crate) fn register_under(&self, miner: &str, owner: &str) {
+        let call = Call::BurnedRegister { netuid: NETUID, hotkey: hotkey(miner).public() };
+        self.apply(call, &coldkey(owner));
+    }
+
     fn apply(&self, call: Call, key: &Keypair) {
         let call = self.chain.submit(call, key).unwrap();
         self.chain.produce_block().unwrap();
