@@ -63,8 +63,13 @@ pub struct View<'a> {
 }
 
 impl View<'_> {
-    /// The loss below which a model is better than one of this loss, by twice epsilon.
+    /// The loss below which a model is better than one of this loss, by twice epsilon; any is where
+    /// there is none to be better than, with an infinite loss.
     pub fn needed(&self, merit: f64) -> f64 {
+        if merit.is_infinite() {
+            // A part of infinity is as much.
+            return merit;
+        }
         merit - MARGIN * epsilon_nats(self.competition, merit)
     }
 }
