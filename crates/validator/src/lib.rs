@@ -173,7 +173,7 @@ impl Validator {
         Ok(decided.into_iter().filter_map(summary).collect())
     }
 
-    /// Does what is due at a block: looks after weights on their way, runs the rounds whose seed is
+    /// Does what is due at a block: looks after calls on their way, runs the rounds whose seed is
     /// final, hands over weights, publishes records.
     ///
     /// Trouble with the chain, a hub or text is told and tried again at the next block, and keeps
@@ -181,6 +181,7 @@ impl Validator {
     pub fn on_block(&self, head: Head, watch: &(dyn Fn(Event) + Sync)) -> anyhow::Result<()> {
         // Calls first: what became of them decides whether weights are due.
         self.follow_weights(head, watch)?;
+        self.follow_root(head, watch)?;
         self.rounds_at(head, watch)?;
         // After the rounds, so that weights which are due with one go out at the same block; and
         // before records are published, which may wait for an outage to end.
@@ -189,10 +190,11 @@ impl Validator {
         Ok(())
     }
 
-    /// Does what the chain must not wait for at a block: looks after weights on their way, and
-    /// hands over those that are due.
+    /// Does what the chain must not wait for at a block: looks after weights and the root of
+    /// records on their way, and hands over weights that are due.
     pub fn duties(&self, head: Head, watch: &dyn Fn(Event)) -> anyhow::Result<()> {
         self.follow_weights(head, watch)?;
+        self.follow_root(head, watch)?;
         self.set_weights(head, watch)
     }
 

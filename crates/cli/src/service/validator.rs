@@ -305,10 +305,8 @@ impl Driver<'_> {
 
     /// The root of what is published is committed to now and then.
     fn commit_root(&self, head: Head, heard: &Heard<'_>) -> anyhow::Result<()> {
-        let watch = |event: Event| heard.take(&event);
-        self.validator.follow_root(head, &watch)?;
         match self.publication.and_then(Publication::root) {
-            Some(root) => self.validator.commit_root(head, &root, &watch),
+            Some(root) => self.validator.commit_root(head, &root, &|event| heard.take(&event)),
             None => Ok(()),
         }
     }
