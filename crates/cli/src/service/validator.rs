@@ -81,7 +81,7 @@ fn validate(args: &RunValidatorArgs, stop: &Arc<AtomicBool>) -> anyhow::Result<(
     setup::make_home(&args.service.home)?;
     let rules = Rules::of(&args.competitions, &args.service)?;
     go_on(stop)?;
-    rules.begin(&args.service, &place)?;
+    rules.begin(&args.service, &place, stop)?;
     go_on(stop)?;
     let publication = setup::publication(args, &place)?;
     let mut config = setup::config(args, &place)?;
