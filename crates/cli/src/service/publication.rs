@@ -218,8 +218,8 @@ impl Publication {
         Ok((lot, trouble))
     }
 
-    /// Adds the records of a competition that wait to a lot, until it is full. Records before `lost`
-    /// that are not here are lost.
+    /// Adds the records of a competition that wait to a lot, until it is full. What is not here and
+    /// has a number before `lost` is lost.
     fn add_to(&self, lot: &mut Lot, competition: &str, lost: u64) -> anyhow::Result<()> {
         let head = lot.head(competition);
         let is_checked = self.known().checked.contains(competition);
