@@ -328,9 +328,8 @@ fn publication_goes_on_after_what_is_lost_and_readers_find_that_it_is_missing() 
     records[5..8].iter().for_each(write);
     // The journal has the one before these.
     let error = publication.publish_some(&|_| Some(5)).unwrap_err();
-    assert!(
-        matches!(error.downcast_ref::<Error>(), Some(Error::Missing(path)) if path.contains("000005"))
-    );
+    let missing = error.downcast_ref::<Error>();
+    assert!(matches!(missing, Some(Error::Missing(path)) if path.contains("000005")));
     // It has those from this one on.
     assert!(publication.publish_some(&|_| Some(6)).unwrap());
     assert!(!publication.publish_some(&|_| Some(6)).unwrap());
@@ -366,7 +365,7 @@ fn one_competition_that_has_trouble_or_waits_keeps_no_other_from_the_hub() {
     write(&other("waits"));
     write(&other("zest"));
     let publication = scene.publication("home");
-    let lost_before = |name: &str| (name != "waits").then_some(1);
+    let lost_before = |name: &str| (name != "waits").then_some(1_u64);
     assert!(publication.publish_some(&lost_before).unwrap());
     let index = Index::from_json(&scene.file(INDEX_PATH).unwrap()).unwrap();
     let names: Vec<&str> = index.competitions.keys().map(String::as_str).collect();
