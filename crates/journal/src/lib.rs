@@ -216,6 +216,32 @@ impl Journal {
         rows.collect::<Result<_, _>>().map_err(&failed)
     }
 
+    /// How many entries of a kind a competition has.
+    pub fn n_of(&self, kind: &str, competition: &str) -> Result<u64, Error> {
+        let count = "SELECT count(*) FROM entries WHERE kind = ?1 AND competition = ?2";
+        let n = self.connection.query_row(count, params![kind, competition], |row| row.get(0));
+        n.map(whole).map_err(self.failed())
+    }
+
+    /// The entry of a kind of a competition that so many newer ones follow.
+    pub fn nth_newest(
+        &self,
+        kind: &str,
+        competition: &str,
+        n_newer: u64,
+    ) -> Result<Option<Entry>, Error> {
+        let failed = self.failed();
+        let mut select = self
+            .connection
+            .prepare_cached(
+                "SELECT seq, block, kind, competition, subject, body FROM entries \
+                 WHERE kind = ?1 AND competition = ?2 ORDER BY seq DESC LIMIT 1 OFFSET ?3",
+            )
+            .map_err(&failed)?;
+        let found = select.query_row(params![kind, competition, number(n_newer)], entry);
+        found.optional().map_err(&failed)
+    }
+
     /// The snapshot that was taken last.
     pub fn snapshot(&self) -> Result<Option<Snapshot>, Error> {
         let row = self.connection.query_row("SELECT seq, body FROM snapshot", [], |row| {

@@ -138,6 +138,17 @@ impl<S: Follows> Past<S> {
         entries.iter().rev().map(|entry| self.journal.read(entry)).collect()
     }
 
+    /// The entry of a kind that is kept, of a competition, that so many newer ones follow.
+    pub fn nth_newest(
+        &self,
+        kind: &str,
+        competition: &str,
+        n_newer: u64,
+    ) -> Result<Option<S::Entry>, Error> {
+        let entry = self.journal.nth_newest(kind, competition, n_newer)?;
+        entry.map(|entry| self.journal.read(&entry)).transpose()
+    }
+
     fn written(&self, value: &impl Serialize) -> Result<String, Error> {
         serde_json::to_string(value).map_err(|error| self.journal.unreadable("JSON", error))
     }

@@ -97,11 +97,8 @@ impl Index {
     /// Takes in a record as the newest of its competition, if it is genuine and the one after that
     /// which was. The first of a competition may have any number.
     pub fn push(&mut self, signed: &Signed) -> Result<(), Broken> {
-        self.check(signed)?;
+        self.check_genuine(signed)?;
         let round = &signed.record.round;
-        if !signed.is_genuine() {
-            return Err(Broken::Signature(round.number));
-        }
         if let Some(last) = self.competitions.get(&round.competition) {
             let expected = last.n_records.saturating_add(1);
             if round.number != expected {
@@ -111,9 +108,35 @@ impl Index {
                 return Err(Broken::Previous(round.number));
             }
         }
+        self.put(signed);
+        Ok(())
+    }
+
+    /// Takes in a record as the newest of its competition where all between the one which was and
+    /// this one are lost. Whoever reads them finds that they are missing.
+    pub fn push_after_lost(&mut self, signed: &Signed) -> Result<(), Broken> {
+        let round = &signed.record.round;
+        let last = self.competitions.get(&round.competition).map_or(0, |last| last.n_records);
+        if round.number <= last.saturating_add(1) {
+            return self.push(signed);
+        }
+        self.check_genuine(signed)?;
+        self.put(signed);
+        Ok(())
+    }
+
+    fn check_genuine(&self, signed: &Signed) -> Result<(), Broken> {
+        self.check(signed)?;
+        if signed.is_genuine() {
+            return Ok(());
+        }
+        Err(Broken::Signature(signed.record.round.number))
+    }
+
+    fn put(&mut self, signed: &Signed) {
+        let round = &signed.record.round;
         let head = Head { n_records: round.number, digest: signed.digest() };
         self.competitions.insert(round.competition.clone(), head);
-        Ok(())
     }
 
     /// Whether this index can have come after an earlier one: of the same validator and chain, with

@@ -11,6 +11,7 @@ use protocol::{
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
+    ops::RangeInclusive,
     sync::{Arc, Mutex, PoisonError},
 };
 use validator::{
@@ -162,5 +163,8 @@ pub(crate) struct Unread;
 impl Publish for Unread {
     fn record(&self, _: &str, _: u64, _: &[u8]) -> anyhow::Result<()> {
         Ok(())
+    }
+    fn lacks(&self, _: &str, _: RangeInclusive<u64>) -> anyhow::Result<Vec<RangeInclusive<u64>>> {
+        Ok(Vec::new())
     }
 }

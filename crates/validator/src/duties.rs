@@ -21,6 +21,14 @@ pub const WEIGHTS_AGE_MAX: u64 = 1_250;
 /// one that lives sets them at least every [`WEIGHTS_AGE_MAX`].
 const OTHER_ALIVE: u64 = WEIGHTS_AGE_MAX + 250;
 
+/// Blocks for which weights wait for a root of records that was sent and stands in no final block
+/// yet.
+///
+/// Both are calls of one key, so weights that are signed after a root wait behind it, for their
+/// whole era if a node drops it. After so many blocks a node has put it into a block or let go of
+/// it, and then the weights take its place.
+const ROOT_PATIENCE: u64 = 6;
+
 /// Weights as they would go to the chain now.
 struct Due {
     call: Call,
@@ -176,6 +184,10 @@ impl Validator {
         if !(state.due || is_old) || state.sent.is_some() {
             return Ok(());
         }
+        // Those that have grown old wait for nothing.
+        if !is_old && self.is_root_young(head.block) {
+            return Ok(());
+        }
         let due = match self.weights(&state, watch) {
             Ok(Some(due)) => due,
             Ok(None) => return Ok(()),
@@ -225,6 +237,14 @@ impl Validator {
                 self.memory.learn(&settled, head.block)
             }
         }
+    }
+
+    /// Whether a root of records was sent so shortly before a block that it may still be included.
+    fn is_root_young(&self, now: Block) -> bool {
+        self.memory.state(|state| {
+            let sent = state.roots.sent.as_ref();
+            sent.is_some_and(|sent| now.since(sent.signed.from) < ROOT_PATIENCE)
+        })
     }
 
     /// The call that sets the weights, and what it hides, if the chain takes one now.

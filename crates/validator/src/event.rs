@@ -46,6 +46,16 @@ pub enum Event {
     RoundSuspended(String),
     /// A record could not be published yet.
     RecordDelayed(String),
+    /// Records were not published, and the journal has them no more: nobody ever reads them, and
+    /// publication goes on after them.
+    RecordsLost {
+        /// Name of the competition.
+        competition: String,
+        /// Number of the first.
+        first: u64,
+        /// Number of the last.
+        last: u64,
+    },
     /// The chain could not be asked, or did not take a call.
     ChainTrouble(String),
     /// How far a round is, in numbers: for meters, and nothing that people need to hear.

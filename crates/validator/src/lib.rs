@@ -44,16 +44,9 @@ use chain::{Head, Keypair};
 use duties::Claim;
 use journal::{Journal, Past};
 use memory::Memory;
-use protocol::{BlockHash, Competition, NetUid, Record, Schedule, record::RECORD_FORMAT};
-use records::Signed;
-use std::{
-    collections::VecDeque,
-    sync::{Mutex, MutexGuard, PoisonError},
-};
+use protocol::{BlockHash, Competition, NetUid, Schedule};
+use publish::Queues;
 use work::Turns;
-
-/// Records that are published again at a start: whether they were, a crash may have hidden.
-const RECORDS_REPUBLISHED: usize = 16;
 
 /// How this validator runs.
 #[derive(Clone, Copy, Debug)]
@@ -107,11 +100,8 @@ pub struct Validator {
     /// Rounds that go on.
     turns: Turns,
     /// Records that wait to be published.
-    unpublished: Mutex<VecDeque<Unpublished>>,
+    queues: Queues,
 }
-
-/// A record that waits to be published: competition, number, bytes.
-type Unpublished = (String, u64, String);
 
 impl Validator {
     /// Goes on from what stands in the journal.
@@ -126,20 +116,9 @@ impl Validator {
         let schedule =
             Schedule::new(contests.iter().map(|contest| contest.competition.clone()).collect())?;
         let past = Past::open(journal)?;
-        let mut unpublished = VecDeque::new();
-        for entry in past.newest(entry::DECIDED, RECORDS_REPUBLISHED)? {
-            if let Entry::Decided { competition, record, .. } = entry {
-                let read = legacy::record(record.as_bytes())?;
-                // Those of an earlier format were published unsigned, and nobody reads them signed.
-                if read.format == RECORD_FORMAT {
-                    unpublished.push_back((competition, read.round.number, record));
-                }
-            }
-        }
-        let claim = Claim::new(config, past.state());
-        let (memory, unpublished) = (Memory::new(past), Mutex::new(unpublished));
-        let turns = Turns::default();
-        Ok(Self { config, ports, contests, schedule, keypair, memory, claim, turns, unpublished })
+        let (queues, claim) = (Queues::of(&past)?, Claim::new(config, past.state()));
+        let (memory, turns) = (Memory::new(past), Turns::default());
+        Ok(Self { config, ports, contests, schedule, keypair, memory, claim, turns, queues })
     }
 
     /// The rules of all competitions that are judged here, versions and all.
@@ -173,7 +152,7 @@ impl Validator {
         Ok(decided.into_iter().filter_map(summary).collect())
     }
 
-    /// Does what is due at a block: looks after weights on their way, runs the rounds whose seed is
+    /// Does what is due at a block: looks after calls on their way, runs the rounds whose seed is
     /// final, hands over weights, publishes records.
     ///
     /// Trouble with the chain, a hub or text is told and tried again at the next block, and keeps
@@ -181,6 +160,7 @@ impl Validator {
     pub fn on_block(&self, head: Head, watch: &(dyn Fn(Event) + Sync)) -> anyhow::Result<()> {
         // Calls first: what became of them decides whether weights are due.
         self.follow_weights(head, watch)?;
+        self.follow_root(head, watch)?;
         self.rounds_at(head, watch)?;
         // After the rounds, so that weights which are due with one go out at the same block; and
         // before records are published, which may wait for an outage to end.
@@ -189,45 +169,12 @@ impl Validator {
         Ok(())
     }
 
-    /// Does what the chain must not wait for at a block: looks after weights on their way, and
-    /// hands over those that are due.
+    /// Does what the chain must not wait for at a block: looks after weights and the root of
+    /// records on their way, and hands over weights that are due.
     pub fn duties(&self, head: Head, watch: &dyn Fn(Event)) -> anyhow::Result<()> {
         self.follow_weights(head, watch)?;
+        self.follow_root(head, watch)?;
         self.set_weights(head, watch)
-    }
-
-    /// Publishes the records that wait, the oldest first; an outage delays them and nothing else.
-    pub fn publish(&self, watch: &dyn Fn(Event)) {
-        loop {
-            let Some((competition, number, record)) = self.unpublished().front().cloned() else {
-                return;
-            };
-            let publish = |bytes: Vec<u8>| self.ports.publish.record(&competition, number, &bytes);
-            if let Err(error) = self.signed(&record).and_then(publish) {
-                watch(Event::RecordDelayed(format!("{error:#}")));
-                return;
-            }
-            let mut unpublished = self.unpublished();
-            // Unless another thread has published the same meanwhile.
-            if unpublished.front().is_some_and(|(of, n, _)| (of, *n) == (&competition, number)) {
-                unpublished.pop_front();
-            }
-        }
-    }
-
-    /// A record of ours in the bytes that are published: the signature follows from the record.
-    fn signed(&self, record: &str) -> anyhow::Result<Vec<u8>> {
-        let record = Record::from_json(record.as_bytes())?;
-        Ok(Signed::sign(record, &self.keypair).to_json())
-    }
-
-    /// Records that wait to be published.
-    pub fn n_unpublished(&self) -> usize {
-        self.unpublished().len()
-    }
-
-    fn unpublished(&self) -> MutexGuard<'_, VecDeque<Unpublished>> {
-        self.unpublished.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

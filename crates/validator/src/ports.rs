@@ -5,7 +5,7 @@ use protocol::{
     AccountId, Commitment, Competition, Digest, Loss, Reason, SequenceLoss, record::DocumentDigest,
 };
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, ops::RangeInclusive, sync::Arc};
 
 /// What a validator works with.
 #[derive(Clone)]
@@ -225,4 +225,11 @@ pub trait Publish: Send + Sync {
     /// Adds the signed record of a round ([`records::Signed`]); the same bytes again change
     /// nothing.
     fn record(&self, competition: &str, number: u64, bytes: &[u8]) -> anyhow::Result<()>;
+
+    /// The parts of a range of numbers whose records are not there, in ascending order.
+    fn lacks(
+        &self,
+        competition: &str,
+        numbers: RangeInclusive<u64>,
+    ) -> anyhow::Result<Vec<RangeInclusive<u64>>>;
 }

@@ -61,9 +61,7 @@ impl Validator {
     }
 
     /// Learns what became of a root on its way; a lost one is due again.
-    ///
-    /// An `Err` is a journal that cannot be written.
-    pub fn follow_root(&self, head: Head, watch: &dyn Fn(Event)) -> anyhow::Result<()> {
+    pub(crate) fn follow_root(&self, head: Head, watch: &dyn Fn(Event)) -> anyhow::Result<()> {
         let Some(sent) = self.memory.state(|state| state.roots.sent.clone()) else {
             return Ok(());
         };

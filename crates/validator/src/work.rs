@@ -283,7 +283,7 @@ impl Validator {
         let competition = known.contest.competition.name.clone();
         let entry = Entry::Decided {
             competition: competition.clone(),
-            record: record.clone(),
+            record,
             after: decision.after,
             summary: Some(Box::new(summary.clone())),
         };
@@ -291,7 +291,7 @@ impl Validator {
         let n_waiting = measured.iter().filter(|model| model.outcome.is_err()).count();
         let decided = Progress::Decided { n_models: measured.len(), n_waiting };
         watch(Event::progress(&competition, decided));
-        self.unpublished().push_back((competition, summary.round, record));
+        self.queues.push(&competition, summary.round);
         watch(Event::RoundEnded(summary));
         let wanted: BTreeSet<_> = {
             let mut past = self.memory.lock();

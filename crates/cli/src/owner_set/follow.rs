@@ -87,6 +87,9 @@ pub struct Missed {
 /// Says whether competition files can be used here.
 type TryOut<'a> = &'a dyn Fn(&[String]) -> anyhow::Result<()>;
 
+/// Fetches what a commitment names.
+type Fetch<'a> = &'a dyn Fn(&SetCommitment) -> anyhow::Result<Fetched>;
+
 /// Where to look, and when.
 pub struct Look<'a> {
     /// The chain.
@@ -140,9 +143,9 @@ impl Follower {
             look_from: Block(0),
             trouble: None,
         };
+        // It holds all the same: its files are fetched again, and no others hold without notice.
         if let Err(error) = follower.reread() {
-            tracing::warn!("the owner's competitions are fetched anew: {error:#}");
-            follower.followed = Followed::default();
+            tracing::warn!("the files of the owner's competitions are damaged: {error:#}");
         }
         // Other options, or another version of this program, may take it.
         follower.followed.refused = None;
@@ -152,11 +155,11 @@ impl Follower {
     /// Reads the set that holds from the disk.
     fn reread(&mut self) -> anyhow::Result<()> {
         let held = self.followed.held.as_ref();
-        self.held = held.map(|held| self.store.set(&held.index)).transpose()?;
+        self.held = held.map(|held| self.store.whole(&held.index)).transpose()?;
         Ok(())
     }
 
-    /// The set that holds; nothing before one was found.
+    /// The set that holds; nothing before one was found, and while its files are damaged.
     pub fn set(&self) -> Option<&CompetitionSet> {
         self.held.as_ref()
     }
@@ -192,14 +195,21 @@ impl Follower {
     }
 
     /// Looks at what is published, every now and then, and at whether a set that waits has come to
-    /// its block.
+    /// its block. What is damaged of these is fetched again.
     ///
     /// # Errors
     ///
-    /// The newest set cannot be had, or is not taken; what held before holds.
+    /// The newest set cannot be had, or is not taken; what held before holds. Or files are damaged
+    /// and cannot be had again yet.
     pub fn look(&mut self, look: &Look<'_>) -> anyhow::Result<()> {
         let block = look.head.block;
-        self.turn(block)?;
+        if let Err(error) = self.turn(block)
+            && self.trouble.is_none()
+        {
+            // Others change at this block: what is missing is fetched at once.
+            tracing::debug!("the competitions of block {block} do not hold yet: {error:#}");
+            self.look_from = block;
+        }
         if block < self.look_from {
             // Until it is looked again, it is as it was.
             return match &self.trouble {
@@ -207,7 +217,14 @@ impl Follower {
                 None => Ok(()),
             };
         }
+        // Files that were taken once are taken again, whatever the options are by now.
+        let (store, address) = (self.store.clone(), look.address);
+        let mended = self.mend(block, &|commitment| {
+            store.fetch(&hugging_face::client(address)?, commitment, Bounds::none())
+        });
+        // What is newer is looked for in any case.
         let looked = self.look_now(look);
+        let looked = mended.and(looked);
         self.look_from = Block(block.0.saturating_add(LOOK_EVERY));
         self.trouble = looked.as_ref().err().map(|error| format!("{error:#}"));
         looked
@@ -217,12 +234,52 @@ impl Follower {
     fn turn(&mut self, block: Block) -> anyhow::Result<bool> {
         let next = self.followed.next.clone().filter(|next| next.from <= block);
         let Some(next) = next else { return Ok(false) };
-        let set = self.store.set(&next.index)?;
+        let set = self.store.whole(&next.index)?;
         let Followed { refused, missed, .. } = self.followed.clone();
         let missed = missed.filter(|missed| missed.of != next.of);
         self.keep(Followed { held: Some(next), next: None, refused, missed })?;
         self.held = Some(set);
         Ok(true)
+    }
+
+    /// Fetches what is damaged of the set that holds, or of one whose block has come.
+    fn mend(&mut self, block: Block, fetch: Fetch<'_>) -> anyhow::Result<()> {
+        let next = self.followed.next.clone().filter(|next| next.from <= block);
+        let turned = match next {
+            Some(next) => self.whole(&next, fetch).and_then(|_| self.turn(block).map(drop)),
+            None => Ok(()),
+        };
+        if self.held.is_none()
+            && let Some(held) = self.followed.held.clone()
+        {
+            self.held = Some(self.whole(&held, fetch)?);
+        }
+        turned
+    }
+
+    /// A set that was taken once, with what is damaged of it fetched again.
+    fn whole(&self, adopted: &Adopted, fetch: Fetch<'_>) -> anyhow::Result<CompetitionSet> {
+        let damage = match self.store.whole(&adopted.index) {
+            Ok(set) => return Ok(set),
+            Err(damage) => damage,
+        };
+        let text = &adopted.of.commitment;
+        let fetched = match SetCommitment::parse(text.as_bytes()) {
+            Some(commitment) => fetch(&commitment),
+            None => Err(anyhow::anyhow!("`{text}` names no competitions")),
+        };
+        let fetched = fetched.and_then(|fetched| match fetched {
+            Fetched::Set(index, set) if index == adopted.index => Ok(set),
+            Fetched::Set(..) => Err(anyhow::anyhow!("`{text}` names others")),
+            Fetched::Refused(reason) => Err(anyhow::Error::msg(reason)),
+        });
+        let (from, path) = (adopted.from, input::name(&self.path));
+        fetched.with_context(|| {
+            format!(
+                "files of the owner's competitions of block {from} beside {path} are damaged \
+                 ({damage:#}) and cannot be had again yet; a copy of them would do"
+            )
+        })
     }
 
     fn look_now(&mut self, look: &Look<'_>) -> anyhow::Result<()> {
@@ -267,9 +324,11 @@ impl Follower {
         let missed = self.followed.missed.clone().filter(|missed| missed.of == of);
         let late = missed.as_ref().map_or(0, |missed| missed.at.since(of.committed));
         let notice = Notice { committed: of.committed, blocks: self.notice, late };
-        let from = match self.set() {
-            Some(held) => takes_over(held.schedule(), set.schedule(), notice),
-            None => block,
+        let from = match (self.set(), &self.followed.held) {
+            (Some(held), _) => takes_over(held.schedule(), set.schedule(), notice),
+            // Its files are damaged: whatever may change has its notice.
+            (None, Some(_)) => notice.ends(),
+            (None, None) => block,
         };
         let adopted = Adopted { of, from, index };
         if from > block {
@@ -337,20 +396,26 @@ struct Notice {
     late: u64,
 }
 
+impl Notice {
+    /// The first block after it. What was withheld has a notice that is longer by as many whole
+    /// hours (decision 0025).
+    fn ends(self) -> Block {
+        let Self { committed, blocks, late } = self;
+        let hour = (blocks / PARTS_OF_NOTICE).max(1);
+        let longer = late / hour * hour;
+        Block(committed.0.saturating_add(blocks).saturating_add(longer))
+    }
+}
+
 /// The first block at which a set that was committed to can hold in place of another: at once, if
 /// it changes nothing before its notice is over, and else when that is over.
 ///
 /// It follows from the chain alone where nothing was withheld, so everybody who holds the same set
-/// changes at the same block. What was withheld has a notice that is longer by as many whole hours
-/// (decision 0025).
+/// changes at the same block.
 fn takes_over(held: &Schedule, next: &Schedule, notice: Notice) -> Block {
-    let Notice { committed, blocks, late } = notice;
-    let hour = (blocks / PARTS_OF_NOTICE).max(1);
-    let longer = late / hour * hour;
-    let noticed = Block(committed.0.saturating_add(blocks).saturating_add(longer));
-    match held.first_difference(next, committed) {
-        Some(first) if first < noticed => noticed,
-        _ => committed,
+    match held.first_difference(next, notice.committed) {
+        Some(first) if first < notice.ends() => notice.ends(),
+        _ => notice.committed,
     }
 }
 
@@ -449,6 +514,109 @@ mod tests {
             }
             assert_eq!(follower.followed().next.as_ref().unwrap().from, Block(8_200), "{looks:?}");
         }
+    }
+
+    /// A commitment that can be fetched.
+    fn to(set: &CompetitionSet, committed: u64) -> Commitment {
+        let (repo, revision) = ("owner/rules".parse().unwrap(), "ab".repeat(20).parse().unwrap());
+        let commitment = SetCommitment { repo, revision, index: set.digest() };
+        of(&commitment.to_text().unwrap(), committed)
+    }
+
+    /// What a hub has, once it is up, puts the files into the home.
+    fn given(home: &Path, set: &CompetitionSet) -> anyhow::Result<Fetched> {
+        let versions: Vec<Competition> = set.schedule().versions().cloned().collect();
+        Ok(Fetched::Set(set.index(), written(home, &versions)))
+    }
+
+    /// Where the only rules of a set are.
+    fn rules_of(home: &Path, set: &CompetitionSet) -> PathBuf {
+        let rules = set.schedule().versions().next().unwrap();
+        home.join(FOLDER).join(super::super::rules_path(rules.digest()))
+    }
+
+    /// What a hub gives that is away.
+    fn away(_: &SetCommitment) -> anyhow::Result<Fetched> {
+        Err(hub::Error::Unavailable("out".to_owned()).into())
+    }
+
+    /// Follows an owner whose second set waits for block 8,200.
+    fn with_two_sets(home: &Path) -> (Follower, CompetitionSet, CompetitionSet) {
+        let mut follower = Follower::open(home, &args()).unwrap();
+        let try_out: TryOut<'_> = &|_| Ok(());
+        let [first, second] = [(1.0, 100), (0.5, 1_000)].map(|(share, committed)| {
+            let set = CompetitionSet::new(vec![version(0, share)]).unwrap();
+            let had = given(home, &set);
+            follower.take(to(&set, committed), had, (Block(committed + 10), try_out)).unwrap();
+            set
+        });
+        assert_eq!(follower.digest(), Some(first.digest()));
+        assert_eq!(follower.followed().next.as_ref().unwrap().from, Block(8_200));
+        (follower, first, second)
+    }
+
+    #[test]
+    fn a_waiting_set_whose_files_are_damaged_is_fetched_again_at_its_block() {
+        let home = tempfile::tempdir().unwrap();
+        let home = home.path();
+        let (mut follower, first, second) = with_two_sets(home);
+        std::fs::write(rules_of(home, &second), "damaged").unwrap();
+        assert!(follower.turn(Block(8_200)).is_err());
+        let error = follower.mend(Block(8_200), &away).unwrap_err();
+        assert!(format!("{error:#}").contains("are damaged"), "{error:#}");
+        assert_eq!(follower.set(), Some(&first), "until then that of before holds");
+        // The next process finds it again as well.
+        std::fs::remove_file(rules_of(home, &second)).unwrap();
+        let mut follower = Follower::open(home, &args()).unwrap();
+        assert!(follower.turn(Block(8_220)).is_err());
+        assert!(follower.mend(Block(8_220), &|_| given(home, &first)).is_err(), "another");
+        follower.mend(Block(8_220), &|_| given(home, &second)).unwrap();
+        assert_eq!(follower.set(), Some(&second));
+        let held = follower.followed().held.clone().unwrap();
+        assert_eq!((held.of, held.from), (to(&second, 1_000), Block(8_200)));
+    }
+
+    #[test]
+    fn a_newer_set_takes_the_place_of_a_waiting_one_that_is_damaged_for_ever() {
+        let home = tempfile::tempdir().unwrap();
+        let home = home.path();
+        let (mut follower, first, second) = with_two_sets(home);
+        std::fs::remove_file(rules_of(home, &second)).unwrap();
+        assert!(follower.mend(Block(8_200), &away).is_err());
+        let third = CompetitionSet::new(vec![version(0, 0.25)]).unwrap();
+        let (of_third, had) = (to(&third, 8_201), given(home, &third));
+        assert!(!follower.knows(&of_third));
+        let try_out: TryOut<'_> = &|_| Ok(());
+        follower.take(of_third, had, (Block(8_210), try_out)).unwrap();
+        assert_eq!(follower.set(), Some(&first));
+        assert_eq!(follower.followed().next.as_ref().unwrap().from, Block(15_401));
+        assert!(follower.turn(Block(15_401)).unwrap());
+        assert_eq!(follower.set(), Some(&third));
+    }
+
+    #[test]
+    fn attack_a_set_whose_files_are_damaged_holds_on_and_no_other_comes_without_notice() {
+        let home = tempfile::tempdir().unwrap();
+        let home = home.path();
+        let mut follower = Follower::open(home, &args()).unwrap();
+        let first = CompetitionSet::new(vec![version(0, 1.0)]).unwrap();
+        let try_out: TryOut<'_> = &|_| Ok(());
+        follower.take(to(&first, 100), given(home, &first), (Block(110), try_out)).unwrap();
+        std::fs::remove_file(rules_of(home, &first)).unwrap();
+        assert_eq!(follower.set(), Some(&first), "who has read it goes on by it");
+
+        let mut follower = Follower::open(home, &args()).unwrap();
+        assert_eq!((follower.set(), follower.digest()), (None, Some(first.digest())));
+        assert!(follower.mend(Block(900), &away).is_err());
+        let second = CompetitionSet::new(vec![version(0, 0.5)]).unwrap();
+        follower.take(to(&second, 1_000), given(home, &second), (Block(1_010), try_out)).unwrap();
+        let Followed { held, next, .. } = read(home).unwrap();
+        assert_eq!(held.map(|held| held.of), Some(to(&first, 100)));
+        assert_eq!(next.unwrap().from, Block(8_200));
+        assert_eq!(follower.set(), None, "no others before");
+        follower.mend(Block(1_020), &|_| given(home, &first)).unwrap();
+        assert_eq!(follower.set(), Some(&first));
+        assert_eq!(Follower::open(home, &args()).unwrap().set(), Some(&first));
     }
 
     fn args() -> OwnerArgs {

@@ -159,6 +159,15 @@ impl Store {
         self.assembled(index)?.map_err(anyhow::Error::msg)
     }
 
+    /// The same, if its tokenizers are here as well.
+    pub fn whole(&self, index: &SetIndex) -> anyhow::Result<CompetitionSet> {
+        let set = self.set(index)?;
+        for sha256 in set.tokenizer_files().into_values() {
+            self.tokenizer_bytes(sha256)?;
+        }
+        Ok(set)
+    }
+
     /// Paths of competition files for all rules of a set, written where they are not there, with
     /// their tokenizers beside them.
     pub fn files(&self, set: &CompetitionSet) -> anyhow::Result<Vec<String>> {

@@ -304,7 +304,7 @@ impl Metrics {
             Event::RoundEnded(summary) => self.round_ended(summary),
             Event::Disqualified { .. } => self.count(&DISQUALIFIED),
             Event::Skipped { .. } => self.count(&SKIPPED),
-            Event::RecordDelayed(_) => self.error(ErrorKind::Publish),
+            Event::RecordDelayed(_) | Event::RecordsLost { .. } => self.error(ErrorKind::Publish),
             Event::ChainTrouble(_) => self.error(ErrorKind::Chain),
             Event::WeightsSubmitted(_) => self.count(&WEIGHTS_SUBMITTED),
             Event::WeightsSet { block } => self.weights_set(*block),

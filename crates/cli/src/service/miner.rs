@@ -76,7 +76,7 @@ fn mine(args: &RunMinerArgs, stop: &Arc<AtomicBool>) -> anyhow::Result<()> {
         None => Rules::Named(vec![args.competition.clone()]),
     };
     go_on(stop)?;
-    rules.begin(&args.service, &place)?;
+    rules.begin(&args.service, &place, stop)?;
     go_on(stop)?;
     let (story, metrics) = (Story::default(), Arc::new(Metrics::of_miner()));
     let health = Arc::new(Health::new(place.block_time()?, &TURNS));

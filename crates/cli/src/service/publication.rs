@@ -19,6 +19,7 @@ use hugging_face::{
 use protocol::{AccountId, Digest, Repo};
 use records::{Folder, INDEX_PATH, Index, RootCommitment, Source as _};
 use std::{
+    collections::BTreeSet,
     fs, io,
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
@@ -28,6 +29,8 @@ use std::{
 const RECORDS_MAX: usize = 100;
 /// Bytes of records after which no more come into a commit.
 const BYTES_MAX: usize = 16 << 20;
+/// What to do about a repo that has other records.
+const OTHER_REPO: &str = "name another repo with --records-repo";
 /// Folder of what is on its way, in the home of a validator.
 const OUTGOING: &str = "outgoing";
 
@@ -51,13 +54,34 @@ struct Known {
     index: Option<Index>,
     /// The last index that lies in the repo under its root.
     root: Option<RootCommitment>,
+    /// Competitions whose records here go on where the repo ended when it was last read.
+    checked: BTreeSet<String>,
 }
 
+/// Says before which number records of a competition that the home lacks are lost; `None` while
+/// records of it are on their way to the home.
+pub type LostBefore<'a> = &'a dyn Fn(&str) -> Option<u64>;
+
 /// Records that go into one commit.
+#[derive(Default)]
 struct Lot {
     files: Vec<(String, Vec<u8>)>,
-    /// The index with them.
-    index: Index,
+    n_bytes: usize,
+    /// The index with them; none without any record.
+    index: Option<Index>,
+    /// What is lost before some of them, in words.
+    lost: Vec<String>,
+}
+
+impl Lot {
+    fn is_full(&self) -> bool {
+        self.files.len() >= RECORDS_MAX || self.n_bytes >= BYTES_MAX
+    }
+
+    /// The newest record of a competition that is there with it.
+    fn head(&self, competition: &str) -> Option<records::Head> {
+        self.index.as_ref()?.competitions.get(competition).copied()
+    }
 }
 
 impl Publication {
@@ -82,14 +106,30 @@ impl Publication {
         Self { folder, client, repo, validator, outgoing, known: Mutex::default() }
     }
 
-    /// Publishes the next records that wait, in order, in one commit; whether there were any.
-    pub fn publish_some(&self) -> anyhow::Result<bool> {
+    /// Publishes the next records that wait, of each competition in order, in one commit; whether
+    /// there were any.
+    ///
+    /// # Errors
+    ///
+    /// The hub fails; or of those that are left all have trouble, each competition its own.
+    pub fn publish_some(&self, lost_before: LostBefore<'_>) -> anyhow::Result<bool> {
         let there = self.there()?;
-        let Some(Lot { files, index }) = self.next_lot(there)? else { return Ok(false) };
+        let (Lot { files, index, lost, .. }, trouble) = self.next_lot(there, lost_before)?;
+        let Some(index) = index.filter(|_| !files.is_empty()) else {
+            return trouble.map_or(Ok(false), Err);
+        };
         let n_records = files.len();
         self.put(files, index)?;
+        for lost in lost {
+            tracing::warn!("{lost}");
+        }
         tracing::debug!("{n_records} records are published to `{}`", self.repo);
         Ok(true)
+    }
+
+    /// Whether it is known what the repo has: the hub has answered when it was last asked.
+    pub fn is_known(&self) -> bool {
+        self.known().is_sure
     }
 
     /// Sees to it that the index lies in the repo under its root, for which it is found later.
@@ -125,66 +165,110 @@ impl Publication {
             Some(found) => found.index()?,
             None => None,
         };
-        if let Some(index) = &index {
-            self.check(index)?;
+        if let Some(index) = &index
+            && index.validator != self.validator
+        {
+            return Err(anyhow::anyhow!(
+                "`{}` holds the records of {}",
+                self.repo,
+                index.validator
+            ))
+            .hint(OTHER_REPO);
         }
         let mut known = self.known();
+        known.checked.clear();
         (known.is_sure, known.index) = (true, index.clone());
         Ok(index)
     }
 
-    /// Whether the records here go on where the repo ends.
-    fn check(&self, there: &Index) -> anyhow::Result<()> {
-        let (repo, other) = (&self.repo, "name another repo with --records-repo");
-        if there.validator != self.validator {
-            return Err(anyhow::anyhow!("`{repo}` holds the records of {}", there.validator))
-                .hint(other);
+    /// Whether the records of a competition here go on where the repo ends.
+    fn check(&self, competition: &str, head: records::Head, lost: u64) -> anyhow::Result<()> {
+        let Some(newest) = self.folder.list(competition)?.pop() else { return Ok(()) };
+        let (repo, number) = (&self.repo, head.n_records);
+        let same = self.folder.read(competition, number)?;
+        let differs = same.is_some_and(|same| same.digest() != head.digest);
+        if differs || newest < number {
+            return Err(anyhow::anyhow!(
+                "`{repo}` holds a record {number} of `{competition}` that is not one of this home"
+            ))
+            .hint(OTHER_REPO);
         }
-        for (competition, head) in &there.competitions {
-            let Some(newest) = self.folder.list(competition)?.pop() else { continue };
-            let same = self.folder.read(competition, head.n_records)?;
-            let differs = same.is_some_and(|same| same.digest() != head.digest);
-            if differs || newest < head.n_records {
-                let number = head.n_records;
-                return Err(anyhow::anyhow!(
-                    "`{repo}` holds a record {number} of `{competition}` that is not one of this \
-                     home"
-                ))
-                .hint(other);
+        let next = number.saturating_add(1);
+        let is_whole =
+            newest < next || next < lost || self.folder.path(competition, next).is_file();
+        ensure!(is_whole, records::Error::Missing(records::path(competition, next)));
+        Ok(())
+    }
+
+    /// Records that wait, as many as go into one commit, and the first trouble that kept others
+    /// from it.
+    fn next_lot(
+        &self,
+        there: Option<Index>,
+        lost_before: LostBefore<'_>,
+    ) -> anyhow::Result<(Lot, Option<anyhow::Error>)> {
+        let (mut lot, mut trouble) = (Lot { index: there, ..Lot::default() }, None);
+        for competition in self.folder.competitions()? {
+            // The home has them first.
+            let Some(lost) = lost_before(&competition) else { continue };
+            if let Err(error) = self.add_to(&mut lot, &competition, lost) {
+                trouble.get_or_insert(error);
             }
-            let next = head.n_records.saturating_add(1);
-            let is_whole = newest < next || self.folder.path(competition, next).is_file();
-            ensure!(is_whole, records::Error::Missing(records::path(competition, next)));
+        }
+        Ok((lot, trouble))
+    }
+
+    /// Adds the records of a competition that wait to a lot, until it is full. What is not here and
+    /// has a number before `lost` is lost.
+    fn add_to(&self, lot: &mut Lot, competition: &str, lost: u64) -> anyhow::Result<()> {
+        let head = lot.head(competition);
+        let is_checked = self.known().checked.contains(competition);
+        if let Some(head) = head.filter(|_| !is_checked) {
+            self.check(competition, head, lost)?;
+            self.known().checked.insert(competition.to_owned());
+        }
+        let mut next = match head {
+            Some(head) => head.n_records.checked_add(1),
+            None => self.folder.list(competition)?.first().copied(),
+        };
+        while let Some(number) = next
+            && !lot.is_full()
+        {
+            let Some(signed) = self.folder.read(competition, number)? else {
+                next = self.after_lost(competition, number, lost)?;
+                continue;
+            };
+            let genesis = signed.record.round.genesis;
+            let before = lot.head(competition).map(|head| head.n_records.saturating_add(1));
+            let index = lot.index.get_or_insert_with(|| Index::new(self.validator, genesis));
+            index.push_after_lost(&signed).with_context(|| {
+                format!("cannot publish `{}`", records::path(competition, number))
+            })?;
+            if let Some(first) = before.filter(|first| *first < number) {
+                let (repo, last) = (&self.repo, number - 1);
+                lot.lost.push(format!(
+                    "`{repo}` goes on without the records {first} to {last} of `{competition}`, \
+                     which are lost"
+                ));
+            }
+            let bytes = signed.to_json();
+            lot.n_bytes += bytes.len();
+            lot.files.push((records::path(competition, number), bytes));
+            next = number.checked_add(1);
         }
         Ok(())
     }
 
-    /// Records that wait, as many as go into one commit.
-    fn next_lot(&self, there: Option<Index>) -> anyhow::Result<Option<Lot>> {
-        let (mut index, mut files, mut n_bytes) = (there, Vec::new(), 0);
-        for competition in self.folder.competitions()? {
-            let head = index.as_ref().and_then(|index| index.competitions.get(&competition));
-            let mut next = match head {
-                Some(head) => head.n_records.checked_add(1),
-                None => self.folder.list(&competition)?.first().copied(),
-            };
-            while let Some(number) = next
-                && files.len() < RECORDS_MAX
-                && n_bytes < BYTES_MAX
-                && let Some(signed) = self.folder.read(&competition, number)?
-            {
-                let genesis = signed.record.round.genesis;
-                let index = index.get_or_insert_with(|| Index::new(self.validator, genesis));
-                index.push(&signed).with_context(|| {
-                    format!("cannot publish `{}`", records::path(&competition, number))
-                })?;
-                let bytes = signed.to_json();
-                n_bytes += bytes.len();
-                files.push((records::path(&competition, number), bytes));
-                next = number.checked_add(1);
-            }
+    /// Number of the first record after one that is not here, if that one and all between are lost.
+    fn after_lost(&self, competition: &str, number: u64, lost: u64) -> anyhow::Result<Option<u64>> {
+        if number >= lost {
+            return Ok(None);
         }
-        Ok(index.filter(|_| !files.is_empty()).map(|index| Lot { files, index }))
+        let there = self.folder.list(competition)?;
+        let Some(next) = there.into_iter().find(|next| *next > number) else { return Ok(None) };
+        // The journal has this one, so it comes.
+        ensure!(next <= lost, records::Error::Missing(records::path(competition, lost)));
+        Ok(Some(next))
     }
 
     /// Adds files to the repo, which is made where it is missing, and their index, in one commit.

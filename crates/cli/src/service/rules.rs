@@ -1,17 +1,29 @@
 //! Which competitions a service works for: those that are named, or those that the owner of its
 //! subnet publishes.
 
-use super::setup::Place;
+use super::{
+    go_on,
+    setup::Place,
+    story::{Story, Subject},
+};
 use crate::{
     args::ServiceArgs,
     competition_file,
-    failure::HintExt as _,
+    failure::hinted,
     owner_set::{Follower, Look, OWNER},
     terminal::shown,
 };
 use chain::{Chain as _, Head};
 use protocol::{Block, Competition, Digest};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::{
+    sync::{Mutex, MutexGuard, PoisonError, atomic::AtomicBool},
+    thread,
+    time::Duration,
+};
+
+/// How long it waits at once for what cannot be had, and how often before it asks again.
+const PAUSE: Duration = Duration::from_millis(100);
+const PAUSES: u32 = 100;
 
 /// Where the competitions of a service come from.
 pub enum Rules {
@@ -39,33 +51,47 @@ impl Rules {
         Ok(Self::Owner(Box::new(Mutex::new(follower))))
     }
 
-    /// Looks what there is to begin with. What is kept will do where nothing else is to be had.
-    pub fn begin(&self, service: &ServiceArgs, place: &Place) -> anyhow::Result<()> {
+    /// Looks what there is to begin with. What is kept will do where nothing else is to be had; and
+    /// where the files of what holds are damaged, it waits for them: others have their notice.
+    pub fn begin(
+        &self,
+        service: &ServiceArgs,
+        place: &Place,
+        stop: &AtomicBool,
+    ) -> anyhow::Result<()> {
         let Self::Owner(follower) = self else { return Ok(()) };
-        let looked = place.chain.head().map_err(anyhow::Error::from);
-        let looked = looked.and_then(|head| self.look(service, place, head));
-        let is_kept = lock(follower).followed().held.is_some();
-        match looked {
-            Err(error) if is_kept => {
-                tracing::warn!(
-                    "the owner's last competitions hold: {}",
-                    shown(&format!("{error:#}"))
-                );
+        let story = Story::default();
+        loop {
+            let looked = match place.chain.head() {
+                Ok(head) => {
+                    story.block(head.block);
+                    self.look(service, place, head)
+                }
+                Err(error) => Err(error.into()),
+            };
+            let (is_here, is_known) = {
+                let follower = lock(follower);
+                (follower.set().is_some(), follower.followed().held.is_some())
+            };
+            match looked {
+                Err(error) if is_here => {
+                    let told = shown(&format!("{error:#}"));
+                    tracing::warn!("the owner's last competitions hold: {told}");
+                    return Ok(());
+                }
+                Ok(()) if is_here => {
+                    story.ends(Subject::Rules);
+                    return Ok(());
+                }
+                Err(error) if is_known => story.trouble(Subject::Rules, &format!("{error:#}")),
+                Err(error) => return Err(error),
+                Ok(()) => return Err(none_published(place)),
             }
-            Err(error) => return Err(error),
-            Ok(_) if is_kept => {}
-            Ok(_) => {
-                let netuid = place.netuid;
-                return Err(anyhow::anyhow!(
-                    "the owner of subnet {netuid} has no competitions here"
-                ))
-                .hint(format!(
-                    "`agon competition status --netuid {netuid}` says what is published; \
-                         `competitions` names others"
-                ));
+            if let Err(error) = story.pulse().write(&service.home) {
+                tracing::debug!("cannot say how it stands: {error:#}");
             }
+            pause(stop)?;
         }
-        Ok(())
     }
 
     /// Names of all competitions, for whoever opens them.
@@ -114,6 +140,27 @@ impl Rules {
             try_out: &try_out,
         })
     }
+}
+
+/// Why there is nothing to begin with.
+fn none_published(place: &Place) -> anyhow::Error {
+    let netuid = place.netuid;
+    hinted(
+        anyhow::anyhow!("the owner of subnet {netuid} has no competitions here"),
+        format!(
+            "`agon competition status --netuid {netuid}` says what is published; `competitions` \
+             names others"
+        ),
+    )
+}
+
+/// Waits for about a block, unless the service is told to end.
+fn pause(stop: &AtomicBool) -> anyhow::Result<()> {
+    for _ in 0..PAUSES {
+        go_on(stop)?;
+        thread::sleep(PAUSE);
+    }
+    go_on(stop)
 }
 
 fn lock(follower: &Mutex<Follower>) -> MutexGuard<'_, Follower> {

@@ -81,7 +81,7 @@ fn validate(args: &RunValidatorArgs, stop: &Arc<AtomicBool>) -> anyhow::Result<(
     setup::make_home(&args.service.home)?;
     let rules = Rules::of(&args.competitions, &args.service)?;
     go_on(stop)?;
-    rules.begin(&args.service, &place)?;
+    rules.begin(&args.service, &place, stop)?;
     go_on(stop)?;
     let publication = setup::publication(args, &place)?;
     let mut config = setup::config(args, &place)?;
@@ -305,10 +305,8 @@ impl Driver<'_> {
 
     /// The root of what is published is committed to now and then.
     fn commit_root(&self, head: Head, heard: &Heard<'_>) -> anyhow::Result<()> {
-        let watch = |event: Event| heard.take(&event);
-        self.validator.follow_root(head, &watch)?;
         match self.publication.and_then(Publication::root) {
-            Some(root) => self.validator.commit_root(head, &root, &watch),
+            Some(root) => self.validator.commit_root(head, &root, &|event| heard.take(&event)),
             None => Ok(()),
         }
     }
@@ -318,14 +316,16 @@ impl Driver<'_> {
         let mut seen = None;
         while let Some(head) = self.next(RECORDS, seen) {
             seen = Some(head);
-            // The home has them first: what is there is signed and stays.
-            let is_home_ready = self.validator.n_unpublished() == 0;
-            let Some(publication) = self.publication.filter(|_| is_home_ready) else { continue };
+            let Some(publication) = self.publication else { continue };
             match self.published(publication, head) {
                 Ok(()) => self.story.ends(Subject::Repo),
                 // Whoever is told to end has no trouble.
                 Err(_) if self.heads.is_stopping() => return,
                 Err(error) => {
+                    let of_records = error.downcast_ref::<records::Error>();
+                    if matches!(of_records, Some(records::Error::Missing(_))) {
+                        self.validator.look_for_missing_records();
+                    }
                     self.metrics.error(ErrorKind::Publish);
                     self.story.trouble(Subject::Repo, &format!("{error:#}"));
                 }
@@ -334,10 +334,21 @@ impl Driver<'_> {
     }
 
     fn published(&self, publication: &Publication, head: Head) -> anyhow::Result<()> {
-        while !self.heads.is_stopping() && publication.publish_some()? {
+        let published = self.published_all(publication);
+        // The trouble of one competition keeps no root from what is published of the others.
+        if publication.is_known() && self.validator.is_root_due(head.block) {
+            publication.publish_root()?;
+        }
+        published
+    }
+
+    fn published_all(&self, publication: &Publication) -> anyhow::Result<()> {
+        // The home has them first: what is there is signed and stays.
+        let lost_before = |competition: &str| self.validator.lost_before(competition);
+        while !self.heads.is_stopping() && publication.publish_some(&lost_before)? {
             self.health.beat(RECORDS);
         }
-        if self.validator.is_root_due(head.block) { publication.publish_root() } else { Ok(()) }
+        Ok(())
     }
 }
 
@@ -391,6 +402,10 @@ impl<'a> Heard<'a> {
             Event::RoundEnded(summary) => tracing::info!("{}", round(summary)),
             Event::RoundSuspended(error) => self.trouble(Subject::Round, error),
             Event::RecordDelayed(error) => self.trouble(Subject::Records, error),
+            Event::RecordsLost { competition, first, last } => tracing::warn!(
+                "records {first} to {last} of {competition} were never published, and the journal \
+                 has them no more: publication goes on after them"
+            ),
             Event::ChainTrouble(error) => self.trouble(Subject::Chain, error),
             Event::AnotherValidator { block, until } => self.trouble(
                 Subject::Another,

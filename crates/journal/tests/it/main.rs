@@ -160,3 +160,22 @@ fn condensing_keeps_only_kinds_of_exactly_the_names_that_are_kept() {
     assert!(bodies(&journal, 0).is_empty());
     assert_eq!(journal.snapshot().unwrap(), Some(snapshot(5)));
 }
+
+#[test]
+fn entries_of_a_competition_are_counted_and_found_from_the_newest_on() {
+    let mut journal = Journal::memory().unwrap();
+    for (i, competition) in ["a", "b", "a", "a"].into_iter().enumerate() {
+        let body = i.to_string();
+        journal.append(&[Draft { competition, ..draft("decided", &body) }]).unwrap();
+    }
+    journal.append(&[Draft { competition: "a", ..draft("begun", "x") }]).unwrap();
+    assert_eq!(journal.n_of("decided", "a").unwrap(), 3);
+    assert_eq!(journal.n_of("decided", "c").unwrap(), 0);
+    let nth = |competition, n| {
+        journal.nth_newest("decided", competition, n).unwrap().map(|entry| entry.body)
+    };
+    assert_eq!(nth("a", 0).as_deref(), Some("3"));
+    assert_eq!(nth("a", 2).as_deref(), Some("0"));
+    assert_eq!(nth("b", 0).as_deref(), Some("1"));
+    assert_eq!((nth("a", 3), nth("c", 0)), (None, None));
+}

@@ -14,6 +14,7 @@ use protocol::{
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
+    ops::RangeInclusive,
     panic::{self, AssertUnwindSafe},
     sync::{
         Arc, Mutex,
@@ -179,6 +180,13 @@ impl Publish for Fused {
             self.records.lock().unwrap().insert((number, Digest::of(bytes)));
             self.ports.publish.record(competition, number, bytes)
         })
+    }
+    fn lacks(
+        &self,
+        competition: &str,
+        numbers: RangeInclusive<u64>,
+    ) -> anyhow::Result<Vec<RangeInclusive<u64>>> {
+        self.fuse.around(|| self.ports.publish.lacks(competition, numbers))
     }
 }
 

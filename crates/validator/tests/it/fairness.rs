@@ -12,6 +12,7 @@ use protocol::{
 use records::Signed;
 use std::{
     collections::BTreeMap,
+    ops::RangeInclusive,
     path::Path,
     sync::{
         Arc, Mutex,
@@ -109,6 +110,15 @@ impl Publish for Records {
         self.0.lock().unwrap().insert((competition.to_owned(), number), bytes.to_vec());
         Ok(())
     }
+    fn lacks(
+        &self,
+        competition: &str,
+        numbers: RangeInclusive<u64>,
+    ) -> anyhow::Result<Vec<RangeInclusive<u64>>> {
+        let there = self.0.lock().unwrap();
+        let is_missing = |number: &u64| !there.contains_key(&(competition.to_owned(), *number));
+        Ok(numbers.filter(is_missing).map(|number| number..=number).collect())
+    }
 }
 
 /// A competition and its miners' models.
@@ -186,11 +196,21 @@ impl Arena {
 
     /// A validator of these competitions that goes on in the folder of the network, or nowhere.
     fn validator(&self, competitions: &[Competition], home: Option<&Path>) -> Validator {
+        self.validator_into(self.records.clone(), competitions, home)
+    }
+
+    /// The same with records that go elsewhere.
+    fn validator_into(
+        &self,
+        publish: Arc<dyn Publish>,
+        competitions: &[Competition],
+        home: Option<&Path>,
+    ) -> Validator {
         let ports = Ports {
             chain: self.network.chain.clone(),
             models: self.timed.truth.clone(),
             evaluate: self.timed.clone(),
-            publish: self.records.clone(),
+            publish,
         };
         let text = Arc::new(Formula::default());
         let contest = |rules: &Competition| Contest::new(rules.clone(), text.clone());
@@ -424,4 +444,43 @@ fn a_round_of_which_the_chain_tells_nothing_any_more_stops_no_later_one() {
     let rounds = validator.rounds(9).unwrap();
     let seeds: Vec<u64> = rounds.iter().map(|round| round.seed.block.0).collect();
     assert_eq!(seeds, [seed]);
+}
+
+/// Takes no records of one competition.
+struct Refusing {
+    records: Arc<Records>,
+    refused: &'static str,
+}
+
+impl Publish for Refusing {
+    fn record(&self, competition: &str, number: u64, bytes: &[u8]) -> anyhow::Result<()> {
+        anyhow::ensure!(competition != self.refused, "another record is there");
+        self.records.record(competition, number, bytes)
+    }
+
+    fn lacks(
+        &self,
+        competition: &str,
+        numbers: RangeInclusive<u64>,
+    ) -> anyhow::Result<Vec<RangeInclusive<u64>>> {
+        self.records.lacks(competition, numbers)
+    }
+}
+
+#[test]
+fn records_of_one_competition_that_are_refused_keep_no_other_from_being_published() {
+    let lanes = [Lane::new("bad", 0.5, 1), Lane::new("good", 0.5, 1)];
+    let lanes = lanes.map(|lane| Lane { blocks_per_round: 10, ..lane });
+    let arena = Arena::new(&lanes, 2, 2);
+    let refusing = Refusing { records: arena.records.clone(), refused: "bad" };
+    let validator = arena.validator_into(Arc::new(refusing), &arena.competitions, None);
+    for block in [20, 30, 40] {
+        work_on(&validator, arena.produce_to(block));
+    }
+    let n_rounds = |name: &str| validator.contest(name).unwrap().n_rounds;
+    assert!(n_rounds("bad") > 1 && n_rounds("good") > 1);
+    let published: Vec<(String, u64)> = arena.records.0.lock().unwrap().keys().cloned().collect();
+    let good = (1..=n_rounds("good")).map(|number| ("good".to_owned(), number));
+    assert_eq!(published, good.collect::<Vec<_>>());
+    assert_eq!(validator.n_unpublished() as u64, n_rounds("bad"));
 }

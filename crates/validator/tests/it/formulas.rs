@@ -13,6 +13,7 @@ use protocol::{
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
+    ops::RangeInclusive,
     path::Path,
     sync::{
         Arc, Mutex,
@@ -229,6 +230,13 @@ impl Publish for Counted {
         self.n_bytes.fetch_add(n, Ordering::Relaxed);
         self.largest.fetch_max(n, Ordering::Relaxed);
         Ok(())
+    }
+    fn lacks(
+        &self,
+        _: &str,
+        numbers: RangeInclusive<u64>,
+    ) -> anyhow::Result<Vec<RangeInclusive<u64>>> {
+        Ok(vec![numbers])
     }
 }
 

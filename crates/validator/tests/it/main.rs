@@ -2,6 +2,7 @@
 
 mod ahead;
 mod crashes;
+mod delayed;
 mod disk;
 mod duel_attacks;
 mod duels;

@@ -1,22 +1,34 @@
 //! The root of the records under the validator's own hotkey: once a period, and in nobody's way.
 
-use crate::network::{Formula, NETUID, Network, hotkey};
-use chain::{Call, Chain};
+use crate::{
+    network::{Formula, NETUID, Network, hotkey},
+    tapped::{Tap, TappedChain},
+};
+use chain::{Call, CallId, Chain, Error, Signed};
 use journal::Journal;
 use protocol::{BlockHash, Digest};
 use records::RootCommitment;
-use std::sync::{Arc, Mutex};
-use validator::{Config, Contest, Event, Validator};
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+use validator::{Config, Contest, Event, Ports, Validator};
 
 /// Blocks between two roots.
 const EVERY: u64 = 20;
 
 fn open(network: &Network) -> Validator {
-    let home = network.home();
+    open_with(network, network.ports(&network.home()))
+}
+
+fn open_with(network: &Network, ports: Ports) -> Validator {
     let config = Config { root_blocks: EVERY, ..Config::new(NETUID, BlockHash([8; 32])) };
     let contest = Contest::new(network.competition.clone(), Arc::<Formula>::default());
-    let journal = Journal::open(&home).unwrap();
-    Validator::open(config, network.ports(&home), vec![contest], hotkey("val"), journal).unwrap()
+    let journal = Journal::open(&network.home()).unwrap();
+    Validator::open(config, ports, vec![contest], hotkey("val"), journal).unwrap()
 }
 
 /// The root of what would be published at a block.
@@ -51,7 +63,6 @@ fn run(network: &Network, validator: &Validator, last: u64) -> Vec<(u64, Event)>
             }
         };
         validator.on_block(head, &watch).unwrap();
-        validator.follow_root(head, &watch).unwrap();
         validator.commit_root(head, &root(head.block.0), &watch).unwrap();
     }
     told.into_inner().unwrap()
@@ -129,4 +140,71 @@ fn no_root_is_due_where_none_is_wanted() {
     let told = run(&network, &validator, 60);
     assert!(told.is_empty(), "{told:?}");
     assert_eq!(committed(&network), None);
+}
+
+/// A node that drops the first root from its pool two blocks after it came: whatever was signed
+/// meanwhile waits behind it in vain.
+#[derive(Default)]
+struct Forgetful {
+    /// Block from which the root is gone; 0 before there was one.
+    drops_at: AtomicU64,
+    lost: Mutex<BTreeSet<CallId>>,
+}
+
+impl Tap for Forgetful {
+    fn before(&self, _request: &'static str) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn signed(&self, call: &Call, signed: &Signed) {
+        let (now, drops_at) = (signed.from.0, self.drops_at.load(Ordering::SeqCst));
+        let is_first_root = drops_at == 0 && matches!(call, Call::SetCommitment { .. });
+        if is_first_root {
+            self.drops_at.store(now + 2, Ordering::SeqCst);
+        }
+        if is_first_root || now < drops_at {
+            self.lost.lock().unwrap().insert(signed.id);
+        }
+    }
+
+    fn loses(&self, signed: &Signed) -> bool {
+        self.lost.lock().unwrap().contains(&signed.id)
+    }
+}
+
+/// The first blocks at which weights were handed over, and at which it was seen that the chain has
+/// some, where a root goes out at a block.
+fn first_weights(root_at: u64) -> (u64, u64) {
+    let network = Network::new(&["ada"]);
+    network.enter("ada", "first", 3.0);
+    let chain = Arc::clone(&network.chain);
+    let tap = Arc::<Forgetful>::default();
+    let ports = network.ports(&network.home());
+    let tapped = TappedChain { inner: Arc::clone(&ports.chain), tap };
+    let validator = open_with(&network, Ports { chain: Arc::new(tapped), ..ports });
+    let (sent, set) = (Mutex::new(Vec::new()), Mutex::new(Vec::new()));
+    while chain.head().unwrap().block.0 < 60 {
+        let head = chain.produce_block().unwrap();
+        let watch = |event: Event| match event {
+            Event::WeightsSubmitted(_) => sent.lock().unwrap().push(head.block.0),
+            Event::WeightsSet { .. } => set.lock().unwrap().push(head.block.0),
+            _ => {}
+        };
+        validator.on_block(head, &watch).unwrap();
+        if head.block.0 == root_at {
+            validator.commit_root(head, &root(root_at), &watch).unwrap();
+            assert!(validator.state().roots.sent.is_some(), "it is on its way");
+        }
+    }
+    let first = |blocks: Mutex<Vec<u64>>| blocks.into_inner().unwrap().first().copied();
+    (first(sent).unwrap(), first(set).unwrap_or(u64::MAX))
+}
+
+#[test]
+fn attack_a_root_that_a_node_drops_keeps_no_weights_from_being_taken_in_time() {
+    let (due, taken) = first_weights(u64::MAX);
+    assert_eq!(taken, due + 1);
+    let (sent, taken) = first_weights(due - 1);
+    assert!(sent > due, "they wait for the root a little");
+    assert!(taken <= due + 7, "due at block {due}, taken by {taken}");
 }

@@ -13,9 +13,17 @@ pub(crate) trait Tap: Send + Sync {
     /// Comes before each request; with an error it never gets there.
     fn before(&self, request: &'static str) -> Result<(), Error>;
 
-    /// Whether a call that is sent gets lost on its way, without a word.
+    /// Whether calls that are sent get lost on their way, without a word.
     fn loses_calls(&self) -> bool {
         false
+    }
+
+    /// Hears of a call that was signed.
+    fn signed(&self, _call: &Call, _signed: &Signed) {}
+
+    /// Whether this call gets lost on its way, without a word.
+    fn loses(&self, _signed: &Signed) -> bool {
+        self.loses_calls()
     }
 
     /// What is answered about the subnet.
@@ -77,15 +85,17 @@ impl<T: Tap> Chain for TappedChain<T> {
     }
     fn sign(&self, call: Call, signer: &Keypair) -> Result<Signed, Error> {
         self.tap.before("sign")?;
-        self.inner.sign(call, signer)
+        let signed = self.inner.sign(call.clone(), signer)?;
+        self.tap.signed(&call, &signed);
+        Ok(signed)
     }
     fn send(&self, signed: &Signed) -> Result<(), Error> {
         self.tap.before("send")?;
-        if self.tap.loses_calls() { Ok(()) } else { self.inner.send(signed) }
+        if self.tap.loses(signed) { Ok(()) } else { self.inner.send(signed) }
     }
     fn resume(&self, signed: &Signed) -> Result<(), Error> {
         self.tap.before("resume")?;
-        if self.tap.loses_calls() { Ok(()) } else { self.inner.resume(signed) }
+        if self.tap.loses(signed) { Ok(()) } else { self.inner.resume(signed) }
     }
     fn status(&self, id: CallId) -> Result<CallStatus, Error> {
         self.tap.before("status")?;

@@ -167,6 +167,12 @@ impl View {
             ValidatorEvent::RecordDelayed(error) => {
                 self.say(&format!("block {block:>4}  {name} could not publish a record: {error}"));
             }
+            ValidatorEvent::RecordsLost { competition, first, last } => {
+                self.say(&format!(
+                    "block {block:>4}  {name} has lost its records {first} to {last} of \
+                     {competition}"
+                ));
+            }
             ValidatorEvent::ChainTrouble(error) => {
                 self.say(&format!("block {block:>4}  {name} has trouble with the chain: {error}"));
             }

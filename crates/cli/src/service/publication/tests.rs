@@ -13,12 +13,14 @@ use serde_json::json;
 use std::{net::SocketAddr, time::Duration};
 
 const TOKEN: &str = "hf_val_may_write";
+/// All records are in the home, and none is lost.
+const NOTHING_LOST: LostBefore<'static> = &|_| Some(1);
 
 fn key(number: u64) -> Keypair {
     Keypair::from_seed(Seed::of_number(number))
 }
 
-/// The record of no models that follows another, signed.
+/// The record of no models that follows another of `tiny`, signed.
 fn after(previous: Option<&Signed>, of: &Keypair) -> Signed {
     let digest = Digest::of(b"something");
     let number = previous.map_or(1, |signed| signed.record.round.number + 1);
@@ -155,7 +157,7 @@ fn repo() -> Repo {
 /// Publishes all that waits; gives the number of commits.
 fn publish(publication: &Publication) -> usize {
     let mut n = 0;
-    while publication.publish_some().unwrap() {
+    while publication.publish_some(NOTHING_LOST).unwrap() {
         n += 1;
     }
     n
@@ -169,7 +171,7 @@ fn records_are_published_in_order_and_the_same_again_change_nothing() {
     assert!(scene.file(INDEX_PATH).is_none(), "nothing is made before there is a record");
     let records = chain(RECORDS_MAX + 3, &key(1));
     records.iter().for_each(|signed| scene.folder("home").write(signed).unwrap());
-    assert!(publication.publish_some().unwrap());
+    assert!(publication.publish_some(NOTHING_LOST).unwrap());
     let index = Index::from_json(&scene.file(INDEX_PATH).unwrap()).unwrap();
     assert_eq!(index.competitions["tiny"].n_records, RECORDS_MAX as u64, "so many in a commit");
     assert_eq!(publish(&publication), 1);
@@ -194,7 +196,7 @@ fn an_outage_delays_records_and_whoever_comes_after_it_publishes_what_is_missing
     scene.hub = None;
     for signed in &records[1..4] {
         scene.folder("home").write(signed).unwrap();
-        assert!(publication.publish_some().is_err());
+        assert!(publication.publish_some(NOTHING_LOST).is_err());
     }
     scene.start();
     // All that waited is one commit.
@@ -204,7 +206,7 @@ fn an_outage_delays_records_and_whoever_comes_after_it_publishes_what_is_missing
     scene.hub = None;
     drop(publication);
     records[4..].iter().for_each(|signed| scene.folder("home").write(signed).unwrap());
-    assert!(scene.publication("home").publish_some().is_err());
+    assert!(scene.publication("home").publish_some(NOTHING_LOST).is_err());
     scene.start();
     assert_eq!(publish(&scene.publication("home")), 1);
     assert!(matches!(scene.read(), (numbers, None) if numbers == [1, 2, 3, 4, 5, 6]));
@@ -247,7 +249,7 @@ fn attack_a_hub_that_has_other_records_gets_none_of_ours() {
     index.push(&after(None, &key(2))).unwrap();
     scene.put(INDEX_PATH, &index.to_json());
     scene.folder("home").write(&after(None, &key(1))).unwrap();
-    let error = format!("{:#}", scene.publication("home").publish_some().unwrap_err());
+    let error = format!("{:#}", scene.publication("home").publish_some(NOTHING_LOST).unwrap_err());
     assert!(error.contains(&key(2).public().to_string()), "{error}");
 
     // Ours, of another journal: two records of one number would be two stories.
@@ -260,7 +262,8 @@ fn attack_a_hub_that_has_other_records_gets_none_of_ours() {
     let mut last = Signed::sign(other, &key(1));
     for _ in 0..4 {
         scene.folder("other").write(&last).unwrap();
-        let error = format!("{:#}", scene.publication("other").publish_some().unwrap_err());
+        let error =
+            format!("{:#}", scene.publication("other").publish_some(NOTHING_LOST).unwrap_err());
         assert!(error.contains("not one of this home"), "{error}");
         last = after(Some(&last), &key(1));
     }
@@ -307,9 +310,66 @@ fn a_gap_in_the_home_is_told_and_nothing_is_published_beyond_it() {
     scene.folder("home").write(&records[0]).unwrap();
     assert_eq!(publish(&scene.publication("home")), 1);
     scene.folder("home").write(&records[2]).unwrap();
-    let error = format!("{:#}", scene.publication("home").publish_some().unwrap_err());
+    let error = format!("{:#}", scene.publication("home").publish_some(NOTHING_LOST).unwrap_err());
     assert!(error.contains("000002.json` is missing"), "{error}");
     scene.folder("home").write(&records[1]).unwrap();
     assert_eq!(publish(&scene.publication("home")), 1);
     assert!(matches!(scene.read(), (numbers, None) if numbers == [1, 2, 3]));
+}
+
+#[test]
+fn publication_goes_on_after_what_is_lost_and_readers_find_that_it_is_missing() {
+    let scene = Scene::new();
+    let records = chain(9, &key(1));
+    let write = |signed: &Signed| scene.folder("home").write(signed).unwrap();
+    records[..2].iter().for_each(write);
+    let publication = scene.publication("home");
+    assert_eq!(publish(&publication), 1);
+    records[5..8].iter().for_each(write);
+    // The journal has the one before these.
+    let error = publication.publish_some(&|_| Some(5)).unwrap_err();
+    let missing = error.downcast_ref::<Error>();
+    assert!(matches!(missing, Some(Error::Missing(path)) if path.contains("000005")));
+    // It has those from this one on.
+    assert!(publication.publish_some(&|_| Some(6)).unwrap());
+    assert!(!publication.publish_some(&|_| Some(6)).unwrap());
+    let (numbers, error) = scene.read();
+    assert_eq!(numbers, [1, 2]);
+    assert!(matches!(error, Some(Error::Missing(path)) if path.contains("000003")));
+    // Another process, and whatever comes later.
+    write(&records[8]);
+    assert!(scene.publication("home").publish_some(&|_| Some(6)).unwrap());
+    let index = Index::from_json(&scene.file(INDEX_PATH).unwrap()).unwrap();
+    assert_eq!(index.competitions["tiny"].n_records, 9);
+    let (client, repo) = (scene.client(), repo());
+    let there = HubRecords::newest(&client, &repo).unwrap().unwrap();
+    let after: Result<Vec<Signed>, Error> = Records::new(&there, &index, "tiny", 6..=9).collect();
+    assert_eq!(after.unwrap(), records[5..]);
+}
+
+#[test]
+fn one_competition_that_has_trouble_or_waits_keeps_no_other_from_the_hub() {
+    let scene = Scene::new();
+    let other = |competition: &str| {
+        let mut record = after(None, &key(1)).record;
+        record.round.competition = competition.to_owned();
+        Signed::sign(record, &key(1))
+    };
+    let records = chain(3, &key(1));
+    let write = |signed: &Signed| scene.folder("home").write(signed).unwrap();
+    write(&records[0]);
+    write(&other("early"));
+    assert_eq!(publish(&scene.publication("home")), 1);
+    // A gap in one, and one of which the home does not have all yet.
+    write(&records[2]);
+    write(&other("waits"));
+    write(&other("zest"));
+    let publication = scene.publication("home");
+    let lost_before = |name: &str| (name != "waits").then_some(1_u64);
+    assert!(publication.publish_some(&lost_before).unwrap());
+    let index = Index::from_json(&scene.file(INDEX_PATH).unwrap()).unwrap();
+    let names: Vec<&str> = index.competitions.keys().map(String::as_str).collect();
+    assert_eq!(names, ["early", "tiny", "zest"]);
+    assert!(publication.publish_some(&lost_before).is_err(), "it is told all the same");
+    assert!(publication.is_known(), "a root may go out");
 }
