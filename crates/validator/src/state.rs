@@ -149,6 +149,10 @@ pub struct Verdict {
     pub block: Block,
     /// Digest of the rules it was judged by.
     pub rules: Digest,
+    /// Version of the definition of its root ([`protocol::content::TENSOR_ROOT_VERSION`]); what was
+    /// written before there were versions has none.
+    #[serde(default)]
+    pub roots: u32,
     /// What was found.
     pub found: Found,
 }
@@ -184,14 +188,16 @@ impl ContestState {
 
     fn decided(&mut self, record: &str, after: &After) -> anyhow::Result<()> {
         let bytes = record.as_bytes();
+        // What may fail comes first: a state is changed whole, or not at all.
         let record = legacy::record(bytes).context("a record of ours cannot be read")?;
+        let average: MovingAverage =
+            record.averages.clone().try_into().context("a record of ours has no averages")?;
         (self.seed_block, self.begun) = (record.round.block, None);
         self.n_rounds = record.round.number;
         self.record = Some(Digest::of(bytes));
         self.champion = Holder::of(&record);
         self.reign.follow(&record);
-        self.average =
-            record.averages.clone().try_into().context("a record of ours has no averages")?;
+        self.average = average;
         let After { reserve, waiting, lapses, skips, present } = after;
         (self.reserve, self.waiting) = (reserve.clone(), waiting.clone());
         (self.lapses, self.skips) = (lapses.clone(), skips.clone());

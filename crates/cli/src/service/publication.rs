@@ -173,8 +173,9 @@ impl Publication {
                 && n_bytes < BYTES_MAX
                 && let Some(signed) = self.folder.read(&competition, number)?
             {
-                let genesis = signed.record.round.genesis;
-                let index = index.get_or_insert_with(|| Index::new(self.validator, genesis));
+                let round = &signed.record.round;
+                let begun = || Index::new(self.validator, round.genesis, round.netuid);
+                let index = index.get_or_insert_with(begun);
                 index.push(&signed).with_context(|| {
                     format!("cannot publish `{}`", records::path(&competition, number))
                 })?;

@@ -9,5 +9,6 @@ mod merit;
 mod reign;
 mod reign_records;
 mod reign_strangers;
+mod reign_thrones;
 mod tournament;
 mod vectors;

@@ -1,10 +1,13 @@
 //! One round of a reign: who duels, on how many documents, and who holds the crown after it.
 
-use super::{Champion, Fight, Predecessor, Reign};
+use super::{
+    Champion, Fight, Predecessor, Reign,
+    throne::{Seat, crowned, enthrone, reference},
+};
 use crate::{
     AccountId, Block, Digest, Loss, Seniority, Uid, Verdict,
     competition::ScoringRules,
-    duel::{self, Budget, Document, Duel, DuelRules, Pairing, REFERENCE_MIN, Terms},
+    duel::{self, Attempts, Budget, Document, Duel, DuelRules, Pairing, Terms},
     loss,
     score::{Merit, absent},
     weights::softmax,
@@ -14,6 +17,8 @@ use std::collections::BTreeMap;
 
 /// Looks of the first part of a round that is measured; each next part doubles all before it.
 const N_LOOKS_FIRST: usize = 3;
+/// A closed duel begins anew only once epsilon is below this share of that of its terms.
+const EPSILON_FALL: f64 = 0.9;
 
 /// A model that may hold the crown or challenge for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,10 +29,25 @@ pub struct Entrant {
     pub hotkey: AccountId,
     /// Owner of that key, whose budget its duels are paid from.
     pub coldkey: AccountId,
-    /// From when on it counts.
+    /// Place of its commitment, whether it was seen without a break or not: somebody who can make
+    /// a model absent for a moment must not choose its place in the line.
     pub seniority: Seniority,
     /// Tensor root; no two entrants share one (see [`crate::owner`]).
     pub root: Digest,
+}
+
+/// A model that takes no part for a cause that its owner can bring about and undo (see
+/// [`crate::ReasonCode::is_of_owner`]).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hidden {
+    /// Slot of its miner.
+    pub uid: Uid,
+    /// Key in the slot.
+    pub hotkey: AccountId,
+    /// Owner of that key, whose budget pays for it.
+    pub coldkey: AccountId,
+    /// Tensor root, where it is known.
+    pub root: Option<Digest>,
 }
 
 /// A round with what has been measured of it so far.
@@ -35,11 +55,18 @@ pub struct Entrant {
 pub struct Bout<'a> {
     /// Block that seeds the round.
     pub block: Block,
+    /// Digest of the competition's rules.
+    pub rules: Digest,
+    /// Slot that the chain paid most at the seed.
+    pub paid: Option<Uid>,
+    /// Blocks that the chain may take to pay for what a round found.
+    pub settling_blocks: u64,
     /// Who takes part, in any order.
-    ///
-    /// A champion that is not among them has left, and its throne is empty: a round in which our
-    /// own trouble keeps it from being measured must not come here.
     pub entrants: &'a [Entrant],
+    /// Who hides, in order of uid.
+    pub hidden: &'a [Hidden],
+    /// Keys of the models that our own trouble kept from an outcome: nothing moves for them.
+    pub skipped: &'a [AccountId],
     /// What tells the documents apart, in the order of drawing.
     pub documents: &'a [Digest],
     /// Finite cross-entropies by root, in nats per token: of the first documents, as many as were
@@ -56,6 +83,37 @@ pub struct Wanted {
     pub n_documents: usize,
 }
 
+/// Why a round is not decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Missing {
+    /// Losses are missing.
+    Losses(Wanted),
+    /// Our own trouble keeps this key from being measured, which holds the crown: its throne is
+    /// not empty for that, and the round has to be given up.
+    Champion(AccountId),
+}
+
+impl From<Wanted> for Missing {
+    fn from(wanted: Wanted) -> Self {
+        Self::Losses(wanted)
+    }
+}
+
+/// The duels of one round as far as its losses have led them, so that asking again with more of
+/// them costs only what is new.
+#[derive(Clone, Debug, Default)]
+pub struct Memo {
+    /// By the challenger's root.
+    duels: BTreeMap<Digest, Advanced>,
+}
+
+/// A duel with the documents of this round that it has taken in.
+#[derive(Clone, Debug)]
+struct Advanced {
+    duel: Duel,
+    n_used: usize,
+}
+
 /// What comes of a round.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Decided {
@@ -66,6 +124,8 @@ pub struct Decided {
     /// The duels of this round as they stand, those that were decided before included, by uid of
     /// the challenger.
     pub fights: BTreeMap<Uid, Fight>,
+    /// The attempts that hiding cost, by uid of whoever hides.
+    pub hidden: BTreeMap<Uid, Attempts>,
     /// Documents of the round, from the first on, that decided anything, by uid of every entrant;
     /// however many were measured.
     pub n_used: BTreeMap<Uid, usize>,
@@ -80,11 +140,14 @@ impl<'a> Bout<'a> {
         &losses[..losses.len().min(self.documents.len())]
     }
 
+    /// The losses of a model on the first documents, so many.
+    pub(super) fn first(&self, root: Digest, n_documents: usize) -> Result<&'a [Loss], Wanted> {
+        self.known(root).get(..n_documents).ok_or(Wanted { root, n_documents })
+    }
+
     /// Mean cross-entropy of a model on the fewest documents of a crown, or all of a shorter round.
     fn mean(&self, rules: &DuelRules, root: Digest) -> Result<Loss, Wanted> {
-        let n_documents = self.n_first(rules);
-        let first = self.known(root).get(..n_documents).ok_or(Wanted { root, n_documents })?;
-        Ok(loss::mean(first))
+        Ok(loss::mean(self.first(root, self.n_first(rules))?))
     }
 
     fn n_first(&self, rules: &DuelRules) -> usize {
@@ -102,56 +165,115 @@ impl<'a> Bout<'a> {
         n_documents.min(self.documents.len())
     }
 
-    /// Lets a duel take in the documents of the round until it is decided or there are no more;
-    /// says how many it took in.
-    fn fight(&self, duel: &mut Duel) -> Result<usize, Wanted> {
+    /// Lets a duel take in the documents of the round until it is decided or there are no more.
+    fn fight(&self, advanced: &mut Advanced) -> Result<(), Wanted> {
+        let Advanced { duel, n_used } = advanced;
         let Pairing { champion, challenger } = duel.terms().pairing;
         let (own, others) = (self.known(champion), self.known(challenger));
-        let mut n_used = 0;
-        for (id, (champion, challenger)) in self.documents.iter().zip(own.iter().zip(others)) {
+        let pairs = self.documents.iter().zip(own.iter().zip(others));
+        for (id, (champion, challenger)) in pairs.skip(*n_used) {
             if duel.verdict().is_some() {
-                return Ok(n_used);
+                return Ok(());
             }
             let document = Document { id: *id, champion: *champion, challenger: *challenger };
             if duel.look(&[document]).is_err() {
                 // Only losses that are not finite, which never come here, are refused.
-                return Ok(n_used);
+                return Ok(());
             }
-            n_used += 1;
+            *n_used += 1;
         }
-        if duel.verdict().is_some() || n_used == self.documents.len() {
-            return Ok(n_used);
+        if duel.verdict().is_some() || *n_used == self.documents.len() {
+            return Ok(());
         }
-        let n_documents = self.n_next(duel.rules(), n_used);
+        let n_documents = self.n_next(duel.rules(), *n_used);
         let root = if own.len() < n_documents { champion } else { challenger };
         Err(Wanted { root, n_documents })
     }
 }
 
 impl Reign {
-    /// Decides a round by rules `duel`, or says what has to be measured for it.
+    /// Decides a round by rules `duel`, or says what is missing for it.
     ///
     /// Pure: the same knowledge gives the same answer, and losses that are not wanted change
-    /// nothing. So a round is decided by asking again with every answer until nothing is wanted.
-    pub fn round(&self, rules: &ScoringRules, bout: &Bout) -> Result<Decided, Wanted> {
-        let mut ranked = bout.entrants.to_vec();
-        ranked.sort_by_key(|entrant| (entrant.seniority, entrant.uid));
-        let seated = self.champion.and_then(|champion| {
-            let holds = |entrant: &&Entrant| {
-                entrant.root == champion.root && entrant.hotkey == champion.hotkey
-            };
-            // It may have taken another slot since.
-            ranked.iter().find(holds).map(|entrant| Champion { uid: entrant.uid, ..champion })
-        });
-        let n_used = ranked.iter().map(|entrant| (entrant.uid, 0)).collect();
-        let (fights, verdicts) = (BTreeMap::new(), Vec::new());
-        let mut decided = Decided { champion: seated, predecessor: None, fights, n_used, verdicts };
-        match seated {
-            Some(champion) => self.challenges(rules, bout, &ranked, (champion, &mut decided))?,
-            None => enthrone(rules, bout, &ranked, &mut decided)?,
+    /// nothing. So a round is decided by asking again with every answer until nothing is missing.
+    pub fn round(&self, rules: &ScoringRules, bout: &Bout) -> Result<Decided, Missing> {
+        self.round_on(rules, bout, &mut Memo::default())
+    }
+
+    /// The same with what asking before has led to: `memo` is of this reign and round, and every
+    /// loss that was known then is known now.
+    pub fn round_on(
+        &self,
+        rules: &ScoringRules,
+        bout: &Bout,
+        memo: &mut Memo,
+    ) -> Result<Decided, Missing> {
+        let ranked = bout.ranked();
+        let ranked = ranked.as_slice();
+        let seat = self.seat(bout, ranked)?;
+        let mut decided = Decided {
+            champion: None,
+            predecessor: None,
+            fights: BTreeMap::new(),
+            hidden: BTreeMap::new(),
+            n_used: ranked.iter().map(|entrant| (entrant.uid, 0)).collect(),
+            verdicts: Vec::new(),
+        };
+        let mut budget = self.budget.clone();
+        self.charge_hidden(rules, bout, (&mut budget, &mut decided));
+        let aged_from = self.aged_from.unwrap_or(bout.block);
+        match seat {
+            Seat::Held(champion) => {
+                decided.predecessor = self.predecessor;
+                if champion.rules == bout.rules {
+                    let at_stake = (champion, &mut decided);
+                    self.challenges(rules, bout, (ranked, at_stake), (&mut budget, memo))?;
+                } else {
+                    confirm(rules, bout, champion, &mut decided)?;
+                }
+            }
+            Seat::Paid(entrant) => {
+                let n_documents = bout.documents.len();
+                let mean = loss::mean(bout.first(entrant.root, n_documents)?);
+                decided.n_used.insert(entrant.uid, n_documents);
+                decided.champion = Some(Champion { aged_from, ..crowned(&entrant, mean, bout) });
+            }
+            Seat::Empty => {
+                let heir = enthrone(rules, bout, ranked)?;
+                let n_documents = bout.documents.len();
+                decided.n_used.values_mut().for_each(|n_used| *n_used = n_documents);
+                decided.champion = heir.map(|heir| Champion { aged_from, ..heir });
+            }
         }
-        decided.verdicts = verdicts_on(rules, &ranked, &decided);
+        decided.verdicts = verdicts_on(rules, ranked, &decided);
         Ok(decided)
+    }
+
+    /// Whether a round finds the throne empty, so that the line fills it on all of its documents.
+    pub fn is_vacant(&self, bout: &Bout) -> bool {
+        matches!(self.seat(bout, &bout.ranked()), Ok(Seat::Empty))
+    }
+
+    /// Lets whoever hides pay for it, as if it had begun a duel: who looks at the text first and
+    /// shows itself on good documents alone tries again and again.
+    fn charge_hidden(
+        &self,
+        rules: &ScoringRules,
+        bout: &Bout,
+        (budget, decided): (&mut Budget, &mut Decided),
+    ) {
+        let duel_rules = rules.duel_rules().unwrap_or_default();
+        // Its throne is what a champion pays with.
+        let is_champion = |hidden: &Hidden| {
+            let is_it = |champion: Champion| {
+                hidden.hotkey == champion.hotkey || hidden.root == Some(champion.root)
+            };
+            self.champion.is_some_and(is_it)
+        };
+        for hidden in bout.hidden.iter().filter(|hidden| !is_champion(hidden)) {
+            let attempts = budget.spend(&duel_rules, hidden.coldkey, bout.block);
+            decided.hidden.insert(hidden.uid, attempts);
+        }
     }
 
     /// Lets everybody but the champion challenge it, in order of seniority, until one takes the
@@ -160,27 +282,30 @@ impl Reign {
         &self,
         rules: &ScoringRules,
         bout: &Bout,
-        ranked: &[Entrant],
-        (champion, decided): (Champion, &mut Decided),
+        (ranked, (champion, decided)): (&[Entrant], (Champion, &mut Decided)),
+        (budget, memo): (&mut Budget, &mut Memo),
     ) -> Result<(), Wanted> {
-        decided.predecessor = self.predecessor;
+        decided.champion = Some(champion);
         let duel_rules = rules.duel_rules().unwrap_or_default();
-        let mut budget = self.budget.clone();
         let mut n_longest = 0;
         for challenger in ranked.iter().filter(|entrant| entrant.uid != champion.uid) {
-            let taken_up = self.taken_up(rules, bout.block, (&champion, challenger), &mut budget);
-            let Some((mut fight, duel)) = taken_up else { continue };
-            if let Some(mut duel) = duel {
-                let n_used = bout.fight(&mut duel)?;
-                n_longest = n_longest.max(n_used);
-                decided.n_used.insert(challenger.uid, n_used);
+            let pair = (&champion, challenger);
+            let taken_up = self.taken_up((rules, bout.block), pair, (&mut *budget, &mut *memo));
+            let Some((mut fight, advanced)) = taken_up else { continue };
+            if let Some(mut advanced) = advanced {
+                let fought = bout.fight(&mut advanced);
+                let Advanced { duel, n_used } = &advanced;
                 (fight.evidence, fight.verdict) = (duel.evidence().clone(), duel.verdict());
+                n_longest = n_longest.max(*n_used);
+                decided.n_used.insert(challenger.uid, *n_used);
+                memo.duels.insert(challenger.root, advanced);
+                fought?;
             }
             let is_dethroned = fight.verdict == Some(duel::Verdict::Dethroned);
             decided.fights.insert(challenger.uid, fight);
             if is_dethroned {
                 let reference = bout.mean(&duel_rules, challenger.root)?;
-                decided.champion = Some(crowned(challenger, reference, bout.block));
+                decided.champion = Some(crowned(challenger, reference, bout));
                 let Champion { hotkey, root, .. } = champion;
                 decided.predecessor = Some(Predecessor { hotkey, root });
                 let n_used = decided.n_used.entry(challenger.uid).or_default();
@@ -196,74 +321,90 @@ impl Reign {
     /// is kept, or a new one; `None` where the rules are out of range and allow none.
     fn taken_up(
         &self,
-        rules: &ScoringRules,
-        block: Block,
+        (rules, block): (&ScoringRules, Block),
         (champion, challenger): (&Champion, &Entrant),
-        budget: &mut Budget,
-    ) -> Option<(Fight, Option<Duel>)> {
+        (budget, memo): (&mut Budget, &mut Memo),
+    ) -> Option<(Fight, Option<Advanced>)> {
         let duel_rules = rules.duel_rules().unwrap_or_default();
         let pairing = Pairing { champion: champion.root, challenger: challenger.root };
+        let epsilon = rules.epsilon.at(block, champion.aged_from);
+        let mut led = |terms: &Terms| {
+            let advanced = memo.duels.remove(&challenger.root);
+            advanced.filter(|advanced| advanced.duel.terms() == terms)
+        };
         let counts = |fight: &Fight| fight.terms.pairing == pairing && block < fight.until;
         if let Some(kept) = self.fights.get(&challenger.root).filter(|kept| counts(&kept.fight)) {
-            if kept.fight.verdict.is_some() {
-                return Some((kept.fight.clone(), None));
+            let fight = Fight { hotkey: challenger.hotkey, ..kept.fight.clone() };
+            if fight.verdict.is_some() && !is_outlived(&fight, epsilon) {
+                return Some((fight, None));
             }
-            // Rules may have changed so that they could not have come to this evidence: then it
-            // ends, and the challenger begins anew.
-            if let Some(duel) = kept.duel(duel_rules) {
-                return Some((kept.fight.clone(), Some(duel)));
+            if fight.verdict.is_none() {
+                let taken_up = led(&fight.terms).or_else(|| Advanced::of(kept.duel(duel_rules)?));
+                if let Some(advanced) = taken_up {
+                    return Some((fight, Some(advanced)));
+                }
+                // A stranger's record may tell of evidence that its rules do not lead to: then the
+                // challenger begins anew.
             }
         }
         let attempts = budget.spend(&duel_rules, challenger.coldkey, block);
         let terms = Terms {
             pairing,
             reference: champion.reference,
-            epsilon: rules.epsilon.at(block, champion.since),
+            epsilon,
             alpha: attempts.alpha(&duel_rules),
             n_documents_max: duel_rules.n_documents_max,
         };
-        let duel = Duel::begin(duel_rules, terms).ok()?;
+        let begin = || Advanced::of(Duel::begin(duel_rules, terms).ok()?);
+        let advanced = led(&terms).or_else(begin)?;
         let fight = Fight {
             challenger: challenger.root,
+            hotkey: challenger.hotkey,
             terms,
             began: block,
             until: Block(block.0.saturating_add(duel_rules.window_blocks)),
             attempts,
-            evidence: duel.evidence().clone(),
+            evidence: advanced.duel.evidence().clone(),
             verdict: None,
         };
-        Some((fight, Some(duel)))
+        Some((fight, Some(advanced)))
     }
 }
 
-/// Fills an empty throne by the line: in order of seniority, a junior takes it if its mean loss is
-/// lower by the epsilon of a young champion. Nobody duels.
-fn enthrone(
+impl Advanced {
+    /// A duel of which this round has added nothing.
+    fn of(duel: Duel) -> Option<Self> {
+        Some(Self { duel, n_used: 0 })
+    }
+}
+
+impl Bout<'_> {
+    /// The entrants in order of seniority.
+    fn ranked(&self) -> Vec<Entrant> {
+        let mut ranked = self.entrants.to_vec();
+        ranked.sort_by_key(|entrant| (entrant.seniority, entrant.uid));
+        ranked
+    }
+}
+
+/// Whether a closed duel asked for more than the champion may ask for by now, and its documents
+/// speak for the challenger.
+fn is_outlived(fight: &Fight, epsilon: f64) -> bool {
+    fight.evidence.mean() > epsilon && fight.terms.epsilon * EPSILON_FALL > epsilon
+}
+
+/// Measures a champion by rules that have changed: gains are fractions of its loss by them.
+fn confirm(
     rules: &ScoringRules,
     bout: &Bout,
-    ranked: &[Entrant],
+    champion: Champion,
     decided: &mut Decided,
 ) -> Result<(), Wanted> {
     let duel_rules = rules.duel_rules().unwrap_or_default();
-    let keeps = 1.0 - rules.epsilon.at(bout.block, bout.block);
-    let mut holder: Option<(&Entrant, Loss)> = None;
-    for entrant in ranked {
-        let mean = bout.mean(&duel_rules, entrant.root)?;
-        decided.n_used.insert(entrant.uid, bout.n_first(&duel_rules));
-        if holder.is_none_or(|(_, lowest)| mean.value() < keeps * lowest.value()) {
-            holder = Some((entrant, mean));
-        }
-    }
-    decided.champion = holder.map(|(heir, mean)| crowned(heir, mean, bout.block));
+    let reference = reference(bout.mean(&duel_rules, champion.root)?);
+    decided.champion = Some(Champion { reference, rules: bout.rules, ..champion });
+    decided.n_used.insert(champion.uid, bout.n_first(&duel_rules));
     Ok(())
-}
-
-/// Whoever takes the crown in a round; gains are fractions of its reference, so that this must be
-/// neither zero nor infinite.
-fn crowned(entrant: &Entrant, mean: Loss, since: Block) -> Champion {
-    let Entrant { uid, hotkey, root, .. } = *entrant;
-    let reference = mean.value().clamp(REFERENCE_MIN, f64::MAX);
-    Champion { uid, hotkey, root, reference: Loss::new(reference).unwrap_or(mean), since }
 }
 
 /// Verdicts in order of uid. Weight by equation 6 goes to the champion and whoever it took the
