@@ -176,3 +176,54 @@ impl Entry {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::Found;
+    use protocol::{AccountId, BlockHash, Reason, ReasonCode};
+
+    fn entry(uid: u16, incentive: u16) -> Entry {
+        let hotkey = AccountId([uid as u8; 32]);
+        let repo = "lab/model".parse().unwrap();
+        let revision = "0123456789abcdef0123456789abcdef01234567".parse().unwrap();
+        let id = Competition::builtin("tiny").unwrap().id;
+        let commitment = Commitment::bound(&repo, &revision, &Digest([2; 32]), &hotkey, id);
+        let (block, block_hash) = (Block(5), BlockHash([1; 32]));
+        let stored = StoredCommitment {
+            hotkey,
+            coldkey: hotkey,
+            uid: Uid(uid),
+            registered: Block(1),
+            block,
+            block_hash,
+            data: commitment.to_text().unwrap().into_bytes(),
+        };
+        let committed = Committed { hotkey, commitment };
+        let committed_at = Seniority::new(block, block_hash, hotkey);
+        Entry { stored, committed, incentive, committed_at }
+    }
+
+    #[test]
+    fn whoever_has_the_highest_incentive_is_paid_most_and_the_lowest_slot_of_several() {
+        assert_eq!(paid(&[entry(1, 0), entry(2, 0)]), None);
+        assert_eq!(paid(&[entry(1, 7), entry(2, 9), entry(3, 9), entry(4, 0)]), Some(Uid(2)));
+    }
+
+    #[test]
+    fn a_verdict_of_another_version_of_roots_is_none() {
+        let (entry, rules) = (entry(1, 0), Digest::of(b"rules"));
+        let verdict = |roots: u32| Verdict {
+            commitment: entry.text(),
+            block: entry.stored.block,
+            rules,
+            roots,
+            found: Found::Refused(Reason::new(ReasonCode::TooLarge, "")),
+        };
+        for (roots, is_one) in [(TENSOR_ROOT_VERSION, true), (1, false), (0, false)] {
+            let mut state = ContestState::default();
+            state.verdicts.insert(entry.stored.hotkey, verdict(roots));
+            assert_eq!(entry.verdict(&state, &rules).is_some(), is_one, "{roots}");
+        }
+    }
+}

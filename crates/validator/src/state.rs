@@ -336,6 +336,32 @@ mod tests {
     }
 
     #[test]
+    fn a_record_that_cannot_be_taken_in_changes_nothing() {
+        let frozen = include_str!("../../../testdata/scoring/record.json").trim_end();
+        let mut record = Record::from_json(frozen.as_bytes()).unwrap();
+        let begun = Some(Head { block: Block(110), hash: record.round.block_hash });
+        let mut contest = ContestState { begun, ..ContestState::default() };
+        record.averages[0].weight = 2.0;
+        let before = contest.clone();
+        let bad = String::from_utf8(record.to_json()).unwrap();
+        assert!(contest.decided(&bad, &After::default()).is_err());
+        assert_eq!(contest, before);
+        contest.decided(frozen, &After::default()).unwrap();
+        assert_eq!((contest.begun, contest.n_rounds), (None, 1));
+    }
+
+    #[test]
+    fn a_verdict_of_before_there_were_versions_of_roots_has_none() {
+        let reason = json!({ "code": "too-large", "detail": "" });
+        let rules = Digest::of(b"rules");
+        let verdict = json!({
+            "commitment": "", "block": 1, "rules": rules, "found": { "refused": reason },
+        });
+        let verdict: Verdict = serde_json::from_value(verdict).unwrap();
+        assert_eq!(verdict.roots, 0);
+    }
+
+    #[test]
     fn weights_and_entries_of_earlier_versions_mean_what_they_meant() {
         let hidden = |until: u64| {
             let reveal = json!({ "round": 4, "from": until - 9, "until": until });

@@ -123,8 +123,8 @@ pub fn verify_duels(
 pub fn is_filled_by_line(record: &Record, competition: &Competition, before: &Reign) -> bool {
     let models: Vec<Model> = record.models.iter().map(|judged| judged.model.clone()).collect();
     let setting = Setting::of(record, before);
-    let found =
-        with_bout(&record.round, competition, &models, (&setting, |bout| before.is_vacant(bout)));
+    let is_vacant = |bout: &Bout<'_>| before.is_vacant(bout);
+    let found = with_bout(&record.round, competition, &models, (&setting, is_vacant));
     found.unwrap_or(false)
 }
 

@@ -10,5 +10,6 @@ mod reign;
 mod reign_records;
 mod reign_strangers;
 mod reign_thrones;
+mod reign_windows;
 mod tournament;
 mod vectors;

@@ -134,6 +134,13 @@ pub struct Decided {
 }
 
 impl<'a> Bout<'a> {
+    /// The entrants in order of seniority.
+    fn ranked(&self) -> Vec<Entrant> {
+        let mut ranked = self.entrants.to_vec();
+        ranked.sort_by_key(|entrant| (entrant.seniority, entrant.uid));
+        ranked
+    }
+
     /// What is known of a model: its losses on the first documents.
     fn known(&self, root: Digest) -> &'a [Loss] {
         let losses = self.losses.get(&root).copied().unwrap_or_default();
@@ -375,15 +382,6 @@ impl Advanced {
     /// A duel of which this round has added nothing.
     fn of(duel: Duel) -> Option<Self> {
         Some(Self { duel, n_used: 0 })
-    }
-}
-
-impl Bout<'_> {
-    /// The entrants in order of seniority.
-    fn ranked(&self) -> Vec<Entrant> {
-        let mut ranked = self.entrants.to_vec();
-        ranked.sort_by_key(|entrant| (entrant.seniority, entrant.uid));
-        ranked
     }
 }
 
