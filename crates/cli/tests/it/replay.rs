@@ -205,6 +205,8 @@ fn every_record_of_duels_replays_to_the_bit_with_its_evidence() {
     let replayed = home.replay(&[]);
     replayed.is_all_equal();
     assert!(replayed.parts("equal").contains(&"evidence"));
+    let told = [replayed.parts("equal"), replayed.parts("not-checked")].concat();
+    assert!(told.contains(&"paid"), "whom the chain paid is looked at, or told to be not");
     // A record says nothing of the documents of those before it.
     let record = home.record(1, 3);
     let alone = home.replay(&[record.to_str().unwrap(), "--models", "champion"]);
