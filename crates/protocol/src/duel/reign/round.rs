@@ -346,7 +346,8 @@ impl Reign {
                 return Some((fight, None));
             }
             if fight.verdict.is_none() {
-                let taken_up = led(&fight.terms).or_else(|| Advanced::of(kept.duel(duel_rules)?));
+                let taken_up =
+                    led(&fight.terms).or_else(|| kept.duel(duel_rules).map(Advanced::of));
                 if let Some(advanced) = taken_up {
                     return Some((fight, Some(advanced)));
                 }
@@ -362,7 +363,7 @@ impl Reign {
             alpha: attempts.alpha(&duel_rules),
             n_documents_max: duel_rules.n_documents_max,
         };
-        let begin = || Advanced::of(Duel::begin(duel_rules, terms).ok()?);
+        let begin = || Duel::begin(duel_rules, terms).ok().map(Advanced::of);
         let advanced = led(&terms).or_else(begin)?;
         let fight = Fight {
             challenger: challenger.root,
@@ -380,8 +381,8 @@ impl Reign {
 
 impl Advanced {
     /// A duel of which this round has added nothing.
-    fn of(duel: Duel) -> Option<Self> {
-        Some(Self { duel, n_used: 0 })
+    fn of(duel: Duel) -> Self {
+        Self { duel, n_used: 0 }
     }
 }
 
