@@ -10,6 +10,9 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use std::{cmp::Ordering, fmt, str::FromStr};
 
+/// Version of the definition of [`tensor_root`]: roots of two versions are never compared.
+pub const TENSOR_ROOT_VERSION: u32 = 2;
+
 /// A SHA-256 as commitments carry it: 44 characters of base64.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ContentHash(pub [u8; 32]);

@@ -33,7 +33,9 @@ pub use board::{INTERVAL_ERROR, Interval, Report, Strength};
 pub use budget::{Attempts, Budget};
 pub use evidence::{Document, Evidence};
 pub use pooled::{Pooled, log_product, pool};
-pub use reign::{Bout, Champion, Decided, Entrant, Fight, Predecessor, Progress, Reign, Wanted};
+pub use reign::{
+    Bout, Champion, Decided, Entrant, Fight, Hidden, Missing, Predecessor, Progress, Reign, Wanted,
+};
 pub use rules::{DuelRules, N_DOCUMENTS_LIMIT};
 
 use crate::{Digest, Error, Loss};
@@ -184,6 +186,8 @@ impl Duel {
         let (rules, epsilon) = (&self.rules, self.terms.epsilon);
         let gain = Gain::of(document, self.terms.reference.value(), rules.clip)?;
         if !self.documents.insert(document.id) {
+            // Or a text of few documents would keep a duel open for ever.
+            self.evidence.n_repeated = self.evidence.n_repeated.saturating_add(1);
             return Ok(());
         }
         self.evidence.bet_on_reject(gain, epsilon, &self.reject_bets);
@@ -204,8 +208,11 @@ impl Duel {
     pub fn verdict(&self) -> Option<Verdict> {
         let (rules, evidence) = (&self.rules, &self.evidence);
         let n = evidence.n_documents();
+        let n_all = n.saturating_add(evidence.n_repeated);
+        let at_its_end = (n_all >= self.terms.n_documents_max).then_some(Verdict::Undecided);
         if n == 0 || !n.is_multiple_of(rules.n_documents_per_look) {
-            return None;
+            // Documents that come again end it between two looks, too.
+            return at_its_end;
         }
         let is_proven = n >= rules.n_documents_min && evidence.e_crown() >= 1.0 / self.terms.alpha;
         let is_sound =
@@ -215,7 +222,7 @@ impl Duel {
         } else if evidence.e_reject() >= 1.0 / rules.beta {
             Some(Verdict::Rejected)
         } else {
-            (n >= self.terms.n_documents_max).then_some(Verdict::Undecided)
+            at_its_end
         }
     }
 
@@ -324,7 +331,7 @@ impl Evidence {
         let is_margin = |margin: f64| (terms.epsilon..rules.clip).contains(&margin);
         let sums = [self.sum, self.sum_squares, self.sum_unclipped];
         for (holds, what) in [
-            (n <= terms.n_documents_max, "it has more documents"),
+            (n.saturating_add(self.n_repeated) <= terms.n_documents_max, "it has more documents"),
             (is_wealth(&self.crown) && is_wealth(&self.reject), "it has other bets"),
             (self.margin.is_some() == is_past_pilot, "its pilot has another length"),
             (self.margin.is_none_or(is_margin), "its margin is out of range"),

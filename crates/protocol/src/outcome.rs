@@ -68,6 +68,36 @@ pub enum ReasonCode {
     TooSlow,
 }
 
+impl ReasonCode {
+    /// Whether the owner of a model can bring it about and undo it by what it shows on the hub, so
+    /// that the same commitment breaks the rule in one round and not in the next.
+    ///
+    /// What follows from the committed bytes, from the text or from other commitments is no such;
+    /// what a listing or headers alone may tell is.
+    pub fn is_of_owner(self) -> bool {
+        match self {
+            Self::NotPublished
+            | Self::HashMismatch
+            | Self::TooLarge
+            | Self::FileRefused
+            | Self::HeaderRefused
+            | Self::ConfigRefused
+            | Self::ArchitectureRefused
+            | Self::ParameterCount
+            | Self::TensorMismatch
+            | Self::VocabularyMismatch => true,
+            Self::CommitmentUnreadable
+            | Self::CompetitionUnknown
+            | Self::NonFiniteParameters
+            | Self::UntrainableParameters
+            | Self::DegenerateOutput
+            | Self::Duplicate
+            | Self::NonFiniteLoss
+            | Self::TooSlow => false,
+        }
+    }
+}
+
 impl Reason {
     /// A reason with its detail cut to 300 characters and made fit to be shown.
     pub fn new(code: ReasonCode, detail: impl fmt::Display) -> Self {

@@ -7,14 +7,14 @@
 mod duels;
 mod verify;
 
-pub use duels::verify_duels;
+pub use duels::{Setting, is_filled_by_line, verify_duels};
 pub use verify::{Mismatch, verify, verify_chain};
 
 use crate::{
-    AccountId, Block, BlockHash, Competition, Digest, Error, Loss, Outcome, ReasonCode, Repo,
-    Revision, Uid, Verdict, champion,
+    AccountId, Block, BlockHash, Competition, Digest, Error, Loss, NetUid, Outcome, ReasonCode,
+    Repo, Revision, Uid, Verdict, champion,
     digest::canonical_json,
-    duel::{Champion, Fight, Predecessor},
+    duel::{Attempts, Champion, Fight, Predecessor},
     owner::Claim,
     score,
     weights::{Average, Miner, MovingAverage},
@@ -39,6 +39,10 @@ pub struct Record {
     /// Every model that was judged, in order of uid. Models that our own trouble kept from being
     /// measured are not here.
     pub models: Vec<Judged>,
+    /// With rule `duel`, in order of uid, the models that our own trouble, or a postponement, kept
+    /// from an outcome: nothing moves for them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub skipped: Vec<Skipped>,
     /// The moving averages after this round, in order of uid; also of miners not in it.
     pub averages: Vec<Average>,
     /// Holder of the crown after this round; absent if nobody took part.
@@ -57,6 +61,21 @@ pub struct Crown {
     pub champion: Champion,
     /// Whoever the champion took it from; absent where it filled an empty throne.
     pub predecessor: Option<Predecessor>,
+    /// Slot that the chain paid most at the seed, of those that committed to the competition.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paid: Option<Uid>,
+    /// Blocks that the chain may take to pay for what a round found.
+    pub settling_blocks: u64,
+}
+
+/// A model that has no outcome in a round, through no fault of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Skipped {
+    /// Slot of its miner.
+    pub uid: Uid,
+    /// Key in the slot.
+    pub hotkey: AccountId,
 }
 
 /// Who judged what, when, and on which text.
@@ -79,6 +98,8 @@ pub struct Round {
     pub validator: AccountId,
     /// Genesis of the chain that the blocks are of.
     pub genesis: BlockHash,
+    /// The subnet that was judged on.
+    pub netuid: NetUid,
     /// What measured, with its version; of no weight in any verdict.
     pub engine: String,
     /// Digest of the `tokenizer.json`.
@@ -109,8 +130,8 @@ pub struct Model {
     pub uid: Uid,
     /// Key in the slot.
     pub hotkey: AccountId,
-    /// Owner of that key, in the state that the commitment was read from; of every model that was
-    /// measured where the rule is `duel`.
+    /// Owner of that key, in the state that the commitment was read from; of every model where the
+    /// rule is `duel`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub coldkey: Option<AccountId>,
     /// Block that included the commitment.
@@ -168,12 +189,20 @@ pub struct Judged {
     /// fought none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fight: Option<Fight>,
+    /// With rule `duel`, which attempt of its coldkey it cost that the model hid.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempts: Option<Attempts>,
 }
 
 impl Model {
     /// Where it stands among the models of a competition.
     pub fn seniority(&self) -> Seniority {
-        Seniority::new(self.commit_block, self.commit_block_hash, self.hotkey).since(self.since)
+        self.committed().since(self.since)
+    }
+
+    /// Where it stands among those who challenge: by its commitment alone.
+    pub fn committed(&self) -> Seniority {
+        Seniority::new(self.commit_block, self.commit_block_hash, self.hotkey)
     }
 
     fn miner(&self) -> Miner {
@@ -199,10 +228,11 @@ impl Record {
     ) -> Self {
         models.sort_by_key(|model| model.uid);
         let (verdicts, champion) = judge(competition, round.block, &models);
-        let judged = |(model, verdict)| Judged { model, verdict, fight: None };
+        let judged = |(model, verdict)| Judged { model, verdict, fight: None, attempts: None };
         let models: Vec<Judged> = models.into_iter().zip(verdicts).map(judged).collect();
         let averages = averaged(competition, &models, average);
-        Self { format: RECORD_FORMAT, round, models, averages, champion, crown: None }
+        let (skipped, crown) = (Vec::new(), None);
+        Self { format: RECORD_FORMAT, round, models, skipped, averages, champion, crown }
     }
 
     /// The record as canonical JSON: what is published, signed and hashed.

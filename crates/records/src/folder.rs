@@ -84,7 +84,8 @@ impl Folder {
             let Some(number) = self.list(&competition)?.pop() else { continue };
             let Some(newest) = self.read(&competition, number)? else { continue };
             let round = &newest.record.round;
-            let index = index.get_or_insert_with(|| Index::new(round.validator, round.genesis));
+            let begun = || Index::new(round.validator, round.genesis, round.netuid);
+            let index = index.get_or_insert_with(begun);
             index.push(&newest)?;
         }
         Ok(index)

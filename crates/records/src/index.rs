@@ -1,7 +1,7 @@
 //! The newest record of each competition, which together name all.
 
 use crate::{Broken, Error, Signed, check_name};
-use protocol::{AccountId, BlockHash, Digest};
+use protocol::{AccountId, BlockHash, Digest, NetUid};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -21,6 +21,8 @@ pub struct Index {
     pub validator: AccountId,
     /// Hash of the first block of the chain that they are of.
     pub genesis: BlockHash,
+    /// The subnet that they are of.
+    pub netuid: NetUid,
     /// The newest record of each competition, by name; each has one.
     pub competitions: BTreeMap<String, Head>,
 }
@@ -37,8 +39,8 @@ pub struct Head {
 
 impl Index {
     /// An index of no competition yet.
-    pub fn new(validator: AccountId, genesis: BlockHash) -> Self {
-        Self { format: FORMAT, validator, genesis, competitions: BTreeMap::new() }
+    pub fn new(validator: AccountId, genesis: BlockHash, netuid: NetUid) -> Self {
+        Self { format: FORMAT, validator, genesis, netuid, competitions: BTreeMap::new() }
     }
 
     /// The bytes of the file: there is one text for each index.
@@ -79,7 +81,7 @@ impl Index {
         format!("roots/{}.json", root.hex())
     }
 
-    /// Whether a record is of the validator and the chain of this index.
+    /// Whether a record is of the validator, the chain and the subnet of this index.
     pub fn check(&self, signed: &Signed) -> Result<(), Broken> {
         let round = &signed.record.round;
         let number = round.number;
@@ -90,6 +92,10 @@ impl Index {
         if round.genesis != self.genesis {
             let (found, expected) = (round.genesis, self.genesis);
             return Err(Broken::Genesis { number, found, expected });
+        }
+        if round.netuid != self.netuid {
+            let (found, expected) = (round.netuid, self.netuid);
+            return Err(Broken::NetUid { number, found, expected });
         }
         Ok(())
     }
@@ -139,12 +145,13 @@ impl Index {
         self.competitions.insert(round.competition.clone(), head);
     }
 
-    /// Whether this index can have come after an earlier one: of the same validator and chain, with
-    /// at least as many records, and the same newest one where there are as many.
+    /// Whether this index can have come after an earlier one: of the same validator, chain and
+    /// subnet, with at least as many records, and the same newest one where there are as many.
     ///
     /// Whether the records between lead from one to the other only they can tell.
     pub fn follows(&self, earlier: &Self) -> Result<(), Broken> {
-        if (self.validator, self.genesis) != (earlier.validator, earlier.genesis) {
+        let whose = |index: &Self| (index.validator, index.genesis, index.netuid);
+        if whose(self) != whose(earlier) {
             return Err(Broken::Foreign);
         }
         for (competition, before) in &earlier.competitions {

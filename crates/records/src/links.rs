@@ -1,7 +1,7 @@
 //! Whether records follow each other.
 
 use crate::Signed;
-use protocol::{AccountId, Block, BlockHash, Digest};
+use protocol::{AccountId, Block, BlockHash, Digest, NetUid};
 
 /// Why a record does not follow the one before it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -29,6 +29,16 @@ pub enum Broken {
         /// The chain that these records are of.
         expected: BlockHash,
     },
+    /// It is of another subnet.
+    #[error("record {number} is of subnet {found}, not of {expected}")]
+    NetUid {
+        /// Number of the record.
+        number: u64,
+        /// The subnet that is named.
+        found: NetUid,
+        /// The subnet that these records are of.
+        expected: NetUid,
+    },
     /// It is of another competition.
     #[error("record {0} is of another competition")]
     Competition(u64),
@@ -49,8 +59,8 @@ pub enum Broken {
     /// The newest record is not the one that the index names.
     #[error("record {0} is not the one that the index names")]
     Head(u64),
-    /// An index is none of this validator and chain.
-    #[error("the index is of another validator, or of another chain")]
+    /// An index is none of this validator, chain and subnet.
+    #[error("the index is of another validator, chain or subnet")]
     Foreign,
     /// An index lacks what an earlier one had.
     #[error("the index has {found} records of `{competition}`, an earlier one had {expected}")]
@@ -69,6 +79,7 @@ pub enum Broken {
 struct Last {
     validator: AccountId,
     genesis: BlockHash,
+    netuid: NetUid,
     competition: String,
     number: u64,
     block: Block,
@@ -83,7 +94,7 @@ pub struct Links {
 
 impl Links {
     /// Takes in the next record, if it is genuine and follows the one before it: of the same
-    /// validator, chain and competition, with the next number, a later block, and the digest of
+    /// validator, chain, subnet and competition, with the next number, a later block, and the digest of
     /// the one before. The first may have any number.
     pub fn take(&mut self, signed: &Signed) -> Result<(), Broken> {
         let round = &signed.record.round;
@@ -103,6 +114,7 @@ impl Links {
         self.last = Some(Last {
             validator: round.validator,
             genesis: round.genesis,
+            netuid: round.netuid,
             competition: round.competition.clone(),
             number,
             block: round.block,
@@ -128,6 +140,10 @@ impl Last {
         if round.genesis != self.genesis {
             let (found, expected) = (round.genesis, self.genesis);
             return Err(Broken::Genesis { number, found, expected });
+        }
+        if round.netuid != self.netuid {
+            let (found, expected) = (round.netuid, self.netuid);
+            return Err(Broken::NetUid { number, found, expected });
         }
         if round.competition != self.competition {
             return Err(Broken::Competition(number));

@@ -3,7 +3,7 @@
 use super::{signed::SIGNED_BYTES_MAX, *};
 use keys::Keypair;
 use protocol::{
-    AccountId, BlockHash, Commitment, Digest, Record, Repo, Seed, SetCommitment,
+    AccountId, BlockHash, Commitment, Digest, NetUid, Record, Repo, Seed, SetCommitment,
     commitment::COMMITMENT_BYTES_MAX, record::RECORD_FORMAT,
 };
 use std::{
@@ -33,6 +33,7 @@ fn record(competition: &str, number: u64, previous: Option<Digest>, of: &Keypair
             "block_hash": BlockHash([7; 32]),
             "validator": of.public(),
             "genesis": BlockHash([8; 32]),
+            "netuid": 7,
             "engine": "a test",
             "tokenizer": digest,
             "dataset": digest,
@@ -58,7 +59,7 @@ fn chain(competition: &str, n: u64, of: &Keypair) -> Vec<Signed> {
 
 fn index_of(records: &[Signed]) -> Index {
     let round = &records[0].record.round;
-    let mut index = Index::new(round.validator, round.genesis);
+    let mut index = Index::new(round.validator, round.genesis, round.netuid);
     records.iter().for_each(|signed| index.push(signed).unwrap());
     index
 }
@@ -177,6 +178,8 @@ fn records_follow_each_other_or_the_first_that_does_not_is_named() {
     );
     let moved = bent(|record| record.round.genesis = BlockHash([9; 32]));
     assert!(matches!(moved, Err(Broken::Genesis { number: 3, .. })));
+    let moved = bent(|record| record.round.netuid = NetUid(8));
+    assert!(matches!(moved, Err(Broken::NetUid { number: 3, .. })));
     let of_other = bent(|record| record.round.validator = AccountId([9; 32]));
     assert_eq!(of_other, Err(Broken::Signature(3)));
     // Another content that is signed anew breaks the next link.
@@ -278,6 +281,10 @@ fn attack_an_older_or_another_index_does_not_follow_one_that_was_seen() {
     let older = Broken::Older { competition: "tiny".to_owned(), found: 2, expected: 3 };
     assert_eq!(earlier.follows(&now), Err(older));
     assert_eq!(index_of(&chain("tiny", 4, &key(2))).follows(&now), Err(Broken::Foreign));
+    let mut moved = now.clone();
+    moved.netuid = NetUid(8);
+    assert_eq!(moved.follows(&now), Err(Broken::Foreign));
+    assert!(matches!(moved.check(&records[0]), Err(Broken::NetUid { number: 1, .. })));
     let mut third = records[2].record.clone();
     third.round.engine = "other".to_owned();
     let fork = index_of(&[&records[..2], &[Signed::sign(third, &key(1))]].concat());

@@ -7,12 +7,14 @@ use crate::{
 use anyhow::Context as _;
 use chain::{Chain, Head, StoredCommitment};
 use protocol::{
-    Block, Commitment, Competition, Digest, NetUid,
+    Block, Commitment, Competition, Digest, NetUid, Uid,
     competition::EvaluationRules,
+    content::TENSOR_ROOT_VERSION,
     pool::{Entrant, Moment},
     weights::Miner,
     wins::Seniority,
 };
+use std::cmp::Reverse;
 
 /// Everybody who committed to a competition in time for a round, and what the chain pays.
 #[derive(Clone, Debug)]
@@ -21,6 +23,8 @@ pub(crate) struct Book {
     pub(crate) entries: Vec<Entry>,
     /// The round, and how long the chain takes to pay.
     pub(crate) moment: Moment,
+    /// Slot that the chain pays most, of those in the book.
+    pub(crate) paid: Option<Uid>,
 }
 
 /// A commitment that a round has to hear of.
@@ -69,11 +73,29 @@ impl Book {
         let n_epochs = rewards.hidden_epochs.saturating_add(2);
         let settling = rewards.tempo.saturating_mul(n_epochs);
         let settling_blocks = settling.saturating_add(rewards.weights_rate_limit);
-        Ok(Self {
-            entries: stored.into_iter().filter_map(entry).collect(),
-            moment: Moment { seed: seed.block, settling_blocks },
-        })
+        let entries: Vec<Entry> = stored.into_iter().filter_map(entry).collect();
+        let moment = Moment { seed: seed.block, settling_blocks };
+        Ok(Self { paid: paid(&entries), entries, moment })
     }
+}
+
+/// The slot with the highest incentive, the lowest of several; `None` where nobody is paid.
+fn paid(entries: &[Entry]) -> Option<Uid> {
+    let paid = entries.iter().filter(|entry| entry.incentive > 0);
+    let most = paid.max_by_key(|entry| (entry.incentive, Reverse(entry.stored.uid)));
+    most.map(|entry| entry.stored.uid)
+}
+
+/// Whom the chain paid most of those that had committed to a competition before a round, and in how
+/// many blocks it may pay for one: what a record of duels says of the chain.
+pub fn paid_most(
+    chain: &dyn Chain,
+    netuid: NetUid,
+    competition: &Competition,
+    seed: Head,
+) -> anyhow::Result<(Option<Uid>, u64)> {
+    let book = Book::read(chain, netuid, competition, seed)?;
+    Ok((book.paid, book.moment.settling_blocks))
 }
 
 impl Entry {
@@ -98,6 +120,11 @@ impl Entry {
         skips.filter(|skips| skips.committed == self.stored.block)
     }
 
+    /// Its place by its block alone, whether it was ever absent or not.
+    pub(crate) fn committed_at(&self) -> Seniority {
+        self.committed_at
+    }
+
     /// Its place among the models of the competition: one that was absent counts from when it was
     /// seen again, and from now if that is now.
     pub(crate) fn seniority(&self, state: &ContestState, seed: Block) -> Seniority {
@@ -109,7 +136,8 @@ impl Entry {
         self.lapse(state).map(|lapse| lapse.since.unwrap_or(seed))
     }
 
-    /// The verdict on this text of this block by these rules, if it was given.
+    /// The verdict on this text of this block by these rules, if it was given, and its root is one
+    /// as they are defined now.
     pub(crate) fn verdict<'a>(
         &self,
         state: &'a ContestState,
@@ -122,8 +150,9 @@ impl Entry {
     pub(crate) fn last_verdict<'a>(&self, state: &'a ContestState) -> Option<&'a Verdict> {
         let verdict = state.verdicts.get(&self.stored.hotkey)?;
         // What parses as a commitment is text, so its bytes are those of the text.
-        let is_it =
-            verdict.block == self.stored.block && verdict.commitment.as_bytes() == self.stored.data;
+        let is_it = verdict.block == self.stored.block
+            && verdict.commitment.as_bytes() == self.stored.data
+            && verdict.roots == TENSOR_ROOT_VERSION;
         is_it.then_some(verdict)
     }
 
@@ -148,6 +177,57 @@ impl Entry {
             is_wanted: state.has_weight(&self.miner())
                 || state.waiting.contains(&self.stored.hotkey)
                 || self.was_missed(state, rules),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::Found;
+    use protocol::{AccountId, BlockHash, Reason, ReasonCode};
+
+    fn entry(uid: u16, incentive: u16) -> Entry {
+        let hotkey = AccountId([uid as u8; 32]);
+        let repo = "lab/model".parse().unwrap();
+        let revision = "0123456789abcdef0123456789abcdef01234567".parse().unwrap();
+        let id = Competition::builtin("tiny").unwrap().id;
+        let commitment = Commitment::bound(&repo, &revision, &Digest([2; 32]), &hotkey, id);
+        let (block, block_hash) = (Block(5), BlockHash([1; 32]));
+        let stored = StoredCommitment {
+            hotkey,
+            coldkey: hotkey,
+            uid: Uid(uid),
+            registered: Block(1),
+            block,
+            block_hash,
+            data: commitment.to_text().unwrap().into_bytes(),
+        };
+        let committed = Committed { hotkey, commitment };
+        let committed_at = Seniority::new(block, block_hash, hotkey);
+        Entry { stored, committed, incentive, committed_at }
+    }
+
+    #[test]
+    fn whoever_has_the_highest_incentive_is_paid_most_and_the_lowest_slot_of_several() {
+        assert_eq!(paid(&[entry(1, 0), entry(2, 0)]), None);
+        assert_eq!(paid(&[entry(1, 7), entry(2, 9), entry(3, 9), entry(4, 0)]), Some(Uid(2)));
+    }
+
+    #[test]
+    fn a_verdict_of_another_version_of_roots_is_none() {
+        let (entry, rules) = (entry(1, 0), Digest::of(b"rules"));
+        let verdict = |roots: u32| Verdict {
+            commitment: entry.text(),
+            block: entry.stored.block,
+            rules,
+            roots,
+            found: Found::Refused(Reason::new(ReasonCode::TooLarge, "")),
+        };
+        for (roots, is_one) in [(TENSOR_ROOT_VERSION, true), (1, false), (0, false)] {
+            let mut state = ContestState::default();
+            state.verdicts.insert(entry.stored.hotkey, verdict(roots));
+            assert_eq!(entry.verdict(&state, &rules).is_some(), is_one, "{roots}");
         }
     }
 }

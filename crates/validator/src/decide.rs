@@ -2,6 +2,7 @@
 
 use crate::{
     book::{Book, Entry},
+    duels,
     entry::After,
     event::{Duels, Fought, RoundSummary, Row},
     ports::Drawn,
@@ -10,10 +11,11 @@ use crate::{
 };
 use anyhow::Context as _;
 use protocol::{
-    AccountId, BlockHash, Digest, Outcome, Reason, ReasonCode, Seniority, Uid, duel,
+    AccountId, BlockHash, Digest, NetUid, Outcome, Reason, ReasonCode, Seniority, Uid,
+    duel::{self, Champion},
     loss::{mean, perplexity},
     queue::{self, Standing},
-    record::{self, Finding, Judged, Model, Record},
+    record::{self, Finding, Judged, Model, Record, Setting},
 };
 use std::collections::BTreeMap;
 
@@ -26,6 +28,7 @@ const WAIT_ROUNDS_MAX: u64 = 64;
 pub(crate) struct Judge<'a> {
     pub(crate) validator: AccountId,
     pub(crate) genesis: BlockHash,
+    pub(crate) netuid: NetUid,
     pub(crate) engine: &'a str,
 }
 
@@ -54,6 +57,7 @@ impl Decision {
             block_hash: seed.hash,
             validator: judge.validator,
             genesis: judge.genesis,
+            netuid: judge.netuid,
             engine: judge.engine.to_owned(),
             tokenizer: contest.text.tokenizer(),
             dataset: contest.text.dataset(),
@@ -64,13 +68,22 @@ impl Decision {
         // The record takes the average along: it says what the round left, not what it found.
         let mut average = state.average.clone();
         let record = if known.duels().is_some() {
-            Record::of_duels(round, competition, models, &state.reign, &mut average)
+            let setting = Setting {
+                before: &state.reign,
+                paid: book.paid,
+                settling_blocks: book.moment.settling_blocks,
+                skipped: duels::skipped(&state.reign, measured),
+            };
+            Record::of_duels(round, competition, models, setting, &mut average)
                 .context("a round of duels is decided too early")?
         } else {
             Record::new(round, competition, models, &mut average)
         };
         // After the record: who is kept in reserve follows from who won.
         let reserve = reserve(known, measured, &record);
+        let is_new_reign = is_new_reign(known, &record);
+        let is_heard_next =
+            |model: &Measured| model.is_sound() && (is_new_reign || is_unheard(model, &record));
         let hotkey_of = |uid: Uid| {
             let entries = measured.iter().map(|model| &model.entry.stored);
             entries.filter(|stored| stored.uid == uid).map(|stored| stored.hotkey).next()
@@ -79,7 +92,7 @@ impl Decision {
             reserve: reserve.into_iter().filter_map(hotkey_of).collect(),
             waiting: measured
                 .iter()
-                .filter(|model| model.outcome.is_err() || is_unheard(model, &record))
+                .filter(|model| model.outcome.is_err() || is_heard_next(model))
                 .map(|model| model.entry.stored.hotkey)
                 .collect(),
             lapses: lapses(known, book, measured),
@@ -135,21 +148,22 @@ fn reserve(known: &Known<'_>, measured: &[Measured], record: &Record) -> Vec<Uid
     kept.chain(skipped.map(|model| model.entry.stored.uid)).collect()
 }
 
-/// Whether a model waits for its turn: it is sound and its duel is not decided in a round in which
-/// somebody took the crown, so that it duels the new champion in the next, or others were heard and
-/// it was not.
+/// Whether a model waits for its turn: its duel is open, or has not begun, and others were heard.
 fn is_unheard(model: &Measured, record: &Record) -> bool {
-    let verdict = |judged: &Judged| judged.fight.as_ref().map(|fight| fight.verdict);
-    let is_dethroned = |judged: &Judged| verdict(judged) == Some(Some(duel::Verdict::Dethroned));
     let uid = model.entry.stored.uid;
-    if !model.is_sound() || record.champion == Some(uid) {
-        return false;
-    }
-    let own = record.models.iter().find(|judged| judged.model.uid == uid).and_then(verdict);
-    if record.models.iter().any(is_dethroned) {
-        return !matches!(own, Some(Some(_)));
-    }
-    own.is_none() && record.models.iter().any(|judged| judged.fight.is_some())
+    let own = record.models.iter().find(|judged| judged.model.uid == uid);
+    let has_duel = own.is_some_and(|judged| judged.fight.is_some());
+    let is_champion = record.champion == Some(uid);
+    !is_champion && !has_duel && record.models.iter().any(|judged| judged.fight.is_some())
+}
+
+/// Whether another reign began in a round, or other rules: whoever was in it is heard in the next
+/// one, where it duels for the crown on documents of its own.
+fn is_new_reign(known: &Known<'_>, record: &Record) -> bool {
+    let reign = |champion: Champion| (champion.root, champion.since, champion.rules);
+    let before = known.state.reign.champion().copied().map(reign);
+    let after = record.crown.map(|crown| reign(crown.champion));
+    known.duels().is_some() && after != before
 }
 
 /// Where a model stands when it is asked who came close.
@@ -256,13 +270,13 @@ pub(crate) fn summary(
         crown_moved: hotkey(champion) != hotkey(known.state.champion),
         optimum_perplexity: known.turn.text.as_ref().and_then(|text| text.optimum_perplexity),
         digest,
-        duels: rules.map(|_| duels(record, &rows)),
+        duels: rules.map(|_| at_a_glance(record, &rows)),
         rows,
     }
 }
 
 /// The duels of a round at a glance.
-fn duels(record: &Record, rows: &[Row]) -> Duels {
+fn at_a_glance(record: &Record, rows: &[Row]) -> Duels {
     let n_used = |judged: &Judged| match &judged.model.finding {
         Finding::Evaluated(losses) => losses.len(),
         Finding::Disqualified(_) => 0,

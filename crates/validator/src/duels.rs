@@ -2,16 +2,84 @@
 //! has to be measured.
 
 use crate::{
-    book::Entry,
-    ports::Drawn,
-    round::{Known, Measured, Need, Pause, judge, of_batches},
+    book::{Book, Entry},
+    ports::{Contest, Drawn},
+    round::{Known, Measured, Need, Pause, Turn, of_batches},
     state::Found,
 };
 use protocol::{
-    Digest, Loss, Outcome,
-    duel::{Bout, DuelRules, Entrant, Wanted},
+    AccountId, Block, Digest, Loss, Outcome,
+    duel::{Bout, DuelRules, Entrant, Hidden, Missing, Progress, Reign, Wanted},
+    loss::of_sequences,
+    record::Skipped,
+    unigram::no_better_than_guessing,
 };
 use std::collections::BTreeMap;
+
+/// The models of a round by the part that they have in its duels.
+#[derive(Debug)]
+struct Parties {
+    entrants: Vec<Entrant>,
+    /// In order of uid.
+    hidden: Vec<Hidden>,
+    skipped: Vec<AccountId>,
+}
+
+impl Parties {
+    fn of(measured: &[Measured], reign: &Reign) -> Self {
+        let (mut entrants, mut hidden) = (Vec::new(), Vec::new());
+        for Measured { entry, tensor_root, outcome, .. } in measured {
+            let (uid, hotkey, coldkey) =
+                (entry.stored.uid, entry.stored.hotkey, entry.stored.coldkey);
+            match (outcome, *tensor_root) {
+                (Ok(Outcome::Evaluated(_)), Some(root)) => {
+                    let seniority = entry.committed_at();
+                    entrants.push(Entrant { uid, hotkey, coldkey, seniority, root });
+                }
+                (Ok(Outcome::Disqualified(reason)), root) if reason.code.is_of_owner() => {
+                    hidden.push(Hidden { uid, hotkey, coldkey, root });
+                }
+                _ => {}
+            }
+        }
+        hidden.sort_by_key(|hidden| hidden.uid);
+        let skipped = skipped(reign, measured).into_iter().map(|skipped| skipped.hotkey).collect();
+        Self { entrants, hidden, skipped }
+    }
+
+    fn bout<'a>(
+        &'a self,
+        (contest, seed, book): (&Contest, Block, &Book),
+        (documents, losses): (&'a [Digest], &'a BTreeMap<Digest, &'a [Loss]>),
+    ) -> Bout<'a> {
+        Bout {
+            block: seed,
+            rules: contest.rules,
+            paid: book.paid,
+            settling_blocks: book.moment.settling_blocks,
+            entrants: &self.entrants,
+            hidden: &self.hidden,
+            skipped: &self.skipped,
+            documents,
+            losses,
+        }
+    }
+}
+
+/// The models without an outcome, in order of uid.
+///
+/// Where the key that holds the crown is among them, it has committed to something else that cannot
+/// be had, and counts as gone: with its own model the round was given up before.
+pub(crate) fn skipped(reign: &Reign, measured: &[Measured]) -> Vec<Skipped> {
+    let holder = reign.champion().map(|champion| champion.hotkey);
+    let of = |model: &Measured| {
+        let (uid, hotkey) = (model.entry.stored.uid, model.entry.stored.hotkey);
+        (model.outcome.is_err() && Some(hotkey) != holder).then_some(Skipped { uid, hotkey })
+    };
+    let mut skipped: Vec<Skipped> = measured.iter().filter_map(of).collect();
+    skipped.sort_by_key(|skipped| skipped.uid);
+    skipped
+}
 
 impl Known<'_> {
     /// The rules of duels, with rule `duel` alone.
@@ -36,84 +104,114 @@ impl Known<'_> {
         is_holder || entry.last_verdict(self.state).is_some_and(|verdict| is_open(&verdict.found))
     }
 
-    /// Whether nobody of these models holds the crown from before: a champion holds it with its own
-    /// model alone.
-    pub(crate) fn is_vacant(&self, measured: &[Measured]) -> bool {
-        let Some(champion) = self.state.reign.champion() else { return true };
-        !measured.iter().any(|model| {
-            let is_it = model.entry.stored.hotkey == champion.hotkey
-                && model.tensor_root == Some(champion.root);
-            is_it && model.is_sound()
-        })
+    /// Whether this very commitment is to the model that holds the crown, as it was found by these
+    /// rules or earlier ones.
+    pub(crate) fn is_champion(&self, entry: &Entry) -> bool {
+        let stored = &entry.stored;
+        let Some(champion) = self.state.reign.champion().filter(|_| self.duels().is_some()) else {
+            return false;
+        };
+        let verdict = self.state.verdicts.get(&stored.hotkey).filter(|verdict| {
+            verdict.block == stored.block && verdict.commitment.as_bytes() == stored.data
+        });
+        let is_its = |found: &Found| match found {
+            Found::Admitted(admission) => admission.tensor_root == champion.root,
+            Found::Refused(_) | Found::Hopeless(_) => false,
+        };
+        champion.hotkey == stored.hotkey && verdict.is_some_and(|verdict| is_its(&verdict.found))
+    }
+
+    /// Whether the throne is empty, so that the line of these models fills it.
+    pub(crate) fn is_vacant(&self, book: &Book, measured: &[Measured]) -> bool {
+        let reign = &self.state.reign;
+        let parties = Parties::of(measured, reign);
+        let (at, losses) = ((self.contest, self.seed.block, book), BTreeMap::new());
+        reign.is_vacant(&parties.bout(at, (&[], &losses)))
+    }
+
+    /// Keeps whoever does no better than guessing from an empty throne.
+    ///
+    /// There, and there alone, all are measured on all of the text: on a part of it luck may be
+    /// worse than guessing, and each would be asked about another part.
+    pub(crate) fn bar(&self, measured: &mut [Measured]) {
+        let Some(text) = &self.turn.text else { return };
+        let n_sequences = n_sequences(text);
+        for model in measured.iter_mut().filter(|model| model.is_sound()) {
+            let losses = model.tensor_root.and_then(|root| self.turn.measured.get(&root));
+            if let Some(Ok(losses)) = losses
+                && losses.len() >= n_sequences
+                && let Some(reason) = no_better_than_guessing(of_sequences(losses), text.guessing)
+            {
+                model.outcome = Ok(Outcome::Disqualified(reason));
+            }
+        }
     }
 
     /// What is known of a model that passed every check at rest: its losses on the documents that
     /// it was measured on, which may be none, or the rule that it breaks.
-    pub(crate) fn so_far(&self, rules: &DuelRules, root: &Digest, text: &Drawn) -> Outcome {
+    pub(crate) fn so_far(&self, root: &Digest, text: &Drawn) -> Outcome {
         match self.turn.measured.get(root) {
             None => Outcome::Evaluated(Vec::new()),
             Some(Err(reason)) => Outcome::Disqualified(reason.clone()),
-            // On a few documents luck alone may be worse than guessing.
-            Some(Ok(losses)) if losses.len() < rules.n_documents_min as usize => {
-                Outcome::Evaluated(of_batches(losses, text))
-            }
-            Some(Ok(losses)) => judge(losses, text),
+            Some(Ok(losses)) => Outcome::Evaluated(of_batches(losses, text)),
         }
     }
+}
 
-    /// Lets the sound models fight as far as they were measured; the losses that are missing for
-    /// the end of the round, if some are.
-    pub(crate) fn fight(&self, measured: &[Measured]) -> Result<(), Pause> {
-        let text = self.turn.text.as_ref().ok_or(Need::Text)?;
-        let mut entrants = Vec::new();
-        let mut losses: BTreeMap<Digest, &[Loss]> = BTreeMap::new();
-        for model in measured {
-            let (Some(root), Ok(Outcome::Evaluated(known))) = (model.tensor_root, &model.outcome)
-            else {
-                continue;
-            };
-            let stored = &model.entry.stored;
-            entrants.push(Entrant {
-                uid: stored.uid,
-                hotkey: stored.hotkey,
-                coldkey: stored.coldkey,
-                seniority: model.entry.seniority(self.state, self.seed.block),
-                root,
-            });
+fn n_sequences(text: &Drawn) -> usize {
+    text.batches.iter().map(Vec::len).sum()
+}
+
+/// Lets the sound models fight as far as they were measured; the losses that are missing for the
+/// end of the round, if some are. With other rules nobody fights.
+///
+/// The turn keeps how far the duels have come, and the reign that they began with: as often as a
+/// round asks for more losses, nothing is looked at twice, and nobody else waits for it.
+pub(crate) fn fight(
+    (contest, seed): (&Contest, Block),
+    turn: &mut Turn,
+    measured: &[Measured],
+    reign: impl FnOnce() -> Reign,
+) -> Result<(), Pause> {
+    let rules = &contest.competition.scoring;
+    if rules.duel_rules().is_none() {
+        return Ok(());
+    }
+    let Turn { book, text, duels, .. } = turn;
+    let (book, text) = (book.as_ref().ok_or(Need::Book)?, text.as_ref().ok_or(Need::Text)?);
+    let (reign, progress) = duels.get_or_insert_with(|| (reign(), Progress::default()));
+    let parties = Parties::of(measured, reign);
+    let mut losses: BTreeMap<Digest, &[Loss]> = BTreeMap::new();
+    for model in measured {
+        if let (Some(root), Ok(Outcome::Evaluated(known))) = (model.tensor_root, &model.outcome) {
             losses.insert(root, known);
         }
-        // One document is one sequence: more could never be measured.
-        let n_sequences: usize = text.batches.iter().map(Vec::len).sum();
-        let documents: Vec<Digest> =
-            text.documents.iter().take(n_sequences).map(|document| document.sha256).collect();
-        let bout = Bout {
-            block: self.seed.block,
-            entrants: &entrants,
-            documents: &documents,
-            losses: &losses,
-        };
-        let rules = &self.contest.competition.scoring;
-        let mut progress = self.turn.duels.borrow_mut();
-        match self.state.reign.round_from(&mut progress, rules, &bout) {
-            Ok(_) => Ok(()),
-            Err(Wanted { root, n_documents }) => {
-                let n_known = losses.get(&root).map_or(0, |known| known.len());
-                let is_it = |model: &&Measured| model.tensor_root == Some(root) && model.is_sound();
-                match measured.iter().find(is_it) {
-                    Some(model) if (n_known + 1..=documents.len()).contains(&n_documents) => {
-                        let entry = model.entry.clone();
-                        Err(Need::Losses { entry, n_sequences: n_documents }.into())
-                    }
-                    _ => {
-                        let error = format!(
-                            "the duels want {n_documents} documents and the text of the round has \
-                             {}",
-                            documents.len()
-                        );
-                        Err(Pause::GiveUp { spared: None, error })
-                    }
-                }
-            }
+    }
+    // One document is one sequence: more could never be measured.
+    let documents = text.documents.iter().take(n_sequences(text));
+    let documents: Vec<Digest> = documents.map(|document| document.sha256).collect();
+    let bout = parties.bout((contest, seed, book), (&documents, &losses));
+    let Wanted { root, n_documents } = match reign.round_from(progress, rules, &bout) {
+        Ok(_) => return Ok(()),
+        Err(Missing::Losses(wanted)) => wanted,
+        Err(Missing::Champion(hotkey)) => {
+            let error = format!("the model of {hotkey}, which holds the crown, cannot be had");
+            return Err(Pause::GiveUp { spared: None, error });
+        }
+    };
+    let n_known = losses.get(&root).map_or(0, |known| known.len());
+    let is_it = |model: &&Measured| model.tensor_root == Some(root) && model.is_sound();
+    match measured.iter().find(is_it) {
+        Some(model) if (n_known + 1..=documents.len()).contains(&n_documents) => {
+            let entry = model.entry.clone();
+            Err(Need::Losses { entry, n_sequences: n_documents }.into())
+        }
+        _ => {
+            let error = format!(
+                "the duels want {n_documents} documents and the text of the round has {}",
+                documents.len()
+            );
+            Err(Pause::GiveUp { spared: None, error })
         }
     }
 }

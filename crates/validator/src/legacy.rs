@@ -6,7 +6,7 @@ use crate::{
 };
 use anyhow::Context as _;
 use journal::{Journal, Past};
-use protocol::{AccountId, Block, BlockHash, Digest, Record, weights::MovingAverage};
+use protocol::{AccountId, Block, BlockHash, Digest, NetUid, Record, weights::MovingAverage};
 use serde::Deserialize;
 use serde_json::Value;
 use std::{collections::BTreeMap, fs, io::ErrorKind, path::Path};
@@ -53,7 +53,7 @@ pub fn open_journal(folder: &Path) -> anyhow::Result<Journal> {
     Ok(past.into_journal())
 }
 
-/// Format of the records that named neither the chain nor the engine.
+/// Format of the records that named neither the chain, nor the subnet, nor the engine.
 const FORMAT_BEFORE: u64 = 3;
 
 /// A record of ours from the journal: of the format of now, or of the one before it, which keeps
@@ -68,6 +68,7 @@ pub(crate) fn record(json: &[u8]) -> anyhow::Result<Record> {
     match old.get_mut("round").and_then(Value::as_object_mut).filter(|_| is_before) {
         Some(round) => {
             round.insert("genesis".to_owned(), serde_json::to_value(BlockHash([0; 32]))?);
+            round.insert("netuid".to_owned(), serde_json::to_value(NetUid(0))?);
             round.insert("engine".to_owned(), Value::String(String::new()));
             Ok(serde_json::from_value(old)?)
         }
@@ -104,7 +105,7 @@ mod tests {
         let frozen = include_bytes!("../../../testdata/scoring/record.json");
         let mut old: Value = serde_json::from_slice(frozen).unwrap();
         old["format"] = serde_json::json!(FORMAT_BEFORE);
-        for added in ["genesis", "engine"] {
+        for added in ["genesis", "netuid", "engine"] {
             old["round"].as_object_mut().unwrap().remove(added);
         }
         let read = record(old.to_string().as_bytes()).unwrap();

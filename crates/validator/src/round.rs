@@ -13,16 +13,13 @@ use crate::{
 use chain::Head;
 use protocol::{
     AccountId, Digest, Loss, Outcome, Reason, ReasonCode, SequenceLoss, Uid,
-    duel::Progress,
+    duel::{Progress, Reign},
     loss::{of_sequences, per_batch},
     owner::{Claim, duplicates},
     pool::{self, Entrant},
     unigram::no_better_than_guessing,
 };
-use std::{
-    cell::RefCell,
-    collections::{BTreeMap, BTreeSet},
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Rounds in a row that are given up because the model of one miner with weight cannot be had.
 ///
@@ -57,9 +54,8 @@ pub(crate) struct Turn {
     /// Losses of models on the first sequences of the text in order, by tensor root: on all of
     /// them, or on as many as the duels wanted so far.
     pub(crate) measured: BTreeMap<Digest, Result<Vec<SequenceLoss>, Reason>>,
-    /// How far the duels have come with these losses. Nothing follows from it; without it each
-    /// measurement would have all duels of the round fought again.
-    pub(crate) duels: RefCell<Progress>,
+    /// With rule `duel`, the reign before the round, and how far its duels have come on from there.
+    pub(crate) duels: Option<(Reign, Progress)>,
 }
 
 /// A hub that did not give what was asked for, in words.
@@ -171,6 +167,9 @@ pub(crate) struct Known<'a> {
 }
 
 /// The outcomes of all models of the round, in order of uid, or what is missing.
+///
+/// With rule `duel`, as far as their models were measured: how far that is to be, their duels tell
+/// ([`crate::duels::fight`]).
 pub(crate) fn round(known: &Known<'_>) -> Result<Vec<Measured>, Pause> {
     // 2.3: which models there are.
     let book = known.turn.book.as_ref().ok_or(Need::Book)?;
@@ -194,23 +193,22 @@ pub(crate) fn round(known: &Known<'_>) -> Result<Vec<Measured>, Pause> {
     let is_alone = if known.duels().is_some() {
         // A champion that keeps its crown is enough; one that does not own its model is none.
         disown(known, &mut measured);
-        known.is_vacant(&measured)
+        known.is_vacant(book, &measured)
     } else {
         !awaited.is_empty() && !has_any(&measured, &awaited)
     };
     if is_alone {
         let reserve = known.reserve(book);
         known.measure_all(book, &reserve, &mut measured)?;
+        known.bar(&mut measured);
         awaited.extend(reserve);
         if !has_any(&measured, &awaited) {
             let all = book.entries.iter().map(|entry| entry.stored.uid).collect();
             known.measure_all(book, &all, &mut measured)?;
+            known.bar(&mut measured);
         }
     }
     disown(known, &mut measured);
-    if known.duels().is_some() {
-        known.fight(&measured)?;
-    }
     measured.sort_by_key(|model| model.entry.stored.uid);
     Ok(measured)
 }
@@ -301,9 +299,9 @@ impl Known<'_> {
             None | Some(Found::Hopeless(_)) => return Err(Need::Model(entry.clone()).into()),
         };
         let roots = (file_root, Some(admission.tensor_root));
-        if let Some(rules) = self.duels() {
+        if self.duels().is_some() {
             // Who is measured on what, the duels tell once it is known whose each model is.
-            return Ok(model(roots, Ok(self.so_far(&rules, &admission.tensor_root, text))));
+            return Ok(model(roots, Ok(self.so_far(&admission.tensor_root, text))));
         }
         // A copy of what came before it is not measured: it counts for nobody (see `disown`).
         let is_copy = before.iter().any(|model| model.tensor_root == roots.1);
@@ -408,10 +406,14 @@ impl Known<'_> {
 
     /// Trouble of ours: a model with weight gives the round up, for a few rounds in a row.
     fn own(&self, entry: &Entry, error: &str) -> Result<Result<Outcome, Skipped>, Pause> {
-        let hotkey = entry.stored.hotkey;
+        let (hotkey, uid) = (entry.stored.hotkey, entry.stored.uid);
+        // Nobody's trouble but its own empties a throne, however long it lasts.
+        if self.is_champion(entry) {
+            let error = format!("the model of uid {uid}, which holds the crown: {error}");
+            return Err(Pause::GiveUp { spared: None, error });
+        }
         let n_spared = self.state.spared.get(&hotkey).copied().unwrap_or(0);
         if self.state.has_weight(&entry.miner()) && n_spared < N_SPARED_MAX {
-            let uid = entry.stored.uid;
             let error = format!("the model of uid {uid}, which has weight, cannot be had: {error}");
             return Err(Pause::GiveUp { spared: Some(hotkey), error });
         }

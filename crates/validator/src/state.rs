@@ -149,6 +149,10 @@ pub struct Verdict {
     pub block: Block,
     /// Digest of the rules it was judged by.
     pub rules: Digest,
+    /// Version of the definition of its root ([`protocol::content::TENSOR_ROOT_VERSION`]); what was
+    /// written before there were versions has none.
+    #[serde(default)]
+    pub roots: u32,
     /// What was found.
     pub found: Found,
 }
@@ -184,14 +188,16 @@ impl ContestState {
 
     fn decided(&mut self, record: &str, after: &After) -> anyhow::Result<()> {
         let bytes = record.as_bytes();
+        // What may fail comes first: a state is changed whole, or not at all.
         let record = legacy::record(bytes).context("a record of ours cannot be read")?;
+        let average: MovingAverage =
+            record.averages.clone().try_into().context("a record of ours has no averages")?;
         (self.seed_block, self.begun) = (record.round.block, None);
         self.n_rounds = record.round.number;
         self.record = Some(Digest::of(bytes));
         self.champion = Holder::of(&record);
         self.reign.follow(&record);
-        self.average =
-            record.averages.clone().try_into().context("a record of ours has no averages")?;
+        self.average = average;
         let After { reserve, waiting, lapses, skips, present } = after;
         (self.reserve, self.waiting) = (reserve.clone(), waiting.clone());
         (self.lapses, self.skips) = (lapses.clone(), skips.clone());
@@ -331,6 +337,32 @@ mod tests {
         assert!(contest.as_object_mut().unwrap().remove("reign").is_some());
         let contest: ContestState = serde_json::from_value(contest).unwrap();
         assert_eq!(contest.reign, Reign::default());
+    }
+
+    #[test]
+    fn a_record_that_cannot_be_taken_in_changes_nothing() {
+        let frozen = include_str!("../../../testdata/scoring/record.json").trim_end();
+        let mut record = Record::from_json(frozen.as_bytes()).unwrap();
+        let begun = Some(Head { block: Block(110), hash: record.round.block_hash });
+        let mut contest = ContestState { begun, ..ContestState::default() };
+        record.averages[0].weight = 2.0;
+        let before = contest.clone();
+        let bad = String::from_utf8(record.to_json()).unwrap();
+        assert!(contest.decided(&bad, &After::default()).is_err());
+        assert_eq!(contest, before);
+        contest.decided(frozen, &After::default()).unwrap();
+        assert_eq!((contest.begun, contest.n_rounds), (None, 1));
+    }
+
+    #[test]
+    fn a_verdict_of_before_there_were_versions_of_roots_has_none() {
+        let reason = json!({ "code": "too-large", "detail": "" });
+        let rules = Digest::of(b"rules");
+        let verdict = json!({
+            "commitment": "", "block": 1, "rules": rules, "found": { "refused": reason },
+        });
+        let verdict: Verdict = serde_json::from_value(verdict).unwrap();
+        assert_eq!(verdict.roots, 0);
     }
 
     #[test]

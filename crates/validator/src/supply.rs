@@ -14,7 +14,9 @@ use crate::{
 use anyhow::Context as _;
 use chain::Head;
 use journal::Measured;
-use protocol::{AccountId, Digest, Reason, SequenceLoss, Uid};
+use protocol::{
+    AccountId, Digest, Reason, ReasonCode, SequenceLoss, Uid, content::TENSOR_ROOT_VERSION,
+};
 use std::collections::BTreeMap;
 
 /// Times that something is tried again in a round before its trouble counts.
@@ -235,6 +237,7 @@ impl Supply<'_> {
             commitment: entry.text(),
             block: entry.stored.block,
             rules: self.contest.rules,
+            roots: TENSOR_ROOT_VERSION,
             found,
         };
         if self.state(|state| state.verdicts.get(&entry.stored.hotkey) == Some(&verdict)) {
@@ -279,6 +282,10 @@ impl Supply<'_> {
         match measured {
             Ok(Ok(())) => {}
             Ok(Err(reason)) => {
+                // The text of another round may hide it, and it would be a lottery to be measured.
+                if reason.code == ReasonCode::NonFiniteLoss {
+                    self.found(entry, Found::Refused(reason.clone()))?;
+                }
                 turn.measured.insert(admission.tensor_root, Err(reason));
                 return Ok(());
             }

@@ -3,6 +3,7 @@
 use crate::{
     Validator,
     decide::{self, Decision, Judge},
+    duels,
     entry::Entry,
     event::{Event, Progress, Stage},
     is_ours, ours,
@@ -195,10 +196,7 @@ impl Validator {
         let known = self.turns.lock().begun.remove(name);
         let (_, mut turn) =
             known.filter(|(of, _)| *of == seed).unwrap_or_else(|| (seed, Turn::default()));
-        let outcome = self
-            .memory
-            .contest(name, |state| round::round(&Known { contest, state, seed, turn: &turn }));
-        match outcome {
+        match self.outcome(contest, seed, &mut turn) {
             Ok(measured) => {
                 // The decision changes the state that it is made from.
                 let state = self.memory.contest(name, Clone::clone);
@@ -248,6 +246,22 @@ impl Validator {
         }
     }
 
+    /// The outcomes of a round, or what it is missing.
+    fn outcome(
+        &self,
+        contest: &Contest,
+        seed: Head,
+        turn: &mut Turn,
+    ) -> Result<Vec<Measured>, Pause> {
+        let name = &contest.competition.name;
+        let measured = self
+            .memory
+            .contest(name, |state| round::round(&Known { contest, state, seed, turn }))?;
+        let reign = || self.memory.contest(name, |state| state.reign.clone());
+        duels::fight((contest, seed.block), turn, &measured, reign)?;
+        Ok(measured)
+    }
+
     /// Takes the decision of a round, and tells how long it takes.
     fn conclude(
         &self,
@@ -275,6 +289,7 @@ impl Validator {
         let judge = Judge {
             validator: self.keypair.public(),
             genesis: self.config.genesis,
+            netuid: self.config.netuid,
             engine: self.ports.evaluate.engine(),
         };
         let decision = Decision::new(known, (book, text), measured, &judge)?;

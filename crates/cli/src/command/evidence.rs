@@ -416,6 +416,7 @@ mod tests {
         duel.look(&documents).unwrap();
         let fight = Fight {
             challenger: PAIR.challenger,
+            hotkey: AccountId([9; 32]),
             terms,
             began: Block(10),
             until: Block(1_000),

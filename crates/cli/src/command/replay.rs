@@ -22,7 +22,7 @@ use anyhow::Context as _;
 use compare::Comparison;
 use derive::Past;
 use home::Home;
-use losses::{Asked, Exam};
+use losses::{Asked, Bar, Exam};
 use other_rules::Crowns;
 use place::{ChainAt, Contests, Rules, Shelf, Stacks};
 use protocol::{Competition, NetUid, Record};
@@ -288,7 +288,9 @@ impl Bench<'_> {
         };
         steps.push(Step::equal(Part::Rules, format!("`{}`, {}", rules.name, rules.digest())));
         steps.push(text::seed(record, self.chain.get()));
-        self.measured(record, (&rules, &contest), steps)?;
+        steps.extend(text::paid(record, &rules, self.chain.get()));
+        let bar = past.bar(record, &rules);
+        self.measured((record, bar), (&rules, &contest), steps)?;
         steps.extend(past.derive(record, &rules));
         Ok(())
     }
@@ -296,7 +298,7 @@ impl Bench<'_> {
     /// Text and losses.
     fn measured(
         &mut self,
-        record: &Record,
+        (record, bar): (&Record, Bar),
         (rules, contest): (&Competition, &Result<Contest, String>),
         steps: &mut Vec<Step>,
     ) -> anyhow::Result<()> {
@@ -314,7 +316,7 @@ impl Bench<'_> {
         };
         match drawn {
             Ok(drawn) => {
-                let exam = Exam { record, rules, drawn: &drawn };
+                let exam = Exam { record, rules, drawn: &drawn, bar };
                 steps.extend(losses::steps(exam, self.asked, &mut self.stacks.library)?);
             }
             Err(_) => {

@@ -100,6 +100,7 @@ fn record(models: Vec<Judged>) -> Vec<u8> {
         block_hash: BlockHash([1; 32]),
         validator: AccountId([2; 32]),
         genesis: BlockHash([6; 32]),
+        netuid: protocol::NetUid(7),
         engine: "test".to_owned(),
         tokenizer: Digest([3; 32]),
         dataset: Digest([4; 32]),

@@ -238,9 +238,10 @@ impl Publication {
                 next = self.after_lost(competition, number, lost)?;
                 continue;
             };
-            let genesis = signed.record.round.genesis;
+            let (genesis, netuid) = (signed.record.round.genesis, signed.record.round.netuid);
             let before = lot.head(competition).map(|head| head.n_records.saturating_add(1));
-            let index = lot.index.get_or_insert_with(|| Index::new(self.validator, genesis));
+            let index =
+                lot.index.get_or_insert_with(|| Index::new(self.validator, genesis, netuid));
             index.push_after_lost(&signed).with_context(|| {
                 format!("cannot publish `{}`", records::path(competition, number))
             })?;

@@ -14,8 +14,9 @@ const SEQUENCE_LENGTH: RangeInclusive<usize> = 2..=1_048_576;
 /// All 256 bytes and the end-of-text token at least.
 const TRAINED_VOCABULARY: RangeInclusive<usize> = 257..=1_048_576;
 const HUB_VOCABULARY: RangeInclusive<usize> = 2..=1_048_576;
-/// The initial verification looks at two batches.
-const N_BATCHES: RangeInclusive<usize> = 2..=100_000;
+/// The initial verification looks at two batches; with more than this, a record of 256 models has
+/// more bytes than anybody reads.
+const N_BATCHES: RangeInclusive<usize> = 2..=10_000;
 const SEQUENCES_PER_BATCH: RangeInclusive<usize> = 1..=100_000;
 const N_MODELS_KEPT: RangeInclusive<usize> = 1..=65_535;
 const BLOCKS: RangeInclusive<u64> = 1..=1_000_000_000;
@@ -152,7 +153,7 @@ fn evaluation(rules: &EvaluationRules) -> Result<(), Error> {
     let age = rules.commitment_age_min;
     ensure(BLOCKS.contains(&age), "evaluation.commitment_age_min", age, blocks)?;
     let n = rules.n_batches;
-    ensure(N_BATCHES.contains(&n), "evaluation.n_batches", n, "2 to 100,000")?;
+    ensure(N_BATCHES.contains(&n), "evaluation.n_batches", n, "2 to 10,000")?;
     let n = rules.sequences_per_batch;
     ensure(SEQUENCES_PER_BATCH.contains(&n), "evaluation.sequences_per_batch", n, "1 to 100,000")?;
     let n = rules.n_models_kept;

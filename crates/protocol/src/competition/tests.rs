@@ -82,6 +82,7 @@ fn a_value_out_of_range_is_named() {
         ("blocks_per_round = 10", "blocks_per_round = 0", "evaluation.blocks_per_round"),
         ("commitment_age_min = 1", "commitment_age_min = 0", "evaluation.commitment_age_min"),
         ("n_batches = 24", "n_batches = 1", "evaluation.n_batches"),
+        ("n_batches = 24", "n_batches = 10001", "evaluation.n_batches"),
         ("sequences_per_batch = 4", "sequences_per_batch = 0", "evaluation.sequences_per_batch"),
         ("n_models_kept = 5", "n_models_kept = 0", "evaluation.n_models_kept"),
         ("value = 0.005", "value = 1.0", "scoring.epsilon.value"),

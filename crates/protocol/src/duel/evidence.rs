@@ -45,6 +45,8 @@ pub struct Evidence {
     pub(crate) n_far_worse: u32,
     /// Documents so far.
     pub(crate) n_documents: u32,
+    /// Documents that came again, which say nothing new.
+    pub(crate) n_repeated: u32,
 }
 
 /// What one document says.
@@ -80,6 +82,12 @@ impl Evidence {
     /// Documents so far.
     pub fn n_documents(&self) -> u32 {
         self.n_documents
+    }
+
+    /// Documents that came again: none of them is evidence, and each counts towards the most that
+    /// a duel may take in.
+    pub fn n_repeated(&self) -> u32 {
+        self.n_repeated
     }
 
     /// Evidence against “the mean clipped gain is at most the margin”.

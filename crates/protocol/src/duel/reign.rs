@@ -6,17 +6,21 @@
 
 mod believed;
 mod round;
+mod throne;
 mod turns;
 
-pub use round::{Bout, Decided, Entrant, Progress, Wanted};
+pub use round::{Bout, Decided, Entrant, Hidden, Missing, Progress, Wanted};
 
 use super::{Attempts, Budget, Duel, DuelRules, Evidence, Terms, Verdict, check_stored};
 use crate::{
     AccountId, Block, Digest, Loss, Record, Uid,
-    record::{Finding, Judged},
+    record::{Finding, Judged, Skipped},
 };
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
+
+/// Most closed duels that are kept: more than a subnet has slots, however often their models change.
+const N_CLOSED_MAX: usize = 1_024;
 
 /// Whoever holds the crown.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -28,11 +32,16 @@ pub struct Champion {
     pub hotkey: AccountId,
     /// Tensor root of its model.
     pub root: Digest,
-    /// Mean cross-entropy, in nats per token, in the round in which it took the crown; finite, and
-    /// at least 1e-6.
+    /// Mean cross-entropy, in nats per token, in the round in which it took the crown or the rules
+    /// changed; finite, and at least 1e-6.
     pub reference: Loss,
-    /// Block that seeded that round.
+    /// Block that seeded the round in which it took the crown.
     pub since: Block,
+    /// Block that its epsilon ages from: `since` after a duel; whoever fills a throne that somebody
+    /// left takes over the age.
+    pub aged_from: Block,
+    /// Digest of the competition's rules that its reference was measured by.
+    pub rules: Digest,
 }
 
 /// Whoever held the crown before the champion, which took it by a duel.
@@ -51,6 +60,8 @@ pub struct Predecessor {
 pub struct Fight {
     /// Tensor root of the model that wants the crown.
     pub challenger: Digest,
+    /// Key that it was measured under last.
+    pub hotkey: AccountId,
     /// What was frozen when it began.
     pub terms: Terms,
     /// Block that seeded the round in which it began.
@@ -83,6 +94,8 @@ struct Kept {
 pub struct Reign {
     champion: Option<Champion>,
     predecessor: Option<Predecessor>,
+    /// Block that the epsilon of the last champion ages from; absent while none was ever known.
+    aged_from: Option<Block>,
     /// Duels against the champion, by the challenger's root.
     fights: BTreeMap<Digest, Kept>,
     budget: Budget,
@@ -106,24 +119,37 @@ impl Reign {
     /// Takes in the next record of a validator and competition, which is true: see
     /// [`crate::record::verify_duels`].
     pub fn follow(&mut self, record: &Record) {
-        for Judged { model, fight, .. } in &record.models {
-            if let (Some(fight), Some(coldkey)) = (fight, model.coldkey)
-                && fight.began == record.round.block
-            {
-                self.budget.note(coldkey, fight.attempts);
-            }
-        }
+        self.note_attempts(record);
         let champion = record.crown.map(|crown| crown.champion);
-        let reign = |champion: Champion| (champion.root, champion.since);
+        let reign = |champion: Champion| (champion.root, champion.since, champion.rules);
         if champion.map(reign) == self.champion.map(reign) {
             record.models.iter().for_each(|judged| self.keep(judged, record));
             self.fights.retain(|_, kept| record.round.block < kept.fight.until);
+            self.close_hidden(record);
+            self.forget_closed();
         } else {
-            // Evidence is about two models, and one of them has gone.
+            // Evidence is about two models by the same rules, and one of them has gone.
             self.fights.clear();
         }
         self.champion = champion;
         self.predecessor = record.crown.and_then(|crown| crown.predecessor);
+        self.aged_from = match (champion, record.champion) {
+            (Some(champion), _) => Some(champion.aged_from),
+            // Other rules crown somebody without a reign.
+            (None, Some(_)) => None,
+            (None, None) => self.aged_from,
+        };
+    }
+
+    /// Counts the duels that began in a round, and the models that hid in it.
+    fn note_attempts(&mut self, record: &Record) {
+        for Judged { model, fight, attempts, .. } in &record.models {
+            let Some(coldkey) = model.coldkey else { continue };
+            let began = fight.as_ref().filter(|fight| fight.began == record.round.block);
+            for attempts in began.map(|fight| fight.attempts).into_iter().chain(*attempts) {
+                self.budget.note(coldkey, attempts);
+            }
+        }
     }
 
     /// Keeps the fight of a model as a record leaves it.
@@ -142,6 +168,36 @@ impl Reign {
             documents.extend(record.round.documents.iter().take(n_used).map(|d| d.sha256));
         }
         self.fights.insert(fight.challenger, Kept { fight: fight.clone(), documents });
+    }
+
+    /// Closes the open duels of models that took no part in a round and were not skipped: whoever
+    /// could leave one for a bad round and go on in a good one would win any.
+    fn close_hidden(&mut self, record: &Record) {
+        let is_measured = |judged: &&Judged| matches!(judged.model.finding, Finding::Evaluated(_));
+        let measured = record.models.iter().filter(is_measured);
+        let present: BTreeSet<Digest> =
+            measured.filter_map(|judged| judged.model.tensor_root).collect();
+        let is_skipped = |hotkey: AccountId| {
+            record.skipped.iter().any(|skipped: &Skipped| skipped.hotkey == hotkey)
+        };
+        for (root, Kept { fight, documents }) in &mut self.fights {
+            if fight.verdict.is_none() && !present.contains(root) && !is_skipped(fight.hotkey) {
+                fight.verdict = Some(Verdict::Undecided);
+                documents.clear();
+            }
+        }
+    }
+
+    /// Forgets closed duels above the most that are kept, those that lapse first.
+    fn forget_closed(&mut self) {
+        let closed = self.fights.iter().filter(|(_, kept)| kept.fight.verdict.is_some());
+        let mut closed: Vec<(Block, Digest)> =
+            closed.map(|(root, kept)| (kept.fight.until, *root)).collect();
+        let n_above = closed.len().saturating_sub(N_CLOSED_MAX);
+        closed.sort_unstable();
+        for (_, root) in closed.into_iter().take(n_above) {
+            self.fights.remove(&root);
+        }
     }
 
     /// Whoever holds the crown; `None` before the first round with a model.

@@ -20,6 +20,7 @@ fn round(number: u64, previous: Option<&Record>) -> Round {
         block_hash: BlockHash([number as u8; 32]),
         validator: AccountId([9; 32]),
         genesis: BlockHash([8; 32]),
+        netuid: NetUid(7),
         engine: "candle 1".to_owned(),
         tokenizer: Digest::of(b"tokenizer"),
         dataset: Digest::of(b"dataset"),
@@ -95,7 +96,7 @@ fn the_bytes_of_a_record_are_frozen() {
     assert_eq!(String::from_utf8(record().to_json()).unwrap(), frozen);
     assert_eq!(
         record().digest().hex(),
-        "cdabea2b40921987e7994c9eb5992aff7fcbc94604bc66be380803120277c26f"
+        "849aa386faa53e490315f6e6ef5bf0f8c3a4990cf27465288d9bab25fe04ab91"
     );
 }
 
@@ -172,10 +173,16 @@ fn whoever_changes_a_verdict_is_found_out() {
     let crown = changed(|r| {
         let (uid, hotkey, root) = (Uid(5), AccountId([5; 32]), Digest::of(&[5]));
         let (reference, since) = (Loss::new(2.0).unwrap(), Block(110));
-        let champion = Champion { uid, hotkey, root, reference, since };
-        r.crown = Some(Crown { champion, predecessor: None });
+        let (aged_from, rules) = (since, competition().digest());
+        let champion = Champion { uid, hotkey, root, reference, since, aged_from, rules };
+        r.crown = Some(Crown { champion, predecessor: None, paid: None, settling_blocks: 0 });
     });
     assert_eq!(crown, Mismatch::Crown, "other rules have no such");
+    let skipped =
+        changed(|r| r.skipped = vec![Skipped { uid: Uid(1), hotkey: AccountId([1; 32]) }]);
+    assert_eq!(skipped, Mismatch::Skipped(Uid(1)));
+    let attempts = changed(|r| r.models[2].attempts = Some(Attempts { window: 0, n: 1 }));
+    assert_eq!(attempts, Mismatch::Attempts(Uid(8)));
     let by_one_bit = changed(|r| {
         let weight = &mut r.models[0].verdict.weight;
         *weight = f64::from_bits(weight.to_bits() + 1);
@@ -208,6 +215,7 @@ fn records_form_a_chain_that_carries_the_averages() {
     assert_eq!(broken(|r| r.round.block = Block(110)), Mismatch::Previous("block"));
     assert_eq!(broken(|r| r.round.validator.0[0] = 1), Mismatch::Previous("validator"));
     assert_eq!(broken(|r| r.round.genesis.0[0] = 1), Mismatch::Previous("genesis"));
+    assert_eq!(broken(|r| r.round.netuid = NetUid(8)), Mismatch::Previous("netuid"));
     assert_eq!(broken(|r| r.averages[1].weight = 0.6), Mismatch::Previous("average"));
     assert_eq!(broken(|r| r.averages.truncate(2)), Mismatch::Previous("average"));
     assert!(verify_chain(&second, None, &competition()).is_err());

@@ -103,6 +103,13 @@ pub enum Mismatch {
     /// The losses, after the records before, give another duel, or none.
     #[error("the duel of uid `{0}` is not what its losses give")]
     Fight(Uid),
+    /// The models and the records before give another attempt for hiding, or none.
+    #[error("the attempt that uid `{0}` pays for hiding is not what the rules give")]
+    Attempts(Uid),
+    /// A model is said to be skipped that has an outcome, or holds the crown: a round without its
+    /// champion is given up; or by rules that have no such.
+    #[error("uid `{0}` is said to be skipped where it cannot be")]
+    Skipped(Uid),
     /// The losses, after the records before, give another crown, or none.
     #[error("the crown is not what the losses give: its holder, reference, start or predecessor")]
     Crown,
@@ -138,6 +145,12 @@ pub fn verify(record: &Record, competition: &Competition) -> Result<(), Mismatch
     }
     if let Some(judged) = record.models.iter().find(|judged| judged.fight.is_some()) {
         return Err(Mismatch::Fight(judged.model.uid));
+    }
+    if let Some(judged) = record.models.iter().find(|judged| judged.attempts.is_some()) {
+        return Err(Mismatch::Attempts(judged.model.uid));
+    }
+    if let Some(skipped) = record.skipped.first() {
+        return Err(Mismatch::Skipped(skipped.uid));
     }
     if record.crown.is_some() {
         return Err(Mismatch::Crown);
@@ -215,6 +228,7 @@ pub fn verify_chain(
     if let Some(Record { round: before, averages, .. }) = previous {
         ensure(round.validator == before.validator, "validator")?;
         ensure(round.genesis == before.genesis, "genesis")?;
+        ensure(round.netuid == before.netuid, "netuid")?;
         ensure(round.competition == before.competition, "competition")?;
         ensure(Some(round.number) == before.number.checked_add(1), "number")?;
         ensure(round.block > before.block, "block")?;

@@ -11,5 +11,7 @@ mod reign_attacks;
 mod reign_crowds;
 mod reign_records;
 mod reign_strangers;
+mod reign_thrones;
+mod reign_windows;
 mod tournament;
 mod vectors;

@@ -1,13 +1,14 @@
 //! Crown and duels from round to round, on models whose worth is known.
 
 use protocol::{
-    AccountId, Block, BlockHash, Competition, Digest, Loss, Merit, Record, Uid,
-    competition::{Epsilon, LossKind, Packing, Rule},
+    AccountId, Block, BlockHash, Competition, Digest, Loss, Merit, NetUid, ReasonCode, Record, Uid,
+    competition::{LossKind, Packing, Rule},
     duel::{
-        Bout, Decided, DuelRules, Entrant, Fight, Predecessor, Progress, Reign, Verdict, Wanted,
+        Bout, Decided, DuelRules, Entrant, Fight, Hidden, Missing, Predecessor, Progress, Reign,
+        Verdict, Wanted,
     },
     loss::mean,
-    record::{DocumentDigest, Finding, Model, Round, verify_chain, verify_duels},
+    record::{DocumentDigest, Finding, Model, Round, Setting, Skipped, verify_chain, verify_duels},
     weights::{MovingAverage, softmax},
 };
 use std::collections::BTreeMap;
@@ -53,6 +54,10 @@ pub(crate) fn account(n: u16) -> AccountId {
 impl Player {
     pub(crate) fn root(&self) -> Digest {
         number(u64::from(self.uid))
+    }
+
+    pub(crate) fn hotkey(&self) -> AccountId {
+        account(self.uid)
     }
 
     /// Its loss on a document, with four decimals.
@@ -107,6 +112,13 @@ pub(crate) struct Scene {
     pub(crate) competition: Competition,
     pub(crate) reign: Reign,
     pub(crate) last: Option<Record>,
+    /// Slot that the chain pays most, and how long it takes to pay.
+    pub(crate) paid: Option<Uid>,
+    pub(crate) settling_blocks: u64,
+    /// Whose repos are closed.
+    pub(crate) hidden: Vec<Player>,
+    /// Whom our own trouble keeps away.
+    pub(crate) skipped: Vec<Player>,
     average: MovingAverage,
     /// Losses that the last round measured, by uid.
     n_measured: BTreeMap<u16, usize>,
@@ -124,8 +136,17 @@ impl Scene {
         competition.scoring.temperature = 0.2;
         competition.scoring.duel = Some(rules);
         competition.check().unwrap();
-        let (reign, average) = (Reign::default(), MovingAverage::default());
-        Self { competition, reign, last: None, average, n_measured: BTreeMap::new() }
+        Self {
+            competition,
+            reign: Reign::default(),
+            last: None,
+            paid: None,
+            settling_blocks: u64::MAX,
+            hidden: Vec::new(),
+            skipped: Vec::new(),
+            average: MovingAverage::default(),
+            n_measured: BTreeMap::new(),
+        }
     }
 
     /// Which documents the next round draws, where every round has others.
@@ -147,6 +168,7 @@ impl Scene {
             block_hash: BlockHash([1; 32]),
             validator: account(0),
             genesis: BlockHash([2; 32]),
+            netuid: NetUid(7),
             engine: "written".to_owned(),
             tokenizer: number(1),
             dataset: number(2),
@@ -164,9 +186,38 @@ impl Scene {
         self.record(round, models)
     }
 
-    pub(crate) fn record(&mut self, round: Round, models: Vec<Model>) -> &Record {
+    /// The same with models that are no players.
+    pub(crate) fn play_with(
+        &mut self,
+        players: &[Player],
+        change: impl FnOnce(&mut Vec<Model>),
+    ) -> &Record {
+        let first = self.next_documents();
+        let mut round = self.next_round(first);
+        round.competition_digest = self.competition.digest();
+        let documents = first..first + round.documents.len() as u64;
+        let models = players.iter().map(|p| p.model(p.losses(documents.clone())));
+        let mut models: Vec<Model> = models.collect();
+        change(&mut models);
+        self.record(round, models)
+    }
+
+    pub(crate) fn record(&mut self, round: Round, mut models: Vec<Model>) -> &Record {
+        let hides = |player: &Player| Model {
+            tensor_root: None,
+            finding: Finding::Disqualified(ReasonCode::NotPublished),
+            ..player.model(Vec::new())
+        };
+        models.extend(self.hidden.iter().map(hides));
+        let skipped = |player: &Player| Skipped { uid: Uid(player.uid), hotkey: player.hotkey() };
+        let setting = Setting {
+            before: &self.reign,
+            paid: self.paid,
+            settling_blocks: self.settling_blocks,
+            skipped: self.skipped.iter().map(skipped).collect(),
+        };
         let (competition, average) = (&self.competition, &mut self.average);
-        let record = Record::of_duels(round, competition, models, &self.reign, average).unwrap();
+        let record = Record::of_duels(round, competition, models, setting, average).unwrap();
         self.reign.follow(&record);
         self.last.insert(record)
     }
@@ -177,7 +228,7 @@ impl Scene {
     }
 
     /// The same on documents from this one on.
-    fn round_on(&mut self, players: &[Player], first: u64) -> Record {
+    pub(crate) fn round_on(&mut self, players: &[Player], first: u64) -> Record {
         let (mut round, before) = (self.next_round(first), self.clone());
         round.competition_digest = self.competition.digest();
         round.previous = self.last.as_ref().map(Record::digest);
@@ -208,23 +259,36 @@ impl Scene {
     ) -> BTreeMap<Digest, Vec<Loss>> {
         let entrants: Vec<Entrant> = players.iter().map(Player::entrant).collect();
         let documents: Vec<Digest> = round.documents.iter().map(|d| d.sha256).collect();
-        let mut progress = Progress::default();
-        let mut decide = |known: &BTreeMap<Digest, Vec<Loss>>| -> Result<Decided, Wanted> {
+        let hides = |player: &Player| {
+            let Entrant { uid, hotkey, coldkey, .. } = player.entrant();
+            Hidden { uid, hotkey, coldkey, root: None }
+        };
+        let hidden: Vec<Hidden> = self.hidden.iter().map(hides).collect();
+        let skipped: Vec<AccountId> = self.skipped.iter().map(Player::hotkey).collect();
+        let decide = |known: &BTreeMap<Digest, Vec<Loss>>, progress: &mut Progress| {
             let losses: BTreeMap<Digest, &[Loss]> =
                 known.iter().map(|(root, losses)| (*root, losses.as_slice())).collect();
-            let (block, entrants) = (round.block, entrants.as_slice());
-            let bout = Bout { block, entrants, documents: &documents, losses: &losses };
-            let rules = &self.competition.scoring;
-            let anew = self.reign.round(rules, &bout);
-            assert_eq!(self.reign.round_from(&mut progress, rules, &bout), anew);
-            anew
+            let bout = Bout {
+                block: round.block,
+                rules: round.competition_digest,
+                paid: self.paid,
+                settling_blocks: self.settling_blocks,
+                entrants: &entrants,
+                hidden: &hidden,
+                skipped: &skipped,
+                documents: &documents,
+                losses: &losses,
+            };
+            self.reign.round_from(progress, &self.competition.scoring, &bout)
         };
         let of = |root: Digest| players.iter().find(|player| player.root() == root).unwrap();
         let mut known: BTreeMap<Digest, Vec<Loss>> = BTreeMap::new();
-        let decided = loop {
-            match decide(&known) {
+        let mut progress = Progress::default();
+        let decided: Decided = loop {
+            match decide(&known, &mut progress) {
                 Ok(decided) => break decided,
-                Err(Wanted { root, n_documents }) => {
+                Err(Missing::Champion(hotkey)) => panic!("{hotkey} is skipped"),
+                Err(Missing::Losses(Wanted { root, n_documents })) => {
                     let n_known = known.get(&root).map_or(0, Vec::len);
                     assert!(n_known < n_documents && n_documents <= documents.len());
                     known.insert(root, of(root).losses(first..first + n_documents as u64));
@@ -233,7 +297,8 @@ impl Scene {
         };
         let all = first..first + documents.len() as u64;
         let full = players.iter().map(|player| (player.root(), player.losses(all.clone())));
-        assert_eq!(decide(&full.collect()), Ok(decided), "what is not wanted changes nothing");
+        let whole = decide(&full.collect(), &mut Progress::default());
+        assert_eq!(whole, Ok(decided), "what is not wanted, and was asked before, changes nothing");
         let n_measured = known.iter().map(|(root, losses)| (of(*root).uid, losses.len()));
         self.n_measured = n_measured.collect();
         known
@@ -270,15 +335,25 @@ fn several_rounds_have_the_evidence_of_one_long_round_to_the_bit() {
     short.round_on(&players, 0);
     short.round_on(&players, 1_000);
     let last = short.round_on(&players, 1_070);
-    let mut long = Scene::new(140, DuelRules::default());
+    // The reference is measured on all documents of the first round: as many for both.
+    let mut long = Scene::new(70, DuelRules::default());
     long.round_on(&players, 0);
+    long.competition.evaluation.n_batches = 140;
+    let mut reign = serde_json::to_value(&long.reign).unwrap();
+    reign["champion"]["rules"] = serde_json::to_value(long.competition.digest()).unwrap();
+    long.reign = serde_json::from_value(reign).unwrap();
     let whole = long.round_on(&players, 1_000);
     let (parts, whole) = (fight(&last, 2).unwrap(), fight(&whole, 2).unwrap());
     assert_eq!((parts.verdict, parts.evidence.n_documents()), (None, 140));
     assert_eq!(serde_json::to_string(parts).unwrap(), serde_json::to_string(whole).unwrap());
-    // A document that comes again counts no more: the round brings nothing new.
+    // A document that comes again is no evidence: the round brings nothing but that it came.
     let again = short.round_on(&players, 1_070);
-    assert_eq!(fight(&again, 2).unwrap().evidence, parts.evidence);
+    let evidence = &fight(&again, 2).unwrap().evidence;
+    assert_eq!((evidence.n_documents(), evidence.n_repeated()), (140, 70));
+    assert_eq!(
+        (evidence.e_crown(), evidence.mean()),
+        (parts.evidence.e_crown(), parts.evidence.mean())
+    );
     assert_eq!(n_losses(&again, 2), 70);
 }
 
@@ -346,11 +421,11 @@ fn an_empty_throne_is_filled_by_the_line_and_nobody_duels() {
     let record = scene.round(&players);
     assert_eq!(record.champion, Some(Uid(3)));
     for player in &players {
-        assert_eq!((n_losses(&record, player.uid), fight(&record, player.uid)), (64, None));
-        assert_eq!(scene.n_measured(player.uid), 64);
+        assert_eq!((n_losses(&record, player.uid), fight(&record, player.uid)), (100, None));
+        assert_eq!(scene.n_measured(player.uid), 100);
     }
     let reference = scene.reign.champion().unwrap().reference;
-    assert_eq!(reference, mean(&players[2].losses(0..64)));
+    assert_eq!(reference, mean(&players[2].losses(0..100)));
     assert_eq!(merit(&record, 3), (Merit::Counts, 1.0));
     assert_eq!(merit(&record, 1), (Merit::BeatenBy(Uid(3)), 0.0));
     let nobody = Scene::new(100, DuelRules::default()).round(&[]);
@@ -386,7 +461,8 @@ fn a_champion_in_another_slot_is_the_champion() {
     let mut scene = Scene::new(100, DuelRules::default());
     let (first, near) = (player(1, 0.0), player(2, 0.006));
     scene.round(&[first, near]);
-    let round = scene.next_round(5_000);
+    let mut round = scene.next_round(5_000);
+    round.competition_digest = scene.competition.digest();
     let documents = 5_000..5_100;
     let mut moved = first.model(first.losses(documents.clone()));
     moved.uid = Uid(7);
@@ -394,72 +470,4 @@ fn a_champion_in_another_slot_is_the_champion() {
     assert_eq!(record.champion, Some(Uid(7)));
     let champion = scene.reign.champion().unwrap();
     assert_eq!((champion.uid, champion.since), (Uid(7), Block(1_010)));
-}
-
-#[test]
-fn evidence_expires_and_a_second_duel_of_a_coldkey_has_less_to_spend() {
-    // Three rounds.
-    let rules = DuelRules { window_blocks: 30, ..DuelRules::default() };
-    let mut scene = Scene::new(70, rules);
-    let (first, near) = (player(1, 0.0), player(2, 0.006));
-    let also = Player { coldkey: near.coldkey, ..player(3, 0.006) };
-    scene.round(&[first]);
-    let record = scene.round(&[first, near, also]);
-    assert_eq!(fight(&record, 3), None, "of one owner one is heard");
-    let began = record.round.block;
-    let kept = fight(&record, 2).unwrap();
-    assert_eq!((kept.began, kept.until), (began, Block(began.0 + 30)));
-    assert_eq!(kept.terms.alpha, rules.alpha / 2.0);
-    let record = scene.round(&[first, also]);
-    assert_eq!(fight(&record, 3).unwrap().terms.alpha, rules.alpha / 6.0);
-    let record = scene.round(&[first, near]);
-    assert_eq!(fight(&record, 2).unwrap().evidence.n_documents(), 140);
-    let record = scene.round(&[first, near]);
-    let anew = fight(&record, 2).unwrap();
-    assert_eq!((anew.began, anew.evidence.n_documents()), (Block(began.0 + 30), 70));
-    assert_eq!((anew.attempts.n, anew.terms.alpha), (1, rules.alpha / 2.0));
-    assert_eq!(anew.attempts.window, anew.began.0 / 30);
-}
-
-#[test]
-fn a_duel_that_is_not_decided_in_time_is_closed_until_it_expires() {
-    let rules = DuelRules { n_documents_max: 100, ..DuelRules::default() };
-    let mut scene = Scene::new(70, rules);
-    let players = [player(1, 0.0), player(2, 0.006)];
-    scene.round(&players);
-    scene.round(&players);
-    let record = scene.round(&players);
-    let of = fight(&record, 2).unwrap();
-    assert_eq!((of.verdict, of.evidence.n_documents()), (Some(Verdict::Undecided), 100));
-    assert_eq!((n_losses(&record, 1), n_losses(&record, 2)), (30, 30));
-    let later = scene.round(&players);
-    assert_eq!((fight(&later, 2), n_losses(&later, 2)), (Some(of), 0));
-}
-
-#[test]
-fn epsilon_is_that_of_the_age_of_the_reign_and_frozen_when_a_duel_begins() {
-    let mut scene = Scene::new(70, DuelRules::default());
-    let linear = Epsilon::Linear { start: 0.02, end: 0.0, blocks: 40 };
-    scene.competition.scoring.epsilon = linear;
-    scene.competition.check().unwrap();
-    let (first, near) = (player(1, 0.0), player(2, 0.01));
-    // Committed to long before: its age is not that of its reign.
-    scene.round(&[first]);
-    let record = scene.round(&[first, near]);
-    assert_eq!(fight(&record, 2).unwrap().terms.epsilon, linear.at(Block(10), Block(0)));
-    let later = scene.round(&[first, near]);
-    assert_eq!(fight(&later, 2).unwrap().terms, fight(&record, 2).unwrap().terms);
-}
-
-#[test]
-fn rules_that_could_not_have_come_to_a_duel_end_it() {
-    let mut scene = Scene::new(70, DuelRules::default());
-    let players = [player(1, 0.0), player(2, 0.006)];
-    scene.round(&players);
-    scene.round(&players);
-    scene.competition.scoring.duel = Some(DuelRules { n_bets: 12, ..DuelRules::default() });
-    let record = scene.round(&players);
-    let anew = fight(&record, 2).unwrap();
-    assert_eq!((anew.began, anew.attempts.n), (record.round.block, 2));
-    assert_eq!(anew.evidence.n_documents(), 70);
 }

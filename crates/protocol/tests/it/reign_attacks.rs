@@ -3,7 +3,7 @@
 use protocol::{
     Loss, ReasonCode, Record, Uid,
     duel::{DuelRules, Fight, Verdict},
-    record::{Finding, Mismatch, Model},
+    record::{Finding, Mismatch, Model, Setting},
     weights::MovingAverage,
 };
 use std::collections::BTreeSet;
@@ -57,7 +57,9 @@ fn attack_a_loss_that_is_not_finite_gives_no_record() {
     losses[7] = Loss::INFINITE;
     let models = vec![old.model(old.losses(1_000..1_100)), better.model(losses)];
     let mut average = MovingAverage::default();
-    let record = Record::of_duels(round, &scene.competition, models, &scene.reign, &mut average);
+    let before = &scene.reign;
+    let setting = Setting { before, paid: None, settling_blocks: 0, skipped: Vec::new() };
+    let record = Record::of_duels(round, &scene.competition, models, setting, &mut average);
     assert_eq!(record, Err(Mismatch::NotFinite(Uid(7))));
 }
 

@@ -12,11 +12,11 @@ use protocol::{
     record::{verify_chain, verify_duels},
 };
 use std::sync::{Arc, atomic::Ordering};
-use validator::{ContestState, RecordFolder, RoundSummary, Row, Validator};
+use validator::{ContestState, RecordFolder, RoundSummary, Row, Validator, state::Found};
 
 /// Documents of a round.
 pub(crate) const N_DOCUMENTS: usize = 65;
-/// Documents on which an empty throne is filled.
+/// Documents that the reference of a crown is measured on.
 const N_FIRST: usize = 64;
 
 /// A network by rule `duel` on which `val` has all the stake.
@@ -115,15 +115,15 @@ fn attack_a_far_worse_challenger_costs_fifteen_documents_once() {
     let mut validator = network.validator();
     network.enter("ada", "first", 3.0);
     network.run_to(&mut validator, 22);
-    assert_eq!(n_sequences(&network), N_FIRST, "an empty throne is filled by the fewest");
+    assert_eq!(n_sequences(&network), N_DOCUMENTS, "an empty throne is filled by all of them");
     network.enter("eve", "far-worse", 3.5);
     let heard = network.run_to(&mut validator, 32);
     let (n_documents, verdict) = duel(heard.rounds()[0], &network, "eve");
     assert!(verdict == Some(Verdict::Rejected) && n_documents <= 15);
-    assert_eq!(n_sequences(&network), N_FIRST + 2 * 15, "fifteen of each");
+    assert_eq!(n_sequences(&network), N_DOCUMENTS + 2 * 15, "fifteen of each");
     // It is decided: nobody is measured any more, and there is a record all the same.
     let heard = network.run_to(&mut validator, 52);
-    assert_eq!(n_sequences(&network), N_FIRST + 2 * 15);
+    assert_eq!(n_sequences(&network), N_DOCUMENTS + 2 * 15);
     for round in heard.rounds() {
         assert_eq!((round.champion_perplexity, round.champion.is_some()), (None, true));
     }
@@ -147,7 +147,7 @@ fn attack_copies_cost_nothing_and_fight_nobody() {
         assert_eq!(row(heard.rounds()[0], &network, miner).duel, None);
         assert_eq!(network.incentive(miner), 0.0);
     }
-    assert_eq!(n_sequences(&network), N_FIRST);
+    assert_eq!(n_sequences(&network), N_DOCUMENTS);
     assert!(is_crowned(&validator, "ada"));
     verified(&network, "val", &validator);
 }
@@ -213,7 +213,7 @@ fn attack_a_champion_that_closes_its_repo_leaves_the_throne_to_whoever_was_rejec
     let heard = network.run_to(&mut validator, 102);
     assert_eq!(heard.reason_of(network.uid("ada")), Some(ReasonCode::NotPublished));
     assert!(is_crowned(&validator, "ben"));
-    assert_eq!(n_sequences(&network), n_before + N_FIRST);
+    assert_eq!(n_sequences(&network), n_before + N_DOCUMENTS);
     assert!(row(heard.rounds()[0], &network, "ben").duel.is_none(), "nobody duels for it");
     verified(&network, "val", &validator);
 }
@@ -231,6 +231,85 @@ fn attack_whoever_does_no_better_than_guessing_never_sits_on_an_empty_throne() {
     network.run_to(&mut validator, 32);
     assert!(is_crowned(&validator, "ada"));
     verified(&network, "val", &validator);
+}
+
+#[test]
+fn attack_a_model_that_hides_from_a_round_ends_its_duel() {
+    let (network, hub) = moody(&["ada", "ben"]);
+    let mut validator = network.validator();
+    network.enter("ada", "first", 3.0);
+    network.run_to(&mut validator, 22);
+    network.enter("ben", "a-little-better", 2.96);
+    let heard = network.run_to(&mut validator, 32);
+    assert_eq!(duel(heard.rounds()[0], &network, "ben").1, None);
+    hub.set("ben/model", Some(Mood::Closed));
+    let heard = network.run_to(&mut validator, 42);
+    assert_eq!(heard.reason_of(network.uid("ben")), Some(ReasonCode::NotPublished));
+    hub.set("ben/model", None);
+    // In the next round it would have taken the crown.
+    let heard = network.run_to(&mut validator, 62);
+    assert!(heard.rounds().len() == 2 && is_crowned(&validator, "ada"));
+    let records = verified(&network, "val", &validator);
+    let attempts = records[2].models.iter().filter_map(|judged| judged.attempts).next();
+    assert_eq!(attempts.map(|attempts| attempts.n), Some(2), "hiding is an attempt of its owner");
+}
+
+#[test]
+fn attack_trouble_of_our_own_empties_no_throne_however_long_it_lasts() {
+    let network = network(&["ada", "ben"]);
+    let mut validator = network.validator();
+    network.enter("ada", "first", 3.0);
+    network.run_to(&mut validator, 22);
+    network.enter("ben", "a-little-better", 2.96);
+    network.evaluate.faults.lock().unwrap().insert("first".to_owned(), usize::MAX);
+    let heard = network.run_to(&mut validator, 92);
+    assert!(heard.rounds().is_empty() && heard.n_suspended() >= 7, "{}", heard.n_suspended());
+    network.evaluate.faults.lock().unwrap().clear();
+    let heard = network.run_to(&mut validator, 102);
+    assert_eq!(duel(heard.rounds()[0], &network, "ben"), (N_DOCUMENTS as u32, None));
+    assert!(is_crowned(&validator, "ada"));
+    verified(&network, "val", &validator);
+}
+
+#[test]
+fn a_loss_that_is_not_finite_is_remembered_of_the_commitment() {
+    let network = network(&["ada", "eve"]);
+    let mut validator = network.validator();
+    network.enter("ada", "first", 3.0);
+    network.run_to(&mut validator, 22);
+    let dir = network.model("not-finite", None);
+    network.commit("eve", &network.publish("eve", &dir));
+    let heard = network.run_to(&mut validator, 42);
+    assert_eq!(heard.rounds().len(), 2);
+    assert_eq!(heard.reason_of(network.uid("eve")), Some(ReasonCode::NonFiniteLoss));
+    let contest = validator.contest("tiny").unwrap();
+    let found = &contest.verdicts[&hotkey("eve").public()].found;
+    assert!(matches!(found, Found::Refused(reason) if reason.code == ReasonCode::NonFiniteLoss));
+    verified(&network, "val", &validator);
+}
+
+#[test]
+fn a_validator_without_a_past_seats_whom_the_chain_pays_and_hears_the_rest_in_duels() {
+    let network = network(&["ada", "ben"]);
+    let mut validator = network.validator();
+    network.enter("ada", "first", 3.0);
+    network.run_to(&mut validator, 52);
+    assert!(network.incentive("ada") > 0.0);
+    // By the line the other would sit there.
+    network.enter("ben", "better", 2.5);
+    network.run_to(&mut validator, 62);
+    assert!(is_crowned(&validator, "ben"), "the chain will pay it later");
+    // Its journal is lost.
+    drop(validator);
+    let home = network.folder.path().join("anew");
+    let mut validator = network.validator_with(network.ports(&home), &home);
+    let heard = network.run_to(&mut validator, 64);
+    assert!(is_crowned(&validator, "ada"));
+    assert_eq!(row(heard.rounds()[0], &network, "ben").duel, None, "nobody duels for it");
+    network.run_to(&mut validator, 82);
+    assert!(is_crowned(&validator, "ben"));
+    let records = verified(&network, "anew", &validator);
+    assert_eq!(records[0].crown.unwrap().paid, Some(network.uid("ada")));
 }
 
 #[test]

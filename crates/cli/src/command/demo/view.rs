@@ -135,7 +135,7 @@ impl View {
         let (name, leads) = (role.name(), role == Role::VALIDATORS[0]);
         tracing::debug!(block, name, ?event);
         match event {
-            ValidatorEvent::Progress { .. } | ValidatorEvent::WeightsSet { .. } => {}
+            ValidatorEvent::Progress { .. } => {}
             ValidatorEvent::RoundStarted { n_models, n_batches } => {
                 self.line(actor, || format!("round: {n_models} models, {n_batches} batches"));
             }
@@ -176,13 +176,14 @@ impl View {
             ValidatorEvent::ChainTrouble(error) => {
                 self.say(&format!("block {block:>4}  {name} has trouble with the chain: {error}"));
             }
-            ValidatorEvent::WeightsSubmitted(_)
-            | ValidatorEvent::WeightsRevealed { .. }
-            | ValidatorEvent::WeightsUnchanged { .. }
-            | ValidatorEvent::RootSubmitted(_)
-            | ValidatorEvent::RootSet { .. }
-            | ValidatorEvent::RootRefused(_)
-            | ValidatorEvent::RootWithheld(_) => {}
+            event => self.weights(name, block, event),
+        }
+    }
+
+    /// Something happened to weights that a validator set; of what goes as it should nothing is
+    /// said.
+    fn weights(&self, name: &str, block: u64, event: &ValidatorEvent) {
+        match event {
             ValidatorEvent::WeightsExposed { block: taken, .. } => {
                 self.say(&format!(
                     "block {block:>4}  weights of {name} came late, in block {taken}: they can be \
@@ -207,6 +208,7 @@ impl View {
             ValidatorEvent::WeightsUnfit(error) => {
                 self.say(&format!("block {block:>4}  weights of {name} would be refused: {error}"));
             }
+            _ => {}
         }
     }
 

@@ -66,7 +66,8 @@ impl Comparison {
         }
         let place = |record: &Record| {
             let round = &record.round;
-            (round.validator, round.genesis, round.competition.clone(), round.number)
+            let chain = (round.genesis, round.netuid);
+            (round.validator, chain, round.competition.clone(), round.number)
         };
         let is_equivocation = place(a) == place(b) && records[0].digest != records[1].digest;
         let nothing = "no model was measured in both on the same sequence".to_owned();

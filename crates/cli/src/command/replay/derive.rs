@@ -1,13 +1,16 @@
 //! Evidence, decision and weights, derived again from the losses that a record holds and from the
 //! records before it.
 
-use super::report::{Outcome, Part, Step};
+use super::{
+    losses::Bar,
+    report::{Outcome, Part, Step},
+};
 use crate::rules_text::plural;
 use protocol::{
     Competition, Digest, Record,
     competition::Rule,
     duel::Reign,
-    record::{Mismatch, Model, verify_duels},
+    record::{Mismatch, Model, Setting, is_filled_by_line, verify_duels},
     weights::MovingAverage,
 };
 use serde::Serialize;
@@ -48,6 +51,15 @@ impl Past {
         }
     }
 
+    /// Whether the bar of guessing holds in the round of a record.
+    pub fn bar(&self, record: &Record, rules: &Competition) -> Bar {
+        match rules.scoring.rule {
+            Rule::Duel if !self.leads_to(record) => Bar::Unknown,
+            Rule::Duel if !is_filled_by_line(record, rules, &self.reign) => Bar::Off,
+            _ => Bar::Holds,
+        }
+    }
+
     /// Whether a record continues the one before it, as far as its names go.
     pub fn link(&self, record: &Record) -> Step {
         let round = &record.round;
@@ -80,6 +92,8 @@ impl Past {
             differs("round.validator", told(&before.validator, &round.validator))
         } else if round.genesis != before.genesis {
             differs("round.genesis", told(&before.genesis, &round.genesis))
+        } else if round.netuid != before.netuid {
+            differs("round.netuid", told(&before.netuid, &round.netuid))
         } else if round.block <= before.block {
             let expected = format!("a block after {}", before.block);
             differs("round.block", (expected, round.block.to_string()))
@@ -190,6 +204,7 @@ fn is_of_figures(mismatch: &Mismatch) -> bool {
             | Mismatch::Champion { .. }
             | Mismatch::Used { .. }
             | Mismatch::Fight(_)
+            | Mismatch::Attempts(_)
             | Mismatch::Crown
     )
 }
@@ -210,8 +225,12 @@ fn out_of_order(mismatch: &Mismatch) -> Vec<Step> {
 type Field = (String, Value);
 
 fn fights(record: &Record) -> Vec<Field> {
-    let models = record.models.iter().enumerate();
-    models.map(|(at, judged)| (format!("models[{at}].fight"), json(&judged.fight))).collect()
+    let mut fields = Vec::new();
+    for (at, judged) in record.models.iter().enumerate() {
+        fields.push((format!("models[{at}].fight"), json(&judged.fight)));
+        fields.push((format!("models[{at}].attempts"), json(&judged.attempts)));
+    }
+    fields
 }
 
 fn decided(record: &Record) -> Vec<Field> {
@@ -267,7 +286,9 @@ pub fn derived(
     let models: Vec<Model> = record.models.iter().map(|judged| judged.model.clone()).collect();
     let round = record.round.clone();
     match rules.scoring.rule {
-        Rule::Duel => Record::of_duels(round, rules, models, reign, &mut average),
+        Rule::Duel => {
+            Record::of_duels(round, rules, models, Setting::of(record, reign), &mut average)
+        }
         _ => Ok(Record::new(round, rules, models, &mut average)),
     }
 }

@@ -7,7 +7,6 @@ use super::{
 use crate::{plug, terminal::PatientBar};
 use protocol::{
     Competition, Loss, Reason, ReasonCode, Record, Seed, SequenceLoss, Uid,
-    competition::Rule,
     loss::{of_sequences, per_batch},
     owner::{Claim, duplicates},
     record::{Finding, Model},
@@ -16,6 +15,9 @@ use protocol::{
 };
 use std::{ops::Range, path::Path};
 use validator::{Admission, Ask, Drawn, Engine as _, Sequence};
+
+/// What is found of a model that breaks no rule.
+const NO_RULE: &str = "no rule is broken";
 
 /// Where a field of a record is, by its path.
 type Place<'a> = &'a dyn Fn(&str) -> String;
@@ -42,6 +44,19 @@ pub struct Exam<'a> {
     pub rules: &'a Competition,
     /// Its text.
     pub drawn: &'a Drawn,
+    /// Whether the bar of guessing holds in its round.
+    pub bar: Bar,
+}
+
+/// Whether whoever does no better than guessing is disqualified in a round.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bar {
+    /// Yes: all models are measured on all of the text.
+    Holds,
+    /// No: in a round of duels, which looks at no more than decides.
+    Off,
+    /// The records before it tell, and are not there.
+    Unknown,
 }
 
 /// Measures what is asked of a record and compares.
@@ -208,7 +223,7 @@ impl Exam<'_> {
         // Of fewer losses than all nobody can tell.
         let is_whole = *batches == (0..self.drawn.batches.len());
         let bar = no_better_than_guessing(of_sequences(measured), self.drawn.guessing);
-        bar.filter(|_| is_whole && self.rules.scoring.rule != Rule::Duel)
+        bar.filter(|_| is_whole && self.bar == Bar::Holds)
             .map(|reason| Step::differs(Part::Losses, at("finding"), (reason, "evaluated")))
     }
 
@@ -267,8 +282,12 @@ impl Exam<'_> {
                 return Ok(Step::not_checked(Part::Model, why));
             }
         };
-        let found = reason.map_or("no rule is broken".to_owned(), |reason| reason.code.to_string());
+        let found = reason.map_or(NO_RULE.to_owned(), |reason| reason.code.to_string());
         let recorded = code.to_string();
+        if code == ReasonCode::DegenerateOutput && self.bar == Bar::Unknown {
+            let why = "whether the bar of guessing holds, the records before it tell";
+            return Ok(Step::not_checked(Part::Model, format!("uid {uid}: {why}")));
+        }
         if found == recorded {
             return Ok(Step::equal(Part::Model, format!("uid {uid} breaks a rule: {code}")));
         }
@@ -276,18 +295,19 @@ impl Exam<'_> {
             let why = format!("uid {uid} was not published then: nobody can tell later");
             return Ok(Step::not_checked(Part::Model, why));
         }
+        if code == ReasonCode::NonFiniteLoss && found == NO_RULE {
+            // It counts from then on for as long as the commitment stands.
+            let why = format!("uid {uid} may have shown {code} on the text of a round before");
+            return Ok(Step::not_checked(Part::Model, why));
+        }
         let at = format!("models[{place}].model.finding");
         Ok(Step::differs(Part::Model, at, (found, recorded)))
     }
 
-    /// The bar that a model does not pass; with duels on whatever it was measured on then, of which
-    /// the record says nothing but that it was not too little.
+    /// The bar that a model does not pass, where it holds.
     fn no_better_than_guessing(self, losses: &[SequenceLoss]) -> Option<Reason> {
-        let duels = self.rules.scoring.duel_rules();
-        let fewest = duels.and_then(|rules| usize::try_from(rules.n_documents_min).ok());
-        let fewest = fewest.unwrap_or(losses.len()).min(losses.len());
-        (fewest..=losses.len())
-            .find_map(|n| no_better_than_guessing(of_sequences(&losses[..n]), self.drawn.guessing))
+        no_better_than_guessing(of_sequences(losses), self.drawn.guessing)
+            .filter(|_| self.bar != Bar::Off)
     }
 
     /// Whether a model is somebody else's by the roots in the record.
@@ -348,7 +368,7 @@ mod tests {
             let merit = protocol::Merit::Absent;
             let verdict =
                 Verdict { uid, present: false, merit, wins: 0, win_rate: 0.0, weight: 0.0 };
-            Judged { model, verdict, fight: None }
+            Judged { model, verdict, fight: None, attempts: None }
         };
         let digest = protocol::Digest([0; 32]);
         Record {
@@ -362,6 +382,7 @@ mod tests {
                 block_hash: BlockHash([1; 32]),
                 validator: protocol::AccountId([9; 32]),
                 genesis: BlockHash([2; 32]),
+                netuid: protocol::NetUid(7),
                 engine: plug::ENGINE.to_owned(),
                 tokenizer: digest,
                 dataset: digest,
@@ -369,6 +390,7 @@ mod tests {
                 batches: digest,
             },
             models: findings.into_iter().enumerate().map(judged).collect(),
+            skipped: Vec::new(),
             averages: Vec::new(),
             champion: None,
             crown: None,

@@ -332,6 +332,7 @@ pub fn committed(
     }
     let index = Index::from_json(&bytes).with_context(|| repo.name(&path))?;
     anyhow::ensure!(index.validator == validator, "{} is of another validator", repo.name(&path));
+    anyhow::ensure!(index.netuid == netuid, "{} is of another subnet", repo.name(&path));
     Arc::new(repo).series(&index, wanted.latest)
 }
 

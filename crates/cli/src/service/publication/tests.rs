@@ -7,7 +7,7 @@ use hugging_face::{
     dev::{Config, Front, Limits, Role, User},
 };
 use keys::Keypair;
-use protocol::{BlockHash, Record, Seed, record::RECORD_FORMAT};
+use protocol::{BlockHash, NetUid, Record, Seed, record::RECORD_FORMAT};
 use records::{Broken, Error, Records, Signed};
 use serde_json::json;
 use std::{net::SocketAddr, time::Duration};
@@ -35,6 +35,7 @@ fn after(previous: Option<&Signed>, of: &Keypair) -> Signed {
             "block_hash": BlockHash([7; 32]),
             "validator": of.public(),
             "genesis": BlockHash([8; 32]),
+            "netuid": 7,
             "engine": "a test",
             "tokenizer": digest,
             "dataset": digest,
@@ -245,7 +246,7 @@ fn a_root_may_be_committed_to_once_its_index_lies_in_the_repo() {
 fn attack_a_hub_that_has_other_records_gets_none_of_ours() {
     // Somebody else's.
     let scene = Scene::new();
-    let mut index = Index::new(key(2).public(), BlockHash([8; 32]));
+    let mut index = Index::new(key(2).public(), BlockHash([8; 32]), NetUid(7));
     index.push(&after(None, &key(2))).unwrap();
     scene.put(INDEX_PATH, &index.to_json());
     scene.folder("home").write(&after(None, &key(1))).unwrap();
@@ -271,7 +272,7 @@ fn attack_a_hub_that_has_other_records_gets_none_of_ours() {
 
     // An older index: what it lacks is published again, and is there already.
     let older = {
-        let mut index = Index::new(key(1).public(), BlockHash([8; 32]));
+        let mut index = Index::new(key(1).public(), BlockHash([8; 32]), NetUid(7));
         index.push(&records[0]).unwrap();
         index
     };

@@ -187,12 +187,7 @@ fn one_chain(seed: u64) {
     });
 }
 
-fn kill_again_and_again(
-    load: &Load,
-    mut node: Node,
-    (home, options): (&Path, &[&str]),
-    seed: u64,
-) {
+fn kill_again_and_again(load: &Load, mut node: Node, (home, options): (&Path, &[&str]), seed: u64) {
     let mut random = Seed::of_number(seed).derive("kills").stream();
     let mut replay = Replay::new(home.join("chain.db"), genesis()).unwrap();
     let (mut included, mut n_included) = (BTreeSet::new(), 0);

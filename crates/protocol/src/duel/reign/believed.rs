@@ -14,9 +14,10 @@ const STAND_INS_MAX: u32 = 1 << 20;
 impl Reign {
     /// The state after a record of which nothing before is known: crown and evidence are as it says.
     ///
-    /// Two things it does not say: which documents its duels have taken in before, so that one that
-    /// comes again would count twice; and how often coldkeys have tried that have no duel in it. So
-    /// a later record that goes on from here in another way may still be right.
+    /// Three things it does not say: which documents its duels have taken in before, so that one
+    /// that comes again would count twice; how often coldkeys have tried that have no duel in it;
+    /// and which duels were closed when their models hid. So a later record that goes on from here
+    /// in another way may still be right.
     pub fn believed(record: &Record) -> Self {
         let champion = record.crown.map(|crown| crown.champion);
         let mut reign = Self { champion, ..Self::default() };

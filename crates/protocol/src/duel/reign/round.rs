@@ -1,10 +1,14 @@
 //! One round of a reign: who duels, on how many documents, and who holds the crown after it.
 
-use super::{Champion, Fight, Kept, Predecessor, Reign, turns::Turn};
+use super::{
+    Champion, Fight, Kept, Predecessor, Reign,
+    throne::{Seat, crowned, enthrone, reference},
+    turns::Turn,
+};
 use crate::{
     AccountId, Block, Digest, Loss, Seniority, Uid, Verdict,
     competition::ScoringRules,
-    duel::{self, Budget, Document, Duel, DuelRules, Evidence, Pairing, REFERENCE_MIN, Terms},
+    duel::{self, Attempts, Budget, Document, Duel, DuelRules, Evidence, Pairing, Terms},
     loss,
     score::{Merit, absent},
     weights::softmax,
@@ -24,10 +28,25 @@ pub struct Entrant {
     pub hotkey: AccountId,
     /// Owner of that key, whose budget its duels are paid from.
     pub coldkey: AccountId,
-    /// From when on it counts.
+    /// Place of its commitment, whether it was seen without a break or not: somebody who can make
+    /// a model absent for a moment must not choose its place in the line.
     pub seniority: Seniority,
     /// Tensor root; no two entrants share one (see [`crate::owner`]).
     pub root: Digest,
+}
+
+/// A model that takes no part for a cause that its owner can bring about and undo (see
+/// [`crate::ReasonCode::is_of_owner`]).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hidden {
+    /// Slot of its miner.
+    pub uid: Uid,
+    /// Key in the slot.
+    pub hotkey: AccountId,
+    /// Owner of that key, whose budget pays for it.
+    pub coldkey: AccountId,
+    /// Tensor root, where it is known.
+    pub root: Option<Digest>,
 }
 
 /// A round with what has been measured of it so far.
@@ -35,11 +54,18 @@ pub struct Entrant {
 pub struct Bout<'a> {
     /// Block that seeds the round.
     pub block: Block,
+    /// Digest of the competition's rules.
+    pub rules: Digest,
+    /// Slot that the chain paid most at the seed.
+    pub paid: Option<Uid>,
+    /// Blocks that the chain may take to pay for what a round found.
+    pub settling_blocks: u64,
     /// Who takes part, in any order.
-    ///
-    /// A champion that is not among them has left, and its throne is empty: a round in which our
-    /// own trouble keeps it from being measured must not come here.
     pub entrants: &'a [Entrant],
+    /// Who hides, in order of uid.
+    pub hidden: &'a [Hidden],
+    /// Keys of the models that our own trouble kept from an outcome: nothing moves for them.
+    pub skipped: &'a [AccountId],
     /// What tells the documents apart, in the order of drawing.
     pub documents: &'a [Digest],
     /// Finite cross-entropies by root, in nats per token: of the first documents, as many as were
@@ -56,6 +82,22 @@ pub struct Wanted {
     pub n_documents: usize,
 }
 
+/// Why a round is not decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Missing {
+    /// Losses are missing.
+    Losses(Wanted),
+    /// Our own trouble keeps this key from being measured, which holds the crown: its throne is
+    /// not empty for that, and the round has to be given up.
+    Champion(AccountId),
+}
+
+impl From<Wanted> for Missing {
+    fn from(wanted: Wanted) -> Self {
+        Self::Losses(wanted)
+    }
+}
+
 /// What comes of a round.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Decided {
@@ -66,6 +108,8 @@ pub struct Decided {
     /// The duels of this round as they stand, those that were decided before included, by uid of
     /// the challenger.
     pub fights: BTreeMap<Uid, Fight>,
+    /// The attempts that hiding cost, by uid of whoever hides.
+    pub hidden: BTreeMap<Uid, Attempts>,
     /// Documents of the round, from the first on, that decided anything, by uid of every entrant;
     /// however many were measured.
     pub n_used: BTreeMap<Uid, usize>,
@@ -106,17 +150,27 @@ impl Progress {
 }
 
 impl<'a> Bout<'a> {
+    /// The entrants in order of seniority.
+    fn ranked(&self) -> Vec<Entrant> {
+        let mut ranked = self.entrants.to_vec();
+        ranked.sort_by_key(|entrant| (entrant.seniority, entrant.uid));
+        ranked
+    }
+
     /// What is known of a model: its losses on the first documents.
     fn known(&self, root: Digest) -> &'a [Loss] {
         let losses = self.losses.get(&root).copied().unwrap_or_default();
         &losses[..losses.len().min(self.documents.len())]
     }
 
+    /// The losses of a model on the first documents, so many.
+    pub(super) fn first(&self, root: Digest, n_documents: usize) -> Result<&'a [Loss], Wanted> {
+        self.known(root).get(..n_documents).ok_or(Wanted { root, n_documents })
+    }
+
     /// Mean cross-entropy of a model on the fewest documents of a crown, or all of a shorter round.
     fn mean(&self, rules: &DuelRules, root: Digest) -> Result<Loss, Wanted> {
-        let n_documents = self.n_first(rules);
-        let first = self.known(root).get(..n_documents).ok_or(Wanted { root, n_documents })?;
-        Ok(loss::mean(first))
+        Ok(loss::mean(self.first(root, self.n_first(rules))?))
     }
 
     fn n_first(&self, rules: &DuelRules) -> usize {
@@ -162,11 +216,11 @@ impl<'a> Bout<'a> {
 }
 
 impl Reign {
-    /// Decides a round by rules `duel`, or says what has to be measured for it.
+    /// Decides a round by rules `duel`, or says what is missing for it.
     ///
     /// Pure: the same knowledge gives the same answer, and losses that are not wanted change
-    /// nothing. So a round is decided by asking again with every answer until nothing is wanted.
-    pub fn round(&self, rules: &ScoringRules, bout: &Bout) -> Result<Decided, Wanted> {
+    /// nothing. So a round is decided by asking again with every answer until nothing is missing.
+    pub fn round(&self, rules: &ScoringRules, bout: &Bout) -> Result<Decided, Missing> {
         self.round_from(&mut Progress::default(), rules, bout)
     }
 
@@ -177,28 +231,74 @@ impl Reign {
         progress: &mut Progress,
         rules: &ScoringRules,
         bout: &Bout,
-    ) -> Result<Decided, Wanted> {
-        let mut ranked = bout.entrants.to_vec();
-        ranked.sort_by_key(|entrant| (entrant.seniority, entrant.uid));
-        let seated = self.champion.and_then(|champion| {
-            let holds = |entrant: &&Entrant| {
-                entrant.root == champion.root && entrant.hotkey == champion.hotkey
-            };
-            // It may have taken another slot since.
-            ranked.iter().find(holds).map(|entrant| Champion { uid: entrant.uid, ..champion })
-        });
-        let n_used = ranked.iter().map(|entrant| (entrant.uid, 0)).collect();
-        let (fights, verdicts) = (BTreeMap::new(), Vec::new());
-        let mut decided = Decided { champion: seated, predecessor: None, fights, n_used, verdicts };
-        match seated {
-            Some(champion) => {
-                let turns = self.turns(rules, bout, &champion, &ranked);
-                self.challenges((rules, bout), &turns, champion, (&mut decided, progress))?;
+    ) -> Result<Decided, Missing> {
+        let ranked = bout.ranked();
+        let ranked = ranked.as_slice();
+        let seat = self.seat(bout, ranked)?;
+        let mut decided = Decided {
+            champion: None,
+            predecessor: None,
+            fights: BTreeMap::new(),
+            hidden: BTreeMap::new(),
+            n_used: ranked.iter().map(|entrant| (entrant.uid, 0)).collect(),
+            verdicts: Vec::new(),
+        };
+        let mut budget = self.budget.clone();
+        self.charge_hidden(rules, bout, (&mut budget, &mut decided));
+        let aged_from = self.aged_from.unwrap_or(bout.block);
+        match seat {
+            Seat::Held(champion) => {
+                decided.predecessor = self.predecessor;
+                if champion.rules == bout.rules {
+                    let turns = self.turns(rules, bout, &champion, ranked);
+                    let told = (&mut decided, progress);
+                    self.challenges((rules, bout), (&turns, champion), &mut budget, told)?;
+                } else {
+                    confirm(rules, bout, champion, &mut decided)?;
+                }
             }
-            None => enthrone(rules, bout, &ranked, &mut decided)?,
+            Seat::Paid(entrant) => {
+                let n_documents = bout.documents.len();
+                let mean = loss::mean(bout.first(entrant.root, n_documents)?);
+                decided.n_used.insert(entrant.uid, n_documents);
+                decided.champion = Some(Champion { aged_from, ..crowned(&entrant, mean, bout) });
+            }
+            Seat::Empty => {
+                let heir = enthrone(rules, bout, ranked)?;
+                let n_documents = bout.documents.len();
+                decided.n_used.values_mut().for_each(|n_used| *n_used = n_documents);
+                decided.champion = heir.map(|heir| Champion { aged_from, ..heir });
+            }
         }
-        decided.verdicts = verdicts_on(rules, &ranked, &decided);
+        decided.verdicts = verdicts_on(rules, ranked, &decided);
         Ok(decided)
+    }
+
+    /// Whether a round finds the throne empty, so that the line fills it on all of its documents.
+    pub fn is_vacant(&self, bout: &Bout) -> bool {
+        matches!(self.seat(bout, &bout.ranked()), Ok(Seat::Empty))
+    }
+
+    /// Lets whoever hides pay for it, as if it had begun a duel: who looks at the text first and
+    /// shows itself on good documents alone tries again and again.
+    fn charge_hidden(
+        &self,
+        rules: &ScoringRules,
+        bout: &Bout,
+        (budget, decided): (&mut Budget, &mut Decided),
+    ) {
+        let duel_rules = rules.duel_rules().unwrap_or_default();
+        // Its throne is what a champion pays with.
+        let is_champion = |hidden: &Hidden| {
+            let is_it = |champion: Champion| {
+                hidden.hotkey == champion.hotkey || hidden.root == Some(champion.root)
+            };
+            self.champion.is_some_and(is_it)
+        };
+        for hidden in bout.hidden.iter().filter(|hidden| !is_champion(hidden)) {
+            let attempts = budget.spend(&duel_rules, hidden.coldkey, bout.block);
+            decided.hidden.insert(hidden.uid, attempts);
+        }
     }
 
     /// Lets everybody whose turn it is challenge the champion, in order of seniority, until one
@@ -206,26 +306,26 @@ impl Reign {
     fn challenges(
         &self,
         (rules, bout): (&ScoringRules, &Bout),
-        turns: &[Turn],
-        champion: Champion,
+        (turns, champion): (&[Turn], Champion),
+        budget: &mut Budget,
         (decided, progress): (&mut Decided, &mut Progress),
     ) -> Result<(), Wanted> {
-        decided.predecessor = self.predecessor;
+        decided.champion = Some(champion);
         let duel_rules = rules.duel_rules().unwrap_or_default();
-        let mut budget = self.budget.clone();
         let mut n_longest = 0;
         for turn in turns {
             let Turn { challenger, kept, n_most } = *turn;
             if n_most == 0 {
                 // It was decided before, or waits.
-                decided.fights.extend(kept.map(|kept| (challenger.uid, kept.fight.clone())));
+                let known = |kept: &Kept| (challenger.uid, of_key(kept, challenger));
+                decided.fights.extend(kept.map(known));
                 continue;
             }
             let begun;
             let kept = match kept {
                 Some(kept) => kept,
                 None => {
-                    let fight = begun_by(rules, bout.block, (&champion, challenger), &mut budget);
+                    let fight = begun_by(rules, bout.block, (&champion, challenger), budget);
                     begun = Kept { fight, documents: BTreeSet::new() };
                     &begun
                 }
@@ -235,11 +335,11 @@ impl Reign {
             n_longest = n_longest.max(going.n_used);
             decided.n_used.insert(challenger.uid, going.n_used);
             let (evidence, verdict) = (going.duel.evidence().clone(), going.duel.verdict());
-            let fight = Fight { evidence, verdict, ..kept.fight.clone() };
+            let fight = Fight { evidence, verdict, ..of_key(kept, challenger) };
             decided.fights.insert(challenger.uid, fight);
             if verdict == Some(duel::Verdict::Dethroned) {
                 let reference = bout.mean(&duel_rules, challenger.root)?;
-                decided.champion = Some(crowned(challenger, reference, bout.block));
+                decided.champion = Some(crowned(challenger, reference, bout));
                 let Champion { hotkey, root, .. } = champion;
                 decided.predecessor = Some(Predecessor { hotkey, root });
                 let n_used = decided.n_used.entry(challenger.uid).or_default();
@@ -264,12 +364,13 @@ fn begun_by(
     let terms = Terms {
         pairing: Pairing { champion: champion.root, challenger: challenger.root },
         reference: champion.reference,
-        epsilon: rules.epsilon.at(block, champion.since),
+        epsilon: rules.epsilon.at(block, champion.aged_from),
         alpha: attempts.alpha(&duel_rules),
         n_documents_max: duel_rules.n_documents_max,
     };
     Fight {
         challenger: challenger.root,
+        hotkey: challenger.hotkey,
         terms,
         began: block,
         until: Block(block.0.saturating_add(duel_rules.window_blocks)),
@@ -279,34 +380,23 @@ fn begun_by(
     }
 }
 
-/// Fills an empty throne by the line: in order of seniority, a junior takes it if its mean loss is
-/// lower by the epsilon of a young champion. Nobody duels.
-fn enthrone(
+/// A duel that is known, of the key that stands for its model now.
+fn of_key(kept: &Kept, challenger: &Entrant) -> Fight {
+    Fight { hotkey: challenger.hotkey, ..kept.fight.clone() }
+}
+
+/// Measures a champion by rules that have changed: gains are fractions of its loss by them.
+fn confirm(
     rules: &ScoringRules,
     bout: &Bout,
-    ranked: &[Entrant],
+    champion: Champion,
     decided: &mut Decided,
 ) -> Result<(), Wanted> {
     let duel_rules = rules.duel_rules().unwrap_or_default();
-    let keeps = 1.0 - rules.epsilon.at(bout.block, bout.block);
-    let mut holder: Option<(&Entrant, Loss)> = None;
-    for entrant in ranked {
-        let mean = bout.mean(&duel_rules, entrant.root)?;
-        decided.n_used.insert(entrant.uid, bout.n_first(&duel_rules));
-        if holder.is_none_or(|(_, lowest)| mean.value() < keeps * lowest.value()) {
-            holder = Some((entrant, mean));
-        }
-    }
-    decided.champion = holder.map(|(heir, mean)| crowned(heir, mean, bout.block));
+    let reference = reference(bout.mean(&duel_rules, champion.root)?);
+    decided.champion = Some(Champion { reference, rules: bout.rules, ..champion });
+    decided.n_used.insert(champion.uid, bout.n_first(&duel_rules));
     Ok(())
-}
-
-/// Whoever takes the crown in a round; gains are fractions of its reference, so that this must be
-/// neither zero nor infinite.
-fn crowned(entrant: &Entrant, mean: Loss, since: Block) -> Champion {
-    let Entrant { uid, hotkey, root, .. } = *entrant;
-    let reference = mean.value().clamp(REFERENCE_MIN, f64::MAX);
-    Champion { uid, hotkey, root, reference: Loss::new(reference).unwrap_or(mean), since }
 }
 
 /// Verdicts in order of uid. Weight by equation 6 goes to the champion and whoever it took the

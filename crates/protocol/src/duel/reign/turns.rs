@@ -5,7 +5,7 @@
 //! once. All of it follows from what was known before the round: whether a duel takes in a document
 //! must not depend on what the document says of others.
 
-use super::{Bout, Champion, Entrant, Kept, Reign};
+use super::{Bout, Champion, Entrant, Fight, Kept, Reign};
 use crate::{
     Block,
     competition::ScoringRules,
@@ -15,6 +15,8 @@ use std::collections::BTreeSet;
 
 /// Challengers that may take in all documents of a round.
 const N_WHOLE_MAX: usize = 16;
+/// A closed duel begins anew only once epsilon is below this share of that of its terms.
+const EPSILON_FALL: f64 = 0.9;
 
 /// A challenger as a round finds it.
 pub(super) struct Turn<'a> {
@@ -50,10 +52,12 @@ impl Reign {
         champion: &Champion,
         ranked: &'a [Entrant],
     ) -> Vec<Turn<'a>> {
+        let epsilon = rules.epsilon.at(bout.block, champion.aged_from);
         let rules = rules.duel_rules().unwrap_or_default();
         let mut turns: Vec<Turn> = Vec::new();
         for challenger in ranked.iter().filter(|entrant| entrant.uid != champion.uid) {
             let kept = self.kept(&rules, bout.block, (champion, challenger));
+            let kept = kept.filter(|kept| !is_outlived(&kept.fight, epsilon));
             turns.push(Turn { challenger, kept, n_most: 0 });
         }
         if rules.check_values().is_err() {
@@ -90,4 +94,11 @@ impl Reign {
         let counts = kept.fight.terms.pairing == pairing && block < kept.fight.until;
         (counts && (kept.fight.verdict.is_some() || kept.fits(rules))).then_some(kept)
     }
+}
+
+/// Whether a closed duel asked for more than the champion may ask for by now, and its documents
+/// speak for the challenger.
+fn is_outlived(fight: &Fight, epsilon: f64) -> bool {
+    let asks_less = fight.terms.epsilon * EPSILON_FALL > epsilon;
+    fight.verdict.is_some() && fight.evidence.mean() > epsilon && asks_less
 }

@@ -1,0 +1,108 @@
+//! Who sits on the throne when a round begins, and who fills an empty one.
+
+use super::{
+    Champion, Reign,
+    round::{Bout, Entrant, Missing, Wanted},
+};
+use crate::{
+    Digest, Loss,
+    competition::ScoringRules,
+    duel::{Document, DuelRules, Evidence, REFERENCE_MIN, evidence::Gain},
+    loss,
+};
+
+/// Who sits on the throne when a round begins.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Seat {
+    /// The champion.
+    Held(Champion),
+    /// Whoever the chain pays most, in the place of whoever was known here.
+    Paid(Entrant),
+    /// Nobody.
+    Empty,
+}
+
+impl Reign {
+    /// Who sits on the throne when a round begins.
+    ///
+    /// The chain's champion is taken where none was ever known here, and where another one was
+    /// known here for so long that the chain would pay it by now, had the others found the same.
+    pub(super) fn seat(&self, bout: &Bout, ranked: &[Entrant]) -> Result<Seat, Missing> {
+        let paid = bout.paid.and_then(|uid| ranked.iter().find(|entrant| entrant.uid == uid));
+        let Some(champion) = self.champion else {
+            let paid = paid.filter(|_| self.aged_from.is_none());
+            return Ok(paid.map_or(Seat::Empty, |entrant| Seat::Paid(*entrant)));
+        };
+        if bout.skipped.contains(&champion.hotkey) {
+            return Err(Missing::Champion(champion.hotkey));
+        }
+        // A champion that commits to something else is paid for what it was.
+        let is_other =
+            |entrant: &&Entrant| entrant.root != champion.root && entrant.hotkey != champion.hotkey;
+        let is_settled = bout.block.since(champion.since) > bout.settling_blocks;
+        if let Some(entrant) = paid.filter(is_other).filter(|_| is_settled) {
+            return Ok(Seat::Paid(*entrant));
+        }
+        let holds =
+            |entrant: &&Entrant| entrant.root == champion.root && entrant.hotkey == champion.hotkey;
+        // It may have taken another slot since.
+        let held = ranked.iter().find(holds);
+        let seat = |entrant: &Entrant| Seat::Held(Champion { uid: entrant.uid, ..champion });
+        Ok(held.map_or(Seat::Empty, seat))
+    }
+}
+
+/// Fills an empty throne by the line: in order of seniority, a junior takes it if it is better by
+/// more than the epsilon of a young champion, and by more than luck. Nobody duels.
+pub(super) fn enthrone(
+    rules: &ScoringRules,
+    bout: &Bout,
+    ranked: &[Entrant],
+) -> Result<Option<Champion>, Wanted> {
+    let duel_rules = rules.duel_rules().unwrap_or_default();
+    let epsilon = rules.epsilon.at(bout.block, bout.block);
+    let mut holder: Option<(&Entrant, &[Loss])> = None;
+    for entrant in ranked {
+        let losses = bout.first(entrant.root, bout.documents.len())?;
+        let takes = |(_, senior): (&Entrant, &[Loss])| {
+            is_better(&duel_rules, epsilon, bout.documents, (senior, losses))
+        };
+        if holder.is_none_or(takes) {
+            holder = Some((entrant, losses));
+        }
+    }
+    Ok(holder.map(|(heir, losses)| crowned(heir, loss::mean(losses), bout)))
+}
+
+/// Whether a junior is better than its senior by more than epsilon, and by more than documents may
+/// differ by luck.
+fn is_better(
+    rules: &DuelRules,
+    epsilon: f64,
+    documents: &[Digest],
+    (senior, junior): (&[Loss], &[Loss]),
+) -> bool {
+    let reference = reference(loss::mean(senior)).value();
+    let mut gains = Evidence::none(0);
+    for (id, (senior, junior)) in documents.iter().zip(senior.iter().zip(junior)) {
+        let document = Document { id: *id, champion: *senior, challenger: *junior };
+        match Gain::of(&document, reference, rules.clip) {
+            Ok(gain) => gains.sum_up(gain),
+            // Losses that are not finite never come here.
+            Err(_) => return false,
+        }
+    }
+    gains.mean() > epsilon.max(rules.margin_per_spread * gains.spread())
+}
+
+/// Whoever takes the crown in a round; its reign is as old as that.
+pub(super) fn crowned(entrant: &Entrant, mean: Loss, bout: &Bout) -> Champion {
+    let Entrant { uid, hotkey, root, .. } = *entrant;
+    let (since, aged_from, rules) = (bout.block, bout.block, bout.rules);
+    Champion { uid, hotkey, root, reference: reference(mean), since, aged_from, rules }
+}
+
+/// What gains are fractions of, for a mean loss: it must be neither zero nor infinite.
+pub(super) fn reference(mean: Loss) -> Loss {
+    Loss::new(mean.value().clamp(REFERENCE_MIN, f64::MAX)).unwrap_or(mean)
+}
