@@ -122,7 +122,7 @@ fn whoever_is_skipped_goes_on_and_pays_nothing() {
 fn attack_nobodys_trouble_empties_a_throne() {
     let mut scene = Scene::new(70, DuelRules::default());
     let (first, near) = (player(1, 0.0), player(2, 0.006));
-    scene.round(&[first, near]);
+    scene.round(&[first]);
     let before = scene.clone();
     let mut record = scene.round(&[first, near]);
     // A round without the champion is none: who writes one down is found out.
@@ -216,7 +216,7 @@ fn repeated_documents_end_a_duel() {
     let rules = DuelRules { n_documents_max: 150, ..DuelRules::default() };
     let mut scene = Scene::new(70, rules);
     let players = [player(1, 0.0), player(2, 0.006)];
-    scene.round(&players);
+    scene.round(&players[..1]);
     for _ in 0..2 {
         let record = scene.round_on(&players, 5_000);
         assert_eq!(fight(&record, 2).unwrap().verdict, None);

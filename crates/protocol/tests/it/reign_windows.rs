@@ -38,7 +38,7 @@ fn a_duel_that_is_not_decided_in_time_is_closed_until_it_expires() {
     let rules = DuelRules { n_documents_max: 100, ..DuelRules::default() };
     let mut scene = Scene::new(70, rules);
     let players = [player(1, 0.0), player(2, 0.006)];
-    scene.round(&players);
+    scene.round(&players[..1]);
     scene.round(&players);
     let record = scene.round(&players);
     let of = fight(&record, 2).unwrap();
@@ -67,7 +67,7 @@ fn epsilon_is_that_of_the_age_of_the_reign_and_frozen_when_a_duel_begins() {
 fn rules_that_change_measure_the_champion_anew_and_void_all_duels() {
     let mut scene = Scene::new(70, DuelRules::default());
     let players = [player(1, 0.0), player(2, 0.006)];
-    scene.round(&players);
+    scene.round(&players[..1]);
     scene.round(&players);
     let before = *scene.reign.champion().unwrap();
     scene.competition.scoring.duel = Some(DuelRules { n_bets: 12, ..DuelRules::default() });
