@@ -46,11 +46,11 @@ type Scored = (Reverse<bool>, f64, Loss, (Seniority, Uid));
 ///
 /// The champion first, then by priority: 1 plus the average where that is significant, else the win
 /// rate; then by mean loss, then by seniority. With rules `succession` and `duel` those without
-/// significant weight come as they would be crowned, each after those before it are gone, by half of the
-/// settled epsilon: so copies that are a little better than their original, by the luck of noise,
-/// never take its place. The best `n_models_kept` of those that were measured stay, those that were
-/// skipped stay on top of that, and whoever broke a rule leaves. Deviation: the paper and the
-/// reference do not name the champion; without a place in the pool it would lose the crown to
+/// significant weight come as they would be crowned, each after those before it are gone, by half
+/// of the settled epsilon: so copies that are a little better than their original, by the luck of
+/// noise, never take its place. The best `n_models_kept` of those that were measured stay, those
+/// that were skipped stay on top of that, and whoever broke a rule leaves. Deviation: the paper and
+/// the reference do not name the champion; without a place in the pool it would lose the crown to
 /// nobody.
 pub fn next_pool(
     rules: &ScoringRules,

@@ -94,8 +94,8 @@ pub struct Links {
 
 impl Links {
     /// Takes in the next record, if it is genuine and follows the one before it: of the same
-    /// validator, chain, subnet and competition, with the next number, a later block, and the digest of
-    /// the one before. The first may have any number.
+    /// validator, chain, subnet and competition, with the next number, a later block, and the
+    /// digest of the one before. The first may have any number.
     pub fn take(&mut self, signed: &Signed) -> Result<(), Broken> {
         let round = &signed.record.round;
         let number = round.number;

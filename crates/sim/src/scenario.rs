@@ -17,8 +17,8 @@ const VALIDATORS: RangeInclusive<usize> = 1..=64;
 /// Most documents of a round.
 const DOCUMENTS_MAX: usize = 100_000;
 const BLOCKS: RangeInclusive<u64> = 50..=1_000_000;
-/// The competition file that rules are written over: it stays as it is when a competition that comes
-/// with the program changes, and so do the figures of seasons.
+/// The competition file that rules are written over: it stays as it is when a competition that
+/// comes with the program changes, and so do the figures of seasons.
 const BASE: &str = include_str!("../base.toml");
 
 /// Scenarios that come with the program: name and file.

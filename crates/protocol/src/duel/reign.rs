@@ -19,7 +19,8 @@ use crate::{
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Most closed duels that are kept: more than a subnet has slots, however often their models change.
+/// Most closed duels that are kept: more than a subnet has slots, however often their models
+/// change.
 const N_CLOSED_MAX: usize = 1_024;
 
 /// Whoever holds the crown.

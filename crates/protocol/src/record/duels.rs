@@ -43,9 +43,9 @@ impl Record {
     /// Judges the models of a round by rule `duel`; `average` takes in the weights.
     ///
     /// No two models share a uid; their order does not matter. They may have more losses than the
-    /// round looks at: those that decide nothing are left out. An error where a loss is missing that
-    /// is wanted (see [`Reign::round`]), where the champion was skipped, or where the losses are not
-    /// those of a round.
+    /// round looks at: those that decide nothing are left out. An error where a loss is missing
+    /// that is wanted (see [`Reign::round`]), where the champion was skipped, or where the losses
+    /// are not those of a round.
     pub fn of_duels(
         round: Round,
         competition: &Competition,

@@ -150,8 +150,8 @@ fn attack_nobodys_trouble_empties_a_throne() {
 
 #[test]
 fn attack_luck_fills_no_throne_from_behind_its_senior() {
-    // A gain of 0.8 %, 0.6 % within the clip, with a spread of 3.3 %: above epsilon, and within what
-    // luck gives.
+    // A gain of 0.8 %, 0.6 % within the clip, with a spread of 3.3 %: above epsilon, and within
+    // what luck gives.
     let noisy = |uid, quality| Player { noise: 0.05, ..player(uid, quality) };
     let mut scene = Scene::new(100, DuelRules::default());
     scene.round(&[noisy(1, 0.0), noisy(2, 0.01)]);

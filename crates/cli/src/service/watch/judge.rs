@@ -51,8 +51,8 @@ pub struct Comparison {
     pub wins: bool,
     /// Its perplexity.
     pub perplexity: f64,
-    /// Below which perplexity it would win, if anybody stands in its way; with duels, and with rules
-    /// that compare batches one by one, about.
+    /// Below which perplexity it would win, if anybody stands in its way; with duels, and with
+    /// rules that compare batches one by one, about.
     pub needed: Option<f64>,
     /// The perplexities of the others.
     pub others: Vec<(Whose, f64)>,

@@ -12,7 +12,8 @@ use std::collections::BTreeSet;
 const STAND_INS_MAX: u32 = 1 << 20;
 
 impl Reign {
-    /// The state after a record of which nothing before is known: crown and evidence are as it says.
+    /// The state after a record of which nothing before is known: crown and evidence are as it
+    /// says.
     ///
     /// Three things it does not say: which documents its duels have taken in before, so that one
     /// that comes again would count twice; how often coldkeys have tried that have no duel in it;
