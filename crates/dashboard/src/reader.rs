@@ -221,7 +221,10 @@ impl Reader {
                     self.troubles.note(&name, Some(what));
                     return Ok(());
                 }
-                None if lot.len() < LOT_MAX || stop() => return Ok(()),
+                None if lot.len() < LOT_MAX => {
+                    return self.index.note_no_flaw(known.validator, competition, &name);
+                }
+                None if stop() => return Ok(()),
                 None => {}
             }
         }

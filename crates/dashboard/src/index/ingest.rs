@@ -104,6 +104,21 @@ impl Index {
         Ok(())
     }
 
+    /// Notes that nothing is wrong any more with what a source has.
+    pub fn note_no_flaw(
+        &mut self,
+        validator: AccountId,
+        competition: &str,
+        source: &str,
+    ) -> Result<(), Error> {
+        self.connection.execute(
+            "UPDATE heads SET flaw_number = NULL, flaw = NULL WHERE validator = ?1
+             AND competition = ?2 AND source = ?3 AND flaw IS NOT NULL",
+            params![validator.0, competition, source],
+        )?;
+        Ok(())
+    }
+
     /// The bytes of a record with its signature, as they were published.
     pub fn signed(&self, id: i64) -> Result<Vec<u8>, Error> {
         let mut statement =
