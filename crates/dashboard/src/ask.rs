@@ -37,8 +37,7 @@ impl Ask {
         }
         let parts = path.split('/').filter(|part| !part.is_empty()).map(decoded);
         let mut path = parts.collect::<Option<Vec<String>>>()?;
-        let mut form =
-            if accept.contains("application/json") { Form::Json } else { Form::Html };
+        let mut form = if accept.contains("application/json") { Form::Json } else { Form::Html };
         if path.starts_with(&["api".to_owned(), "v1".to_owned()]) {
             path.drain(..2);
             form = Form::Json;
@@ -123,9 +122,9 @@ impl Ask {
     /// Another page at the same block, by the same validator.
     pub fn to(&self, parts: &[&str]) -> String {
         let parts: Vec<String> = parts.iter().map(|part| encoded(part)).collect();
-        let kept = ["block", "validator"].iter().filter_map(|name| {
-            self.get(name).map(|value| ((*name).to_owned(), value.to_owned()))
-        });
+        let kept = ["block", "validator"]
+            .iter()
+            .filter_map(|name| self.get(name).map(|value| ((*name).to_owned(), value.to_owned())));
         address(&format!("/{}", parts.join("/")), &kept.collect())
     }
 }
@@ -172,7 +171,10 @@ mod tests {
     #[test]
     fn an_address_says_what_in_which_form_and_as_of_when() {
         let ask = Ask::read("/c/tiny.csv", "block=120&sort=-board.loss&q=a+b%26", "").unwrap();
-        assert_eq!((ask.path.as_slice(), ask.form), (&["c".to_owned(), "tiny".to_owned()][..], Form::Csv));
+        assert_eq!(
+            (ask.path.as_slice(), ask.form),
+            (&["c".to_owned(), "tiny".to_owned()][..], Form::Csv)
+        );
         assert_eq!((ask.until(), ask.get("q")), (Block(120), Some("a b&")));
         assert_eq!(ask.with("q", "x y"), "/c/tiny?block=120&q=x%20y&sort=-board.loss");
         assert_eq!(ask.to(&["model", "ab"]), "/model/ab?block=120");

@@ -327,8 +327,7 @@ pub fn heat_map(title: &str, rows: &[(String, Vec<f64>)]) -> Markup {
             })
         })
         .collect();
-    let (width, height) =
-        (NAMES + CELL * n_columns as f64, CELL * (rows.len() as f64 + 1.0));
+    let (width, height) = (NAMES + CELL * n_columns as f64, CELL * (rows.len() as f64 + 1.0));
     html! {
         svg class="heat" viewBox=(format!("0 0 {width} {height}")) width=(px(width)) height=(px(height)) role="img" aria-label=(title) {
             title { (title) }

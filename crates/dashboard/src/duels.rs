@@ -67,9 +67,10 @@ pub fn told(
     rules: DuelRules,
 ) -> Result<Option<Told>, Error> {
     let last = index.whole(row.id)?;
-    let found = last.models.iter().find_map(|judged| {
-        judged.fight.as_ref().filter(|fight| fight.challenger == challenger)
-    });
+    let found = last
+        .models
+        .iter()
+        .find_map(|judged| judged.fight.as_ref().filter(|fight| fight.challenger == challenger));
     let Some(fight) = found.cloned() else { return Ok(None) };
     let Ok(mut duel) = Duel::begin(rules, fight.terms) else { return Ok(None) };
     let mut steps = Vec::new();
@@ -94,8 +95,7 @@ fn go_on(duel: &mut Duel, steps: &mut Vec<Step>, record: &Record, fight: &Fight)
         if duel.verdict().is_some() {
             return true;
         }
-        let document =
-            Document { id: drawn.sha256, champion: *champion, challenger: *challenger };
+        let document = Document { id: drawn.sha256, champion: *champion, challenger: *challenger };
         let n_before = duel.evidence().n_documents();
         if duel.look(&[document]).is_err() {
             return false;

@@ -79,6 +79,11 @@ impl Troubles {
         }
     }
 
+    /// Notes what is wrong with the index, or that nothing is.
+    pub fn of_index(&self, trouble: Option<String>) {
+        self.note("index", trouble);
+    }
+
     /// All of them, in order of where.
     pub fn all(&self) -> Vec<(String, String)> {
         self.lock().iter().map(|(place, what)| (place.clone(), what.clone())).collect()

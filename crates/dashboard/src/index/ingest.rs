@@ -139,8 +139,7 @@ fn record_of(signed: &[u8]) -> Result<Record, Error> {
     struct Stored {
         record: Record,
     }
-    let stored: Stored =
-        serde_json::from_slice(signed).map_err(|_| Error::Damaged("a record"))?;
+    let stored: Stored = serde_json::from_slice(signed).map_err(|_| Error::Damaged("a record"))?;
     Ok(stored.record)
 }
 
@@ -406,8 +405,9 @@ fn state_of(transaction: &Transaction<'_>, record: &Record) -> Result<State, Err
     let mut state = State::Believed;
     for judged in &record.models {
         let Some((key, own)) = voice(&record.round, &judged.model) else { continue };
-        let rows = statement
-            .query_map(params![key], |row| Ok((row.get::<_, [u8; 16]>(0)?, row.get::<_, i64>(1)?)))?;
+        let rows = statement.query_map(params![key], |row| {
+            Ok((row.get::<_, [u8; 16]>(0)?, row.get::<_, i64>(1)?))
+        })?;
         let counts: Vec<([u8; 16], i64)> = rows.collect::<Result<_, _>>()?;
         let of = |is_own: bool| {
             let found = counts.iter().filter(|(found, _)| (*found == own) == is_own);

@@ -353,6 +353,22 @@ impl Index {
         self.all(&sql, params![root.0, int(until.0), int(n_max)], standing)
     }
 
+    /// The last believed record of a validator that has both models measured.
+    pub fn common(
+        &self,
+        (validator, competition): (AccountId, &str),
+        until: Block,
+        (a, b): (Digest, Digest),
+    ) -> Result<Option<Row>, Error> {
+        let sql = format!(
+            "SELECT {ROW} FROM results s JOIN results t ON t.record = s.record
+             JOIN records r ON r.id = s.record WHERE s.root = ?1 AND t.root = ?2 AND s.n > 0
+             AND t.n > 0 AND r.validator = ?3 AND r.competition = ?4 AND r.block <= ?5
+             AND r.state = 0 ORDER BY r.block DESC LIMIT 1"
+        );
+        self.first(&sql, params![a.0, b.0, validator.0, competition, int(until.0)], row)
+    }
+
     /// How the models of a miner came out of rounds, newest first.
     pub fn of_miner(
         &self,
@@ -433,9 +449,8 @@ impl Index {
     pub fn metagraph(&self, until: Block) -> Result<Option<Metagraph>, Error> {
         let sql = "SELECT body FROM metagraphs WHERE block <= ?1 ORDER BY block DESC LIMIT 1";
         let body: Option<String> = self.first(sql, [int(until.0)], |sql| sql.get(0))?;
-        let read = |body: String| {
-            serde_json::from_str(&body).map_err(|_| Error::Damaged("a metagraph"))
-        };
+        let read =
+            |body: String| serde_json::from_str(&body).map_err(|_| Error::Damaged("a metagraph"));
         body.map(read).transpose()
     }
 }

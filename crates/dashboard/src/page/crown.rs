@@ -8,7 +8,7 @@ use crate::{
     ask::Ask,
     chart,
     duels::{self, Told, in_words, losses_of},
-    figures::{Estimate, decimals, log10, perplexity, percent, short, with_interval},
+    figures::{Estimate, decimals, log10, percent, perplexity, short, with_interval},
     index::{Crown, Holder, Index, Row},
     table::{Cell, Table, column},
 };
@@ -90,7 +90,7 @@ impl Site {
                 dt { "Margin, by the spread of this pair" }
                 dd { (fight.evidence.margin().map_or("not known in the pilot".to_owned(), percent)) }
                 dt { "Chance of a crown by luck" }
-                dd { "at most " (fight.terms.alpha) " (attempt " (fight.attempts.n) " of its coldkey)" }
+                dd { "at most " (fight.terms.alpha.to_string()) " (attempt " (fight.attempts.n) " of its coldkey)" }
                 dt { "Evidence for a new crown" }
                 dd {
                     "10^" (decimals(Some(report.log10_e_crown), 2)) " of 10^"
@@ -101,8 +101,8 @@ impl Site {
                 (evidence.svg("Evidence of the duel, document by document"))
                 figcaption {
                     "Solid: evidence that the challenger is better by the margin; thin: that it is "
-                    "not better by epsilon. Whichever reaches its line first decides. No line "
-                    "counts before the upright one."
+                    "not better by epsilon. Whichever reaches its line first decides, and there "
+                    "is no crown before the upright line."
                 }
             }
         });
@@ -147,7 +147,8 @@ impl Site {
 
     fn comparison(&self, row: &Row, gain: Option<Estimate>) -> String {
         let Some(gain) = gain else {
-            return "The former champion was not measured in this round, or broke a rule.".to_owned();
+            return "The former champion was not measured in this round, or broke a rule."
+                .to_owned();
         };
         let (low, high) = gain.interval();
         let rule = if self.rules_of(row).is_some() {

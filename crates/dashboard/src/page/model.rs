@@ -121,15 +121,10 @@ impl Site {
             let loss = champion.and_then(|champion| champion.loss);
             let (said, class) = belief(row.state, row.is_derived);
             let (number, validator) = (row.number.to_string(), row.validator.to_string());
-            let page = ask.to(&["c", &row.competition, "round", &number]);
-            let page = match ask.validator() {
-                Some(_) => page,
-                // The page of a round is told by one validator: this one.
-                None => {
-                    let sign = if page.contains('?') { '&' } else { '?' };
-                    format!("{page}{sign}validator={validator}")
-                }
-            };
+            // The page of a round is told by one validator: this one.
+            let block = ask.block().map_or(String::new(), |block| format!("&block={block}"));
+            let competition = &row.competition;
+            let page = format!("/c/{competition}/round/{number}?validator={validator}{block}");
             table.rows.push(vec![
                 Cell::text(row.competition.clone()),
                 Cell::count(row.number).to(page),
@@ -165,10 +160,13 @@ impl Site {
             let verdict = standing.reason.as_ref().unwrap_or(&standing.merit);
             let class = if standing.reason.is_some() { "bad" } else { "" };
             table.rows.push(vec![
-                Cell::text(standing.competition.clone())
-                    .to(ask.to(&["c", &standing.competition])),
-                Cell::count(standing.number)
-                    .to(ask.to(&["c", &standing.competition, "round", &number])),
+                Cell::text(standing.competition.clone()).to(ask.to(&["c", &standing.competition])),
+                Cell::count(standing.number).to(ask.to(&[
+                    "c",
+                    &standing.competition,
+                    "round",
+                    &number,
+                ])),
                 self.block_cell(standing.block),
                 self.repo_cell(holder.repo.as_deref(), standing.revision.as_deref()),
                 root_cell(ask, holder.root),

@@ -39,8 +39,7 @@ impl Site {
 
     fn epoch(&self, metagraph: &Metagraph) -> Markup {
         let neurons = &metagraph.neurons;
-        let stake: u64 =
-            neurons.iter().fold(0, |sum, neuron| neuron.stake_rao.saturating_add(sum));
+        let stake: u64 = neurons.iter().fold(0, |sum, neuron| neuron.stake_rao.saturating_add(sum));
         let paid: u64 =
             neurons.iter().fold(0, |sum, neuron| neuron.emission_rao.saturating_add(sum));
         let judges = neurons.iter().filter(|neuron| neuron.validator_permit).count();

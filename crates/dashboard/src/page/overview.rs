@@ -181,9 +181,8 @@ impl Site {
     ) -> Result<(usize, usize), Trouble> {
         let row = &narration.row;
         let others = index.others(&row.competition, row.block)?;
-        let who = |holder: &Option<Holder>| {
-            holder.as_ref().map(|holder| (holder.hotkey, holder.root))
-        };
+        let who =
+            |holder: &Option<Holder>| holder.as_ref().map(|holder| (holder.hotkey, holder.root));
         let same = others.iter().filter(|other| {
             other.row.state == State::Believed && who(&other.row.champion) == who(&row.champion)
         });

@@ -1,8 +1,6 @@
 //! One round: its record in full; and two models beside each other.
 
-use super::{
-    Page, Site, Trouble, belief, competition::no_model, crown::replayed, overview::name,
-};
+use super::{Page, Site, Trouble, belief, competition::no_model, crown::replayed, overview::name};
 use crate::{
     ask::Ask,
     chart,
@@ -21,8 +19,6 @@ use protocol::{
 const MAP_MAX: (usize, usize) = (40, 100);
 /// Most documents that are listed.
 const DOCUMENTS_MAX: usize = 2_000;
-/// Rounds in which two models are looked for beside each other.
-const LOOKED_MAX: u64 = 400;
 
 impl Site {
     /// The page of a round.
@@ -102,7 +98,7 @@ impl Site {
             (None, _) | (_, None) => return Ok(page),
             _ => return no_model(),
         };
-        let Some(row) = self.common(index, ask, narration.whose(), (a, b))? else {
+        let Some(row) = index.common(narration.whose(), ask.until(), (a, b))? else {
             page.show(html! {
                 p class="empty" { "No round that is believed has measured both of them." }
             });
@@ -112,27 +108,6 @@ impl Site {
         page.from = Some(self.origin(ask, &row));
         beside(&mut page, &record, (a, b));
         Ok(page)
-    }
-
-    /// The last round in which a validator measured two models.
-    fn common(
-        &self,
-        index: &Index,
-        ask: &Ask,
-        (validator, competition): (protocol::AccountId, &str),
-        (a, b): (Digest, Digest),
-    ) -> Result<Option<Row>, Trouble> {
-        let numbers = |root: Digest| -> Result<Vec<u64>, Trouble> {
-            let all = index.of_root(root, ask.until(), LOOKED_MAX)?;
-            let own = all.iter().filter(|standing| standing.competition == competition);
-            Ok(own.filter(|standing| standing.n > 0).map(|standing| standing.number).collect())
-        };
-        let (first, second) = (numbers(a)?, numbers(b)?);
-        let common = first.into_iter().filter(|number| second.contains(number)).max();
-        match common {
-            Some(number) => Ok(index.record(validator, competition, number)?),
-            None => Ok(None),
-        }
     }
 }
 
@@ -226,7 +201,7 @@ fn beside(page: &mut Page, record: &Record, (a, b): (Digest, Digest)) {
     };
     let (name_a, name_b) = (of(a), of(b));
     let pairs = || first.iter().zip(second).enumerate();
-    let id = |at: usize| record.round.documents.get(at).map_or("", |document| &document.id);
+    let id = |at: usize| record.round.documents.get(at).map_or("", |document| document.id.as_str());
     let is_per_document = record.round.documents.len() >= first.len().max(second.len());
     let label = |at: usize| match is_per_document {
         true => id(at).to_owned(),
