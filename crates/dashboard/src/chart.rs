@@ -99,7 +99,7 @@ impl Plane {
         html! {
             g class="axes" {
                 @for tick in y_ticks {
-                    line x1=(px(LEFT)) x2=(px(right)) y1=(px(self.down(tick))) y2=(px(self.down(tick))) {}
+                    (level("tick", self.down(tick), ""))
                     text x=(px(LEFT - 8.0)) y=(px(self.down(tick) + 4.0)) text-anchor="end" {
                         (decimals(Some(tick), y_decimals))
                     }
@@ -112,6 +112,16 @@ impl Plane {
                 text class="of" x=(px(right)) y=(px(HEIGHT - 4.0)) text-anchor="end" { (x) }
                 text class="of" x=(px(4.0)) y=(px(14.0)) { (y) }
             }
+        }
+    }
+}
+
+/// A line across the whole plane, with a title if it has one.
+fn level(class: &str, y: f64, title: &str) -> Markup {
+    let (right, y) = (px(WIDTH - RIGHT), px(y));
+    html! {
+        line class=(class) x1=(px(LEFT)) x2=(right) y1=(y) y2=(y) {
+            @if !title.is_empty() { title { (title) } }
         }
     }
 }
@@ -167,8 +177,9 @@ fn picture(title: &str, setting: Setting, drawn: &Markup) -> Markup {
 
 /// What a chart that stands alone looks like.
 const ALONE: &str = "text{font:12px system-ui,sans-serif;fill:#333}.paper{fill:#fff}\
-.axes line{stroke:#ddd}.line{fill:none;stroke:#0b5cad;stroke-width:2}.point{fill:#0b5cad;opacity:.25}\
-.threshold{fill:none;stroke:#b3261e;stroke-dasharray:5 4}.optimum{stroke:#2e7d32;stroke-dasharray:2 4}\
+.axes line{stroke:#ddd}.line{fill:none;stroke:#0b5cad;stroke-width:2}\
+.point{fill:#0b5cad;opacity:.25}.threshold{fill:none;stroke:#b3261e;stroke-dasharray:5 4}\
+.optimum{stroke:#2e7d32;stroke-dasharray:2 4}\
 .crown{fill:#9a6700}.stem{stroke:#9a6700;opacity:.5}";
 
 fn floats(points: &[(u64, f64)]) -> Vec<(f64, f64)> {
@@ -188,12 +199,11 @@ impl Losses {
         let drawn = html! {
             (plane.axes("block", "loss, nats per token"))
             @for (block, loss) in &models {
-                circle class="point" cx=(px(plane.across(*block))) cy=(px(plane.down(*loss))) r="2" {}
+                circle class="point" r="2" cx=(px(plane.across(*block)))
+                    cy=(px(plane.down(*loss))) {}
             }
             @if let Some((_, loss)) = optimum {
-                line class="optimum" x1=(px(LEFT)) x2=(px(WIDTH - RIGHT)) y1=(px(plane.down(loss))) y2=(px(plane.down(loss))) {
-                    title { "optimum " (decimals(Some(loss), 4)) }
-                }
+                (level("optimum", plane.down(loss), &format!("optimum {loss:.4}")))
             }
             path class="threshold" d=(plane.path(&threshold)) {
                 title { "what a challenger must get under" }
@@ -223,7 +233,8 @@ impl Losses {
             @for (mark, (x, y), name) in &placed {
                 a href=(mark.href) {
                     @if let Some((middle, height)) = name {
-                        line class="stem" x1=(px(*x)) x2=(px(*x)) y1=(px(*height + 3.0)) y2=(px(*y)) {}
+                        line class="stem" x1=(px(*x)) x2=(px(*x)) y1=(px(*height + 3.0))
+                            y2=(px(*y)) {}
                         text class="name" x=(px(*middle)) y=(px(*height)) text-anchor="middle" {
                             (mark.name)
                         }
@@ -268,18 +279,13 @@ impl Evidence {
         let Some(plane) = Plane::around(crown.iter().chain(&reject).copied().chain(bounds)) else {
             return html! { p class="empty" { "No document has been measured yet." } };
         };
-        let (right, least) = (WIDTH - RIGHT, plane.across(f64::from(self.n_min)));
-        let level = |value: f64| px(plane.down(value));
+        let least = plane.across(f64::from(self.n_min));
         let drawn = html! {
             (plane.axes("documents", "evidence, powers of ten"))
-            line class="threshold" x1=(px(LEFT)) x2=(px(right)) y1=(level(self.crown)) y2=(level(self.crown)) {}
-            text class="name" x=(px(right)) y=(px(plane.down(self.crown) - 4.0)) text-anchor="end" {
-                "a new crown"
-            }
-            line class="optimum" x1=(px(LEFT)) x2=(px(right)) y1=(level(self.reject)) y2=(level(self.reject)) {}
-            text class="name" x=(px(right)) y=(px(plane.down(self.reject) - 4.0)) text-anchor="end" {
-                "rejected"
-            }
+            (level("threshold", plane.down(self.crown), "what a new crown needs"))
+            (label(&plane, self.crown, "a new crown"))
+            (level("optimum", plane.down(self.reject), "what a rejection needs"))
+            (label(&plane, self.reject, "rejected"))
             line class="stem" x1=(px(least)) x2=(px(least)) y1=(px(TOP)) y2=(px(HEIGHT - BOTTOM)) {
                 title { "no crown before " (self.n_min) " documents" }
             }
@@ -287,6 +293,14 @@ impl Evidence {
             path class="other" d=(plane.path(&reject)) { title { "evidence against one" } }
         };
         picture(title, Setting::Page, &drawn)
+    }
+}
+
+/// The name of a level, at the right end of it.
+fn label(plane: &Plane, at: f64, name: &str) -> Markup {
+    let y = px(plane.down(at) - 4.0);
+    html! {
+        text class="name" x=(px(WIDTH - RIGHT)) y=(y) text-anchor="end" { (name) }
     }
 }
 
@@ -329,7 +343,8 @@ pub fn heat_map(title: &str, rows: &[(String, Vec<f64>)]) -> Markup {
         .collect();
     let (width, height) = (NAMES + CELL * n_columns as f64, CELL * (rows.len() as f64 + 1.0));
     html! {
-        svg class="heat" viewBox=(format!("0 0 {width} {height}")) width=(px(width)) height=(px(height)) role="img" aria-label=(title) {
+        svg class="heat" viewBox=(format!("0 0 {width} {height}")) width=(px(width))
+            height=(px(height)) role="img" aria-label=(title) {
             title { (title) }
             @for (line, (name, values)) in rows.iter().enumerate() {
                 text x=(px(NAMES - 6.0)) y=(px(CELL * line as f64 + 11.0)) text-anchor="end" {

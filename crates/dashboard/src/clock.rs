@@ -76,7 +76,7 @@ fn now_millis() -> u64 {
 /// Seconds since 1970 as `2026-12-01T09:30:00Z`.
 pub fn utc(seconds: u64) -> String {
     let (days, rest) = (seconds / 86_400, seconds % 86_400);
-    // Days since the first of March of the year 0; years begin in March, so that leap days are last.
+    // Days since the first of March of the year 0: leap days are the last of such years.
     let days = days.min(2_932_896) + 719_468;
     let (era, day_of_era) = (days / 146_097, days % 146_097);
     let year_of_era =

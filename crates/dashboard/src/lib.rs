@@ -1,9 +1,9 @@
 //! Pages about a network: who is champion, since when, how sure that is, and why.
 //!
 //! No validator is believed: signed records are read from wherever they lie, and signature, link
-//! and verdict of each are checked here ([`reader`]). What they come to is kept in an [`index`] that
-//! can be deleted and is made anew. From it [`page`] makes pages that are whole without a script,
-//! and [`server`] serves them.
+//! and verdict of each are checked here ([`reader`]). What they come to is kept in an [`index`],
+//! which can be deleted and is made anew. From it [`page`] makes pages that are whole without a
+//! script, and [`server`] serves them.
 
 pub mod api;
 pub mod ask;

@@ -44,7 +44,7 @@ pub struct Head {
     pub competition: String,
     /// Where they were read.
     pub source: String,
-    /// Records that are genuine, follow each other, and follow from the rules where those are known.
+    /// Records that are believed, from the first on.
     pub n_records: u64,
     /// Block of the last of them.
     pub block: Block,
