@@ -197,8 +197,6 @@ pub enum Command {
     Yuma(YumaArgs),
     /// Measure the loss of a model on tokens or text.
     Evaluate(EvaluateArgs),
-    /// Serve pages about a network: who is champion, since when, how sure that is, and why.
-    Dashboard(DashboardArgs),
     /// Say how far two models are apart: by their parameters, and by their losses.
     Lineage(LineageArgs),
     /// List competitions, show their rules, write their tokenizers, and pin them.
@@ -218,6 +216,8 @@ pub enum Command {
     Node(NodeArgs),
     /// Run a hub for models and datasets on this machine, for Hugging Face's clients.
     Hub(HubArgs),
+    /// Serve pages about a network: who is champion, since when, how sure that is, and why.
+    Dashboard(DashboardArgs),
     /// Read and call a chain: this machine's, or Bittensor's.
     Chain(ChainArgs),
     /// Judge models and set weights: run a validator, and look after it.

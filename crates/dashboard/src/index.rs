@@ -100,6 +100,10 @@ impl Index {
         fs::create_dir_all(folder).map_err(failed("make", folder))?;
         let lock = lock(&folder.join(LOCK))?;
         let path = folder.join(FILE);
+        if !path.exists() {
+            // What is left beside a file that was deleted belongs to no other.
+            remove(folder)?;
+        }
         let connection = match prepared(&path) {
             Ok(connection) => connection,
             Err(_) => {

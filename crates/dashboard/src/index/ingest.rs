@@ -338,22 +338,30 @@ fn insert_result(
     Ok(())
 }
 
+/// Numbers of losses that are compared besides all: with rule `duel`, two validators may have other
+/// numbers of a model, and must agree on the first.
+const PREFIXES: [usize; 6] = [5, 20, 80, 320, 1_280, 5_120];
+
 /// What was measured, and what came of it, in 16 bytes each: who measured the same has to find the
-/// same. A validator has one record of a block, and so one voice.
-fn voice(round: &Round, model: &Model) -> Option<([u8; 16], [u8; 16])> {
+/// same. A validator has one record of a block, and so one voice in each.
+fn voices(round: &Round, model: &Model) -> Vec<([u8; 16], [u8; 16])> {
     let losses = losses(model);
-    let root = model.tensor_root.filter(|_| !losses.is_empty())?;
-    let fields: [&[u8]; 5] = [
-        round.competition.as_bytes(),
-        &round.block.0.to_le_bytes(),
-        &round.batches.0,
-        &root.0,
-        &(losses.len() as u64).to_le_bytes(),
-    ];
+    let Some(root) = model.tensor_root.filter(|_| !losses.is_empty()) else { return Vec::new() };
     let bits: Vec<u8> =
         losses.iter().flat_map(|loss| loss.value().to_bits().to_le_bytes()).collect();
-    let key = Digest::of_fields("dashboard measured", &fields);
-    Some((half(key), half(Digest::of(&bits))))
+    let shorter = PREFIXES.into_iter().filter(|n| *n < losses.len());
+    let voice = |n: usize| {
+        let fields: [&[u8]; 5] = [
+            round.competition.as_bytes(),
+            &round.block.0.to_le_bytes(),
+            &round.batches.0,
+            &root.0,
+            &(n as u64).to_le_bytes(),
+        ];
+        let key = Digest::of_fields("dashboard measured", &fields);
+        (half(key), half(Digest::of(bits.get(..8 * n).unwrap_or_default())))
+    };
+    shorter.chain([losses.len()]).map(voice).collect()
 }
 
 /// The first half of a digest: enough to tell what differs by chance, and half of the room.
@@ -373,10 +381,11 @@ fn vote(transaction: &Transaction<'_>, record: &Record) -> Result<bool, Error> {
         .prepare_cached("SELECT count(*) FROM votes WHERE key = ?1 AND fingerprint != ?2")?;
     let mut is_disputed = false;
     for judged in &record.models {
-        let Some((key, fingerprint)) = voice(&record.round, &judged.model) else { continue };
-        count.execute(params![key, fingerprint])?;
-        let n: i64 = others.query_row(params![key, fingerprint], |row| row.get(0))?;
-        is_disputed |= n > 0;
+        for (key, fingerprint) in voices(&record.round, &judged.model) {
+            count.execute(params![key, fingerprint])?;
+            let n: i64 = others.query_row(params![key, fingerprint], |row| row.get(0))?;
+            is_disputed |= n > 0;
+        }
     }
     Ok(is_disputed)
 }
@@ -403,8 +412,8 @@ fn state_of(transaction: &Transaction<'_>, record: &Record) -> Result<State, Err
     let mut statement =
         transaction.prepare_cached("SELECT fingerprint, n FROM votes WHERE key = ?1")?;
     let mut state = State::Believed;
-    for judged in &record.models {
-        let Some((key, own)) = voice(&record.round, &judged.model) else { continue };
+    let models = record.models.iter().map(|judged| &judged.model);
+    for (key, own) in models.flat_map(|model| voices(&record.round, model)) {
         let rows = statement.query_map(params![key], |row| {
             Ok((row.get::<_, [u8; 16]>(0)?, row.get::<_, i64>(1)?))
         })?;

@@ -318,7 +318,7 @@ impl Site {
     ) -> Result<Page, Trouble> {
         let narration = self.narrated(index, ask, competition)?;
         let skip = (ask.page() - 1).saturating_mul(LIST_MAX);
-        let rows = index.records(narration.whose(), narration.row.block, (LIST_MAX, skip))?;
+        let rows = index.records(narration.whose(), ask.until(), (LIST_MAX, skip))?;
         let last = narration.row.number;
         let mut page = Page::new(format!("Rounds of {competition}"), format!("{last} records."));
         page.from = Some(self.origin(ask, &narration.row));

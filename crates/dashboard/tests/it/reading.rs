@@ -2,7 +2,7 @@
 
 use crate::scene::{Home, Judge, addresses, key, player};
 use dashboard::index::{self, State};
-use protocol::Block;
+use protocol::{AccountId, Block};
 use records::Signed;
 use std::{cell::Cell, fs};
 
@@ -77,7 +77,9 @@ fn attack_losses_that_others_did_not_find_count_nowhere() {
     // Alone it is believed, beside one other neither is, and two are more than one.
     let states = |home: &Home| -> Vec<(u64, State)> {
         let others = home.index().others("tiny", Block(1_020)).unwrap();
-        let number = |validator| (1..=3).find(|number| key(*number).public() == validator).unwrap();
+        let number = |validator: AccountId| {
+            (1..=3).find(|number| key(*number).public() == validator).unwrap()
+        };
         let mut states: Vec<_> =
             others.iter().map(|other| (number(other.row.validator), other.row.state)).collect();
         states.sort_unstable();
@@ -122,8 +124,9 @@ fn whatever_a_reader_was_killed_at_the_next_goes_on() {
     let (mut home, mut whole) = (Home::new(), Home::new());
     let (old, new) = (player(1, 0.0), player(2, 0.1));
     // Two lots and a half, and a reader that ends after each.
-    for number in 0..80 {
-        judge.judge(if number == 0 { &[old][..] } else { &[old, new][..] });
+    judge.judge(&[old]);
+    for _ in 1..80 {
+        judge.judge(&[old, new]);
     }
     let mut n_known = vec![0];
     while n_known.last() != Some(&80) {
