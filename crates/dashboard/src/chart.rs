@@ -43,8 +43,6 @@ pub struct Losses {
     pub threshold: Vec<(u64, f64)>,
     /// Changes of the crown, in order of blocks.
     pub crowns: Vec<Mark>,
-    /// Loss of a model that knows the text as well as its source, where that is known.
-    pub optimum: Option<f64>,
 }
 
 /// A plane with its ticks.
@@ -99,7 +97,7 @@ impl Plane {
         html! {
             g class="axes" {
                 @for tick in y_ticks {
-                    (level("tick", self.down(tick), ""))
+                    (level("tick", self.down(tick)))
                     text x=(px(LEFT - 8.0)) y=(px(self.down(tick) + 4.0)) text-anchor="end" {
                         (decimals(Some(tick), y_decimals))
                     }
@@ -116,14 +114,10 @@ impl Plane {
     }
 }
 
-/// A line across the whole plane, with a title if it has one.
-fn level(class: &str, y: f64, title: &str) -> Markup {
+/// A line across the whole plane.
+fn level(class: &str, y: f64) -> Markup {
     let (right, y) = (px(WIDTH - RIGHT), px(y));
-    html! {
-        line class=(class) x1=(px(LEFT)) x2=(right) y1=(y) y2=(y) {
-            @if !title.is_empty() { title { (title) } }
-        }
-    }
+    html! { line class=(class) x1=(px(LEFT)) x2=(right) y1=(y) y2=(y) {} }
 }
 
 fn px(length: f64) -> String {
@@ -179,7 +173,6 @@ fn picture(title: &str, setting: Setting, drawn: &Markup) -> Markup {
 const ALONE: &str = "text{font:12px system-ui,sans-serif;fill:#333}.paper{fill:#fff}\
 .axes line{stroke:#ddd}.line{fill:none;stroke:#0b5cad;stroke-width:2}\
 .point{fill:#0b5cad;opacity:.25}.threshold{fill:none;stroke:#b3261e;stroke-dasharray:5 4}\
-.optimum{stroke:#2e7d32;stroke-dasharray:2 4}\
 .crown{fill:#9a6700}.stem{stroke:#9a6700;opacity:.5}";
 
 fn floats(points: &[(u64, f64)]) -> Vec<(f64, f64)> {
@@ -191,8 +184,7 @@ impl Losses {
     pub fn svg(&self, title: &str, setting: Setting) -> Markup {
         let (line, models) = (floats(&self.champion), floats(&self.models));
         let threshold = floats(&self.threshold);
-        let optimum = self.optimum.zip(line.first()).map(|(loss, (block, _))| (*block, loss));
-        let held = line.iter().chain(&models).chain(&threshold).copied().chain(optimum);
+        let held = line.iter().chain(&models).chain(&threshold).copied();
         let Some(plane) = Plane::around(held) else {
             return html! { p class="empty" { "No round has been measured yet." } };
         };
@@ -201,9 +193,6 @@ impl Losses {
             @for (block, loss) in &models {
                 circle class="point" r="2" cx=(px(plane.across(*block)))
                     cy=(px(plane.down(*loss))) {}
-            }
-            @if let Some((_, loss)) = optimum {
-                (level("optimum", plane.down(loss), &format!("optimum {loss:.4}")))
             }
             path class="threshold" d=(plane.path(&threshold)) {
                 title { "what a challenger must get under" }
@@ -282,9 +271,9 @@ impl Evidence {
         let least = plane.across(f64::from(self.n_min));
         let drawn = html! {
             (plane.axes("documents", "evidence, powers of ten"))
-            (level("threshold", plane.down(self.crown), "what a new crown needs"))
+            (level("threshold", plane.down(self.crown)))
             (label(&plane, self.crown, "a new crown"))
-            (level("optimum", plane.down(self.reject), "what a rejection needs"))
+            (level("refusal", plane.down(self.reject)))
             (label(&plane, self.reject, "rejected"))
             line class="stem" x1=(px(least)) x2=(px(least)) y1=(px(TOP)) y2=(px(HEIGHT - BOTTOM)) {
                 title { "no crown before " (self.n_min) " documents" }

@@ -210,8 +210,8 @@ fn line(row: &[Cell]) -> Markup {
         tr { @for cell in row {
             td class=(cell.class) {
                 @match &cell.href {
-                    Some(href) => a href=(href) { (cell.shown) },
-                    None => (cell.shown),
+                    Some(href) => { a href=(href) { (cell.shown) } }
+                    None => { (cell.shown) }
                 }
             }
         } }

@@ -138,7 +138,7 @@ impl Site {
             }
             _ => Vec::new(),
         };
-        Ok(Losses { champion, models, threshold, crowns: marks, optimum: None })
+        Ok(Losses { champion, models, threshold, crowns: marks })
     }
 
     /// The chart as a file.

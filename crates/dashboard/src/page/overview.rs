@@ -193,7 +193,7 @@ impl Site {
     fn money(&self, ask: &Ask, metagraph: &Metagraph) -> Markup {
         let paid = metagraph.neurons.iter().map(|neuron| u128::from(neuron.emission_rao));
         let per_epoch = paid.sum::<u128>();
-        let epoch_millis = u128::from(metagraph.tempo.saturating_add(1))
+        let epoch_millis = u128::from(metagraph.tempo)
             .saturating_mul(u128::from(self.clock.millis_per_block()))
             .max(1);
         let per_day = per_epoch.saturating_mul(86_400_000) / epoch_millis;

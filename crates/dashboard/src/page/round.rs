@@ -114,7 +114,7 @@ impl Site {
 /// Losses of the best models as a map.
 fn map(record: &Record, standings: &[Standing]) -> Markup {
     let mut best: Vec<&Standing> = standings.iter().filter(|s| s.holder.loss.is_some()).collect();
-    let loss = |standing: &Standing| standing.holder.loss.unwrap_or(f64::INFINITY);
+    let loss = |standing: &&Standing| standing.holder.loss.unwrap_or(f64::INFINITY);
     best.sort_by(|a, b| loss(a).total_cmp(&loss(b)));
     let rows: Vec<(String, Vec<f64>)> = best
         .iter()
