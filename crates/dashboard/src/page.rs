@@ -195,7 +195,7 @@ impl Site {
             let body = json!({ "error": said }).to_string().into_bytes();
             return Answer { status, kind: JSON, body };
         }
-        let mut page = Page::new(title, said.clone());
+        let mut page = Page::new(title, said);
         page.show(html! { p { a href="/" { "All competitions" } } });
         let body = self.framed(ask, &page, &[]).into_string().into_bytes();
         Answer { status, kind: HTML, body }

@@ -12,7 +12,7 @@ use crate::{
 use chain::Chain;
 use protocol::{
     Block, BlockHash, Competition, Digest, NetUid,
-    record::{verify_chain, verify_duels},
+    record::{Finding, Judged, verify_chain, verify_duels},
 };
 use records::{Links, Records, Source};
 use std::{
@@ -22,6 +22,8 @@ use std::{
 
 /// Most records that are taken in at once.
 const LOT_MAX: usize = 32;
+/// Losses after which no more records come into a lot: they are held in memory.
+const LOT_LOSSES_MAX: usize = 500_000;
 /// Blocks before the newest whose hashes are asked for: older ones many nodes have no more.
 const HASHES_MAX: u64 = 256;
 /// Most bytes of what is told of a trouble.
@@ -226,7 +228,7 @@ impl Reader {
                     self.troubles.note(&name, Some(what));
                     return Ok(());
                 }
-                None if lot.len() < LOT_MAX => {
+                None if lot.is_empty() => {
                     return self.index.note_no_flaw(known.validator, competition, &name);
                 }
                 None if stop() => return Ok(()),
@@ -243,7 +245,7 @@ impl Reader {
         progress: &mut Progress,
         links: &mut Links,
     ) -> (Vec<Checked>, Option<Flaw>) {
-        let mut lot = Vec::new();
+        let (mut lot, mut n_losses) = (Vec::new(), 0);
         let source: &dyn Source = &*self.places[at].source;
         let from = progress.n_records().saturating_add(1);
         for read in Records::new(source, known, competition, from..=u64::MAX).take(LOT_MAX) {
@@ -262,8 +264,12 @@ impl Reader {
                 Ok(is_derived) => {
                     progress.reign.follow(&signed.record);
                     progress.last = Some(signed.clone());
+                    n_losses += losses_in(&signed);
                     lot.push(Checked { signed, is_derived });
                 }
+            }
+            if n_losses > LOT_LOSSES_MAX {
+                break;
             }
         }
         (lot, None)
@@ -300,6 +306,15 @@ impl Reader {
             Err(error) => Err(Flaw::Trouble(error.to_string())),
         }
     }
+}
+
+/// How many losses a record holds.
+fn losses_in(signed: &records::Signed) -> usize {
+    let of = |judged: &Judged| match &judged.model.finding {
+        Finding::Evaluated(losses) => losses.len(),
+        Finding::Disqualified(_) => 0,
+    };
+    signed.record.models.iter().map(of).sum()
 }
 
 impl News {

@@ -277,7 +277,10 @@ async fn respond(State(shared): State<Arc<Shared>>, request: Request) -> Respons
     if ![Method::GET, Method::HEAD].contains(request.method()) {
         return (StatusCode::METHOD_NOT_ALLOWED, "only GET\n").into_response();
     }
-    let packs = has(request.headers(), header::ACCEPT_ENCODING, "gzip");
+    let packing = match has(request.headers(), header::ACCEPT_ENCODING, "gzip") {
+        true => Packing::Gzip,
+        false => Packing::None,
+    };
     let accept = if has(request.headers(), header::ACCEPT, "application/json") {
         "application/json"
     } else {
@@ -285,7 +288,7 @@ async fn respond(State(shared): State<Arc<Shared>>, request: Request) -> Respons
     };
     let uri = request.uri();
     if let Some(answer) = feed::file(uri.path()) {
-        return response(answer, packs);
+        return response(answer, packing);
     }
     let Some(ask) = Ask::read(uri.path(), uri.query().unwrap_or_default(), accept) else {
         return (StatusCode::BAD_REQUEST, "this address cannot be read\n").into_response();
@@ -295,7 +298,7 @@ async fn respond(State(shared): State<Arc<Shared>>, request: Request) -> Respons
     };
     let work = {
         let shared = Arc::clone(&shared);
-        move || response(shared.answered(&ask), packs)
+        move || response(shared.answered(&ask), packing)
     };
     let made = tokio::task::spawn_blocking(work).await;
     made.unwrap_or_else(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response())
@@ -329,12 +332,19 @@ fn unreadable(error: &index::Error) -> Answer {
     }
 }
 
+/// How the content of an answer may be packed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Packing {
+    None,
+    Gzip,
+}
+
 /// An answer with all that a browser is told besides.
-fn response(answer: Answer, packs: bool) -> Response {
+fn response(answer: Answer, packing: Packing) -> Response {
     let is_picture = answer.kind == crate::page::SVG;
     let Answer { status, kind, mut body } = answer;
     let mut is_packed = false;
-    if packs
+    if packing == Packing::Gzip
         && body.len() >= PACKED_FROM
         && let Some(packed) = packed(&body)
     {
