@@ -18,10 +18,13 @@ use protocol::{
     Block, Competition,
     competition::{Epsilon, LossKind, Rule},
     math,
+    text::shown,
 };
 
 /// Most rounds of a chart.
 const ROUNDS_MAX: u64 = 600;
+/// Letters of a name that stands on a chart.
+const LABEL_LETTERS_MAX: usize = 24;
 /// Most faint points of a chart.
 const POINTS_MAX: u64 = 1_500;
 /// Most crowns of a page.
@@ -125,7 +128,7 @@ impl Site {
             crown.to.loss.map(|loss| Mark {
                 block: crown.row.block.0,
                 loss,
-                name: name(&crown.to),
+                name: shown(&name(&crown.to), LABEL_LETTERS_MAX),
                 href: ask.to(&["c", &crown.row.competition, "crown", &number]),
             })
         };
