@@ -1,10 +1,11 @@
 //! What is believed, what is not, and what a crash or a lost index costs: nothing.
 
 use crate::scene::{Home, Judge, addresses, key, player};
+use chain::{Call, Chain as _, Genesis, Hyperparameters, MemoryChain, SubnetGenesis};
 use dashboard::index::{self, State};
-use protocol::{AccountId, Block};
+use protocol::{AccountId, Block, NetUid};
 use records::Signed;
-use std::{cell::Cell, fs};
+use std::{cell::Cell, fs, sync::Arc};
 
 /// Records of a judge that are believed, and the flaw of the next.
 fn known(home: &Home, judge: &Judge) -> (u64, Option<(u64, String)>) {
@@ -142,4 +143,51 @@ fn whatever_a_reader_was_killed_at_the_next_goes_on() {
     for address in ["/", "/c/tiny", "/c/tiny/rounds", "/c/tiny/crown/2"] {
         assert_eq!(home.page(address), whole.page(address), "{address}");
     }
+}
+
+/// A chain of so many blocks, with the hotkey of judge 1 in the first slot.
+fn chain_of(n_blocks: u64) -> Arc<MemoryChain> {
+    let owner = key(50);
+    let subnet =
+        SubnetGenesis { owner: owner.public(), hyperparameters: Hyperparameters::default() };
+    let accounts = vec![(owner.public(), 1_000_000_000_000)];
+    let genesis = Genesis { seed: 1, accounts, subnets: vec![subnet], ..Genesis::default() };
+    let chain = MemoryChain::new(&genesis).unwrap();
+    let register = Call::BurnedRegister { netuid: NetUid(1), hotkey: key(1).public() };
+    chain.submit(register, &owner).unwrap();
+    for _ in 0..n_blocks {
+        chain.produce_block().unwrap();
+    }
+    Arc::new(chain)
+}
+
+#[test]
+fn attack_records_of_another_chain_or_seed_are_false() {
+    let chain = chain_of(1_035);
+    let mut home = Home::new();
+    let elsewhere = Judge::of_four_rounds(1);
+    home.read_beside(&chain, &[&elsewhere]);
+    let (n_records, flaw) = known(&home, &elsewhere);
+    assert_eq!((n_records, flaw), (0, Some((1, "it is of another chain".to_owned()))));
+
+    let mut judge = Judge::new(2);
+    judge.chain = Some(Arc::clone(&chain));
+    let old = player(1, 0.0);
+    judge.judge(&[old]);
+    judge.judge(&[old]);
+    let mut signed = read(&judge, 2);
+    signed.record.round.block_hash = protocol::BlockHash([7; 32]);
+    fs::write(judge.path(2), Signed::sign(signed.record, &judge.key).to_json()).unwrap();
+    home.read_beside(&chain, &[&judge]);
+    let (n_records, flaw) = known(&home, &judge);
+    let (number, said) = flaw.unwrap();
+    assert_eq!((n_records, number), (1, 2));
+    assert!(said.contains("another hash at block 1020"), "{said}");
+
+    let network = home.page("/network");
+    let slot = key(1).public().to_string();
+    assert!(network.contains(&slot), "{network}");
+    assert!(network.contains("From the chain, at block 1035"), "{network}");
+    assert!(home.page(&format!("/miner/{slot}")).contains("uid 0"));
+    assert!(home.page("/").contains("Who gets what"));
 }

@@ -1,5 +1,6 @@
 //! Validators with signed records of a competition with duels, and what a dashboard makes of them.
 
+use chain::{Chain, MemoryChain};
 use dashboard::{
     Place,
     ask::Ask,
@@ -9,7 +10,7 @@ use dashboard::{
 };
 use keys::Keypair;
 use protocol::{
-    AccountId, Block, BlockHash, Competition, Digest, Loss, Record, Seed, Uid,
+    AccountId, Block, BlockHash, Competition, Digest, Loss, NetUid, Record, Seed, Uid,
     competition::{LossKind, Packing, Rule},
     duel::{DuelRules, Reign},
     record::{DocumentDigest, Finding, Model, Round},
@@ -106,6 +107,8 @@ pub(crate) struct Judge {
     pub(crate) folder: Folder,
     /// What it writes where it may write anything.
     pub(crate) text: String,
+    /// The chain that its blocks are of; without one they have made-up hashes.
+    pub(crate) chain: Option<Arc<MemoryChain>>,
     reign: Reign,
     average: MovingAverage,
     last: Option<Record>,
@@ -118,7 +121,8 @@ impl Judge {
         let folder = Folder::new(dir.path().to_owned());
         let (reign, average) = (Reign::default(), MovingAverage::default());
         let text = "a test".to_owned();
-        Self { key: key(number), folder, text, reign, average, last: None, dir }
+        let (key, chain) = (key(number), None);
+        Self { key, folder, text, chain, reign, average, last: None, dir }
     }
 
     /// Judges the next round, and publishes its record.
@@ -136,9 +140,9 @@ impl Judge {
             number,
             previous: self.last.as_ref().map(Record::digest),
             block: Block(1_000 + 10 * number),
-            block_hash: BlockHash([1; 32]),
+            block_hash: self.hash(Block(1_000 + 10 * number), BlockHash([1; 32])),
             validator: self.key.public(),
-            genesis: BlockHash([2; 32]),
+            genesis: self.hash(Block(0), BlockHash([2; 32])),
             engine: text.clone(),
             tokenizer: Digest::of(b"tokenizer"),
             dataset: Digest::of(b"dataset"),
@@ -151,6 +155,12 @@ impl Judge {
         self.reign.follow(&record);
         self.folder.write(&Signed::sign(record.clone(), &self.key)).unwrap();
         self.last.insert(record).clone()
+    }
+
+    /// What its chain has at a block.
+    fn hash(&self, block: Block, usual: BlockHash) -> BlockHash {
+        let of = |chain: &Arc<MemoryChain>| chain.block_hash(block).unwrap().unwrap();
+        self.chain.as_ref().map_or(usual, of)
     }
 
     /// The file of a record.
@@ -196,10 +206,25 @@ impl Home {
 
     /// Reads what judges have published, as far as `stop` lets it.
     pub(crate) fn read_until(&mut self, judges: &[&Judge], stop: &dyn Fn() -> bool) {
+        self.read_by(|reader| reader, judges, stop);
+    }
+
+    /// Reads what judges have published beside a chain.
+    pub(crate) fn read_beside(&mut self, chain: &Arc<MemoryChain>, judges: &[&Judge]) {
+        let chain: Arc<dyn Chain> = Arc::<MemoryChain>::clone(chain);
+        self.read_by(|reader| reader.beside(chain, NetUid(1)), judges, &|| false);
+    }
+
+    fn read_by(
+        &mut self,
+        change: impl FnOnce(Reader) -> Reader,
+        judges: &[&Judge],
+        stop: &dyn Fn() -> bool,
+    ) {
         let index = Index::open(self.path()).unwrap();
         let places = judges.iter().map(|judge| judge.place()).collect();
         let known = Arc::new(Rules::new(vec![rules()]));
-        let mut reader = Reader::new(index, Arc::clone(&known), places);
+        let mut reader = change(Reader::new(index, Arc::clone(&known), places));
         reader.read(stop, &|_| {}).unwrap();
         let (clock, troubles) = (reader.clock(), reader.troubles());
         let hub = "https://hub.example".to_owned();
