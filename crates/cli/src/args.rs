@@ -12,7 +12,9 @@ mod miner;
 mod network;
 mod node;
 mod reference;
+mod replay;
 mod service;
+mod sim;
 mod transfer;
 mod wallet;
 mod watch;
@@ -40,11 +42,13 @@ pub use miner::{MinerArgs, MinerCommand, SubmitArgs};
 pub use network::{NetworkArgs, NetworkCommand, NetworkStatusArgs, NewNetworkArgs, UpNetworkArgs};
 pub use node::NodeArgs;
 pub use reference::{Page, ReferenceArgs};
+pub use replay::{AskedModels, EvidenceArgs, ReplayArgs};
 pub use service::{
     CheckValidatorArgs, ExportValidatorArgs, LogFormat, OwnerArgs, RecordsArgs, RunMinerArgs,
     RunValidatorArgs, ServiceArgs, StatusValidatorArgs, StrategyName, ValidatorArgs,
     ValidatorCommand,
 };
+pub use sim::{CommonSimArgs, RunSimArgs, SimArgs, SimCommand, SweepSimArgs, ZooSimArgs};
 pub use transfer::{AddressArgs, DownloadArgs, PlaceArgs, UploadArgs};
 pub use wallet::{
     CreateWalletArgs, ImportWalletArgs, ListWalletsArgs, WalletArgs, WalletCommand,
@@ -88,6 +92,8 @@ const EXAMPLES: &str = "Examples:
   agon sample --competition tiny --block-hash 0x…   the documents of a round, by anyone
   agon data sample FOLDER --documents 5        rows of parquet files, few of their bytes read
   agon score round.json                        losses to wins, win rates and weights
+  agon replay --home agon-home                 whether records say what their inputs give
+  agon sim zoo --seeds 20                      what attacks earn, by simulation
   agon network new my-network                  a folder with a network that runs for days
   agon network up --config my-network/network.toml   …and it runs
   agon node --block-time 250ms                 a chain of your own, for Bittensor's clients too
@@ -208,6 +214,10 @@ pub enum Command {
     Evaluator(EvaluatorArgs),
     /// Show the documents and batches that a block hash selects.
     Sample(SampleArgs),
+    /// Derive validators' records again: signatures, text, losses, evidence, decisions, weights.
+    Replay(ReplayArgs),
+    /// Multiply the independent evidence of several validators.
+    Evidence(EvidenceArgs),
     /// Look at datasets, pin them for a competition, and keep a reserve of them.
     Data(DataArgs),
     /// Make a network of processes that runs for days on this machine, and run it.
@@ -230,6 +240,8 @@ pub enum Command {
     Download(DownloadArgs),
     /// Make, import and list keys.
     Wallet(WalletCommandArgs),
+    /// Simulate seasons of strategies: what do the rules pay for?
+    Sim(SimArgs),
     /// Print the pages of the documents that list all options.
     #[command(hide = true)]
     Reference(ReferenceArgs),

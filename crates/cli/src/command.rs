@@ -9,14 +9,17 @@ mod demo;
 mod download;
 mod evaluate;
 mod evaluator;
+mod evidence;
 mod hub;
 mod lineage;
 pub mod miner;
 mod network;
 mod node;
 mod reference;
+mod replay;
 mod sample;
 mod score;
+mod sim;
 mod upload;
 mod validator;
 pub mod wallet;
@@ -50,6 +53,9 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Competition(args) => competition::run(&args),
         Command::Reference(args) => reference::run(&args),
         Command::Sample(args) => sample::run(&args),
+        Command::Replay(args) => replay::run(&args),
+        Command::Evidence(args) => evidence::run(&args),
+        Command::Sim(args) => sim::run(&args),
         Command::Data(args) => data::run(&args),
         Command::Network(args) => network::run(&args),
         Command::Node(args) => node::run(&args),

@@ -12,7 +12,7 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-/// The records of a repo at its newest revision.
+/// The records of a repo at one of its revisions.
 pub struct HubRecords<'a> {
     client: &'a HubClient,
     repo: &'a Repo,
@@ -26,7 +26,12 @@ impl<'a> HubRecords<'a> {
     /// The newest revision; `None` where there is no such repo.
     pub fn newest(client: &'a HubClient, repo: &'a Repo) -> Result<Option<Self>, hub::Error> {
         let revision = client.resolve(Self::KIND, repo, "main")?;
-        Ok(revision.map(|revision| Self { client, repo, revision }))
+        Ok(revision.map(|revision| Self::at(client, repo, revision)))
+    }
+
+    /// The records at a revision.
+    pub fn at(client: &'a HubClient, repo: &'a Repo, revision: Revision) -> Self {
+        Self { client, repo, revision }
     }
 
     /// The bytes of a file, if it is there; more than so many are not even fetched.
@@ -86,7 +91,7 @@ impl Source for RepoRecords {
     fn record(&self, competition: &str, number: u64) -> Result<Option<Vec<u8>>, Error> {
         let Some(revision) = self.kept().clone() else { return Ok(None) };
         let Self { client, repo, .. } = self;
-        HubRecords { client, repo, revision }.record(competition, number)
+        HubRecords::at(client, repo, revision).record(competition, number)
     }
 }
 

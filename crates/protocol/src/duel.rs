@@ -33,7 +33,7 @@ pub use board::{INTERVAL_ERROR, Interval, Report, Strength};
 pub use budget::{Attempts, Budget};
 pub use evidence::{Document, Evidence};
 pub use pooled::{Pooled, log_product, pool};
-pub use reign::{Bout, Champion, Decided, Entrant, Fight, Predecessor, Reign, Wanted};
+pub use reign::{Bout, Champion, Decided, Entrant, Fight, Predecessor, Progress, Reign, Wanted};
 pub use rules::{DuelRules, N_DOCUMENTS_LIMIT};
 
 use crate::{Digest, Error, Loss};
@@ -151,12 +151,7 @@ impl Duel {
         evidence: Evidence,
         documents: BTreeSet<Digest>,
     ) -> Result<Self, DuelError> {
-        rules.check_values()?;
-        terms.check(&rules)?;
-        evidence.check(&rules, &terms)?;
-        if u32::try_from(documents.len()) != Ok(evidence.n_documents()) {
-            return Err(DuelError::Evidence { what: "it counts other documents than it has" });
-        }
+        check_stored(&rules, &terms, &evidence, documents.len())?;
         Ok(Self::of(rules, terms, evidence, documents))
     }
 
@@ -257,6 +252,22 @@ impl Duel {
     pub fn documents(&self) -> &BTreeSet<Digest> {
         &self.documents
     }
+}
+
+/// Whether a duel by these rules on these terms could have come to this evidence.
+fn check_stored(
+    rules: &DuelRules,
+    terms: &Terms,
+    evidence: &Evidence,
+    n_documents: usize,
+) -> Result<(), DuelError> {
+    rules.check_values()?;
+    terms.check(rules)?;
+    evidence.check(rules, terms)?;
+    if u32::try_from(n_documents) != Ok(evidence.n_documents()) {
+        return Err(DuelError::Evidence { what: "it counts other documents than it has" });
+    }
+    Ok(())
 }
 
 /// Bets that a gain is above a margin, each per unit of gain.

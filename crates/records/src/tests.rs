@@ -265,7 +265,7 @@ fn an_index_has_one_text_and_names_all_records() {
     ] {
         assert!(Index::from_json(other.as_bytes()).is_err(), "{other}");
     }
-    let mut again = index.clone();
+    let mut again = index;
     assert_eq!(again.push(&tiny[2]), Err(Broken::Number { found: 3, expected: 4 }));
 }
 

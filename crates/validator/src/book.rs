@@ -115,11 +115,15 @@ impl Entry {
         state: &'a ContestState,
         rules: &Digest,
     ) -> Option<&'a Verdict> {
+        self.last_verdict(state).filter(|verdict| verdict.rules == *rules)
+    }
+
+    /// The last verdict on this text of this block, by whichever rules.
+    pub(crate) fn last_verdict<'a>(&self, state: &'a ContestState) -> Option<&'a Verdict> {
         let verdict = state.verdicts.get(&self.stored.hotkey)?;
         // What parses as a commitment is text, so its bytes are those of the text.
-        let is_it = verdict.block == self.stored.block
-            && verdict.commitment.as_bytes() == self.stored.data
-            && verdict.rules == *rules;
+        let is_it =
+            verdict.block == self.stored.block && verdict.commitment.as_bytes() == self.stored.data;
         is_it.then_some(verdict)
     }
 

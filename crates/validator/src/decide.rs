@@ -135,18 +135,21 @@ fn reserve(known: &Known<'_>, measured: &[Measured], record: &Record) -> Vec<Uid
     kept.chain(skipped.map(|model| model.entry.stored.uid)).collect()
 }
 
-/// Whether a model had no duel that was decided when somebody took the crown: it is heard again in
-/// the next round, where it duels the new champion.
+/// Whether a model waits for its turn: it is sound and its duel is not decided in a round in which
+/// somebody took the crown, so that it duels the new champion in the next, or others were heard and
+/// it was not.
 fn is_unheard(model: &Measured, record: &Record) -> bool {
-    let is_dethroned = |judged: &Judged| {
-        let verdict = judged.fight.as_ref().and_then(|fight| fight.verdict);
-        verdict == Some(duel::Verdict::Dethroned)
-    };
+    let verdict = |judged: &Judged| judged.fight.as_ref().map(|fight| fight.verdict);
+    let is_dethroned = |judged: &Judged| verdict(judged) == Some(Some(duel::Verdict::Dethroned));
     let uid = model.entry.stored.uid;
-    let judged = record.models.iter().find(|judged| judged.model.uid == uid);
-    let is_decided = judged
-        .is_some_and(|judged| judged.fight.as_ref().is_some_and(|fight| fight.verdict.is_some()));
-    model.is_sound() && !is_decided && record.models.iter().any(is_dethroned)
+    if !model.is_sound() || record.champion == Some(uid) {
+        return false;
+    }
+    let own = record.models.iter().find(|judged| judged.model.uid == uid).and_then(verdict);
+    if record.models.iter().any(is_dethroned) {
+        return !matches!(own, Some(Some(_)));
+    }
+    own.is_none() && record.models.iter().any(|judged| judged.fight.is_some())
 }
 
 /// Where a model stands when it is asked who came close.

@@ -28,12 +28,12 @@ impl Known<'_> {
         let (reign, hotkey) = (&self.state.reign, entry.stored.hotkey);
         let is_holder = reign.champion().is_some_and(|champion| champion.hotkey == hotkey)
             || reign.predecessor().is_some_and(|predecessor| predecessor.hotkey == hotkey);
-        let verdict = entry.verdict(self.state, &self.contest.rules);
         let is_open = |found: &Found| match found {
             Found::Admitted(admission) => reign.wants(&admission.tensor_root),
             Found::Refused(_) | Found::Hopeless(_) => false,
         };
-        is_holder || verdict.is_some_and(|verdict| is_open(&verdict.found))
+        // By whichever rules: a duel goes on over a change of them.
+        is_holder || entry.last_verdict(self.state).is_some_and(|verdict| is_open(&verdict.found))
     }
 
     /// Whether nobody of these models holds the crown from before: a champion holds it with its own
@@ -93,7 +93,8 @@ impl Known<'_> {
             losses: &losses,
         };
         let rules = &self.contest.competition.scoring;
-        match self.state.reign.round(rules, &bout) {
+        let mut progress = self.turn.duels.borrow_mut();
+        match self.state.reign.round_from(&mut progress, rules, &bout) {
             Ok(_) => Ok(()),
             Err(Wanted { root, n_documents }) => {
                 let n_known = losses.get(&root).map_or(0, |known| known.len());

@@ -263,6 +263,8 @@ pub struct Fought {
     pub gain: f64,
     /// Where the true mean lies, wrong with a chance of at most [`INTERVAL_ERROR`].
     pub interval: Interval,
+    /// Chance of a crown by luck that its terms allow.
+    pub alpha: f64,
     /// How sure it is that the challenger takes the crown by right.
     pub crown: Strength,
     /// How sure it is that it is not better by epsilon.
@@ -278,6 +280,7 @@ impl Fought {
             n_documents: evidence.n_documents(),
             gain: evidence.mean(),
             interval: Interval::of(evidence, rules.clip, INTERVAL_ERROR),
+            alpha: fight.terms.alpha,
             crown: Strength::of(evidence.e_crown(), fight.terms.alpha),
             reject: Strength::of(evidence.e_reject(), rules.beta),
         }
@@ -333,6 +336,7 @@ mod tests {
             n_documents: 120,
             gain: 0.0123,
             interval: Interval { low: 0.0041, high: 0.0203 },
+            alpha: 0.0005,
             crown: Strength::Weak,
             reject: Strength::Nothing,
         };

@@ -13,12 +13,16 @@ use crate::{
 use chain::Head;
 use protocol::{
     AccountId, Digest, Loss, Outcome, Reason, ReasonCode, SequenceLoss, Uid,
+    duel::Progress,
     loss::{of_sequences, per_batch},
     owner::{Claim, duplicates},
     pool::{self, Entrant},
     unigram::no_better_than_guessing,
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+};
 
 /// Rounds in a row that are given up because the model of one miner with weight cannot be had.
 ///
@@ -53,6 +57,9 @@ pub(crate) struct Turn {
     /// Losses of models on the first sequences of the text in order, by tensor root: on all of
     /// them, or on as many as the duels wanted so far.
     pub(crate) measured: BTreeMap<Digest, Result<Vec<SequenceLoss>, Reason>>,
+    /// How far the duels have come with these losses. Nothing follows from it; without it each
+    /// measurement would have all duels of the round fought again.
+    pub(crate) duels: RefCell<Progress>,
 }
 
 /// A hub that did not give what was asked for, in words.

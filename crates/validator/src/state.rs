@@ -198,7 +198,11 @@ impl ContestState {
         // Whoever was measured is no trouble any more; of others the count goes on.
         let is_measured = |hotkey: &AccountId| {
             let of_it = record.models.iter().find(|judged| judged.model.hotkey == *hotkey);
-            of_it.is_some_and(|judged| matches!(judged.model.finding, Finding::Evaluated(_)))
+            // A champion that nobody challenged is in the record, and was not looked at.
+            of_it.is_some_and(|judged| match &judged.model.finding {
+                Finding::Evaluated(losses) => !losses.is_empty(),
+                Finding::Disqualified(_) => false,
+            })
         };
         self.spared.retain(|hotkey, _| present.contains(hotkey) && !is_measured(hotkey));
         // What was known of a slot that is lost goes with it.

@@ -102,7 +102,7 @@ pub enum Network {
 }
 
 /// Reads a network; one that a variable names begins with the variable and `=`.
-fn network(text: &str) -> Result<NamedNetwork, String> {
+pub(super) fn network(text: &str) -> Result<NamedNetwork, String> {
     let (variable, name) = match text.split_once('=') {
         Some((variable, name)) if variable.starts_with("BT_") => (Some(variable.to_owned()), name),
         _ => (None, text),

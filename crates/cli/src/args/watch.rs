@@ -17,8 +17,9 @@ pub const SUBMISSIONS_MAX: u64 = 1_000;
 Each new folder below DIR with `config.json` and safetensors files is judged as a validator would,
 once it is whole and no longer changes, and measured beside the champion and the model that the
 hotkey has committed to. Whatever would win by the rules of the competition, on two texts that no
-checkpoint was measured on before, is submitted as `agon miner submit` does it. A line is printed
-for each checkpoint. Killed at any moment, it goes on where it was.
+checkpoint was measured on before, or in a duel on such texts where the rule is `duel`, is submitted
+as `agon miner submit` does it. A line is printed for each checkpoint. Killed at any moment, it goes
+on where it was.
 Each option is a key of the file as well, and a variable (AGON_SUBMISSIONS_MAX). An option beats a
 variable, which beats the file.")]
 pub struct WatchMinerArgs {
@@ -44,7 +45,8 @@ pub struct WatchMinerArgs {
     /// Blocks of that window; 7,200 are a day of Bittensor's.
     #[arg(long, value_name = "BLOCKS", default_value_t = 7_200)]
     pub submissions_window: u64,
-    /// Rounds of fresh text for one measurement, each as long as a validator's.
+    /// Rounds of fresh text for one measurement, each as long as a validator's; with rule `duel`,
+    /// which may need more, at a time.
     #[arg(long, value_name = "N", default_value_t = 1)]
     #[arg(value_parser = clap::value_parser!(u64).range(1..=64))]
     pub rounds: u64,

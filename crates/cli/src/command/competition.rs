@@ -2,6 +2,7 @@
 
 mod accept;
 mod check;
+mod duels;
 mod new;
 mod offer;
 mod pin;

@@ -12,7 +12,9 @@ mod report;
 mod rules;
 mod summary;
 mod view;
+mod words;
 
+use super::replay;
 use crate::{
     args::DemoArgs,
     failure::HintExt as _,
@@ -25,6 +27,7 @@ use home::{Earlier, Home, Run};
 use hub::content::{digest_of_file, file_root};
 use hugging_face::Folder;
 use network::Network;
+use protocol::competition::Rule;
 use report::Report;
 use std::{
     path::{Path, PathBuf},
@@ -69,7 +72,13 @@ pub fn run(args: &DemoArgs) -> anyhow::Result<ExitCode> {
     } else {
         terminal::print(&summary::text(&report))?;
     }
-    Ok(ExitCode::SUCCESS)
+    // Last of all, and by the files alone: anybody can do it again.
+    let (replayed, is_equal) = replay::last_of_home(&args.home, &stop)?;
+    match args.json {
+        true => terminal::tell(&replayed),
+        false => terminal::print(&format!("{replayed}\n"))?,
+    }
+    Ok(if is_equal { ExitCode::SUCCESS } else { ExitCode::from(replay::report::DIFFERS) })
 }
 
 /// What makes a run the same: what the user asked for, in this version of the program.
@@ -112,6 +121,7 @@ fn opening(network: &Network, args: &DemoArgs) -> String {
         plural(network.roles().len() - Role::VALIDATORS.len(), "miner"),
         plural(args.rounds as usize, "round"),
         match rules.n_batches {
+            n if scoring.rule == Rule::Duel => format!("up to {n} documents"),
             1 => "1 batch".to_owned(),
             n => format!("{n} batches"),
         },

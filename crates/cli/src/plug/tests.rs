@@ -5,6 +5,7 @@ use dataset::Batch;
 use engine::{InstructionSet, no_limits};
 use protocol::{
     AccountId, Block, BlockHash, Digest, Outcome, Record, Uid,
+    competition::{LossKind, Rule},
     record::{Finding, Model as Judged, Round},
     weights::MovingAverage,
 };
@@ -87,7 +88,9 @@ fn finding(model: &Model, batches: &[Batch], options: &EvaluateOptions<'_>) -> F
 
 fn record(models: Vec<Judged>) -> Vec<u8> {
     let mut competition = Competition::builtin("tiny").unwrap();
-    competition.evaluation.n_batches = 3;
+    let Competition { evaluation, scoring, .. } = &mut competition;
+    evaluation.n_batches = 3;
+    (scoring.rule, scoring.loss, scoring.duel) = (Rule::Succession, LossKind::Perplexity, None);
     let round = Round {
         competition: competition.name.clone(),
         competition_digest: competition.digest(),

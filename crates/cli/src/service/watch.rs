@@ -4,7 +4,8 @@
 //! Nothing is signed before every check has passed, and each step is in the journal before the next
 //! one is made. Each measurement draws text that no earlier one has seen: of a hundred checkpoints
 //! on one text the best is the luckiest, while on a text of its own each has to be good. For the
-//! same reason whatever would win is measured once more, and has to win on that text as well.
+//! same reason whatever would win is measured once more, and has to win on that text as well; with
+//! rule `duel` it has to win a duel, which states the chance of luck itself.
 
 mod deliver;
 mod door;

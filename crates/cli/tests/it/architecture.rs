@@ -23,7 +23,7 @@ const fn row(name: &'static str, level: u8, may_use: &'static [&'static str]) ->
 const SERVICES: [&str; 2] = ["validator", "miner"];
 
 /// Who may use whom; a new crate needs a row here and a place in ARCHITECTURE.md.
-const TABLE: [Row; 17] = [
+const TABLE: [Row; 18] = [
     row("protocol", 1, &[]),
     row("disk", 1, &[]),
     row("timelock", 1, &[]),
@@ -40,9 +40,10 @@ const TABLE: [Row; 17] = [
     row("validator", 4, &["protocol", "disk", "chain", "hub", "journal", "records"]),
     row("miner", 4, &["protocol", "disk", "chain", "hub", "journal"]),
     row("dashboard", 4, &["protocol", "chain", "records"]),
+    row("sim", 5, &["protocol", "journal", "chain", "validator"]),
     row(
         "cli",
-        5,
+        6,
         &[
             "protocol",
             "disk",
@@ -59,6 +60,7 @@ const TABLE: [Row; 17] = [
             "validator",
             "miner",
             "dashboard",
+            "sim",
         ],
     ),
 ];
@@ -222,7 +224,7 @@ fn packages_below(root: &str) -> BTreeSet<String> {
 
 #[test]
 fn the_services_and_their_ports_build_without_the_protocols_of_the_network() {
-    for name in SERVICES.iter().chain(&["chain", "hub"]) {
+    for name in SERVICES.iter().chain(&["chain", "hub", "sim"]) {
         let below = packages_below(name);
         assert!(below.contains("protocol"), "{name}");
         for heavy in NETWORK {

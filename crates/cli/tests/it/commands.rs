@@ -6,6 +6,7 @@ mod data;
 mod doors;
 mod health;
 mod larger_than_memory;
+mod sims;
 mod wallets;
 pub(crate) mod workshop;
 
@@ -362,13 +363,23 @@ fn sample_depends_on_the_block_hash_and_on_nothing_else() {
     assert_eq!(first["dataset"], other["dataset"]);
     assert_eq!(first["tokenizer"], other["tokenizer"]);
 
-    let batches = first["batches"].as_array().unwrap();
-    assert_eq!(batches.len(), 24);
-    for batch in batches {
-        let sequences = batch["sequences"].as_array().unwrap();
-        assert_eq!(sequences.len(), 4);
-        assert!(sequences.iter().all(|tokens| tokens.as_array().unwrap().len() == 128));
-    }
+    // A document is a batch, cut at the length.
+    let lengths = |sample: &Value| -> Vec<Vec<usize>> {
+        let of_batch = |batch: &Value| {
+            let sequences = batch["sequences"].as_array().unwrap().iter();
+            sequences.map(|tokens| tokens.as_array().unwrap().len()).collect()
+        };
+        sample["batches"].as_array().unwrap().iter().map(of_batch).collect()
+    };
+    let found = lengths(&first);
+    assert_eq!((found.len(), ids(&first).len()), (100, 100));
+    let is_cut = |batch: &Vec<usize>| batch.len() == 1 && (2..=128).contains(&batch[0]);
+    assert!(found.iter().all(is_cut), "{found:?}");
+    // Packed, all sequences are of equal length.
+    let packed = tree::root().join("testdata/scoring/competition.toml");
+    let args = ["sample", "--json", "--competition", packed.to_str().unwrap()];
+    let packed = agon(&[&args[..], &["--block-hash", BLOCK_HASH]].concat()).json();
+    assert_eq!(lengths(&packed), vec![vec![128; 4]; 24]);
     let people = agon(&["sample", "--competition", "tiny", "--block-hash", BLOCK_HASH]);
     let digest = first["batches_digest"].as_str().unwrap();
     assert!(people.code == 0 && people.out.contains(digest), "{}", people.out);

@@ -94,6 +94,7 @@ fn a_demo_crowns_refuses_pays_and_runs_the_same_way_again() {
     let miners = ["honest-1", "honest-2", "rebaser"].map(|role| tao(&first, role));
     assert!(miners.iter().sum::<f64>() > 1.0, "{miners:?}");
     assert!(first["entropy_perplexity"].as_f64().unwrap() > 1.0);
+    verdicts_say_how_sure_they_are(&first, &String::from_utf8_lossy(&output.stderr));
 
     // The champion that a person is told to check is there and is admitted.
     let champion = rounds[2]["champion"].as_str().unwrap();
@@ -122,6 +123,30 @@ fn a_demo_crowns_refuses_pays_and_runs_the_same_way_again() {
     assert_eq!(fates(&first), fates(&second), "one seed, two stories");
     for told in ["tempos", "earnings", "n_crown_changes", "entropy_perplexity"] {
         assert_eq!(first[told], second[told], "{told}");
+    }
+}
+
+/// Each duel has its numbers in the report and its words on stderr, and a copy is never crowned.
+fn verdicts_say_how_sure_they_are(report: &Value, told: &str) {
+    assert_eq!(
+        (&report["duels"]["clip"], &report["epsilon"]["value"]),
+        (&0.1.into(), &0.005.into())
+    );
+    for line in told.lines().filter(|line| line.starts_with("block ")) {
+        let is_of_a_duel = line.contains(" than the champion") || line.contains("  round ");
+        assert!(!is_of_a_duel || line.chars().count() <= 80, "{line}");
+    }
+    for role in ["honest-1", "honest-2", "rebaser", "copycat"] {
+        for duel in rows(report, role).into_iter().filter_map(|row| row.get("duel")) {
+            let number = |name: &str| duel[name].as_f64().unwrap();
+            let (low, high) = (&duel["interval"]["low"], &duel["interval"]["high"]);
+            let range = low.as_f64().unwrap()..=high.as_f64().unwrap();
+            assert!(range.contains(&number("gain")), "{role}: {duel}");
+            assert!(number("alpha") > 0.0 && number("alpha") <= 5e-4, "{role}: {duel}");
+            assert!(number("n_documents") >= 5.0, "a duel has looked once: {duel}");
+            assert!(role != "copycat" || duel["verdict"] != "dethroned", "{duel}");
+            assert!(told.contains(&format!("{role} is ")), "{role}: {told}");
+        }
     }
 }
 
@@ -155,9 +180,14 @@ fn agon(args: &[&str]) -> Output {
 /// `agon score` derives what a record says, and finds out whoever changed it.
 fn records_of_the_run_are_scored(home: &Path) {
     let path = |name: &str| home.join(name).to_str().unwrap().to_owned();
-    let (record, rules) =
-        (path("validator-1/records/tiny/000000/000003.json"), path("competition.toml"));
+    let record = |number: u64| path(&format!("validator-1/records/tiny/000000/00000{number}.json"));
+    let rules = path("competition.toml");
     let score = |file: &str| agon(&["score", file, "--competition", &rules]);
+    // What a later round came to follows from those before it, too.
+    let output = score(&record(3));
+    let err = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(2) && err.contains("is no first record"), "{err}");
+    let record = record(1);
     let output = score(&record);
     let scores: Value = serde_json::from_slice(&output.stdout).unwrap();
     let text = std::fs::read_to_string(&record).unwrap();
@@ -187,9 +217,7 @@ fn records_of_the_run_are_scored(home: &Path) {
     assert!(output.status.code() == Some(1) && err.contains("the record crowns uid `0`"), "{err}");
 
     // A first record continues nothing: its number and its averages follow from it alone.
-    let first =
-        std::fs::read_to_string(path("validator-1/records/tiny/000000/000001.json")).unwrap();
-    let first = unsigned(&first);
+    let first = unsigned(&text);
     let changed = first.replace("\"number\":1,", "\"number\":2,");
     assert_ne!(changed, first);
     std::fs::write(&file, changed).unwrap();

@@ -28,7 +28,7 @@ pub(crate) struct Hub {
 
 impl Hub {
     /// Starts a hub and waits until it listens.
-    fn start(dir: &Path) -> Self {
+    pub(crate) fn start(dir: &Path) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_agon"))
             .args(["hub", "--json", "--listen", "127.0.0.1:0", "--dir"])
             .arg(dir)

@@ -10,6 +10,7 @@ mod hub;
 mod layout;
 mod network;
 mod node;
+mod replay;
 mod tidy;
 mod tree;
 mod validator;

@@ -2,13 +2,15 @@
 //!
 //! All of it follows from the records of a validator, one after the other, so that nothing has to
 //! be kept beside them and whoever reads them knows the same. How a round goes on from there is in
-//! `reign/round.rs`.
+//! `reign/round.rs`, and who is heard in it in `reign/turns.rs`.
 
+mod believed;
 mod round;
+mod turns;
 
-pub use round::{Bout, Decided, Entrant, Wanted};
+pub use round::{Bout, Decided, Entrant, Progress, Wanted};
 
-use super::{Attempts, Budget, Duel, DuelRules, Evidence, Terms, Verdict};
+use super::{Attempts, Budget, Duel, DuelRules, Evidence, Terms, Verdict, check_stored};
 use crate::{
     AccountId, Block, Digest, Loss, Record, Uid,
     record::{Finding, Judged},
@@ -87,6 +89,12 @@ pub struct Reign {
 }
 
 impl Kept {
+    /// Whether these rules could have come to it.
+    fn fits(&self, rules: &DuelRules) -> bool {
+        let Fight { terms, evidence, .. } = &self.fight;
+        check_stored(rules, terms, evidence, self.documents.len()).is_ok()
+    }
+
     /// The duel that it is; `None` if these rules could not have come to it.
     fn duel(&self, rules: DuelRules) -> Option<Duel> {
         let (evidence, documents) = (self.fight.evidence.clone(), self.documents.clone());

@@ -7,6 +7,8 @@ mod duel_rates;
 mod invariants;
 mod merit;
 mod reign;
+mod reign_attacks;
+mod reign_crowds;
 mod reign_records;
 mod reign_strangers;
 mod tournament;

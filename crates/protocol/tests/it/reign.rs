@@ -3,7 +3,9 @@
 use protocol::{
     AccountId, Block, BlockHash, Competition, Digest, Loss, Merit, Record, Uid,
     competition::{Epsilon, LossKind, Packing, Rule},
-    duel::{Bout, Decided, DuelRules, Entrant, Fight, Predecessor, Reign, Verdict, Wanted},
+    duel::{
+        Bout, Decided, DuelRules, Entrant, Fight, Predecessor, Progress, Reign, Verdict, Wanted,
+    },
     loss::mean,
     record::{DocumentDigest, Finding, Model, Round, verify_chain, verify_duels},
     weights::{MovingAverage, softmax},
@@ -42,7 +44,7 @@ fn noise(a: u64, b: u64) -> f64 {
     (word >> 11) as f64 / (1u64 << 52) as f64 - 1.0
 }
 
-fn account(n: u16) -> AccountId {
+pub(crate) fn account(n: u16) -> AccountId {
     let mut bytes = [7; 32];
     bytes[..2].copy_from_slice(&n.to_be_bytes());
     AccountId(bytes)
@@ -60,11 +62,11 @@ impl Player {
         Loss::new((value * 1e4).round() / 1e4).unwrap()
     }
 
-    fn losses(&self, documents: std::ops::Range<u64>) -> Vec<Loss> {
+    pub(crate) fn losses(&self, documents: std::ops::Range<u64>) -> Vec<Loss> {
         documents.map(|document| self.loss(document)).collect()
     }
 
-    fn model(&self, losses: Vec<Loss>) -> Model {
+    pub(crate) fn model(&self, losses: Vec<Loss>) -> Model {
         Model {
             uid: Uid(self.uid),
             hotkey: account(self.uid),
@@ -127,12 +129,12 @@ impl Scene {
     }
 
     /// Which documents the next round draws, where every round has others.
-    fn next_documents(&self) -> u64 {
+    pub(crate) fn next_documents(&self) -> u64 {
         self.last.as_ref().map_or(0, |last| last.round.number) * 1_000
     }
 
     /// The next round on documents from this one on, without what ties it to rules and records.
-    fn next_round(&self, first: u64) -> Round {
+    pub(crate) fn next_round(&self, first: u64) -> Round {
         let number_of_round = self.last.as_ref().map_or(0, |last| last.round.number) + 1;
         let documents = first..first + self.competition.evaluation.n_batches as u64;
         let document = |n: u64| DocumentDigest { id: String::new(), sha256: number(n) };
@@ -162,7 +164,7 @@ impl Scene {
         self.record(round, models)
     }
 
-    fn record(&mut self, round: Round, models: Vec<Model>) -> &Record {
+    pub(crate) fn record(&mut self, round: Round, models: Vec<Model>) -> &Record {
         let (competition, average) = (&self.competition, &mut self.average);
         let record = Record::of_duels(round, competition, models, &self.reign, average).unwrap();
         self.reign.follow(&record);
@@ -206,12 +208,16 @@ impl Scene {
     ) -> BTreeMap<Digest, Vec<Loss>> {
         let entrants: Vec<Entrant> = players.iter().map(Player::entrant).collect();
         let documents: Vec<Digest> = round.documents.iter().map(|d| d.sha256).collect();
-        let decide = |known: &BTreeMap<Digest, Vec<Loss>>| -> Result<Decided, Wanted> {
+        let mut progress = Progress::default();
+        let mut decide = |known: &BTreeMap<Digest, Vec<Loss>>| -> Result<Decided, Wanted> {
             let losses: BTreeMap<Digest, &[Loss]> =
                 known.iter().map(|(root, losses)| (*root, losses.as_slice())).collect();
             let (block, entrants) = (round.block, entrants.as_slice());
             let bout = Bout { block, entrants, documents: &documents, losses: &losses };
-            self.reign.round(&self.competition.scoring, &bout)
+            let rules = &self.competition.scoring;
+            let anew = self.reign.round(rules, &bout);
+            assert_eq!(self.reign.round_from(&mut progress, rules, &bout), anew);
+            anew
         };
         let of = |root: Digest| players.iter().find(|player| player.root() == root).unwrap();
         let mut known: BTreeMap<Digest, Vec<Loss>> = BTreeMap::new();
@@ -242,7 +248,7 @@ pub(crate) fn fight(record: &Record, uid: u16) -> Option<&Fight> {
     record.models.iter().find(|judged| judged.model.uid == Uid(uid))?.fight.as_ref()
 }
 
-fn n_losses(record: &Record, uid: u16) -> usize {
+pub(crate) fn n_losses(record: &Record, uid: u16) -> usize {
     let judged = record.models.iter().find(|judged| judged.model.uid == Uid(uid)).unwrap();
     match &judged.model.finding {
         Finding::Evaluated(losses) => losses.len(),
@@ -250,7 +256,7 @@ fn n_losses(record: &Record, uid: u16) -> usize {
     }
 }
 
-fn merit(record: &Record, uid: u16) -> (Merit, f64) {
+pub(crate) fn merit(record: &Record, uid: u16) -> (Merit, f64) {
     let judged = record.models.iter().find(|judged| judged.model.uid == Uid(uid)).unwrap();
     assert!(judged.verdict.present);
     (judged.verdict.merit, judged.verdict.weight)
@@ -399,14 +405,15 @@ fn evidence_expires_and_a_second_duel_of_a_coldkey_has_less_to_spend() {
     let also = Player { coldkey: near.coldkey, ..player(3, 0.006) };
     scene.round(&[first]);
     let record = scene.round(&[first, near, also]);
-    let alphas = [2, 3].map(|uid| fight(&record, uid).unwrap().terms.alpha);
-    assert_eq!(alphas, [rules.alpha / 2.0, rules.alpha / 6.0]);
+    assert_eq!(fight(&record, 3), None, "of one owner one is heard");
     let began = record.round.block;
     let kept = fight(&record, 2).unwrap();
     assert_eq!((kept.began, kept.until), (began, Block(began.0 + 30)));
-    scene.round(&[first, near]);
+    assert_eq!(kept.terms.alpha, rules.alpha / 2.0);
+    let record = scene.round(&[first, also]);
+    assert_eq!(fight(&record, 3).unwrap().terms.alpha, rules.alpha / 6.0);
     let record = scene.round(&[first, near]);
-    assert_eq!(fight(&record, 2).unwrap().evidence.n_documents(), 210);
+    assert_eq!(fight(&record, 2).unwrap().evidence.n_documents(), 140);
     let record = scene.round(&[first, near]);
     let anew = fight(&record, 2).unwrap();
     assert_eq!((anew.began, anew.evidence.n_documents()), (Block(began.0 + 30), 70));

@@ -131,9 +131,9 @@ fn whoever_tells_other_losses_than_a_round_looks_at_is_found_out() {
     assert_eq!(changed(&|r| r.crown = None), Mismatch::Crown);
     let copied = changed(&|r| r.models[3].model.tensor_root = r.models[2].model.tensor_root);
     assert_eq!(copied, Mismatch::Duplicate(Uid(4)));
-    // Who pays for a duel decides what it may spend: two of one owner have not the same.
+    // Of one owner one is heard.
     let shared = changed(&|r| r.models[3].model.coldkey = r.models[2].model.coldkey);
-    assert_eq!(shared, Mismatch::Fight(Uid(4)));
+    assert!(matches!(shared, Mismatch::Used { uid: Uid(4), derived: 0, .. }), "{shared}");
 }
 
 #[test]
@@ -157,4 +157,38 @@ fn a_record_of_another_rule_leaves_an_empty_throne() {
     let other = Record { crown: None, models: Vec::new(), champion: None, ..record };
     before.reign.follow(&other);
     assert_eq!((before.reign.champion(), before.reign.fights().count()), (None, 0));
+}
+
+#[test]
+fn whoever_believes_a_record_goes_on_from_it_to_the_same_duels() {
+    let mut scene = Scene::new(25, few());
+    let (old, next) = (player(1, 0.0), player(2, 0.1));
+    let near = Player { luck: 30, ..player(3, 0.106) };
+    let others = [old, next, near, player(4, 0.0)];
+    let rounds: [&[Player]; 5] = [&[old], &[old, next], &[old, next], &others, &others];
+    let records: Vec<Record> = rounds.iter().map(|players| scene.round(players)).collect();
+    for pair in records.windows(2) {
+        let believed = Reign::believed(&pair[0]);
+        let found = verify_duels(&pair[1], &scene.competition, &believed);
+        assert_eq!(found, Ok(()), "record {}", pair[1].round.number);
+    }
+    // One of them goes on with evidence of which the documents are not known.
+    let goes_on = records[4].models.iter().filter_map(|judged| judged.fight.as_ref());
+    let mut goes_on = goes_on.filter(|fight| fight.began < records[4].round.block);
+    assert!(goes_on.any(|fight| fight.evidence.n_documents() > 25));
+    let nothing = verify_duels(&records[4], &scene.competition, &Reign::default());
+    assert!(nothing.is_err());
+}
+
+#[test]
+fn attack_evidence_that_counts_more_documents_than_any_duel_has_fills_no_memory() {
+    let (_, mut record) = scene();
+    for judged in &mut record.models {
+        let Some(fight) = judged.fight.take() else { continue };
+        let mut lie = serde_json::to_value(fight).unwrap();
+        lie["evidence"]["n_documents"] = u32::MAX.into();
+        lie["verdict"] = Value::Null;
+        judged.fight = Some(serde_json::from_value(lie).unwrap());
+    }
+    assert_eq!(Reign::believed(&record).fights().count(), 0, "no duel has so many");
 }

@@ -69,12 +69,12 @@ fn play(scene: &Scene, guests: &[Guest]) -> Vec<Record> {
 }
 
 /// Who holds the crown, and all weight that anybody has, with the bits of every number.
-fn outcome(record: &Record) -> (Option<Uid>, Vec<(Uid, u64)>, Vec<(Uid, u64)>) {
+fn outcome(record: &Record) -> (Option<Uid>, [Vec<(Uid, u64)>; 2]) {
     let weights = record.models.iter().map(|judged| (judged.model.uid, judged.verdict.weight));
     let weights = weights.filter(|(_, weight)| *weight > 0.0);
     let averages = record.averages.iter().map(|average| (average.uid, average.weight.to_bits()));
     let bits = weights.map(|(uid, weight)| (uid, weight.to_bits()));
-    (record.champion, bits.collect(), averages.collect())
+    (record.champion, [bits.collect(), averages.collect()])
 }
 
 #[test]

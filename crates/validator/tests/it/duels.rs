@@ -3,6 +3,7 @@
 use crate::{
     moody::{Mood, Moody},
     network::{Heard, Network, hotkey},
+    tapped::TappedHub,
 };
 use protocol::{
     ReasonCode, Record,
@@ -14,20 +15,20 @@ use std::sync::{Arc, atomic::Ordering};
 use validator::{ContestState, RecordFolder, RoundSummary, Row, Validator};
 
 /// Documents of a round.
-const N_DOCUMENTS: usize = 65;
+pub(crate) const N_DOCUMENTS: usize = 65;
 /// Documents on which an empty throne is filled.
 const N_FIRST: usize = 64;
 
 /// A network by rule `duel` on which `val` has all the stake.
-fn network(miners: &[&str]) -> Network {
+pub(crate) fn network(miners: &[&str]) -> Network {
     Network::new(miners).with_duels(DuelRules::default(), N_DOCUMENTS)
 }
 
 /// The same with a hub of moods.
-fn moody(miners: &[&str]) -> (Network, Arc<Moody>) {
+pub(crate) fn moody(miners: &[&str]) -> (Network, Arc<Moody>) {
     let mut network = network(miners);
-    let hub = Moody::new(network.hub.clone());
-    network.hub = hub.clone();
+    let hub = Arc::new(Moody::default());
+    network.hub = Arc::new(TappedHub { inner: network.hub.clone(), tap: hub.clone() });
     (network, hub)
 }
 
@@ -37,7 +38,7 @@ fn row<'a>(round: &'a RoundSummary, network: &Network, miner: &str) -> &'a Row {
 }
 
 /// How a miner's duel stands after a round: documents, and the verdict.
-fn duel(round: &RoundSummary, network: &Network, miner: &str) -> (u32, Option<Verdict>) {
+pub(crate) fn duel(round: &RoundSummary, network: &Network, miner: &str) -> (u32, Option<Verdict>) {
     let duel = row(round, network, miner).duel.unwrap();
     (duel.n_documents, duel.verdict)
 }
@@ -46,14 +47,14 @@ fn n_sequences(network: &Network) -> usize {
     *network.evaluate.n_sequences.lock().unwrap()
 }
 
-fn is_crowned(validator: &Validator, miner: &str) -> bool {
+pub(crate) fn is_crowned(validator: &Validator, miner: &str) -> bool {
     let champion = validator.contest("tiny").unwrap().champion;
     champion.is_some_and(|holder| holder.hotkey == hotkey(miner).public())
 }
 
 /// The published records of a validator, each verified by those before it; all that it knows of
 /// crown and duels follows from them.
-fn verified(network: &Network, name: &str, validator: &Validator) -> Vec<Record> {
+pub(crate) fn verified(network: &Network, name: &str, validator: &Validator) -> Vec<Record> {
     let folder = RecordFolder::new(network.folder.path().join(name).join("records"));
     let (mut reign, mut records) = (Reign::default(), Vec::new());
     for number in folder.list("tiny").unwrap() {

@@ -3,6 +3,7 @@
 mod ahead;
 mod crashes;
 mod disk;
+mod duel_attacks;
 mod duels;
 mod fairness;
 mod faults;

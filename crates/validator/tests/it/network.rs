@@ -194,8 +194,10 @@ impl Network {
         let names: Vec<&str> = validators.iter().chain(miners).copied().collect();
         let mut competition = Competition::builtin("tiny").unwrap();
         competition.from_block = N_SET_UP + 1;
-        competition.evaluation.n_batches = 8;
-        competition.evaluation.sequences_per_batch = 1;
+        let Competition { text, evaluation, scoring, .. } = &mut competition;
+        text.packing = Packing::Packed;
+        (evaluation.n_batches, evaluation.sequences_per_batch) = (8, 1);
+        (scoring.rule, scoring.loss, scoring.duel) = (Rule::Succession, LossKind::Perplexity, None);
         let hyperparameters = Hyperparameters {
             tempo: 10,
             max_validators: validators.len() as u16,
@@ -426,6 +428,12 @@ impl Network {
     pub(crate) fn register(&self, miner: &str) {
         let call = Call::BurnedRegister { netuid: NETUID, hotkey: hotkey(miner).public() };
         self.apply(call, &coldkey(miner));
+    }
+
+    /// Registers a miner whose coldkey is that of another one.
+    pub(crate) fn register_under(&self, miner: &str, owner: &str) {
+        let call = Call::BurnedRegister { netuid: NETUID, hotkey: hotkey(miner).public() };
+        self.apply(call, &coldkey(owner));
     }
 
     fn apply(&self, call: Call, key: &Keypair) {

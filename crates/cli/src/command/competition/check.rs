@@ -1,6 +1,7 @@
 //! `agon competition check`: whether a competition can be run: is its text enough, how noisy is a
 //! verdict on it, what does a round take.
 
+use super::duels::Expected;
 use crate::{
     args::CheckCompetitionArgs,
     command::validator::speed,
@@ -16,6 +17,7 @@ use indicatif::HumanCount;
 use protocol::{
     Block, BlockHash, Competition, CompetitionSet, Digest, SequenceLoss,
     competition::{Epsilon, LossKind},
+    duel::DuelRules,
     loss, unigram,
 };
 use std::{collections::BTreeMap, path::Path, process::ExitCode, thread};
@@ -180,6 +182,12 @@ fn of_two_models(
          epsilon is {margin:.4}",
         other - one
     );
+    if let Some(duel_rules) = rules.scoring.duel_rules() {
+        let gains: Vec<f64> = differences.iter().map(|difference| -difference / one).collect();
+        let (state, more) = of_duels(duel_rules, rules.scoring.epsilon.settled(), &gains)?;
+        found.add("noise", state, format!("{text}. {more}"));
+        return Ok(());
+    }
     let state = if error > margin {
         State::Bad
     } else if error > margin / 2.0 {
@@ -189,6 +197,33 @@ fn of_two_models(
     };
     found.add("noise", state, text);
     Ok(())
+}
+
+/// What the spread of two models' gains makes of duels: what a crown must prove, and on how many
+/// documents.
+fn of_duels(rules: DuelRules, epsilon: f64, gains: &[f64]) -> anyhow::Result<(State, String)> {
+    let (n, clip) = (gains.len() as f64, rules.clip);
+    let clipped: Vec<f64> = gains.iter().map(|gain| gain.clamp(-clip, clip)).collect();
+    // Of the mean, that is: of one gain it is by the root of their number greater.
+    let spread = standard_error(&clipped).unwrap_or(0.0) * n.sqrt();
+    let by_noise = rules.margin_per_spread * spread;
+    let margin = epsilon.max(by_noise);
+    let expected = |mean: f64| Expected::of(rules, epsilon, gains, mean);
+    let (equal, better) = (expected(0.0)?, expected(2.0 * margin)?);
+    let text = format!(
+        "Gains of such a pair move by {:.2} % from document to document, so that a crown must \
+         prove more than {:.2} %: a model as good as the champion is turned away after some {:.0} \
+         documents, and one better by {:.2} % is crowned in {:.0} of 100 duels, of some {:.0} \
+         documents",
+        100.0 * spread,
+        100.0 * margin,
+        equal.n_documents,
+        200.0 * margin,
+        100.0 * better.crowned,
+        better.n_documents
+    );
+    // Where noise asks for more than epsilon, it is noise that keeps better models from the crown.
+    Ok((if by_noise > epsilon { State::Note } else { State::Ok }, text))
 }
 
 /// The losses of a model on the sequences of a round, or why validators would refuse it.
@@ -243,9 +278,14 @@ fn of_cost(
         }
     };
     let load = speed::load(speed, args.block_seconds, [rules]);
+    let usual = speed::usual_documents(rules).map_or_else(String::new, |(usual, most)| {
+        format!(
+            "; that is the most, and duels of the usual mix take {usual:.0} of {most} documents"
+        )
+    });
     let text = format!(
         "{n_tokens:.0} tokens for each of {n_models} models, {teraflop:.1} TFLOP and {:.2} hours at \
-         {:.0} tokens a second of the largest: {:.0} % of the time between two rounds",
+         {:.0} tokens a second of the largest: {:.0} % of the time between two rounds{usual}",
         asked / speed / 3_600.0,
         speed / largest,
         100.0 * load
@@ -326,8 +366,21 @@ mod tests {
         let error = standard_error(&[1.0, 3.0]).unwrap();
         assert!((error - 1.0).abs() < 1e-12, "{error}");
         let mut rules = Competition::builtin("tiny").unwrap();
+        rules.scoring.loss = LossKind::Perplexity;
         assert!((margin(&rules, 3.0) - 0.005_012_5).abs() < 1e-6);
         rules.scoring.loss = LossKind::CrossEntropy;
         assert!((margin(&rules, 3.0) - 0.015).abs() < 1e-12);
+    }
+    #[test]
+    fn the_noise_of_a_pair_tells_what_duels_ask_for() {
+        let gains =
+            |spread: f64| -> Vec<f64> { (0..100).map(|i| [spread, -spread][i % 2]).collect() };
+        let rules = DuelRules::default();
+        // 0.28 times the standard deviation, which n - 1 makes a little more than the gains are.
+        let (state, text) = of_duels(rules, 0.005, &gains(0.01)).unwrap();
+        assert!(state == State::Ok && text.contains("move by 1.01 % from"), "{text}");
+        assert!(text.contains("prove more than 0.50 %"), "{text}");
+        let (state, text) = of_duels(rules, 0.005, &gains(0.03)).unwrap();
+        assert!(state == State::Note && text.contains("prove more than 0.84 %"), "{text}");
     }
 }

@@ -6,10 +6,10 @@ use super::{
     network::{Ended, NETUID},
 };
 use chain::ledger::{EpochSummary, RAO_PER_TAO};
-use protocol::{Loss, Merit, Uid};
+use protocol::{Loss, Merit, Uid, competition::Epsilon, duel::DuelRules};
 use serde::Serialize;
 use std::{collections::BTreeMap, path::PathBuf};
-use validator::RoundSummary;
+use validator::{Fought, RoundSummary};
 
 /// Everything that happened, for programs.
 #[derive(Debug, Serialize)]
@@ -18,6 +18,11 @@ pub struct Report {
     pub seed: u64,
     /// What the text was.
     pub corpus: String,
+    /// What duels are decided by, with rule `duel` alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub duels: Option<DuelRules>,
+    /// Advantage of the earlier model.
+    pub epsilon: Epsilon,
     /// Rounds as the first validator saw them.
     pub rounds: Vec<Round>,
     /// Epochs of Yuma Consensus: who was paid what.
@@ -45,7 +50,8 @@ pub struct Round {
     pub champion_uid: Option<u16>,
     /// Who that is.
     pub champion: Option<&'static str>,
-    /// The champion's perplexity on the round's text.
+    /// The champion's perplexity on the round's text, or with rule `duel` on the documents that its
+    /// duels took in, if they took in any.
     pub perplexity: Option<f64>,
     /// Digest of the first validator's record.
     pub record: String,
@@ -81,7 +87,7 @@ pub struct ModelRow {
     pub outcome: &'static str,
     /// Why it was disqualified or skipped.
     pub reason: Option<String>,
-    /// Perplexity over all batches.
+    /// Perplexity over all batches; with rule `duel` over the documents that its duel took in.
     pub perplexity: Option<f64>,
     /// Whether it counts, or what stands in its way.
     pub merit: Merit,
@@ -93,6 +99,9 @@ pub struct ModelRow {
     pub weight: f64,
     /// Moving average of the weight.
     pub average: f64,
+    /// How its duel against the champion stands, and how sure that is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub duel: Option<Fought>,
 }
 
 /// One epoch of Yuma Consensus.
@@ -135,6 +144,8 @@ impl Report {
         Ok(Self {
             seed,
             corpus: contest.source.describe(),
+            duels: contest.competition.scoring.duel_rules(),
+            epsilon: contest.competition.scoring.epsilon,
             tempos: tempos(&epochs, &rounds, contest.competition.evaluation.blocks_per_round),
             earnings: earnings(&epochs, &roles),
             n_crown_changes: champions.windows(2).filter(|pair| pair[0] != pair[1]).count(),
@@ -183,8 +194,8 @@ fn model_row(roles: &BTreeMap<Uid, Role>, row: &validator::Row) -> ModelRow {
     let (outcome, reason) = match (&row.reason, row.perplexity) {
         (Some(reason), _) => ("disqualified", Some(reason.to_string())),
         (None, Some(_)) => ("evaluated", None),
-        // Nobody is measured for a duel that was decided before.
-        (None, None) if row.duel.is_some() => ("evaluated", None),
+        // Nobody is measured for a duel that was decided before, or that has to wait.
+        (None, None) if row.merit != Merit::Absent => ("evaluated", None),
         (None, None) => ("skipped", Some("could not be measured by the validator".to_owned())),
     };
     ModelRow {
@@ -199,6 +210,7 @@ fn model_row(roles: &BTreeMap<Uid, Role>, row: &validator::Row) -> ModelRow {
         win_rate: row.win_rate,
         weight: row.weight,
         average: row.average,
+        duel: row.duel,
     }
 }
 

@@ -1,6 +1,9 @@
 //! The end of a demo for people: curve, leaderboard, earnings, files, what to try next.
 
-use super::report::{Report, Round};
+use super::{
+    report::{ModelRow, Report, Round},
+    words,
+};
 use crate::rules_text::plural;
 use protocol::Merit;
 use std::fmt::Write as _;
@@ -11,18 +14,37 @@ const CHART_COLUMNS: usize = 60;
 /// The whole summary as text.
 pub fn text(report: &Report) -> String {
     let mut text = String::new();
-    for part in [chart(report), leaderboard(report), earnings(report), files(report)] {
+    let (board, sureness) = match report.duels {
+        Some(rules) => (duels(report), Some(words::rests_on(&rules, report.epsilon))),
+        None => (leaderboard(report), None),
+    };
+    let parts = [Some(chart(report)), Some(board), sureness];
+    for part in parts.into_iter().flatten().chain([earnings(report), files(report)]) {
         text.push_str(&part);
         text.push('\n');
     }
     text
 }
 
+/// Rounds with the champion's perplexity, or that of the last round in which somebody wanted to
+/// know it.
+fn points(report: &Report) -> Vec<(&Round, f64)> {
+    let mut known = None;
+    let mut points = Vec::new();
+    for round in &report.rounds {
+        known = match round.perplexity {
+            Some(perplexity) => Some((round.champion_uid, perplexity)),
+            None => known.filter(|(uid, _)| *uid == round.champion_uid),
+        };
+        points.extend(known.map(|(_, perplexity)| (round, perplexity)));
+    }
+    points
+}
+
 /// Loss of the network over time, as figure 2 of the paper: the champion's perplexity per round.
 fn chart(report: &Report) -> String {
     let mut text = "Loss of the network: perplexity of the champion in each round\n\n".to_owned();
-    let points: Vec<(&Round, f64)> =
-        report.rounds.iter().filter_map(|round| Some((round, round.perplexity?))).collect();
+    let points = points(report);
     if points.is_empty() {
         return text + "  (no round had a champion)\n";
     }
@@ -122,6 +144,49 @@ fn leaderboard(report: &Report) -> String {
     text
 }
 
+/// The last round where duels decide: how every challenger stands against the champion.
+fn duels(report: &Report) -> String {
+    let Some(round) = report.rounds.last() else { return String::new() };
+    let mut text =
+        format!("Duels as the last round leaves them, seeded by block {}\n\n", round.block);
+    let _ = writeln!(
+        text,
+        "  {:>3}  {:<8} {:>6} {:>10} {:>9}  better by",
+        "uid", "miner", "block", "perplexity", "incentive"
+    );
+    let last = report.tempos.last();
+    let is_champion = |model: &ModelRow| round.champion_uid == Some(model.uid);
+    let mut models: Vec<_> = round.models.iter().collect();
+    models.sort_by(|a, b| {
+        let gain = |model: &ModelRow| model.duel.map_or(f64::NEG_INFINITY, |duel| duel.gain);
+        let first = is_champion(b).cmp(&is_champion(a));
+        first.then(gain(b).total_cmp(&gain(a))).then(a.uid.cmp(&b.uid))
+    });
+    for model in models {
+        let head = format!("  {:>3}  {:<8} {:>6} ", model.uid, model.role, model.commit_block);
+        if model.outcome != "evaluated" {
+            let reason = model.reason.as_deref().unwrap_or("");
+            let line = words::wrapped(&format!("{head}{}: {reason}", model.outcome), 23);
+            let _ = writeln!(text, "{line}");
+            continue;
+        }
+        let perplexity = model.perplexity.map_or_else(String::new, |found| format!("{found:.3}"));
+        let incentive = last.and_then(|tempo| tempo.incentive.get(&model.uid)).unwrap_or(&0.0);
+        let standing = match (&model.duel, model.merit) {
+            _ if is_champion(model) => "← champion".to_owned(),
+            (Some(duel), _) => words::row(duel),
+            (None, Merit::SucceededBy(uid)) => format!("succeeded by {uid}"),
+            // Nobody duels who is junior to whoever took the crown in the same round.
+            (None, Merit::BeatenBy(_)) if model.perplexity.is_none() => "waits".to_owned(),
+            (None, Merit::BeatenBy(uid)) => format!("beaten by {uid}"),
+            (None, Merit::Counts | Merit::Absent) => String::new(),
+        };
+        let line = format!("{head}{perplexity:>10} {:>7.2} %  {standing}", 100.0 * incentive);
+        let _ = writeln!(text, "{}", line.trim_end());
+    }
+    text
+}
+
 fn earnings(report: &Report) -> String {
     let mut text = "Earnings of the whole run\n\n".to_owned();
     let mut earnings: Vec<_> = report.earnings.iter().collect();
@@ -157,6 +222,7 @@ fn files(report: &Report) -> String {
   last record                        {record}
 
 Try next
+  agon replay --home {home}           derive every record again
   agon check --model {home}/{champion}/published --competition {home}/competition.toml
   agon demo --seed 2                  other keys, other text, another story
   agon demo --corpus my-texts/        compete on your own text

@@ -1,6 +1,6 @@
 //! What a demo shows while it runs: bars on a terminal, plain lines elsewhere.
 
-use super::cast::Role;
+use super::{cast::Role, words};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use miner::Event as MinerEvent;
 use protocol::Uid;
@@ -20,7 +20,7 @@ pub struct View {
     bars: Option<Bars>,
     /// Names of slots, known once everybody is registered.
     names: Mutex<BTreeMap<Uid, String>>,
-    /// Refusals that were told: a model stays refused, round after round.
+    /// What was told of a model and stays: refusals and duels that are decided.
     told: Mutex<BTreeSet<(Uid, String)>>,
     n_published: Vec<AtomicU64>,
 }
@@ -69,8 +69,14 @@ impl View {
         let Some(bars) = &self.bars else { return Ok(()) };
         bars.network.set_position(done);
         let champion = last_round()?.and_then(|summary| {
-            let (holder, perplexity) = (summary.champion?, summary.champion_perplexity?.value());
-            Some(format!("champion {} (perplexity {perplexity:.2})", self.name(holder.uid)))
+            let name = self.name(summary.champion?.uid);
+            Some(match summary.champion_perplexity {
+                Some(perplexity) => {
+                    format!("champion {name} (perplexity {:.2})", perplexity.value())
+                }
+                // Nobody who duels with it wants to know more.
+                None => format!("champion {name}"),
+            })
         });
         let champion = champion.unwrap_or_else(|| "no champion yet".to_owned());
         bars.network.set_message(format!("block {block} · {champion}"));
@@ -139,8 +145,7 @@ impl View {
                 });
             }
             ValidatorEvent::Disqualified { uid, reason } => {
-                let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-                if leads && told.insert((*uid, reason.to_string())) {
+                if leads && self.is_new(*uid, &reason.to_string()) {
                     let model = self.name(*uid);
                     self.say(&format!("block {block:>4}  {model} is disqualified: {reason}"));
                 }
@@ -152,6 +157,7 @@ impl View {
             ValidatorEvent::RoundEnded(summary) => {
                 self.line(actor, || format!("waits; round {} done", summary.round));
                 if leads {
+                    self.duels(block, summary);
                     self.say(&self.round_line(block, summary));
                 }
             }
@@ -208,13 +214,24 @@ impl View {
             (Some(holder), None) => format!("{} keeps the crown", self.name(holder.uid)),
             (None, _) => "nobody is champion".to_owned(),
         };
-        let foremost = summary.duels.and_then(|duels| duels.foremost);
-        let row = summary.rows.iter().find(|row| Some(row.uid) == foremost);
-        let duel = row.and_then(|row| Some((row.uid, row.duel?)));
-        let duel = duel.map_or_else(String::new, |(uid, duel)| {
-            format!("; {} challenges: {duel}", self.name(uid))
-        });
-        format!("block {block:>4}  round {}: {champion}{duel}", summary.round)
+        format!("block {block:>4}  round {}: {champion}", summary.round)
+    }
+
+    /// Tells how every challenger stands, unless it stood like that before.
+    fn duels(&self, block: u64, summary: &RoundSummary) {
+        for row in &summary.rows {
+            let Some(fought) = &row.duel else { continue };
+            let standing = words::standing(&self.name(row.uid), fought);
+            if self.is_new(row.uid, &standing) {
+                self.say(&words::wrapped(&format!("block {block:>4}  {standing}"), 12));
+            }
+        }
+    }
+
+    /// Whether this was not told of a model yet; from now on it was.
+    fn is_new(&self, uid: Uid, text: &str) -> bool {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        told.insert((uid, text.to_owned()))
     }
 
     fn line(&self, actor: usize, text: impl Fn() -> String) {

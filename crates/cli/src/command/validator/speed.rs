@@ -10,6 +10,8 @@ use trainer::{ModelConfig, Recipe, Trainer};
 const AT_LEAST: Duration = Duration::from_secs(2);
 /// Sequences of a piece, for each thread.
 const PER_THREAD: usize = 2;
+/// Documents of a duel of the usual mix of challengers: see `docs/benchmarks.md`.
+const N_DOCUMENTS_USUAL: f64 = 37.6;
 /// The model that is measured: large enough for large products, small enough to be made at once.
 const MODEL: ModelConfig = ModelConfig {
     vocabulary: 8_192,
@@ -76,14 +78,22 @@ fn rules() -> anyhow::Result<Competition> {
     Ok(rules)
 }
 
-/// What a competition asks for in a round: parameters times tokens, for the models that are kept
-/// and one that is new, each as large as the rules allow.
+/// What a competition asks for in a round at most: parameters times tokens, for the models that are
+/// kept and one that is new, each as large as the rules allow; with rule `duel` as if no duel were
+/// decided before the last document.
 pub fn asked(rules: &Competition) -> f64 {
     let evaluation = &rules.evaluation;
     let n_models = evaluation.n_models_kept as f64 + 1.0;
     let n_sequences = (evaluation.n_batches * evaluation.sequences_per_batch) as f64;
     let n_tokens = rules.text.sequence_length.saturating_sub(1) as f64;
     n_models * n_sequences * n_tokens * rules.model.n_parameters_max as f64
+}
+
+/// With rule `duel`: the documents that duels of the usual mix of challengers take on average, and
+/// the most that a round has.
+pub fn usual_documents(rules: &Competition) -> Option<(f64, usize)> {
+    let most = rules.evaluation.n_batches;
+    rules.scoring.duel_rules().map(|_| (N_DOCUMENTS_USUAL.min(most as f64), most))
 }
 
 /// The share of its time that a machine of this speed spends on measuring for these competitions.
@@ -115,6 +125,8 @@ mod tests {
         let seconds = evaluation.blocks_per_round as f64 * 12.0;
         let both = load(expected / seconds, 12.0, [&tiny, &tiny]);
         assert!((both - 2.0).abs() < 1e-9, "two fill the time twice: {both}");
+        assert_eq!(usual_documents(&tiny), Some((37.6, 100)));
+        assert_eq!(usual_documents(&Competition::builtin("7b").unwrap()), None);
     }
 
     #[test]

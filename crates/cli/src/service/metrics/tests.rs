@@ -4,7 +4,7 @@ use super::*;
 use chain::{CallError, CallId, Head};
 use protocol::{BlockHash, Digest, Reason, ReasonCode, Uid};
 use std::collections::{BTreeMap, BTreeSet};
-use validator::{Duels, Event, state::Holder};
+use validator::{Cause, Duels, Event, state::Holder};
 
 /// A name with all that has to be escaped.
 const NAME: &str = "odd \"name\" \\ \n{x=\"1\"} 2";

@@ -3,10 +3,14 @@
 
 use protocol::{
     Block, Digest, Entry, Loss, Seniority, Uid, champion,
-    competition::{LossKind, Rule, ScoringRules},
+    competition::{LossKind, ScoringRules},
+    duel::{Attempts, Document, Duel, DuelError, DuelRules, Pairing, Report, Terms, Verdict},
     loss,
 };
 use serde::Serialize;
+
+/// The smallest reference of a duel, in nats per token.
+const REFERENCE_MIN: f64 = 1e-6;
 
 /// What a comparison goes by.
 #[derive(Clone, Copy, Debug)]
@@ -47,20 +51,21 @@ pub struct Comparison {
     pub wins: bool,
     /// Its perplexity.
     pub perplexity: f64,
-    /// Below which perplexity it would win, if anybody stands in its way; with rules that compare
-    /// batches one by one, about.
+    /// Below which perplexity it would win, if anybody stands in its way; with duels, and with rules
+    /// that compare batches one by one, about.
     pub needed: Option<f64>,
     /// The perplexities of the others.
     pub others: Vec<(Whose, f64)>,
+    /// With rule `duel`, the duel that decided: the one that was not won, if there is one.
+    pub duel: Option<Report>,
 }
 
 impl Bar<'_> {
     /// Compares a model, by its losses of the batches, with others that were measured on the same
     /// batches.
     ///
-    /// The rules are asked: would a model that is junior to all others, and has losses that are
-    /// higher by the margin, wear the crown? With rule `duel` one round tells nobody: there the
-    /// line of succession says who is better by epsilon, and a duel asks for proof of it besides.
+    /// The rules, which are not those of duels, are asked: would a model that is junior to all
+    /// others, and has losses that are higher by the margin, wear the crown?
     pub fn compare(&self, losses: &[Loss], others: &[Beside]) -> Comparison {
         let handicapped: Vec<Loss> = losses.iter().map(|loss| self.handicapped(*loss)).collect();
         let own = Uid(u16::try_from(others.len()).unwrap_or(u16::MAX));
@@ -70,15 +75,92 @@ impl Bar<'_> {
             .collect();
         // Committed later than anything that was seen.
         entries.push(entry(own, self.judged, handicapped));
-        let line = ScoringRules { rule: Rule::Succession, ..self.rules.clone() };
-        let rules = if self.rules.rule == Rule::Duel { &line } else { self.rules };
-        let winner = champion(rules, self.judged, losses.len(), &entries);
+        let winner = champion(self.rules, self.judged, losses.len(), &entries);
         Comparison {
             wins: winner == Some(own),
             perplexity: perplexity(losses),
             needed: others.iter().map(|other| self.below(other)).reduce(f64::min),
-            others: others.iter().map(|other| (other.whose, perplexity(&other.losses))).collect(),
+            others: perplexities(others),
+            duel: None,
         }
+    }
+
+    /// Lets a model, by its losses on documents, duel with each of the others, as validators will
+    /// let it: on the terms of a first attempt, and with losses that are higher by the margin.
+    /// `None` while it is open whether it wins.
+    ///
+    /// Duels that validators have begun are not known here, nor when a champion took the crown: a
+    /// reign is counted from the block of its commitment, before which it did not begin.
+    ///
+    /// # Errors
+    ///
+    /// Rules that allow no duel, or a loss that is not finite.
+    pub fn duel(
+        &self,
+        rules: DuelRules,
+        documents: &[Digest],
+        losses: &[Loss],
+        others: &[Beside],
+    ) -> Result<Option<Comparison>, DuelError> {
+        let duels = others.iter().map(|other| self.fought(rules, documents, losses, other));
+        let duels: Vec<Duel> = duels.collect::<Result<_, _>>()?;
+        let is_won = |duel: &&Duel| duel.verdict() == Some(Verdict::Dethroned);
+        let is_lost = |duel: &&Duel| duel.verdict().is_some() && !is_won(duel);
+        let lost = duels.iter().find(is_lost);
+        let open = duels.iter().find(|duel| duel.verdict().is_none());
+        // Documents that come again are not counted again: there may be no more.
+        let n_all = n_first(&rules).saturating_add(rules.n_documents_max as usize);
+        if lost.is_none() && open.is_some() && documents.len() < n_all {
+            return Ok(None);
+        }
+        let needed = duels.iter().zip(others).map(|(duel, other)| self.below_by_duel(duel, other));
+        Ok(Some(Comparison {
+            wins: lost.is_none() && open.is_none() && losses.iter().all(|loss| loss.is_finite()),
+            perplexity: perplexity(losses),
+            needed: needed.reduce(f64::min),
+            others: perplexities(others),
+            duel: lost.or(open).or(duels.first()).map(Report::of),
+        }))
+    }
+
+    /// The duel with one of the others as far as the documents go: the first of them are those of
+    /// the reference.
+    fn fought(
+        &self,
+        rules: DuelRules,
+        documents: &[Digest],
+        losses: &[Loss],
+        other: &Beside,
+    ) -> Result<Duel, DuelError> {
+        let n_first = n_first(&rules).min(other.losses.len());
+        let reference = loss::mean(&other.losses[..n_first]);
+        // A window in which nothing was tried yet.
+        let first = Attempts { window: 0, n: 1 };
+        let terms = Terms {
+            // They are told apart by their files elsewhere.
+            pairing: Pairing { champion: Digest([0; 32]), challenger: Digest([1; 32]) },
+            reference: Loss::new(reference.value().max(REFERENCE_MIN)).unwrap_or(reference),
+            epsilon: self.rules.epsilon.at(self.judged, other.block),
+            alpha: first.alpha(&rules),
+            n_documents_max: rules.n_documents_max,
+        };
+        let mut duel = Duel::begin(rules, terms)?;
+        let pairs = documents.iter().zip(other.losses.iter().zip(losses)).skip(n_first);
+        let document = |(id, (champion, own)): (&Digest, (&Loss, &Loss))| Document {
+            id: *id,
+            champion: *champion,
+            challenger: self.handicapped(*own),
+        };
+        duel.look(&pairs.map(document).collect::<Vec<Document>>())?;
+        Ok(duel)
+    }
+
+    /// The perplexity below which a model would win its duel with another one in the end: what the
+    /// duel asks of the mean gain, which is known after its pilot.
+    fn below_by_duel(&self, duel: &Duel, other: &Beside) -> f64 {
+        let margin = duel.evidence().margin().unwrap_or(duel.terms().epsilon);
+        let most = loss::mean(&other.losses).value() - margin * duel.terms().reference.value();
+        (most * (1.0 - self.margin)).exp()
     }
 
     /// A loss as if the perplexity were higher by the margin.
@@ -102,6 +184,15 @@ impl Bar<'_> {
     }
 }
 
+/// Documents that the reference of a duel is the mean of.
+fn n_first(rules: &DuelRules) -> usize {
+    rules.n_documents_min as usize
+}
+
+fn perplexities(others: &[Beside]) -> Vec<(Whose, f64)> {
+    others.iter().map(|other| (other.whose, perplexity(&other.losses))).collect()
+}
+
 fn entry(uid: Uid, block: Block, losses: Vec<Loss>) -> Entry {
     // Nobody is of one block with ours, so nothing is left to be drawn.
     let seniority = Seniority { block, tie_break: Digest([0; 32]) };
@@ -116,11 +207,14 @@ pub fn perplexity(losses: &[Loss]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use protocol::{Competition, competition::Epsilon};
+    use protocol::{
+        Competition,
+        competition::{Epsilon, Rule},
+    };
 
     fn rules(rule: Rule, loss: LossKind) -> ScoringRules {
         let rules = Competition::builtin("tiny").unwrap().scoring;
-        ScoringRules { rule, loss, epsilon: Epsilon::Fixed { value: 0.005 }, ..rules }
+        ScoringRules { rule, loss, epsilon: Epsilon::Fixed { value: 0.005 }, duel: None, ..rules }
     }
 
     /// Losses of four batches with this perplexity.
@@ -134,8 +228,7 @@ mod tests {
 
     #[test]
     fn whoever_is_better_by_epsilon_and_the_margin_wins_by_every_rule() {
-        let all = [Rule::Succession, Rule::Mean, Rule::Wins, Rule::Duel];
-        for rule in all {
+        for rule in [Rule::Succession, Rule::Mean, Rule::Wins] {
             let rules = rules(rule, LossKind::Perplexity);
             for (margin, perplexity, wins) in [
                 (0.0, 9.94, true),
@@ -174,5 +267,58 @@ mod tests {
         let comparison = bar.compare(&losses(400.0), &[]);
         assert!(comparison.wins && comparison.needed.is_none());
         assert!(!bar.compare(&[Loss::INFINITE; 4], &[]).wins);
+    }
+    /// What duels by the rules of `tiny` come to on so many documents, on which all losses are
+    /// these.
+    fn dueled(n: u64, own: f64, others: &[(Whose, f64)], margin: f64) -> Option<Comparison> {
+        let duel = Competition::builtin("tiny").unwrap().scoring.duel;
+        let rules = ScoringRules { duel, ..rules(Rule::Duel, LossKind::CrossEntropy) };
+        let documents: Vec<Digest> = (0..n).map(|i| Digest::of(&i.to_le_bytes())).collect();
+        let losses = |loss: f64| vec![Loss::new(loss).unwrap(); documents.len()];
+        let beside = |(whose, loss): &(Whose, f64)| Beside {
+            whose: *whose,
+            block: Block(7),
+            losses: losses(*loss),
+        };
+        let others: Vec<Beside> = others.iter().map(beside).collect();
+        let bar = Bar { rules: &rules, margin, judged: Block(20) };
+        bar.duel(rules.duel_rules().unwrap(), &documents, &losses(own), &others).unwrap()
+    }
+
+    #[test]
+    fn with_duels_a_model_wins_when_its_duel_is_won_and_neither_before_nor_without_proof() {
+        let champion = [(Whose::Champion, 2.0)];
+        // Better by 2 %: 64 documents make the reference, and the rest is too little for a crown.
+        assert_eq!(dueled(120, 1.96, &champion, 0.0), None);
+        let won = dueled(600, 1.96, &champion, 0.0).unwrap();
+        assert!(won.wins, "{won:?}");
+        let report = won.duel.unwrap();
+        assert_eq!(report.verdict, Some(Verdict::Dethroned));
+        assert!((report.mean - 0.02).abs() < 1e-9 && report.n_documents < 536, "{report:?}");
+        // All gains are alike, so that epsilon alone is to be exceeded.
+        assert!((won.needed.unwrap() - 1.99_f64.exp()).abs() < 1e-9, "{won:?}");
+        assert!((won.perplexity - 1.96_f64.exp()).abs() < 1e-9);
+        // As good as the champion, and better by no more than the margin.
+        for (own, margin) in [(2.0, 0.0), (1.96, 0.02)] {
+            let lost = dueled(600, own, &champion, margin).unwrap();
+            assert!(!lost.wins, "{lost:?}");
+            assert_eq!(lost.duel.unwrap().verdict, Some(Verdict::Rejected));
+        }
+        // Better by about epsilon: nothing is ever proven, and it does not go on for ever.
+        assert_eq!(dueled(1_500, 1.99, &champion, 0.0), None);
+        let undecided = dueled(1_564, 1.99, &champion, 0.0).unwrap();
+        assert!(!undecided.wins, "{undecided:?}");
+        assert_eq!(undecided.duel.unwrap().verdict, Some(Verdict::Undecided));
+    }
+
+    #[test]
+    fn with_duels_the_own_model_is_to_be_beaten_too_and_an_empty_crown_is_anybodys() {
+        let both = [(Whose::Champion, 2.0), (Whose::Own, 1.9)];
+        let lost = dueled(600, 1.95, &both, 0.0).unwrap();
+        assert!(!lost.wins, "{lost:?}");
+        assert!((lost.duel.unwrap().mean + 0.05 / 1.9).abs() < 1e-9, "the duel that was not won");
+        assert!(dueled(600, 1.8, &both, 0.0).unwrap().wins);
+        let alone = dueled(100, 5.0, &[], 0.1).unwrap();
+        assert!(alone.wins && alone.duel.is_none() && alone.needed.is_none());
     }
 }

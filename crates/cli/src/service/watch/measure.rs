@@ -3,7 +3,7 @@
 use super::{
     Tools, Watch,
     judge::{Bar, Beside, Comparison},
-    rivals::Ours,
+    rivals::{Ours, Rival},
     state::Entry,
 };
 use crate::{
@@ -14,7 +14,8 @@ use crate::{
 use anyhow::Context as _;
 use chain::{Chain as _, Head};
 use protocol::{
-    Block, Loss, Reason, SequenceLoss,
+    AccountId, Block, Competition, Digest, Loss, Reason, SequenceLoss,
+    competition::Seeds,
     loss::{of_sequences, per_batch},
     unigram::no_better_than_guessing,
 };
@@ -32,9 +33,22 @@ pub enum Measured {
     Compared {
         /// With what outcome.
         comparison: Comparison,
-        /// Blocks whose text it was measured on.
+        /// Blocks whose text it was measured on, the newest first.
         blocks: Vec<Block>,
     },
+}
+
+/// What was measured so far, on one text after the other.
+#[derive(Default)]
+struct Course {
+    /// Blocks whose texts those were, the newest first.
+    blocks: Vec<Block>,
+    /// Their documents: with rule `duel` one for each loss.
+    documents: Vec<Digest>,
+    /// The losses of our model.
+    own: Vec<Loss>,
+    /// Whoever still stands in the way, with its losses.
+    others: Vec<(Rival, Beside)>,
 }
 
 /// The sequences of some texts.
@@ -67,7 +81,7 @@ impl<'a> Exam<'a> {
 
 impl Watch<'_> {
     /// Measures a model of ours; where it would win against somebody, once more on other text,
-    /// where it has to win as well.
+    /// where it has to win as well. A duel says by itself how likely luck wins it.
     pub(super) fn measure_twice(
         &mut self,
         dir: &Path,
@@ -77,13 +91,14 @@ impl Watch<'_> {
         let is_contested = match &first {
             Measured::Refused(_) => false,
             Measured::Compared { comparison, .. } => {
-                comparison.wins && !comparison.others.is_empty()
+                comparison.wins && !comparison.others.is_empty() && comparison.duel.is_none()
             }
         };
         if is_contested { self.measure(dir, admission) } else { Ok(first) }
     }
 
-    /// Measures a model of ours beside whatever stands in its way.
+    /// Measures a model of ours beside whatever stands in its way; with rule `duel` on one text
+    /// after the other, until the duels are decided.
     pub(super) fn measure(
         &mut self,
         dir: &Path,
@@ -95,38 +110,79 @@ impl Watch<'_> {
             let (hotkey, competition) = (hotkey.public(), &contest.competition);
             rivals.find(&*session.chain, Ours { netuid: *netuid, hotkey, competition })?
         };
+        let beside = |rival: Rival| {
+            let Rival { whose, block, .. } = rival;
+            (rival, Beside { whose, block, losses: Vec::new() })
+        };
+        let mut course =
+            Course { others: found.into_iter().map(beside).collect(), ..Course::default() };
+        loop {
+            if let Err(reason) = self.measure_more(dir, admission, &mut course)? {
+                return Ok(Measured::Refused(reason));
+            }
+            if let Some(comparison) = self.compare(&course)? {
+                return Ok(Measured::Compared { comparison, blocks: course.blocks });
+            }
+        }
+    }
+
+    /// Measures all of a course on text that nothing was measured on; or says why validators would
+    /// refuse our model.
+    fn measure_more(
+        &mut self,
+        dir: &Path,
+        admission: &Admission,
+        course: &mut Course,
+    ) -> anyhow::Result<Result<(), Reason>> {
         let heads = self.fresh()?;
-        let Tools { contest, rivals, engine, args, .. } = &self.tools;
-        let competition = &contest.competition;
-        let texts = heads.iter().map(|head| contest.drawn(*head));
+        let Tools { contest, rivals, engine, hotkey, .. } = &self.tools;
+        let (competition, hotkey) = (&contest.competition, hotkey.public());
+        let texts = heads.iter().map(|head| contest.drawn(seed_of(competition, *head, hotkey)));
         let texts = texts.collect::<anyhow::Result<Vec<Drawn>>>();
         let texts = texts.context(ErrorKind::Text).context("cannot draw text")?;
         let exam = Exam::new(&texts);
         let ask = Ask { competition, admission, sequences: &exam.sequences };
-        let own = losses(engine, dir, ask)?.and_then(|losses| exam.pass(&losses));
-        let own = match own {
-            Ok(own) => own,
-            Err(reason) => return Ok(Measured::Refused(reason)),
-        };
-        let mut others = Vec::new();
-        for rival in found {
+        match losses(engine, dir, ask)?.and_then(|losses| exam.pass(&losses)) {
+            Ok(own) => course.own.extend(own),
+            Err(reason) => return Ok(Err(reason)),
+        }
+        for (rival, mut beside) in std::mem::take(&mut course.others) {
             let losses = rivals.losses(Ask { admission: &rival.admission, ..ask });
             let losses = losses.context(ErrorKind::Evaluator)?;
             match losses.and_then(|losses| exam.pass(&losses)) {
                 Ok(losses) => {
-                    others.push(Beside { whose: rival.whose, block: rival.block, losses });
+                    beside.losses.extend(losses);
+                    course.others.push((rival, beside));
                 }
                 Err(reason) => {
                     tracing::info!("{:?} stands in nobody's way: {reason}", rival.whose);
                 }
             }
         }
-        let blocks: Vec<Block> = heads.iter().map(|head| head.block).collect();
-        let newest = blocks.first().copied().unwrap_or_default();
+        let documents = texts.iter().flat_map(|text| &text.documents);
+        course.documents.extend(documents.map(|document| document.sha256));
+        let mut blocks: Vec<Block> = heads.iter().map(|head| head.block).collect();
+        blocks.append(&mut course.blocks);
+        course.blocks = blocks;
+        Ok(Ok(()))
+    }
+
+    /// What a course came to; `None` while more has to be measured.
+    fn compare(&self, course: &Course) -> anyhow::Result<Option<Comparison>> {
+        let Tools { contest, args, .. } = &self.tools;
+        let competition = &contest.competition;
+        let newest = course.blocks.first().copied().unwrap_or_default();
         let next = Block(newest.0.saturating_add(1));
         let judged = seed_from(competition, counts_from(competition, next));
         let bar = Bar { rules: &competition.scoring, margin: args.margin, judged };
-        Ok(Measured::Compared { comparison: bar.compare(&own, &others), blocks })
+        let others: Vec<Beside> = course.others.iter().map(|(_, beside)| beside.clone()).collect();
+        match competition.scoring.duel_rules() {
+            Some(rules) => {
+                let compared = bar.duel(rules, &course.documents, &course.own, &others);
+                compared.context("cannot let the model duel")
+            }
+            None => Ok(Some(bar.compare(&course.own, &others))),
+        }
     }
 
     /// Blocks whose text nothing was measured on, the newest first; waits until there are as many
@@ -156,6 +212,15 @@ impl Watch<'_> {
         self.past.learn(&Entry::Drawn { block: newest.block }, newest.block)?;
         Ok(heads)
     }
+}
+
+/// What text is drawn from at a block: with rule `duel` of a seed of our own, so that no round has
+/// these documents.
+fn seed_of(competition: &Competition, head: Head, hotkey: AccountId) -> Head {
+    if competition.scoring.duel_rules().is_none() {
+        return head;
+    }
+    Head { hash: Seeds::Own.hash(head.hash, hotkey), ..head }
 }
 
 /// The losses of a model of ours, or why a validator would refuse it.

@@ -5,7 +5,7 @@ use crate::{
     command::miner::entrant::Submitted,
     terminal::{self, print_json_line},
 };
-use protocol::{Block, Digest, text::shown};
+use protocol::{Block, Digest, duel, text::shown};
 use serde::Serialize;
 use std::path::Path;
 
@@ -24,6 +24,8 @@ pub struct Line {
     own: Option<f64>,
     /// Below which perplexity it would win.
     needed: Option<f64>,
+    /// With rule `duel`, the duel that decided.
+    duel: Option<duel::Report>,
     /// Blocks whose text it was last measured on.
     measured_on: Vec<Block>,
     /// Digest over its files, where they were read.
@@ -112,6 +114,7 @@ impl Line {
             champion: None,
             own: None,
             needed: None,
+            duel: None,
             measured_on: Vec::new(),
             file_root: None,
             detail: None,
@@ -130,6 +133,7 @@ impl Line {
             champion: of(Whose::Champion),
             own: of(Whose::Own),
             needed: comparison.needed,
+            duel: comparison.duel,
             measured_on: blocks.to_vec(),
             ..self
         }
@@ -175,6 +179,15 @@ impl Line {
                 text += &format!("  {name} {perplexity:.4}");
             }
         }
+        if let Some(duel) = &self.duel {
+            let duel::Interval { low, high } = duel.interval;
+            let [gain, low, high] = [duel.mean, low, high].map(|part| 100.0 * part);
+            let (decimals, n_documents) = (duel.interval.decimals(), duel.n_documents);
+            text += &format!(
+                "  gain {gain:.decimals$} % ({low:.decimals$} to {high:.decimals$} %) on \
+                 {n_documents} documents"
+            );
+        }
         if let Some(submitted) = &self.submitted {
             text += &format!(
                 "  {} in block {}, measured from block {} on",
@@ -213,6 +226,7 @@ mod tests {
             perplexity: 10.5,
             needed: Some(9.95),
             others: vec![(Whose::Champion, 10.0)],
+            duel: None,
         };
         let line = Line::new(Path::new("runs/a\nb"), Verdict::Loses);
         let line = line.measured(&comparison, &[Block(7)]).because(&"one\u{202e}");
@@ -225,5 +239,25 @@ mod tests {
         let json = serde_json::to_value(&line).unwrap();
         assert_eq!((&json["verdict"], &json["champion"]), (&"loses".into(), &10.0.into()));
         assert_eq!(json["measured_on"], serde_json::json!([7]));
+
+        let duel = duel::Report {
+            n_documents: 125,
+            mean: 0.0123,
+            interval: duel::Interval { low: 0.0041, high: 0.0203 },
+            mean_unclipped: 0.0123,
+            spread: 0.01,
+            is_concentrated: false,
+            log10_e_crown: 4.0,
+            log10_e_reject: -3.0,
+            crown: duel::Strength::Decisive,
+            reject: duel::Strength::Nothing,
+            verdict: Some(duel::Verdict::Dethroned),
+        };
+        let line = Line::new(Path::new("runs/c"), Verdict::Wins);
+        let line = line.measured(&Comparison { duel: Some(duel), ..comparison }, &[Block(9)]);
+        let text = line.for_people();
+        assert!(text.ends_with("  gain 1.2 % (0.4 to 2.0 %) on 125 documents"), "{text}");
+        let json = serde_json::to_value(&line).unwrap();
+        assert_eq!(json["duel"]["verdict"], "dethroned");
     }
 }

@@ -264,7 +264,7 @@ mod tests {
         let (tell, hear) = std::sync::mpsc::channel();
         let looked = dir.clone();
         std::thread::spawn(move || tell.send(is_whole(&looked)));
-        assert_eq!(hear.recv_timeout(std::time::Duration::from_secs(5)), Ok(false));
+        assert_eq!(hear.recv_timeout(Duration::from_secs(5)), Ok(false));
         fs::remove_file(dir.join(shard_name)).unwrap();
         std::os::unix::fs::symlink("shard", dir.join(shard_name)).unwrap();
         assert!(is_whole(&dir), "a link to a file is that file");

@@ -53,10 +53,10 @@ fn competitions_are_listed_with_their_rules_and_tokenizers() {
     assert_eq!(shown["tokenizer"]["sha256"], json!(tokenizer.digest()));
     assert_eq!(sample["tokenizer"], json!(tokenizer.digest()), "that which rounds use");
     // The file that a person may change is a competition like any other.
-    let own = workshop.rules("own.toml", "n_batches = 24", "n_batches = 7");
+    let own = workshop.rules("own.toml", "n_batches = 100", "n_batches = 70");
     assert_eq!(
         agon(&["competition", "show", &own, "--json"]).json()["rules"]["evaluation"]["n_batches"],
-        7
+        70
     );
     let wrong = agon(&["competition", "show", "tinny"]);
     assert!(wrong.code == 2 && wrong.err.contains("did you mean"), "{}", wrong.err);
@@ -189,7 +189,7 @@ fn what_sample_prints_is_what_evaluate_reads() {
     assert!(output.status.success());
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
     let losses = report["batches"].as_array().unwrap();
-    assert_eq!(losses.len(), 24);
+    assert_eq!(losses.len(), 100);
     // A batch alone has the same loss to the last bit.
     let batch = &sample.json()["batches"][3];
     let tokens = workshop.json("batch.json", &json!({ "sequences": batch["sequences"] }));

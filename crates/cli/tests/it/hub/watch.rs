@@ -17,18 +17,34 @@ use std::{
     time::Duration,
 };
 
-/// The rules of `tiny` on a text in which each character but the last is followed by the next one,
-/// a token each.
+/// The rules of `tiny` by succession, on a text in which each character but the last is followed by
+/// the next one, a token each.
 pub(crate) fn rules(workshop: &Workshop) -> String {
+    let tiny = tree::read("testdata/scoring/competition.toml");
+    let tiny = tiny.replace("rule = \"wins\"", "rule = \"succession\"");
+    rules_on(workshop, tiny, (0..400).map(|number| (number % 94, 1_500 + number)))
+}
+
+/// The rules of `tiny`, by duels, on documents of such text; some 300 are for evaluation.
+fn rules_of_duels(workshop: &Workshop) -> String {
+    let documents = (0..3_000).map(|number| (number % 94, 130 + number / 94));
+    rules_on(workshop, tree::read("competitions/tiny.toml"), documents)
+}
+
+/// Rules on documents of so many characters, each from such a place of the alphabet on.
+fn rules_on(
+    workshop: &Workshop,
+    tiny: String,
+    documents: impl Iterator<Item = (usize, usize)>,
+) -> String {
     let alphabet: Vec<char> = ('!'..='~').collect();
     let mut text = String::new();
-    for number in 0..400 {
-        let document = alphabet.iter().cycle().skip(number % 94).take(1_500 + number);
+    for (first, n_characters) in documents {
+        let document = alphabet.iter().cycle().skip(first).take(n_characters);
         let document: String = document.collect();
         writeln!(text, "{}", json!({ "text": document })).unwrap();
     }
     workshop.file("text.jsonl", text);
-    let tiny = tree::read("competitions/tiny.toml");
     let changes = [
         ("vocabulary = 512", "vocabulary = 257"),
         ("kind = \"generated\"\nworld = 1", "kind = \"files\"\npath = \"text.jsonl\""),
@@ -181,7 +197,7 @@ fn a_checkpoint_has_to_beat_the_champion_and_a_dry_run_submits_nothing() {
         "tempo = 1, weights_rate_limit = 0, commitment_rate_limit = 0, target_registrations = 10",
     );
     let workshop = &network.workshop;
-    let rules = rules(workshop);
+    let rules = rules_of_duels(workshop);
     network.register("//Alice");
     network.register("//Charlie");
     network.chain(&["stake", "--wallet", "//Alice", "--netuid", "1", "100"]);
@@ -217,9 +233,13 @@ fn a_checkpoint_has_to_beat_the_champion_and_a_dry_run_submits_nothing() {
     workshop.model("runs/worse", &sure(0.5));
     let worse = watcher.says("worse", "loses");
     assert!(worse["champion"].as_f64() < worse["perplexity"].as_f64(), "{worse}");
+    assert_eq!(worse["duel"]["verdict"], "rejected", "{worse}");
     workshop.model("runs/better", &sure(1.5));
     let better = watcher.says("better", "would-win");
     assert!(better["perplexity"].as_f64() < better["champion"].as_f64(), "{better}");
+    assert_eq!(better["duel"]["verdict"], "dethroned", "{better}");
+    let texts = better["measured_on"].as_array().unwrap();
+    assert!(texts.len() >= 2, "64 documents for the reference and as many for a crown: {better}");
     let metrics = watcher.answer("/metrics");
     for line in [
         "agon_watch_verdicts_total{verdict=\"loses\"} 1",

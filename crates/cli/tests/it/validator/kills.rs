@@ -7,7 +7,6 @@ use protocol::{Record, Seed, seed::uniform_below};
 use serde_json::json;
 use std::{
     collections::BTreeSet,
-    fs,
     path::Path,
     thread,
     time::{Duration, Instant},

@@ -1,16 +1,16 @@
 //! One round of a reign: who duels, on how many documents, and who holds the crown after it.
 
-use super::{Champion, Fight, Predecessor, Reign};
+use super::{Champion, Fight, Kept, Predecessor, Reign, turns::Turn};
 use crate::{
     AccountId, Block, Digest, Loss, Seniority, Uid, Verdict,
     competition::ScoringRules,
-    duel::{self, Budget, Document, Duel, DuelRules, Pairing, REFERENCE_MIN, Terms},
+    duel::{self, Budget, Document, Duel, DuelRules, Evidence, Pairing, REFERENCE_MIN, Terms},
     loss,
     score::{Merit, absent},
     weights::softmax,
     wins::win_rate,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Looks of the first part of a round that is measured; each next part doubles all before it.
 const N_LOOKS_FIRST: usize = 3;
@@ -73,6 +73,38 @@ pub struct Decided {
     pub verdicts: Vec<Verdict>,
 }
 
+/// How far the duels of one round have come while it is measured, so that no document is taken in
+/// twice; empty at its start, and of no other round.
+///
+/// Nothing follows from it: without it the round is decided alike.
+#[derive(Clone, Debug, Default)]
+pub struct Progress(BTreeMap<Digest, Going>);
+
+/// A duel that goes on in a round.
+#[derive(Clone, Debug)]
+struct Going {
+    /// As the round found it.
+    before: Fight,
+    duel: Duel,
+    /// Documents of the round that it has taken in, from the first on.
+    n_used: usize,
+}
+
+impl Progress {
+    /// The duel of a fight as far as it has come; `None` where the rules are out of range and allow
+    /// none.
+    fn of(&mut self, kept: &Kept, rules: DuelRules) -> Option<&mut Going> {
+        let Kept { fight, .. } = kept;
+        // An entrant that turned out to break a rule leaves others with other terms.
+        let is_it = |going: &Going| going.before == *fight && *going.duel.rules() == rules;
+        if !self.0.get(&fight.challenger).is_some_and(is_it) {
+            let going = Going { before: fight.clone(), duel: kept.duel(rules)?, n_used: 0 };
+            self.0.insert(fight.challenger, going);
+        }
+        self.0.get_mut(&fight.challenger)
+    }
+}
+
 impl<'a> Bout<'a> {
     /// What is known of a model: its losses on the first documents.
     fn known(&self, root: Digest) -> &'a [Loss] {
@@ -93,7 +125,7 @@ impl<'a> Bout<'a> {
 
     /// Documents to measure next where `n_known` did not decide: so few first that a far worse
     /// model costs little, then twice as many each time.
-    fn n_next(&self, rules: &DuelRules, n_known: usize) -> usize {
+    pub(super) fn n_next(&self, rules: &DuelRules, n_known: usize) -> usize {
         let per_look = usize::try_from(rules.n_documents_per_look).unwrap_or(usize::MAX);
         let mut n_documents = per_look.max(1).saturating_mul(N_LOOKS_FIRST);
         while n_documents <= n_known {
@@ -102,27 +134,28 @@ impl<'a> Bout<'a> {
         n_documents.min(self.documents.len())
     }
 
-    /// Lets a duel take in the documents of the round until it is decided or there are no more;
-    /// says how many it took in.
-    fn fight(&self, duel: &mut Duel) -> Result<usize, Wanted> {
+    /// Lets a duel take in the first `n_most` documents of the round, on from where it is, until it
+    /// is decided.
+    fn fight(&self, going: &mut Going, n_most: usize) -> Result<(), Wanted> {
+        let Going { duel, n_used, .. } = going;
         let Pairing { champion, challenger } = duel.terms().pairing;
         let (own, others) = (self.known(champion), self.known(challenger));
-        let mut n_used = 0;
-        for (id, (champion, challenger)) in self.documents.iter().zip(own.iter().zip(others)) {
+        let measured = self.documents.iter().zip(own.iter().zip(others));
+        for (id, (champion, challenger)) in measured.take(n_most).skip(*n_used) {
             if duel.verdict().is_some() {
-                return Ok(n_used);
+                return Ok(());
             }
             let document = Document { id: *id, champion: *champion, challenger: *challenger };
             if duel.look(&[document]).is_err() {
                 // Only losses that are not finite, which never come here, are refused.
-                return Ok(n_used);
+                return Ok(());
             }
-            n_used += 1;
+            *n_used += 1;
         }
-        if duel.verdict().is_some() || n_used == self.documents.len() {
-            return Ok(n_used);
+        if duel.verdict().is_some() || *n_used >= n_most {
+            return Ok(());
         }
-        let n_documents = self.n_next(duel.rules(), n_used);
+        let n_documents = self.n_next(duel.rules(), *n_used).min(n_most);
         let root = if own.len() < n_documents { champion } else { challenger };
         Err(Wanted { root, n_documents })
     }
@@ -134,6 +167,17 @@ impl Reign {
     /// Pure: the same knowledge gives the same answer, and losses that are not wanted change
     /// nothing. So a round is decided by asking again with every answer until nothing is wanted.
     pub fn round(&self, rules: &ScoringRules, bout: &Bout) -> Result<Decided, Wanted> {
+        self.round_from(&mut Progress::default(), rules, bout)
+    }
+
+    /// The same, on from what the round came to when it was asked last: for whoever asks after
+    /// each measurement.
+    pub fn round_from(
+        &self,
+        progress: &mut Progress,
+        rules: &ScoringRules,
+        bout: &Bout,
+    ) -> Result<Decided, Wanted> {
         let mut ranked = bout.entrants.to_vec();
         ranked.sort_by_key(|entrant| (entrant.seniority, entrant.uid));
         let seated = self.champion.and_then(|champion| {
@@ -147,38 +191,53 @@ impl Reign {
         let (fights, verdicts) = (BTreeMap::new(), Vec::new());
         let mut decided = Decided { champion: seated, predecessor: None, fights, n_used, verdicts };
         match seated {
-            Some(champion) => self.challenges(rules, bout, &ranked, (champion, &mut decided))?,
+            Some(champion) => {
+                let turns = self.turns(rules, bout, &champion, &ranked);
+                self.challenges((rules, bout), &turns, champion, (&mut decided, progress))?;
+            }
             None => enthrone(rules, bout, &ranked, &mut decided)?,
         }
         decided.verdicts = verdicts_on(rules, &ranked, &decided);
         Ok(decided)
     }
 
-    /// Lets everybody but the champion challenge it, in order of seniority, until one takes the
-    /// crown: the documents that made a champion must not judge its rivals.
+    /// Lets everybody whose turn it is challenge the champion, in order of seniority, until one
+    /// takes the crown: the documents that made a champion must not judge its rivals.
     fn challenges(
         &self,
-        rules: &ScoringRules,
-        bout: &Bout,
-        ranked: &[Entrant],
-        (champion, decided): (Champion, &mut Decided),
+        (rules, bout): (&ScoringRules, &Bout),
+        turns: &[Turn],
+        champion: Champion,
+        (decided, progress): (&mut Decided, &mut Progress),
     ) -> Result<(), Wanted> {
         decided.predecessor = self.predecessor;
         let duel_rules = rules.duel_rules().unwrap_or_default();
         let mut budget = self.budget.clone();
         let mut n_longest = 0;
-        for challenger in ranked.iter().filter(|entrant| entrant.uid != champion.uid) {
-            let taken_up = self.taken_up(rules, bout.block, (&champion, challenger), &mut budget);
-            let Some((mut fight, duel)) = taken_up else { continue };
-            if let Some(mut duel) = duel {
-                let n_used = bout.fight(&mut duel)?;
-                n_longest = n_longest.max(n_used);
-                decided.n_used.insert(challenger.uid, n_used);
-                (fight.evidence, fight.verdict) = (duel.evidence().clone(), duel.verdict());
+        for turn in turns {
+            let Turn { challenger, kept, n_most } = *turn;
+            if n_most == 0 {
+                // It was decided before, or waits.
+                decided.fights.extend(kept.map(|kept| (challenger.uid, kept.fight.clone())));
+                continue;
             }
-            let is_dethroned = fight.verdict == Some(duel::Verdict::Dethroned);
+            let begun;
+            let kept = match kept {
+                Some(kept) => kept,
+                None => {
+                    let fight = begun_by(rules, bout.block, (&champion, challenger), &mut budget);
+                    begun = Kept { fight, documents: BTreeSet::new() };
+                    &begun
+                }
+            };
+            let Some(going) = progress.of(kept, duel_rules) else { continue };
+            bout.fight(going, n_most)?;
+            n_longest = n_longest.max(going.n_used);
+            decided.n_used.insert(challenger.uid, going.n_used);
+            let (evidence, verdict) = (going.duel.evidence().clone(), going.duel.verdict());
+            let fight = Fight { evidence, verdict, ..kept.fight.clone() };
             decided.fights.insert(challenger.uid, fight);
-            if is_dethroned {
+            if verdict == Some(duel::Verdict::Dethroned) {
                 let reference = bout.mean(&duel_rules, challenger.root)?;
                 decided.champion = Some(crowned(challenger, reference, bout.block));
                 let Champion { hotkey, root, .. } = champion;
@@ -191,48 +250,32 @@ impl Reign {
         decided.n_used.insert(champion.uid, n_longest);
         Ok(())
     }
+}
 
-    /// The fight of a challenger as the round finds it, with its duel if that is open: the one that
-    /// is kept, or a new one; `None` where the rules are out of range and allow none.
-    fn taken_up(
-        &self,
-        rules: &ScoringRules,
-        block: Block,
-        (champion, challenger): (&Champion, &Entrant),
-        budget: &mut Budget,
-    ) -> Option<(Fight, Option<Duel>)> {
-        let duel_rules = rules.duel_rules().unwrap_or_default();
-        let pairing = Pairing { champion: champion.root, challenger: challenger.root };
-        let counts = |fight: &Fight| fight.terms.pairing == pairing && block < fight.until;
-        if let Some(kept) = self.fights.get(&challenger.root).filter(|kept| counts(&kept.fight)) {
-            if kept.fight.verdict.is_some() {
-                return Some((kept.fight.clone(), None));
-            }
-            // Rules may have changed so that they could not have come to this evidence: then it
-            // ends, and the challenger begins anew.
-            if let Some(duel) = kept.duel(duel_rules) {
-                return Some((kept.fight.clone(), Some(duel)));
-            }
-        }
-        let attempts = budget.spend(&duel_rules, challenger.coldkey, block);
-        let terms = Terms {
-            pairing,
-            reference: champion.reference,
-            epsilon: rules.epsilon.at(block, champion.since),
-            alpha: attempts.alpha(&duel_rules),
-            n_documents_max: duel_rules.n_documents_max,
-        };
-        let duel = Duel::begin(duel_rules, terms).ok()?;
-        let fight = Fight {
-            challenger: challenger.root,
-            terms,
-            began: block,
-            until: Block(block.0.saturating_add(duel_rules.window_blocks)),
-            attempts,
-            evidence: duel.evidence().clone(),
-            verdict: None,
-        };
-        Some((fight, Some(duel)))
+/// The duel that a challenger begins, an attempt of its coldkey, without documents.
+fn begun_by(
+    rules: &ScoringRules,
+    block: Block,
+    (champion, challenger): (&Champion, &Entrant),
+    budget: &mut Budget,
+) -> Fight {
+    let duel_rules = rules.duel_rules().unwrap_or_default();
+    let attempts = budget.spend(&duel_rules, challenger.coldkey, block);
+    let terms = Terms {
+        pairing: Pairing { champion: champion.root, challenger: challenger.root },
+        reference: champion.reference,
+        epsilon: rules.epsilon.at(block, champion.since),
+        alpha: attempts.alpha(&duel_rules),
+        n_documents_max: duel_rules.n_documents_max,
+    };
+    Fight {
+        challenger: challenger.root,
+        terms,
+        began: block,
+        until: Block(block.0.saturating_add(duel_rules.window_blocks)),
+        attempts,
+        evidence: Evidence::none(duel_rules.n_bets),
+        verdict: None,
     }
 }
 

@@ -1,0 +1,466 @@
+//! `agon evidence`: the evidence of several validators as one.
+
+use super::replay::{
+    place::Shelf,
+    report::{DIFFERS, NOT_CHECKED, Outcome, Step},
+    source::{self, Series, Wanted},
+};
+use crate::{
+    args::{AddressArgs, EvidenceArgs},
+    terminal::{print, print_json},
+};
+use anyhow::Context as _;
+use protocol::{
+    AccountId, Block, Competition, Digest, Record,
+    duel::{Duel, DuelRules, Fight, Pairing, Strength, log_product, pool},
+    math,
+};
+use serde::Serialize;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    f64::consts::LN_10,
+    fmt::Write as _,
+    process::ExitCode,
+};
+
+/// A duel as the records of one validator have it.
+struct Held {
+    fight: Fight,
+    documents: BTreeSet<Digest>,
+    /// Why its documents are not all known, if so.
+    lacks: Option<String>,
+}
+
+/// The newest duel of each pair, by validator.
+type Duels = BTreeMap<Pairing, BTreeMap<AccountId, Held>>;
+
+/// All that is printed.
+#[derive(Serialize)]
+struct Report {
+    competition: String,
+    duels: Vec<Told>,
+    /// What speaks against the records, and why some of them say nothing.
+    refused: Vec<Refused>,
+}
+
+/// One pair.
+#[derive(Serialize)]
+struct Told {
+    champion: Digest,
+    challenger: Digest,
+    validators: Vec<Share>,
+    /// Documents of all.
+    n_documents: u64,
+    /// How the evidence was put together.
+    how: How,
+    /// Decimal logarithm of the evidence for a crown.
+    log10_e_crown: f64,
+    /// Decimal logarithm of the evidence for a rejection.
+    log10_e_reject: f64,
+    crown: Strength,
+    reject: Strength,
+}
+
+/// What one validator brings.
+#[derive(Serialize)]
+struct Share {
+    validator: AccountId,
+    began: Block,
+    n_documents: u32,
+    log10_e_crown: f64,
+    log10_e_reject: f64,
+}
+
+/// How evidence is put together.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum How {
+    /// Bet by bet, as of one duel on all documents.
+    AsOneDuel,
+    /// As a product of e-values, as the duels have terms of their own.
+    Product,
+}
+
+/// Evidence that does not count.
+#[derive(Serialize)]
+struct Refused {
+    what: String,
+    why: String,
+    /// Whether it is a fault of the records, and not only something that is missing.
+    is_fault: bool,
+}
+
+/// Prints the evidence of several validators.
+pub fn run(args: &EvidenceArgs) -> anyhow::Result<ExitCode> {
+    let address = AddressArgs::default();
+    let series = source::named(&args.records, Wanted { latest: None, address: &address })?;
+    let mut gathered = Gathered::default();
+    for one in &series {
+        gathered.take(one)?;
+    }
+    let report = match gathered.first.take() {
+        Some(first) => gathered.report(&rules(args, &first)?, args.challenger)?,
+        // What was refused says why.
+        None => Report::nothing(gathered.refused),
+    };
+    match args.json {
+        true => print_json(&report)?,
+        false => print(&report.for_people()?)?,
+    }
+    Ok(report.exit_code())
+}
+
+/// The rules of a record.
+fn rules(args: &EvidenceArgs, record: &Record) -> anyhow::Result<Competition> {
+    let shelf = Shelf { given: args.competition.as_deref(), homes: &[] };
+    match shelf.rules(record)? {
+        Ok((_, rules)) => Ok(rules),
+        Err(Step { outcome: Outcome::NotChecked { why }, .. }) => Err(anyhow::anyhow!("{why}")),
+        Err(_) => Err(anyhow::anyhow!("`--competition` is not the one of the records")),
+    }
+}
+
+/// What is gathered of the records.
+#[derive(Default)]
+struct Gathered {
+    /// The first genuine record, which says what all are of.
+    first: Option<Record>,
+    duels: Duels,
+    refused: Vec<Refused>,
+}
+
+impl Gathered {
+    fn refuse(&mut self, what: &str, why: impl Into<String>) {
+        self.refused.push(Refused { what: what.to_owned(), why: why.into(), is_fault: true });
+    }
+
+    /// Takes in the records of one validator, until one of them is none.
+    fn take(&mut self, series: &Series) -> anyhow::Result<()> {
+        let (mut held, mut last): (BTreeMap<Pairing, Held>, Option<Digest>) = Default::default();
+        let mut validator = None;
+        for item in &series.items {
+            let signed = match item.read()? {
+                Ok(signed) if signed.is_genuine() => signed,
+                Ok(_) => {
+                    self.refuse(&item.name, "its signature is not its validator's");
+                    return Ok(());
+                }
+                Err(why) => {
+                    self.refuse(&item.name, why);
+                    return Ok(());
+                }
+            };
+            let record = &signed.record;
+            let of = |record: &Record| record.round.competition_digest;
+            if self.first.as_ref().is_some_and(|first| of(first) != of(record)) {
+                self.refuse(&item.name, "it follows other rules than the records before");
+                return Ok(());
+            }
+            if last.is_some() && record.round.previous != last {
+                let why = format!("records before record {} are missing", record.round.number);
+                held.values_mut().for_each(|held| held.lacks = Some(why.clone()));
+            }
+            for judged in &record.models {
+                if let Some(fight) = &judged.fight {
+                    let before = held.remove(&fight.terms.pairing);
+                    held.insert(fight.terms.pairing, Held::after(before, fight, record));
+                }
+            }
+            last = Some(signed.digest());
+            validator = Some(record.round.validator);
+            if self.first.is_none() {
+                self.first = Some(signed.record);
+            }
+        }
+        let Some(validator) = validator else { return Ok(()) };
+        for (pairing, held) in held {
+            self.duels.entry(pairing).or_default().insert(validator, held);
+        }
+        Ok(())
+    }
+
+    /// The evidence of all pairs that two or more validators have.
+    fn report(mut self, rules: &Competition, challenger: Option<Digest>) -> anyhow::Result<Report> {
+        let duel_rules = rules.scoring.duel_rules();
+        let duel_rules = duel_rules.context("the competition of the records has no duels")?;
+        let mut told = Vec::new();
+        for (pairing, held) in std::mem::take(&mut self.duels) {
+            if challenger.is_some_and(|challenger| challenger != pairing.challenger) {
+                continue;
+            }
+            told.extend(self.pair(duel_rules, pairing, held));
+        }
+        let competition = rules.name.clone();
+        Ok(Report { competition, duels: told, refused: self.refused })
+    }
+
+    /// One pair; `None` where there is nothing to multiply.
+    fn pair(
+        &mut self,
+        rules: DuelRules,
+        pairing: Pairing,
+        held: BTreeMap<AccountId, Held>,
+    ) -> Option<Told> {
+        let what = format!("the duel of {}", pairing.challenger);
+        let mut duels: Vec<(AccountId, Block, Duel)> = Vec::new();
+        for (validator, Held { fight, documents, lacks }) in held {
+            let of = format!("{what} by {validator}");
+            if let Some(why) = lacks {
+                self.refused.push(Refused { what: of, why, is_fault: false });
+                continue;
+            }
+            match Duel::resume(rules, fight.terms, fight.evidence, documents) {
+                Ok(duel) => duels.push((validator, fight.began, duel)),
+                Err(error) => self.refuse(&of, error.to_string()),
+            }
+        }
+        if let Some((document, one, other)) = shared(&duels) {
+            let why = format!(
+                "document {document} is in the evidence of {one} and of {other}: it is not \
+                 independent"
+            );
+            self.refuse(&what, why);
+            return None;
+        }
+        if duels.len() < 2 {
+            let why = "fewer than two validators have it".to_owned();
+            self.refused.push(Refused { what, why, is_fault: false });
+            return None;
+        }
+        Some(Told::of(rules, pairing, &duels))
+    }
+}
+
+impl Held {
+    /// A duel after one more record.
+    fn after(before: Option<Self>, fight: &Fight, record: &Record) -> Self {
+        let block = record.round.block;
+        let before = before.filter(|before| before.fight.began == fight.began);
+        let is_whole = before.is_some() || fight.began == block;
+        let (mut documents, lacks) = match before {
+            Some(before) => (before.documents, before.lacks),
+            None => (BTreeSet::new(), None),
+        };
+        let n = usize::try_from(fight.evidence.n_documents()).unwrap_or(usize::MAX);
+        for document in &record.round.documents {
+            // What comes after the decision is no part of it.
+            if documents.len() >= n {
+                break;
+            }
+            documents.insert(document.sha256);
+        }
+        let missing =
+            || format!("the record of block {}, in which it began, is not there", fight.began);
+        let lacks = lacks.or_else(|| (!is_whole).then(missing));
+        Self { fight: fight.clone(), documents, lacks }
+    }
+}
+
+/// A document that two duels have, and whose they are.
+fn shared(duels: &[(AccountId, Block, Duel)]) -> Option<(Digest, AccountId, AccountId)> {
+    let mut owners: BTreeMap<Digest, AccountId> = BTreeMap::new();
+    for (validator, _, duel) in duels {
+        for document in duel.documents() {
+            if let Some(owner) = owners.insert(*document, *validator) {
+                return Some((*document, owner, *validator));
+            }
+        }
+    }
+    None
+}
+
+impl Told {
+    fn of(rules: DuelRules, pairing: Pairing, duels: &[(AccountId, Block, Duel)]) -> Self {
+        let share = |(validator, began, duel): &(AccountId, Block, Duel)| Share {
+            validator: *validator,
+            began: *began,
+            n_documents: duel.evidence().n_documents(),
+            log10_e_crown: log10(log_product(&[duel.evidence().e_crown()])),
+            log10_e_reject: log10(log_product(&[duel.evidence().e_reject()])),
+        };
+        let all: Vec<&Duel> = duels.iter().map(|(_, _, duel)| duel).collect();
+        let product = |e_value: fn(&Duel) -> f64| {
+            let values: Vec<f64> = all.iter().map(|duel| e_value(duel)).collect();
+            log_product(&values)
+        };
+        let n_documents = all.iter().map(|duel| u64::from(duel.evidence().n_documents())).sum();
+        // The documents are not shared, so that only other terms keep duels from being one.
+        let (how, crown, reject) = match pool(&all) {
+            Ok(pooled) => (How::AsOneDuel, pooled.log_e_crown, pooled.log_e_reject),
+            Err(_) => {
+                let crown = product(|duel| duel.evidence().e_crown());
+                (How::Product, crown, product(|duel| duel.evidence().e_reject()))
+            }
+        };
+        // Whoever has the strictest budget asks for most.
+        let alpha = all.iter().map(|duel| duel.terms().alpha).fold(rules.alpha, f64::min);
+        Self {
+            champion: pairing.champion,
+            challenger: pairing.challenger,
+            validators: duels.iter().map(share).collect(),
+            n_documents,
+            how,
+            log10_e_crown: log10(crown),
+            log10_e_reject: log10(reject),
+            crown: Strength::of(math::exp(crown), alpha),
+            reject: Strength::of(math::exp(reject), rules.beta),
+        }
+    }
+
+    fn for_people(&self) -> Result<String, std::fmt::Error> {
+        let mut text = String::new();
+        writeln!(text, "challenger {}\nchampion   {}", self.challenger, self.champion)?;
+        for share in &self.validators {
+            let Share { validator, began, n_documents, log10_e_crown, log10_e_reject } = share;
+            writeln!(
+                text,
+                "  {validator}  from block {began}, {n_documents} documents, log10 e: \
+                 {log10_e_crown:.2} for a crown, {log10_e_reject:.2} for a rejection"
+            )?;
+        }
+        let how = match self.how {
+            How::AsOneDuel => "as one duel",
+            How::Product => "as a product, as their terms differ",
+        };
+        writeln!(text, "  together {how}: {} documents", self.n_documents)?;
+        for (what, log10, strength, null) in [
+            ("crown", self.log10_e_crown, self.crown, "not better by the margin"),
+            ("rejection", self.log10_e_reject, self.reject, "better by epsilon"),
+        ] {
+            let words = meaning(strength);
+            writeln!(text, "  log10 e for a {what}: {log10:.2}, {words}")?;
+            if log10 > 0.0 {
+                writeln!(
+                    text,
+                    "    were the challenger {null}, at most one duel in 10^{log10:.2} would ever \
+                     have as much"
+                )?;
+            }
+        }
+        Ok(text)
+    }
+}
+
+impl Report {
+    /// Nothing was to be had.
+    fn nothing(refused: Vec<Refused>) -> Self {
+        Self { competition: "unknown".to_owned(), duels: Vec::new(), refused }
+    }
+
+    fn exit_code(&self) -> ExitCode {
+        if self.refused.iter().any(|refused| refused.is_fault) {
+            ExitCode::from(DIFFERS)
+        } else if self.duels.is_empty() {
+            ExitCode::from(NOT_CHECKED)
+        } else {
+            ExitCode::SUCCESS
+        }
+    }
+
+    fn for_people(&self) -> Result<String, std::fmt::Error> {
+        let mut text = format!("competition {}\n", self.competition);
+        for told in &self.duels {
+            text.push('\n');
+            text.push_str(&told.for_people()?);
+        }
+        for Refused { what, why, is_fault } in &self.refused {
+            let word = if *is_fault { "REFUSED" } else { "left out" };
+            writeln!(text, "\n{word}: {what}: {why}")?;
+        }
+        Ok(text)
+    }
+}
+
+fn log10(log: f64) -> f64 {
+    log / LN_10
+}
+
+/// What a strength says.
+fn meaning(strength: Strength) -> &'static str {
+    match strength {
+        Strength::Nothing => "which luck may explain",
+        Strength::Weak => "which is weak",
+        Strength::Strong => "which is strong",
+        Strength::Decisive => "as much as the verdict asks for",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use protocol::{
+        Loss, Seed,
+        duel::{Attempts, Document, Terms},
+    };
+
+    const PAIR: Pairing = Pairing { champion: Digest([1; 32]), challenger: Digest([2; 32]) };
+
+    fn loss(value: f64) -> Loss {
+        Loss::new(value).unwrap()
+    }
+
+    /// A duel on 40 documents of one validator, of which the challenger gains 2 % on each.
+    fn held(validator: u8, reference: f64) -> Held {
+        let (epsilon, alpha, n_documents_max) = (0.005, 1e-3, 600);
+        let reference = loss(reference);
+        let terms = Terms { pairing: PAIR, reference, epsilon, alpha, n_documents_max };
+        let mut duel = Duel::begin(DuelRules::default(), terms).unwrap();
+        let seed = Seed::of_number(u64::from(validator));
+        let documents: Vec<Document> = (0..40)
+            .map(|number| {
+                let id = Digest(seed.derive(&number.to_string()).0);
+                let noise = 0.01 * f64::from(number % 5);
+                Document { id, champion: loss(3.06 + noise), challenger: loss(3.0 + noise) }
+            })
+            .collect();
+        duel.look(&documents).unwrap();
+        let fight = Fight {
+            challenger: PAIR.challenger,
+            terms,
+            began: Block(10),
+            until: Block(1_000),
+            attempts: Attempts { window: 0, n: 1 },
+            evidence: duel.evidence().clone(),
+            verdict: None,
+        };
+        Held { fight, documents: duel.documents().clone(), lacks: None }
+    }
+
+    fn pair(held: Vec<(u8, Held)>) -> (Option<Told>, Vec<Refused>) {
+        let mut gathered = Gathered::default();
+        let held = held.into_iter().map(|(number, held)| (AccountId([number; 32]), held));
+        let told = gathered.pair(DuelRules::default(), PAIR, held.collect());
+        (told, gathered.refused)
+    }
+
+    #[test]
+    fn independent_evidence_is_more_than_that_of_each() {
+        let (told, refused) = pair(vec![(1, held(1, 3.0)), (2, held(2, 3.0))]);
+        let told = told.unwrap();
+        assert!(refused.is_empty() && told.how == How::AsOneDuel);
+        assert_eq!(told.n_documents, 80);
+        let most = told.validators.iter().map(|share| share.log10_e_crown).fold(0.0, f64::max);
+        assert!(told.log10_e_crown > most && most > 0.0, "{}", told.log10_e_crown);
+        // Terms of their own: the product of what each has.
+        let (told, _) = pair(vec![(1, held(1, 3.0)), (2, held(2, 3.1))]);
+        let told = told.unwrap();
+        assert!(told.how == How::Product);
+        let sum: f64 = told.validators.iter().map(|share| share.log10_e_crown).sum();
+        assert!((told.log10_e_crown - sum).abs() < 1e-9, "{}", told.log10_e_crown);
+    }
+
+    #[test]
+    fn attack_one_document_in_two_duels_is_refused() {
+        let (told, refused) = pair(vec![(1, held(1, 3.0)), (2, held(1, 3.0))]);
+        assert!(told.is_none());
+        assert!(refused[0].is_fault && refused[0].why.contains("not independent"));
+    }
+
+    #[test]
+    fn a_duel_of_which_documents_are_missing_is_left_out() {
+        let lacks = Held { lacks: Some("it is".to_owned()), ..held(2, 3.0) };
+        let (told, refused) = pair(vec![(1, held(1, 3.0)), (2, lacks)]);
+        assert!(told.is_none() && refused.iter().all(|refused| !refused.is_fault));
+        assert_eq!(refused.len(), 2);
+    }
+}

@@ -1,0 +1,292 @@
+//! Evidence, decision and weights, derived again from the losses that a record holds and from the
+//! records before it.
+
+use super::report::{Outcome, Part, Step};
+use crate::rules_text::plural;
+use protocol::{
+    Competition, Digest, Record,
+    competition::Rule,
+    duel::Reign,
+    record::{Mismatch, Model, verify_duels},
+    weights::MovingAverage,
+};
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+/// How a record is called where it is not one field alone that differs.
+const RECORD: &str = "record";
+
+/// What the records before one say.
+#[derive(Default)]
+pub struct Past {
+    /// The one right before it, with its digest.
+    previous: Option<(Digest, Record)>,
+    /// What follows from all of them.
+    reign: Reign,
+    /// Number of the record that is believed, as those before it are not known.
+    believed: Option<u64>,
+}
+
+impl Past {
+    /// Takes in the next record, whatever was found of it.
+    pub fn take(&mut self, record: Record) {
+        if self.leads_to(&record) {
+            self.reign.follow(&record);
+        } else {
+            self.reign = Reign::believed(&record);
+            self.believed = Some(record.round.number);
+        }
+        self.previous = Some((record.digest(), record));
+    }
+
+    /// Whether the record right before a record is the one that it names, or there is none.
+    fn leads_to(&self, record: &Record) -> bool {
+        let round = &record.round;
+        match &self.previous {
+            None => round.number == 1,
+            Some((digest, _)) => round.previous == Some(*digest),
+        }
+    }
+
+    /// Whether a record continues the one before it, as far as its names go.
+    pub fn link(&self, record: &Record) -> Step {
+        let round = &record.round;
+        let named = round.previous.map_or("none".to_owned(), |digest| digest.to_string());
+        let number_before = round.number.saturating_sub(1);
+        let (digest, before) = match &self.previous {
+            None if round.number == 1 => {
+                let other = round.previous.is_some();
+                let other =
+                    other.then(|| Step::differs(Part::Link, "round.previous", ("none", named)));
+                return Step::or_equal(other, Part::Link, "the first record, which names none");
+            }
+            None if round.previous.is_none() => {
+                let expected = format!("the digest of record {number_before}");
+                return Step::differs(Part::Link, "round.previous", (expected, named));
+            }
+            Some((digest, before)) if number_before == before.round.number => {
+                (*digest, &before.round)
+            }
+            _ => {
+                let why = format!("record {number_before} is not there: give it, too");
+                return Step::not_checked(Part::Link, why);
+            }
+        };
+        let differs = |at: &str, pair: (String, String)| Some(Step::differs(Part::Link, at, pair));
+        let told = |a: &dyn ToString, b: &dyn ToString| (a.to_string(), b.to_string());
+        let other = if round.previous != Some(digest) {
+            differs("round.previous", (digest.to_string(), named))
+        } else if round.validator != before.validator {
+            differs("round.validator", told(&before.validator, &round.validator))
+        } else if round.genesis != before.genesis {
+            differs("round.genesis", told(&before.genesis, &round.genesis))
+        } else if round.block <= before.block {
+            let expected = format!("a block after {}", before.block);
+            differs("round.block", (expected, round.block.to_string()))
+        } else {
+            None
+        };
+        Step::or_equal(other, Part::Link, format!("follows record {number_before}"))
+    }
+
+    /// Evidence, decision and weights of a record, in this order.
+    pub fn derive(&self, record: &Record, rules: &Competition) -> Vec<Step> {
+        let is_duel = rules.scoring.rule == Rule::Duel;
+        if is_duel && !self.leads_to(record) {
+            let why = "it goes on from the record before this one: give that, too";
+            let parts = [Part::Evidence, Part::Decision, Part::Weights];
+            return parts.map(|part| Step::not_checked(part, why)).into();
+        }
+        let mut steps = self.figures(record, rules);
+        match self.believed {
+            _ if !is_duel => steps.retain(|step| step.part != Part::Evidence),
+            Some(number) => steps.iter_mut().for_each(|step| doubt(step, number)),
+            None => {}
+        }
+        steps
+    }
+
+    /// The moving averages before a record, where they are known.
+    fn average(&self, record: &Record) -> Option<MovingAverage> {
+        match &self.previous {
+            _ if !self.leads_to(record) => None,
+            None => Some(MovingAverage::default()),
+            Some((_, before)) => before.averages.clone().try_into().ok(),
+        }
+    }
+
+    fn figures(&self, record: &Record, rules: &Competition) -> Vec<Step> {
+        let verified = verify_duels(record, rules, &self.reign);
+        if let Err(mismatch) = &verified
+            && !is_of_figures(mismatch)
+        {
+            return out_of_order(mismatch);
+        }
+        let average = self.average(record);
+        let before = (&self.reign, average.clone().unwrap_or_default());
+        let derived = match derived(record, rules, before) {
+            Ok(derived) => derived,
+            Err(mismatch) => return out_of_order(&mismatch),
+        };
+        let evidence = first_other(Part::Evidence, &fights(&derived), &fights(record));
+        let mut decision = first_other(Part::Decision, &decided(&derived), &decided(record));
+        if let Err(mismatch) = &verified
+            && evidence.is_none()
+            && decision.is_none()
+        {
+            // What no field above tells.
+            let pair = ("what the rules give", mismatch);
+            decision = Some(Step::differs(Part::Decision, RECORD, pair));
+        }
+        let n_fights = record.models.iter().filter(|judged| judged.fight.is_some()).count();
+        let n_models = plural(record.models.len(), "verdict");
+        let crowned = match record.champion {
+            Some(uid) => format!("{n_models}, and uid {uid} is champion"),
+            None => format!("{n_models}, and nobody is champion"),
+        };
+        vec![
+            Step::or_equal(evidence, Part::Evidence, plural(n_fights, "duel")),
+            Step::or_equal(decision, Part::Decision, crowned),
+            weights(record, average.map(|_| &derived)),
+        ]
+    }
+}
+
+/// Says that a step goes on from a record that is believed, which may explain what differs.
+fn doubt(step: &mut Step, number: u64) {
+    let outcome = match &step.outcome {
+        Outcome::Equal { what } => {
+            Outcome::Equal { what: format!("{what}, on from record {number} as it is given") }
+        }
+        Outcome::Differs { at, .. } if at != RECORD => Outcome::NotChecked {
+            why: format!(
+                "{at} is not what follows from record {number} as it is given: give those from 1 \
+                 on to tell"
+            ),
+        },
+        other => other.clone(),
+    };
+    step.outcome = outcome;
+}
+
+/// Moving averages beside those that were derived, where those before are known.
+fn weights(record: &Record, derived: Option<&Record>) -> Step {
+    let Some(derived) = derived else {
+        let before = record.round.number.saturating_sub(1);
+        let why = format!("they go on from those of record {before}: give it, too");
+        return Step::not_checked(Part::Weights, why);
+    };
+    let averages = |record: &Record| vec![("averages".to_owned(), json(&record.averages))];
+    let other = first_other(Part::Weights, &averages(derived), &averages(record));
+    let n_miners = plural(record.averages.len(), "miner");
+    Step::or_equal(other, Part::Weights, format!("moving averages of {n_miners}"))
+}
+
+/// Whether a mismatch is about what follows from losses, and not about what they follow from.
+fn is_of_figures(mismatch: &Mismatch) -> bool {
+    matches!(
+        mismatch,
+        Mismatch::Verdict { .. }
+            | Mismatch::Champion { .. }
+            | Mismatch::Used { .. }
+            | Mismatch::Fight(_)
+            | Mismatch::Crown
+    )
+}
+
+/// Nothing follows from a record that is not in order.
+fn out_of_order(mismatch: &Mismatch) -> Vec<Step> {
+    let why = "nothing follows from a record that is not in order";
+    // Whether losses are enough may depend on what came before.
+    let at = if matches!(mismatch, Mismatch::Wanted { .. }) { "models" } else { RECORD };
+    vec![
+        Step::not_checked(Part::Evidence, why),
+        Step::differs(Part::Decision, at, ("one in order", mismatch)),
+        Step::not_checked(Part::Weights, why),
+    ]
+}
+
+/// A field of a record: where it is, and what it is.
+type Field = (String, Value);
+
+fn fights(record: &Record) -> Vec<Field> {
+    let models = record.models.iter().enumerate();
+    models.map(|(at, judged)| (format!("models[{at}].fight"), json(&judged.fight))).collect()
+}
+
+fn decided(record: &Record) -> Vec<Field> {
+    let mut fields = Vec::new();
+    for (at, judged) in record.models.iter().enumerate() {
+        fields.push((format!("models[{at}].model"), json(&judged.model)));
+        fields.push((format!("models[{at}].verdict"), json(&judged.verdict)));
+    }
+    fields.push(("champion".to_owned(), json(&record.champion)));
+    fields.push(("crown".to_owned(), json(&record.crown)));
+    fields
+}
+
+fn json(value: &impl Serialize) -> Value {
+    // What could be read from JSON can be written as JSON.
+    serde_json::to_value(value).unwrap_or_default()
+}
+
+/// The first field that is another one, to the last bit of a number.
+fn first_other(part: Part, expected: &[Field], found: &[Field]) -> Option<Step> {
+    let mut pairs = expected.iter().zip(found);
+    pairs.find_map(|((at, expected), (_, found))| {
+        let (at, pair) = difference(expected, found, at.clone())?;
+        Some(Step::differs(part, at, pair))
+    })
+}
+
+/// Where two values differ first, and the two values there.
+fn difference(expected: &Value, found: &Value, at: String) -> Option<(String, (String, String))> {
+    match (expected, found) {
+        (Value::Object(a), Value::Object(b)) => a.keys().chain(b.keys()).find_map(|key| {
+            let of = |map: &Map<String, Value>| map.get(key).cloned().unwrap_or_default();
+            difference(&of(a), &of(b), format!("{at}.{key}"))
+        }),
+        (Value::Array(a), Value::Array(b)) => (0..a.len().max(b.len())).find_map(|place| {
+            let of = |list: &[Value]| list.get(place).cloned().unwrap_or_default();
+            difference(&of(a), &of(b), format!("{at}[{place}]"))
+        }),
+        (a, b) => {
+            // Texts of numbers are equal where their bits are.
+            let (expected, found) = (a.to_string(), b.to_string());
+            (expected != found).then_some((at, (expected, found)))
+        }
+    }
+}
+
+/// The record that the losses of a record give.
+pub fn derived(
+    record: &Record,
+    rules: &Competition,
+    (reign, mut average): (&Reign, MovingAverage),
+) -> Result<Record, Mismatch> {
+    let models: Vec<Model> = record.models.iter().map(|judged| judged.model.clone()).collect();
+    let round = record.round.clone();
+    match rules.scoring.rule {
+        Rule::Duel => Record::of_duels(round, rules, models, reign, &mut average),
+        _ => Ok(Record::new(round, rules, models, &mut average)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn the_first_field_that_differs_is_named_to_the_last_bit() {
+        let a = json!({"x": [1.0, 0.1], "y": {"z": null}});
+        let differs = |b: Value| difference(&a, &b, "r".to_owned()).map(|(at, _)| at);
+        assert_eq!(differs(a.clone()), None);
+        let last_bit = f64::from_bits(0.1_f64.to_bits() + 1);
+        assert_eq!(differs(json!({"x": [1.0, last_bit], "y": {"z": null}})).unwrap(), "r.x[1]");
+        assert_eq!(differs(json!({"x": [1.0, 0.1], "y": {"z": 0}})).unwrap(), "r.y.z");
+        assert_eq!(differs(json!({"x": [1.0], "y": {"z": null}})).unwrap(), "r.x[1]");
+        assert_eq!(differs(json!({"x": [1.0, 0.1], "y": {"z": null}, "w": 1})).unwrap(), "r.w");
+        assert_eq!(difference(&json!(0.0), &json!(-0.0), "r".to_owned()).unwrap().0, "r");
+    }
+}

@@ -1,0 +1,118 @@
+//! What the home of a demo or a validator holds that a replay can use, and who answers from it.
+
+use anyhow::Context as _;
+use hugging_face::{
+    ClientOptions, DevHub, HubClient,
+    dev::{Front, Limits, Role, User, new_token},
+};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+use substrate::{ClientConfig, DevNode, SubstrateChain, dev};
+
+/// Folder of fetched models in the home of a validator.
+const MODELS: &str = "models";
+/// Most entries of a home that are looked through.
+const N_ENTRIES_MAX: usize = 1_000;
+
+/// A home.
+#[derive(Clone, Debug)]
+pub struct Home(PathBuf);
+
+impl Home {
+    /// The home in a folder, which must be there.
+    pub fn open(path: &Path) -> anyhow::Result<Self> {
+        anyhow::ensure!(path.is_dir(), "there is no folder `{}`", path.display());
+        Ok(Self(path.to_owned()))
+    }
+
+    /// Its folder.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// The rules of a demo.
+    pub fn competition(&self) -> Option<PathBuf> {
+        Some(self.0.join("competition.toml")).filter(|path| path.is_file())
+    }
+
+    /// Folders in which validators keep models by the digest of their files.
+    pub fn stores(&self) -> anyhow::Result<Vec<PathBuf>> {
+        let own = self.0.join(MODELS);
+        if own.is_dir() {
+            return Ok(vec![own]);
+        }
+        let unread = || format!("cannot list `{}`", self.0.display());
+        let mut stores = Vec::new();
+        for entry in fs::read_dir(&self.0).with_context(unread)?.take(N_ENTRIES_MAX) {
+            let store = entry.with_context(unread)?.path().join(MODELS);
+            if store.is_dir() {
+                stores.push(store);
+            }
+        }
+        stores.sort();
+        Ok(stores)
+    }
+
+    /// The hub of a demo, at work again; `None` where there is none.
+    pub fn hub(&self) -> anyhow::Result<Option<HomeHub>> {
+        let folder = self.0.join("hub");
+        if !folder.join("hub.db").is_file() {
+            return Ok(None);
+        }
+        let place = || format!("cannot start the hub in `{}`", folder.display());
+        let user = User {
+            name: "replay".to_owned(),
+            token: new_token().with_context(place)?,
+            role: Role::Read,
+            organisations: Vec::new(),
+        };
+        let config = hugging_face::dev::Config {
+            listen: ([127, 0, 0, 1], 0).into(),
+            folder: folder.clone(),
+            users: vec![user],
+            limits: Limits::default(),
+            front: Front::default(),
+        };
+        let server = DevHub::start(&config).with_context(place)?;
+        let client = HubClient::new(&ClientOptions::new(&server.url())).with_context(place)?;
+        Ok(Some(HomeHub { client, server }))
+    }
+
+    /// The chain of a demo, which answers and makes no more blocks; `None` where there is none.
+    pub fn chain(&self) -> anyhow::Result<Option<HomeChain>> {
+        let database = self.0.join("chain.db");
+        let place = || format!("cannot read the chain in `{}`", database.display());
+        let Some(genesis) = dev::stored_genesis(&database).with_context(place)? else {
+            return Ok(None);
+        };
+        let config = dev::Config {
+            listen: ([127, 0, 0, 1], 0).into(),
+            database: Some(database.clone()),
+            genesis,
+            block_time: None,
+        };
+        let node = DevNode::start(&config).with_context(place)?;
+        let genesis = Some(node.genesis_hash());
+        let config = ClientConfig { genesis, stall_limit: None, ..ClientConfig::new(node.url()) };
+        let client = SubstrateChain::connect(config).with_context(place)?;
+        Ok(Some(HomeChain { client, node }))
+    }
+}
+
+/// The hub of a home.
+pub struct HomeHub {
+    /// A client of it.
+    pub client: HubClient,
+    /// It answers as long as this is there.
+    pub server: DevHub,
+}
+
+/// The chain of a home.
+pub struct HomeChain {
+    /// A client of it.
+    pub client: SubstrateChain,
+    /// It answers as long as this is there.
+    pub node: DevNode,
+}

@@ -1,0 +1,394 @@
+//! Losses of models, measured again, and the rules that models are said to break.
+
+use super::{
+    models::{Found, Library},
+    report::{Part, Step},
+};
+use crate::{plug, terminal::PatientBar};
+use protocol::{
+    Competition, Loss, Reason, ReasonCode, Record, Seed, SequenceLoss, Uid,
+    competition::Rule,
+    loss::{of_sequences, per_batch},
+    owner::{Claim, duplicates},
+    record::{Finding, Model},
+    seed::uniform_below,
+    unigram::no_better_than_guessing,
+};
+use std::{ops::Range, path::Path};
+use validator::{Admission, Ask, Drawn, Engine as _, Sequence};
+
+/// Where a field of a record is, by its path.
+type Place<'a> = &'a dyn Fn(&str) -> String;
+
+/// What of a record's losses is measured again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// Those of all models.
+    All,
+    /// Those of whoever holds the crown after the round.
+    Champion,
+    /// Those of one slot.
+    Of(Uid),
+    /// One of them, which this number chooses.
+    Leaf(u64),
+}
+
+/// A record with its rules and its text.
+#[derive(Clone, Copy)]
+pub struct Exam<'a> {
+    /// The record.
+    pub record: &'a Record,
+    /// Its rules.
+    pub rules: &'a Competition,
+    /// Its text.
+    pub drawn: &'a Drawn,
+}
+
+/// Measures what is asked of a record and compares.
+pub fn steps(exam: Exam<'_>, asked: Asked, library: &mut Library) -> anyhow::Result<Vec<Step>> {
+    let round = &exam.record.round;
+    if round.engine != plug::ENGINE {
+        let why = format!(
+            "the losses were measured by `{}`, and this program has `{}`",
+            protocol::text::shown(&round.engine, 64),
+            plug::ENGINE
+        );
+        return Ok(vec![Step::not_checked(Part::Losses, why)]);
+    }
+    let mut steps = Vec::new();
+    let chosen = chosen(exam.record, asked);
+    if chosen.is_empty() {
+        steps.push(nobody(asked));
+    }
+    for Chosen { place, batches } in chosen {
+        steps.extend(exam.model(place, batches, library)?);
+        steps.extend(library.take_damaged());
+    }
+    Ok(steps)
+}
+
+/// A model of a record, by its place there, and the losses that are asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Chosen {
+    place: usize,
+    /// All of them without one.
+    batches: Option<Range<usize>>,
+}
+
+fn chosen(record: &Record, asked: Asked) -> Vec<Chosen> {
+    let models = record.models.iter().enumerate();
+    let of = |uid: Option<Uid>| -> Vec<Chosen> {
+        let place = record.models.iter().position(|judged| Some(judged.model.uid) == uid);
+        place.map(|place| Chosen { place, batches: None }).into_iter().collect()
+    };
+    match asked {
+        Asked::All => models.map(|(place, _)| Chosen { place, batches: None }).collect(),
+        Asked::Champion => of(record.champion),
+        Asked::Of(uid) => of(Some(uid)),
+        Asked::Leaf(number) => leaf(record, number).into_iter().collect(),
+    }
+}
+
+/// One loss of a record, each with the same chance.
+fn leaf(record: &Record, number: u64) -> Option<Chosen> {
+    let n_losses = |model: &Model| match &model.finding {
+        Finding::Evaluated(losses) => losses.len() as u64,
+        Finding::Disqualified(_) => 0,
+    };
+    let all: u64 = record.models.iter().map(|judged| n_losses(&judged.model)).sum();
+    if all == 0 {
+        return None;
+    }
+    // Of the record as well: whoever knows the number knows nothing before the record.
+    let mut stream = Seed::of_number(number).derive(&record.digest().hex()).stream();
+    let mut left = uniform_below(&mut stream, all);
+    for (place, judged) in record.models.iter().enumerate() {
+        let n = n_losses(&judged.model);
+        if left < n {
+            let batch = usize::try_from(left).ok()?;
+            return Some(Chosen { place, batches: Some(batch..batch + 1) });
+        }
+        left -= n;
+    }
+    None
+}
+
+/// There is nothing to measure.
+fn nobody(asked: Asked) -> Step {
+    let what = match asked {
+        Asked::All => "no model was in the round",
+        Asked::Champion => "nobody holds the crown after the round",
+        Asked::Leaf(_) => "no model was measured in the round",
+        Asked::Of(uid) => {
+            let why = format!("no model of uid {uid} is in the record");
+            return Step::not_checked(Part::Losses, why);
+        }
+    };
+    Step::equal(Part::Losses, what)
+}
+
+impl Exam<'_> {
+    /// What is found of one model.
+    fn model(
+        self,
+        place: usize,
+        batches: Option<Range<usize>>,
+        library: &mut Library,
+    ) -> anyhow::Result<Vec<Step>> {
+        let model = &self.record.models[place].model;
+        match &model.finding {
+            Finding::Evaluated(losses) => {
+                let batches = batches.unwrap_or(0..losses.len());
+                self.evaluated((place, model), (losses, batches), library)
+            }
+            Finding::Disqualified(code) => {
+                Ok(vec![self.disqualified((place, model), *code, library)?])
+            }
+        }
+    }
+
+    fn evaluated(
+        self,
+        (place, model): (usize, &Model),
+        (losses, batches): (&[Loss], Range<usize>),
+        library: &mut Library,
+    ) -> anyhow::Result<Vec<Step>> {
+        let (at, uid) = (|field: &str| format!("models[{place}].model.{field}"), model.uid);
+        let n_batches = self.drawn.batches.len();
+        if losses.len() > n_batches {
+            let pair = (format!("{n_batches} at most"), losses.len());
+            let at = at("finding.evaluated");
+            return Ok(vec![Step::differs(Part::Losses, at, pair)]);
+        }
+        if batches.is_empty() {
+            let what = format!("none of uid {uid}, of which the round wanted none");
+            return Ok(vec![Step::equal(Part::Losses, what)]);
+        }
+        let (dir, admission) = match library.find(self.rules, model)? {
+            Found::Here { dir, admission } => (dir, admission),
+            Found::Refused(reason) => {
+                let step = Step::differs(Part::Model, at("finding"), (reason, "evaluated"));
+                return Ok(vec![step]);
+            }
+            Found::Missing(why) => return Ok(missing(uid, &why)),
+        };
+        if Some(admission.tensor_root) != model.tensor_root {
+            let recorded = model.tensor_root.map_or("none".to_owned(), |root| root.to_string());
+            let pair = (admission.tensor_root, recorded);
+            return Ok(vec![Step::differs(Part::Model, at("tensor_root"), pair)]);
+        }
+        let is_here = Step::equal(Part::Model, format!("files and tensors of uid {uid}"));
+        let step = match self.measure(library, (&dir, &admission), batches.clone())? {
+            Err(reason) => Step::differs(Part::Losses, at("finding"), (reason, "evaluated")),
+            Ok(measured) => {
+                let other = self.first_other(&measured, &batches, (losses, &at));
+                let which = which(losses.len(), &batches);
+                Step::or_equal(other, Part::Losses, format!("{which} of uid {uid}"))
+            }
+        };
+        Ok(vec![is_here, step])
+    }
+
+    /// The first loss that is another one, or the bar that the model does not pass.
+    fn first_other(
+        self,
+        measured: &[SequenceLoss],
+        batches: &Range<usize>,
+        (losses, at): (&[Loss], Place<'_>),
+    ) -> Option<Step> {
+        let sizes = self.drawn.batches[batches.clone()].iter().map(Vec::len);
+        let found = per_batch(sizes, measured);
+        for (batch, measured) in batches.clone().zip(&found) {
+            let recorded = losses[batch];
+            if measured.value().to_bits() != recorded.value().to_bits() {
+                let at = at(&format!("finding.evaluated[{batch}]"));
+                return Some(Step::differs(Part::Losses, at, (measured, recorded)));
+            }
+        }
+        // Of fewer losses than all nobody can tell.
+        let is_whole = *batches == (0..self.drawn.batches.len());
+        let bar = no_better_than_guessing(of_sequences(measured), self.drawn.guessing);
+        bar.filter(|_| is_whole && self.rules.scoring.rule != Rule::Duel)
+            .map(|reason| Step::differs(Part::Losses, at("finding"), (reason, "evaluated")))
+    }
+
+    /// Losses of the sequences of some batches, in order.
+    fn measure(
+        self,
+        library: &Library,
+        (dir, admission): (&Path, &Admission),
+        batches: Range<usize>,
+    ) -> anyhow::Result<Result<Vec<SequenceLoss>, Reason>> {
+        let sequences: Vec<&Sequence> = self.drawn.batches[batches].iter().flatten().collect();
+        let n_all = sequences.len();
+        let bar = PatientBar::new("{bar:40} {percent} %  {msg}  {eta} left")?;
+        let mut measured = Vec::with_capacity(n_all);
+        let mut learn = |losses: &[SequenceLoss]| -> anyhow::Result<()> {
+            measured.extend_from_slice(losses);
+            let n_done = measured.len();
+            bar.set(n_done as u64, n_all as u64, || {
+                format!("{n_done} of {n_all} sequences measured")
+            });
+            Ok(())
+        };
+        let ask = Ask { competition: self.rules, admission, sequences: &sequences };
+        let end = library.engine().losses(dir, ask, &mut learn);
+        bar.finish();
+        Ok(end?.map(|()| measured))
+    }
+
+    /// Whether a model breaks the rule that it is said to break.
+    fn disqualified(
+        self,
+        (place, model): (usize, &Model),
+        code: ReasonCode,
+        library: &mut Library,
+    ) -> anyhow::Result<Step> {
+        let uid = model.uid;
+        let is_measured = matches!(
+            code,
+            ReasonCode::DegenerateOutput | ReasonCode::NonFiniteLoss | ReasonCode::TooSlow
+        );
+        let found = match code {
+            ReasonCode::Duplicate => self.duplicate(uid),
+            _ if model.file_root.is_none() => library.listed(self.rules, model),
+            _ => library.find(self.rules, model)?,
+        };
+        let reason = match found {
+            Found::Here { dir, admission } if is_measured => {
+                let all = 0..self.drawn.batches.len();
+                let measured = self.measure(library, (&dir, &admission), all)?;
+                measured.map_or_else(Some, |losses| self.no_better_than_guessing(&losses))
+            }
+            Found::Here { .. } => None,
+            Found::Refused(reason) => Some(reason),
+            Found::Missing(why) => {
+                let why = format!("uid {uid} is taken to be disqualified as {code}: {why}");
+                return Ok(Step::not_checked(Part::Model, why));
+            }
+        };
+        let found = reason.map_or("no rule is broken".to_owned(), |reason| reason.code.to_string());
+        let recorded = code.to_string();
+        if found == recorded {
+            return Ok(Step::equal(Part::Model, format!("uid {uid} breaks a rule: {code}")));
+        }
+        if code == ReasonCode::NotPublished {
+            let why = format!("uid {uid} was not published then: nobody can tell later");
+            return Ok(Step::not_checked(Part::Model, why));
+        }
+        let at = format!("models[{place}].model.finding");
+        Ok(Step::differs(Part::Model, at, (found, recorded)))
+    }
+
+    /// The bar that a model does not pass; with duels on whatever it was measured on then, of which
+    /// the record says nothing but that it was not too little.
+    fn no_better_than_guessing(self, losses: &[SequenceLoss]) -> Option<Reason> {
+        let duels = self.rules.scoring.duel_rules();
+        let fewest = duels.and_then(|rules| usize::try_from(rules.n_documents_min).ok());
+        let fewest = fewest.unwrap_or(losses.len()).min(losses.len());
+        (fewest..=losses.len())
+            .find_map(|n| no_better_than_guessing(of_sequences(&losses[..n]), self.drawn.guessing))
+    }
+
+    /// Whether a model is somebody else's by the roots in the record.
+    fn duplicate(self, uid: Uid) -> Found {
+        let claims = |root: fn(&Model) -> Option<protocol::Digest>| -> Vec<Claim> {
+            let models = self.record.models.iter().map(|judged| &judged.model);
+            models
+                .filter_map(|model| {
+                    let (uid, seniority) = (model.uid, model.seniority());
+                    Some(Claim { uid, seniority, root: root(model)? })
+                })
+                .collect()
+        };
+        let mut reasons = duplicates(&claims(|model| model.file_root));
+        reasons.extend(duplicates(&claims(|model| model.tensor_root)));
+        match reasons.remove(&uid) {
+            Some(reason) => Found::Refused(reason),
+            None => Found::Missing("its original is not in the record".to_owned()),
+        }
+    }
+}
+
+/// Which of so many losses are meant.
+fn which(n_losses: usize, batches: &Range<usize>) -> String {
+    match batches.len() {
+        n if n == n_losses => format!("all {n} losses"),
+        _ => format!("loss {} of {n_losses}", batches.start + 1),
+    }
+}
+
+fn missing(uid: Uid, why: &str) -> Vec<Step> {
+    let model = Step::not_checked(Part::Model, format!("the model of uid {uid}: {why}"));
+    let losses = format!("the losses of uid {uid}: the model is not here");
+    vec![model, Step::not_checked(Part::Losses, losses)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use protocol::{Block, BlockHash, Verdict, record::Judged};
+
+    fn record(findings: Vec<Finding>) -> Record {
+        let judged = |(number, finding): (usize, Finding)| {
+            let uid = Uid(number as u16);
+            let model = Model {
+                uid,
+                hotkey: protocol::AccountId([number as u8; 32]),
+                coldkey: None,
+                commit_block: Block(1),
+                commit_block_hash: BlockHash([0; 32]),
+                since: None,
+                repo: None,
+                revision: None,
+                file_root: None,
+                tensor_root: None,
+                finding,
+            };
+            let merit = protocol::Merit::Absent;
+            let verdict =
+                Verdict { uid, present: false, merit, wins: 0, win_rate: 0.0, weight: 0.0 };
+            Judged { model, verdict, fight: None }
+        };
+        let digest = protocol::Digest([0; 32]);
+        Record {
+            format: protocol::record::RECORD_FORMAT,
+            round: protocol::record::Round {
+                competition: "tiny".to_owned(),
+                competition_digest: digest,
+                number: 1,
+                previous: None,
+                block: Block(10),
+                block_hash: BlockHash([1; 32]),
+                validator: protocol::AccountId([9; 32]),
+                genesis: BlockHash([2; 32]),
+                engine: plug::ENGINE.to_owned(),
+                tokenizer: digest,
+                dataset: digest,
+                documents: Vec::new(),
+                batches: digest,
+            },
+            models: findings.into_iter().enumerate().map(judged).collect(),
+            averages: Vec::new(),
+            champion: None,
+            crown: None,
+        }
+    }
+
+    #[test]
+    fn every_loss_of_a_record_can_be_the_leaf_and_a_number_chooses_always_the_same() {
+        let losses = |n: usize| Finding::Evaluated(vec![Loss::new(1.0).unwrap(); n]);
+        let bad = Finding::Disqualified(ReasonCode::TooLarge);
+        let record = record(vec![losses(2), bad, losses(1), losses(0)]);
+        let mut seen = std::collections::BTreeSet::new();
+        for number in 0..64 {
+            let chosen = leaf(&record, number).unwrap();
+            assert_eq!(leaf(&record, number), Some(chosen.clone()), "seed {number}");
+            let batches = chosen.batches.unwrap();
+            assert_eq!(batches.len(), 1);
+            seen.insert((chosen.place, batches.start));
+        }
+        assert_eq!(seen.into_iter().collect::<Vec<_>>(), [(0, 0), (0, 1), (2, 0)]);
+        assert_eq!(leaf(&self::record(vec![losses(0)]), 1), None);
+    }
+}

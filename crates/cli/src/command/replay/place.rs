@@ -1,0 +1,204 @@
+//! What a replay works with: rules and text, models, a chain.
+
+use super::{
+    home::Home,
+    models::Library,
+    report::{Part, Step},
+};
+use crate::{
+    args::{EndpointArgs, ReplayArgs},
+    command::chain::connect,
+    competition_file,
+    contest::Contest,
+    evaluator::ProcessEvaluate,
+    failure, hugging_face,
+    terminal::{self, spinner},
+};
+use ::hugging_face::DevHub;
+use anyhow::Context as _;
+use chain::Chain;
+use hub::Hub;
+use protocol::{Competition, Digest, Record};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::{Arc, atomic::AtomicBool},
+};
+use substrate::DevNode;
+use tempfile::TempDir;
+
+/// Where rules are looked for.
+#[derive(Clone, Copy)]
+pub struct Shelf<'a> {
+    /// The one that was named, which alone counts then.
+    pub given: Option<&'a str>,
+    /// Homes, which may have some.
+    pub homes: &'a [Home],
+}
+
+impl Shelf<'_> {
+    /// The rules of a record with the name that they have here; or the step that says why not.
+    pub fn rules(self, record: &Record) -> anyhow::Result<Result<(String, Competition), Step>> {
+        let (name, digest) = (&record.round.competition, record.round.competition_digest);
+        if let Some(given) = self.given {
+            let rules = competition_file::rules(given)?;
+            let found = rules.digest();
+            if found == digest {
+                return Ok(Ok((given.to_owned(), rules)));
+            }
+            let at = "round.competition_digest";
+            return Ok(Err(Step::differs(Part::Rules, at, (found, digest))));
+        }
+        for path in self.homes.iter().filter_map(Home::competition) {
+            let path = path.display().to_string();
+            let rules = competition_file::rules(&path)?;
+            if rules.digest() == digest {
+                return Ok(Ok((path, rules)));
+            }
+        }
+        match Competition::builtin(name) {
+            Ok(rules) if rules.digest() == digest => Ok(Ok((name.clone(), rules))),
+            _ => {
+                let why = format!(
+                    "no rules of digest {digest} are here: name the competition file with \
+                     --competition, or the home of a demo with --home"
+                );
+                Ok(Err(Step::not_checked(Part::Rules, why)))
+            }
+        }
+    }
+}
+
+/// A chain, or why none is asked.
+pub struct ChainAt {
+    found: Result<Box<dyn Chain>, String>,
+    _node: Option<DevNode>,
+}
+
+impl ChainAt {
+    /// The chain that is named, else that of a home.
+    pub fn open(args: &ReplayArgs, homes: &[Home]) -> anyhow::Result<Self> {
+        if let Some(network) = args.chain.clone() {
+            let (fallback_endpoints, json) = (Vec::new(), args.json);
+            let chain = connect(&EndpointArgs { network, fallback_endpoints, json })?;
+            return Ok(Self { found: Ok(Box::new(chain)), _node: None });
+        }
+        let mut why = "no chain given: name one with --chain, or a demo's --home".to_owned();
+        for home in homes {
+            match home.chain() {
+                Ok(Some(chain)) => {
+                    let found = Ok(Box::new(chain.client) as Box<dyn Chain>);
+                    return Ok(Self { found, _node: Some(chain.node) });
+                }
+                Ok(None) => {}
+                Err(error) => why = failure::causes(&error),
+            }
+        }
+        Ok(Self { found: Err(why), _node: None })
+    }
+
+    /// The chain, or why there is none.
+    pub fn get(&self) -> Result<&dyn Chain, &str> {
+        self.found.as_deref().map_err(String::as_str)
+    }
+}
+
+/// Models, with what has to live as long as they are asked for.
+pub struct Stacks {
+    /// The models.
+    pub library: Library,
+    _hubs: Vec<DevHub>,
+    _folder: Option<TempDir>,
+}
+
+impl Stacks {
+    /// The models that the options lead to, measured until `stop` is raised.
+    pub fn open(args: &ReplayArgs, homes: &[Home], stop: &Arc<AtomicBool>) -> anyhow::Result<Self> {
+        let machine = std::thread::available_parallelism().map_or(1, usize::from);
+        let n_threads = args.threads.map_or(machine, usize::from);
+        let mut engine = ProcessEvaluate::new(n_threads, Arc::clone(stop))?;
+        if let Some(limit) = args.memory_limit {
+            engine = engine.with_memory_limit(limit.as_u64());
+        }
+        let mut stores = args.store.clone();
+        let (mut hubs, mut servers): (Vec<Arc<dyn Hub>>, Vec<DevHub>) = (Vec::new(), Vec::new());
+        for home in homes {
+            stores.extend(home.stores()?);
+            match home.hub() {
+                Ok(Some(hub)) => {
+                    hubs.push(Arc::new(hub.client));
+                    servers.push(hub.server);
+                }
+                Ok(None) => {}
+                Err(error) => terminal::tell(&failure::causes(&error)),
+            }
+        }
+        if args.address.hub.is_some() {
+            hubs.push(Arc::new(hugging_face::client(&args.address)?));
+        }
+        let (folder, temporary) = fetched(&args.store)?;
+        let library = Library::new(Arc::new(engine), stores, hubs, folder);
+        Ok(Self { library, _hubs: servers, _folder: temporary })
+    }
+}
+
+/// Where models of hubs are kept: in the first folder that is given, if it is none of a model.
+fn fetched(stores: &[PathBuf]) -> anyhow::Result<(PathBuf, Option<TempDir>)> {
+    let is_model = |store: &Path| store.join(protocol::files::CONFIG).is_file();
+    match stores.iter().find(|store| !is_model(store)) {
+        Some(store) => Ok((store.clone(), None)),
+        None => {
+            let folder = tempfile::tempdir().context("cannot make a folder for models")?;
+            Ok((folder.path().to_owned(), Some(folder)))
+        }
+    }
+}
+
+/// Competitions with their text, each read once.
+pub struct Contests<'a> {
+    shelf: Shelf<'a>,
+    /// Folder of the files of a pinned dataset.
+    dir: Option<&'a Path>,
+    known: BTreeMap<Digest, Result<Contest, String>>,
+}
+
+/// What a record was made by.
+pub struct Rules {
+    /// The rules.
+    pub competition: Competition,
+    /// The same with their text, or why it is not here.
+    pub contest: Result<Contest, String>,
+}
+
+impl<'a> Contests<'a> {
+    /// Competitions of which the rules are on a shelf.
+    pub fn new(shelf: Shelf<'a>, dir: Option<&'a Path>) -> Self {
+        Self { shelf, dir, known: BTreeMap::new() }
+    }
+
+    /// The rules of a record; or the step that says why they are not here.
+    pub fn find(&mut self, record: &Record) -> anyhow::Result<Result<Rules, Step>> {
+        let (name, competition) = match self.shelf.rules(record)? {
+            Ok(found) => found,
+            Err(step) => return Ok(Err(step)),
+        };
+        let digest = competition.digest();
+        let contest = match self.known.get(&digest) {
+            Some(known) => known.clone(),
+            None => {
+                let contest = read(&name, self.dir);
+                self.known.insert(digest, contest.clone());
+                contest
+            }
+        };
+        Ok(Ok(Rules { competition, contest }))
+    }
+}
+
+/// A competition with its text, or why it is not here.
+fn read(name: &str, dir: Option<&Path>) -> Result<Contest, String> {
+    let bar = spinner("reading text and tokenizer");
+    let contest = competition_file::contest(name, dir);
+    bar.finish_and_clear();
+    contest.map_err(|error| failure::causes(&error))
+}

@@ -1,0 +1,265 @@
+//! What a replay came to: how each step of each record ended, and the exit code.
+
+use protocol::{AccountId, Digest};
+use serde::Serialize;
+use std::{fmt, process::ExitCode};
+
+/// Exit code where nothing differs, and something that was asked for could not be checked.
+pub const NOT_CHECKED: u8 = 3;
+/// Exit code where something differs.
+pub const DIFFERS: u8 = 1;
+/// Most letters of a value that people are shown.
+const VALUE_LETTERS_MAX: usize = 160;
+
+/// What of a record is derived again, in this order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Part {
+    /// The file is a signed record, of the place where it lies.
+    Record,
+    /// It is signed by the validator that it names.
+    Signature,
+    /// It names the record before it, and the index names it.
+    Link,
+    /// The rules of its digest.
+    Rules,
+    /// Hash of the block that seeds the round, and of the chain's first.
+    Seed,
+    /// Dataset and documents that the seed draws.
+    Rows,
+    /// Tokenizer, and the sequences of tokens.
+    Sequences,
+    /// Files and tensors of a model, or the rule that it breaks.
+    Model,
+    /// Losses of a model.
+    Losses,
+    /// Evidence of the duels.
+    Evidence,
+    /// Verdicts and crown.
+    Decision,
+    /// Moving averages.
+    Weights,
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
+    }
+}
+
+/// How a step ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case", tag = "outcome")]
+pub enum Outcome {
+    /// What was derived again equals what the record says, to the bit.
+    Equal {
+        /// What it is.
+        what: String,
+    },
+    /// It does not.
+    Differs {
+        /// Which field of the record, or which file.
+        at: String,
+        /// What it must be.
+        expected: String,
+        /// What it is.
+        found: String,
+    },
+    /// It could not be derived again.
+    NotChecked {
+        /// Why, and what helps.
+        why: String,
+    },
+}
+
+/// One step.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Step {
+    /// What was derived again.
+    pub part: Part,
+    /// How it ended.
+    #[serde(flatten)]
+    pub outcome: Outcome,
+}
+
+impl Step {
+    /// What was derived again equals.
+    pub fn equal(part: Part, what: impl Into<String>) -> Self {
+        Self { part, outcome: Outcome::Equal { what: what.into() } }
+    }
+
+    /// What was derived again differs.
+    pub fn differs(
+        part: Part,
+        at: impl Into<String>,
+        (expected, found): (impl fmt::Display, impl fmt::Display),
+    ) -> Self {
+        let (expected, found) = (expected.to_string(), found.to_string());
+        Self { part, outcome: Outcome::Differs { at: at.into(), expected, found } }
+    }
+
+    /// It could not be derived again.
+    pub fn not_checked(part: Part, why: impl Into<String>) -> Self {
+        Self { part, outcome: Outcome::NotChecked { why: why.into() } }
+    }
+
+    /// Whether what was derived again differs.
+    pub fn is_other(&self) -> bool {
+        matches!(self.outcome, Outcome::Differs { .. })
+    }
+
+    /// What was found, or that nothing was found that differs.
+    pub fn or_equal(found: Option<Self>, part: Part, what: impl Into<String>) -> Self {
+        found.unwrap_or_else(|| Self::equal(part, what))
+    }
+
+    /// A line for people.
+    fn line(&self) -> String {
+        let short = |value: &str| protocol::text::shown(value, VALUE_LETTERS_MAX);
+        let (word, text) = match &self.outcome {
+            Outcome::Equal { what } => ("equal", what.clone()),
+            Outcome::Differs { at, expected, found } => {
+                ("DIFFERS", format!("{at}: expected {}, found {}", short(expected), short(found)))
+            }
+            Outcome::NotChecked { why } => ("not checked", why.clone()),
+        };
+        let part = self.part;
+        format!("  {word:<11}  {part:<9}  {text}\n")
+    }
+}
+
+/// One record, derived again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Replayed {
+    /// The file, or its address.
+    pub record: String,
+    /// Competition, where it could be read.
+    pub competition: Option<String>,
+    /// Number of the record, where it is known.
+    pub number: Option<u64>,
+    /// Who judged.
+    pub validator: Option<AccountId>,
+    /// Digest of the record.
+    pub digest: Option<Digest>,
+    /// Number that the choice of a leaf came from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub leaf_seed: Option<u64>,
+    /// What was derived again.
+    pub steps: Vec<Step>,
+}
+
+/// All of it.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    /// Steps that equal.
+    pub n_equal: usize,
+    /// Steps that differ.
+    pub n_differ: usize,
+    /// Steps that could not be checked.
+    pub n_not_checked: usize,
+    /// The records, in order.
+    pub records: Vec<Replayed>,
+}
+
+impl Report {
+    /// What the records came to.
+    pub fn of(records: Vec<Replayed>) -> Self {
+        let count = |is_one: fn(&Outcome) -> bool| {
+            let steps = records.iter().flat_map(|record| &record.steps);
+            steps.filter(|step| is_one(&step.outcome)).count()
+        };
+        Self {
+            n_equal: count(|outcome| matches!(outcome, Outcome::Equal { .. })),
+            n_differ: count(|outcome| matches!(outcome, Outcome::Differs { .. })),
+            n_not_checked: count(|outcome| matches!(outcome, Outcome::NotChecked { .. })),
+            records,
+        }
+    }
+
+    /// 0, 1 if something differs, else 3 if something could not be checked.
+    pub fn exit_code(&self) -> ExitCode {
+        match (self.n_differ, self.n_not_checked) {
+            (0, 0) => ExitCode::SUCCESS,
+            (0, _) => ExitCode::from(NOT_CHECKED),
+            _ => ExitCode::from(DIFFERS),
+        }
+    }
+
+    /// All of it as text.
+    pub fn for_people(&self) -> String {
+        let mut text = String::new();
+        for record in &self.records {
+            text += &record.for_people();
+            text.push('\n');
+        }
+        text += &format!(
+            "{}: {} equal, {} differ, {} not checked\n",
+            crate::rules_text::plural(self.records.len(), "record"),
+            self.n_equal,
+            self.n_differ,
+            self.n_not_checked
+        );
+        text
+    }
+}
+
+impl Replayed {
+    fn for_people(&self) -> String {
+        let mut text = match (&self.competition, self.number, self.validator) {
+            (Some(competition), Some(number), Some(validator)) => {
+                format!("record {number} of {competition} by {validator}, {}\n", self.record)
+            }
+            _ => format!("{}\n", self.record),
+        };
+        if let Some(seed) = self.leaf_seed {
+            text += &format!("  the leaf is chosen by --seed {seed}\n");
+        }
+        for step in &self.steps {
+            text += &step.line();
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(steps: Vec<Step>) -> Report {
+        Report::of(vec![Replayed {
+            record: "r.json".to_owned(),
+            competition: None,
+            number: None,
+            validator: None,
+            digest: None,
+            leaf_seed: None,
+            steps,
+        }])
+    }
+
+    #[test]
+    fn the_exit_code_tells_what_differs_before_what_could_not_be_checked() {
+        let equal = Step::equal(Part::Signature, "it");
+        let differs = Step::differs(Part::Losses, "a.b", (1, 2));
+        let unknown = Step::not_checked(Part::Seed, "no chain given");
+        let code = |steps: &[&Step]| {
+            let steps = steps.iter().map(|step| (*step).clone()).collect();
+            format!("{:?}", report(steps).exit_code())
+        };
+        let is = |code: u8| format!("{:?}", ExitCode::from(code));
+        assert_eq!(code(&[&equal]), is(0));
+        assert_eq!(code(&[&equal, &unknown]), is(NOT_CHECKED));
+        assert_eq!(code(&[&unknown, &differs, &equal]), is(DIFFERS));
+        let text = report(vec![differs]).for_people();
+        assert!(text.contains("DIFFERS") && text.contains("a.b: expected 1, found 2"), "{text}");
+    }
+
+    #[test]
+    fn programs_find_part_and_outcome_of_a_step() {
+        let step = Step::not_checked(Part::Seed, "no chain");
+        let json = serde_json::to_value(&step).unwrap();
+        let expected =
+            serde_json::json!({"part": "seed", "outcome": "not-checked", "why": "no chain"});
+        assert_eq!(json, expected);
+    }
+}

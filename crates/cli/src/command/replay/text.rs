@@ -1,0 +1,95 @@
+//! Seed, rows and sequences: the text of a round, drawn again.
+
+use super::report::{Part, Step};
+use crate::{contest::Contest, failure, rules_text::plural, terminal::spinner};
+use chain::{Chain, Head};
+use protocol::{
+    Block, Digest, Record,
+    record::{DocumentDigest, Round},
+};
+use validator::Drawn;
+
+/// Whether the chain has the block hashes of a record; `Err` of `chain` is why none is asked.
+pub fn seed(record: &Record, chain: Result<&dyn Chain, &str>) -> Step {
+    let round = &record.round;
+    let chain = match chain {
+        Ok(chain) => chain,
+        Err(why) => return Step::not_checked(Part::Seed, why),
+    };
+    for (at, block, recorded) in [
+        ("round.genesis", Block(0), round.genesis),
+        ("round.block_hash", round.block, round.block_hash),
+    ] {
+        match chain.block_hash(block) {
+            Ok(Some(hash)) if hash == recorded => {}
+            Ok(Some(hash)) => return Step::differs(Part::Seed, at, (hash, recorded)),
+            Ok(None) => {
+                let why = format!("the chain does not tell the hash of block {block}");
+                return Step::not_checked(Part::Seed, why);
+            }
+            Err(error) => {
+                let why = format!("the chain does not tell the hash of block {block}: {error}");
+                return Step::not_checked(Part::Seed, why);
+            }
+        }
+    }
+    Step::equal(Part::Seed, format!("hash of block {}, and of the chain's first", round.block))
+}
+
+/// The text that a round draws, or why it cannot be drawn here.
+pub fn draw(record: &Record, contest: &Contest) -> Result<Drawn, String> {
+    let round = &record.round;
+    let seeds = contest.competition.evaluation.seeds;
+    let hash = seeds.hash(round.block_hash, round.validator);
+    let bar = spinner("drawing text");
+    let drawn = contest.drawn(Head { block: round.block, hash });
+    bar.finish_and_clear();
+    drawn.map_err(|error| format!("the text cannot be drawn here: {}", failure::causes(&error)))
+}
+
+/// Rows, then sequences, of a record beside what was drawn again.
+pub fn compare(record: &Record, contest: &Contest, drawn: &Result<Drawn, String>) -> [Step; 2] {
+    let round = &record.round;
+    let drawn = match drawn {
+        Ok(drawn) => drawn,
+        Err(why) => {
+            return [Part::Rows, Part::Sequences].map(|part| Step::not_checked(part, why.as_str()));
+        }
+    };
+    [rows(round, contest, drawn), sequences(round, contest, drawn)]
+}
+
+fn rows(round: &Round, contest: &Contest, drawn: &Drawn) -> Step {
+    let dataset = contest.source.digest();
+    if dataset != round.dataset {
+        return Step::differs(Part::Rows, "round.dataset", (dataset, round.dataset));
+    }
+    let other = first_other(&drawn.documents, &round.documents);
+    let what = plural(drawn.documents.len(), "document");
+    Step::or_equal(other, Part::Rows, what)
+}
+
+/// The first document that is another one.
+fn first_other(drawn: &[DocumentDigest], recorded: &[DocumentDigest]) -> Option<Step> {
+    let place = drawn.iter().zip(recorded).position(|(drawn, recorded)| drawn != recorded);
+    let told = |document: &DocumentDigest| format!("{} ({})", document.id, document.sha256);
+    if let Some(place) = place {
+        let pair = (told(&drawn[place]), told(&recorded[place]));
+        return Some(Step::differs(Part::Rows, format!("round.documents[{place}]"), pair));
+    }
+    let (expected, found) = (drawn.len(), recorded.len());
+    let pair = (plural(expected, "document"), plural(found, "document"));
+    (expected != found).then(|| Step::differs(Part::Rows, "round.documents", pair))
+}
+
+fn sequences(round: &Round, contest: &Contest, drawn: &Drawn) -> Step {
+    let pairs: [(&str, Digest, Digest); 2] = [
+        ("round.tokenizer", contest.tokenizer.digest(), round.tokenizer),
+        ("round.batches", drawn.digest, round.batches),
+    ];
+    let other = pairs.into_iter().find(|(_, expected, found)| expected != found);
+    let other =
+        other.map(|(at, expected, found)| Step::differs(Part::Sequences, at, (expected, found)));
+    let n_sequences: usize = drawn.batches.iter().map(Vec::len).sum();
+    Step::or_equal(other, Part::Sequences, plural(n_sequences, "sequence"))
+}

@@ -1,0 +1,230 @@
+//! `agon sim`: seasons of strategies on virtual time.
+
+use crate::{
+    args::{CommonSimArgs, RunSimArgs, SimArgs, SimCommand, SweepSimArgs, ZooSimArgs},
+    failure::{HintExt as _, hinted},
+    input,
+    terminal::{PatientBar, print, print_json},
+};
+use anyhow::Context as _;
+use sim::{
+    Attack, Effort, Interval, Rules, Scenario,
+    report::{Payoff, Summary, gain_chart, quality_chart},
+    svg::Chart,
+};
+use std::{path::Path, process::ExitCode, thread};
+
+/// Longest scenario file that is read.
+const SIZE_BYTES_MAX: u64 = 1 << 20;
+/// What the bar looks like to whoever waits.
+const BAR: &str = "{bar:40} {pos}/{len} seasons, {eta} left {msg}";
+
+/// Runs one command.
+pub fn run(args: &SimArgs) -> anyhow::Result<ExitCode> {
+    match &args.command {
+        SimCommand::Run(args) => run_scenario(args),
+        SimCommand::Zoo(args) => zoo(args),
+        SimCommand::Sweep(args) => sweep(args),
+    }?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What a simulation is made of.
+struct Setting {
+    scenario: Scenario,
+    rules: Vec<Rules>,
+    effort: Effort,
+}
+
+fn setting(name: &str, common: &CommonSimArgs) -> anyhow::Result<Setting> {
+    let mut scenario = scenario(name)?;
+    if let Some(blocks) = common.blocks {
+        scenario.blocks = blocks;
+    }
+    let rules = scenario.some_rules(&common.rules)?;
+    let all = || thread::available_parallelism().map_or(1, usize::from);
+    let threads = common.threads.map_or_else(all, usize::from);
+    Ok(Setting { scenario, rules, effort: Effort { seeds: common.seeds, threads } })
+}
+
+/// The scenario of a file, or of this name.
+fn scenario(name: &str) -> anyhow::Result<Scenario> {
+    let path = Path::new(name);
+    if Scenario::builtin_names().any(|known| known == name) {
+        return Ok(Scenario::builtin(name)?);
+    }
+    if !path.exists() && !name.contains(['/', '.']) {
+        let known: Vec<&str> = Scenario::builtin_names().collect();
+        let hint = format!("give the path of a file, or one of {}", known.join(", "));
+        return Scenario::builtin(name).hint(hint);
+    }
+    let text = input::read_text(path, SIZE_BYTES_MAX)?;
+    let hint = "docs/incentives.md lists the keys of a scenario";
+    Scenario::from_toml(&text).with_context(|| input::name(path)).hint(hint)
+}
+
+/// Runs something that tells how many seasons of all are done.
+fn with_bar<T>(work: impl FnOnce(sim::Progress<'_>) -> anyhow::Result<T>) -> anyhow::Result<T> {
+    let bar = PatientBar::new(BAR)?;
+    let result = work(&|done, all| bar.set(done as u64, all as u64, String::new));
+    bar.finish();
+    result
+}
+
+fn run_scenario(args: &RunSimArgs) -> anyhow::Result<()> {
+    let Setting { scenario, rules, effort } = setting(&args.scenario, &args.common)?;
+    let summaries = with_bar(|progress| sim::run(&scenario, &rules, effort, progress))?;
+    tell(&scenario, &summaries, &args.common)
+}
+
+fn sweep(args: &SweepSimArgs) -> anyhow::Result<()> {
+    let Setting { scenario, rules, effort } = setting(&args.scenario, &args.common)?;
+    let epsilons = &args.epsilon;
+    let summaries = with_bar(|progress| sim::sweep(&scenario, &rules, epsilons, effort, progress))?;
+    tell(&scenario, &summaries, &args.common)
+}
+
+fn zoo(args: &ZooSimArgs) -> anyhow::Result<()> {
+    let Setting { scenario, rules, effort } = setting(&args.scenario, &args.common)?;
+    let attacks = attacks(&args.attacks)?;
+    let payoffs = with_bar(|progress| sim::zoo(&scenario, &rules, &attacks, effort, progress))?;
+    draw(args.common.svg.as_deref(), || gain_chart(&payoffs))?;
+    if args.common.json {
+        return print_json(&payoffs);
+    }
+    print(&payoff_table(&payoffs))
+}
+
+/// The attacks of these names; without names, all.
+fn attacks(names: &[String]) -> anyhow::Result<Vec<Attack>> {
+    if names.is_empty() {
+        return Ok(Attack::all());
+    }
+    let all: Vec<&str> = Attack::all().into_iter().map(Attack::name).collect();
+    let of = |name: &String| {
+        Attack::named(name).map_err(|nearest| {
+            let hint = match nearest {
+                Some(nearest) => format!("did you mean `{nearest}`?"),
+                None => format!("there are {}", all.join(", ")),
+            };
+            hinted(anyhow::anyhow!("there is no attack `{name}`"), hint)
+        })
+    };
+    names.iter().map(of).collect()
+}
+
+/// Draws a chart, if a file for it is named.
+fn draw(path: Option<&Path>, chart: impl FnOnce() -> Chart) -> anyhow::Result<()> {
+    let Some(path) = path else { return Ok(()) };
+    let svg = chart().to_svg();
+    disk::write(path, svg.as_bytes()).with_context(|| format!("cannot write {}", path.display()))
+}
+
+fn tell(scenario: &Scenario, summaries: &[Summary], common: &CommonSimArgs) -> anyhow::Result<()> {
+    draw(common.svg.as_deref(), || quality_chart(scenario, summaries))?;
+    if common.json {
+        return print_json(&summaries);
+    }
+    print(&format!("{}\n{}", summary_table(summaries), earnings_table(summaries)))
+}
+
+/// A share in percent with its interval.
+fn percent(interval: &Interval) -> String {
+    format!("{:.2} ± {:.2} %", interval.mean * 100.0, interval.half_width * 100.0)
+}
+
+fn number(interval: &Interval) -> String {
+    format!("{:.2} ± {:.2}", interval.mean, interval.half_width)
+}
+
+/// Columns as wide as their widest cell: the first `n_names` to the left, figures to the right.
+fn table(head: &[&str], rows: &[Vec<String>], n_names: usize) -> String {
+    let head: Vec<String> = head.iter().map(|&cell| cell.to_owned()).collect();
+    let all = || std::iter::once(&head).chain(rows);
+    let width = |column: usize| {
+        let cells = all().filter_map(|row| row.get(column));
+        cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..head.len()).map(width).collect();
+    let mut out = String::new();
+    for row in all() {
+        let mut line = String::new();
+        for (column, (cell, width)) in row.iter().zip(&widths).enumerate() {
+            let space = " ".repeat(width.saturating_sub(cell.chars().count()));
+            let padded = if column < n_names { cell.clone() + &space } else { space + cell };
+            line += &padded;
+            line += "  ";
+        }
+        out = out + line.trim_end() + "\n";
+    }
+    out
+}
+
+fn summary_table(summaries: &[Summary]) -> String {
+    let head = [
+        "rules",
+        "right crown",
+        "agreement",
+        "crown changes",
+        "hoarded",
+        "to attackers",
+        "final loss",
+        "suspended",
+    ];
+    let row = |summary: &Summary| {
+        vec![
+            summary.rules.clone(),
+            percent(&summary.right),
+            percent(&summary.agreement),
+            number(&summary.crowns),
+            percent(&summary.hoarded),
+            percent(&summary.paid_to_attackers),
+            number(&summary.final_loss),
+            summary.n_suspended.to_string(),
+        ]
+    };
+    let rows: Vec<Vec<String>> = summaries.iter().map(row).collect();
+    let n_rounds: u64 = summaries.iter().map(|summary| summary.n_rounds).sum();
+    let n_models: u64 = summaries.iter().map(|summary| summary.n_models).sum();
+    let table = table(&head, &rows, 1);
+    format!("{table}\n{n_rounds} rounds of validators judged {n_models} models.\n")
+}
+
+fn earnings_table(summaries: &[Summary]) -> String {
+    let mut rows = Vec::new();
+    for summary in summaries {
+        for (strategy, share) in &summary.strategies {
+            rows.push(vec![(*strategy).to_owned(), summary.rules.clone(), percent(share)]);
+        }
+    }
+    table(&["strategy", "rules", "paid of what miners are"], &rows, 2)
+}
+
+fn payoff_table(payoffs: &[Payoff]) -> String {
+    let head = ["attack", "rules", "earned", "honest instead", "gain", "right crown", "agreement"];
+    let row = |payoff: &Payoff| {
+        vec![
+            payoff.attack.to_owned(),
+            payoff.rules.clone(),
+            percent(&payoff.earned),
+            percent(&payoff.honest),
+            percent(&payoff.gain),
+            percent(&payoff.right),
+            percent(&payoff.agreement),
+        ]
+    };
+    let rows: Vec<Vec<String>> = payoffs.iter().map(row).collect();
+    table(&head, &rows, 2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_as_wide_as_their_widest_cell() {
+        let rows = [vec!["copy".to_owned(), "1.00 ± 0.50 %".to_owned()]];
+        let expected = "attack           gain\ncopy    1.00 ± 0.50 %\n";
+        assert_eq!(table(&["attack", "gain"], &rows, 1), expected);
+    }
+}

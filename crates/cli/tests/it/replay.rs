@@ -1,0 +1,434 @@
+//! `agon replay` and `agon evidence` on what demos have left: as it is, and changed by strangers.
+
+use crate::{
+    commands::workshop::{Ran, agon},
+    hub::Hub,
+    tree,
+};
+use keys::Keypair;
+use protocol::{Digest, Loss, Seed, record::Finding};
+use records::Signed;
+use serde_json::Value;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::OnceLock,
+};
+use tempfile::TempDir;
+
+/// Enough for a record in the middle.
+const ROUNDS: &str = "3";
+
+/// A home that a demo has left, each made once; never replayed in, as its hub and its chain are for
+/// one process at a time.
+struct Left {
+    folder: TempDir,
+}
+
+impl Left {
+    fn of(name: &str, more: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let home = folder.path().join("home");
+        let output = Command::new(env!("CARGO_BIN_EXE_agon"))
+            .args(["demo", "--json", "--rounds", ROUNDS, "--steps", "30", "--home"])
+            .arg(&home)
+            .args(more)
+            .output()
+            .unwrap();
+        let err = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success(), "{name}: {err}");
+        let told = err.lines().last().unwrap();
+        assert!(told.starts_with("replayed record 3 of validator-1: "), "{name}: {err}");
+        assert!(told.contains("equal to the bit"), "{name}: {err}");
+        Self { folder }
+    }
+
+    /// A copy for one test.
+    fn copy(&self) -> Home {
+        let folder = tempfile::tempdir().unwrap();
+        copy(&self.folder.path().join("home"), &folder.path().join("home"));
+        Home { folder }
+    }
+}
+
+/// A demo whose crown passes along the line of succession.
+fn succession() -> Home {
+    static LEFT: OnceLock<Left> = OnceLock::new();
+    LEFT.get_or_init(|| left_by("succession", &rules_of_succession())).copy()
+}
+
+/// A demo whose crown is duelled for.
+fn duels() -> Home {
+    static LEFT: OnceLock<Left> = OnceLock::new();
+    LEFT.get_or_init(|| left_by("duels", &rules_of_duels())).copy()
+}
+
+/// What a demo by these rules leaves.
+fn left_by(name: &str, rules: &str) -> Left {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("rules.toml");
+    fs::write(&file, rules).unwrap();
+    Left::of(name, &["--competition", file.to_str().unwrap()])
+}
+
+fn rules_of_succession() -> String {
+    let rules = tree::read("testdata/scoring/competition.toml");
+    rules.replace("rule = \"wins\"", "rule = \"succession\"")
+}
+
+fn rules_of_duels() -> String {
+    let mut rules = rules_of_succession();
+    for (from, to) in [
+        ("sequence_length = 128", "sequence_length = 128\npacking = \"per-document\""),
+        ("n_batches = 24", "n_batches = 60"),
+        ("sequences_per_batch = 4", "sequences_per_batch = 1"),
+        ("rule = \"succession\"", "rule = \"duel\""),
+        ("loss = \"perplexity\"", "loss = \"cross-entropy\""),
+    ] {
+        assert!(rules.contains(from), "the rules of succession have no `{from}`");
+        rules = rules.replace(from, to);
+    }
+    rules + "\n[scoring.duel]\nn_documents_min = 20\nn_documents_max = 600\n"
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let (from, to) = {
+            let entry = entry.unwrap();
+            (entry.path(), to.join(entry.file_name()))
+        };
+        if from.is_dir() {
+            copy(&from, &to);
+        } else {
+            fs::copy(from, to).unwrap();
+        }
+    }
+}
+
+/// A home that may be changed.
+struct Home {
+    folder: TempDir,
+}
+
+impl Home {
+    fn path(&self, name: &str) -> String {
+        self.folder.path().join("home").join(name).to_str().unwrap().to_owned()
+    }
+
+    fn record(&self, validator: u64, number: u64) -> PathBuf {
+        let name = format!("validator-{validator}/records/tiny/000000/{number:06}.json");
+        self.path(&name).into()
+    }
+
+    /// Derives records of the home again.
+    fn replay(&self, more: &[&str]) -> Replayed {
+        let home = self.path("");
+        Replayed::of(&[&["replay", "--json", "--home", &home], more].concat())
+    }
+
+    /// Changes a record, and gives it a signature of a key.
+    fn sign(&self, number: u64, key: &Keypair, change: impl FnOnce(&mut Signed)) {
+        let path = self.record(1, number);
+        let mut signed = Signed::from_json(&fs::read(&path).unwrap()).unwrap();
+        change(&mut signed);
+        fs::write(path, Signed::sign(signed.record, key).to_json()).unwrap();
+    }
+}
+
+/// Key of a validator of a demo of seed 1.
+fn key(validator: u64) -> Keypair {
+    let seed = Seed::of_number(1).derive("hotkey");
+    Keypair::from_seed(seed.derive(&format!("validator-{validator}")))
+}
+
+/// What a replay said.
+struct Replayed {
+    code: i32,
+    report: Value,
+    err: String,
+}
+
+impl Replayed {
+    fn of(args: &[&str]) -> Self {
+        let Ran { code, out, err, .. } = agon(args);
+        let report = serde_json::from_str(&out).unwrap_or_else(|error| panic!("{error}: {err}"));
+        Self { code, report, err }
+    }
+
+    fn steps(&self, outcome: &str) -> Vec<&Value> {
+        let records = self.report["records"].as_array().unwrap().iter();
+        let steps = records.flat_map(|record| record["steps"].as_array().unwrap());
+        steps.filter(|step| step["outcome"] == outcome).collect()
+    }
+
+    /// Parts with this outcome, each once, in order of name.
+    fn parts(&self, outcome: &str) -> Vec<&str> {
+        let steps = self.steps(outcome).into_iter();
+        let mut parts: Vec<&str> = steps.map(|step| step["part"].as_str().unwrap()).collect();
+        parts.sort_unstable();
+        parts.dedup();
+        parts
+    }
+
+    /// The place of the first difference of a part.
+    fn at(&self, part: &str) -> &str {
+        let differing = self.steps("differs").into_iter().find(|step| step["part"] == part);
+        let step = differing.unwrap_or_else(|| panic!("no `{part}` differs: {}", self.report));
+        step["at"].as_str().unwrap()
+    }
+
+    fn is_all_equal(&self) {
+        let other = [self.steps("differs"), self.steps("not-checked")].concat();
+        assert!(other.is_empty(), "{other:#?}");
+        assert_eq!(self.code, 0, "{}", self.err);
+    }
+}
+
+#[test]
+fn every_record_of_a_demo_replays_to_the_bit_offline() {
+    let home = succession();
+    let replayed = home.replay(&[]);
+    replayed.is_all_equal();
+    assert_eq!(replayed.report["records"].as_array().unwrap().len(), 9);
+    let parts = ["decision", "link", "losses", "model", "rows", "rules", "seed", "sequences"];
+    let parts = [&parts[..], &["signature", "weights"]].concat();
+    assert_eq!(replayed.parts("equal"), parts);
+    // One of them, for people.
+    let record = home.record(2, 1);
+    let ran = agon(&["replay", "--home", &home.path(""), record.to_str().unwrap(), "--leaf"]);
+    assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
+    assert!(ran.out.contains("the leaf is chosen by --seed "), "{}", ran.out);
+    assert!(ran.out.contains("1 record: "), "{}", ran.out);
+}
+
+#[test]
+fn every_record_of_duels_replays_to_the_bit_with_its_evidence() {
+    let home = duels();
+    let replayed = home.replay(&[]);
+    replayed.is_all_equal();
+    assert!(replayed.parts("equal").contains(&"evidence"));
+    // A record says nothing of the documents of those before it.
+    let record = home.record(1, 3);
+    let alone = home.replay(&[record.to_str().unwrap(), "--models", "champion"]);
+    assert_eq!(alone.code, 3, "{}", alone.report);
+    assert_eq!(alone.parts("not-checked"), ["decision", "evidence", "link", "weights"]);
+    // Those before it need not be measured again to say it.
+    home.replay(&["--latest", "1", "--leaf", "--seed", "7"]).is_all_equal();
+}
+
+#[test]
+fn records_replay_by_what_a_hub_gives_and_say_what_is_missing() {
+    let home = succession();
+    let hub = Hub::start(Path::new(&home.path("hub")));
+    let (records, rules) = (home.path("validator-1/records"), home.path("competition.toml"));
+    let url = format!("http://{}", hub.address);
+    let args = ["replay", "--json", &records, "--competition", &rules];
+    let replayed = Replayed::of(&[&args[..], &["--hub", &url]].concat());
+    assert_eq!(replayed.code, 3, "{}", replayed.report);
+    assert_eq!(replayed.parts("not-checked"), ["seed"]);
+    assert!(replayed.steps("differs").is_empty());
+    assert!(replayed.parts("equal").contains(&"losses"));
+    let why = replayed.steps("not-checked")[0]["why"].as_str().unwrap();
+    assert!(why.contains("--chain"), "{why}");
+
+    let replayed = Replayed::of(&args);
+    assert_eq!(replayed.code, 3);
+    assert_eq!(replayed.parts("not-checked"), ["losses", "model", "seed"]);
+    let replayed = Replayed::of(&["replay", "--json", &records]);
+    assert!(replayed.parts("not-checked").contains(&"rules"), "{}", replayed.report);
+    assert_eq!(replayed.parts("equal"), ["link", "signature"]);
+}
+
+/// One digit less or more at the end.
+fn last_digit(loss: Loss) -> Loss {
+    Loss::new(f64::from_bits(loss.value().to_bits() ^ 1)).unwrap()
+}
+
+/// Changes the first loss of the champion in the last digit.
+fn change_loss(signed: &mut Signed) {
+    let champion = signed.record.champion;
+    let mut models = signed.record.models.iter_mut();
+    let model = models.find(|judged| Some(judged.model.uid) == champion).unwrap();
+    let Finding::Evaluated(losses) = &mut model.model.finding else { panic!("no champion") };
+    losses[0] = last_digit(losses[0]);
+}
+
+#[test]
+fn attack_whatever_is_changed_in_a_record_is_caught_and_named() {
+    type Change = fn(&mut Signed);
+    let cases: [(&str, &str, Change); 7] = [
+        ("losses", "finding.evaluated[0]", change_loss),
+        ("rows", "round.documents[0]", |signed| signed.record.round.documents.swap(0, 1)),
+        ("sequences", "round.batches", |signed| signed.record.round.batches.0[0] ^= 1),
+        ("seed", "round.block_hash", |signed| signed.record.round.block_hash.0[31] ^= 1),
+        ("decision", "champion", |signed| signed.record.champion = None),
+        ("weights", "averages", |signed| signed.record.averages[0].weight /= 2.0),
+        ("link", "round.previous", |signed| signed.record.round.previous = Some(Digest([7; 32]))),
+    ];
+    let home = succession();
+    let kept = fs::read(home.record(1, 3)).unwrap();
+    let records = home.path("validator-1/records");
+    let latest = [records.as_str(), "--latest", "1"];
+    for (part, at, change) in cases {
+        // By the validator itself: no signature tells.
+        home.sign(3, &key(1), change);
+        let replayed = home.replay(&latest);
+        assert_eq!(replayed.code, 1, "{part}: {}", replayed.report);
+        assert!(replayed.at(part).contains(at), "{part}: {}", replayed.report);
+        assert!(replayed.parts("equal").contains(&"signature"), "{part}");
+        fs::write(home.record(1, 3), &kept).unwrap();
+    }
+    // By somebody else.
+    home.sign(3, &key(2), |_| {});
+    let replayed = home.replay(&latest);
+    assert_eq!((replayed.code, replayed.parts("differs")), (1, vec!["signature"]));
+    let mut signed = Signed::from_json(&kept).unwrap();
+    change_loss(&mut signed);
+    fs::write(home.record(1, 3), signed.to_json()).unwrap();
+    let replayed = home.replay(&latest);
+    assert_eq!(replayed.at("signature"), "signature");
+    assert!(replayed.at("losses").contains("finding.evaluated[0]"));
+    // A byte that leaves no record.
+    let mut bytes = kept.clone();
+    bytes[20] ^= 1;
+    fs::write(home.record(1, 3), bytes).unwrap();
+    let replayed = home.replay(&latest);
+    assert_eq!((replayed.code, replayed.parts("differs")), (1, vec!["record"]));
+    fs::write(home.record(1, 3), kept).unwrap();
+    home.replay(&latest).is_all_equal();
+}
+
+#[test]
+fn attack_evidence_that_is_changed_is_caught_and_named() {
+    let home = duels();
+    let has_fight = |number: u64| {
+        let signed = Signed::from_json(&fs::read(home.record(1, number)).unwrap()).unwrap();
+        signed.record.models.iter().any(|judged| judged.fight.is_some())
+    };
+    let number = (1..=3).find(|number| has_fight(*number)).expect("no duel in three rounds");
+    home.sign(number, &key(1), |signed| {
+        let mut fights = signed.record.models.iter_mut().filter_map(|judged| judged.fight.as_mut());
+        let fight = fights.next().unwrap();
+        fight.until.0 += 1;
+    });
+    let replayed = home.replay(&[&home.path("validator-1/records"), "--leaf"]);
+    assert_eq!(replayed.code, 1);
+    assert!(replayed.at("evidence").ends_with("fight.until"), "{}", replayed.report);
+}
+
+#[test]
+fn attack_a_record_that_is_left_out_and_a_model_that_is_swapped_are_named() {
+    let home = succession();
+    let records = home.path("validator-1/records");
+    // Files of one model under the name of another.
+    let models = home.path("validator-1/models/models");
+    let mut roots: Vec<PathBuf> =
+        fs::read_dir(&models).unwrap().map(|entry| entry.unwrap().path()).collect();
+    roots.sort();
+    let Signed { record, .. } = Signed::from_json(&fs::read(home.record(1, 3)).unwrap()).unwrap();
+    let champion = record.models.iter().find(|judged| Some(judged.model.uid) == record.champion);
+    let root = champion.unwrap().model.file_root.unwrap();
+    let own = Path::new(&models).join(root.hex());
+    let other = roots.iter().find(|path| **path != own).expect("a second model");
+    fs::remove_file(own.join("model.safetensors")).unwrap();
+    fs::copy(other.join("model.safetensors"), own.join("model.safetensors")).unwrap();
+    let replayed = home.replay(&[&records, "--latest", "1", "--models", "champion"]);
+    assert_eq!(replayed.code, 1, "{}", replayed.report);
+    assert!(replayed.at("model").contains(&root.hex()), "{}", replayed.report);
+
+    fs::remove_file(home.record(1, 2)).unwrap();
+    let replayed = home.replay(&[&records, "--leaf"]);
+    assert_eq!(replayed.code, 1);
+    let steps = replayed.steps("differs");
+    let gap = steps.iter().find(|step| step["part"] == "link").unwrap();
+    assert_eq!(gap["expected"], "record 2", "{gap}");
+}
+
+#[test]
+fn two_validators_records_are_compared_loss_by_loss() {
+    let home = succession();
+    let (a, b) = (home.record(1, 3), home.record(2, 3));
+    let [a, b] = [a.to_str().unwrap(), b.to_str().unwrap()];
+    let compared = agon(&["replay", "--json", "--compare", a, b]).json();
+    assert!(compared["n_compared"].as_u64().unwrap() >= 24, "{compared}");
+    assert_eq!(compared["faults"].as_array().unwrap().len(), 0);
+    home.sign(3, &key(1), change_loss);
+    let Ran { code, out, .. } = agon(&["replay", "--json", "--compare", a, b]);
+    let compared: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((code, compared["faults"].as_array().unwrap().len()), (1, 1), "{compared}");
+    for record in compared["records"].as_array().unwrap() {
+        assert_eq!(record["is_genuine"], true);
+        assert_eq!(record["signature"].as_str().unwrap().len(), 128);
+    }
+}
+
+#[test]
+fn the_crown_under_other_rules_is_told_as_far_as_losses_go() {
+    let home = succession();
+    let (records, own) = (home.path("validator-1/records"), home.path("competition.toml"));
+    let crowns = |rules: &str| Replayed::of(&["replay", "--json", "--rules", rules, &records]);
+    let rounds = |told: &Replayed| told.report["rounds"].as_array().unwrap().clone();
+    let same = crowns(&own);
+    assert_eq!((same.code, rounds(&same).len()), (0, 3));
+    assert!(rounds(&same).iter().all(|round| round["given"] == round["recorded"]));
+    let mean = home.path("mean.toml");
+    let rules = fs::read_to_string(&own).unwrap();
+    fs::write(&mean, rules.replace("\"succession\"", "\"mean\"")).unwrap();
+    let told = crowns(&mean);
+    assert_eq!(told.code, 0);
+    assert!(rounds(&told).iter().all(|round| round["given"].is_u64()), "{}", told.report);
+    // A batch is no document.
+    let other = home.path("duels.toml");
+    fs::write(&other, rules_of_duels()).unwrap();
+    let told = crowns(&other);
+    assert_eq!(told.code, 3);
+    assert!(rounds(&told)[0]["unknown"].as_str().unwrap().contains("documents"));
+
+    let home = duels();
+    let records = home.path("validator-1/records");
+    let told =
+        Replayed::of(&["replay", "--json", "--rules", &home.path("competition.toml"), &records]);
+    assert_eq!(told.code, 0, "{}", told.report);
+    assert!(rounds(&told).iter().all(|round| round["given"] == round["recorded"]));
+}
+
+#[test]
+fn evidence_on_the_same_documents_is_not_multiplied() {
+    let home = duels();
+    let [one, two] = [1, 2].map(|n| home.path(&format!("validator-{n}/records")));
+    let rules = home.path("competition.toml");
+    let Ran { code, out, err, .. } =
+        agon(&["evidence", "--json", &one, &two, "--competition", &rules]);
+    assert_eq!((code, err.as_str()), (1, ""), "{out}");
+    let told: Value = serde_json::from_str(&out).unwrap();
+    let refused = told["refused"].as_array().unwrap();
+    let is_shared = |refused: &Value| refused["why"].as_str().unwrap().contains("not independent");
+    assert!(refused.iter().any(is_shared), "{told}");
+    // One alone has nothing to multiply.
+    let ran = agon(&["evidence", &one, "--competition", &rules]);
+    assert_eq!(ran.code, 3, "{}{}", ran.out, ran.err);
+    assert!(ran.out.contains("fewer than two validators"), "{}", ran.out);
+}
+
+#[test]
+fn a_replay_that_cannot_be_says_why_in_one_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let empty = folder.path().to_str().unwrap();
+    for (args, named) in [
+        (&["replay"][..], "no record is named"),
+        (&["replay", empty], "no record is there"),
+        (&["replay", "missing.json"], "missing.json"),
+        (&["replay", "--home", "missing"], "missing"),
+        (&["replay", "--compare", "a.json", "b.json"], "a.json"),
+        (&["replay", empty, "--models", "best"], "best"),
+        (&["evidence", empty], "no record is there"),
+    ] {
+        let ran = agon(args);
+        assert_eq!(ran.code, 2, "{args:?}: {}", ran.err);
+        assert!(ran.err.starts_with("error: ") && ran.err.contains(named), "{args:?}: {}", ran.err);
+    }
+    let help = agon(&["replay", "--help"]).out;
+    assert!(help.contains("--latest 3 --models champion") && help.contains("exit code"), "{help}");
+}

@@ -1,0 +1,5 @@
+//! Seasons as their users see them: scenarios in, figures out.
+
+mod scenarios;
+mod seasons;
+mod strategies;
