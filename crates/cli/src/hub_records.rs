@@ -77,7 +77,7 @@ impl RepoRecords {
 
 impl Source for RepoRecords {
     fn index(&self) -> Result<Option<Index>, Error> {
-        let failed = |error| {
+        let failed = |error: hub::Error| {
             let source = io::Error::other(error);
             Error::Io { task: "read", name: self.repo.to_string(), source }
         };
