@@ -96,8 +96,10 @@ fn places(args: &DashboardArgs, chain: &dyn Chain, netuid: NetUid) -> anyhow::Re
 fn place(args: &DashboardArgs, name: &str) -> anyhow::Result<Place> {
     let path = Path::new(name);
     let inner = path.join(RECORDS_FOLDER);
-    let folder = [inner.as_path(), path].into_iter().find(|folder| folder.is_dir());
-    if let Some(folder) = folder {
+    let is_there = |folder: &&Path| folder.is_dir();
+    let folder = [inner.as_path(), path].into_iter().find(is_there);
+    // A whole path is no repo: a validator that is new makes the folder with its first record.
+    if let Some(folder) = folder.or(path.is_absolute().then_some(path)) {
         let source = Box::new(Folder::new(folder.to_owned()));
         return Ok(Place { name: terminal::shown(name), source });
     }
