@@ -3,6 +3,7 @@
 mod chain;
 mod competition;
 mod config;
+mod dashboard;
 mod data;
 mod ecosystem;
 mod hub;
@@ -30,6 +31,7 @@ pub use competition::{
     ShowCompetitionArgs,
 };
 pub use config::{is_key, takes_config, variable};
+pub use dashboard::DashboardArgs;
 pub use data::{
     DataArgs, DataCommand, DataExportArgs, DataInfoArgs, DataMirrorArgs, DataPinArgs, DataRowArgs,
     DataSampleArgs, DataSplit, DataTokenizerArgs, TokenizerKind,
@@ -98,6 +100,7 @@ const EXAMPLES: &str = "Examples:
   agon validator run --config validator.toml   judge models and set weights, for months
   agon miner submit my-model/ --competition tiny --netuid 1    enter a competition
   agon upload my-model/ alice/my-model         publish a folder on a hub
+  agon dashboard --netuid 1 --records DIR      pages about a network, for a browser
   agon hub --dir models                        a model hub of your own, for Hugging Face's clients
   agon wallet create --wallet miner            keys, in the files of Bittensor's wallets
   agon chain metagraph --netuid 1              who has which slot, stake and incentive";
@@ -223,6 +226,8 @@ pub enum Command {
     Node(NodeArgs),
     /// Run a hub for models and datasets on this machine, for Hugging Face's clients.
     Hub(HubArgs),
+    /// Serve pages about a network: who is champion, since when, how sure that is, and why.
+    Dashboard(DashboardArgs),
     /// Read and call a chain: this machine's, or Bittensor's.
     Chain(ChainArgs),
     /// Judge models and set weights: run a validator, and look after it.

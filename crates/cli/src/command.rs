@@ -3,6 +3,7 @@
 pub mod chain;
 pub mod check;
 mod competition;
+mod dashboard;
 mod data;
 mod demo;
 mod download;
@@ -45,6 +46,7 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Score(args) => score::run(&args),
         Command::Yuma(args) => yuma::run(&args),
         Command::Evaluate(args) => evaluate::run(&args),
+        Command::Dashboard(args) => dashboard::run(&args),
         Command::Lineage(args) => lineage::run(&args),
         Command::Evaluator(args) => evaluator::run(&args),
         Command::Check(args) => check::run(&args),

@@ -7,7 +7,10 @@ use hugging_face::{
 };
 use protocol::{Repo, Revision};
 use records::{Error, INDEX_PATH, Index, Source, index::INDEX_BYTES_MAX, signed::SIGNED_BYTES_MAX};
-use std::{fs, io};
+use std::{
+    fs, io,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
 
 /// The records of a repo at one of its revisions.
 pub struct HubRecords<'a> {
@@ -51,6 +54,44 @@ impl<'a> HubRecords<'a> {
         let entry = FileEntry { path: file.path, size_bytes: file.size_bytes, sha256 };
         client.download(pinned, &entry, &to, &|_| true).map_err(of_hub)?;
         fs::read(&to).map(Some).map_err(failed)
+    }
+}
+
+/// The records of a repo at the revision at which their index was read last.
+pub struct RepoRecords {
+    client: HubClient,
+    repo: Repo,
+    revision: Mutex<Option<Revision>>,
+}
+
+impl RepoRecords {
+    /// Records of a dataset repo.
+    pub fn new(client: HubClient, repo: Repo) -> Self {
+        Self { client, repo, revision: Mutex::new(None) }
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Option<Revision>> {
+        self.revision.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Source for RepoRecords {
+    fn index(&self) -> Result<Option<Index>, Error> {
+        let failed = |error: hub::Error| {
+            let source = io::Error::other(error);
+            Error::Io { task: "read", name: self.repo.to_string(), source }
+        };
+        let newest = HubRecords::newest(&self.client, &self.repo).map_err(failed)?;
+        let Some(newest) = newest else { return Ok(None) };
+        let index = newest.index()?;
+        *self.kept() = Some(newest.revision);
+        Ok(index)
+    }
+
+    fn record(&self, competition: &str, number: u64) -> Result<Option<Vec<u8>>, Error> {
+        let Some(revision) = self.kept().clone() else { return Ok(None) };
+        let Self { client, repo, .. } = self;
+        HubRecords::at(client, repo, revision).record(competition, number)
     }
 }
 

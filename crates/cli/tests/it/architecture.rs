@@ -23,7 +23,7 @@ const fn row(name: &'static str, level: u8, may_use: &'static [&'static str]) ->
 const SERVICES: [&str; 2] = ["validator", "miner"];
 
 /// Who may use whom; a new crate needs a row here and a place in ARCHITECTURE.md.
-const TABLE: [Row; 17] = [
+const TABLE: [Row; 18] = [
     row("protocol", 1, &[]),
     row("disk", 1, &[]),
     row("timelock", 1, &[]),
@@ -39,6 +39,7 @@ const TABLE: [Row; 17] = [
     row("substrate", 4, &["protocol", "keys", "timelock", "chain"]),
     row("validator", 4, &["protocol", "disk", "chain", "hub", "journal", "records"]),
     row("miner", 4, &["protocol", "disk", "chain", "hub", "journal"]),
+    row("dashboard", 4, &["protocol", "chain", "records"]),
     row("sim", 5, &["protocol", "journal", "chain", "validator"]),
     row(
         "cli",
@@ -58,43 +59,48 @@ const TABLE: [Row; 17] = [
             "substrate",
             "validator",
             "miner",
+            "dashboard",
             "sim",
         ],
     ),
 ];
 
 /// Heavy dependencies and the crates that keep them from everybody else.
-const ISOLATED: [(&str, &[&str]); 22] = [
+const ISOLATED: [(&str, &[&str]); 23] = [
     ("aes-gcm", &["timelock"]),
-    ("axum", &["hugging-face"]),
+    ("axum", &["dashboard", "hugging-face"]),
     ("blst", &["timelock"]),
     ("candle-core", &["trainer"]),
     ("candle-nn", &["trainer"]),
     ("clap", &["cli"]),
     ("ctrlc", &["cli"]),
-    ("hyper", &["hugging-face"]),
-    ("hyper-util", &["hugging-face"]),
+    ("hyper", &["dashboard", "hugging-face"]),
+    ("hyper-util", &["dashboard", "hugging-face"]),
     ("indicatif", &["cli"]),
     ("jsonrpsee", &["substrate"]),
     ("landlock", &["cli"]),
+    ("maud", &["dashboard"]),
     ("parquet", &["dataset"]),
     ("reqwest", &["hugging-face"]),
-    ("rusqlite", &["journal", "substrate", "hugging-face"]),
+    ("rusqlite", &["dashboard", "journal", "substrate", "hugging-face"]),
     ("rustls", &["hugging-face"]),
     ("schnorrkel", &["keys"]),
     ("seccompiler", &["cli"]),
     ("subxt", &["substrate"]),
     ("tokenizers", &["dataset"]),
-    ("tokio", &["substrate", "hugging-face"]),
+    ("tokio", &["dashboard", "substrate", "hugging-face"]),
     ("tracing-subscriber", &["cli"]),
 ];
 
 /// What services and simulations must build without, whoever would bring it along.
 const NETWORK: [&str; 7] = ["axum", "hyper", "jsonrpsee", "reqwest", "rustls", "subxt", "tokio"];
 
-/// Files below `cli` that name addresses: the node and the hub, which listen, the client of hubs,
-/// which looks where a hub sends it, and that of chains, which knows what addresses are near.
-const SOCKETS: [&str; 11] = [
+/// Files below `cli` that name addresses: the dashboard, the node and the hub, which listen, the
+/// client of hubs, which looks where a hub sends it, and that of chains, which knows what addresses
+/// are near.
+const SOCKETS: [&str; 13] = [
+    "crates/dashboard/src/lib.rs",
+    "crates/dashboard/src/server.rs",
     "crates/hugging-face/src/client/address.rs",
     "crates/hugging-face/src/dev.rs",
     "crates/hugging-face/src/dev/access.rs",

@@ -37,6 +37,9 @@ pub struct Network {
     pub chain: ChainPart,
     /// The hub.
     pub hub: HubPart,
+    /// Pages for spectators, where there are to be any.
+    #[serde(default)]
+    pub dashboard: Option<DashboardPart>,
     /// What is kept of what processes write.
     pub logs: Logs,
     /// Who measures.
@@ -72,6 +75,16 @@ pub struct HubPart {
     pub listen: SocketAddr,
     /// Folder of the hub.
     pub dir: PathBuf,
+}
+
+/// The dashboard of a network.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DashboardPart {
+    /// Address of its pages.
+    pub listen: SocketAddr,
+    /// Folder of its index.
+    pub home: PathBuf,
 }
 
 /// What is kept of what processes write.
@@ -128,6 +141,8 @@ pub struct Config {
     pub home: PathBuf,
     /// Address of its metrics.
     listen: Option<String>,
+    /// What a validator judges, in either way in which its file may say so.
+    competitions: Option<toml::Value>,
 }
 
 impl Network {
@@ -158,6 +173,9 @@ impl Network {
             "{n_participants} validators and miners are more than {N_PARTICIPANTS_MAX}"
         );
         let mut names = BTreeSet::from(["network", "node", "hub"]);
+        if self.dashboard.is_some() {
+            names.insert("dashboard");
+        }
         for Participant { name, .. } in self.participants() {
             let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
             let is_name =
@@ -245,6 +263,18 @@ impl Config {
         Ok(Wallet::new(&self.wallet_path, &self.wallet, hotkey)?)
     }
 
+    /// Competition files that a validator judges by.
+    pub fn competition_files(&self) -> Vec<&str> {
+        let named: Vec<&str> = match &self.competitions {
+            Some(toml::Value::Array(named)) => {
+                named.iter().filter_map(toml::Value::as_str).collect()
+            }
+            Some(toml::Value::String(named)) => named.split(',').collect(),
+            _ => Vec::new(),
+        };
+        named.into_iter().map(str::trim).filter(|name| name.ends_with(".toml")).collect()
+    }
+
     /// Address of its metrics, if it has one.
     pub fn listen(&self) -> Option<SocketAddr> {
         self.listen.as_ref()?.parse().ok()
@@ -294,6 +324,11 @@ mod tests {
             ("\"v\"", "\"node\"", "two processes"),
             (":9\"", ":0\"", "under [chain]"),
             ("n_files_max = 2", "n_files_max = 0", "n_files_max"),
+            (
+                "[logs]",
+                "[dashboard]\nlisten = \"127.0.0.1:7\"\nhome = \"d\"\nport = 1\n[logs]",
+                "unknown field `port`",
+            ),
         ] {
             let error = format!("{:#}", read(&TEXT.replace(from, to)).unwrap_err());
             assert!(error.contains(part), "{to}: {error}");

@@ -18,11 +18,14 @@ pub enum Tier {
     Validator,
     /// A miner.
     Miner,
+    /// Pages for spectators.
+    Dashboard,
 }
 
 impl Tier {
     /// The last to start first.
-    pub const FROM_THE_END: [Self; 4] = [Self::Miner, Self::Validator, Self::Hub, Self::Node];
+    pub const FROM_THE_END: [Self; 5] =
+        [Self::Dashboard, Self::Miner, Self::Validator, Self::Hub, Self::Node];
 }
 
 /// What a service does now.

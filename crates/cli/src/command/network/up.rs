@@ -1,7 +1,7 @@
 //! `agon network up`: starts the processes of a network in order, and watches them.
 
 use super::{
-    file::{Config, Network, Participant},
+    file::{Config, DashboardPart, Network, Participant},
     heads::Heads,
     log::RotatingLog,
     ports,
@@ -20,7 +20,7 @@ use crate::{
 use anyhow::Context as _;
 use serde_json::json;
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     ffi::OsString,
     path::Path,
     process::ExitCode,
@@ -95,7 +95,8 @@ impl<'a> Supervisor<'a> {
             Ok(Arc::new(Voice::new(log, view.speaker(name, number))))
         };
         let mut services = Vec::new();
-        for (number, (program, tier)) in programs(network)?.into_iter().enumerate() {
+        let all = programs(network, &configs)?;
+        for (number, (program, tier)) in all.into_iter().enumerate() {
             let voice = voice(&program.name, number + 1)?;
             services.push(Service::new(program, tier, voice));
         }
@@ -293,8 +294,8 @@ impl<'a> Supervisor<'a> {
     }
 }
 
-/// What is run, in this order.
-fn programs(network: &Network) -> anyhow::Result<Vec<(Program, Tier)>> {
+/// What is run, in this order; `configs` are those of validators and miners.
+fn programs(network: &Network, configs: &[Config]) -> anyhow::Result<Vec<(Program, Tier)>> {
     let file = evaluator::this_program()?;
     let program = |name: &str, args: Vec<OsString>| Program {
         name: name.to_owned(),
@@ -332,5 +333,37 @@ fn programs(network: &Network) -> anyhow::Result<Vec<(Program, Tier)>> {
     programs
         .extend(network.validators.iter().map(|one| (service("validator", one), Tier::Validator)));
     programs.extend(network.miners.iter().map(|one| (service("miner", one), Tier::Miner)));
+    if let Some(part) = &network.dashboard {
+        let args = dashboard(network, part, configs);
+        programs.push((program("dashboard", args), Tier::Dashboard));
+    }
     Ok(programs)
+}
+
+/// What the dashboard is told: to read the records in the homes of the validators, by their rules.
+fn dashboard(network: &Network, part: &DashboardPart, configs: &[Config]) -> Vec<OsString> {
+    let mut args: Vec<OsString> = vec![
+        "dashboard".into(),
+        "--json".into(),
+        "--network".into(),
+        network.chain_url().into(),
+        "--hub".into(),
+        network.hub_url().into(),
+        "--netuid".into(),
+        network.netuid.to_string().into(),
+        "--listen".into(),
+        part.listen.to_string().into(),
+        "--home".into(),
+        network.path(&part.home).into_os_string(),
+    ];
+    let mut files = BTreeSet::new();
+    for (_, config) in network.validators.iter().zip(configs) {
+        let records = network.path(&config.home.join(records::RECORDS_FOLDER));
+        args.extend(["--records".into(), records.into_os_string()]);
+        files.extend(config.competition_files().into_iter().map(Path::new));
+    }
+    for file in files {
+        args.extend(["--competitions".into(), network.path(file).into_os_string()]);
+    }
+    args
 }

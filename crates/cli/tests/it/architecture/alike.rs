@@ -9,8 +9,8 @@ const TIMES: [&str; 3] = ["SystemTime", "Instant", "elapsed"];
 /// long something took, the meters of services and the door at which they are read, the node that
 /// makes blocks by the clock, the hub whose links expire, the clients whose patience with an
 /// endpoint ends, the supervisor that starts processes again, and the files of downloads that broke
-/// off, of which the oldest goes first.
-const CLOCKS: [&str; 26] = [
+/// off, of which the oldest goes first. The dashboard tells about when a block was.
+const CLOCKS: [&str; 27] = [
     "crates/cli/src/command/demo.rs",
     "crates/cli/src/command/download.rs",
     "crates/cli/src/command/evaluate.rs",
@@ -23,6 +23,7 @@ const CLOCKS: [&str; 26] = [
     "crates/cli/src/service/metrics.rs",
     "crates/cli/src/service/serve.rs",
     "crates/cli/src/terminal.rs",
+    "crates/dashboard/src/clock.rs",
     "crates/hub/src/deadline.rs",
     "crates/hub/src/intake/incoming.rs",
     "crates/hugging-face/src/client/patience.rs",

@@ -1,0 +1,49 @@
+// Shows rounds as they come, and times as the reader's clock has them. Pages are whole without it.
+"use strict";
+
+function localTimes(root) {
+  for (const time of root.querySelectorAll("time[datetime]")) {
+    const date = new Date(time.dateTime);
+    if (!Number.isNaN(date.getTime())) {
+      time.textContent = "about " + date.toLocaleString();
+    }
+  }
+}
+
+async function renew() {
+  const answer = await fetch(location.href, { headers: { accept: "text/html" } });
+  if (!answer.ok) {
+    return;
+  }
+  const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+  const fresh = page.getElementById("content");
+  const old = document.getElementById("content");
+  // Whoever writes or has marked something is not disturbed.
+  if (fresh && old && !old.contains(document.activeElement) && getSelection().isCollapsed) {
+    old.replaceWith(document.adoptNode(fresh));
+    localTimes(document.getElementById("content"));
+  }
+}
+
+function listen() {
+  const status = document.getElementById("live");
+  const news = new EventSource("/events");
+  let due = 0;
+  news.addEventListener("open", () => {
+    status.textContent = "live";
+  });
+  news.addEventListener("error", () => {
+    status.textContent = "not live: waiting for the dashboard";
+  });
+  news.addEventListener("round", (event) => {
+    const round = JSON.parse(event.data);
+    status.textContent = `round ${round.number} of ${round.competition}, block ${round.block}`;
+    clearTimeout(due);
+    due = setTimeout(renew, 200);
+  });
+}
+
+localTimes(document);
+if (document.querySelector("main[data-live]")) {
+  listen();
+}

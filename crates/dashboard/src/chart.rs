@@ -1,0 +1,405 @@
+//! Charts as SVG, made here: pages show them whole without a script, and each can be fetched alone.
+//!
+//! Colours and fonts are classes of the style sheet, so that a chart follows the reader's scheme;
+//! one that stands alone brings its own.
+
+use crate::figures::decimals;
+use maud::{Markup, html};
+
+const WIDTH: f64 = 920.0;
+const HEIGHT: f64 = 340.0;
+const LEFT: f64 = 64.0;
+const RIGHT: f64 = 16.0;
+const TOP: f64 = 46.0;
+const BOTTOM: f64 = 40.0;
+/// Most lines across a chart, and most along it.
+const TICKS_MAX: f64 = 6.0;
+/// Rows of names above a chart; what does not fit is in the table below.
+const LANES: usize = 3;
+/// Width of a letter of a name.
+const LETTER: f64 = 6.6;
+
+/// A crown on a chart of losses.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Mark {
+    /// Block of the round.
+    pub block: u64,
+    /// Loss of whoever took it.
+    pub loss: f64,
+    /// Who.
+    pub name: String,
+    /// The page that says why.
+    pub href: String,
+}
+
+/// Loss of a network over time.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Losses {
+    /// Champion's loss by block, in order of blocks.
+    pub champion: Vec<(u64, f64)>,
+    /// Losses of all models by block.
+    pub models: Vec<(u64, f64)>,
+    /// What a challenger must get under, by block.
+    pub threshold: Vec<(u64, f64)>,
+    /// Changes of the crown, in order of blocks.
+    pub crowns: Vec<Mark>,
+}
+
+/// A plane with its ticks.
+struct Plane {
+    x: (f64, f64),
+    y: (f64, f64),
+}
+
+impl Plane {
+    /// The smallest that holds the points, with some air above and below; `None` without any.
+    fn around(points: impl Iterator<Item = (f64, f64)>) -> Option<Self> {
+        let mut plane: Option<Self> = None;
+        for (x, y) in points.filter(|(x, y)| x.is_finite() && y.is_finite()) {
+            let held = plane.get_or_insert(Self { x: (x, x), y: (y, y) });
+            held.x = (held.x.0.min(x), held.x.1.max(x));
+            held.y = (held.y.0.min(y), held.y.1.max(y));
+        }
+        let mut plane = plane?;
+        let air = 0.06 * (plane.y.1 - plane.y.0);
+        let air = if air > 0.0 { air } else { (0.02 * plane.y.1.abs()).max(1e-6) };
+        plane.y = (plane.y.0 - air, plane.y.1 + air);
+        if plane.x.0 == plane.x.1 {
+            plane.x = (plane.x.0 - 1.0, plane.x.1 + 1.0);
+        }
+        Some(plane)
+    }
+
+    fn across(&self, x: f64) -> f64 {
+        LEFT + (x - self.x.0) / (self.x.1 - self.x.0) * (WIDTH - LEFT - RIGHT)
+    }
+
+    fn down(&self, y: f64) -> f64 {
+        let share = ((y - self.y.0) / (self.y.1 - self.y.0)).clamp(0.0, 1.0);
+        HEIGHT - BOTTOM - share * (HEIGHT - TOP - BOTTOM)
+    }
+
+    /// Points as the data of a path.
+    fn path(&self, points: &[(f64, f64)]) -> String {
+        let mut path = String::new();
+        for (at, (x, y)) in points.iter().enumerate() {
+            let letter = if at == 0 { 'M' } else { 'L' };
+            path += &format!("{letter}{:.1} {:.1}", self.across(*x), self.down(*y));
+        }
+        path
+    }
+
+    /// Axes with ticks; `x` and `y` say what they are of.
+    fn axes(&self, x: &str, y: &str) -> Markup {
+        let (x_ticks, x_decimals) = ticks(self.x);
+        let (y_ticks, y_decimals) = ticks(self.y);
+        let (right, floor) = (WIDTH - RIGHT, HEIGHT - BOTTOM);
+        html! {
+            g class="axes" {
+                @for tick in y_ticks {
+                    (level("tick", self.down(tick)))
+                    text x=(px(LEFT - 8.0)) y=(px(self.down(tick) + 4.0)) text-anchor="end" {
+                        (decimals(Some(tick), y_decimals))
+                    }
+                }
+                @for tick in x_ticks {
+                    text x=(px(self.across(tick))) y=(px(floor + 18.0)) text-anchor="middle" {
+                        (decimals(Some(tick), x_decimals))
+                    }
+                }
+                text class="of" x=(px(right)) y=(px(HEIGHT - 4.0)) text-anchor="end" { (x) }
+                text class="of" x=(px(4.0)) y=(px(14.0)) { (y) }
+            }
+        }
+    }
+}
+
+/// A line across the whole plane.
+fn level(class: &str, y: f64) -> Markup {
+    let (right, y) = (px(WIDTH - RIGHT), px(y));
+    html! { line class=(class) x1=(px(LEFT)) x2=(right) y1=(y) y2=(y) {} }
+}
+
+fn px(length: f64) -> String {
+    format!("{length:.1}")
+}
+
+/// Powers of ten that steps are made of, each as exact as it can be; the seventh is 1.
+const UNITS: [f64; 20] = [
+    1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10,
+    1e12, 1e15, 1e18,
+];
+
+/// Round numbers within a range, and how many decimals they need.
+fn ticks((low, high): (f64, f64)) -> (Vec<f64>, usize) {
+    let steps = UNITS.iter().enumerate().flat_map(|(at, unit)| {
+        let n_decimals = 6usize.saturating_sub(at);
+        [1.0, 2.0, 5.0].map(|factor| (unit * factor, n_decimals))
+    });
+    let mut fitting = steps.filter(|(step, _)| (high - low) / step <= TICKS_MAX);
+    let (step, n_decimals) = fitting.next().unwrap_or((high - low, 0));
+    let first = (low / step).ceil();
+    let all = (0..16u32).map(|at| (first + f64::from(at)) * step);
+    (all.take_while(|tick| *tick <= high).collect(), n_decimals)
+}
+
+/// Where a chart is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Setting {
+    /// In a page, which has the style sheet.
+    Page,
+    /// As a file of its own, which brings colours and its name space.
+    Alone,
+}
+
+/// The picture around what is drawn; `title` is read to those who do not see it.
+fn picture(title: &str, setting: Setting, drawn: &Markup) -> Markup {
+    let is_alone = setting == Setting::Alone;
+    let alone = is_alone.then_some("http://www.w3.org/2000/svg");
+    let size = format!("0 0 {WIDTH} {HEIGHT}");
+    html! {
+        svg class="chart" xmlns=[alone] viewBox=(size) role="img" aria-label=(title) {
+            title { (title) }
+            @if is_alone {
+                style { (maud::PreEscaped(ALONE)) }
+                rect class="paper" width="100%" height="100%" {}
+            }
+            (drawn)
+        }
+    }
+}
+
+/// What a chart that stands alone looks like.
+const ALONE: &str = "text{font:12px system-ui,sans-serif;fill:#333}.paper{fill:#fff}\
+.axes line{stroke:#ddd}.line{fill:none;stroke:#0b5cad;stroke-width:2}\
+.point{fill:#0b5cad;opacity:.25}.threshold{fill:none;stroke:#b3261e;stroke-dasharray:5 4}\
+.crown{fill:#9a6700}.stem{stroke:#9a6700;opacity:.5}";
+
+fn floats(points: &[(u64, f64)]) -> Vec<(f64, f64)> {
+    points.iter().map(|(block, loss)| (*block as f64, *loss)).collect()
+}
+
+impl Losses {
+    /// The chart.
+    pub fn svg(&self, title: &str, setting: Setting) -> Markup {
+        let (line, models) = (floats(&self.champion), floats(&self.models));
+        let threshold = floats(&self.threshold);
+        let held = line.iter().chain(&models).chain(&threshold).copied();
+        let Some(plane) = Plane::around(held) else {
+            return html! { p class="empty" { "No round has been measured yet." } };
+        };
+        let drawn = html! {
+            (plane.axes("block", "loss, nats per token"))
+            @for (block, loss) in &models {
+                circle class="point" r="2" cx=(px(plane.across(*block)))
+                    cy=(px(plane.down(*loss))) {}
+            }
+            path class="threshold" d=(plane.path(&threshold)) {
+                title { "what a challenger must get under" }
+            }
+            path class="line" d=(plane.path(&line)) {}
+            (self.marks(&plane))
+        };
+        picture(title, setting, &drawn)
+    }
+
+    /// The crowns, each with its name where there is room.
+    fn marks(&self, plane: &Plane) -> Markup {
+        let mut ends = [f64::NEG_INFINITY; LANES];
+        let mut placed = Vec::new();
+        for mark in &self.crowns {
+            let (x, y) = (plane.across(mark.block as f64), plane.down(mark.loss));
+            let half = LETTER * mark.name.chars().count() as f64 / 2.0;
+            let middle = x.clamp(LEFT + half, (WIDTH - RIGHT - half).max(LEFT + half));
+            let lane = ends.iter().position(|end| *end < middle - half);
+            if let Some(lane) = lane {
+                ends[lane] = middle + half + LETTER;
+            }
+            let height = lane.map(|lane| TOP - 6.0 - 13.0 * lane as f64);
+            placed.push((mark, (x, y), height.map(|height| (middle, height))));
+        }
+        html! {
+            @for (mark, (x, y), name) in &placed {
+                a href=(mark.href) {
+                    @if let Some((middle, height)) = name {
+                        line class="stem" x1=(px(*x)) x2=(px(*x)) y1=(px(*height + 3.0))
+                            y2=(px(*y)) {}
+                        text class="name" x=(px(*middle)) y=(px(*height)) text-anchor="middle" {
+                            (mark.name)
+                        }
+                    }
+                    circle class="crown" cx=(px(*x)) cy=(px(*y)) r="5" {
+                        title {
+                            (mark.name) " took the crown at block " (mark.block) " with "
+                            (decimals(Some(mark.loss), 4))
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Evidence of a duel after each document, as decimal logarithms, with what each must reach.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Evidence {
+    /// For a new crown, and against one.
+    pub steps: Vec<(f64, f64)>,
+    /// What evidence for a crown must reach.
+    pub crown: f64,
+    /// What evidence against one must reach.
+    pub reject: f64,
+    /// Fewest documents of a crown.
+    pub n_min: u32,
+}
+
+impl Evidence {
+    /// The chart of both, document by document.
+    pub fn svg(&self, title: &str) -> Markup {
+        let along = |at: usize| (at + 1) as f64;
+        // What is as good as lost need not be told apart.
+        let floor = |value: f64| value.max(-4.0);
+        let of = |pick: fn(&(f64, f64)) -> f64| -> Vec<(f64, f64)> {
+            let all = self.steps.iter().enumerate();
+            all.map(|(at, step)| (along(at), floor(pick(step)))).collect()
+        };
+        let (crown, reject) = (of(|step| step.0), of(|step| step.1));
+        let bounds = [(1.0, self.crown), (1.0, self.reject), (f64::from(self.n_min), 0.0)];
+        let Some(plane) = Plane::around(crown.iter().chain(&reject).copied().chain(bounds)) else {
+            return html! { p class="empty" { "No document has been measured yet." } };
+        };
+        let least = plane.across(f64::from(self.n_min));
+        let drawn = html! {
+            (plane.axes("documents", "evidence, powers of ten"))
+            (level("threshold", plane.down(self.crown)))
+            (label(&plane, self.crown, "a new crown"))
+            (level("refusal", plane.down(self.reject)))
+            (label(&plane, self.reject, "rejected"))
+            line class="stem" x1=(px(least)) x2=(px(least)) y1=(px(TOP)) y2=(px(HEIGHT - BOTTOM)) {
+                title { "no crown before " (self.n_min) " documents" }
+            }
+            path class="line" d=(plane.path(&crown)) { title { "evidence for a new crown" } }
+            path class="other" d=(plane.path(&reject)) { title { "evidence against one" } }
+        };
+        picture(title, Setting::Page, &drawn)
+    }
+}
+
+/// The name of a level, at the right end of it.
+fn label(plane: &Plane, at: f64, name: &str) -> Markup {
+    let y = px(plane.down(at) - 4.0);
+    html! {
+        text class="name" x=(px(WIDTH - RIGHT)) y=(y) text-anchor="end" { (name) }
+    }
+}
+
+/// A bar for each number, in order: above zero in one colour, below in another.
+pub fn bars(title: &str, unit: &str, bars: &[(String, f64)]) -> Markup {
+    let points = bars.iter().enumerate().map(|(at, (_, value))| (at as f64, *value));
+    let all = points.clone().chain([(0.0, 0.0), (bars.len() as f64, 0.0)]);
+    let Some(plane) = Plane::around(all).filter(|_| !bars.is_empty()) else {
+        return html! { p class="empty" { "No document has been measured on both." } };
+    };
+    let width = ((WIDTH - LEFT - RIGHT) / bars.len() as f64 - 1.0).max(0.5);
+    let zero = plane.down(0.0);
+    let drawn = html! {
+        (plane.axes("documents", unit))
+        @for ((at, value), (name, _)) in points.zip(bars) {
+            rect class=(if value >= 0.0 { "gain" } else { "harm" }) x=(px(plane.across(at)))
+                y=(px(zero.min(plane.down(value)))) width=(px(width))
+                height=(px((zero - plane.down(value)).abs().max(0.5))) {
+                title { (name) ": " (decimals(Some(value), 4)) }
+            }
+        }
+        line class="zero" x1=(px(LEFT)) x2=(px(WIDTH - RIGHT)) y1=(px(zero)) y2=(px(zero)) {}
+    };
+    picture(title, Setting::Page, &drawn)
+}
+
+/// A map of numbers, rows by columns: the darker, the higher within its column.
+pub fn heat_map(title: &str, rows: &[(String, Vec<f64>)]) -> Markup {
+    const CELL: f64 = 14.0;
+    const NAMES: f64 = 110.0;
+    let n_columns = rows.iter().map(|(_, values)| values.len()).max().unwrap_or(0);
+    let shades: Vec<(f64, f64)> = (0..n_columns)
+        .map(|at| {
+            let column = rows.iter().filter_map(|(_, values)| values.get(at)).copied();
+            let column = column.filter(|value| value.is_finite());
+            column.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| {
+                (low.min(value), high.max(value))
+            })
+        })
+        .collect();
+    let (width, height) = (NAMES + CELL * n_columns as f64, CELL * (rows.len() as f64 + 1.0));
+    html! {
+        svg class="heat" viewBox=(format!("0 0 {width} {height}")) width=(px(width))
+            height=(px(height)) role="img" aria-label=(title) {
+            title { (title) }
+            @for (line, (name, values)) in rows.iter().enumerate() {
+                text x=(px(NAMES - 6.0)) y=(px(CELL * line as f64 + 11.0)) text-anchor="end" {
+                    (name)
+                }
+                @for (at, value) in values.iter().enumerate() {
+                    rect class=(shade(*value, shades.get(at))) x=(px(NAMES + CELL * at as f64))
+                        y=(px(CELL * line as f64)) width="13" height="13" {
+                        title { (name) ", batch " (at + 1) ": " (decimals(Some(*value), 4)) }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The shade of a number within its column, of nine.
+fn shade(value: f64, range: Option<&(f64, f64)>) -> &'static str {
+    const SHADES: [&str; 9] = ["h0", "h1", "h2", "h3", "h4", "h5", "h6", "h7", "h8"];
+    let Some((low, high)) = range.filter(|_| value.is_finite()) else { return "none" };
+    let share = if high > low { (value - low) / (high - low) } else { 0.0 };
+    // A float turns into the nearest number that there is.
+    SHADES[((share * 8.0) as usize).min(8)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ticks_are_round_and_few() {
+        assert_eq!(ticks((0.0, 10.0)), (vec![0.0, 2.0, 4.0, 6.0, 8.0, 10.0], 0));
+        let (found, n_decimals) = ticks((1.312, 1.358));
+        assert_eq!((found.len(), n_decimals), (4, 2), "{found:?}");
+        assert!(ticks((0.0, 1e12)).0.len() <= 7);
+    }
+
+    #[test]
+    fn a_chart_names_crowns_where_there_is_room_and_marks_all() {
+        let mark = |block: u64| Mark {
+            block,
+            loss: 2.0,
+            name: format!("<miner {block}>"),
+            href: "/x".to_owned(),
+        };
+        let losses = Losses {
+            champion: vec![(1, 2.0), (1_000, 1.0)],
+            crowns: (1..20).map(mark).collect(),
+            ..Losses::default()
+        };
+        let svg = losses.svg("loss", Setting::Alone).into_string();
+        assert_eq!(svg.matches("class=\"crown\"").count(), 19);
+        assert_eq!(svg.matches("class=\"name\"").count(), LANES);
+        assert!(!svg.contains("<miner") && svg.contains("&lt;miner 1&gt;"));
+        assert!(Losses::default().svg("", Setting::Page).into_string().contains("No round"));
+    }
+
+    #[test]
+    fn maps_and_bars_have_a_shape_for_each_number() {
+        let rows = [("a".to_owned(), vec![1.0, 2.0]), ("b".to_owned(), vec![f64::INFINITY, 1.0])];
+        let map = heat_map("losses", &rows).into_string();
+        assert_eq!(map.matches("<rect").count(), 4);
+        assert!(map.contains("class=\"h8\"") && map.contains("class=\"none\""));
+        let drawn = bars("gains", "nats", &[("x".to_owned(), 1.0), ("y".to_owned(), -1.0)]);
+        let drawn = drawn.into_string();
+        assert!(drawn.contains("class=\"gain\"") && drawn.contains("class=\"harm\""));
+        assert!(bars("gains", "nats", &[]).into_string().contains("No document"));
+    }
+}

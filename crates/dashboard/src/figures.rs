@@ -1,0 +1,126 @@
+//! Figures that are shown: means with their errors, and numbers as people read them.
+
+use protocol::{Loss, math};
+use std::f64::consts::{LN_2, LN_10};
+
+/// Standard errors on either side of a mean that 95 % of means lie within.
+const Z: f64 = 1.96;
+
+/// A mean over documents or batches, with its standard error.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Estimate {
+    /// The mean.
+    pub mean: f64,
+    /// Its standard error; 0 of fewer than two values, which tell none.
+    pub error: f64,
+    /// Of how many values.
+    pub n: usize,
+}
+
+impl Estimate {
+    /// Of values in order; `None` without any, and where one is not finite.
+    pub fn of(values: &[f64]) -> Option<Self> {
+        if values.is_empty() || values.iter().any(|value| !value.is_finite()) {
+            return None;
+        }
+        let n = values.len();
+        let mean = values.iter().sum::<f64>() / n as f64;
+        let squares: f64 = values.iter().map(|value| (value - mean) * (value - mean)).sum();
+        let error = if n < 2 { 0.0 } else { (squares / (n as f64 - 1.0) / n as f64).sqrt() };
+        Some(Self { mean, error, n })
+    }
+
+    /// Of losses; `None` without any, and where one is not finite.
+    pub fn of_losses(losses: &[Loss]) -> Option<Self> {
+        Self::of(&values(losses))
+    }
+
+    /// Of how much the second losses are lower than the first on the same documents, as far as both
+    /// were measured.
+    pub fn of_gains(first: &[Loss], second: &[Loss]) -> Option<Self> {
+        let gain = |(first, second): (&Loss, &Loss)| first.value() - second.value();
+        Self::of(&first.iter().zip(second).map(gain).collect::<Vec<_>>())
+    }
+
+    /// Lower and upper bound of the 95 % interval of the mean.
+    pub fn interval(&self) -> (f64, f64) {
+        (self.mean - Z * self.error, self.mean + Z * self.error)
+    }
+}
+
+/// The numbers of losses.
+pub fn values(losses: &[Loss]) -> Vec<f64> {
+    losses.iter().map(|loss| loss.value()).collect()
+}
+
+/// Perplexity of a cross-entropy in nats.
+pub fn perplexity(nats: f64) -> f64 {
+    math::exp(nats)
+}
+
+/// Bits of a number of nats.
+pub fn bits(nats: f64) -> f64 {
+    nats / LN_2
+}
+
+/// Decimal logarithm of what is positive; of the smallest number that counts otherwise.
+pub fn log10(value: f64) -> f64 {
+    math::ln(value.max(1e-300)) / LN_10
+}
+
+/// A number with so many decimals, or a dash.
+pub fn decimals(value: Option<f64>, n: usize) -> String {
+    value.filter(|value| value.is_finite()).map_or("–".to_owned(), |value| format!("{value:.n$}"))
+}
+
+/// A share as per cent.
+pub fn percent(share: f64) -> String {
+    format!("{:.2} %", 100.0 * share)
+}
+
+/// A mean with half of its 95 % interval.
+pub fn with_interval(mean: Option<f64>, error: Option<f64>) -> String {
+    match (mean, error) {
+        (Some(mean), Some(error)) if error > 0.0 => format!("{mean:.4} ± {:.4}", Z * error),
+        _ => decimals(mean, 4),
+    }
+}
+
+/// Rao as TAO.
+pub fn tao(rao: u64) -> String {
+    format!("{}.{:03}", rao / 1_000_000_000, rao % 1_000_000_000 / 1_000_000)
+}
+
+/// The beginning and the end of a long name.
+pub fn short(name: &str) -> String {
+    let letters: Vec<char> = name.chars().collect();
+    if letters.len() <= 14 {
+        return name.to_owned();
+    }
+    let (begin, end) = (&letters[..6], &letters[letters.len() - 4..]);
+    format!("{}…{}", begin.iter().collect::<String>(), end.iter().collect::<String>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mean_has_the_error_of_its_values() {
+        let estimate = Estimate::of(&[1.0, 2.0, 3.0]).unwrap();
+        assert_eq!((estimate.mean, estimate.n), (2.0, 3));
+        assert!((estimate.error - (1.0f64 / 3.0).sqrt()).abs() < 1e-15);
+        assert_eq!(Estimate::of(&[]), None);
+        assert_eq!(Estimate::of(&[1.0, f64::INFINITY]), None);
+        assert_eq!(Estimate::of(&[4.0]).unwrap().error, 0.0);
+    }
+
+    #[test]
+    fn numbers_are_written_as_people_read_them() {
+        assert_eq!(decimals(Some(1.23456), 2), "1.23");
+        assert_eq!(decimals(None, 2), "–");
+        assert_eq!(tao(1_234_567_890), "1.234");
+        assert_eq!(short("5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQY"), "5Grwva…utQY");
+        assert_eq!(with_interval(Some(2.0), Some(0.1)), "2.0000 ± 0.1960");
+    }
+}

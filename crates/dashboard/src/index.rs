@@ -1,0 +1,192 @@
+//! All that pages are made of, in one SQLite file.
+//!
+//! It holds nothing that records and chain do not tell: deleted, it is made anew with the same
+//! pages. One process writes it, lot by lot, each whole or not at all; pages read it meanwhile.
+
+mod ingest;
+mod query;
+
+pub use ingest::{Checked, Progress};
+pub use query::{Crown, Head, Holder, Other, Row, Standing, State};
+
+use rusqlite::{Connection, OpenFlags};
+use std::{
+    fs::{self, File, TryLockError},
+    io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+/// Name of the file.
+pub const FILE: &str = "dashboard.db";
+const LOCK: &str = "dashboard.lock";
+/// Version of the tables: a file with other ones is made anew.
+const VERSION: i64 = 1;
+/// Statements that are kept prepared.
+const STATEMENTS_MAX: usize = 64;
+/// How long whoever reads or writes waits for another.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+const TABLES: &str = "
+CREATE TABLE heads (
+    validator BLOB NOT NULL, competition TEXT NOT NULL, source TEXT NOT NULL,
+    n_records INTEGER NOT NULL, block INTEGER NOT NULL, reign TEXT NOT NULL,
+    flaw_number INTEGER, flaw TEXT,
+    PRIMARY KEY (validator, competition)) STRICT, WITHOUT ROWID;
+CREATE TABLE stakes (validator BLOB PRIMARY KEY, rao INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE records (
+    id INTEGER PRIMARY KEY, validator BLOB NOT NULL, competition TEXT NOT NULL,
+    number INTEGER NOT NULL, block INTEGER NOT NULL, digest BLOB NOT NULL, rules BLOB NOT NULL,
+    batches BLOB NOT NULL, n_documents INTEGER NOT NULL, n_models INTEGER NOT NULL,
+    uid INTEGER, hotkey BLOB, root BLOB, repo TEXT, loss REAL, error REAL,
+    state INTEGER NOT NULL, is_derived INTEGER NOT NULL, signed BLOB NOT NULL,
+    UNIQUE (validator, competition, number)) STRICT;
+CREATE INDEX records_by_block ON records (validator, competition, block);
+CREATE INDEX records_of_block ON records (competition, block);
+CREATE TABLE results (
+    record INTEGER NOT NULL, uid INTEGER NOT NULL, hotkey BLOB NOT NULL, root BLOB, repo TEXT,
+    revision TEXT, commit_block INTEGER NOT NULL, loss REAL, error REAL, n INTEGER NOT NULL,
+    reason TEXT, merit TEXT NOT NULL, wins INTEGER NOT NULL, win_rate REAL NOT NULL,
+    weight REAL NOT NULL, average REAL NOT NULL,
+    PRIMARY KEY (record, uid)) STRICT, WITHOUT ROWID;
+CREATE INDEX results_by_root ON results (root, record);
+CREATE INDEX results_by_hotkey ON results (hotkey, record);
+CREATE TABLE crowns (
+    record INTEGER PRIMARY KEY, uid INTEGER NOT NULL, hotkey BLOB NOT NULL, root BLOB, repo TEXT,
+    loss REAL, former_uid INTEGER, former_hotkey BLOB, former_root BLOB, former_repo TEXT,
+    former_loss REAL) STRICT;
+CREATE TABLE votes (
+    key BLOB NOT NULL, fingerprint BLOB NOT NULL, n INTEGER NOT NULL,
+    PRIMARY KEY (key, fingerprint)) STRICT, WITHOUT ROWID;
+CREATE TABLE metagraphs (block INTEGER PRIMARY KEY, body TEXT NOT NULL) STRICT;
+";
+
+/// Why the index cannot be read or written: our own trouble.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The disk fails.
+    #[error("cannot {task} `{}`", .path.display())]
+    Io {
+        /// What was to be done.
+        task: &'static str,
+        /// With which file.
+        path: PathBuf,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// The database fails.
+    #[error("the index of the dashboard fails")]
+    Sqlite(#[from] rusqlite::Error),
+    /// Another process writes it.
+    #[error("another dashboard has `{}` open", .0.display())]
+    Taken(PathBuf),
+    /// What stands in the index is not what was written into it.
+    #[error("the index of the dashboard holds {0} that cannot be read: delete it, it is made anew")]
+    Damaged(&'static str),
+}
+
+/// The index, open to read or to write.
+#[derive(Debug)]
+pub struct Index {
+    connection: Connection,
+    /// Held by the one that writes.
+    _lock: Option<File>,
+}
+
+impl Index {
+    /// Opens the index in `folder` to write it; one that is not there, damaged or of another
+    /// version is made anew.
+    pub fn open(folder: &Path) -> Result<Self, Error> {
+        fs::create_dir_all(folder).map_err(failed("make", folder))?;
+        let lock = lock(&folder.join(LOCK))?;
+        let path = folder.join(FILE);
+        if !path.exists() {
+            // What is left beside a file that was deleted belongs to no other.
+            remove(folder)?;
+        }
+        let connection = match prepared(&path) {
+            Ok(connection) => connection,
+            Err(_) => {
+                remove(folder)?;
+                prepared(&path)?
+            }
+        };
+        Ok(Self { connection, _lock: Some(lock) })
+    }
+
+    /// The index in `folder`, to read it while it is written.
+    pub fn look(folder: &Path) -> Result<Self, Error> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(folder.join(FILE), flags)?;
+        connection.busy_timeout(PATIENCE)?;
+        connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
+        Ok(Self { connection, _lock: None })
+    }
+
+    /// Lets everything that `read` reads be of one moment.
+    pub fn at_once<T, E: From<Error>>(
+        &self,
+        read: impl FnOnce(&Self) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let moment = self.connection.unchecked_transaction().map_err(Error::from)?;
+        let found = read(self)?;
+        moment.commit().map_err(Error::from)?;
+        Ok(found)
+    }
+}
+
+/// A connection to tables of this version.
+fn prepared(path: &Path) -> Result<Connection, Error> {
+    let connection = Connection::open(path)?;
+    connection.busy_timeout(PATIENCE)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
+    // What a crash takes with it is read again.
+    connection.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;")?;
+    let found: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    if found == 0 {
+        let make = format!("BEGIN; {TABLES} PRAGMA user_version = {VERSION}; COMMIT;");
+        connection.execute_batch(&make)?;
+    } else if found != VERSION {
+        return Err(Error::Damaged("tables of another version"));
+    }
+    let checked: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+    if checked == "ok" { Ok(connection) } else { Err(Error::Damaged("tables")) }
+}
+
+fn failed(task: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
+    let path = path.to_owned();
+    move |source| Error::Io { task, path, source }
+}
+
+fn lock(path: &Path) -> Result<File, Error> {
+    let file = File::create(path).map_err(failed("make", path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(Error::Taken(path.to_owned())),
+        Err(TryLockError::Error(source)) => Err(failed("lock", path)(source)),
+    }
+}
+
+/// Removes the file with what SQLite keeps beside it.
+fn remove(folder: &Path) -> Result<(), Error> {
+    for end in ["", "-wal", "-shm"] {
+        let path = folder.join(format!("{FILE}{end}"));
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(failed("delete", &path)(error));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// A number as the database keeps it.
+fn int(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// A number from the database.
+fn uint(number: i64) -> u64 {
+    number.unsigned_abs()
+}

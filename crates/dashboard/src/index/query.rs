@@ -1,0 +1,471 @@
+//! What pages ask of the index: a handful of statements, each by an index of its tables.
+
+use super::{Error, Index, int, uint};
+use chain::Metagraph;
+use protocol::{AccountId, Block, Digest};
+use rusqlite::{OptionalExtension as _, params};
+
+/// Whether the losses of a record are believed beside those of other validators.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum State {
+    /// Nobody found other losses for what it measured.
+    Believed,
+    /// As many found other losses as found these.
+    Disputed,
+    /// More found other losses.
+    Outvoted,
+}
+
+impl State {
+    /// The number that stands for it in the tables.
+    pub(super) fn code(self) -> i64 {
+        match self {
+            Self::Believed => 0,
+            Self::Disputed => 1,
+            Self::Outvoted => 2,
+        }
+    }
+
+    fn of(code: i64) -> Self {
+        match code {
+            0 => Self::Believed,
+            1 => Self::Disputed,
+            _ => Self::Outvoted,
+        }
+    }
+}
+
+/// How far the records of a validator in a competition are known, and what is wrong with them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Head {
+    /// Whose records they are.
+    pub validator: AccountId,
+    /// Of which competition.
+    pub competition: String,
+    /// Where they were read.
+    pub source: String,
+    /// Records that are believed, from the first on.
+    pub n_records: u64,
+    /// Block of the last of them.
+    pub block: Block,
+    /// The first record that is false, and why.
+    pub flaw: Option<(u64, String)>,
+    /// Stake behind the validator, in rao; 0 where the chain gave it no permit.
+    pub stake_rao: u64,
+}
+
+/// A model by who committed to it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Holder {
+    /// Slot of its miner.
+    pub uid: u16,
+    /// Key of its miner.
+    pub hotkey: AccountId,
+    /// Tensor root.
+    pub root: Option<Digest>,
+    /// Where it was published.
+    pub repo: Option<String>,
+    /// Mean cross-entropy in nats per token.
+    pub loss: Option<f64>,
+    /// Its standard error.
+    pub error: Option<f64>,
+}
+
+/// A record without its models.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Row {
+    /// Number of the row in the index.
+    pub id: i64,
+    /// Who judged.
+    pub validator: AccountId,
+    /// In which competition.
+    pub competition: String,
+    /// Number of the record.
+    pub number: u64,
+    /// Block that seeded the round.
+    pub block: Block,
+    /// Digest of the record.
+    pub digest: Digest,
+    /// Digest of the rules.
+    pub rules: Digest,
+    /// Documents that were drawn.
+    pub n_documents: u64,
+    /// Models that were judged.
+    pub n_models: u64,
+    /// Holder of the crown.
+    pub champion: Option<Holder>,
+    /// Whether its losses are believed.
+    pub state: State,
+    /// Whether its verdict was derived again.
+    pub is_derived: bool,
+}
+
+/// How a model came out of a round.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Standing {
+    /// Competition of the round.
+    pub competition: String,
+    /// Number of the record.
+    pub number: u64,
+    /// Block that seeded it.
+    pub block: Block,
+    /// The model with its loss.
+    pub holder: Holder,
+    /// Revision in its repo.
+    pub revision: Option<String>,
+    /// Block of its commitment.
+    pub commit_block: Block,
+    /// Documents that it was measured on and that counted.
+    pub n: u64,
+    /// The rule that it broke.
+    pub reason: Option<String>,
+    /// What the rules make of it.
+    pub merit: String,
+    /// Comparisons that it won.
+    pub wins: u64,
+    /// Share of them.
+    pub win_rate: f64,
+    /// Share of the weight of the round.
+    pub weight: f64,
+    /// Moving average of the weights of its miner.
+    pub average: f64,
+}
+
+/// A change of the crown, by the records of one validator.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Crown {
+    /// The record that tells of it.
+    pub row: Row,
+    /// Whoever took it.
+    pub to: Holder,
+    /// Whoever had it, with its loss in the round before; `None` for the first.
+    pub from: Option<Holder>,
+}
+
+/// What a validator says of a round.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Other {
+    /// The record.
+    pub row: Row,
+    /// Stake behind the validator, in rao.
+    pub stake_rao: u64,
+}
+
+/// Columns of a [`Row`].
+const ROW: &str = "r.id, r.validator, r.competition, r.number, r.block, r.digest, r.rules,
+    r.n_documents, r.n_models, r.state, r.is_derived, r.uid, r.hotkey, r.root, r.repo, r.loss,
+    r.error";
+/// Columns of a [`Standing`].
+const STANDING: &str = "r.competition, r.number, r.block, s.uid, s.hotkey, s.root, s.repo, s.loss,
+    s.error, s.revision, s.commit_block, s.n, s.reason, s.merit, s.wins, s.win_rate, s.weight,
+    s.average";
+
+type Sql<'a> = rusqlite::Row<'a>;
+
+fn row(sql: &Sql<'_>) -> rusqlite::Result<Row> {
+    let uid: Option<u16> = sql.get(11)?;
+    let champion = match uid {
+        Some(uid) => Some(holder(sql, uid, 12)?),
+        None => None,
+    };
+    Ok(Row {
+        id: sql.get(0)?,
+        validator: AccountId(sql.get(1)?),
+        competition: sql.get(2)?,
+        number: uint(sql.get(3)?),
+        block: Block(uint(sql.get(4)?)),
+        digest: Digest(sql.get(5)?),
+        rules: Digest(sql.get(6)?),
+        n_documents: uint(sql.get(7)?),
+        n_models: uint(sql.get(8)?),
+        state: State::of(sql.get(9)?),
+        is_derived: sql.get(10)?,
+        champion,
+    })
+}
+
+/// A holder whose columns after the uid begin at `at`.
+fn holder(sql: &Sql<'_>, uid: u16, at: usize) -> rusqlite::Result<Holder> {
+    Ok(Holder {
+        uid,
+        hotkey: AccountId(sql.get(at)?),
+        root: sql.get::<_, Option<[u8; 32]>>(at + 1)?.map(Digest),
+        repo: sql.get(at + 2)?,
+        loss: sql.get(at + 3)?,
+        error: sql.get(at + 4)?,
+    })
+}
+
+fn standing(sql: &Sql<'_>) -> rusqlite::Result<Standing> {
+    Ok(Standing {
+        competition: sql.get(0)?,
+        number: uint(sql.get(1)?),
+        block: Block(uint(sql.get(2)?)),
+        holder: holder(sql, sql.get(3)?, 4)?,
+        revision: sql.get(9)?,
+        commit_block: Block(uint(sql.get(10)?)),
+        n: uint(sql.get(11)?),
+        reason: sql.get(12)?,
+        merit: sql.get(13)?,
+        wins: uint(sql.get(14)?),
+        win_rate: sql.get(15)?,
+        weight: sql.get(16)?,
+        average: sql.get(17)?,
+    })
+}
+
+fn point(sql: &Sql<'_>) -> rusqlite::Result<(Block, f64)> {
+    Ok((Block(uint(sql.get(0)?)), sql.get(1)?))
+}
+
+impl Index {
+    /// Rows of a statement, in order.
+    fn all<T>(
+        &self,
+        sql: &str,
+        params: impl rusqlite::Params,
+        read: impl FnMut(&Sql<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Vec<T>, Error> {
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let rows = statement.query_map(params, read)?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// The first row of a statement.
+    fn first<T>(
+        &self,
+        sql: &str,
+        params: impl rusqlite::Params,
+        read: impl FnOnce(&Sql<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Option<T>, Error> {
+        let mut statement = self.connection.prepare_cached(sql)?;
+        Ok(statement.query_row(params, read).optional()?)
+    }
+
+    /// What is known of all validators and competitions, those with the most stake first.
+    pub fn heads(&self) -> Result<Vec<Head>, Error> {
+        let sql = "SELECT h.validator, h.competition, h.source, h.n_records, h.block,
+            h.flaw_number, h.flaw, coalesce(s.rao, 0) FROM heads h
+            LEFT JOIN stakes s ON s.validator = h.validator
+            ORDER BY h.competition, coalesce(s.rao, 0) DESC, h.n_records DESC, h.validator";
+        self.all(sql, [], |sql| {
+            let number: Option<i64> = sql.get(5)?;
+            let flaw: Option<String> = sql.get(6)?;
+            Ok(Head {
+                validator: AccountId(sql.get(0)?),
+                competition: sql.get(1)?,
+                source: sql.get(2)?,
+                n_records: uint(sql.get(3)?),
+                block: Block(uint(sql.get(4)?)),
+                flaw: number.map(uint).zip(flaw),
+                stake_rao: uint(sql.get(7)?),
+            })
+        })
+    }
+
+    /// The last believed record of a validator at a block.
+    pub fn latest(
+        &self,
+        validator: AccountId,
+        competition: &str,
+        until: Block,
+    ) -> Result<Option<Row>, Error> {
+        let sql = format!(
+            "SELECT {ROW} FROM records r WHERE r.validator = ?1 AND r.competition = ?2
+             AND r.block <= ?3 AND r.state = 0 ORDER BY r.block DESC LIMIT 1"
+        );
+        self.first(&sql, params![validator.0, competition, int(until.0)], row)
+    }
+
+    /// A record by its number, believed or not.
+    pub fn record(
+        &self,
+        validator: AccountId,
+        competition: &str,
+        number: u64,
+    ) -> Result<Option<Row>, Error> {
+        let sql = format!(
+            "SELECT {ROW} FROM records r
+             WHERE r.validator = ?1 AND r.competition = ?2 AND r.number = ?3"
+        );
+        self.first(&sql, params![validator.0, competition, int(number)], row)
+    }
+
+    /// Records of a validator, newest first, `skip` of them left out.
+    pub fn records(
+        &self,
+        (validator, competition): (AccountId, &str),
+        until: Block,
+        (n_max, skip): (u64, u64),
+    ) -> Result<Vec<Row>, Error> {
+        let sql = format!(
+            "SELECT {ROW} FROM records r WHERE r.validator = ?1 AND r.competition = ?2
+             AND r.block <= ?3 ORDER BY r.block DESC LIMIT ?4 OFFSET ?5"
+        );
+        let until = int(until.0);
+        self.all(&sql, params![validator.0, competition, until, int(n_max), int(skip)], row)
+    }
+
+    /// Records of a validator from one block to another, both included, oldest first.
+    pub fn between(
+        &self,
+        (validator, competition): (AccountId, &str),
+        from: Block,
+        until: Block,
+    ) -> Result<Vec<Row>, Error> {
+        let sql = format!(
+            "SELECT {ROW} FROM records r WHERE r.validator = ?1 AND r.competition = ?2
+             AND r.block BETWEEN ?3 AND ?4 ORDER BY r.block LIMIT ?5"
+        );
+        let (from, until) = (int(from.0), int(until.0));
+        self.all(&sql, params![validator.0, competition, from, until, BETWEEN_MAX], row)
+    }
+
+    /// What all validators say of the round of a block, most stake first.
+    pub fn others(&self, competition: &str, block: Block) -> Result<Vec<Other>, Error> {
+        let sql = format!(
+            "SELECT {ROW}, coalesce(k.rao, 0) FROM records r
+             LEFT JOIN stakes k ON k.validator = r.validator
+             WHERE r.competition = ?1 AND r.block = ?2
+             ORDER BY coalesce(k.rao, 0) DESC, r.validator"
+        );
+        self.all(&sql, params![competition, int(block.0)], |sql| {
+            Ok(Other { row: row(sql)?, stake_rao: uint(sql.get(17)?) })
+        })
+    }
+
+    /// How each model came out of a round, in order of uid.
+    pub fn standings(&self, record: i64) -> Result<Vec<Standing>, Error> {
+        let sql = format!(
+            "SELECT {STANDING} FROM results s JOIN records r ON r.id = s.record
+             WHERE s.record = ?1 ORDER BY s.uid"
+        );
+        self.all(&sql, [record], standing)
+    }
+
+    /// How the model of a root came out of rounds, newest first.
+    pub fn of_root(&self, root: Digest, until: Block, n_max: u64) -> Result<Vec<Standing>, Error> {
+        let sql = format!(
+            "SELECT {STANDING} FROM results s JOIN records r ON r.id = s.record
+             WHERE s.root = ?1 AND r.block <= ?2 AND r.state = 0
+             ORDER BY r.id DESC LIMIT ?3"
+        );
+        self.all(&sql, params![root.0, int(until.0), int(n_max)], standing)
+    }
+
+    /// The last believed record of a validator that has both models measured.
+    pub fn common(
+        &self,
+        (validator, competition): (AccountId, &str),
+        until: Block,
+        (a, b): (Digest, Digest),
+    ) -> Result<Option<Row>, Error> {
+        let sql = format!(
+            "SELECT {ROW} FROM results s JOIN results t ON t.record = s.record
+             JOIN records r ON r.id = s.record WHERE s.root = ?1 AND t.root = ?2 AND s.n > 0
+             AND t.n > 0 AND r.validator = ?3 AND r.competition = ?4 AND r.block <= ?5
+             AND r.state = 0 ORDER BY r.block DESC LIMIT 1"
+        );
+        self.first(&sql, params![a.0, b.0, validator.0, competition, int(until.0)], row)
+    }
+
+    /// How the models of a miner came out of rounds, newest first.
+    pub fn of_miner(
+        &self,
+        hotkey: AccountId,
+        until: Block,
+        n_max: u64,
+    ) -> Result<Vec<Standing>, Error> {
+        let sql = format!(
+            "SELECT {STANDING} FROM results s JOIN records r ON r.id = s.record
+             WHERE s.hotkey = ?1 AND r.block <= ?2 AND r.state = 0
+             ORDER BY r.id DESC LIMIT ?3"
+        );
+        self.all(&sql, params![hotkey.0, int(until.0), int(n_max)], standing)
+    }
+
+    /// Block and champion's loss of every so-many-th round, at most about `n_max` of them.
+    pub fn champion_losses(
+        &self,
+        (validator, competition): (AccountId, &str),
+        until: Block,
+        n_max: u64,
+    ) -> Result<Vec<(Block, f64)>, Error> {
+        let last = self.latest(validator, competition, until)?.map_or(0, |row| row.number);
+        let every = last.div_ceil(n_max.max(1)).max(1);
+        // The newest is always among them.
+        let sql = "SELECT r.block, r.loss FROM records r WHERE r.validator = ?1
+            AND r.competition = ?2 AND r.block <= ?3 AND r.state = 0 AND r.loss IS NOT NULL
+            AND (?4 - r.number) % ?5 = 0 ORDER BY r.block";
+        let (until, last, every) = (int(until.0), int(last), int(every));
+        self.all(sql, params![validator.0, competition, until, last, every], point)
+    }
+
+    /// Block and loss of all models of every so-many-th round, at most about `n_max` of them.
+    pub fn model_losses(
+        &self,
+        (validator, competition): (AccountId, &str),
+        until: Block,
+        n_max: u64,
+    ) -> Result<Vec<(Block, f64)>, Error> {
+        let Some(last) = self.latest(validator, competition, until)? else {
+            return Ok(Vec::new());
+        };
+        let every = last.number.saturating_mul(last.n_models).div_ceil(n_max.max(1)).max(1);
+        let sql = "SELECT r.block, s.loss FROM records r JOIN results s ON s.record = r.id
+            WHERE r.validator = ?1 AND r.competition = ?2 AND r.block <= ?3 AND r.state = 0
+            AND (?4 - r.number) % ?5 = 0 AND s.loss IS NOT NULL ORDER BY r.block LIMIT ?6";
+        let (number, until) = (int(last.number), int(until.0));
+        let (every, most) = (int(every), int(n_max));
+        self.all(sql, params![validator.0, competition, until, number, every, most], point)
+    }
+
+    /// Changes of the crown by the records of a validator, newest first.
+    pub fn crowns(
+        &self,
+        (validator, competition): (AccountId, &str),
+        until: Block,
+        n_max: u64,
+    ) -> Result<Vec<Crown>, Error> {
+        let sql = format!(
+            "SELECT {ROW}, {CROWN} FROM records r JOIN crowns c ON c.record = r.id
+             WHERE r.validator = ?1 AND r.competition = ?2 AND r.block <= ?3 AND r.state = 0
+             ORDER BY r.block DESC LIMIT ?4"
+        );
+        let until = int(until.0);
+        self.all(&sql, params![validator.0, competition, until, int(n_max)], crown)
+    }
+
+    /// The change of the crown that a record tells of.
+    pub fn crown(&self, record: i64) -> Result<Option<Crown>, Error> {
+        let sql = format!(
+            "SELECT {ROW}, {CROWN} FROM records r JOIN crowns c ON c.record = r.id
+             WHERE r.id = ?1"
+        );
+        self.first(&sql, [record], crown)
+    }
+
+    /// The subnet as it last was at a block, if it was seen by then.
+    pub fn metagraph(&self, until: Block) -> Result<Option<Metagraph>, Error> {
+        let sql = "SELECT body FROM metagraphs WHERE block <= ?1 ORDER BY block DESC LIMIT 1";
+        let body: Option<String> = self.first(sql, [int(until.0)], |sql| sql.get(0))?;
+        let read =
+            |body: String| serde_json::from_str(&body).map_err(|_| Error::Damaged("a metagraph"));
+        body.map(read).transpose()
+    }
+}
+
+/// Most records that a duel is put together from.
+const BETWEEN_MAX: i64 = 512;
+/// Columns of a [`Crown`] after those of its [`Row`].
+const CROWN: &str = "c.uid, c.hotkey, c.root, c.repo, c.loss, NULL, c.former_uid,
+    c.former_hotkey, c.former_root, c.former_repo, c.former_loss, NULL";
+
+fn crown(sql: &Sql<'_>) -> rusqlite::Result<Crown> {
+    let former: Option<u16> = sql.get(23)?;
+    let from = match former {
+        Some(uid) => Some(holder(sql, uid, 24)?),
+        None => None,
+    };
+    Ok(Crown { row: row(sql)?, to: holder(sql, sql.get(17)?, 18)?, from })
+}

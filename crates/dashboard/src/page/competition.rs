@@ -1,0 +1,425 @@
+//! One competition: the loss of its network over time, the leaderboard, crowns and rules.
+
+use super::{
+    Answer, Narration, Page, SVG, Site, Trouble, belief, key_cell, missing,
+    overview::{Champion, lead, name, shares},
+    root_cell,
+};
+use crate::{
+    ask::Ask,
+    chart::{Losses, Mark, Setting},
+    feed,
+    figures::{decimals, percent, perplexity, with_interval},
+    index::{Crown, Index, Other, Standing},
+    table::{Cell, Table, column},
+};
+use maud::{Markup, html};
+use protocol::{
+    Block, Competition,
+    competition::{Epsilon, LossKind, Rule},
+    math,
+    text::shown,
+};
+
+/// Most rounds of a chart.
+const ROUNDS_MAX: u64 = 600;
+/// Letters of a name that stands on a chart.
+const LABEL_LETTERS_MAX: usize = 24;
+/// Most faint points of a chart.
+const POINTS_MAX: u64 = 1_500;
+/// Most crowns of a page.
+const CROWNS_MAX: u64 = 256;
+/// Rounds of a page of the list.
+const LIST_MAX: u64 = 256;
+
+impl Site {
+    /// The page of a competition.
+    pub(super) fn competition(
+        &self,
+        index: &Index,
+        ask: &Ask,
+        competition: &str,
+    ) -> Result<Page, Trouble> {
+        let narration = self.narrated(index, ask, competition)?;
+        let row = &narration.row;
+        let champion = self.champion(index, &narration)?;
+        let said = champion.as_ref().map_or_else(
+            || "Nobody holds the crown.".to_owned(),
+            |champion| {
+                let loss = decimals(champion.holder.loss.map(perplexity), 3);
+                format!("{} is champion, with a perplexity of {loss}.", champion.name())
+            },
+        );
+        let mut page = Page::new(competition, said);
+        page.picture = Some(ask.to(&["c", competition, "chart.svg"]));
+        page.from = Some(self.origin(ask, row));
+        let crowns = index.crowns(narration.whose(), row.block, CROWNS_MAX)?;
+        page.show(self.standing_of_now(index, ask, &narration, champion.as_ref())?);
+        let losses = self.losses(index, ask, &narration, &crowns)?;
+        page.show(html! {
+            figure {
+                (losses.svg(&format!("Loss of the network of {competition}"), Setting::Page))
+                figcaption {
+                    "The champion's loss in each round; dots are all models, rings are changes of "
+                    "the crown, the dashed line is what a challenger must get under. "
+                    a href=(ask.to(&["c", competition, "chart.svg"])) { "As a picture" } " · "
+                    a href=(ask.to(&["c", competition, "rounds"])) { "all rounds" } " · "
+                    a href=(ask.to(&["c", competition, "compare"])) { "compare two models" }
+                }
+            }
+        });
+        page.table(self.board(ask, &index.standings(row.id)?));
+        page.table(self.crowns_table(ask, &crowns));
+        page.table(self.judges(ask, &index.others(competition, row.block)?));
+        page.show(self.rules_in_words(&narration));
+        page.table(self.versions(competition));
+        Ok(page)
+    }
+
+    fn standing_of_now(
+        &self,
+        index: &Index,
+        ask: &Ask,
+        narration: &Narration,
+        champion: Option<&Champion>,
+    ) -> Result<Markup, Trouble> {
+        let (agreeing, all) = self.agreement(index, narration)?;
+        let next = self.next_round(narration, ask);
+        Ok(html! {
+            dl class="facts" {
+                @if let Some(champion) = champion {
+                    dt { "Champion" }
+                    dd { (champion.name()) ", uid " (champion.holder.uid) }
+                    @if let Some(since) = champion.since {
+                        dt { "Since block" }
+                        dd { (self.block(since)) }
+                    }
+                    dt { "Loss, nats per token" }
+                    dd { (with_interval(champion.holder.loss, champion.holder.error)) }
+                    dt { "Lead" }
+                    dd { (lead(champion)) }
+                }
+                dt { "Validators who crown the same" }
+                dd { (agreeing) " of " (all) }
+                @if let Some(next) = next {
+                    dt { "Next round at block" }
+                    dd { (self.block(next)) }
+                }
+            }
+        })
+    }
+
+    /// What the chart of a competition shows.
+    fn losses(
+        &self,
+        index: &Index,
+        ask: &Ask,
+        narration: &Narration,
+        crowns: &[Crown],
+    ) -> Result<Losses, Trouble> {
+        let (whose, until) = (narration.whose(), narration.row.block);
+        let plain = |points: Vec<(Block, f64)>| -> Vec<(u64, f64)> {
+            points.into_iter().map(|(block, loss)| (block.0, loss)).collect()
+        };
+        let champion = plain(index.champion_losses(whose, until, ROUNDS_MAX)?);
+        let models = plain(index.model_losses(whose, until, POINTS_MAX)?);
+        let mark = |crown: &Crown| {
+            let number = crown.row.number.to_string();
+            crown.to.loss.map(|loss| Mark {
+                block: crown.row.block.0,
+                loss,
+                name: shown(&name(&crown.to), LABEL_LETTERS_MAX),
+                href: ask.to(&["c", &crown.row.competition, "crown", &number]),
+            })
+        };
+        // The newest come first in the list, and time goes to the right.
+        let marks = crowns.iter().rev().filter_map(mark).collect();
+        let threshold = match (self.rules_of(&narration.row), crowns.first()) {
+            (Some(rules), Some(crown)) => {
+                let older = older(index, rules, narration, crown)?;
+                threshold(rules, older, &champion, crown.row.block)
+            }
+            _ => Vec::new(),
+        };
+        Ok(Losses { champion, models, threshold, crowns: marks })
+    }
+
+    /// The chart as a file.
+    pub(super) fn chart_file(
+        &self,
+        index: &Index,
+        ask: &Ask,
+        competition: &str,
+    ) -> Result<Answer, Trouble> {
+        let narration = self.narrated(index, ask, competition)?;
+        let crowns = index.crowns(narration.whose(), narration.row.block, CROWNS_MAX)?;
+        let losses = self.losses(index, ask, &narration, &crowns)?;
+        let title = format!("Loss of the network of {competition}");
+        Ok(Answer::of(SVG, losses.svg(&title, Setting::Alone).into_string()))
+    }
+
+    /// Champion and loss as a badge.
+    pub(super) fn badge(
+        &self,
+        index: &Index,
+        ask: &Ask,
+        competition: &str,
+    ) -> Result<Answer, Trouble> {
+        let narration = self.narrated(index, ask, competition)?;
+        let said = match self.champion(index, &narration)? {
+            Some(champion) => {
+                let loss = decimals(champion.holder.loss.map(perplexity), 2);
+                format!("{} · {loss}", champion.name())
+            }
+            None => "no champion".to_owned(),
+        };
+        Ok(Answer::of(SVG, feed::badge(competition, &said).into_string()))
+    }
+
+    /// Models of a round.
+    pub(super) fn board(&self, ask: &Ask, standings: &[Standing]) -> Table {
+        let columns = vec![
+            column("uid", "uid", ""),
+            column("repo", "Model", ""),
+            column("miner", "Miner", ""),
+            column("root", "Tensor root", ""),
+            column("commit_block", "Committed", "block"),
+            column("loss", "Loss", "nats/token"),
+            column("perplexity", "Perplexity", ""),
+            column("documents", "Measured on", "documents"),
+            column("wins", "Wins", ""),
+            column("win_rate", "Win rate", "share"),
+            column("weight", "Weight", "share"),
+            column("average", "Moving average", "share"),
+            column("verdict", "Verdict", ""),
+        ];
+        let mut table = Table::new("board", "Leaderboard of the round", columns);
+        table.empty = "no model took part in this round";
+        for standing in standings {
+            let holder = &standing.holder;
+            let loss = holder.loss;
+            let verdict = standing.reason.clone().unwrap_or_else(|| standing.merit.clone());
+            let class = if standing.reason.is_some() { "bad" } else { "" };
+            table.rows.push(vec![
+                Cell::count(holder.uid.into()),
+                self.repo_cell(holder.repo.as_deref(), standing.revision.as_deref()),
+                key_cell(ask, "miner", holder.hotkey),
+                root_cell(ask, holder.root),
+                self.block_cell(standing.commit_block),
+                Cell::number(loss, with_interval(loss, holder.error)),
+                Cell::number(loss.map(perplexity), decimals(loss.map(perplexity), 3)),
+                Cell::count(standing.n),
+                Cell::count(standing.wins),
+                Cell::number(Some(standing.win_rate), percent(standing.win_rate)),
+                shares(standing.weight),
+                shares(standing.average),
+                Cell::text(verdict).class(class),
+            ]);
+        }
+        table
+    }
+
+    fn crowns_table(&self, ask: &Ask, crowns: &[Crown]) -> Table {
+        let columns = vec![
+            column("number", "Record", ""),
+            column("block", "Block", "block"),
+            column("to", "To", ""),
+            column("loss", "Loss", "nats/token"),
+            column("from", "From", ""),
+            column("former_loss", "Its loss a round before", "nats/token"),
+        ];
+        let mut table = Table::new("crowns", "Changes of the crown", columns);
+        table.empty = "nobody has taken the crown yet";
+        for crown in crowns {
+            let number = crown.row.number.to_string();
+            let why = ask.to(&["c", &crown.row.competition, "crown", &number]);
+            let former = crown.from.as_ref();
+            let former_loss = former.and_then(|former| former.loss);
+            table.rows.push(vec![
+                Cell::count(crown.row.number).to(why.clone()),
+                self.block_cell(crown.row.block),
+                Cell::text(name(&crown.to)).to(why),
+                Cell::number(crown.to.loss, with_interval(crown.to.loss, crown.to.error)),
+                Cell::text(former.map_or("nobody".to_owned(), name)),
+                Cell::number(former_loss, decimals(former_loss, 4)),
+            ]);
+        }
+        table
+    }
+
+    /// What all validators say of a round.
+    pub(super) fn judges(&self, ask: &Ask, others: &[Other]) -> Table {
+        let columns = vec![
+            column("validator", "Validator", ""),
+            column("stake_rao", "Stake", "TAO"),
+            column("number", "Record", ""),
+            column("champion", "Champion", ""),
+            column("loss", "Its loss", "nats/token"),
+            column("check", "Check", ""),
+        ];
+        let mut table = Table::new("judges", "Who measured this round", columns);
+        for Other { row, stake_rao } in others {
+            let (validator, number) = (row.validator.to_string(), row.number.to_string());
+            let champion = row.champion.as_ref();
+            let loss = champion.and_then(|champion| champion.loss);
+            let (said, class) = belief(row.state, row.is_derived);
+            let file = format!("{number}.json");
+            table.rows.push(vec![
+                key_cell(ask, "validator", row.validator),
+                Cell::count(*stake_rao).shown(crate::figures::tao(*stake_rao)),
+                Cell::count(row.number)
+                    .to(format!("/record/{validator}/{}/{file}", row.competition)),
+                Cell::text(champion.map_or("nobody".to_owned(), name)),
+                Cell::number(loss, decimals(loss, 4)),
+                Cell::text(said).class(class),
+            ]);
+        }
+        table
+    }
+
+    fn rules_in_words(&self, narration: &Narration) -> Markup {
+        let Some(rules) = self.rules_of(&narration.row) else {
+            return html! {
+                h2 { "Rules" }
+                p class="empty" {
+                    "The rules with digest " code { (narration.row.rules.to_string()) }
+                    " are not known to this dashboard: name their file to it, and verdicts are "
+                    "derived again."
+                }
+            };
+        };
+        html! {
+            h2 { "Rules" }
+            p { (in_words(rules)) }
+            p class="from" { "Digest of these rules: " code { (rules.digest().to_string()) } }
+        }
+    }
+
+    fn versions(&self, competition: &str) -> Table {
+        let columns = vec![
+            column("from_block", "From", "block"),
+            column("rule", "Rule", ""),
+            column("digest", "Digest", ""),
+        ];
+        let mut table = Table::new("rules", "Versions of the rules that are known here", columns);
+        for rules in self.rules.versions(competition) {
+            table.rows.push(vec![
+                Cell::count(rules.from_block),
+                Cell::text(rule_name(rules.scoring.rule)),
+                Cell::text(rules.digest().to_string()),
+            ]);
+        }
+        table
+    }
+
+    /// The list of all rounds, newest first.
+    pub(super) fn rounds(
+        &self,
+        index: &Index,
+        ask: &Ask,
+        competition: &str,
+    ) -> Result<Page, Trouble> {
+        let narration = self.narrated(index, ask, competition)?;
+        let skip = (ask.page() - 1).saturating_mul(LIST_MAX);
+        let rows = index.records(narration.whose(), ask.until(), (LIST_MAX, skip))?;
+        let last = narration.row.number;
+        let mut page = Page::new(format!("Rounds of {competition}"), format!("{last} records."));
+        page.from = Some(self.origin(ask, &narration.row));
+        let n_rows = rows.len() as u64;
+        page.table(self.records_table(ask, &rows));
+        page.show(html! {
+            nav class="pages" aria-label="Earlier and later rounds" {
+                @if ask.page() > 1 {
+                    a href=(ask.with("page", &(ask.page() - 1).to_string())) { "← later" }
+                }
+                @if n_rows == LIST_MAX {
+                    a href=(ask.with("page", &(ask.page() + 1).to_string())) { "earlier →" }
+                }
+            }
+        });
+        Ok(page)
+    }
+}
+
+/// Block from which on the champion's advantage decays.
+fn older(
+    index: &Index,
+    rules: &Competition,
+    narration: &Narration,
+    crown: &Crown,
+) -> Result<Block, Trouble> {
+    if rules.scoring.rule == Rule::Duel {
+        return Ok(crown.row.block);
+    }
+    let standings = index.standings(narration.row.id)?;
+    let own = standings.iter().find(|standing| standing.holder.uid == crown.to.uid);
+    Ok(own.map_or(crown.row.block, |own| own.commit_block))
+}
+
+/// What a challenger must get under, in nats per token, in the rounds since a crown.
+fn threshold(
+    rules: &Competition,
+    older: Block,
+    champion: &[(u64, f64)],
+    since: Block,
+) -> Vec<(u64, f64)> {
+    let under = |block: u64, loss: f64| {
+        let left = 1.0 - rules.scoring.epsilon.at(Block(block), older);
+        match rules.scoring.loss {
+            LossKind::CrossEntropy => loss * left,
+            LossKind::Perplexity => loss + math::ln(left.max(f64::MIN_POSITIVE)),
+        }
+    };
+    let since = champion.iter().filter(|(block, _)| *block >= since.0);
+    since.map(|(block, loss)| (*block, under(*block, *loss))).collect()
+}
+
+/// The name of a rule as its file has it.
+fn rule_name(rule: Rule) -> &'static str {
+    match rule {
+        Rule::Wins => "wins",
+        Rule::Mean => "mean",
+        Rule::Succession => "succession",
+        Rule::Duel => "duel",
+    }
+}
+
+/// Rules in a few sentences.
+fn in_words(rules: &Competition) -> String {
+    let scoring = &rules.scoring;
+    let epsilon = match scoring.epsilon {
+        Epsilon::Fixed { value } => percent(value),
+        Epsilon::Linear { start, end, blocks } => {
+            format!("{}, which falls to {} within {blocks} blocks", percent(start), percent(end))
+        }
+    };
+    let decided = match scoring.rule {
+        Rule::Wins => "Each pair of models is compared on each batch.",
+        Rule::Mean => "Models that could still win are compared by their mean losses.",
+        Rule::Succession => "A model takes the crown if its mean loss is lower by epsilon.",
+        Rule::Duel => {
+            "A model takes the crown once a duel, document by document, has proven with a stated \
+             chance of error that it is better by epsilon."
+        }
+    };
+    let chance = scoring.duel_rules().map_or(String::new(), |duel| {
+        format!(
+            " The chance that somebody takes it without being better is at most {}, and a duel \
+             ends after {} documents.",
+            duel.alpha, duel.n_documents_max
+        )
+    });
+    format!(
+        "Models have {} to {} parameters. A round begins every {} blocks, on {} batches of fresh \
+         text. {decided} Epsilon is {epsilon}.{chance}",
+        rules.model.n_parameters_min,
+        rules.model.n_parameters_max,
+        rules.evaluation.blocks_per_round,
+        rules.evaluation.n_batches,
+    )
+}
+
+/// What is said where a model of a competition is not there.
+pub(super) fn no_model<T>() -> Result<T, Trouble> {
+    missing("no record that is believed has this model")
+}

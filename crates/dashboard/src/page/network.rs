@@ -1,0 +1,133 @@
+//! The network: slots, stake, weights and pay, as the chain has them.
+
+use super::{Page, Site, Trouble, key_cell};
+use crate::{
+    ask::Ask,
+    chart,
+    figures::{percent, short, tao},
+    index::Index,
+    table::{Cell, Table, column},
+};
+use chain::{Metagraph, Neuron};
+use maud::{Markup, html};
+
+/// Most validators and miners of the map of weights.
+const MAP_MAX: (usize, usize) = (64, 256);
+
+impl Site {
+    /// The page of the network.
+    pub(super) fn network(&self, index: &Index, ask: &Ask) -> Result<Page, Trouble> {
+        let mut page = Page::new("The network", "Slots, stake, weights and pay.");
+        let Some(metagraph) = index.metagraph(ask.until())? else {
+            page.show(html! {
+                p class="empty" {
+                    "The chain has not been read yet, or this block was before this dashboard first "
+                    "read it: a chain tells its state of now, and what was seen then is kept."
+                }
+            });
+            page.table(neurons_table());
+            return Ok(page);
+        };
+        page.from = Some(html! { "From the chain, at block " (self.block(metagraph.block)) "." });
+        page.show(self.epoch(&metagraph));
+        let mut table = neurons_table();
+        table.rows = metagraph.neurons.iter().map(|neuron| self.neuron(ask, neuron)).collect();
+        page.table(table);
+        page.show(weights(&metagraph));
+        Ok(page)
+    }
+
+    fn epoch(&self, metagraph: &Metagraph) -> Markup {
+        let neurons = &metagraph.neurons;
+        let stake: u64 = neurons.iter().fold(0, |sum, neuron| neuron.stake_rao.saturating_add(sum));
+        let paid: u64 =
+            neurons.iter().fold(0, |sum, neuron| neuron.emission_rao.saturating_add(sum));
+        let judges = neurons.iter().filter(|neuron| neuron.validator_permit).count();
+        html! {
+            dl class="facts" {
+                dt { "Subnet" } dd { (metagraph.netuid.0) }
+                dt { "Slots" } dd { (neurons.len()) ", " (judges) " with a permit to judge" }
+                dt { "Stake, TAO" } dd { (tao(stake)) }
+                dt { "Last epoch at block" } dd { (self.block(metagraph.last_epoch)) }
+                dt { "Blocks from epoch to epoch" } dd { (metagraph.tempo) }
+                dt { "Paid by it, TAO" } dd { (tao(paid)) }
+            }
+        }
+    }
+
+    fn neuron(&self, ask: &Ask, neuron: &Neuron) -> Vec<Cell> {
+        let kind = if neuron.validator_permit { "validator" } else { "miner" };
+        let of_65535 = |value: u16| {
+            let share = f64::from(value) / 65_535.0;
+            Cell::number(Some(share), percent(share))
+        };
+        let coldkey = neuron.coldkey.to_string();
+        let state = if neuron.active { ("active", "good") } else { ("stale", "fair") };
+        vec![
+            Cell::count(neuron.uid.0.into()),
+            key_cell(ask, kind, neuron.hotkey),
+            Cell::text(coldkey.clone()).shown(short(&coldkey)),
+            Cell::text(kind),
+            Cell::count(neuron.stake_rao).shown(tao(neuron.stake_rao)),
+            of_65535(neuron.consensus),
+            of_65535(neuron.incentive),
+            of_65535(neuron.dividends),
+            of_65535(neuron.validator_trust),
+            Cell::count(neuron.emission_rao).shown(tao(neuron.emission_rao)),
+            self.block_cell(neuron.last_update),
+            self.block_cell(neuron.block_at_registration),
+            Cell::text(state.0).class(state.1),
+        ]
+    }
+}
+
+fn neurons_table() -> Table {
+    let columns = vec![
+        column("uid", "uid", ""),
+        column("hotkey", "Hotkey", ""),
+        column("coldkey", "Coldkey", ""),
+        column("role", "Role", ""),
+        column("stake_rao", "Stake", "TAO, rao in data"),
+        column("consensus", "Consensus", "share"),
+        column("incentive", "Incentive", "share"),
+        column("dividends", "Dividends", "share"),
+        column("validator_trust", "Validator trust", "share"),
+        column("emission_rao", "Paid by the last epoch", "TAO, rao in data"),
+        column("last_update", "Set weights", "block"),
+        column("registered", "Registered", "block"),
+        column("state", "State", ""),
+    ];
+    Table::new("neurons", "Slots of the subnet", columns)
+}
+
+/// Who weighs whom, as a map.
+fn weights(metagraph: &Metagraph) -> Markup {
+    let judges = metagraph.neurons.iter().filter(|neuron| !neuron.weights.is_empty());
+    let n_columns = metagraph.neurons.len().min(MAP_MAX.1);
+    let rows: Vec<(String, Vec<f64>)> = judges
+        .take(MAP_MAX.0)
+        .map(|neuron| {
+            let mut row = vec![0.0; n_columns];
+            for (uid, weight) in &neuron.weights {
+                if let Some(cell) = row.get_mut(usize::from(uid.0)) {
+                    *cell = f64::from(*weight) / 65_535.0;
+                }
+            }
+            (format!("uid {}", neuron.uid), row)
+        })
+        .collect();
+    html! {
+        h2 { "Weights" }
+        @if rows.is_empty() {
+            p class="empty" { "No validator has set weights that can be read." }
+        } @else {
+            div class="table" tabindex="0" role="region" aria-label="Map of weights" {
+                (chart::heat_map("Weights of validators, a column for each slot", &rows))
+            }
+            p class="from" {
+                "A row for each validator, a column for each slot; the darker, the more weight "
+                "within the column. Weights that are hidden until a later epoch are not in it."
+            }
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! One round: its record in full; and two models beside each other.
+
+use super::{Page, Site, Trouble, belief, competition::no_model, crown::replayed, overview::name};
+use crate::{
+    ask::Ask,
+    chart,
+    duels::losses_of,
+    figures::{Estimate, decimals, short, values},
+    index::{Index, Row, Standing},
+    table::{Cell, Table, column},
+};
+use maud::{Markup, html};
+use protocol::{
+    Digest, Record,
+    record::{Finding, Round},
+};
+
+/// Most models and batches of a map of losses.
+const MAP_MAX: (usize, usize) = (40, 100);
+/// Most documents that are listed.
+const DOCUMENTS_MAX: usize = 2_000;
+
+impl Site {
+    /// The page of a round.
+    pub(super) fn round(
+        &self,
+        index: &Index,
+        ask: &Ask,
+        (competition, number): (&str, &str),
+    ) -> Result<Page, Trouble> {
+        let row = self.numbered(index, ask, (competition, number))?;
+        let record = index.whole(row.id)?;
+        let standings = index.standings(row.id)?;
+        let said = format!(
+            "{} models on {} documents, seeded by block {}.",
+            row.n_models, row.n_documents, row.block
+        );
+        let mut page = Page::new(format!("Round {} of {competition}", row.number), said);
+        page.from = Some(self.origin(ask, &row));
+        page.show(self.facts(ask, &row, &record.round));
+        if index.crown(row.id)?.is_some() {
+            let why = ask.to(&["c", competition, "crown", &row.number.to_string()]);
+            page.show(html! { p { a href=(why) { "The crown changed in this round: why" } } });
+        }
+        page.table(self.board(ask, &standings));
+        page.show(map(&record, &standings));
+        page.table(self.judges(ask, &index.others(competition, row.block)?));
+        page.table(drawn(&record.round));
+        page.show(replayed(&row));
+        Ok(page)
+    }
+
+    fn facts(&self, ask: &Ask, row: &Row, round: &Round) -> Markup {
+        let (said, class) = belief(row.state, row.is_derived);
+        let beside = |number: u64| ask.to(&["c", &row.competition, "round", &number.to_string()]);
+        html! {
+            nav class="pages" aria-label="Rounds before and after" {
+                @if row.number > 1 { a href=(beside(row.number - 1)) { "← round before" } }
+                a href=(beside(row.number.saturating_add(1))) { "round after →" }
+            }
+            dl class="facts" {
+                dt { "Check" } dd class=(class) { (said) }
+                dt { "Seed" }
+                dd { "block " (self.block(row.block)) " " code { (round.block_hash.to_string()) } }
+                dt { "Record" } dd { code { (row.digest.to_string()) } }
+                dt { "Record before" }
+                dd {
+                    code {
+                        (round.previous.map_or("none: it is the first".to_owned(), |d| d.to_string()))
+                    }
+                }
+                dt { "Rules" } dd { code { (row.rules.to_string()) } }
+                dt { "Tokenizer" } dd { code { (round.tokenizer.to_string()) } }
+                dt { "Dataset" } dd { code { (round.dataset.to_string()) } }
+                dt { "Batches" } dd { code { (round.batches.to_string()) } }
+                dt { "Measured by" } dd { (round.engine) }
+            }
+        }
+    }
+
+    /// Two models on the same documents.
+    pub(super) fn compare(
+        &self,
+        index: &Index,
+        ask: &Ask,
+        competition: &str,
+    ) -> Result<Page, Trouble> {
+        let narration = self.narrated(index, ask, competition)?;
+        let standings = index.standings(narration.row.id)?;
+        let mut page = Page::new(
+            format!("Two models of {competition}"),
+            "Losses of two models on the same documents, from the last round that measured both.",
+        );
+        page.show(choice(ask, &standings));
+        let root = |name: &str| ask.get(name).map(|hex| format!("sha256:{hex}").parse::<Digest>());
+        let (a, b) = match (root("a"), root("b")) {
+            (Some(Ok(a)), Some(Ok(b))) => (a, b),
+            (None, _) | (_, None) => return Ok(page),
+            _ => return no_model(),
+        };
+        let Some(row) = index.common(narration.whose(), ask.until(), (a, b))? else {
+            page.show(html! {
+                p class="empty" { "No round that is believed has measured both of them." }
+            });
+            return Ok(page);
+        };
+        let record = index.whole(row.id)?;
+        page.from = Some(self.origin(ask, &row));
+        beside(&mut page, &record, (a, b));
+        Ok(page)
+    }
+}
+
+/// Losses of the best models as a map.
+fn map(record: &Record, standings: &[Standing]) -> Markup {
+    let mut best: Vec<&Standing> = standings.iter().filter(|s| s.holder.loss.is_some()).collect();
+    let loss = |standing: &&Standing| standing.holder.loss.unwrap_or(f64::INFINITY);
+    best.sort_by(|a, b| loss(a).total_cmp(&loss(b)));
+    let rows: Vec<(String, Vec<f64>)> = best
+        .iter()
+        .take(MAP_MAX.0)
+        .filter_map(|standing| {
+            let losses = values(losses_of(record, standing.holder.root?));
+            let cut: Vec<f64> = losses.into_iter().take(MAP_MAX.1).collect();
+            Some((short(&name(&standing.holder)), cut))
+        })
+        .collect();
+    html! {
+        h2 { "Losses" }
+        @if rows.is_empty() {
+            p class="empty" { "No model was measured in this round." }
+        } @else {
+            div class="table" tabindex="0" role="region" aria-label="Map of losses" {
+                (chart::heat_map("Losses of models by batch; darker is worse", &rows))
+            }
+            p class="from" {
+                "A row for each of the " (rows.len()) " best models, a column for each batch; the "
+                "darker, the higher the loss among them."
+            }
+        }
+    }
+}
+
+/// The documents of a round.
+fn drawn(round: &Round) -> Table {
+    let columns = vec![
+        column("place", "Place", ""),
+        column("id", "Document", ""),
+        column("sha256", "Digest of its text", ""),
+    ];
+    let mut table = Table::new("documents", "Documents that were drawn", columns);
+    for (at, document) in round.documents.iter().take(DOCUMENTS_MAX).enumerate() {
+        let digest = document.sha256.to_string();
+        table.rows.push(vec![
+            Cell::count(at as u64 + 1),
+            Cell::text(document.id.clone()),
+            Cell::text(digest.clone()).shown(short(&digest)),
+        ]);
+    }
+    table
+}
+
+/// A form to choose two models.
+fn choice(ask: &Ask, standings: &[Standing]) -> Markup {
+    let measured = standings.iter().filter(|standing| standing.n > 0);
+    let options: Vec<(String, String)> = measured
+        .filter_map(|standing| Some((standing.holder.root?.hex(), name(&standing.holder))))
+        .collect();
+    html! {
+        form class="choice" method="get" action=(ask.own()) {
+            @for (key, value) in ask.others(&["a", "b", "page", "q"]) {
+                input type="hidden" name=(key) value=(value);
+            }
+            @for which in ["a", "b"] {
+                label {
+                    (which) " "
+                    select name=(which) {
+                        @for (hex, shown) in &options {
+                            option value=(hex) selected[ask.get(which) == Some(hex.as_str())] {
+                                (shown)
+                            }
+                        }
+                    }
+                }
+            }
+            button { "Compare" }
+        }
+    }
+}
+
+/// Losses of two models of a record, document by document.
+fn beside(page: &mut Page, record: &Record, (a, b): (Digest, Digest)) {
+    let (first, second) = (losses_of(record, a), losses_of(record, b));
+    let of = |root: Digest| {
+        let found = record.models.iter().find(|judged| {
+            judged.model.tensor_root == Some(root)
+                && matches!(judged.model.finding, Finding::Evaluated(_))
+        });
+        let repo = found.and_then(|judged| judged.model.repo.as_ref());
+        repo.map_or_else(|| short(&root.hex()), ToString::to_string)
+    };
+    let (name_a, name_b) = (of(a), of(b));
+    let pairs = || first.iter().zip(second).enumerate();
+    let id = |at: usize| record.round.documents.get(at).map_or("", |document| document.id.as_str());
+    let is_per_document = record.round.documents.len() >= first.len().max(second.len());
+    let label = |at: usize| match is_per_document {
+        true => id(at).to_owned(),
+        false => format!("batch {}", at + 1),
+    };
+    let bars: Vec<(String, f64)> =
+        pairs().map(|(at, (a, b))| (label(at), a.value() - b.value())).collect();
+    let said = Estimate::of_gains(first, second).map_or_else(
+        || "They share no documents.".to_owned(),
+        |gain| {
+            let (low, high) = gain.interval();
+            format!(
+                "On {} documents or batches, {name_b} is lower by {:.4} nats per token \
+                 ({low:.4} to {high:.4}).",
+                gain.n, gain.mean
+            )
+        },
+    );
+    page.show(html! {
+        p { (said) }
+        figure {
+            (chart::bars("Difference on each document", "nats per token", &bars))
+            figcaption { "Above zero, " (name_b) " is better than " (name_a) "." }
+        }
+    });
+    let columns = vec![
+        column("document", "Document or batch", ""),
+        column("a", "Loss of a", "nats/token"),
+        column("b", "Loss of b", "nats/token"),
+        column("difference", "a − b", "nats/token"),
+    ];
+    let mut table = Table::new("differences", format!("{name_a} and {name_b}"), columns);
+    for (at, (a, b)) in pairs() {
+        let (a, b) = (a.value(), b.value());
+        table.rows.push(vec![
+            Cell::text(label(at)),
+            Cell::number(Some(a), decimals(Some(a), 4)),
+            Cell::number(Some(b), decimals(Some(b), 4)),
+            Cell::number(Some(a - b), decimals(Some(a - b), 4)),
+        ]);
+    }
+    page.table(table);
+}

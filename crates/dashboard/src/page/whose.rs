@@ -1,0 +1,101 @@
+//! By whose records a page is told.
+
+use super::{Site, Trouble, belief, missing};
+use crate::{
+    ask::Ask,
+    figures::short,
+    index::{Head, Index, Row},
+};
+use maud::{Markup, html};
+use protocol::{AccountId, Competition};
+
+/// The validator by whose records a competition is told, and the last of them that counts.
+#[derive(Clone, Debug)]
+pub struct Narration {
+    /// How far its records are known.
+    pub head: Head,
+    /// The newest at the block that is asked for.
+    pub row: Row,
+}
+
+impl Narration {
+    /// What tells the records apart in questions to the index.
+    pub fn whose(&self) -> (AccountId, &str) {
+        (self.row.validator, self.row.competition.as_str())
+    }
+}
+
+impl Site {
+    /// By whose records a competition is told: those of the validator that the address names, or of
+    /// the one with the most stake; `None` while nobody has any.
+    pub fn narration(
+        &self,
+        index: &Index,
+        ask: &Ask,
+        competition: &str,
+    ) -> Result<Option<Narration>, Trouble> {
+        let wanted = ask.validator();
+        for head in index.heads()? {
+            if head.competition != competition
+                || wanted.is_some_and(|wanted| wanted != head.validator)
+            {
+                continue;
+            }
+            if let Some(row) = index.latest(head.validator, competition, ask.until())? {
+                return Ok(Some(Narration { head, row }));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The same where a page needs it.
+    pub(super) fn narrated(
+        &self,
+        index: &Index,
+        ask: &Ask,
+        competition: &str,
+    ) -> Result<Narration, Trouble> {
+        match self.narration(index, ask, competition)? {
+            Some(narration) => Ok(narration),
+            None => missing(
+                "no validator has published a record of this competition that can be believed, up \
+                 to the block that is asked for",
+            ),
+        }
+    }
+
+    /// A record of the competition by its number, by the same validator that pages are told by.
+    pub(super) fn numbered(
+        &self,
+        index: &Index,
+        ask: &Ask,
+        (competition, number): (&str, &str),
+    ) -> Result<Row, Trouble> {
+        let narration = self.narrated(index, ask, competition)?;
+        let Ok(number) = number.parse() else { return missing("a round has a number") };
+        match index.record(narration.row.validator, competition, number)? {
+            Some(row) => Ok(row),
+            None => missing("this validator has no record of this number"),
+        }
+    }
+
+    /// The rules of a record, if they are known here.
+    pub(super) fn rules_of(&self, row: &Row) -> Option<&Competition> {
+        self.rules.of(row.rules)
+    }
+
+    /// Where the numbers of a page come from.
+    pub(super) fn origin(&self, ask: &Ask, row: &Row) -> Markup {
+        let validator = row.validator.to_string();
+        let (said, class) = belief(row.state, row.is_derived);
+        let number = row.number.to_string();
+        html! {
+            "From record "
+            a href=(ask.to(&["c", &row.competition, "round", &number])) { (number) }
+            " of validator "
+            a href=(ask.to(&["validator", &validator])) { (short(&validator)) }
+            ", seeded by block " (self.block(row.block)) ": "
+            span class=(class) { (said) } "."
+        }
+    }
+}

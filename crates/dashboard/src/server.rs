@@ -1,0 +1,377 @@
+//! Pages over HTTP, and news of rounds as they come.
+//!
+//! Pages are made on threads that may wait, each with a connection to the index of its own. News
+//! go to whoever listens; whoever does not take them is let go.
+
+mod patient;
+
+use crate::{
+    Config, Error,
+    ask::Ask,
+    feed,
+    index::{self, Index},
+    page::{Answer, Site},
+    reader::{News, Reader, Rules, Troubles},
+};
+use axum::{
+    Router,
+    body::{Body, Bytes},
+    extract::{Request, State},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header},
+    response::{IntoResponse as _, Response},
+    routing::get,
+};
+use flate2::{Compression, write::GzEncoder};
+use futures_util::stream;
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
+use patient::Patient;
+use std::{
+    convert::Infallible,
+    io::Write as _,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    runtime::Runtime,
+    sync::{OwnedSemaphorePermit, Semaphore, broadcast, watch},
+    time::{sleep, timeout},
+};
+
+/// Most connections at a time.
+const CONNECTIONS_MAX: usize = 2_048;
+/// Most of them that listen for news.
+const LISTENERS_MAX: usize = 1_536;
+/// Most pages that are made at a time.
+const PAGES_MAX: usize = 8;
+/// News that wait for whoever listens; who is further behind is let go.
+const NEWS_MAX: usize = 256;
+/// Time between two signs of life to whoever listens.
+const BEAT: Duration = Duration::from_secs(10);
+/// How long a client may take over the head of a request, or be idle.
+const HEAD_PATIENCE: Duration = Duration::from_secs(20);
+/// Most bytes of the head of a request.
+const HEAD_BYTES_MAX: usize = 16 << 10;
+/// Most headers of a request.
+const HEADERS_MAX: usize = 64;
+/// Pause after a connection could not be taken, as when files run out.
+const BREATH: Duration = Duration::from_millis(50);
+/// How often the reader looks whether it is to end.
+const TICK: Duration = Duration::from_millis(100);
+/// How long the end of the server waits for what is under way.
+const END_PATIENCE: Duration = Duration::from_secs(2);
+/// Bytes from which on an answer is packed.
+const PACKED_FROM: usize = 1_024;
+
+/// What pages may do in a browser: show themselves and pictures of ours, and run our one script.
+const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; \
+                      connect-src 'self'; form-action 'self'; base-uri 'none'; \
+                      frame-ancestors 'none'";
+/// The same of a picture that stands alone: it has its colours in it.
+const PICTURE_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'";
+
+/// What all requests share.
+struct Shared {
+    site: Site,
+    folder: PathBuf,
+    /// Connections to the index that no page is made with.
+    idle: Mutex<Vec<Index>>,
+    permits: Semaphore,
+    listeners: Arc<Semaphore>,
+    news: broadcast::Sender<Bytes>,
+}
+
+/// A dashboard at work; it ends when it is dropped.
+pub struct Dashboard {
+    address: SocketAddr,
+    stop: watch::Sender<bool>,
+    is_ending: Arc<AtomicBool>,
+    reader: Option<JoinHandle<()>>,
+    runtime: Option<Runtime>,
+}
+
+impl Dashboard {
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The address for a browser.
+    pub fn url(&self) -> String {
+        let mut reached = self.address;
+        if reached.ip().is_unspecified() {
+            reached.set_ip([127, 0, 0, 1].into());
+        }
+        format!("http://{reached}")
+    }
+}
+
+impl Drop for Dashboard {
+    fn drop(&mut self) {
+        self.is_ending.store(true, Ordering::Relaxed);
+        // Nobody listens only if everything has ended.
+        let _ = self.stop.send(true);
+        if let Some(reader) = self.reader.take() {
+            // A reader that panicked has told so itself.
+            let _ = reader.join();
+        }
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_timeout(END_PATIENCE);
+        }
+    }
+}
+
+/// Reads records and chain into the index, and serves pages of it, until what is returned is
+/// dropped.
+pub fn serve(config: Config) -> Result<Dashboard, Error> {
+    let index = Index::open(&config.home)?;
+    let rules = Arc::new(Rules::new(config.rules));
+    let mut reader = Reader::new(index, Arc::clone(&rules), config.places);
+    if let Some((chain, netuid)) = config.chain {
+        reader = reader.beside(chain, netuid);
+    }
+    let (clock, troubles) = (reader.clock(), reader.troubles());
+    let hub = config.hub.trim_end_matches('/').to_owned();
+    let site = Site { rules, clock, troubles: Arc::clone(&troubles), hub };
+    let (news, _) = broadcast::channel(NEWS_MAX);
+    let shared = Arc::new(Shared {
+        site,
+        folder: config.home,
+        idle: Mutex::default(),
+        permits: Semaphore::new(PAGES_MAX),
+        listeners: Arc::new(Semaphore::new(LISTENERS_MAX)),
+        news: news.clone(),
+    });
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .max_blocking_threads(PAGES_MAX)
+        .thread_name("dashboard")
+        .enable_all()
+        .build()
+        .map_err(Error::System)?;
+    let listen = config.listen;
+    let listener = runtime
+        .block_on(TcpListener::bind(listen))
+        .map_err(|source| Error::Listen { address: listen, source })?;
+    let address = listener.local_addr().map_err(Error::System)?;
+    let (stop, stopped) = watch::channel(false);
+    runtime.spawn(accept(listener, shared, stopped));
+    let is_ending = Arc::new(AtomicBool::new(false));
+    let ending = Arc::clone(&is_ending);
+    let pause = config.pause;
+    let read = move || read_on(reader, &ending, &news, (&*troubles, pause));
+    let reader = thread::Builder::new().name("dashboard-reader".to_owned()).spawn(read);
+    let reader = Some(reader.map_err(Error::System)?);
+    Ok(Dashboard { address, stop, is_ending, reader, runtime: Some(runtime) })
+}
+
+/// Reads until told to end, with a pause after each time.
+fn read_on(
+    mut reader: Reader,
+    is_ending: &AtomicBool,
+    news: &broadcast::Sender<Bytes>,
+    (troubles, pause): (&Troubles, Duration),
+) {
+    let stop = || is_ending.load(Ordering::Relaxed);
+    let tell = |round: News| {
+        let data = serde_json::to_string(&round).unwrap_or_default();
+        // Nobody may be listening.
+        let _ = news.send(Bytes::from(format!("event: round\ndata: {data}\n\n")));
+    };
+    while !stop() {
+        let read = reader.read(&stop, &tell);
+        troubles.of_index(read.err().map(|error| error.to_string()));
+        let mut left = pause;
+        while !stop() && !left.is_zero() {
+            let step = left.min(TICK);
+            thread::sleep(step);
+            left -= step;
+        }
+    }
+}
+
+async fn accept(listener: TcpListener, shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) {
+    let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let router = Router::new().route("/events", get(events)).fallback(respond).with_state(shared);
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = stopped.changed() => return,
+        };
+        let Ok((stream, _)) = accepted else {
+            sleep(BREATH).await;
+            continue;
+        };
+        // Whoever is too many is hung up on.
+        let Ok(permit) = Arc::clone(&permits).try_acquire_owned() else { continue };
+        let (router, mut stopped) = (router.clone(), stopped.clone());
+        tokio::spawn(async move {
+            tokio::select! {
+                () = converse(stream, router) => {}
+                _ = stopped.changed() => {}
+            }
+            drop(permit);
+        });
+    }
+}
+
+/// Serves one connection to its end.
+async fn converse(stream: TcpStream, router: Router) {
+    // Without it answers wait for acknowledgements; that it may fail harms nothing else.
+    let _ = stream.set_nodelay(true);
+    let io = TokioIo::new(Patient::new(stream));
+    let mut builder = hyper::server::conn::http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_PATIENCE)
+        .max_buf_size(HEAD_BYTES_MAX)
+        .max_headers(HEADERS_MAX);
+    // How a conversation ends is the stranger's affair.
+    let _ = builder.serve_connection(io, TowerToHyperService::new(router)).await;
+}
+
+/// News as server-sent events.
+async fn events(State(shared): State<Arc<Shared>>) -> Response {
+    let Ok(seat) = Arc::clone(&shared.listeners).try_acquire_owned() else {
+        return (StatusCode::SERVICE_UNAVAILABLE, "too many listen\n").into_response();
+    };
+    let state = (shared.news.subscribe(), seat, true);
+    let body = Body::from_stream(stream::unfold(state, next_news));
+    let mut response = Response::new(body);
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+type Listening = (broadcast::Receiver<Bytes>, OwnedSemaphorePermit, bool);
+
+/// The next of what whoever listens is told: a greeting, news, or a sign of life. Nothing more
+/// where news were missed.
+async fn next_news(
+    (mut news, seat, is_first): Listening,
+) -> Option<(Result<Bytes, Infallible>, Listening)> {
+    let said = if is_first {
+        Bytes::from_static(b"retry: 5000\n\n")
+    } else {
+        match timeout(BEAT, news.recv()).await {
+            Err(_) => Bytes::from_static(b": still here\n\n"),
+            Ok(Ok(said)) => said,
+            Ok(Err(_)) => return None,
+        }
+    };
+    Some((Ok(said), (news, seat, false)))
+}
+
+/// Everything else.
+async fn respond(State(shared): State<Arc<Shared>>, request: Request) -> Response {
+    if ![Method::GET, Method::HEAD].contains(request.method()) {
+        return (StatusCode::METHOD_NOT_ALLOWED, "only GET\n").into_response();
+    }
+    let packing = match has(request.headers(), header::ACCEPT_ENCODING, "gzip") {
+        true => Packing::Gzip,
+        false => Packing::None,
+    };
+    let accept = if has(request.headers(), header::ACCEPT, "application/json") {
+        "application/json"
+    } else {
+        ""
+    };
+    let uri = request.uri();
+    if let Some(answer) = feed::file(uri.path()) {
+        return response(answer, packing);
+    }
+    let Some(ask) = Ask::read(uri.path(), uri.query().unwrap_or_default(), accept) else {
+        return (StatusCode::BAD_REQUEST, "this address cannot be read\n").into_response();
+    };
+    let Ok(_permit) = shared.permits.acquire().await else {
+        return StatusCode::SERVICE_UNAVAILABLE.into_response();
+    };
+    let work = {
+        let shared = Arc::clone(&shared);
+        move || response(shared.answered(&ask), packing)
+    };
+    let made = tokio::task::spawn_blocking(work).await;
+    made.unwrap_or_else(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response())
+}
+
+/// Whether a header of this name contains a word.
+fn has(headers: &HeaderMap, name: HeaderName, word: &str) -> bool {
+    let mut values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
+    values.any(|value| value.contains(word))
+}
+
+impl Shared {
+    /// The answer to what is asked for, by a connection to the index that nobody else uses.
+    fn answered(&self, ask: &Ask) -> Answer {
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let index = match idle.map_or_else(|| Index::look(&self.folder), Ok) {
+            Ok(index) => index,
+            Err(error) => return unreadable(&error),
+        };
+        let answer = self.site.answer(&index, ask);
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(index);
+        answer
+    }
+}
+
+fn unreadable(error: &index::Error) -> Answer {
+    Answer {
+        status: 503,
+        kind: "text/plain; charset=utf-8",
+        body: format!("{error}\n").into_bytes(),
+    }
+}
+
+/// How the content of an answer may be packed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Packing {
+    None,
+    Gzip,
+}
+
+/// An answer with all that a browser is told besides.
+fn response(answer: Answer, packing: Packing) -> Response {
+    let is_picture = answer.kind == crate::page::SVG;
+    let Answer { status, kind, mut body } = answer;
+    let mut is_packed = false;
+    if packing == Packing::Gzip
+        && body.len() >= PACKED_FROM
+        && let Some(packed) = packed(&body)
+    {
+        (body, is_packed) = (packed, true);
+    }
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() =
+        StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let headers = response.headers_mut();
+    let policy = if is_picture { PICTURE_POLICY } else { POLICY };
+    for (name, value) in [
+        (header::CONTENT_TYPE, kind),
+        (header::CONTENT_SECURITY_POLICY, policy),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::CACHE_CONTROL, "no-cache"),
+        (header::VARY, "accept, accept-encoding"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    if is_packed {
+        headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    }
+    response
+}
+
+fn packed(body: &[u8]) -> Option<Vec<u8>> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(body).and_then(|()| encoder.finish()).ok()
+}

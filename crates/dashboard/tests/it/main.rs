@@ -1,0 +1,7 @@
+//! Pages of networks whose records are real ones: made and signed as validators make them.
+
+mod api;
+mod pages;
+mod reading;
+mod scene;
+mod served;

@@ -1,0 +1,193 @@
+//! What is believed, what is not, and what a crash or a lost index costs: nothing.
+
+use crate::scene::{Home, Judge, addresses, key, player};
+use chain::{Call, Chain as _, Genesis, Hyperparameters, MemoryChain, SubnetGenesis};
+use dashboard::index::{self, State};
+use protocol::{AccountId, Block, NetUid};
+use records::Signed;
+use std::{cell::Cell, fs, sync::Arc};
+
+/// Records of a judge that are believed, and the flaw of the next.
+fn known(home: &Home, judge: &Judge) -> (u64, Option<(u64, String)>) {
+    let heads = home.index().heads().unwrap();
+    let head = heads.into_iter().find(|head| head.validator == judge.key.public()).unwrap();
+    (head.n_records, head.flaw)
+}
+
+fn read(judge: &Judge, number: u64) -> Signed {
+    Signed::from_json(&fs::read(judge.path(number)).unwrap()).unwrap()
+}
+
+#[test]
+fn attack_a_false_record_ends_what_is_believed_and_is_named() {
+    type Change = fn(&mut Signed, &Judge);
+    let changes: [(Change, &str); 4] = [
+        (|signed, _| *signed = Signed::sign(signed.record.clone(), &key(9)), "signature"),
+        (
+            |signed, judge| {
+                signed.record.round.previous = None;
+                *signed = Signed::sign(signed.record.clone(), &judge.key);
+            },
+            "another record than the one before",
+        ),
+        (
+            |signed, judge| {
+                signed.record.models[0].verdict.weight = 0.5;
+                *signed = Signed::sign(signed.record.clone(), &judge.key);
+            },
+            "its losses give",
+        ),
+        (
+            |signed, judge| {
+                signed.record.averages.clear();
+                *signed = Signed::sign(signed.record.clone(), &judge.key);
+            },
+            "its average differs",
+        ),
+    ];
+    for (change, why) in changes {
+        let judge = Judge::of_four_rounds(1);
+        let good = fs::read(judge.path(3)).unwrap();
+        let mut signed = read(&judge, 3);
+        change(&mut signed, &judge);
+        fs::write(judge.path(3), signed.to_json()).unwrap();
+        let mut home = Home::new();
+        home.read(&[&judge]);
+        let (n_records, flaw) = known(&home, &judge);
+        let (number, said) = flaw.unwrap();
+        assert_eq!((n_records, number), (2, 3), "{why}: {said}");
+        assert!(said.contains(why), "{said} says not: {why}");
+        let page = home.page(&format!("/validator/{}", judge.key.public()));
+        assert!(page.contains("Record 3 is false"), "{page}");
+        assert_eq!(home.answer("/c/tiny/round/3").status, 404, "it is in no number");
+
+        fs::write(judge.path(3), good).unwrap();
+        home.read(&[&judge]);
+        assert_eq!(known(&home, &judge), (4, None), "a copy that was bad heals");
+    }
+}
+
+#[test]
+fn attack_losses_that_others_did_not_find_count_nowhere() {
+    let judges = [1, 2].map(Judge::of_four_rounds);
+    let mut liar = Judge::new(3);
+    let (old, new) = (player(1, 0.0), player(2, 0.1));
+    liar.judge(&[old]);
+    liar.judge(&[player(1, 0.2), new]);
+    let mut home = Home::new();
+    // Alone it is believed, beside one other neither is, and two are more than one.
+    let states = |home: &Home| -> Vec<(u64, State)> {
+        let others = home.index().others("tiny", Block(1_020)).unwrap();
+        let number = |validator: AccountId| {
+            (1..=3).find(|number| key(*number).public() == validator).unwrap()
+        };
+        let mut states: Vec<_> =
+            others.iter().map(|other| (number(other.row.validator), other.row.state)).collect();
+        states.sort_unstable();
+        states
+    };
+    home.read(&[&liar]);
+    assert_eq!(states(&home), [(3, State::Believed)]);
+    home.read(&[&liar, &judges[0]]);
+    assert_eq!(states(&home), [(1, State::Disputed), (3, State::Disputed)]);
+    assert_eq!(home.page("/c/tiny/rounds?block=1020").matches("disputed: another").count(), 1);
+    home.read(&[&liar, &judges[0], &judges[1]]);
+    let settled = [(1, State::Believed), (2, State::Believed), (3, State::Outvoted)];
+    assert_eq!(states(&home), settled);
+    let of_liar = format!("/c/tiny?validator={}", liar.key.public());
+    assert!(home.page(&of_liar).contains("From record <a"), "what it said before counts");
+    assert!(home.page("/c/tiny/round/2").contains("false: most validators found other losses"));
+}
+
+#[test]
+fn an_index_that_was_deleted_is_made_anew_with_the_same_pages() {
+    let judge = Judge::of_four_rounds(1);
+    let (mut home, mut other) = (Home::new(), Home::new());
+    home.read(&[&judge]);
+    let pages = |home: &Home| -> Vec<String> {
+        addresses(&judge).iter().map(|address| home.page(address)).collect()
+    };
+    let before = pages(&home);
+    fs::remove_file(home.path().join(index::FILE)).unwrap();
+    home.read(&[&judge]);
+    assert_eq!(pages(&home), before);
+    fs::write(home.path().join(index::FILE), "this is no database, though it is long enough")
+        .unwrap();
+    home.read(&[&judge]);
+    assert_eq!(pages(&home), before, "one that is damaged, too");
+    other.read(&[&judge]);
+    assert_eq!(pages(&other), before, "and anybody else's");
+}
+
+#[test]
+fn whatever_a_reader_was_killed_at_the_next_goes_on() {
+    let mut judge = Judge::new(1);
+    let (mut home, mut whole) = (Home::new(), Home::new());
+    let (old, new) = (player(1, 0.0), player(2, 0.1));
+    // Two lots and a half, and a reader that ends after each.
+    judge.judge(&[old]);
+    for _ in 1..80 {
+        judge.judge(&[old, new]);
+    }
+    let mut n_known = vec![0];
+    while n_known.last() != Some(&80) {
+        let n_asked = Cell::new(0);
+        home.read_until(&[&judge], &|| {
+            n_asked.set(n_asked.get() + 1);
+            n_asked.get() > 1
+        });
+        n_known.push(known(&home, &judge).0);
+    }
+    assert_eq!(n_known, [0, 32, 64, 80]);
+    whole.read(&[&judge]);
+    for address in ["/", "/c/tiny", "/c/tiny/rounds", "/c/tiny/crown/2"] {
+        assert_eq!(home.page(address), whole.page(address), "{address}");
+    }
+}
+
+/// A chain of so many blocks, with the hotkey of judge 1 in the first slot.
+fn chain_of(n_blocks: u64) -> Arc<MemoryChain> {
+    let owner = key(50);
+    let subnet =
+        SubnetGenesis { owner: owner.public(), hyperparameters: Hyperparameters::default() };
+    let accounts = vec![(owner.public(), 1_000_000_000_000)];
+    let genesis = Genesis { seed: 1, accounts, subnets: vec![subnet], ..Genesis::default() };
+    let chain = MemoryChain::new(&genesis).unwrap();
+    let register = Call::BurnedRegister { netuid: NetUid(1), hotkey: key(1).public() };
+    chain.submit(register, &owner).unwrap();
+    for _ in 0..n_blocks {
+        chain.produce_block().unwrap();
+    }
+    Arc::new(chain)
+}
+
+#[test]
+fn attack_records_of_another_chain_or_seed_are_false() {
+    let chain = chain_of(1_035);
+    let mut home = Home::new();
+    let elsewhere = Judge::of_four_rounds(1);
+    home.read_beside(&chain, &[&elsewhere]);
+    let (n_records, flaw) = known(&home, &elsewhere);
+    assert_eq!((n_records, flaw), (0, Some((1, "it is of another chain".to_owned()))));
+
+    let mut judge = Judge::new(2);
+    judge.chain = Some(Arc::clone(&chain));
+    let old = player(1, 0.0);
+    judge.judge(&[old]);
+    judge.judge(&[old]);
+    let mut signed = read(&judge, 2);
+    signed.record.round.block_hash = protocol::BlockHash([7; 32]);
+    fs::write(judge.path(2), Signed::sign(signed.record, &judge.key).to_json()).unwrap();
+    home.read_beside(&chain, &[&judge]);
+    let (n_records, flaw) = known(&home, &judge);
+    let (number, said) = flaw.unwrap();
+    assert_eq!((n_records, number), (1, 2));
+    assert!(said.contains("another hash at block 1020"), "{said}");
+
+    let network = home.page("/network");
+    let slot = key(1).public().to_string();
+    assert!(network.contains(&slot), "{network}");
+    assert!(network.contains("From the chain, at block 1035"), "{network}");
+    assert!(home.page(&format!("/miner/{slot}")).contains("uid 0"));
+    assert!(home.page("/").contains("Who gets what"));
+}

@@ -1,0 +1,276 @@
+//! Validators with signed records of a competition with duels, and what a dashboard makes of them.
+
+use chain::{Chain, MemoryChain};
+use dashboard::{
+    Place,
+    ask::Ask,
+    index::Index,
+    page::{Answer, Site},
+    reader::{Reader, Rules},
+};
+use keys::Keypair;
+use protocol::{
+    AccountId, Block, BlockHash, Competition, Digest, Loss, NetUid, Record, Seed, Uid,
+    competition::{LossKind, Packing, Rule},
+    duel::{DuelRules, Reign},
+    record::{DocumentDigest, Finding, Model, Round},
+    weights::MovingAverage,
+};
+use records::{Folder, Signed};
+use std::{path::Path, sync::Arc};
+use tempfile::TempDir;
+
+/// Documents of a round.
+pub(crate) const N_DOCUMENTS: u64 = 25;
+
+/// A model by what it is worth: by how much its losses are lower, a fraction of them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Player {
+    pub(crate) uid: u16,
+    pub(crate) quality: f64,
+}
+
+pub(crate) fn player(uid: u16, quality: f64) -> Player {
+    Player { uid, quality }
+}
+
+pub(crate) fn key(number: u64) -> Keypair {
+    Keypair::from_seed(Seed::of_number(number))
+}
+
+/// A number from −1 to 1 that follows from two.
+fn noise(a: u64, b: u64) -> f64 {
+    let mut word = a.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(b);
+    word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    word ^= word >> 31;
+    (word >> 11) as f64 / (1u64 << 52) as f64 - 1.0
+}
+
+impl Player {
+    pub(crate) fn root(&self) -> Digest {
+        Digest::of(format!("model {}", self.uid).as_bytes())
+    }
+
+    fn hotkey(&self) -> AccountId {
+        AccountId([u8::try_from(self.uid).unwrap(); 32])
+    }
+
+    fn loss(&self, document: u64) -> Loss {
+        let usual = (3.0 + 0.2 * noise(1, document)) * (1.0 - self.quality);
+        let value = usual + 0.006 * noise(2 + u64::from(self.uid), document);
+        Loss::new((value * 1e4).round() / 1e4).unwrap()
+    }
+
+    fn model(&self, documents: std::ops::Range<u64>) -> Model {
+        Model {
+            uid: Uid(self.uid),
+            hotkey: self.hotkey(),
+            coldkey: Some(AccountId([100 + u8::try_from(self.uid).unwrap(); 32])),
+            commit_block: Block(self.uid.into()),
+            commit_block_hash: BlockHash([3; 32]),
+            since: None,
+            repo: Some(format!("miner{}/model", self.uid).parse().unwrap()),
+            revision: Some("a".repeat(40).parse().unwrap()),
+            file_root: None,
+            tensor_root: Some(self.root()),
+            finding: Finding::Evaluated(documents.map(|document| self.loss(document)).collect()),
+        }
+    }
+}
+
+/// Rules with few bets, which decide within some 25 documents.
+pub(crate) fn rules() -> Competition {
+    let toml = include_str!("../../../../testdata/scoring/competition.toml");
+    let mut competition = Competition::from_toml(toml).unwrap();
+    competition.text.packing = Packing::PerDocument;
+    competition.evaluation.sequences_per_batch = 1;
+    competition.evaluation.n_batches = 25;
+    competition.scoring.rule = Rule::Duel;
+    competition.scoring.loss = LossKind::CrossEntropy;
+    competition.scoring.temperature = 0.2;
+    competition.scoring.duel = Some(DuelRules {
+        alpha: 1e-4,
+        n_bets: 4,
+        n_documents_pilot: 5,
+        n_documents_min: 25,
+        n_documents_max: 200,
+        ..DuelRules::default()
+    });
+    competition.check().unwrap();
+    competition
+}
+
+/// A validator that judges and publishes.
+pub(crate) struct Judge {
+    pub(crate) key: Keypair,
+    pub(crate) folder: Folder,
+    /// What it writes where it may write anything.
+    pub(crate) text: String,
+    /// The chain that its blocks are of; without one they have made-up hashes.
+    pub(crate) chain: Option<Arc<MemoryChain>>,
+    reign: Reign,
+    average: MovingAverage,
+    last: Option<Record>,
+    dir: TempDir,
+}
+
+impl Judge {
+    pub(crate) fn new(number: u64) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = Folder::new(dir.path().to_owned());
+        let (reign, average) = (Reign::default(), MovingAverage::default());
+        let text = "a test".to_owned();
+        let (key, chain) = (key(number), None);
+        Self { key, folder, text, chain, reign, average, last: None, dir }
+    }
+
+    /// Judges the next round, and publishes its record.
+    pub(crate) fn judge(&mut self, players: &[Player]) -> Record {
+        let number = self.last.as_ref().map_or(0, |last| last.round.number) + 1;
+        let documents = number * 1_000..number * 1_000 + N_DOCUMENTS;
+        let text = &self.text;
+        let document = |n: u64| DocumentDigest {
+            id: format!("{text} {n}"),
+            sha256: Digest::of(&n.to_be_bytes()),
+        };
+        let round = Round {
+            competition: "tiny".to_owned(),
+            competition_digest: rules().digest(),
+            number,
+            previous: self.last.as_ref().map(Record::digest),
+            block: Block(1_000 + 10 * number),
+            block_hash: self.hash(Block(1_000 + 10 * number), BlockHash([1; 32])),
+            validator: self.key.public(),
+            genesis: self.hash(Block(0), BlockHash([2; 32])),
+            engine: text.clone(),
+            tokenizer: Digest::of(b"tokenizer"),
+            dataset: Digest::of(b"dataset"),
+            documents: documents.clone().map(document).collect(),
+            batches: Digest::of(&number.to_be_bytes()),
+        };
+        let models = players.iter().map(|player| player.model(documents.clone())).collect();
+        let (rules, average) = (rules(), &mut self.average);
+        let record = Record::of_duels(round, &rules, models, &self.reign, average).unwrap();
+        self.reign.follow(&record);
+        self.folder.write(&Signed::sign(record.clone(), &self.key)).unwrap();
+        self.last.insert(record).clone()
+    }
+
+    /// What its chain has at a block.
+    fn hash(&self, block: Block, usual: BlockHash) -> BlockHash {
+        let of = |chain: &Arc<MemoryChain>| chain.block_hash(block).unwrap().unwrap();
+        self.chain.as_ref().map_or(usual, of)
+    }
+
+    /// The file of a record.
+    pub(crate) fn path(&self, number: u64) -> std::path::PathBuf {
+        self.folder.path("tiny", number)
+    }
+
+    pub(crate) fn place(&self) -> Place {
+        let source = Box::new(Folder::new(self.dir.path().to_owned()));
+        Place { name: self.dir.path().display().to_string(), source }
+    }
+
+    /// Four rounds: the crown changes hands in the second, and a third model comes in the last.
+    pub(crate) fn of_four_rounds(number: u64) -> Self {
+        let mut judge = Self::new(number);
+        judge.judge_four();
+        judge
+    }
+
+    pub(crate) fn judge_four(&mut self) {
+        let (old, new) = (player(1, 0.0), player(2, 0.1));
+        self.judge(&[old]);
+        self.judge(&[old, new]);
+        self.judge(&[old, new]);
+        self.judge(&[old, new, player(3, 0.05)]);
+    }
+}
+
+/// What a dashboard has in its home.
+pub(crate) struct Home {
+    dir: TempDir,
+    site: Option<Site>,
+}
+
+impl Home {
+    pub(crate) fn new() -> Self {
+        Self { dir: tempfile::tempdir().unwrap(), site: None }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Reads what judges have published, as far as `stop` lets it.
+    pub(crate) fn read_until(&mut self, judges: &[&Judge], stop: &dyn Fn() -> bool) {
+        self.read_by(|reader| reader, judges, stop);
+    }
+
+    /// Reads what judges have published beside a chain.
+    pub(crate) fn read_beside(&mut self, chain: &Arc<MemoryChain>, judges: &[&Judge]) {
+        let chain: Arc<dyn Chain> = Arc::<MemoryChain>::clone(chain);
+        self.read_by(|reader| reader.beside(chain, NetUid(1)), judges, &|| false);
+    }
+
+    fn read_by(
+        &mut self,
+        change: impl FnOnce(Reader) -> Reader,
+        judges: &[&Judge],
+        stop: &dyn Fn() -> bool,
+    ) {
+        let index = Index::open(self.path()).unwrap();
+        let places = judges.iter().map(|judge| judge.place()).collect();
+        let known = Arc::new(Rules::new(vec![rules()]));
+        let mut reader = change(Reader::new(index, Arc::clone(&known), places));
+        reader.read(stop, &|_| {}).unwrap();
+        let (clock, troubles) = (reader.clock(), reader.troubles());
+        let hub = "https://hub.example".to_owned();
+        self.site = Some(Site { rules: known, clock, troubles, hub });
+    }
+
+    pub(crate) fn read(&mut self, judges: &[&Judge]) {
+        self.read_until(judges, &|| false);
+    }
+
+    pub(crate) fn index(&self) -> Index {
+        Index::look(self.path()).unwrap()
+    }
+
+    pub(crate) fn answer(&self, address: &str) -> Answer {
+        let (path, query) = address.split_once('?').unwrap_or((address, ""));
+        let ask = Ask::read(path, query, "").unwrap();
+        self.site.as_ref().unwrap().answer(&self.index(), &ask)
+    }
+
+    /// The page at an address, which has to be there.
+    pub(crate) fn page(&self, address: &str) -> String {
+        let answer = self.answer(address);
+        let body = String::from_utf8(answer.body).unwrap();
+        assert_eq!(answer.status, 200, "{address}: {body}");
+        body
+    }
+}
+
+/// Addresses of all kinds of pages of the scene of [`Judge::of_four_rounds`].
+pub(crate) fn addresses(judge: &Judge) -> Vec<String> {
+    let [a, b] = [player(1, 0.0), player(2, 0.1)].map(|player| player.root().hex());
+    let (miner, validator) = (AccountId([2; 32]), judge.key.public());
+    vec![
+        "/".to_owned(),
+        "/c/tiny".to_owned(),
+        "/c/tiny?block=1025&sort=-board.loss&q=miner".to_owned(),
+        "/c/tiny/rounds".to_owned(),
+        "/c/tiny/round/2".to_owned(),
+        "/c/tiny/crown/1".to_owned(),
+        "/c/tiny/crown/2".to_owned(),
+        "/c/tiny/compare".to_owned(),
+        format!("/c/tiny/compare?a={a}&b={b}"),
+        format!("/model/{b}"),
+        format!("/miner/{miner}"),
+        format!("/validator/{validator}"),
+        "/network".to_owned(),
+    ]
+}
