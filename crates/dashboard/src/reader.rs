@@ -281,6 +281,10 @@ impl Reader {
         if self.genesis.is_some_and(|genesis| genesis != round.genesis) {
             return Err(Flaw::False("it is of another chain".to_owned()));
         }
+        if self.chain.is_some() && round.netuid != self.netuid {
+            let netuid = round.netuid;
+            return Err(Flaw::False(format!("it is of another subnet: {netuid}")));
+        }
         self.check_seed(round.block, round.block_hash)?;
         let Some(rules) = self.rules.of(round.competition_digest) else { return Ok(false) };
         let last = progress.last.as_ref().map(|last| &last.record);

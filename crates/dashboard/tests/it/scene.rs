@@ -13,12 +13,15 @@ use protocol::{
     AccountId, Block, BlockHash, Competition, Digest, Loss, NetUid, Record, Seed, Uid,
     competition::{LossKind, Packing, Rule},
     duel::{DuelRules, Reign},
-    record::{DocumentDigest, Finding, Model, Round},
+    record::{DocumentDigest, Finding, Model, Round, Setting},
     weights::MovingAverage,
 };
 use records::{Folder, Signed};
 use std::{path::Path, sync::Arc};
 use tempfile::TempDir;
+
+/// The subnet of all records.
+pub(crate) const NETUID: NetUid = NetUid(1);
 
 /// Documents of a round.
 pub(crate) const N_DOCUMENTS: u64 = 25;
@@ -143,6 +146,7 @@ impl Judge {
             block_hash: self.hash(Block(1_000 + 10 * number), BlockHash([1; 32])),
             validator: self.key.public(),
             genesis: self.hash(Block(0), BlockHash([2; 32])),
+            netuid: NETUID,
             engine: text.clone(),
             tokenizer: Digest::of(b"tokenizer"),
             dataset: Digest::of(b"dataset"),
@@ -151,7 +155,9 @@ impl Judge {
         };
         let models = players.iter().map(|player| player.model(documents.clone())).collect();
         let (rules, average) = (rules(), &mut self.average);
-        let record = Record::of_duels(round, &rules, models, &self.reign, average).unwrap();
+        let before = &self.reign;
+        let setting = Setting { before, paid: None, settling_blocks: 0, skipped: Vec::new() };
+        let record = Record::of_duels(round, &rules, models, setting, average).unwrap();
         self.reign.follow(&record);
         self.folder.write(&Signed::sign(record.clone(), &self.key)).unwrap();
         self.last.insert(record).clone()
@@ -212,7 +218,7 @@ impl Home {
     /// Reads what judges have published beside a chain.
     pub(crate) fn read_beside(&mut self, chain: &Arc<MemoryChain>, judges: &[&Judge]) {
         let chain: Arc<dyn Chain> = Arc::<MemoryChain>::clone(chain);
-        self.read_by(|reader| reader.beside(chain, NetUid(1)), judges, &|| false);
+        self.read_by(|reader| reader.beside(chain, NETUID), judges, &|| false);
     }
 
     fn read_by(
