@@ -254,7 +254,8 @@ pub enum Command {
   agon demo --seed 2 --rounds 4 --steps 30
   agon demo --corpus book.txt --home /tmp/agon --json > demo.json
   agon demo --competition my.toml --rounds 3
-  agon demo --miner my-model/ --rounds 3")]
+  agon demo --miner my-model/ --rounds 3
+  agon demo --keep --dashboard 127.0.0.1:9960")]
 pub struct DemoArgs {
     /// Number that all randomness of the run comes from.
     #[arg(long, default_value_t = 1, value_name = "N")]
@@ -281,6 +282,12 @@ pub struct DemoArgs {
     /// Training steps of each miner between two rounds; with 30 a run takes a third of the time.
     #[arg(long, default_value_t = 100, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=100_000))]
     pub steps: u64,
+    /// Address of the pages about the run; port 0 takes any that is free.
+    #[arg(long, default_value = "127.0.0.1:0", value_name = "ADDRESS", value_parser = listen)]
+    pub dashboard: SocketAddr,
+    /// Keep the pages up after the run, with its chain and its hub, until Ctrl-C.
+    #[arg(long)]
+    pub keep: bool,
     /// Print one JSON document on stdout instead of tables.
     #[arg(long)]
     pub json: bool,

@@ -7,6 +7,7 @@ mod conduct;
 mod home;
 mod network;
 mod own;
+mod pages;
 mod recipes;
 mod report;
 mod rules;
@@ -53,13 +54,17 @@ pub fn run(args: &DemoArgs) -> anyhow::Result<ExitCode> {
     view.name_slots(
         network.uids.iter().map(|(role, uid)| (*uid, role.name().to_owned())).collect(),
     );
-    view.say(&opening(&network, args));
+    let pages = pages::serve(args, args.dashboard, network.beside()?)?;
+    let (listen, rules) = (pages.address(), network.contest.competition.clone());
+    view.say(&opening(&network, args, &pages.url()));
     if home.goes_on {
         let block = network.node.head().block;
         view.say(&format!("the run goes on at block {block} (--force begins again)"));
     }
     let conducted = conduct::conduct(&mut network, &view, &stop);
     view.end();
+    // It reads a chain that is about to end.
+    drop(pages);
     conducted.hint(format!(
         "what was done so far lies in `{}`; the same command goes on from there",
         args.home.display()
@@ -77,6 +82,9 @@ pub fn run(args: &DemoArgs) -> anyhow::Result<ExitCode> {
     match args.json {
         true => terminal::tell(&replayed),
         false => terminal::print(&format!("{replayed}\n"))?,
+    }
+    if args.keep {
+        pages::keep(args, listen, rules, &stop)?;
     }
     Ok(if is_equal { ExitCode::SUCCESS } else { ExitCode::from(replay::report::DIFFERS) })
 }
@@ -109,12 +117,13 @@ fn run_of(args: &DemoArgs) -> anyhow::Result<Run> {
     })
 }
 
-fn opening(network: &Network, args: &DemoArgs) -> String {
+fn opening(network: &Network, args: &DemoArgs, url: &str) -> String {
     let competition = &network.contest.competition;
     let (scoring, rules) = (&competition.scoring, &competition.evaluation);
     format!(
         "competition `{}` on {}\n{}, {}, {} of {}, one every {}\n\
-         epsilon {}, temperature {}; files in {}\n",
+         epsilon {}, temperature {}; files in {}\n\
+         watch it at {url}\n",
         competition.name,
         network.contest.source.describe(),
         plural(Role::VALIDATORS.len(), "validator"),

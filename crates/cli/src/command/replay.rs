@@ -2,7 +2,7 @@
 
 mod compare;
 mod derive;
-mod home;
+pub mod home;
 mod losses;
 mod models;
 mod other_rules;

@@ -94,7 +94,10 @@ fn a_demo_crowns_refuses_pays_and_runs_the_same_way_again() {
     let miners = ["honest-1", "honest-2", "rebaser"].map(|role| tao(&first, role));
     assert!(miners.iter().sum::<f64>() > 1.0, "{miners:?}");
     assert!(first["entropy_perplexity"].as_f64().unwrap() > 1.0);
-    verdicts_say_how_sure_they_are(&first, &String::from_utf8_lossy(&output.stderr));
+    let said = String::from_utf8_lossy(&output.stderr);
+    verdicts_say_how_sure_they_are(&first, &said);
+    assert!(said.contains("watch it at http://127.0.0.1:"), "{said}");
+    assert!(home.join("dashboard/dashboard.db").is_file(), "pages were there");
 
     // The champion that a person is told to check is there and is admitted.
     let champion = rounds[2]["champion"].as_str().unwrap();

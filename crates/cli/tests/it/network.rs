@@ -171,7 +171,7 @@ fn a_whole_network_trains_measures_and_pays_through_kills_and_a_reboot() {
     let mut up = Up::start(&config);
     up.until("all of it", |up| up.is_running);
     let names: Vec<String> = up.pids.keys().cloned().collect();
-    assert_eq!(names.len(), 9, "{names:?}");
+    assert_eq!(names.len(), 10, "{names:?}");
     wait_for("a round of every validator", || (1..=3).all(|number| n_records(&dir, number) > 0));
     for name in &names {
         up.kill_one(name);

@@ -5,6 +5,7 @@ use super::{
     calendar::{Calendar, N_SET_UP_BLOCKS, REVEAL_EPOCHS},
     cast::Role,
     own::{self, Own},
+    pages::Beside,
     recipes, rules,
 };
 use crate::{
@@ -48,8 +49,8 @@ const N_HELD_OUT: usize = 48;
 pub struct Network {
     /// The chain that everybody shares, each over a connection of its own.
     pub node: DevNode,
-    /// The hub that everybody shares, each over HTTP; held, so that it is there.
-    _hub: ModelsHub,
+    /// The hub that everybody shares, each over HTTP.
+    hub: ModelsHub,
     /// The contest with its text.
     pub contest: Contest,
     /// When its rounds are.
@@ -119,7 +120,7 @@ impl Network {
             .into_iter()
             .map(|role| Ok(Actor { role, service: build.service(role)? }))
             .collect::<anyhow::Result<_>>()?;
-        Ok(Self { node, _hub: hub, contest, calendar, actors, uids, home: args.home.clone() })
+        Ok(Self { node, hub, contest, calendar, actors, uids, home: args.home.clone() })
     }
 
     /// Everybody, in the order of registration.
@@ -138,6 +139,13 @@ impl Network {
     pub fn last_round(&self) -> anyhow::Result<Option<RoundSummary>> {
         let first = self.validators().next();
         Ok(first.map(|(_, first)| first.rounds(1)).transpose()?.and_then(|mut last| last.pop()))
+    }
+
+    /// What pages about it stand beside.
+    pub fn beside(&self) -> anyhow::Result<Beside> {
+        let chain = Arc::new(connect(&self.node)?);
+        let rules = self.contest.competition.clone();
+        Ok(Beside { chain, hub: self.hub.server.url(), rules })
     }
 
     /// Ends it.

@@ -65,6 +65,7 @@ struct Made<'a> {
     config: String,
     chain: String,
     hub: String,
+    dashboard: Option<String>,
     validators: Vec<&'a str>,
     miners: Vec<&'a str>,
     competitions: Vec<&'a str>,
@@ -101,7 +102,7 @@ pub fn run(args: &NewNetworkArgs) -> anyhow::Result<ExitCode> {
         args.competitions.iter().map(|name| contest(name, args)).collect::<anyhow::Result<_>>()?;
     let rules = contests.iter().map(|contest| contest.competition.clone()).collect();
     Schedule::new(rules).hint("give each competition file a `name` and an `id` of its own")?;
-    let first_port = ports::choose(2 + args.validators + args.miners)?;
+    let first_port = ports::choose(3 + args.validators + args.miners)?;
     let mut made = disk::begin_folder(&dir)
         .with_context(|| format!("cannot make a folder beside `{}`", dir.display()))?;
     write(made.path(), &dir, args, &contests, first_port)
@@ -312,19 +313,30 @@ fn tell(
 ) -> anyhow::Result<()> {
     let config = dir.join(FILE).display().to_string();
     let (chain, hub) = (network.chain_url(), network.hub_url());
+    let dashboard = network.dashboard_url();
     let competitions: Vec<&str> =
         contests.iter().map(|contest| contest.competition.name.as_str()).collect();
     if args.json {
         let validators = network.validators.iter().map(|one| one.name.as_str()).collect();
         let miners = network.miners.iter().map(|one| one.name.as_str()).collect();
-        return print_json(&Made { config, chain, hub, validators, miners, competitions });
+        return print_json(&Made {
+            config,
+            chain,
+            hub,
+            dashboard,
+            validators,
+            miners,
+            competitions,
+        });
     }
     print(&format!(
         "a network in {}: {} validators, {} miners, competitions {}\n  chain  {chain}\n  hub    \
-         {hub}\nRun it with `agon network up --config {config}`; that file says what is where.\n",
+         {hub}\n  pages  {}\nRun it with `agon network up --config {config}`; that file says what \
+         is where.\n",
         dir.display(),
         network.validators.len(),
         network.miners.len(),
-        competitions.join(", ")
+        competitions.join(", "),
+        dashboard.as_deref().unwrap_or("none")
     ))
 }

@@ -183,7 +183,9 @@ impl Network {
             ensure!(is_name, "`name` is `{name}`: it takes letters a to z, digits and hyphens");
             ensure!(names.insert(name), "`{name}` is the name of two processes");
         }
-        for (listen, table) in [(self.chain.listen, "chain"), (self.hub.listen, "hub")] {
+        let mut addresses = vec![(self.chain.listen, "chain"), (self.hub.listen, "hub")];
+        addresses.extend(self.dashboard.iter().map(|part| (part.listen, "dashboard")));
+        for (listen, table) in addresses {
             ensure!(listen.port() != 0, "`listen` under [{table}] names no port");
         }
         ensure!(self.logs.n_files_max > 0, "`n_files_max` under [logs] must be at least 1");
@@ -208,6 +210,16 @@ impl Network {
     /// Address of the hub for its clients.
     pub fn hub_url(&self) -> String {
         format!("http://{}", reached(self.hub.listen))
+    }
+
+    /// The dashboard, where there is to be one and a validator whose records it can show.
+    pub fn pages(&self) -> Option<&DashboardPart> {
+        self.dashboard.as_ref().filter(|_| !self.validators.is_empty())
+    }
+
+    /// Address of its pages for browsers.
+    pub fn dashboard_url(&self) -> Option<String> {
+        self.pages().map(|part| format!("http://{}", reached(part.listen)))
     }
 
     /// What the config file of a participant says, which must belong to this network.
@@ -324,6 +336,11 @@ mod tests {
             ("\"v\"", "\"node\"", "two processes"),
             (":9\"", ":0\"", "under [chain]"),
             ("n_files_max = 2", "n_files_max = 0", "n_files_max"),
+            (
+                "[logs]",
+                "[dashboard]\nlisten = \"127.0.0.1:0\"\nhome = \"d\"\n[logs]",
+                "under [dashboard]",
+            ),
             (
                 "[logs]",
                 "[dashboard]\nlisten = \"127.0.0.1:7\"\nhome = \"d\"\nport = 1\n[logs]",

@@ -40,7 +40,7 @@ pub fn choose(n_ports: u16) -> anyhow::Result<u16> {
 pub fn expect_free(network: &Network, configs: &[Config]) -> anyhow::Result<()> {
     let own = |table: &str| format!("`listen` under [{table}] in network.toml");
     let mut ports = vec![(network.chain.listen, own("chain")), (network.hub.listen, own("hub"))];
-    ports.extend(network.dashboard.iter().map(|part| (part.listen, own("dashboard"))));
+    ports.extend(network.pages().map(|part| (part.listen, own("dashboard"))));
     for (participant, config) in network.participants().zip(configs) {
         let key = format!("`listen` in `{}`", network.path(&participant.config).display());
         ports.extend(config.listen().map(|listen| (listen, key)));

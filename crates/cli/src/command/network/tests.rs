@@ -139,7 +139,7 @@ fn miners_are_spread_over_competitions_and_strategies() {
     let lines = ["repo = \"owner/tiny\"", "repo = \"owner/nano\""];
     let strategies = ["strategy = \"pretrain\"", "strategy = \"rebase\""];
     for (number, text) in texts.enumerate() {
-        let port = format!("listen = \"127.0.0.1:{}\"", 20_002 + number);
+        let port = format!("listen = \"127.0.0.1:{}\"", 20_003 + number);
         for part in
             [lines[number % 2], strategies[number / 2], port.as_str(), "steps_per_block = 5"]
         {

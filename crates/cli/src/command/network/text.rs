@@ -106,7 +106,7 @@ pub fn competition_remark() -> &'static str {
 pub fn network(site: &Site<'_>) -> String {
     let mut text = format!(
         "# A network on one machine. `agon network up --config {file}` runs it: the node\n\
-         # first, then the hub, the validators, the miners. Relative paths start at this folder.\n\
+         # first, then the hub, the validators, the miners, the pages. Relative paths start here.\n\
          # Ports are 127.0.0.1's: nothing here can be reached from another machine.\n\
          #\n\
          #   chain.toml      what the chain starts with; not to be changed once there are blocks\n\
@@ -138,6 +138,12 @@ pub fn network(site: &Site<'_>) -> String {
          # Its folder, with its users and their tokens in users.json.\n\
          dir = \"hub\"\n\
          \n\
+         [dashboard]\n\
+         # Address of pages for spectators; without this table there are none.\n\
+         listen = {dashboard}\n\
+         # Folder of their index, which can be deleted: it is made anew.\n\
+         home = \"dashboard\"\n\
+         \n\
          [logs]\n\
          # Their folder.\n\
          dir = \"logs\"\n\
@@ -149,6 +155,7 @@ pub fn network(site: &Site<'_>) -> String {
         competitions = site.competitions.join(", "),
         chain = quoted(&site.address(0)),
         hub = quoted(&site.address(1)),
+        dashboard = quoted(&site.address(2)),
         block_time = quoted(&site.block_time()),
     );
     let tables = [("validators", site.validators), ("miners", site.miners)];
@@ -260,7 +267,7 @@ pub fn validator(site: &Site<'_>, validator: &Person, number: usize) -> Result<S
     writeln!(text, "competitions = [\n  {},\n]\n", competitions.join(",\n  "))?;
     writeln!(text, "# Threads of an evaluation; the losses are the same for any number.")?;
     writeln!(text, "threads = 1\n")?;
-    listen(&mut text, site, 2 + number)?;
+    listen(&mut text, site, 3 + number)?;
     Ok(text)
 }
 
@@ -279,6 +286,6 @@ pub fn miner(site: &Site<'_>, rival: &Rival<'_>, miner: &Person) -> Result<Strin
     let steps = (site.block_time.as_millis() / MS_PER_STEP).clamp(1, STEPS_PER_BLOCK_MAX);
     writeln!(text, "# Training steps at each block, and threads that they take.")?;
     writeln!(text, "steps_per_block = {steps}\nthreads = 1\n")?;
-    listen(&mut text, site, 2 + site.validators.len() + rival.number)?;
+    listen(&mut text, site, 3 + site.validators.len() + rival.number)?;
     Ok(text)
 }

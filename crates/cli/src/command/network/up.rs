@@ -129,11 +129,16 @@ impl<'a> Supervisor<'a> {
         }
         let n_processes = self.services.len();
         self.tell(&format!("{n_processes} processes are up; Ctrl-C ends them"));
+        let dashboard = self.network.dashboard_url();
+        if let Some(url) = &dashboard {
+            self.tell(&format!("watch it at {url}"));
+        }
         self.event(&json!({
             "event": "running",
             "processes": n_processes,
             "chain": self.network.chain_url(),
             "hub": self.network.hub_url(),
+            "dashboard": dashboard,
         }))?;
         self.report()?;
         while !self.is_over() {
@@ -333,7 +338,7 @@ fn programs(network: &Network, configs: &[Config]) -> anyhow::Result<Vec<(Progra
     programs
         .extend(network.validators.iter().map(|one| (service("validator", one), Tier::Validator)));
     programs.extend(network.miners.iter().map(|one| (service("miner", one), Tier::Miner)));
-    if let Some(part) = &network.dashboard {
+    if let Some(part) = network.pages() {
         let args = dashboard(network, part, configs);
         programs.push((program("dashboard", args), Tier::Dashboard));
     }

@@ -1,0 +1,71 @@
+//! The dashboard of a demo, in its own process: during the run, and with `--keep` after it.
+
+use super::{cast::Role, network::NETUID};
+use crate::{args::DemoArgs, command::replay::home::Home, failure::HintExt as _, terminal};
+use anyhow::Context as _;
+use chain::Chain;
+use dashboard::{Config, Dashboard, Place};
+use protocol::Competition;
+use records::{Folder, RECORDS_FOLDER};
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+/// Folder of the index in the home of a demo.
+const FOLDER: &str = "dashboard";
+/// Time between two looks at chain and records: rounds of a demo are seconds apart.
+const PAUSE: Duration = Duration::from_millis(500);
+/// How often it is looked whether to stop.
+const TICK: Duration = Duration::from_millis(100);
+
+/// What pages about a run stand beside.
+pub struct Beside {
+    /// The chain of the run.
+    pub chain: Arc<dyn Chain>,
+    /// Address of its hub.
+    pub hub: String,
+    /// Its rules.
+    pub rules: Competition,
+}
+
+/// Serves pages of what the validators of a run have published, until what is returned is dropped.
+pub fn serve(args: &DemoArgs, listen: SocketAddr, beside: Beside) -> anyhow::Result<Dashboard> {
+    let place = |role: Role| {
+        let folder = args.home.join(role.name()).join(RECORDS_FOLDER);
+        Place { name: role.name().to_owned(), source: Box::new(Folder::new(folder)) }
+    };
+    let config = Config {
+        listen,
+        home: args.home.join(FOLDER),
+        hub: beside.hub,
+        rules: vec![beside.rules],
+        chain: Some((beside.chain, NETUID)),
+        places: Role::VALIDATORS.into_iter().map(place).collect(),
+        pause: PAUSE,
+    };
+    dashboard::serve(config).hint("another --dashboard may be free")
+}
+
+/// Serves the pages of a run that has ended, with its chain and its hub, until told to stop.
+pub fn keep(
+    args: &DemoArgs,
+    listen: SocketAddr,
+    rules: Competition,
+    stop: &AtomicBool,
+) -> anyhow::Result<()> {
+    let home = Home::open(&args.home)?;
+    let chain = home.chain()?.context("the run has left no chain")?;
+    let hub = home.hub()?.context("the run has left no hub")?;
+    let beside = Beside { chain: Arc::new(chain.client), hub: hub.server.url(), rules };
+    let dashboard = serve(args, listen, beside)?;
+    terminal::tell(&format!("watch it at {} until Ctrl-C", dashboard.url()));
+    while !stop.load(Ordering::Relaxed) {
+        std::thread::sleep(TICK);
+    }
+    Ok(())
+}
