@@ -3,11 +3,17 @@
 //! It holds nothing that records and chain do not tell: deleted, it is made anew with the same
 //! pages. One process writes it, lot by lot, each whole or not at all; pages read it meanwhile.
 
+mod entry;
 mod ingest;
 mod query;
+mod rounds;
+mod subnet;
+mod voices;
 
 pub use ingest::{Checked, Progress};
 pub use query::{Crown, Head, Holder, Other, Row, Standing, State};
+pub use rounds::Wanted;
+pub use subnet::{Epoch, Pay};
 
 use rusqlite::{Connection, OpenFlags};
 use std::{
@@ -21,7 +27,7 @@ use std::{
 pub const FILE: &str = "dashboard.db";
 const LOCK: &str = "dashboard.lock";
 /// Version of the tables: a file with other ones is made anew.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 /// Statements that are kept prepared.
 const STATEMENTS_MAX: usize = 64;
 /// How long whoever reads or writes waits for another.
@@ -37,28 +43,36 @@ CREATE TABLE stakes (validator BLOB PRIMARY KEY, rao INTEGER NOT NULL) STRICT, W
 CREATE TABLE records (
     id INTEGER PRIMARY KEY, validator BLOB NOT NULL, competition TEXT NOT NULL,
     number INTEGER NOT NULL, block INTEGER NOT NULL, digest BLOB NOT NULL, rules BLOB NOT NULL,
-    batches BLOB NOT NULL, n_documents INTEGER NOT NULL, n_models INTEGER NOT NULL,
+    voice BLOB NOT NULL, n_documents INTEGER NOT NULL, n_models INTEGER NOT NULL,
     uid INTEGER, hotkey BLOB, root BLOB, repo TEXT, loss REAL, error REAL,
-    state INTEGER NOT NULL, is_derived INTEGER NOT NULL, signed BLOB NOT NULL,
+    state INTEGER NOT NULL, is_derived INTEGER NOT NULL, gap REAL, gap_error REAL, gap_n INTEGER,
     UNIQUE (validator, competition, number)) STRICT;
 CREATE INDEX records_by_block ON records (validator, competition, block);
-CREATE INDEX records_of_block ON records (competition, block);
-CREATE TABLE results (
-    record INTEGER NOT NULL, uid INTEGER NOT NULL, hotkey BLOB NOT NULL, root BLOB, repo TEXT,
-    revision TEXT, commit_block INTEGER NOT NULL, loss REAL, error REAL, n INTEGER NOT NULL,
-    reason TEXT, merit TEXT NOT NULL, wins INTEGER NOT NULL, win_rate REAL NOT NULL,
-    weight REAL NOT NULL, average REAL NOT NULL,
-    PRIMARY KEY (record, uid)) STRICT, WITHOUT ROWID;
-CREATE INDEX results_by_root ON results (root, record);
-CREATE INDEX results_by_hotkey ON results (hotkey, record);
+CREATE INDEX records_of_block ON records (competition, block, voice);
+CREATE TABLE bodies (record INTEGER PRIMARY KEY, signed BLOB NOT NULL) STRICT;
+CREATE TABLE results (record INTEGER PRIMARY KEY, entries BLOB NOT NULL) STRICT;
+CREATE TABLE models (
+    id INTEGER PRIMARY KEY, hotkey BLOB NOT NULL, uid INTEGER NOT NULL,
+    commit_block INTEGER NOT NULL, root BLOB, repo TEXT, revision TEXT) STRICT;
+CREATE INDEX models_by_hotkey ON models (hotkey, commit_block);
+CREATE INDEX models_by_root ON models (root);
+CREATE TABLE seen (
+    model INTEGER NOT NULL, validator BLOB NOT NULL, competition TEXT NOT NULL,
+    first INTEGER NOT NULL, last INTEGER NOT NULL,
+    PRIMARY KEY (model, validator, competition)) STRICT, WITHOUT ROWID;
 CREATE TABLE crowns (
     record INTEGER PRIMARY KEY, uid INTEGER NOT NULL, hotkey BLOB NOT NULL, root BLOB, repo TEXT,
     loss REAL, former_uid INTEGER, former_hotkey BLOB, former_root BLOB, former_repo TEXT,
     former_loss REAL) STRICT;
-CREATE TABLE votes (
-    key BLOB NOT NULL, fingerprint BLOB NOT NULL, n INTEGER NOT NULL,
-    PRIMARY KEY (key, fingerprint)) STRICT, WITHOUT ROWID;
 CREATE TABLE metagraphs (block INTEGER PRIMARY KEY, body TEXT NOT NULL) STRICT;
+CREATE TABLE pay (
+    hotkey BLOB NOT NULL, epoch INTEGER NOT NULL, rao INTEGER NOT NULL,
+    incentive INTEGER NOT NULL, dividends INTEGER NOT NULL,
+    PRIMARY KEY (hotkey, epoch)) STRICT, WITHOUT ROWID;
+CREATE INDEX pay_by_epoch ON pay (epoch);
+CREATE TABLE epochs (
+    epoch INTEGER PRIMARY KEY, miners INTEGER NOT NULL, validators INTEGER NOT NULL,
+    n_paid INTEGER NOT NULL) STRICT;
 ";
 
 /// Why the index cannot be read or written: our own trouble.
@@ -89,6 +103,8 @@ pub enum Error {
 #[derive(Debug)]
 pub struct Index {
     connection: Connection,
+    /// What the one that writes remembers of the tables.
+    models: ingest::Models,
     /// Held by the one that writes.
     _lock: Option<File>,
 }
@@ -111,7 +127,7 @@ impl Index {
                 prepared(&path)?
             }
         };
-        Ok(Self { connection, _lock: Some(lock) })
+        Ok(Self { connection, models: ingest::Models::default(), _lock: Some(lock) })
     }
 
     /// The index in `folder`, to read it while it is written.
@@ -120,7 +136,7 @@ impl Index {
         let connection = Connection::open_with_flags(folder.join(FILE), flags)?;
         connection.busy_timeout(PATIENCE)?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
-        Ok(Self { connection, _lock: None })
+        Ok(Self { connection, models: ingest::Models::default(), _lock: None })
     }
 
     /// Lets everything that `read` reads be of one moment.

@@ -14,16 +14,23 @@ use protocol::{
     Block, BlockHash, Competition, Digest, NetUid,
     record::{Finding, Judged, verify_chain, verify_duels},
 };
-use records::{Links, Records, Source};
+use records::{Broken, Links, Records, Signed, Source};
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    num::NonZero,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
 };
 
 /// Most records that are taken in at once.
 const LOT_MAX: usize = 32;
 /// Losses after which no more records come into a lot: they are held in memory.
-const LOT_LOSSES_MAX: usize = 500_000;
+const LOT_LOSSES_MAX: usize = 200_000;
+/// Most places that are read at a time: each holds a lot in memory.
+const WORKERS_MAX: usize = 8;
 /// Blocks before the newest whose hashes are asked for: older ones many nodes have no more.
 const HASHES_MAX: u64 = 256;
 /// Most bytes of what is told of a trouble.
@@ -65,18 +72,14 @@ impl Rules {
 pub struct Troubles(Mutex<BTreeMap<String, String>>);
 
 impl Troubles {
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, String>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn note(&self, place: &str, trouble: Option<String>) {
         match trouble {
             Some(trouble) => {
                 let shown = protocol::text::shown(&trouble, TROUBLE_LETTERS_MAX);
-                self.lock().insert(place.to_owned(), shown);
+                held(&self.0).insert(place.to_owned(), shown);
             }
             None => {
-                self.lock().remove(place);
+                held(&self.0).remove(place);
             }
         }
     }
@@ -88,7 +91,7 @@ impl Troubles {
 
     /// All of them, in order of where.
     pub fn all(&self) -> Vec<(String, String)> {
-        self.lock().iter().map(|(place, what)| (place.clone(), what.clone())).collect()
+        held(&self.0).iter().map(|(place, what)| (place.clone(), what.clone())).collect()
     }
 }
 
@@ -105,13 +108,18 @@ pub struct News {
     pub validator: String,
 }
 
+/// Whether to end early.
+pub type Stop<'a> = &'a (dyn Fn() -> bool + Sync);
+/// Hears of each round.
+pub type Tell<'a> = &'a (dyn Fn(News) + Sync);
+
 /// Whatever reads records and chain.
 pub struct Reader {
-    index: Index,
+    index: Mutex<Index>,
     rules: Arc<Rules>,
     chain: Option<Arc<dyn Chain>>,
     netuid: NetUid,
-    places: Vec<Place>,
+    places: Vec<Mutex<Place>>,
     troubles: Arc<Troubles>,
     clock: Arc<Clock>,
     genesis: Option<BlockHash>,
@@ -122,6 +130,7 @@ impl Reader {
     pub fn new(index: Index, rules: Arc<Rules>, places: Vec<Place>) -> Self {
         let (troubles, clock) = (Arc::default(), Arc::default());
         let netuid = NetUid::default();
+        let (index, places) = (Mutex::new(index), places.into_iter().map(Mutex::new).collect());
         Self { index, rules, chain: None, netuid, places, troubles, clock, genesis: None }
     }
 
@@ -140,40 +149,63 @@ impl Reader {
         Arc::clone(&self.clock)
     }
 
-    /// Reads whatever is new, a lot at a time; `tell` hears of each round. Ends early once `stop`
-    /// says so. An error is one of the index: all else is a trouble that passes.
-    pub fn read(
-        &mut self,
-        stop: &dyn Fn() -> bool,
-        tell: &dyn Fn(News),
-    ) -> Result<(), index::Error> {
-        let told = self.read_chain();
-        let trouble = match told {
+    /// Reads whatever is new, several places at a time, of each a lot at a time; `tell` hears of each
+    /// round. Ends early once `stop` says so. An error is one of the index: all else is a trouble
+    /// that passes.
+    pub fn read(&mut self, stop: Stop<'_>, tell: Tell<'_>) -> Result<(), index::Error> {
+        let trouble = match self.read_chain() {
             Ok(()) => None,
             Err(Trouble::Chain(error)) => Some(error.to_string()),
             Err(Trouble::Index(error)) => return Err(error),
         };
         self.troubles.note("chain", trouble);
-        for at in 0..self.places.len() {
-            if stop() {
+        let (reader, next) = (&*self, AtomicUsize::new(0));
+        let work = || -> Result<(), index::Error> {
+            while let Some(place) = reader.places.get(next.fetch_add(1, Ordering::Relaxed)) {
+                if stop() {
+                    break;
+                }
+                reader.read_place(&held(place), stop, tell)?;
+            }
+            Ok(())
+        };
+        let n_cores = thread::available_parallelism().map_or(1, NonZero::get);
+        let n_workers = n_cores.min(WORKERS_MAX).min(reader.places.len());
+        if n_workers <= 1 {
+            return work();
+        }
+        thread::scope(|scope| {
+            let workers: Vec<_> = (0..n_workers).map(|_| scope.spawn(&work)).collect();
+            let ends = workers.into_iter().map(|worker| match worker.join() {
+                Ok(end) => end,
+                Err(panic) => std::panic::resume_unwind(panic),
+            });
+            ends.collect()
+        })
+    }
+
+    /// Reads what is new in one place.
+    fn read_place(
+        &self,
+        place: &Place,
+        stop: Stop<'_>,
+        tell: Tell<'_>,
+    ) -> Result<(), index::Error> {
+        let index = match place.source.index() {
+            Ok(Some(index)) => index,
+            Ok(None) => {
+                let trouble = "no records are there yet".to_owned();
+                self.troubles.note(&place.name, Some(trouble));
                 return Ok(());
             }
-            let name = self.places[at].name.clone();
-            let index = match self.places[at].source.index() {
-                Ok(index) => index,
-                Err(error) => {
-                    self.troubles.note(&name, Some(error.to_string()));
-                    continue;
-                }
-            };
-            let Some(index) = index else {
-                self.troubles.note(&name, Some("no records are there yet".to_owned()));
-                continue;
-            };
-            self.troubles.note(&name, None);
-            for competition in index.competitions.keys() {
-                self.read_competition((at, &index), competition, stop, tell)?;
+            Err(error) => {
+                self.troubles.note(&place.name, Some(error.to_string()));
+                return Ok(());
             }
+        };
+        self.troubles.note(&place.name, None);
+        for competition in index.competitions.keys() {
+            self.read_competition((place, &index), competition, stop, tell)?;
         }
         Ok(())
     }
@@ -188,31 +220,27 @@ impl Reader {
         let metagraph = chain.metagraph(self.netuid)?;
         // Between two epochs only the weights change; they are looked at every so many blocks.
         let every = (metagraph.tempo / 4).clamp(1, 100);
-        let noted = self.index.newest_metagraph()?;
+        let mut index = held(&self.index);
+        let noted = index.newest_metagraph()?;
         if noted.is_none_or(|noted| metagraph.block.since(noted) >= every) {
-            self.index.note_metagraph(&metagraph)?;
+            index.note_metagraph(&metagraph)?;
         }
         Ok(())
     }
 
     /// Reads what is new of a competition of one place.
     fn read_competition(
-        &mut self,
-        (at, known): (usize, &records::Index),
+        &self,
+        (place, known): (&Place, &records::Index),
         competition: &str,
-        stop: &dyn Fn() -> bool,
-        tell: &dyn Fn(News),
+        stop: Stop<'_>,
+        tell: Tell<'_>,
     ) -> Result<(), index::Error> {
-        let name = self.places[at].name.clone();
-        let mut progress = self.index.progress(known.validator, competition)?;
-        let mut links = Links::default();
-        if let Some(last) = &progress.last {
-            // It was taken in, and so was genuine.
-            links.take(last).map_err(|_| index::Error::Damaged("a record"))?;
-        }
+        let (name, validator) = (place.name.as_str(), known.validator);
+        let mut progress = held(&self.index).progress(validator, competition)?;
         loop {
-            let (lot, flaw) = self.next_lot((at, known), competition, &mut progress, &mut links);
-            self.index.take_in(&lot, &progress.reign, &name)?;
+            let (lot, flaw) = self.next_lot((place, known), competition, &mut progress);
+            held(&self.index).take_in(&lot, &progress.reign, name)?;
             for checked in &lot {
                 tell(News::of(checked));
             }
@@ -221,14 +249,15 @@ impl Reader {
                 Some(Flaw::False(what)) => {
                     let shown = protocol::text::shown(&what, TROUBLE_LETTERS_MAX);
                     let flaw = (number, shown.as_str());
-                    return self.index.note_flaw(known.validator, competition, flaw, &name);
+                    return held(&self.index).note_flaw(validator, competition, flaw, name);
                 }
                 Some(Flaw::Trouble(what)) => {
-                    self.troubles.note(&name, Some(what));
+                    self.troubles.note(name, Some(what));
                     return Ok(());
                 }
+                Some(Flaw::Index(error)) => return Err(error),
                 None if lot.is_empty() => {
-                    return self.index.note_no_flaw(known.validator, competition, &name);
+                    return held(&self.index).note_no_flaw(validator, competition, name);
                 }
                 None if stop() => return Ok(()),
                 None => {}
@@ -239,13 +268,12 @@ impl Reader {
     /// The next records that are true, and what is wrong with the one after them.
     fn next_lot(
         &self,
-        (at, known): (usize, &records::Index),
+        (place, known): (&Place, &records::Index),
         competition: &str,
         progress: &mut Progress,
-        links: &mut Links,
     ) -> (Vec<Checked>, Option<Flaw>) {
         let (mut lot, mut n_losses) = (Vec::new(), 0);
-        let source: &dyn Source = &*self.places[at].source;
+        let source: &dyn Source = &*place.source;
         let from = progress.n_records().saturating_add(1);
         for read in Records::new(source, known, competition, from..=u64::MAX).take(LOT_MAX) {
             let signed = match read {
@@ -255,16 +283,22 @@ impl Reader {
                 }
                 Err(error) => return (lot, Some(Flaw::False(error.to_string()))),
             };
-            if let Err(broken) = links.take(&signed) {
+            // Those of a lot follow each other: so they were read. The first must follow what was
+            // taken in before it.
+            let first = lot.is_empty().then(|| follows(progress.last.as_ref(), &signed));
+            if let Some(Err(broken)) = first {
                 return (lot, Some(Flaw::False(broken.to_string())));
             }
-            match self.check(&signed, progress) {
+            let checked = self
+                .check(&signed, progress)
+                .and_then(|is_derived| Checked::new(signed, is_derived).map_err(Flaw::Index));
+            match checked {
                 Err(flaw) => return (lot, Some(flaw)),
-                Ok(is_derived) => {
-                    progress.reign.follow(&signed.record);
-                    progress.last = Some(signed.clone());
-                    n_losses += losses_in(&signed);
-                    lot.push(Checked { signed, is_derived });
+                Ok(checked) => {
+                    progress.reign.follow(&checked.signed.record);
+                    progress.last = Some(checked.signed.clone());
+                    n_losses += losses_in(&checked.signed);
+                    lot.push(checked);
                 }
             }
             if n_losses > LOT_LOSSES_MAX {
@@ -276,7 +310,7 @@ impl Reader {
 
     /// Whether a record is of this chain and follows from its rules; false where those are not
     /// known.
-    fn check(&self, signed: &records::Signed, progress: &Progress) -> Result<bool, Flaw> {
+    fn check(&self, signed: &Signed, progress: &Progress) -> Result<bool, Flaw> {
         let (record, round) = (&signed.record, &signed.record.round);
         if self.genesis.is_some_and(|genesis| genesis != round.genesis) {
             return Err(Flaw::False("it is of another chain".to_owned()));
@@ -311,8 +345,22 @@ impl Reader {
     }
 }
 
+/// What a lock holds: a thread that panicked with it tells so itself.
+fn held<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
+    lock.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Whether a record follows the last that was taken in; the first of all begins the links.
+fn follows(last: Option<&Signed>, signed: &Signed) -> Result<(), Broken> {
+    let mut links = Links::default();
+    if let Some(last) = last {
+        links.take(last)?;
+    }
+    links.take(signed)
+}
+
 /// How many losses a record holds.
-fn losses_in(signed: &records::Signed) -> usize {
+fn losses_in(signed: &Signed) -> usize {
     let of = |judged: &Judged| match &judged.model.finding {
         Finding::Evaluated(losses) => losses.len(),
         Finding::Disqualified(_) => 0,
@@ -338,6 +386,8 @@ enum Flaw {
     False(String),
     /// It cannot be read now.
     Trouble(String),
+    /// The index cannot have it.
+    Index(index::Error),
 }
 
 /// What fails while the chain is read.

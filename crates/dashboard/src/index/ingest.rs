@@ -1,10 +1,15 @@
 //! Records into the index, in order.
 
-use super::{Error, Index, State, int, uint};
+use super::{
+    Error, Index,
+    entry::{self, Entry},
+    int,
+    voices::{self, Voice},
+};
 use crate::figures::Estimate;
 use flate2::{Compression, read::ZlibDecoder, write::ZlibEncoder};
 use protocol::{
-    AccountId, Block, Digest, Loss, Merit, Record,
+    AccountId, Digest, Loss, Merit, Record,
     duel::Reign,
     record::{Finding, Judged, Model, Round},
 };
@@ -15,13 +20,108 @@ use std::{
     io::{Read as _, Write as _},
 };
 
-/// A record that is genuine and follows the one before it.
+/// Most models whose rows are remembered while records are taken in.
+const MODELS_MAX: usize = 50_000;
+
+/// A record that is genuine and follows the one before it, with what can be told of it alone.
 #[derive(Clone, Debug)]
 pub struct Checked {
     /// The record with its signature.
     pub signed: Signed,
     /// Whether its verdict was derived again; not where its rules are not known here.
     pub is_derived: bool,
+    digest: Digest,
+    packed: Vec<u8>,
+    voice: Voice,
+    gap: Option<Estimate>,
+}
+
+impl Checked {
+    /// Packs a record, and looks at its losses: what takes time, and nothing of the index.
+    pub fn new(signed: Signed, is_derived: bool) -> Result<Self, Error> {
+        let packed = packed(&signed.to_json())?;
+        let (digest, voice) = (signed.digest(), voices::of_record(&signed.record));
+        let gap = gap(&signed.record);
+        Ok(Self { signed, is_derived, digest, packed, voice, gap })
+    }
+}
+
+/// By how much the loss of the best of the others is higher than the champion's, on the documents
+/// that both were measured on.
+fn gap(record: &Record) -> Option<Estimate> {
+    let champion = record.models.iter().find(|judged| Some(judged.model.uid) == record.champion)?;
+    let own = losses(&champion.model);
+    let loss = |judged: &&Judged| {
+        Estimate::of_losses(losses(&judged.model)).map_or(f64::INFINITY, |estimate| estimate.mean)
+    };
+    let rivals = record.models.iter().filter(|judged| judged.model.uid != champion.model.uid);
+    let second = rivals.min_by(|a, b| loss(a).total_cmp(&loss(b)))?;
+    Estimate::of_gains(losses(&second.model), own)
+}
+
+/// A model as it was committed to: what does not change from round to round.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Committed {
+    hotkey: [u8; 32],
+    uid: u16,
+    commit_block: u64,
+    root: Option<[u8; 32]>,
+    repo: Option<String>,
+    revision: Option<String>,
+}
+
+impl Committed {
+    fn of(model: &Model) -> Self {
+        Self {
+            hotkey: model.hotkey.0,
+            uid: model.uid.0,
+            commit_block: model.commit_block.0,
+            root: model.tensor_root.map(|root| root.0),
+            repo: model.repo.as_ref().map(ToString::to_string),
+            revision: model.revision.as_ref().map(ToString::to_string),
+        }
+    }
+}
+
+/// Rows of models that were looked up.
+#[derive(Debug, Default)]
+pub(super) struct Models(BTreeMap<Committed, i64>);
+
+impl Models {
+    /// The row of a model, made if there is none.
+    fn row(&mut self, transaction: &Transaction<'_>, model: &Model) -> Result<i64, Error> {
+        let committed = Committed::of(model);
+        if let Some(row) = self.0.get(&committed) {
+            return Ok(*row);
+        }
+        let row = match find(transaction, &committed)? {
+            Some(row) => row,
+            None => insert_model(transaction, &committed)?,
+        };
+        if self.0.len() >= MODELS_MAX {
+            self.0.clear();
+        }
+        self.0.insert(committed, row);
+        Ok(row)
+    }
+}
+
+fn find(transaction: &Transaction<'_>, committed: &Committed) -> Result<Option<i64>, Error> {
+    let sql = "SELECT id FROM models WHERE hotkey = ?1 AND uid = ?2 AND commit_block = ?3
+        AND root IS ?4 AND repo IS ?5 AND revision IS ?6";
+    let mut statement = transaction.prepare_cached(sql)?;
+    let Committed { hotkey, uid, commit_block, root, repo, revision } = committed;
+    let params = params![hotkey, uid, int(*commit_block), root, repo, revision];
+    Ok(statement.query_row(params, |row| row.get(0)).optional()?)
+}
+
+fn insert_model(transaction: &Transaction<'_>, committed: &Committed) -> Result<i64, Error> {
+    let sql = "INSERT INTO models (hotkey, uid, commit_block, root, repo, revision)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+    let Committed { hotkey, uid, commit_block, root, repo, revision } = committed;
+    let params = params![hotkey, uid, int(*commit_block), root, repo, revision];
+    transaction.prepare_cached(sql)?.execute(params)?;
+    Ok(transaction.last_insert_rowid())
 }
 
 /// How far the records of a validator in a competition were taken in.
@@ -43,9 +143,10 @@ impl Progress {
 impl Index {
     /// How far the records of a validator in a competition were taken in.
     pub fn progress(&self, validator: AccountId, competition: &str) -> Result<Progress, Error> {
-        let sql = "SELECT h.reign, r.signed FROM heads h JOIN records r
+        let sql = "SELECT h.reign, b.signed FROM heads h JOIN records r
             ON r.validator = h.validator AND r.competition = h.competition
-            AND r.number = h.n_records WHERE h.validator = ?1 AND h.competition = ?2";
+            AND r.number = h.n_records JOIN bodies b ON b.record = r.id
+            WHERE h.validator = ?1 AND h.competition = ?2";
         let mut statement = self.connection.prepare_cached(sql)?;
         let found: Option<(String, Vec<u8>)> = statement
             .query_row(params![validator.0, competition], |row| Ok((row.get(0)?, row.get(1)?)))
@@ -60,13 +161,24 @@ impl Index {
     /// Takes in records that follow each other, whole or not at all, with what they tell of crown
     /// and duels; `source` is where they were read.
     pub fn take_in(&mut self, lot: &[Checked], reign: &Reign, source: &str) -> Result<(), Error> {
+        let taken = self.try_take_in(lot, reign, source);
+        if taken.is_err() {
+            // Rows that were made are gone again.
+            self.models = Models::default();
+        }
+        taken
+    }
+
+    fn try_take_in(&mut self, lot: &[Checked], reign: &Reign, source: &str) -> Result<(), Error> {
         let Some(last) = lot.last() else { return Ok(()) };
         let round = &last.signed.record.round;
         let reign = serde_json::to_string(reign).map_err(|_| Error::Damaged("a reign"))?;
         let transaction = self.connection.transaction()?;
+        let mut spans = BTreeMap::new();
         for checked in lot {
-            take_in(&transaction, checked)?;
+            take_in(&transaction, checked, &mut self.models, &mut spans)?;
         }
+        note_spans(&transaction, round, &spans)?;
         transaction.execute(
             "INSERT INTO heads (validator, competition, source, n_records, block, reign)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO UPDATE SET source = excluded.source,
@@ -122,7 +234,7 @@ impl Index {
     /// The bytes of a record with its signature, as they were published.
     pub fn signed(&self, id: i64) -> Result<Vec<u8>, Error> {
         let mut statement =
-            self.connection.prepare_cached("SELECT signed FROM records WHERE id = ?1")?;
+            self.connection.prepare_cached("SELECT signed FROM bodies WHERE record = ?1")?;
         let packed: Vec<u8> = statement.query_row([id], |row| row.get(0))?;
         unpacked(&packed)
     }
@@ -134,7 +246,7 @@ impl Index {
 }
 
 /// The record in bytes that were taken in.
-fn record_of(signed: &[u8]) -> Result<Record, Error> {
+pub(super) fn record_of(signed: &[u8]) -> Result<Record, Error> {
     #[derive(serde::Deserialize)]
     struct Stored {
         record: Record,
@@ -149,7 +261,7 @@ fn packed(bytes: &[u8]) -> Result<Vec<u8>, Error> {
     written.map_err(|_| Error::Damaged("a record"))
 }
 
-fn unpacked(packed: &[u8]) -> Result<Vec<u8>, Error> {
+pub(super) fn unpacked(packed: &[u8]) -> Result<Vec<u8>, Error> {
     let mut bytes = Vec::new();
     let most = SIGNED_BYTES_MAX as u64 + 1;
     let read = ZlibDecoder::new(packed).take(most).read_to_end(&mut bytes);
@@ -158,7 +270,7 @@ fn unpacked(packed: &[u8]) -> Result<Vec<u8>, Error> {
 }
 
 /// Losses of a model that was measured.
-fn losses(model: &Model) -> &[Loss] {
+pub(super) fn losses(model: &Model) -> &[Loss] {
     match &model.finding {
         Finding::Evaluated(losses) => losses,
         Finding::Disqualified(_) => &[],
@@ -191,7 +303,15 @@ impl Named {
     }
 }
 
-fn take_in(transaction: &Transaction<'_>, checked: &Checked) -> Result<(), Error> {
+/// First and last number of the records of a lot that have a model, by its row.
+type Spans = BTreeMap<i64, (u64, u64)>;
+
+fn take_in(
+    transaction: &Transaction<'_>,
+    checked: &Checked,
+    models: &mut Models,
+    spans: &mut Spans,
+) -> Result<(), Error> {
     let record = &checked.signed.record;
     let round = &record.round;
     let named = record.champion.and_then(|champion| {
@@ -208,14 +328,55 @@ fn take_in(transaction: &Transaction<'_>, checked: &Checked) -> Result<(), Error
     }
     let averages: BTreeMap<(u16, AccountId), f64> =
         record.averages.iter().map(|a| ((a.uid.0, a.hotkey), a.weight)).collect();
+    let mut entries = Vec::with_capacity(record.models.len());
     for judged in &record.models {
+        let row = models.row(transaction, &judged.model)?;
         let key = (judged.model.uid.0, judged.model.hotkey);
-        insert_result(transaction, id, judged, averages.get(&key).copied().unwrap_or(0.0))?;
+        entries.push(entry_of(row, judged, averages.get(&key).copied().unwrap_or(0.0)));
+        spans.entry(row).or_insert((round.number, round.number)).1 = round.number;
     }
-    if vote(transaction, record)? {
-        settle(transaction, round)?;
+    let sql = "INSERT INTO results (record, entries) VALUES (?1, ?2)";
+    transaction.prepare_cached(sql)?.execute(params![id, entry::packed(&entries)])?;
+    voices::hear(transaction, round, checked.voice)
+}
+
+/// Notes in which records of a validator models are.
+fn note_spans(transaction: &Transaction<'_>, round: &Round, spans: &Spans) -> Result<(), Error> {
+    let mut statement = transaction.prepare_cached(
+        "INSERT INTO seen (model, validator, competition, first, last)
+         VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO UPDATE SET last = excluded.last",
+    )?;
+    for (model, (first, last)) in spans {
+        let (validator, competition) = (round.validator.0, &round.competition);
+        statement.execute(params![model, validator, competition, int(*first), int(*last)])?;
     }
     Ok(())
+}
+
+/// How a model came out, as it is kept.
+fn entry_of(model: i64, judged: &Judged, average: f64) -> Entry {
+    let verdict = &judged.verdict;
+    let losses = losses(&judged.model);
+    let estimate = Estimate::of_losses(losses);
+    let (is_broken, fate) = match (&judged.model.finding, verdict.merit) {
+        (Finding::Disqualified(code), _) => (true, code.to_string()),
+        (_, Merit::Counts) => (false, "counts".to_owned()),
+        (_, Merit::BeatenBy(uid)) => (false, format!("beaten by {uid}")),
+        (_, Merit::SucceededBy(uid)) => (false, format!("succeeded by {uid}")),
+        (_, Merit::Absent) => (false, "absent".to_owned()),
+    };
+    Entry {
+        model,
+        n: losses.len() as u64,
+        wins: verdict.wins,
+        loss: estimate.map(|estimate| estimate.mean),
+        error: estimate.map(|estimate| estimate.error),
+        win_rate: verdict.win_rate,
+        weight: verdict.weight,
+        average,
+        is_broken,
+        fate,
+    }
 }
 
 /// Whoever held the crown by the records so far.
@@ -245,17 +406,18 @@ fn insert_record(
     let record = &checked.signed.record;
     let round = &record.round;
     let sql = "INSERT INTO records
-        (validator, competition, number, block, digest, rules, batches, n_documents, n_models,
-         uid, hotkey, root, repo, loss, error, state, is_derived, signed)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, 0, ?16, ?17)";
+        (validator, competition, number, block, digest, rules, voice, n_documents, n_models,
+         uid, hotkey, root, repo, loss, error, state, is_derived, gap, gap_error, gap_n)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, 0, ?16, ?17,
+         ?18, ?19)";
     transaction.prepare_cached(sql)?.execute(params![
         round.validator.0,
         round.competition,
         int(round.number),
         int(round.block.0),
-        checked.signed.digest().0,
+        checked.digest.0,
         round.competition_digest.0,
-        round.batches.0,
+        checked.voice,
         int(round.documents.len() as u64),
         int(record.models.len() as u64),
         champion.map(|named| named.uid),
@@ -265,9 +427,14 @@ fn insert_record(
         champion.and_then(|named| named.loss),
         champion.and_then(|named| named.error),
         checked.is_derived,
-        packed(&checked.signed.to_json())?,
+        checked.gap.map(|gap| gap.mean),
+        checked.gap.map(|gap| gap.error),
+        checked.gap.map(|gap| int(gap.n as u64)),
     ])?;
-    Ok(transaction.last_insert_rowid())
+    let id = transaction.last_insert_rowid();
+    let sql = "INSERT INTO bodies (record, signed) VALUES (?1, ?2)";
+    transaction.prepare_cached(sql)?.execute(params![id, checked.packed])?;
+    Ok(id)
 }
 
 fn insert_crown(
@@ -294,177 +461,3 @@ fn insert_crown(
     ])?;
     Ok(())
 }
-
-fn insert_result(
-    transaction: &Transaction<'_>,
-    id: i64,
-    judged: &Judged,
-    average: f64,
-) -> Result<(), Error> {
-    let (model, verdict) = (&judged.model, &judged.verdict);
-    let estimate = Estimate::of_losses(losses(model));
-    let reason = match &model.finding {
-        Finding::Disqualified(code) => Some(code.to_string()),
-        Finding::Evaluated(_) => None,
-    };
-    let merit = match verdict.merit {
-        Merit::Counts => "counts".to_owned(),
-        Merit::BeatenBy(uid) => format!("beaten by {uid}"),
-        Merit::SucceededBy(uid) => format!("succeeded by {uid}"),
-        Merit::Absent => "absent".to_owned(),
-    };
-    let sql = "INSERT INTO results
-        (record, uid, hotkey, root, repo, revision, commit_block, loss, error, n, reason, merit,
-         wins, win_rate, weight, average)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)";
-    transaction.prepare_cached(sql)?.execute(params![
-        id,
-        model.uid.0,
-        model.hotkey.0,
-        model.tensor_root.map(|root| root.0),
-        model.repo.as_ref().map(|repo| repo.as_str()),
-        model.revision.as_ref().map(|revision| revision.as_str()),
-        int(model.commit_block.0),
-        estimate.map(|estimate| estimate.mean),
-        estimate.map(|estimate| estimate.error),
-        int(losses(model).len() as u64),
-        reason,
-        merit,
-        int(verdict.wins),
-        verdict.win_rate,
-        verdict.weight,
-        average,
-    ])?;
-    Ok(())
-}
-
-/// Numbers of losses that are compared besides all: with rule `duel`, two validators may have other
-/// numbers of a model, and must agree on the first.
-const PREFIXES: [usize; 6] = [5, 20, 80, 320, 1_280, 5_120];
-
-/// What was measured, and what came of it, in 16 bytes each: who measured the same has to find the
-/// same. A validator has one record of a block, and so one voice in each.
-fn voices(round: &Round, model: &Model) -> Vec<([u8; 16], [u8; 16])> {
-    let losses = losses(model);
-    let Some(root) = model.tensor_root.filter(|_| !losses.is_empty()) else { return Vec::new() };
-    let bits: Vec<u8> =
-        losses.iter().flat_map(|loss| loss.value().to_bits().to_le_bytes()).collect();
-    let shorter = PREFIXES.into_iter().filter(|n| *n < losses.len());
-    let voice = |n: usize| {
-        let fields: [&[u8]; 5] = [
-            round.competition.as_bytes(),
-            &round.block.0.to_le_bytes(),
-            &round.batches.0,
-            &root.0,
-            &(n as u64).to_le_bytes(),
-        ];
-        let key = Digest::of_fields("dashboard measured", &fields);
-        (half(key), half(Digest::of(bits.get(..8 * n).unwrap_or_default())))
-    };
-    shorter.chain([losses.len()]).map(voice).collect()
-}
-
-/// The first half of a digest: enough to tell what differs by chance, and half of the room.
-fn half(Digest(bytes): Digest) -> [u8; 16] {
-    let mut half = [0; 16];
-    half.copy_from_slice(&bytes[..16]);
-    half
-}
-
-/// Counts the losses of a record; whether others have other ones.
-fn vote(transaction: &Transaction<'_>, record: &Record) -> Result<bool, Error> {
-    let mut count = transaction.prepare_cached(
-        "INSERT INTO votes (key, fingerprint, n) VALUES (?1, ?2, 1)
-         ON CONFLICT DO UPDATE SET n = n + 1",
-    )?;
-    let mut others = transaction
-        .prepare_cached("SELECT count(*) FROM votes WHERE key = ?1 AND fingerprint != ?2")?;
-    let mut is_disputed = false;
-    for judged in &record.models {
-        for (key, fingerprint) in voices(&record.round, &judged.model) {
-            count.execute(params![key, fingerprint])?;
-            let n: i64 = others.query_row(params![key, fingerprint], |row| row.get(0))?;
-            is_disputed |= n > 0;
-        }
-    }
-    Ok(is_disputed)
-}
-
-/// Says anew which records of a block are believed, whose losses contradict each other.
-fn settle(transaction: &Transaction<'_>, round: &Round) -> Result<(), Error> {
-    let sql = "SELECT id, signed FROM records WHERE competition = ?1 AND block = ?2";
-    let mut statement = transaction.prepare_cached(sql)?;
-    let rows = statement.query_map(params![round.competition, int(round.block.0)], |row| {
-        Ok((row.get::<_, i64>(0)?, row.get::<_, Vec<u8>>(1)?))
-    })?;
-    let rows: Vec<(i64, Vec<u8>)> = rows.collect::<Result<_, _>>()?;
-    for (id, bytes) in rows {
-        let state = state_of(transaction, &record_of(&unpacked(&bytes)?)?)?;
-        transaction
-            .prepare_cached("UPDATE records SET state = ?2 WHERE id = ?1")?
-            .execute(params![id, state.code()])?;
-    }
-    Ok(())
-}
-
-/// How many stand against the losses of a record.
-fn state_of(transaction: &Transaction<'_>, record: &Record) -> Result<State, Error> {
-    let mut statement =
-        transaction.prepare_cached("SELECT fingerprint, n FROM votes WHERE key = ?1")?;
-    let mut state = State::Believed;
-    let models = record.models.iter().map(|judged| &judged.model);
-    for (key, own) in models.flat_map(|model| voices(&record.round, model)) {
-        let rows = statement.query_map(params![key], |row| {
-            Ok((row.get::<_, [u8; 16]>(0)?, row.get::<_, i64>(1)?))
-        })?;
-        let counts: Vec<([u8; 16], i64)> = rows.collect::<Result<_, _>>()?;
-        let of = |is_own: bool| {
-            let found = counts.iter().filter(|(found, _)| (*found == own) == is_own);
-            found.map(|(_, n)| *n).max().unwrap_or(0)
-        };
-        state = state.max(match of(false) {
-            n if n > of(true) => State::Outvoted,
-            n if n == of(true) => State::Disputed,
-            _ => State::Believed,
-        });
-    }
-    Ok(state)
-}
-
-impl Index {
-    /// Notes the subnet as it is at a block, and the stake of whoever may judge.
-    pub fn note_metagraph(&mut self, metagraph: &chain::Metagraph) -> Result<(), Error> {
-        let body = serde_json::to_string(metagraph).map_err(|_| Error::Damaged("a metagraph"))?;
-        let transaction = self.connection.transaction()?;
-        transaction.execute(
-            "INSERT INTO metagraphs (block, body) VALUES (?1, ?2)
-             ON CONFLICT DO UPDATE SET body = excluded.body",
-            params![int(metagraph.block.0), body],
-        )?;
-        // As many as epochs that are looked back at; each has some hundred kilobytes.
-        transaction.execute(
-            "DELETE FROM metagraphs WHERE block NOT IN
-             (SELECT block FROM metagraphs ORDER BY block DESC LIMIT ?1)",
-            [METAGRAPHS_MAX],
-        )?;
-        transaction.execute("DELETE FROM stakes", [])?;
-        for neuron in metagraph.neurons.iter().filter(|neuron| neuron.validator_permit) {
-            transaction.execute(
-                "INSERT OR REPLACE INTO stakes (validator, rao) VALUES (?1, ?2)",
-                params![neuron.hotkey.0, int(neuron.stake_rao)],
-            )?;
-        }
-        transaction.commit()?;
-        Ok(())
-    }
-
-    /// Block of the newest state of the subnet that was noted.
-    pub fn newest_metagraph(&self) -> Result<Option<Block>, Error> {
-        let sql = "SELECT max(block) FROM metagraphs";
-        let block: Option<i64> = self.connection.query_row(sql, [], |row| row.get(0))?;
-        Ok(block.map(|block| Block(uint(block))))
-    }
-}
-
-/// States of the subnet that are kept.
-const METAGRAPHS_MAX: i64 = 500;

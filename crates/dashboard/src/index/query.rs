@@ -1,7 +1,7 @@
 //! What pages ask of the index: a handful of statements, each by an index of its tables.
 
 use super::{Error, Index, int, uint};
-use chain::Metagraph;
+use crate::figures::Estimate;
 use protocol::{AccountId, Block, Digest};
 use rusqlite::{OptionalExtension as _, params};
 
@@ -94,6 +94,9 @@ pub struct Row {
     pub n_models: u64,
     /// Holder of the crown.
     pub champion: Option<Holder>,
+    /// By how much the loss of the best of the others is higher than the champion's, on the
+    /// documents that both were measured on.
+    pub gap: Option<Estimate>,
     /// Whether its losses are believed.
     pub state: State,
     /// Whether its verdict was derived again.
@@ -152,20 +155,23 @@ pub struct Other {
 }
 
 /// Columns of a [`Row`].
-const ROW: &str = "r.id, r.validator, r.competition, r.number, r.block, r.digest, r.rules,
-    r.n_documents, r.n_models, r.state, r.is_derived, r.uid, r.hotkey, r.root, r.repo, r.loss,
-    r.error";
-/// Columns of a [`Standing`].
-const STANDING: &str = "r.competition, r.number, r.block, s.uid, s.hotkey, s.root, s.repo, s.loss,
-    s.error, s.revision, s.commit_block, s.n, s.reason, s.merit, s.wins, s.win_rate, s.weight,
-    s.average";
+pub(super) const ROW: &str = "r.id, r.validator, r.competition, r.number, r.block, r.digest,
+    r.rules, r.n_documents, r.n_models, r.state, r.is_derived, r.uid, r.hotkey, r.root, r.repo,
+    r.loss, r.error, r.gap, r.gap_error, r.gap_n";
 
 type Sql<'a> = rusqlite::Row<'a>;
 
-fn row(sql: &Sql<'_>) -> rusqlite::Result<Row> {
+pub(super) fn row(sql: &Sql<'_>) -> rusqlite::Result<Row> {
     let uid: Option<u16> = sql.get(11)?;
     let champion = match uid {
         Some(uid) => Some(holder(sql, uid, 12)?),
+        None => None,
+    };
+    let gap = match sql.get::<_, Option<f64>>(17)? {
+        Some(mean) => {
+            let n = usize::try_from(sql.get::<_, i64>(19)?).unwrap_or(0);
+            Some(Estimate { mean, error: sql.get(18)?, n })
+        }
         None => None,
     };
     Ok(Row {
@@ -181,6 +187,7 @@ fn row(sql: &Sql<'_>) -> rusqlite::Result<Row> {
         state: State::of(sql.get(9)?),
         is_derived: sql.get(10)?,
         champion,
+        gap,
     })
 }
 
@@ -196,31 +203,13 @@ fn holder(sql: &Sql<'_>, uid: u16, at: usize) -> rusqlite::Result<Holder> {
     })
 }
 
-fn standing(sql: &Sql<'_>) -> rusqlite::Result<Standing> {
-    Ok(Standing {
-        competition: sql.get(0)?,
-        number: uint(sql.get(1)?),
-        block: Block(uint(sql.get(2)?)),
-        holder: holder(sql, sql.get(3)?, 4)?,
-        revision: sql.get(9)?,
-        commit_block: Block(uint(sql.get(10)?)),
-        n: uint(sql.get(11)?),
-        reason: sql.get(12)?,
-        merit: sql.get(13)?,
-        wins: uint(sql.get(14)?),
-        win_rate: sql.get(15)?,
-        weight: sql.get(16)?,
-        average: sql.get(17)?,
-    })
-}
-
 fn point(sql: &Sql<'_>) -> rusqlite::Result<(Block, f64)> {
     Ok((Block(uint(sql.get(0)?)), sql.get(1)?))
 }
 
 impl Index {
     /// Rows of a statement, in order.
-    fn all<T>(
+    pub(super) fn all<T>(
         &self,
         sql: &str,
         params: impl rusqlite::Params,
@@ -232,7 +221,7 @@ impl Index {
     }
 
     /// The first row of a statement.
-    fn first<T>(
+    pub(super) fn first<T>(
         &self,
         sql: &str,
         params: impl rusqlite::Params,
@@ -330,58 +319,8 @@ impl Index {
              ORDER BY coalesce(k.rao, 0) DESC, r.validator"
         );
         self.all(&sql, params![competition, int(block.0)], |sql| {
-            Ok(Other { row: row(sql)?, stake_rao: uint(sql.get(17)?) })
+            Ok(Other { row: row(sql)?, stake_rao: uint(sql.get(20)?) })
         })
-    }
-
-    /// How each model came out of a round, in order of uid.
-    pub fn standings(&self, record: i64) -> Result<Vec<Standing>, Error> {
-        let sql = format!(
-            "SELECT {STANDING} FROM results s JOIN records r ON r.id = s.record
-             WHERE s.record = ?1 ORDER BY s.uid"
-        );
-        self.all(&sql, [record], standing)
-    }
-
-    /// How the model of a root came out of rounds, newest first.
-    pub fn of_root(&self, root: Digest, until: Block, n_max: u64) -> Result<Vec<Standing>, Error> {
-        let sql = format!(
-            "SELECT {STANDING} FROM results s JOIN records r ON r.id = s.record
-             WHERE s.root = ?1 AND r.block <= ?2 AND r.state = 0
-             ORDER BY r.id DESC LIMIT ?3"
-        );
-        self.all(&sql, params![root.0, int(until.0), int(n_max)], standing)
-    }
-
-    /// The last believed record of a validator that has both models measured.
-    pub fn common(
-        &self,
-        (validator, competition): (AccountId, &str),
-        until: Block,
-        (a, b): (Digest, Digest),
-    ) -> Result<Option<Row>, Error> {
-        let sql = format!(
-            "SELECT {ROW} FROM results s JOIN results t ON t.record = s.record
-             JOIN records r ON r.id = s.record WHERE s.root = ?1 AND t.root = ?2 AND s.n > 0
-             AND t.n > 0 AND r.validator = ?3 AND r.competition = ?4 AND r.block <= ?5
-             AND r.state = 0 ORDER BY r.block DESC LIMIT 1"
-        );
-        self.first(&sql, params![a.0, b.0, validator.0, competition, int(until.0)], row)
-    }
-
-    /// How the models of a miner came out of rounds, newest first.
-    pub fn of_miner(
-        &self,
-        hotkey: AccountId,
-        until: Block,
-        n_max: u64,
-    ) -> Result<Vec<Standing>, Error> {
-        let sql = format!(
-            "SELECT {STANDING} FROM results s JOIN records r ON r.id = s.record
-             WHERE s.hotkey = ?1 AND r.block <= ?2 AND r.state = 0
-             ORDER BY r.id DESC LIMIT ?3"
-        );
-        self.all(&sql, params![hotkey.0, int(until.0), int(n_max)], standing)
     }
 
     /// Block and champion's loss of every so-many-th round, at most about `n_max` of them.
@@ -399,25 +338,6 @@ impl Index {
             AND (?4 - r.number) % ?5 = 0 ORDER BY r.block";
         let (until, last, every) = (int(until.0), int(last), int(every));
         self.all(sql, params![validator.0, competition, until, last, every], point)
-    }
-
-    /// Block and loss of all models of every so-many-th round, at most about `n_max` of them.
-    pub fn model_losses(
-        &self,
-        (validator, competition): (AccountId, &str),
-        until: Block,
-        n_max: u64,
-    ) -> Result<Vec<(Block, f64)>, Error> {
-        let Some(last) = self.latest(validator, competition, until)? else {
-            return Ok(Vec::new());
-        };
-        let every = last.number.saturating_mul(last.n_models).div_ceil(n_max.max(1)).max(1);
-        let sql = "SELECT r.block, s.loss FROM records r JOIN results s ON s.record = r.id
-            WHERE r.validator = ?1 AND r.competition = ?2 AND r.block <= ?3 AND r.state = 0
-            AND (?4 - r.number) % ?5 = 0 AND s.loss IS NOT NULL ORDER BY r.block LIMIT ?6";
-        let (number, until) = (int(last.number), int(until.0));
-        let (every, most) = (int(every), int(n_max));
-        self.all(sql, params![validator.0, competition, until, number, every, most], point)
     }
 
     /// Changes of the crown by the records of a validator, newest first.
@@ -444,15 +364,6 @@ impl Index {
         );
         self.first(&sql, [record], crown)
     }
-
-    /// The subnet as it last was at a block, if it was seen by then.
-    pub fn metagraph(&self, until: Block) -> Result<Option<Metagraph>, Error> {
-        let sql = "SELECT body FROM metagraphs WHERE block <= ?1 ORDER BY block DESC LIMIT 1";
-        let body: Option<String> = self.first(sql, [int(until.0)], |sql| sql.get(0))?;
-        let read =
-            |body: String| serde_json::from_str(&body).map_err(|_| Error::Damaged("a metagraph"));
-        body.map(read).transpose()
-    }
 }
 
 /// Most records that a duel is put together from.
@@ -462,10 +373,10 @@ const CROWN: &str = "c.uid, c.hotkey, c.root, c.repo, c.loss, NULL, c.former_uid
     c.former_hotkey, c.former_root, c.former_repo, c.former_loss, NULL";
 
 fn crown(sql: &Sql<'_>) -> rusqlite::Result<Crown> {
-    let former: Option<u16> = sql.get(23)?;
+    let former: Option<u16> = sql.get(26)?;
     let from = match former {
-        Some(uid) => Some(holder(sql, uid, 24)?),
+        Some(uid) => Some(holder(sql, uid, 27)?),
         None => None,
     };
-    Ok(Crown { row: row(sql)?, to: holder(sql, sql.get(17)?, 18)?, from })
+    Ok(Crown { row: row(sql)?, to: holder(sql, sql.get(20)?, 21)?, from })
 }

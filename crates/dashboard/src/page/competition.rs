@@ -68,7 +68,7 @@ impl Site {
                 }
             }
         });
-        page.table(self.board(ask, &index.standings(row.id)?));
+        page.table(self.board(ask, &index.standings(row)?));
         page.table(self.crowns_table(ask, &crowns));
         page.table(self.judges(ask, &index.others(competition, row.block)?));
         page.show(self.rules_in_words(&narration));
@@ -351,7 +351,7 @@ fn older(
     if rules.scoring.rule == Rule::Duel {
         return Ok(crown.row.block);
     }
-    let standings = index.standings(narration.row.id)?;
+    let standings = index.standings(&narration.row)?;
     let own = standings.iter().find(|standing| standing.holder.uid == crown.to.uid);
     Ok(own.map_or(crown.row.block, |own| own.commit_block))
 }

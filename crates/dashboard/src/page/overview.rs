@@ -3,7 +3,6 @@
 use super::{Page, Site, Trouble, belief, key_cell};
 use crate::{
     ask::Ask,
-    duels::losses_of,
     figures::{Estimate, bits, decimals, percent, perplexity, short, tao, with_interval},
     index::{Holder, Index, Standing, State},
     page::Narration,
@@ -54,21 +53,8 @@ impl Site {
         let row = &narration.row;
         let Some(holder) = row.champion.clone() else { return Ok(None) };
         let crowns = index.crowns(narration.whose(), row.block, 1)?;
-        let standings = index.standings(row.id)?;
-        let second = match second(&standings, &holder) {
-            Some(second) => {
-                let lead = match (holder.root, second.holder.root) {
-                    (Some(first), Some(other)) => {
-                        let record = index.whole(row.id)?;
-                        let [first, other] = [first, other].map(|root| losses_of(&record, root));
-                        Estimate::of_gains(other, first)
-                    }
-                    _ => None,
-                };
-                Some((second.clone(), lead))
-            }
-            None => None,
-        };
+        let standings = index.standings(row)?;
+        let second = second(&standings, &holder).map(|second| (second.clone(), row.gap));
         Ok(Some(Champion { holder, since: crowns.first().map(|crown| crown.row.block), second }))
     }
 

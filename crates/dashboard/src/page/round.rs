@@ -30,7 +30,7 @@ impl Site {
     ) -> Result<Page, Trouble> {
         let row = self.numbered(index, ask, (competition, number))?;
         let record = index.whole(row.id)?;
-        let standings = index.standings(row.id)?;
+        let standings = index.standings(&row)?;
         let said = format!(
             "{} models on {} documents, seeded by block {}.",
             row.n_models, row.n_documents, row.block
@@ -86,7 +86,7 @@ impl Site {
         competition: &str,
     ) -> Result<Page, Trouble> {
         let narration = self.narrated(index, ask, competition)?;
-        let standings = index.standings(narration.row.id)?;
+        let standings = index.standings(&narration.row)?;
         let mut page = Page::new(
             format!("Two models of {competition}"),
             "Losses of two models on the same documents, from the last round that measured both.",

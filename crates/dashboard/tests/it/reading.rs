@@ -5,7 +5,13 @@ use chain::{Call, Chain as _, Genesis, Hyperparameters, MemoryChain, SubnetGenes
 use dashboard::index::{self, State};
 use protocol::{AccountId, Block, NetUid};
 use records::Signed;
-use std::{cell::Cell, fs, sync::Arc};
+use std::{
+    fs,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 /// Records of a judge that are believed, and the flaw of the next.
 fn known(home: &Home, judge: &Judge) -> (u64, Option<(u64, String)>) {
@@ -131,11 +137,8 @@ fn whatever_a_reader_was_killed_at_the_next_goes_on() {
     }
     let mut n_known = vec![0];
     while n_known.last() != Some(&80) {
-        let n_asked = Cell::new(0);
-        home.read_until(&[&judge], &|| {
-            n_asked.set(n_asked.get() + 1);
-            n_asked.get() > 1
-        });
+        let n_asked = AtomicUsize::new(0);
+        home.read_until(&[&judge], &|| n_asked.fetch_add(1, Ordering::Relaxed) > 0);
         n_known.push(known(&home, &judge).0);
     }
     assert_eq!(n_known, [0, 32, 64, 80]);

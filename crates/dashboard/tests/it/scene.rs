@@ -6,7 +6,7 @@ use dashboard::{
     ask::Ask,
     index::Index,
     page::{Answer, Site},
-    reader::{Reader, Rules},
+    reader::{Reader, Rules, Stop},
 };
 use keys::Keypair;
 use protocol::{
@@ -211,7 +211,7 @@ impl Home {
     }
 
     /// Reads what judges have published, as far as `stop` lets it.
-    pub(crate) fn read_until(&mut self, judges: &[&Judge], stop: &dyn Fn() -> bool) {
+    pub(crate) fn read_until(&mut self, judges: &[&Judge], stop: Stop<'_>) {
         self.read_by(|reader| reader, judges, stop);
     }
 
@@ -225,7 +225,7 @@ impl Home {
         &mut self,
         change: impl FnOnce(Reader) -> Reader,
         judges: &[&Judge],
-        stop: &dyn Fn() -> bool,
+        stop: Stop<'_>,
     ) {
         let index = Index::open(self.path()).unwrap();
         let places = judges.iter().map(|judge| judge.place()).collect();
