@@ -316,8 +316,28 @@ pub fn bars(title: &str, unit: &str, bars: &[(String, f64)]) -> Markup {
     picture(title, Setting::Page, &drawn)
 }
 
-/// A map of numbers, rows by columns: the darker, the higher within its column.
-pub fn heat_map(title: &str, rows: &[(String, Vec<f64>)]) -> Markup {
+/// A number over blocks, in their order: a line with a point at each.
+pub fn over_blocks(title: &str, unit: &str, points: &[(u64, f64)]) -> Markup {
+    let line = floats(points);
+    let Some(plane) = Plane::around(line.iter().copied()) else {
+        return html! { p class="empty" { "Nothing has been measured yet." } };
+    };
+    let drawn = html! {
+        (plane.axes("block", unit))
+        path class="line" d=(plane.path(&line)) {}
+        @for (block, value) in points {
+            circle class="dot" r="2.5" cx=(px(plane.across(*block as f64)))
+                cy=(px(plane.down(*value))) {
+                title { "block " (block) ": " (decimals(Some(*value), 4)) }
+            }
+        }
+    };
+    picture(title, Setting::Page, &drawn)
+}
+
+/// A map of numbers, rows by columns: the darker, the higher within its column. Columns are called
+/// by a name, and by numbers from the one that is given.
+pub fn heat_map(title: &str, (of, first): (&str, usize), rows: &[(String, Vec<f64>)]) -> Markup {
     const CELL: f64 = 14.0;
     const NAMES: f64 = 110.0;
     let n_columns = rows.iter().map(|(_, values)| values.len()).max().unwrap_or(0);
@@ -342,7 +362,7 @@ pub fn heat_map(title: &str, rows: &[(String, Vec<f64>)]) -> Markup {
                 @for (at, value) in values.iter().enumerate() {
                     rect class=(shade(*value, shades.get(at))) x=(px(NAMES + CELL * at as f64))
                         y=(px(CELL * line as f64)) width="13" height="13" {
-                        title { (name) ", batch " (at + 1) ": " (decimals(Some(*value), 4)) }
+                        title { (name) ", " (of) " " (at + first) ": " (decimals(Some(*value), 4)) }
                     }
                 }
             }
@@ -394,7 +414,7 @@ mod tests {
     #[test]
     fn maps_and_bars_have_a_shape_for_each_number() {
         let rows = [("a".to_owned(), vec![1.0, 2.0]), ("b".to_owned(), vec![f64::INFINITY, 1.0])];
-        let map = heat_map("losses", &rows).into_string();
+        let map = heat_map("losses", ("batch", 1), &rows).into_string();
         assert_eq!(map.matches("<rect").count(), 4);
         assert!(map.contains("class=\"h8\"") && map.contains("class=\"none\""));
         let drawn = bars("gains", "nats", &[("x".to_owned(), 1.0), ("y".to_owned(), -1.0)]);

@@ -5,9 +5,11 @@
 
 mod competition;
 mod crown;
+mod kin;
 mod model;
 mod network;
 mod overview;
+mod pay;
 mod round;
 mod whose;
 

@@ -1,56 +1,145 @@
 //! Whoever takes part: a model over its rounds, a miner, and a validator with its records.
 
 use super::{
-    Page, Site, Trouble, belief, competition::no_model, missing, overview::name, overview::shares,
+    Page, Site, Trouble, belief,
+    competition::no_model,
+    missing,
+    overview::{miner_link, name, shares},
     root_cell,
 };
 use crate::{
     ask::Ask,
-    chart::{Losses, Setting},
-    figures::{decimals, perplexity, tao, with_interval},
-    index::{Index, Row, Standing},
+    chart,
+    duels::in_words,
+    figures::{bits, decimals, percent, perplexity, tao, with_interval},
+    index::{Index, Row, Standing, Wanted},
     table::{Cell, Table, column},
 };
 use maud::{Markup, html};
-use protocol::{AccountId, Digest};
+use protocol::{AccountId, Digest, record::Judged};
 
-/// Most rounds of a page.
-const ROUNDS_MAX: u64 = 1_000;
+/// Most rounds of a page in each competition.
+const ROUNDS_MAX: u64 = 256;
 /// Most records of a validator in a competition that its page lists.
 const RECORDS_MAX: u64 = 256;
 
+/// Results in one competition, by the records of one validator.
+pub(super) struct Results {
+    pub(super) validator: AccountId,
+    pub(super) competition: String,
+    /// Newest first, and some.
+    pub(super) standings: Vec<Standing>,
+}
+
 impl Site {
+    /// Results of a model or a miner in each competition, by the validator that the address names, or
+    /// by the one with the most stake that has any.
+    fn results(&self, index: &Index, ask: &Ask, wanted: Wanted) -> Result<Vec<Results>, Trouble> {
+        let mut all: Vec<Results> = Vec::new();
+        for (validator, competition) in index.judges_of(wanted)? {
+            let is_told = all.last().is_some_and(|last| last.competition == competition);
+            if is_told || ask.validator().is_some_and(|named| named != validator) {
+                continue;
+            }
+            let whose = (validator, competition.as_str());
+            let standings = index.history(whose, wanted, ask.until(), ROUNDS_MAX)?;
+            if !standings.is_empty() {
+                all.push(Results { validator, competition, standings });
+            }
+        }
+        Ok(all)
+    }
+
     /// The page of a model by its tensor root.
     pub(super) fn model(&self, index: &Index, ask: &Ask, root: &str) -> Result<Page, Trouble> {
         let Ok(root) = format!("sha256:{root}").parse::<Digest>() else {
             return missing("a model is named by the 64 hexadecimal digits of its tensor root");
         };
-        let standings = index.of_root(root, ask.until(), ROUNDS_MAX)?;
-        let Some(newest) = standings.first() else { return no_model() };
+        let all = self.results(index, ask, Wanted::Root(root))?;
+        let Some((first, newest)) =
+            all.first().and_then(|first| Some((first, first.standings.first()?)))
+        else {
+            return no_model();
+        };
+        let row = index.record(first.validator, &first.competition, newest.number)?;
+        let row = row.map_or_else(no_model, Ok)?;
+        let record = index.whole(row.id)?;
+        let judged = record.models.iter().find(|judged| {
+            judged.model.tensor_root == Some(root) && judged.model.uid.0 == newest.holder.uid
+        });
         let said = format!(
-            "uid {} committed to it at block {}; {} results are known.",
+            "uid {} committed to it at block {}; the last {} rounds with it are shown.",
             newest.holder.uid,
             newest.commit_block,
-            standings.len()
+            all.iter().map(|results| results.standings.len()).sum::<usize>()
         );
         let mut page = Page::new(name(&newest.holder), said);
+        page.from = Some(self.origin(ask, &row));
+        page.show(self.measured(ask, root, newest));
+        if let Some(judged) = judged {
+            page.show(self.declared(judged));
+        }
+        for results in &all {
+            let title = format!("Loss of the model in {}", results.competition);
+            page.show(over_time(&results.standings, &title));
+        }
+        page.table(self.kin(index, ask, first, root)?);
+        page.table(self.outcomes(ask, all.iter().flat_map(|results| &results.standings)));
+        Ok(page)
+    }
+
+    /// What the last round says of a model.
+    fn measured(&self, ask: &Ask, root: Digest, newest: &Standing) -> Markup {
         let repo = self.repo_cell(newest.holder.repo.as_deref(), newest.revision.as_deref());
         let loss = newest.holder.loss;
-        page.show(html! {
+        html! {
             dl class="facts" {
+                dt { "Competition" }
+                dd {
+                    a href=(ask.to(&["c", &newest.competition])) { (newest.competition) }
+                }
                 dt { "Repo" }
-                dd { @if let Some(href) = &repo.href { a href=(href) { (repo.shown) } } }
+                dd { @if let Some(href) = &repo.href { a href=(href) { (repo.shown) } } @else { "–" } }
                 dt { "Revision" } dd { code { (newest.revision.as_deref().unwrap_or("–")) } }
                 dt { "Tensor root" } dd { code { (root.to_string()) } }
+                dt { "Miner" } dd { (miner_link(ask, &newest.holder)) }
                 dt { "Loss, nats per token" } dd { (with_interval(loss, newest.holder.error)) }
                 dt { "Perplexity" } dd { (decimals(loss.map(perplexity), 3)) }
+                dt { "Bits per token" } dd { (decimals(loss.map(bits), 3)) }
+                dt { "Measured on" } dd { (newest.n) " documents or batches" }
+                dt { "Wins" } dd { (newest.wins) " (" (percent(newest.win_rate)) ")" }
+                dt { "Weight in the round" } dd { (percent(newest.weight)) }
+                dt { "Moving average of its miner" } dd { (percent(newest.average)) }
                 dt { "Verdict" }
                 dd { (newest.reason.as_deref().unwrap_or(&newest.merit)) }
             }
-            (over_time(&standings, "Loss of the model over its rounds"))
-        });
-        page.table(self.outcomes(ask, &standings));
-        Ok(page)
+        }
+    }
+
+    /// What the last record has of a model besides.
+    fn declared(&self, judged: &Judged) -> Markup {
+        let model = &judged.model;
+        html! {
+            h2 { "In its last record" }
+            dl class="facts" {
+                dt { "Committed" } dd { "block " (self.block(model.commit_block)) }
+                @if let Some(since) = model.since {
+                    dt { "Published without a break since" } dd { "block " (self.block(since)) }
+                }
+                @if let Some(coldkey) = model.coldkey {
+                    dt { "Coldkey of its miner" } dd { code { (coldkey.to_string()) } }
+                }
+                @if let Some(root) = model.file_root {
+                    dt { "Root of its files" } dd { code { (root.to_string()) } }
+                }
+                @if let Some(fight) = &judged.fight {
+                    dt { "Its duel" } dd { (in_words(fight.verdict)) }
+                    dt { "Documents of the duel" } dd { (fight.evidence.n_documents()) }
+                    dt { "Mean gain over the champion" } dd { (percent(fight.evidence.mean())) }
+                    dt { "Attempts of its coldkey" } dd { (fight.attempts.n) }
+                }
+            }
+        }
     }
 
     /// The page of a miner by its hotkey.
@@ -58,12 +147,20 @@ impl Site {
         let Ok(hotkey) = hotkey.parse::<AccountId>() else {
             return missing("a miner is named by the address of its hotkey");
         };
-        let standings = index.of_miner(hotkey, ask.until(), ROUNDS_MAX)?;
-        let said = format!("{} results of its models are known.", standings.len());
+        let all = self.results(index, ask, Wanted::Miner(hotkey))?;
+        let n_results: usize = all.iter().map(|results| results.standings.len()).sum();
+        let said = format!("The last {n_results} results of its models are shown.");
         let mut page = Page::new(format!("Miner {hotkey}"), said);
         page.show(self.slot(index, ask, hotkey)?);
-        page.show(over_time(&standings, "Loss of its models"));
-        page.table(self.outcomes(ask, &standings));
+        for results in &all {
+            let title = format!("Loss of its models in {}", results.competition);
+            page.show(over_time(&results.standings, &title));
+        }
+        if all.is_empty() {
+            page.show(html! { p class="empty" { "No record has measured a model of this key." } });
+        }
+        self.pay(&mut page, index, ask, hotkey)?;
+        page.table(self.outcomes(ask, all.iter().flat_map(|results| &results.standings)));
         Ok(page)
     }
 
@@ -99,6 +196,7 @@ impl Site {
             let whose = (hotkey, head.competition.as_str());
             rows.extend(index.records(whose, ask.until(), (RECORDS_MAX, 0))?);
         }
+        self.pay(&mut page, index, ask, hotkey)?;
         page.table(self.records_table(ask, &rows));
         Ok(page)
     }
@@ -140,7 +238,7 @@ impl Site {
     }
 
     /// How models came out of rounds.
-    fn outcomes(&self, ask: &Ask, standings: &[Standing]) -> Table {
+    fn outcomes<'a>(&self, ask: &Ask, standings: impl Iterator<Item = &'a Standing>) -> Table {
         let columns = vec![
             column("competition", "Competition", ""),
             column("number", "Record", ""),
@@ -186,7 +284,7 @@ impl Site {
             let neuron = metagraph.neurons.iter().find(|neuron| neuron.hotkey == hotkey)?;
             Some((neuron, metagraph.block))
         });
-        let of_65535 = |value: u16| crate::figures::percent(f64::from(value) / 65_535.0);
+        let of_65535 = |value: u16| percent(f64::from(value) / 65_535.0);
         Ok(html! {
             @match found {
                 Some((neuron, block)) => {
@@ -213,7 +311,9 @@ impl Site {
 /// Losses over blocks.
 fn over_time(standings: &[Standing], title: &str) -> Markup {
     let point = |standing: &Standing| standing.holder.loss.map(|loss| (standing.block.0, loss));
-    let models = standings.iter().filter_map(point).collect();
-    let losses = Losses { models, ..Losses::default() };
-    html! { figure { (losses.svg(title, Setting::Page)) } }
+    let points: Vec<(u64, f64)> = standings.iter().rev().filter_map(point).collect();
+    html! {
+        h2 { (title) }
+        figure { (chart::over_blocks(title, "loss, nats per token", &points)) }
+    }
 }

@@ -10,6 +10,7 @@ use crate::{
 };
 use chain::{Metagraph, Neuron};
 use maud::{Markup, html};
+use protocol::Uid;
 
 /// Most validators and miners of the map of weights.
 const MAP_MAX: (usize, usize) = (64, 256);
@@ -26,6 +27,7 @@ impl Site {
                 }
             });
             page.table(neurons_table());
+            self.epochs(&mut page, index, ask)?;
             return Ok(page);
         };
         page.from = Some(html! { "From the chain, at block " (self.block(metagraph.block)) "." });
@@ -33,7 +35,9 @@ impl Site {
         let mut table = neurons_table();
         table.rows = metagraph.neurons.iter().map(|neuron| self.neuron(ask, neuron)).collect();
         page.table(table);
+        self.epochs(&mut page, index, ask)?;
         page.show(weights(&metagraph));
+        page.show(bonds(&metagraph));
         Ok(page)
     }
 
@@ -102,31 +106,50 @@ fn neurons_table() -> Table {
 
 /// Who weighs whom, as a map.
 fn weights(metagraph: &Metagraph) -> Markup {
-    let judges = metagraph.neurons.iter().filter(|neuron| !neuron.weights.is_empty());
+    html! {
+        h2 { "Weights" }
+        (map(metagraph, "Weights of validators, a column for each slot", |neuron| &neuron.weights))
+        p class="from" {
+            "A row for each validator, a column for each slot; the darker, the more weight within "
+            "the column. Weights that are hidden until a later epoch are not in it."
+        }
+    }
+}
+
+/// Who has bonds to whom, as a map.
+fn bonds(metagraph: &Metagraph) -> Markup {
+    html! {
+        h2 { "Bonds" }
+        (map(metagraph, "Bonds of validators, a column for each slot", |neuron| &neuron.bonds))
+        p class="from" {
+            "By bonds validators earn from the miners that they weighed early; the darker, the more "
+            "within the column."
+        }
+    }
+}
+
+/// A row for each validator that has any, a column for each slot.
+fn map(metagraph: &Metagraph, title: &str, pick: fn(&Neuron) -> &Vec<(Uid, u16)>) -> Markup {
+    let holders = metagraph.neurons.iter().filter(|neuron| !pick(neuron).is_empty());
     let n_columns = metagraph.neurons.len().min(MAP_MAX.1);
-    let rows: Vec<(String, Vec<f64>)> = judges
+    let rows: Vec<(String, Vec<f64>)> = holders
         .take(MAP_MAX.0)
         .map(|neuron| {
             let mut row = vec![0.0; n_columns];
-            for (uid, weight) in &neuron.weights {
+            for (uid, value) in pick(neuron) {
                 if let Some(cell) = row.get_mut(usize::from(uid.0)) {
-                    *cell = f64::from(*weight) / 65_535.0;
+                    *cell = f64::from(*value) / 65_535.0;
                 }
             }
             (format!("uid {}", neuron.uid), row)
         })
         .collect();
     html! {
-        h2 { "Weights" }
         @if rows.is_empty() {
-            p class="empty" { "No validator has set weights that can be read." }
+            p class="empty" { "No validator has any that can be read." }
         } @else {
-            div class="table" tabindex="0" role="region" aria-label="Map of weights" {
-                (chart::heat_map("Weights of validators, a column for each slot", &rows))
-            }
-            p class="from" {
-                "A row for each validator, a column for each slot; the darker, the more weight "
-                "within the column. Weights that are hidden until a later epoch are not in it."
+            div class="table" tabindex="0" role="region" aria-label=(title) {
+                (chart::heat_map(title, ("uid", 0), &rows))
             }
         }
     }

@@ -5,13 +5,13 @@ use crate::{
     ask::Ask,
     chart,
     duels::losses_of,
-    figures::{Estimate, decimals, short, values},
+    figures::{Estimate, decimals, percent, short, values, with_interval},
     index::{Index, Row, Standing},
     table::{Cell, Table, column},
 };
 use maud::{Markup, html};
 use protocol::{
-    Digest, Record,
+    Digest, Loss, Record,
     record::{Finding, Round},
 };
 
@@ -131,7 +131,7 @@ fn map(record: &Record, standings: &[Standing]) -> Markup {
             p class="empty" { "No model was measured in this round." }
         } @else {
             div class="table" tabindex="0" role="region" aria-label="Map of losses" {
-                (chart::heat_map("Losses of models by batch; darker is worse", &rows))
+                (chart::heat_map("Losses of models by batch; darker is worse", ("place", 1), &rows))
             }
             p class="from" {
                 "A row for each of the " (rows.len()) " best models, a column for each batch; the "
@@ -227,6 +227,7 @@ fn beside(page: &mut Page, record: &Record, (a, b): (Digest, Digest)) {
             figcaption { "Above zero, " (name_b) " is better than " (name_a) "." }
         }
     });
+    page.table(positions(first, second));
     let columns = vec![
         column("document", "Document or batch", ""),
         column("a", "Loss of a", "nats/token"),
@@ -244,4 +245,36 @@ fn beside(page: &mut Page, record: &Record, (a, b): (Digest, Digest)) {
         ]);
     }
     page.table(table);
+}
+
+/// Parts of a round that are compared.
+const PARTS: usize = 10;
+
+/// Differences of two models by the place in which documents were drawn: whether one is better
+/// throughout, or by a few.
+fn positions(first: &[Loss], second: &[Loss]) -> Table {
+    let columns = vec![
+        column("from", "From place", ""),
+        column("to", "To place", ""),
+        column("difference", "Mean of a − b", "nats/token"),
+        column("better", "b is better on", "share"),
+    ];
+    let mut table = Table::new("positions", "By place in the round", columns);
+    table.empty = "they share no documents";
+    let pairs = values(first).into_iter().zip(values(second));
+    let gains: Vec<f64> = pairs.map(|(a, b)| a - b).collect();
+    let n_each = gains.len().div_ceil(PARTS).max(1);
+    for (at, part) in gains.chunks(n_each).enumerate() {
+        let better = part.iter().filter(|gain| **gain > 0.0).count() as f64 / part.len() as f64;
+        let mean = Estimate::of(part);
+        let begin = at * n_each;
+        let shown = with_interval(mean.map(|mean| mean.mean), mean.map(|mean| mean.error));
+        table.rows.push(vec![
+            Cell::count(begin as u64 + 1),
+            Cell::count((begin + part.len()) as u64),
+            Cell::number(mean.map(|mean| mean.mean), shown),
+            Cell::number(Some(better), percent(better)),
+        ]);
+    }
+    table
 }
