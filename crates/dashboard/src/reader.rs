@@ -149,9 +149,9 @@ impl Reader {
         Arc::clone(&self.clock)
     }
 
-    /// Reads whatever is new, several places at a time, of each a lot at a time; `tell` hears of each
-    /// round. Ends early once `stop` says so. An error is one of the index: all else is a trouble
-    /// that passes.
+    /// Reads whatever is new, several places at a time, of each a lot at a time; `tell` hears of
+    /// each round. Ends early once `stop` says so. An error is one of the index: all else is a
+    /// trouble that passes.
     pub fn read(&mut self, stop: Stop<'_>, tell: Tell<'_>) -> Result<(), index::Error> {
         let trouble = match self.read_chain() {
             Ok(()) => None,

@@ -84,7 +84,7 @@ impl Index {
         found?.ok_or(Error::Damaged("a model"))
     }
 
-    /// Who has results of what is wanted, and in which competition, those with the most stake first.
+    /// Who has results of what is wanted, and in which competition, most stake first.
     pub fn judges_of(&self, wanted: Wanted) -> Result<Vec<(AccountId, String)>, Error> {
         let (column, bytes) = wanted.column();
         let sql = format!(

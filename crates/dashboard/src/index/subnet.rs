@@ -37,8 +37,8 @@ pub struct Epoch {
 }
 
 impl Index {
-    /// Notes the subnet as it is at a block, the stake of whoever may judge, and the pay of the last
-    /// epoch.
+    /// Notes the subnet as it is at a block, the stake of whoever may judge, and what the last
+    /// epoch paid.
     pub fn note_metagraph(&mut self, metagraph: &Metagraph) -> Result<(), Error> {
         let body = serde_json::to_string(metagraph).map_err(|_| Error::Damaged("a metagraph"))?;
         let transaction = self.connection.transaction()?;

@@ -32,8 +32,8 @@ pub(super) struct Results {
 }
 
 impl Site {
-    /// Results of a model or a miner in each competition, by the validator that the address names, or
-    /// by the one with the most stake that has any.
+    /// Results of a model or a miner in each competition, by the validator that the address
+    /// names, or by the one with the most stake that has any.
     fn results(&self, index: &Index, ask: &Ask, wanted: Wanted) -> Result<Vec<Results>, Trouble> {
         let mut all: Vec<Results> = Vec::new();
         for (validator, competition) in index.judges_of(wanted)? {
@@ -99,7 +99,10 @@ impl Site {
                     a href=(ask.to(&["c", &newest.competition])) { (newest.competition) }
                 }
                 dt { "Repo" }
-                dd { @if let Some(href) = &repo.href { a href=(href) { (repo.shown) } } @else { "–" } }
+                dd {
+                    @if let Some(href) = &repo.href { a href=(href) { (repo.shown) } }
+                    @else { "–" }
+                }
                 dt { "Revision" } dd { code { (newest.revision.as_deref().unwrap_or("–")) } }
                 dt { "Tensor root" } dd { code { (root.to_string()) } }
                 dt { "Miner" } dd { (miner_link(ask, &newest.holder)) }
