@@ -154,11 +154,16 @@ pub enum Setting {
 
 /// The picture around what is drawn; `title` is read to those who do not see it.
 fn picture(title: &str, setting: Setting, drawn: &Markup) -> Markup {
+    framed(title, "img", setting, drawn)
+}
+
+/// The same of one that has parts to go to, which are lost in a mere image.
+fn framed(title: &str, role: &str, setting: Setting, drawn: &Markup) -> Markup {
     let is_alone = setting == Setting::Alone;
     let alone = is_alone.then_some("http://www.w3.org/2000/svg");
     let size = format!("0 0 {WIDTH} {HEIGHT}");
     html! {
-        svg class="chart" xmlns=[alone] viewBox=(size) role="img" aria-label=(title) {
+        svg class="chart" xmlns=[alone] viewBox=(size) role=(role) aria-label=(title) {
             title { (title) }
             @if is_alone {
                 style { (maud::PreEscaped(ALONE)) }
@@ -200,7 +205,7 @@ impl Losses {
             path class="line" d=(plane.path(&line)) {}
             (self.marks(&plane))
         };
-        picture(title, setting, &drawn)
+        framed(title, "group", setting, &drawn)
     }
 
     /// The crowns, each with its name where there is room.
