@@ -264,7 +264,7 @@ impl Site {
         html! {
             (block.0)
             @if let Some(time) = self.clock.seconds(block).map(utc) {
-                " " time datetime=(time) { "about " (time) }
+                ", " time datetime=(time) { "about " (time) }
             }
         }
     }

@@ -168,8 +168,11 @@ impl Table {
         let sign = if matches!(order, Some((_, false))) { "-" } else { "" };
         let sort = format!("{sign}{}.{}", self.name, column.key);
         let sorted = format!("{}#{}", ask.with("sort", &sort), self.name);
+        let first = self.rows.first().and_then(|row| row.get(at));
+        // Above what it is the heading of.
+        let class = first.map(|cell| cell.class).filter(|class| *class == "number");
         html! {
-            th scope="col" aria-sort=(state) {
+            th scope="col" class=[class] aria-sort=(state) {
                 a href=(sorted) rel="nofollow" { (column.title) (arrow) }
                 @if !column.unit.is_empty() { span class="unit" { (column.unit) } }
             }

@@ -128,6 +128,17 @@ impl Site {
             return;
         };
         let (before, after) = (losses_of(record, former), losses_of(record, new));
+        if before.is_empty() {
+            page.show(html! {
+                h2 { "An empty throne" }
+                p {
+                    "The former champion was not measured in this round: it broke a rule, or its "
+                    "miner had withdrawn it or published another in its place. So nobody was there "
+                    "to be beaten, and whoever was first in line took the crown."
+                }
+            });
+            return;
+        }
         let pairs = before.iter().zip(after).enumerate().take(BARS_MAX);
         let bars: Vec<(String, f64)> = pairs
             .map(|(at, (before, after))| {
@@ -146,10 +157,7 @@ impl Site {
     }
 
     fn comparison(&self, row: &Row, gain: Option<Estimate>) -> String {
-        let Some(gain) = gain else {
-            return "The former champion was not measured in this round, or broke a rule."
-                .to_owned();
-        };
+        let Some(gain) = gain else { return "They share no batch.".to_owned() };
         let (low, high) = gain.interval();
         let rule = if self.rules_of(row).is_some() {
             "The rules below its competition say what it had to get under."
