@@ -17,7 +17,7 @@ import urllib.parse
 import urllib.request
 
 # A demo in which somebody is crowned, as short as can be.
-DEMO = ["demo", "--json", "--keep", "--seed", "1", "--rounds", "3", "--steps", "20"]
+DEMO = ["demo", "--json", "--keep", "--seed", "1", "--rounds", "4", "--steps", "30"]
 PATIENCE = 150.0
 PHONE = (360, 740)
 WIDE = (1280, 900)
@@ -346,8 +346,16 @@ def past_is_shown(browser, base, name):
     check(not browser.errors(), "the past: the console has errors")
 
 
+def crowns_have_evidence(browser, base, name):
+    """Each page says what its record says."""
+    crowns = rows(base, f"/c/{name}.json", "crowns")
+    paths = [f"/c/{name}/crown/{crown['number']}" for crown in crowns]
+    n_duels = sum(crown_has_evidence(browser, base, path) for path in paths)
+    print(f"   {len(paths)} crowns, {n_duels} by duels", flush=True)
+
+
 def crown_has_evidence(browser, base, path):
-    """The page says what the record says."""
+    """Whether it passed by a duel, whose evidence is there."""
     browser.open(base + path)
     said = browser.run("return document.querySelector('main').textContent")
     for part in ("New champion", "Former champion", "See for yourself", "agon replay"):
@@ -361,10 +369,11 @@ def crown_has_evidence(browser, base, path):
     if fight is None:
         # It filled an empty throne: there is no duel to tell.
         check("empty" in said, f"crown: no word of an empty throne; {judge['champion']}")
-        return
+        return False
     n_rows = browser.run("return document.querySelectorAll('#documents tbody tr').length")
     check(n_rows > 0, "crown: no document of the duel is listed")
     check("The duel" in said and "do not believe it" not in said, "crown: the duel is not told")
+    return True
 
 
 def script_is_blocked(browser, base):
@@ -399,14 +408,14 @@ def main():
         check(kept == base, f"the pages were at {base} and stay at {kept}")
         wait_for("the index", lambda: rows(base, "/overview.json", "competitions"), 20)
         report = json.loads("".join(demo.printed))
-        check(len(report["rounds"]) == 3, "stdout has the report and nothing else")
+        check(len(report["rounds"]) == 4, "stdout has the report and nothing else")
         name, pages = addresses(base)
         for kind, path in pages.items():
             page_is_whole(browser, base, kind, path, axe)
             fits_a_phone(browser, base, kind, path)
         tables_answer(browser, base, name)
         past_is_shown(browser, base, name)
-        crown_has_evidence(browser, base, pages["crown"])
+        crowns_have_evidence(browser, base, name)
         script_is_blocked(browser, base)
         if args.pictures:
             pictured(browser, base, pages, args.pictures)

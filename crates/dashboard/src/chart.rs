@@ -202,6 +202,12 @@ impl Losses {
             path class="threshold" d=(plane.path(&threshold)) {
                 title { "what a challenger must get under" }
             }
+            @if let Some((_, loss)) = self.threshold.last() {
+                text class="name" text-anchor="end" x=(px(WIDTH - RIGHT))
+                    y=(px((plane.down(*loss) + 16.0).min(HEIGHT - BOTTOM - 4.0))) {
+                    "to get under: " (decimals(Some(*loss), 4))
+                }
+            }
             path class="line" d=(plane.path(&line)) {}
             (self.marks(&plane))
         };
@@ -340,16 +346,31 @@ pub fn over_blocks(title: &str, unit: &str, points: &[(u64, f64)]) -> Markup {
     picture(title, Setting::Page, &drawn)
 }
 
-/// A map of numbers, rows by columns: the darker, the higher within its column. Columns are called
-/// by a name, and by numbers from the one that is given.
-pub fn heat_map(title: &str, (of, first): (&str, usize), rows: &[(String, Vec<f64>)]) -> Markup {
+/// What a number of a map is shaded beside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shades {
+    /// Those of its column.
+    Column,
+    /// Those of the whole map.
+    Map,
+}
+
+/// A map of numbers, rows by columns: the darker, the higher. Columns are called by a name, and by
+/// numbers from the one that is given.
+pub fn heat_map(
+    title: &str,
+    (of, first): (&str, usize),
+    beside: Shades,
+    rows: &[(String, Vec<f64>)],
+) -> Markup {
     const CELL: f64 = 14.0;
     const NAMES: f64 = 110.0;
     let n_columns = rows.iter().map(|(_, values)| values.len()).max().unwrap_or(0);
     let shades: Vec<(f64, f64)> = (0..n_columns)
         .map(|at| {
-            let column = rows.iter().filter_map(|(_, values)| values.get(at)).copied();
-            let column = column.filter(|value| value.is_finite());
+            let all = rows.iter().flat_map(|(_, values)| values.iter().enumerate());
+            let column = all.filter(|(place, _)| beside == Shades::Map || *place == at);
+            let column = column.map(|(_, value)| *value).filter(|value| value.is_finite());
             column.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| {
                 (low.min(value), high.max(value))
             })
@@ -419,9 +440,12 @@ mod tests {
     #[test]
     fn maps_and_bars_have_a_shape_for_each_number() {
         let rows = [("a".to_owned(), vec![1.0, 2.0]), ("b".to_owned(), vec![f64::INFINITY, 1.0])];
-        let map = heat_map("losses", ("batch", 1), &rows).into_string();
+        let map = heat_map("losses", ("batch", 1), Shades::Column, &rows).into_string();
         assert_eq!(map.matches("<rect").count(), 4);
         assert!(map.contains("class=\"h8\"") && map.contains("class=\"none\""));
+        let rows = [("a".to_owned(), vec![0.0, 1.0]), ("b".to_owned(), vec![0.0, 1.0])];
+        let map = heat_map("weights", ("uid", 0), Shades::Map, &rows).into_string();
+        assert_eq!(map.matches("class=\"h8\"").count(), 2, "columns that are alike are seen");
         let drawn = bars("gains", "nats", &[("x".to_owned(), 1.0), ("y".to_owned(), -1.0)]);
         let drawn = drawn.into_string();
         assert!(drawn.contains("class=\"gain\"") && drawn.contains("class=\"harm\""));

@@ -91,6 +91,25 @@ pub fn tao(rao: u64) -> String {
     format!("{}.{:03}", rao / 1_000_000_000, rao % 1_000_000_000 / 1_000_000)
 }
 
+/// A whole number with its thousands apart.
+pub fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut out = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+/// So many of something: `1 round`, `2 rounds`.
+pub fn plural(number: usize, what: &str) -> String {
+    let end = if number == 1 { "" } else { "s" };
+    format!("{number} {what}{end}")
+}
+
 /// The beginning and the end of a long name.
 pub fn short(name: &str) -> String {
     let letters: Vec<char> = name.chars().collect();
@@ -120,6 +139,8 @@ mod tests {
         assert_eq!(decimals(Some(1.23456), 2), "1.23");
         assert_eq!(decimals(None, 2), "–");
         assert_eq!(tao(1_234_567_890), "1.234");
+        assert_eq!([0, 999, 1_000, 2_000_000].map(grouped), ["0", "999", "1,000", "2,000,000"]);
+        assert_eq!([plural(1, "round"), plural(0, "round")], ["1 round", "0 rounds"]);
         assert_eq!(short("5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQY"), "5Grwva…utQY");
         assert_eq!(with_interval(Some(2.0), Some(0.1)), "2.0000 ± 0.1960");
     }

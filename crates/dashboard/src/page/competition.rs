@@ -9,7 +9,7 @@ use crate::{
     ask::Ask,
     chart::{Losses, Mark, Setting},
     feed,
-    figures::{decimals, percent, perplexity, with_interval},
+    figures::{decimals, grouped, percent, perplexity, with_interval},
     index::{Crown, Index, Other, Standing},
     table::{Cell, Table, column},
 };
@@ -137,7 +137,11 @@ impl Site {
         let threshold = match (self.rules_of(&narration.row), crowns.first()) {
             (Some(rules), Some(crown)) => {
                 let older = older(index, rules, narration, crown)?;
-                threshold(rules, older, &champion, crown.row.block)
+                let mut known = champion.clone();
+                // Up to the next round: by then it has decayed further.
+                let next = self.next_round(narration, ask).zip(known.last().copied());
+                known.extend(next.map(|(next, (_, loss))| (next.0, loss)));
+                threshold(rules, older, &known, crown.row.block)
             }
             _ => Vec::new(),
         };
@@ -412,8 +416,8 @@ fn in_words(rules: &Competition) -> String {
     format!(
         "Models have {} to {} parameters. A round begins every {} blocks, on {} batches of fresh \
          text. {decided} Epsilon is {epsilon}.{chance}",
-        rules.model.n_parameters_min,
-        rules.model.n_parameters_max,
+        grouped(rules.model.n_parameters_min),
+        grouped(rules.model.n_parameters_max),
         rules.evaluation.blocks_per_round,
         rules.evaluation.n_batches,
     )

@@ -11,7 +11,7 @@ use crate::{
     ask::Ask,
     chart,
     duels::in_words,
-    figures::{bits, decimals, percent, perplexity, tao, with_interval},
+    figures::{bits, decimals, percent, perplexity, plural, tao, with_interval},
     index::{Index, Row, Standing, Wanted},
     table::{Cell, Table, column},
 };
@@ -179,7 +179,7 @@ impl Site {
         };
         let mut heads = index.heads()?;
         heads.retain(|head| head.validator == hotkey);
-        let said = format!("It has records of {} competitions.", heads.len());
+        let said = format!("It has records of {}.", plural(heads.len(), "competition"));
         let mut page = Page::new(format!("Validator {hotkey}"), said);
         page.show(self.slot(index, ask, hotkey)?);
         let mut rows = Vec::new();

@@ -110,8 +110,8 @@ fn weights(metagraph: &Metagraph) -> Markup {
         h2 { "Weights" }
         (map(metagraph, "Weights of validators, a column for each slot", |neuron| &neuron.weights))
         p class="from" {
-            "A row for each validator, a column for each slot; the darker, the more weight within "
-            "the column. Weights that are hidden until a later epoch are not in it."
+            "A row for each validator, a column for each slot; the darker, the more weight. "
+            "Weights that are hidden until a later epoch are not in it."
         }
     }
 }
@@ -122,8 +122,8 @@ fn bonds(metagraph: &Metagraph) -> Markup {
         h2 { "Bonds" }
         (map(metagraph, "Bonds of validators, a column for each slot", |neuron| &neuron.bonds))
         p class="from" {
-            "By bonds validators earn from the miners that they weighed early; the darker, the more "
-            "within the column."
+            "By bonds validators earn from the miners that they weighed early; the darker, "
+            "the more."
         }
     }
 }
@@ -149,7 +149,7 @@ fn map(metagraph: &Metagraph, title: &str, pick: fn(&Neuron) -> &Vec<(Uid, u16)>
             p class="empty" { "No validator has any that can be read." }
         } @else {
             div class="table" tabindex="0" role="region" aria-label=(title) {
-                (chart::heat_map(title, ("uid", 0), &rows))
+                (chart::heat_map(title, ("uid", 0), chart::Shades::Map, &rows))
             }
         }
     }

@@ -3,7 +3,7 @@
 use super::{Page, Site, Trouble, belief, key_cell};
 use crate::{
     ask::Ask,
-    figures::{Estimate, bits, decimals, percent, perplexity, short, tao, with_interval},
+    figures::{Estimate, bits, decimals, percent, perplexity, plural, short, tao, with_interval},
     index::{Holder, Index, Standing, State},
     page::Narration,
     table::{Cell, Table, column},
@@ -74,9 +74,9 @@ impl Site {
         let mut page = Page::new(
             "Who is champion",
             format!(
-                "{} competitions, judged by {} chains of signed records.",
-                names.len(),
-                heads.len()
+                "{}, judged by {} of signed records.",
+                plural(names.len(), "competition"),
+                plural(heads.len(), "chain")
             ),
         );
         if names.is_empty() {

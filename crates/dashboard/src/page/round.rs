@@ -131,7 +131,7 @@ fn map(record: &Record, standings: &[Standing]) -> Markup {
             p class="empty" { "No model was measured in this round." }
         } @else {
             div class="table" tabindex="0" role="region" aria-label="Map of losses" {
-                (chart::heat_map("Losses of models by batch; darker is worse", ("place", 1), &rows))
+                (chart::heat_map("Losses of models by batch; darker is worse", ("place", 1), chart::Shades::Column, &rows))
             }
             p class="from" {
                 "A row for each of the " (rows.len()) " best models, a column for each batch; the "
