@@ -366,16 +366,14 @@ pub fn heat_map(
     const CELL: f64 = 14.0;
     const NAMES: f64 = 110.0;
     let n_columns = rows.iter().map(|(_, values)| values.len()).max().unwrap_or(0);
-    let shades: Vec<(f64, f64)> = (0..n_columns)
-        .map(|at| {
-            let all = rows.iter().flat_map(|(_, values)| values.iter().enumerate());
-            let column = all.filter(|(place, _)| beside == Shades::Map || *place == at);
-            let column = column.map(|(_, value)| *value).filter(|value| value.is_finite());
-            column.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| {
-                (low.min(value), high.max(value))
-            })
-        })
-        .collect();
+    let shades: Vec<(f64, f64)> = match beside {
+        Shades::Column => (0..n_columns)
+            .map(|at| range(rows.iter().filter_map(|(_, values)| values.get(at)).copied()))
+            .collect(),
+        Shades::Map => {
+            vec![range(rows.iter().flat_map(|(_, values)| values).copied()); n_columns]
+        }
+    };
     let (width, height) = (NAMES + CELL * n_columns as f64, CELL * (rows.len() as f64 + 1.0));
     html! {
         svg class="heat" viewBox=(format!("0 0 {width} {height}")) width=(px(width))
@@ -396,7 +394,16 @@ pub fn heat_map(
     }
 }
 
-/// The shade of a number within its column, of nine.
+/// The least and the most of what is finite.
+fn range(values: impl Iterator<Item = f64>) -> (f64, f64) {
+    values
+        .filter(|value| value.is_finite())
+        .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| {
+            (low.min(value), high.max(value))
+        })
+}
+
+/// The shade of a number within its range, of nine.
 fn shade(value: f64, range: Option<&(f64, f64)>) -> &'static str {
     const SHADES: [&str; 9] = ["h0", "h1", "h2", "h3", "h4", "h5", "h6", "h7", "h8"];
     let Some((low, high)) = range.filter(|_| value.is_finite()) else { return "none" };
