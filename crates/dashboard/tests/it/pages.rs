@@ -70,6 +70,14 @@ fn pages_say_who_is_champion_since_when_how_sure_and_why() {
     }
     assert!(!crown.contains("do not believe it"), "the duel told again is the one that was fought");
     assert_eq!(crown.matches("class=\"gain\"").count(), 25);
+    let root = player(2, 0.1).root().hex();
+    let model = home.page(&format!("/model/{root}"));
+    assert!(model.contains("unknown: too few documents"), "{model}");
+    assert!(model.contains("Loss of the model in tiny"), "{model}");
+    let other = player(1, 0.0).root().hex();
+    let compared = home.page(&format!("/c/tiny/compare.csv?table=positions&a={other}&b={root}"));
+    assert!((2..=11).contains(&compared.lines().count()), "{compared}");
+    assert!(compared.lines().skip(1).all(|line| line.ends_with(",1.0")), "{compared}");
     let before = home.page("/?block=1015");
     assert!(before.contains("miner1/model") && !before.contains("miner2/model"), "{before}");
     let round = home.page("/c/tiny/round/2");

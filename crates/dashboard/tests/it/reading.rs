@@ -194,3 +194,31 @@ fn attack_records_of_another_chain_or_seed_are_false() {
     assert!(home.page(&format!("/miner/{slot}")).contains("uid 0"));
     assert!(home.page("/").contains("Who gets what"));
 }
+
+#[test]
+fn what_epochs_pay_is_kept_by_key_and_by_role() {
+    let chain = chain_of(5);
+    let mut home = Home::new();
+    home.read_beside(&chain, &[]);
+    let mut index = index::Index::open(home.path()).unwrap();
+    let mut metagraph = chain.metagraph(NetUid(1)).unwrap();
+    let hotkey = key(1).public();
+    for (epoch, rao) in [(10, 5), (20, 7), (20, 8)] {
+        metagraph.block = Block(epoch + 1);
+        metagraph.last_epoch = Block(epoch);
+        metagraph.neurons[0].emission_rao = rao;
+        metagraph.neurons[0].validator_permit = epoch == 10;
+        index.note_metagraph(&metagraph).unwrap();
+    }
+    let pay = index.pay(hotkey, Block(25), 9).unwrap();
+    let pay: Vec<(u64, u64)> = pay.iter().map(|pay| (pay.epoch.0, pay.rao)).collect();
+    assert_eq!(pay, [(20, 8), (10, 5)], "each epoch once, as it was seen last");
+    assert_eq!(index.pay(hotkey, Block(19), 9).unwrap().len(), 1, "as of a past block");
+    let epochs = index.epochs(Block(25), 9).unwrap();
+    let roles: Vec<(u64, u64)> =
+        epochs.iter().map(|epoch| (epoch.miners_rao, epoch.validators_rao)).collect();
+    assert_eq!(roles, [(8, 0), (0, 5)]);
+    drop(index);
+    let page = home.page(&format!("/miner/{hotkey}"));
+    assert!(page.contains("0.000 TAO in 2 epochs"), "{page}");
+}
