@@ -144,6 +144,13 @@ class Browser:
         self.run(into_view, {ELEMENT: element})
         self.ask("POST", f"{self.session}/element/{element}/click", {})
 
+    def follow(self, selector):
+        """Clicks on what leads to another page, and waits for that."""
+        self.run("window.isLeft = true")
+        self.click(selector)
+        arrived = "return window.isLeft === undefined && document.readyState === 'complete'"
+        wait_for(f"where {selector} leads", lambda: self.run(arrived), 20)
+
     def write(self, selector, text):
         element = f"{self.session}/element/{self.find(selector)}"
         self.ask("POST", element + "/clear", {})
@@ -312,17 +319,17 @@ def tables_answer(browser, base, name):
     browser.scheme("light")
     browser.open(f"{base}/c/{name}")
     heading = "#board thead th a[href*='sort=board.loss']"
-    browser.click(heading)
+    browser.follow(heading)
     up = browser.run(COLUMN)
     check(len(up) > 1 and up == sorted(up), f"sorting upwards: {up}")
-    browser.click("#board thead th[aria-sort=ascending] a")
+    browser.follow("#board thead th[aria-sort=ascending] a")
     down = browser.run(COLUMN)
     check(down == sorted(down, reverse=True), f"sorting downwards: {down}")
 
     miner = rows(base, f"/c/{name}.json", "board")[0]["miner"]
     all_rows = browser.run("return document.querySelectorAll('#board tbody tr').length")
     browser.write("input[name=q]", miner)
-    browser.click(".top button")
+    browser.follow(".top button")
     left = browser.run("return document.querySelectorAll('#board tbody tr').length")
     check(left == 1 < all_rows, f"filtering: {left} of {all_rows} rows")
     check("q=" in browser.run("return location.search"), "filtering has an address")
@@ -336,11 +343,11 @@ def past_is_shown(browser, base, name):
     first, last = records[-1], records[0]
     browser.open(f"{base}/c/{name}")
     browser.write("input[name=block]", str(first["block"]))
-    browser.click(".top button")
+    browser.follow(".top button")
     said = browser.run("return document.querySelector('main').textContent")
     check(f"As of block {first['block']}" in said, "the past is not named")
     check(f"From record {first['number']} " in said, "the past is not what it was")
-    browser.click(".notice a")
+    browser.follow(".notice a")
     said = browser.run("return document.querySelector('main').textContent")
     check(f"From record {last['number']} " in said, "the newest is not shown again")
     check(not browser.errors(), "the past: the console has errors")
