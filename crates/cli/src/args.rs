@@ -254,8 +254,7 @@ pub enum Command {
   agon demo --seed 2 --rounds 4 --steps 30
   agon demo --corpus book.txt --home /tmp/agon --json > demo.json
   agon demo --competition my.toml --rounds 3
-  agon demo --miner my-model/ --rounds 3
-  agon demo --keep --dashboard 127.0.0.1:9960")]
+  agon demo --miner my-model/ --rounds 3 --keep")]
 pub struct DemoArgs {
     /// Number that all randomness of the run comes from.
     #[arg(long, default_value_t = 1, value_name = "N")]
