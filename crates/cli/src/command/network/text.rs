@@ -158,8 +158,7 @@ pub fn network(site: &Site<'_>) -> String {
         dashboard = quoted(&site.address(2)),
         block_time = quoted(&site.block_time()),
     );
-    let tables = [("validators", site.validators), ("miners", site.miners)];
-    for (table, people) in tables {
+    for (table, people) in [("validators", site.validators), ("miners", site.miners)] {
         if !people.is_empty() {
             text += match table {
                 "validators" => {
