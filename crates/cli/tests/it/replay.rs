@@ -13,63 +13,62 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
-    sync::OnceLock,
 };
 use tempfile::TempDir;
 
 /// Enough for a record in the middle.
 const ROUNDS: &str = "3";
 
-/// A home that a demo has left, each made once; never replayed in, as its hub and its chain are for
-/// one process at a time.
-struct Left {
-    folder: TempDir,
-}
-
-impl Left {
-    fn of(name: &str, more: &[&str]) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let home = folder.path().join("home");
-        let output = Command::new(env!("CARGO_BIN_EXE_agon"))
-            .args(["demo", "--json", "--rounds", ROUNDS, "--steps", "30", "--home"])
-            .arg(&home)
-            .args(more)
-            .output()
-            .unwrap();
-        let err = String::from_utf8(output.stderr).unwrap();
-        assert!(output.status.success(), "{name}: {err}");
-        let told = err.lines().last().unwrap();
-        assert!(told.starts_with("replayed record 3 of validator-1: "), "{name}: {err}");
-        assert!(told.contains("equal to the bit"), "{name}: {err}");
-        Self { folder }
-    }
-
-    /// A copy for one test.
-    fn copy(&self) -> Home {
-        let folder = tempfile::tempdir().unwrap();
-        copy(&self.folder.path().join("home"), &folder.path().join("home"));
-        Home { folder }
-    }
-}
-
 /// A demo whose crown passes along the line of succession.
 fn succession() -> Home {
-    static LEFT: OnceLock<Left> = OnceLock::new();
-    LEFT.get_or_init(|| left_by("succession", &rules_of_succession())).copy()
+    left_by("succession", &rules_of_succession())
 }
 
 /// A demo whose crown is duelled for.
 fn duels() -> Home {
-    static LEFT: OnceLock<Left> = OnceLock::new();
-    LEFT.get_or_init(|| left_by("duels", &rules_of_duels())).copy()
+    left_by("duels", &rules_of_duels())
 }
 
-/// What a demo by these rules leaves.
-fn left_by(name: &str, rules: &str) -> Left {
+/// A copy, for one test, of what a demo by these rules leaves.
+///
+/// The demo runs once for all tests, in whatever processes they run: by the same program and rules
+/// it leaves the same. Nobody replays in its own home, as its hub and its chain are for one process
+/// at a time.
+fn left_by(name: &str, rules: &str) -> Home {
+    let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("replay-{name}"));
+    fs::create_dir_all(&place).unwrap();
+    let lock = fs::File::create(place.join("lock")).unwrap();
+    lock.lock().unwrap();
+    let program = fs::metadata(env!("CARGO_BIN_EXE_agon")).unwrap();
+    let made_by = format!("{:?} {} {rules}", program.modified().unwrap(), program.len());
+    let (home, key) = (place.join("home"), place.join("made-by"));
+    if fs::read_to_string(&key).ok() != Some(made_by.clone()) {
+        // Whole or not at all: the key comes last.
+        let _ = fs::remove_file(&key);
+        let _ = fs::remove_dir_all(&home);
+        let file = place.join("rules.toml");
+        fs::write(&file, rules).unwrap();
+        run_demo(name, &home, &file);
+        fs::write(&key, made_by).unwrap();
+    }
     let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("rules.toml");
-    fs::write(&file, rules).unwrap();
-    Left::of(name, &["--competition", file.to_str().unwrap()])
+    copy(&home, &folder.path().join("home"));
+    Home { folder }
+}
+
+fn run_demo(name: &str, home: &Path, rules: &Path) {
+    let output = Command::new(env!("CARGO_BIN_EXE_agon"))
+        .args(["demo", "--json", "--rounds", ROUNDS, "--steps", "30", "--home"])
+        .arg(home)
+        .arg("--competition")
+        .arg(rules)
+        .output()
+        .unwrap();
+    let err = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{name}: {err}");
+    let told = err.lines().last().unwrap();
+    assert!(told.starts_with("replayed record 3 of validator-1: "), "{name}: {err}");
+    assert!(told.contains("equal to the bit"), "{name}: {err}");
 }
 
 fn rules_of_succession() -> String {
