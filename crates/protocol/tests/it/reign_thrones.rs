@@ -43,14 +43,15 @@ fn whoever_knows_no_reign_seats_the_chains_champion_without_a_line() {
 
 #[test]
 fn validators_with_different_pasts_come_together_on_whom_the_chain_pays() {
-    let players = [player(1, 0.0), player(2, 0.002)];
+    let players = [player(1, 0.0), player(2, 0.006)];
     let mut scene = Scene::new(70, DuelRules::default());
-    scene.settling_blocks = 20;
+    // Two rounds until the average of a new champion has overtaken that of the old, and one more.
+    scene.settling_blocks = 0;
     scene.round(&players);
     let since = champion(&scene).1;
     scene.paid = Some(Uid(2));
     // Not before the chain could have paid for it, had the others found the same.
-    for _ in 0..2 {
+    for _ in 0..3 {
         let record = scene.round(&players);
         assert_eq!(champion(&scene), (Uid(1), since));
         assert!(fight(&record, 2).is_some());
@@ -64,6 +65,38 @@ fn validators_with_different_pasts_come_together_on_whom_the_chain_pays() {
     scene.round(&players);
     scene.round(&players);
     assert_eq!(champion(&scene), (Uid(2), record.round.block));
+}
+
+#[test]
+fn attack_whoever_lost_against_the_champion_is_not_seated_for_being_paid() {
+    // Rejected, and dethroned.
+    let (first, worse, best) = (player(1, 0.0), player(2, -0.1), player(3, 0.1));
+    for (players, paid, holder) in [([first, worse], 2, 1), ([first, best], 1, 3)] {
+        let mut scene = Scene::new(70, DuelRules::default());
+        scene.settling_blocks = 0;
+        scene.round(&players[..1]);
+        scene.round(&players);
+        scene.paid = Some(Uid(paid));
+        for _ in 0..6 {
+            scene.round(&players);
+            assert_eq!(champion(&scene).0, Uid(holder));
+        }
+    }
+}
+
+#[test]
+fn a_champion_that_cannot_be_measured_here_yields_to_whom_the_chain_pays() {
+    let mut scene = Scene::new(70, DuelRules::default());
+    let (first, near) = (player(1, 0.0), player(2, 0.006));
+    scene.settling_blocks = 0;
+    scene.round(&[first]);
+    for _ in 0..3 {
+        scene.round(&[first]);
+    }
+    (scene.paid, scene.skipped) = (Some(Uid(2)), vec![first]);
+    let record = scene.round(&[near]);
+    assert_eq!(champion(&scene), (Uid(2), record.round.block));
+    assert_eq!(record.skipped.len(), 1);
 }
 
 #[test]

@@ -56,9 +56,10 @@ pub struct Bout<'a> {
     pub block: Block,
     /// Digest of the competition's rules.
     pub rules: Digest,
-    /// Slot that the chain paid most at the seed.
+    /// Slot that the chain paid most at the seed, for what it has committed to.
     pub paid: Option<Uid>,
-    /// Blocks that the chain may take to pay for what a round found.
+    /// Blocks after which the chain pays a new champion more than the one before it
+    /// ([`crate::pool::overtaking_blocks`]).
     pub settling_blocks: u64,
     /// Who takes part, in any order.
     pub entrants: &'a [Entrant],

@@ -5,9 +5,9 @@ use super::{
     round::{Bout, Entrant, Missing, Wanted},
 };
 use crate::{
-    Digest, Loss,
+    Block, Digest, Loss,
     competition::ScoringRules,
-    duel::{Document, DuelRules, Evidence, REFERENCE_MIN, evidence::Gain},
+    duel::{Document, DuelRules, Evidence, REFERENCE_MIN, Verdict, evidence::Gain},
     loss,
 };
 
@@ -27,21 +27,18 @@ impl Reign {
     ///
     /// The chain's champion is taken where none was ever known here, and where another one was
     /// known here for so long that the chain would pay it by now, had the others found the same.
+    /// What keeps the champion from being measured here matters then to nobody.
     pub(super) fn seat(&self, bout: &Bout, ranked: &[Entrant]) -> Result<Seat, Missing> {
         let paid = bout.paid.and_then(|uid| ranked.iter().find(|entrant| entrant.uid == uid));
         let Some(champion) = self.champion else {
             let paid = paid.filter(|_| self.aged_from.is_none());
             return Ok(paid.map_or(Seat::Empty, |entrant| Seat::Paid(*entrant)));
         };
+        if let Some(entrant) = paid.filter(|paid| self.yields(bout, (&champion, paid))) {
+            return Ok(Seat::Paid(*entrant));
+        }
         if bout.skipped.contains(&champion.hotkey) {
             return Err(Missing::Champion(champion.hotkey));
-        }
-        // A champion that commits to something else is paid for what it was.
-        let is_other =
-            |entrant: &&Entrant| entrant.root != champion.root && entrant.hotkey != champion.hotkey;
-        let is_settled = bout.block.since(champion.since) > bout.settling_blocks;
-        if let Some(entrant) = paid.filter(is_other).filter(|_| is_settled) {
-            return Ok(Seat::Paid(*entrant));
         }
         let holds =
             |entrant: &&Entrant| entrant.root == champion.root && entrant.hotkey == champion.hotkey;
@@ -49,6 +46,28 @@ impl Reign {
         let held = ranked.iter().find(holds);
         let seat = |entrant: &Entrant| Seat::Held(Champion { uid: entrant.uid, ..champion });
         Ok(held.map_or(Seat::Empty, seat))
+    }
+
+    /// Whether somebody is champion for so long that the chain would pay it most by now, had all
+    /// found the same.
+    pub fn is_settled(&self, now: Block, settling_blocks: u64) -> bool {
+        self.champion.is_some_and(|champion| now.since(champion.since) > settling_blocks)
+    }
+
+    /// Whether the champion leaves its throne to whom the chain pays.
+    fn yields(&self, bout: &Bout, (champion, paid): (&Champion, &Entrant)) -> bool {
+        // A champion that commits to something else is paid for what it was.
+        let is_other = paid.root != champion.root && paid.hotkey != champion.hotkey;
+        // Whoever lost a duel against it does not win by pay.
+        let was_dethroned = self.predecessor.is_some_and(|former| former.root == paid.root);
+        let duel = self.fights.get(&paid.root).map(|kept| &kept.fight);
+        let is_rejected = duel.is_some_and(|fight| {
+            fight.verdict == Some(Verdict::Rejected)
+                && fight.terms.pairing.champion == champion.root
+                && bout.block < fight.until
+        });
+        let has_lost = was_dethroned || is_rejected;
+        is_other && !has_lost && self.is_settled(bout.block, bout.settling_blocks)
     }
 }
 
