@@ -55,14 +55,11 @@ struct Course {
 struct Exam<'a> {
     texts: &'a [Drawn],
     sequences: Vec<&'a Sequence>,
+    /// Whether validators disqualify a model that does no better than guessing on one of the texts.
+    has_bar: bool,
 }
 
-impl<'a> Exam<'a> {
-    fn new(texts: &'a [Drawn]) -> Self {
-        let sequences = texts.iter().flat_map(|text| text.batches.iter().flatten()).collect();
-        Self { texts, sequences }
-    }
-
+impl Exam<'_> {
     /// The losses of the batches, or why validators disqualify a model that has them.
     fn pass(&self, losses: &[SequenceLoss]) -> Result<Vec<Loss>, Reason> {
         let mut rest = losses;
@@ -70,7 +67,9 @@ impl<'a> Exam<'a> {
             let n_sequences = text.batches.iter().map(Vec::len).sum::<usize>().min(rest.len());
             let (own, others) = rest.split_at(n_sequences);
             rest = others;
-            if let Some(reason) = no_better_than_guessing(of_sequences(own), text.guessing) {
+            if self.has_bar
+                && let Some(reason) = no_better_than_guessing(of_sequences(own), text.guessing)
+            {
                 return Err(reason);
             }
         }
@@ -140,7 +139,10 @@ impl Watch<'_> {
         let texts = heads.iter().map(|head| contest.drawn(seed_of(competition, *head, hotkey)));
         let texts = texts.collect::<anyhow::Result<Vec<Drawn>>>();
         let texts = texts.context(ErrorKind::Text).context("cannot draw text")?;
-        let exam = Exam::new(&texts);
+        // Where somebody holds the crown, duels alone decide: each takes another part of the text.
+        let has_duels = competition.scoring.duel_rules().is_some();
+        let has_bar = !has_duels || course.others.is_empty();
+        let exam = Exam { texts: &texts, sequences: sequences(&texts), has_bar };
         let ask = Ask { competition, admission, sequences: &exam.sequences };
         match losses(engine, dir, ask)?.and_then(|losses| exam.pass(&losses)) {
             Ok(own) => course.own.extend(own),
@@ -212,6 +214,10 @@ impl Watch<'_> {
         self.past.learn(&Entry::Drawn { block: newest.block }, newest.block)?;
         Ok(heads)
     }
+}
+
+fn sequences(texts: &[Drawn]) -> Vec<&Sequence> {
+    texts.iter().flat_map(|text| text.batches.iter().flatten()).collect()
 }
 
 /// What text is drawn from at a block: with rule `duel` of a seed of our own, so that no round has

@@ -11,6 +11,10 @@ use crate::{
     loss,
 };
 
+/// Evidence of an open duel with which its challenger goes first in the line: a crown by luck is
+/// that unlikely, one in so many.
+const E_CROWN_FIRST: f64 = 100.0;
+
 /// Who sits on the throne when a round begins.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Seat {
@@ -48,6 +52,39 @@ impl Reign {
         Ok(held.map_or(Seat::Empty, seat))
     }
 
+    /// The line for a throne that the champion left: seniors first, but before them whoever has
+    /// most evidence in an open duel against it, if that is strong.
+    ///
+    /// By leaving, a champion voids all evidence against it. So that no owner has something of it,
+    /// its other models stand in no line in this round, unless nobody else is there.
+    pub(super) fn line(&self, bout: &Bout, ranked: &[Entrant]) -> Vec<Entrant> {
+        let Some(champion) = self.champion else { return ranked.to_vec() };
+        let is_other = |entrant: &&Entrant| entrant.coldkey != champion.coldkey;
+        let mut line: Vec<Entrant> = ranked.iter().filter(is_other).copied().collect();
+        if line.is_empty() {
+            return ranked.to_vec();
+        }
+        let evidence = |entrant: &Entrant| {
+            let fight = self.fights.get(&entrant.root).map(|kept| &kept.fight)?;
+            let counts = fight.verdict.is_none()
+                && fight.terms.pairing.champion == champion.root
+                && bout.block < fight.until;
+            counts.then(|| fight.evidence.e_crown())
+        };
+        let mut first: Option<(usize, f64)> = None;
+        for (place, entrant) in line.iter().enumerate() {
+            let e_crown = evidence(entrant).unwrap_or(0.0);
+            if e_crown >= E_CROWN_FIRST && first.is_none_or(|(_, most)| e_crown > most) {
+                first = Some((place, e_crown));
+            }
+        }
+        if let Some((place, _)) = first {
+            let foremost = line.remove(place);
+            line.insert(0, foremost);
+        }
+        line
+    }
+
     /// Whether somebody is champion for so long that the chain would pay it most by now, had all
     /// found the same.
     pub fn is_settled(&self, now: Block, settling_blocks: u64) -> bool {
@@ -71,17 +108,22 @@ impl Reign {
     }
 }
 
-/// Fills an empty throne by the line: in order of seniority, a junior takes it if it is better by
-/// more than the epsilon of a young champion, and by more than luck. Nobody duels.
+/// Fills an empty throne by the line: the first holds it, and a later one takes it if it is better
+/// by more than the epsilon of a young champion, and by more than luck. Nobody duels, and all
+/// entrants are measured, those that stand in no line, too.
 pub(super) fn enthrone(
     rules: &ScoringRules,
     bout: &Bout,
     ranked: &[Entrant],
+    line: &[Entrant],
 ) -> Result<Option<Champion>, Wanted> {
     let duel_rules = rules.duel_rules().unwrap_or_default();
     let epsilon = rules.epsilon.at(bout.block, bout.block);
-    let mut holder: Option<(&Entrant, &[Loss])> = None;
     for entrant in ranked {
+        bout.first(entrant.root, bout.documents.len())?;
+    }
+    let mut holder: Option<(&Entrant, &[Loss])> = None;
+    for entrant in line {
         let losses = bout.first(entrant.root, bout.documents.len())?;
         let takes = |(_, senior): (&Entrant, &[Loss])| {
             is_better(&duel_rules, epsilon, bout.documents, (senior, losses))
@@ -116,9 +158,9 @@ fn is_better(
 
 /// Whoever takes the crown in a round; its reign is as old as that.
 pub(super) fn crowned(entrant: &Entrant, mean: Loss, bout: &Bout) -> Champion {
-    let Entrant { uid, hotkey, root, .. } = *entrant;
+    let Entrant { uid, hotkey, coldkey, root, .. } = *entrant;
     let (since, aged_from, rules) = (bout.block, bout.block, bout.rules);
-    Champion { uid, hotkey, root, reference: reference(mean), since, aged_from, rules }
+    Champion { uid, hotkey, coldkey, root, reference: reference(mean), since, aged_from, rules }
 }
 
 /// What gains are fractions of, for a mean loss: it must be neither zero nor infinite.
