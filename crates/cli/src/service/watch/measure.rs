@@ -2,7 +2,7 @@
 
 use super::{
     Tools, Watch,
-    judge::{Bar, Beside, Comparison},
+    judge::{Bar, Beside, Comparison, Whose},
     rivals::{Ours, Rival},
     state::Entry,
 };
@@ -141,7 +141,8 @@ impl Watch<'_> {
         let texts = texts.context(ErrorKind::Text).context("cannot draw text")?;
         // Where somebody holds the crown, duels alone decide: each takes another part of the text.
         let has_duels = competition.scoring.duel_rules().is_some();
-        let has_bar = !has_duels || course.others.is_empty();
+        let is_champion = |(_, beside): &(Rival, Beside)| beside.whose == Whose::Champion;
+        let has_bar = !has_duels || !course.others.iter().any(is_champion);
         let exam = Exam { texts: &texts, sequences: sequences(&texts), has_bar };
         let ask = Ask { competition, admission, sequences: &exam.sequences };
         match losses(engine, dir, ask)?.and_then(|losses| exam.pass(&losses)) {
@@ -242,4 +243,27 @@ fn losses(
     };
     let end = engine.losses(dir, ask, &mut learn).context(ErrorKind::Evaluator)?;
     Ok(end.map(|()| all))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bar_of_guessing_holds_where_it_holds_in_a_round() {
+        let text = Drawn {
+            documents: Vec::new(),
+            batches: vec![vec![Sequence { digest: Digest([1; 32]), tokens: vec![1, 2] }]],
+            digest: Digest([2; 32]),
+            guessing: Loss::new(5.0).unwrap(),
+            optimum_perplexity: None,
+        };
+        let texts = [text];
+        let loss =
+            |nats: f64| [SequenceLoss { n_tokens: 1, cross_entropy: Loss::new(nats).unwrap() }];
+        let exam = |has_bar| Exam { texts: &texts, sequences: sequences(&texts), has_bar };
+        assert!(exam(true).pass(&loss(6.0)).is_err());
+        assert_eq!(exam(true).pass(&loss(4.0)), exam(false).pass(&loss(4.0)));
+        assert_eq!(exam(false).pass(&loss(6.0)), Ok(vec![Loss::new(6.0).unwrap()]));
+    }
 }
