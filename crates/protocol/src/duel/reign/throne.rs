@@ -38,7 +38,7 @@ impl Reign {
             let paid = paid.filter(|_| self.aged_from.is_none());
             return Ok(paid.map_or(Seat::Empty, |entrant| Seat::Paid(*entrant)));
         };
-        if let Some(entrant) = paid.filter(|paid| self.yields(bout, (&champion, paid))) {
+        if let Some(entrant) = paid.filter(|&paid| self.yields(bout, (&champion, paid))) {
             return Ok(Seat::Paid(*entrant));
         }
         if bout.skipped.contains(&champion.hotkey) {

@@ -3,8 +3,8 @@
 //! Where few challenge, everybody is heard on all documents. A crowd costs what
 //! [`N_WHOLE_MAX`] challengers cost, and a first part of the documents for each of the others,
 //! once. Of those that are heard one half is the most promising, the other has waited longest: luck
-//! on a first part keeps nobody away for ever. All of it follows from what was known before the round: whether a duel takes in a document
-//! must not depend on what the document says of others.
+//! on a first part keeps nobody away for ever. All of it follows from what was known before the
+//! round: whether a duel takes in a document must not depend on what the document says of others.
 
 use super::{Bout, Champion, Entrant, Fight, Kept, Reign};
 use crate::{
