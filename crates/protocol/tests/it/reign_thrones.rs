@@ -186,8 +186,17 @@ fn attack_a_champion_that_closes_its_repo_seats_no_other_model_of_its_owner() {
     let record = scene.round(&[second, other, rival]);
     assert_eq!(record.champion, Some(Uid(4)));
     // Where nobody else is there, nobody is harmed.
-    let record = alone.round(&[second]);
+    let record = alone.clone().round(&[second]);
     assert_eq!(record.champion, Some(Uid(2)));
+    // The slot of the champion may hold something better.
+    alone.hidden.clear();
+    let record = alone.play_with(&[second, rival], |models| {
+        let better = player(1, 0.1);
+        let mut better = better.model(better.losses(2_000..2_070));
+        better.tensor_root = Some(number(77));
+        models.push(better);
+    });
+    assert_eq!(record.champion, Some(Uid(1)));
 }
 
 #[test]

@@ -56,11 +56,14 @@ impl Reign {
     /// most evidence in an open duel against it, if that is strong.
     ///
     /// By leaving, a champion voids all evidence against it. So that no owner has something of it,
-    /// its other models stand in no line in this round, unless nobody else is there.
+    /// the models of its other slots stand in no line in this round, unless nobody else is there;
+    /// what the champion itself commits to instead does.
     pub(super) fn line(&self, bout: &Bout, ranked: &[Entrant]) -> Vec<Entrant> {
         let Some(champion) = self.champion else { return ranked.to_vec() };
-        let is_other = |entrant: &&Entrant| entrant.coldkey != champion.coldkey;
-        let mut line: Vec<Entrant> = ranked.iter().filter(is_other).copied().collect();
+        let may_inherit = |entrant: &&Entrant| {
+            entrant.coldkey != champion.coldkey || entrant.hotkey == champion.hotkey
+        };
+        let mut line: Vec<Entrant> = ranked.iter().filter(may_inherit).copied().collect();
         if line.is_empty() {
             return ranked.to_vec();
         }
