@@ -1,7 +1,7 @@
 //! `agon replay`: validators' records, derived again from what they name.
 
 mod compare;
-mod derive;
+pub mod derive;
 mod home;
 mod losses;
 mod models;

@@ -1,5 +1,7 @@
 //! `agon replay` and `agon evidence` on what demos have left: as it is, and changed by strangers.
 
+mod evidence;
+
 use crate::{
     commands::workshop::{Ran, agon},
     hub::Hub,
@@ -412,21 +414,27 @@ fn the_crown_under_other_rules_is_told_as_far_as_losses_go() {
 }
 
 #[test]
-fn evidence_on_the_same_documents_is_not_multiplied() {
-    let home = duels();
-    let [one, two] = [1, 2].map(|n| home.path(&format!("validator-{n}/records")));
-    let rules = home.path("competition.toml");
-    let Ran { code, out, err, .. } =
-        agon(&["evidence", "--json", &one, &two, "--competition", &rules]);
-    assert_eq!((code, err.as_str()), (1, ""), "{out}");
-    let told: Value = serde_json::from_str(&out).unwrap();
-    let refused = told["refused"].as_array().unwrap();
-    let is_shared = |refused: &Value| refused["why"].as_str().unwrap().contains("not independent");
-    assert!(refused.iter().any(is_shared), "{told}");
-    // One alone has nothing to multiply.
-    let ran = agon(&["evidence", &one, "--competition", &rules]);
-    assert_eq!(ran.code, 3, "{}{}", ran.out, ran.err);
-    assert!(ran.out.contains("fewer than two validators"), "{}", ran.out);
+fn attack_a_rival_that_is_said_to_be_a_copy_is_found_to_be_none() {
+    let home = succession();
+    home.sign(3, &key(1), |signed| {
+        let record = &mut signed.record;
+        let of = |uid: Option<protocol::Uid>| record.models.iter().position(|judged| Some(judged.model.uid) == uid);
+        let champion = of(record.champion).unwrap();
+        let is_other = |place: &usize| {
+            let finding = &record.models[*place].model.finding;
+            *place != champion && matches!(finding, Finding::Evaluated(_))
+        };
+        let rival = (0..record.models.len()).find(is_other).expect("a rival");
+        let first = record.models[champion].model.clone();
+        let model = &mut record.models[rival].model;
+        model.tensor_root = first.tensor_root;
+        model.commit_block = protocol::Block(first.commit_block.0 + 1);
+        model.finding = Finding::Disqualified(protocol::ReasonCode::Duplicate);
+    });
+    let records = home.path("validator-1/records");
+    let replayed = home.replay(&[&records, "--latest", "1"]);
+    assert_eq!(replayed.code, 1, "{}", replayed.report);
+    assert!(replayed.at("model").ends_with("tensor_root"), "{}", replayed.report);
 }
 
 #[test]

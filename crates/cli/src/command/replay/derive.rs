@@ -63,7 +63,7 @@ impl Past {
     }
 
     /// Whether the record right before a record is the one that it names, or there is none.
-    fn leads_to(&self, record: &Record) -> bool {
+    pub fn leads_to(&self, record: &Record) -> bool {
         let round = &record.round;
         match &self.previous {
             None => round.number == 1,
