@@ -338,6 +338,29 @@ fn attack_evidence_that_is_changed_is_caught_and_named() {
 }
 
 #[test]
+fn attack_a_lie_that_no_record_before_explains_is_named_where_those_are_missing() {
+    type Change = fn(&mut Signed);
+    let cases: [(&str, &str, Change); 2] = [
+        ("weights", "averages", |signed| signed.record.averages[0].weight /= 2.0),
+        ("decision", ".verdict.weight", |signed| {
+            signed.record.models[0].verdict.weight += 0.25;
+        }),
+    ];
+    let home = duels();
+    let (before, last) = (home.record(1, 2), home.record(1, 3));
+    let given = [before.to_str().unwrap(), last.to_str().unwrap(), "--leaf"];
+    let kept = fs::read(&last).unwrap();
+    for (part, at, change) in cases {
+        home.sign(3, &key(1), change);
+        let replayed = home.replay(&given);
+        assert_eq!(replayed.code, 1, "{part}: {}", replayed.report);
+        assert!(replayed.at(part).contains(at), "{part}: {}", replayed.report);
+        fs::write(&last, &kept).unwrap();
+    }
+    assert!(home.replay(&given).steps("differs").is_empty());
+}
+
+#[test]
 fn attack_a_record_that_is_left_out_and_a_model_that_is_swapped_are_named() {
     let home = succession();
     let records = home.path("validator-1/records");
@@ -418,7 +441,9 @@ fn attack_a_rival_that_is_said_to_be_a_copy_is_found_to_be_none() {
     let home = succession();
     home.sign(3, &key(1), |signed| {
         let record = &mut signed.record;
-        let of = |uid: Option<protocol::Uid>| record.models.iter().position(|judged| Some(judged.model.uid) == uid);
+        let of = |uid: Option<protocol::Uid>| {
+            record.models.iter().position(|judged| Some(judged.model.uid) == uid)
+        };
         let champion = of(record.champion).unwrap();
         let is_other = |place: &usize| {
             let finding = &record.models[*place].model.finding;
