@@ -18,7 +18,7 @@ fn committed(site: &Site) -> Option<RootCommitment> {
     texts.filter_map(|text| RootCommitment::parse(text.as_bytes())).next()
 }
 
-/// What a replay by hub and chain says of the newest record that is named: exit code, and the steps.
+/// What a replay by hub and chain says of the newest record that is named: exit code and steps.
 fn replayed(site: &Site, named: &[&str]) -> (i32, Vec<Value>) {
     let (node, hub) = (&site.network.node, format!("http://{}", site.network.hub.address));
     let asked = ["replay", "--json", "--latest", "1", "--leaf", "--competition", &site.rules];
