@@ -92,16 +92,42 @@ fn paid(entries: &[Entry], known: Block) -> Option<Uid> {
     is_paid.then_some(most.stored.uid)
 }
 
-/// Whom the chain paid most of those that had committed to a competition before a round, and in how
-/// many blocks it may pay for one: what a record of duels says of the chain.
-pub fn paid_most(
+/// What the chain says of a competition at the seed of a round: what a record of the round is held
+/// against.
+#[derive(Clone, Debug)]
+pub struct OnChain {
+    /// Who had committed to it in time, in order of uid.
+    pub listed: Vec<Listed>,
+    /// The round, and how long the chain takes to pay for it.
+    pub moment: Moment,
+    /// Slot that the chain paid most of these.
+    pub paid: Option<Uid>,
+}
+
+/// A commitment to a competition.
+#[derive(Clone, Debug)]
+pub struct Listed {
+    /// As it stands on the chain.
+    pub stored: StoredCommitment,
+    /// What it says.
+    pub commitment: Commitment,
+    /// What the last epoch gave its slot, of 65,535.
+    pub incentive: u16,
+}
+
+/// Reads what the chain says of a competition before a round, as validators read it.
+pub fn on_chain(
     chain: &dyn Chain,
     netuid: NetUid,
     competition: &Competition,
     seed: Head,
-) -> anyhow::Result<(Option<Uid>, u64)> {
-    let book = Book::read(chain, netuid, competition, seed)?;
-    Ok((book.paid, book.moment.settling_blocks))
+) -> anyhow::Result<OnChain> {
+    let Book { entries, moment, paid } = Book::read(chain, netuid, competition, seed)?;
+    let listed = |entry: Entry| {
+        let Entry { stored, committed, incentive, .. } = entry;
+        Listed { stored, commitment: committed.commitment, incentive }
+    };
+    Ok(OnChain { listed: entries.into_iter().map(listed).collect(), moment, paid })
 }
 
 impl Entry {
