@@ -254,6 +254,7 @@ mod tests {
         let champion = protocol::duel::Champion {
             uid: protocol::Uid(0),
             hotkey: AccountId([0; 32]),
+            coldkey: AccountId([0; 32]),
             root: Digest([4; 32]),
             reference: Loss::new(1.0).unwrap(),
             since: protocol::Block(1),
