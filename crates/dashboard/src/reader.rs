@@ -7,6 +7,9 @@
 //! records under its name.
 
 mod checks;
+mod troubles;
+
+pub use troubles::Troubles;
 
 use crate::{
     clock::Clock,
@@ -21,7 +24,7 @@ use protocol::{
 use records::{Broken, Links, Records, Signed, Source};
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
 };
 
 /// Most records that are taken in at once.
@@ -30,8 +33,6 @@ const LOT_MAX: usize = 32;
 const LOT_BYTES_MAX: usize = 16 << 20;
 /// Blocks before the newest whose hashes are asked for: older ones many nodes have no more.
 const HASHES_MAX: u64 = 256;
-/// Most bytes of what is told of a trouble.
-const TROUBLE_LETTERS_MAX: usize = 300;
 
 /// Where signed records of a validator lie.
 pub struct Place {
@@ -61,38 +62,6 @@ impl Rules {
         let mut found: Vec<_> = self.0.values().filter(|rules| rules.name == name).collect();
         found.sort_by_key(|rules| rules.from_block);
         found
-    }
-}
-
-/// What does not work at the moment, by where; pages say it.
-#[derive(Debug, Default)]
-pub struct Troubles(Mutex<BTreeMap<String, String>>);
-
-impl Troubles {
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, String>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn note(&self, place: &str, trouble: Option<String>) {
-        match trouble {
-            Some(trouble) => {
-                let shown = protocol::text::shown(&trouble, TROUBLE_LETTERS_MAX);
-                self.lock().insert(place.to_owned(), shown);
-            }
-            None => {
-                self.lock().remove(place);
-            }
-        }
-    }
-
-    /// Notes what is wrong with the index, or that nothing is.
-    pub fn of_index(&self, trouble: Option<String>) {
-        self.note("index", trouble);
-    }
-
-    /// All of them, in order of where.
-    pub fn all(&self) -> Vec<(String, String)> {
-        self.lock().iter().map(|(place, what)| (place.clone(), what.clone())).collect()
     }
 }
 
@@ -302,7 +271,7 @@ impl Reader {
         }
         match flaw {
             Some(Flaw::False(what)) => {
-                let shown = protocol::text::shown(&what, TROUBLE_LETTERS_MAX);
+                let shown = protocol::text::shown(&what, troubles::LETTERS_MAX);
                 let flaw = (progress.n_records().saturating_add(1), shown.as_str());
                 self.index.note_flaw(whose, flaw, &name).map_err(failed)?;
             }
