@@ -355,8 +355,12 @@ fn root_cell(ask: &Ask, root: Option<Digest>) -> Cell {
 fn belief(state: State, is_derived: bool) -> (&'static str, &'static str) {
     match (state, is_derived) {
         (State::Believed, true) => ("signed, linked, verdict derived again", "good"),
-        (State::Believed, false) => ("signed, linked; not derived: rules of it or before it are unknown", "fair"),
-        (State::Disputed, _) => ("disputed: another validator found other losses, and no stake decides", "bad"),
+        (State::Believed, false) => {
+            ("signed, linked; not derived: rules of it, or before it, are not known", "fair")
+        }
+        (State::Disputed, _) => {
+            ("disputed: another validator found other losses, and no stake decides", "bad")
+        }
         (State::Outvoted, _) => ("false: validators with more stake found other losses", "bad"),
     }
 }

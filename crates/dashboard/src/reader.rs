@@ -345,8 +345,8 @@ impl Reader {
         (lot, None)
     }
 
-    /// Looks at a record whose signature and link are good: whether it follows from its rules, where
-    /// those are known, and says of the chain what that tells.
+    /// Looks at a record whose signature and link are good: whether it follows from its rules,
+    /// where those are known, and says of the chain what that tells.
     fn check(&self, signed: &Signed, progress: &Progress) -> Result<Checked, Flaw> {
         let record = &signed.record;
         let round = &record.round;

@@ -48,8 +48,8 @@ impl Site {
         Ok(None)
     }
 
-    /// Names of competitions, each once, whose rules are known here: anybody can make up others, and
-    /// they are told of on the pages of their validators alone.
+    /// Names of competitions, each once, whose rules are known here: anybody can make up others,
+    /// and they are told of on the pages of their validators alone.
     pub(crate) fn known<'a>(&self, heads: &'a [Head]) -> Vec<&'a str> {
         let names = heads.iter().map(|head| head.competition.as_str());
         let mut names: Vec<&str> =

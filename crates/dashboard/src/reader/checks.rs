@@ -27,8 +27,8 @@ pub(super) fn lengths(record: &Record) -> Result<(), String> {
     Ok(())
 }
 
-/// Whether a record is one by any rules; what is wrong otherwise. Where its rules are known, deriving
-/// it tells more.
+/// Whether a record is one by any rules; what is wrong otherwise. Where its rules are known,
+/// deriving it tells more.
 pub(super) fn outline(record: &Record) -> Result<(), String> {
     let models = &record.models;
     if let Some(pair) = models.windows(2).find(|pair| pair[0].model.uid >= pair[1].model.uid) {
