@@ -3,9 +3,12 @@
 //! It holds nothing that records and chain do not tell: deleted, it is made anew with the same
 //! pages. One process writes it, lot by lot, each whole or not at all; pages read it meanwhile.
 
+mod flaws;
 mod ingest;
 mod query;
+mod voices;
 
+pub use flaws::Extent;
 pub use ingest::{Checked, Progress};
 pub use query::{Crown, Head, Holder, Other, Row, Standing, State};
 
@@ -21,7 +24,7 @@ use std::{
 pub const FILE: &str = "dashboard.db";
 const LOCK: &str = "dashboard.lock";
 /// Version of the tables: a file with other ones is made anew.
-const VERSION: i64 = 1;
+const VERSION: i64 = 3;
 /// Statements that are kept prepared.
 const STATEMENTS_MAX: usize = 64;
 /// How long whoever reads or writes waits for another.
@@ -30,19 +33,23 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const TABLES: &str = "
 CREATE TABLE heads (
     validator BLOB NOT NULL, competition TEXT NOT NULL, source TEXT NOT NULL,
-    n_records INTEGER NOT NULL, block INTEGER NOT NULL, reign TEXT NOT NULL,
-    flaw_number INTEGER, flaw TEXT,
+    n_records INTEGER NOT NULL, block INTEGER NOT NULL, reign TEXT, n_bytes INTEGER NOT NULL,
     PRIMARY KEY (validator, competition)) STRICT, WITHOUT ROWID;
+CREATE TABLE flaws (
+    validator BLOB NOT NULL, competition TEXT NOT NULL, source TEXT NOT NULL,
+    number INTEGER NOT NULL, flaw TEXT NOT NULL,
+    PRIMARY KEY (validator, competition, source)) STRICT, WITHOUT ROWID;
 CREATE TABLE stakes (validator BLOB PRIMARY KEY, rao INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE records (
     id INTEGER PRIMARY KEY, validator BLOB NOT NULL, competition TEXT NOT NULL,
     number INTEGER NOT NULL, block INTEGER NOT NULL, digest BLOB NOT NULL, rules BLOB NOT NULL,
-    batches BLOB NOT NULL, n_documents INTEGER NOT NULL, n_models INTEGER NOT NULL,
+    voice BLOB NOT NULL, n_documents INTEGER NOT NULL, n_models INTEGER NOT NULL,
     uid INTEGER, hotkey BLOB, root BLOB, repo TEXT, loss REAL, error REAL,
-    state INTEGER NOT NULL, is_derived INTEGER NOT NULL, signed BLOB NOT NULL,
+    state INTEGER NOT NULL, is_derived INTEGER NOT NULL,
+    is_paid_checked INTEGER NOT NULL, signed BLOB NOT NULL,
     UNIQUE (validator, competition, number)) STRICT;
 CREATE INDEX records_by_block ON records (validator, competition, block);
-CREATE INDEX records_of_block ON records (competition, block);
+CREATE INDEX records_of_block ON records (competition, block, voice);
 CREATE TABLE results (
     record INTEGER NOT NULL, uid INTEGER NOT NULL, hotkey BLOB NOT NULL, root BLOB, repo TEXT,
     revision TEXT, commit_block INTEGER NOT NULL, loss REAL, error REAL, n INTEGER NOT NULL,
@@ -55,9 +62,6 @@ CREATE TABLE crowns (
     record INTEGER PRIMARY KEY, uid INTEGER NOT NULL, hotkey BLOB NOT NULL, root BLOB, repo TEXT,
     loss REAL, former_uid INTEGER, former_hotkey BLOB, former_root BLOB, former_repo TEXT,
     former_loss REAL) STRICT;
-CREATE TABLE votes (
-    key BLOB NOT NULL, fingerprint BLOB NOT NULL, n INTEGER NOT NULL,
-    PRIMARY KEY (key, fingerprint)) STRICT, WITHOUT ROWID;
 CREATE TABLE metagraphs (block INTEGER PRIMARY KEY, body TEXT NOT NULL) STRICT;
 ";
 

@@ -3,31 +3,36 @@
 //! Nothing is believed: each record has to be signed, to follow the one before it, to be of the
 //! chain that is read, and to say what the rules make of its losses. The first of a validator that
 //! is not ends what is believed of it in that competition, and is tried again: what was a fault of
-//! a copy heals.
+//! a copy heals. What a validator did not sign is a fault of the place alone: anybody can lay out
+//! records under its name.
+
+mod checks;
+mod troubles;
+
+pub use troubles::Troubles;
 
 use crate::{
     clock::Clock,
     index::{self, Checked, Index, Progress},
+    limits::{COMPETITIONS_MAX, Judges, Limits},
 };
 use chain::Chain;
 use protocol::{
-    Block, BlockHash, Competition, Digest, NetUid,
-    record::{Finding, Judged, verify_chain, verify_duels},
+    AccountId, Block, BlockHash, Competition, Digest, NetUid, Record,
+    record::{verify_chain, verify_duels},
 };
-use records::{Links, Records, Source};
+use records::{Broken, Links, Records, Signed, Source};
 use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
 };
 
 /// Most records that are taken in at once.
 const LOT_MAX: usize = 32;
-/// Losses after which no more records come into a lot: they are held in memory.
-const LOT_LOSSES_MAX: usize = 500_000;
+/// Bytes after which no more records come into a lot: they are held in memory.
+const LOT_BYTES_MAX: usize = 16 << 20;
 /// Blocks before the newest whose hashes are asked for: older ones many nodes have no more.
 const HASHES_MAX: u64 = 256;
-/// Most bytes of what is told of a trouble.
-const TROUBLE_LETTERS_MAX: usize = 300;
 
 /// Where signed records of a validator lie.
 pub struct Place {
@@ -60,38 +65,6 @@ impl Rules {
     }
 }
 
-/// What does not work at the moment, by where; pages say it.
-#[derive(Debug, Default)]
-pub struct Troubles(Mutex<BTreeMap<String, String>>);
-
-impl Troubles {
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, String>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn note(&self, place: &str, trouble: Option<String>) {
-        match trouble {
-            Some(trouble) => {
-                let shown = protocol::text::shown(&trouble, TROUBLE_LETTERS_MAX);
-                self.lock().insert(place.to_owned(), shown);
-            }
-            None => {
-                self.lock().remove(place);
-            }
-        }
-    }
-
-    /// Notes what is wrong with the index, or that nothing is.
-    pub fn of_index(&self, trouble: Option<String>) {
-        self.note("index", trouble);
-    }
-
-    /// All of them, in order of where.
-    pub fn all(&self) -> Vec<(String, String)> {
-        self.lock().iter().map(|(place, what)| (place.clone(), what.clone())).collect()
-    }
-}
-
 /// A round that is new in the index.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct News {
@@ -112,6 +85,11 @@ pub struct Reader {
     chain: Option<Arc<dyn Chain>>,
     netuid: NetUid,
     places: Vec<Place>,
+    /// The competition of each place that was read last: the others come first.
+    last_read: Vec<Option<String>>,
+    limits: Limits,
+    /// Whoever may judge by the chain; `None` before it was read.
+    permitted: Option<BTreeSet<AccountId>>,
     troubles: Arc<Troubles>,
     clock: Arc<Clock>,
     genesis: Option<BlockHash>,
@@ -120,14 +98,29 @@ pub struct Reader {
 impl Reader {
     /// Reads into `index`, by `rules`; without a chain, records of any are taken.
     pub fn new(index: Index, rules: Arc<Rules>, places: Vec<Place>) -> Self {
-        let (troubles, clock) = (Arc::default(), Arc::default());
-        let netuid = NetUid::default();
-        Self { index, rules, chain: None, netuid, places, troubles, clock, genesis: None }
+        Self {
+            index,
+            rules,
+            chain: None,
+            netuid: NetUid::default(),
+            last_read: vec![None; places.len()],
+            places,
+            limits: Limits::default(),
+            permitted: None,
+            troubles: Arc::default(),
+            clock: Arc::default(),
+            genesis: None,
+        }
     }
 
     /// The same beside a subnet of a chain.
     pub fn beside(self, chain: Arc<dyn Chain>, netuid: NetUid) -> Self {
         Self { chain: Some(chain), netuid, ..self }
+    }
+
+    /// The same with other limits.
+    pub fn within(self, limits: Limits) -> Self {
+        Self { limits, ..self }
     }
 
     /// What does not work at the moment.
@@ -140,45 +133,51 @@ impl Reader {
         Arc::clone(&self.clock)
     }
 
-    /// Reads whatever is new, a lot at a time; `tell` hears of each round. Ends early once `stop`
-    /// says so. An error is one of the index: all else is a trouble that passes.
+    /// Reads whatever is new, a lot of each place at a time, so that none keeps others waiting;
+    /// `tell` hears of each round. Ends early once `stop` says so. An error is one of the index
+    /// while the chain is read: all else is a trouble of one place that passes.
     pub fn read(
         &mut self,
         stop: &dyn Fn() -> bool,
         tell: &dyn Fn(News),
     ) -> Result<(), index::Error> {
-        let told = self.read_chain();
-        let trouble = match told {
+        while self.read_once(stop, tell)? {}
+        Ok(())
+    }
+
+    /// Reads the chain and a lot of each place; whether more may be there.
+    fn read_once(
+        &mut self,
+        stop: &dyn Fn() -> bool,
+        tell: &dyn Fn(News),
+    ) -> Result<bool, index::Error> {
+        let trouble = match self.read_chain() {
             Ok(()) => None,
             Err(Trouble::Chain(error)) => Some(error.to_string()),
             Err(Trouble::Index(error)) => return Err(error),
         };
         self.troubles.note("chain", trouble);
+        let (mut is_more, mut strangers) = (false, Vec::new());
         for at in 0..self.places.len() {
             if stop() {
-                return Ok(());
+                return Ok(false);
             }
-            let name = self.places[at].name.clone();
-            let index = match self.places[at].source.index() {
-                Ok(index) => index,
-                Err(error) => {
-                    self.troubles.note(&name, Some(error.to_string()));
-                    continue;
-                }
-            };
-            let Some(index) = index else {
-                self.troubles.note(&name, Some("no records are there yet".to_owned()));
-                continue;
-            };
-            self.troubles.note(&name, None);
-            for competition in index.competitions.keys() {
-                self.read_competition((at, &index), competition, stop, tell)?;
+            let turn = self.read_place(at, tell);
+            let name = &self.places[at].name;
+            is_more |= turn.has_read;
+            if turn.is_stranger {
+                strangers.push(name.clone());
             }
+            self.troubles.note(name, turn.trouble);
         }
-        Ok(())
+        // One for all of them: who has a slot can name a place.
+        let strangers = (!strangers.is_empty()).then(|| strangers.join(", "));
+        let trouble = strangers.map(|names| format!("not read, no permit to judge: {names}"));
+        self.troubles.note("validators", trouble);
+        Ok(is_more)
     }
 
-    /// Notes the head of the chain, and the subnet as it is once an epoch.
+    /// Notes the head of the chain, whoever may judge, and the subnet as it is once an epoch.
     fn read_chain(&mut self) -> Result<(), Trouble> {
         let Some(chain) = self.chain.clone() else { return Ok(()) };
         self.clock.see(chain.head()?.block);
@@ -186,6 +185,8 @@ impl Reader {
             self.genesis = chain.block_hash(Block(0))?;
         }
         let metagraph = chain.metagraph(self.netuid)?;
+        let judges = metagraph.neurons.iter().filter(|neuron| neuron.validator_permit);
+        self.permitted = Some(judges.map(|neuron| neuron.hotkey).collect());
         // Between two epochs only the weights change; they are looked at every so many blocks.
         let every = (metagraph.tempo / 4).clamp(1, 100);
         let noted = self.index.newest_metagraph()?;
@@ -195,45 +196,111 @@ impl Reader {
         Ok(())
     }
 
-    /// Reads what is new of a competition of one place.
-    fn read_competition(
+    /// Whether records of a validator are read.
+    fn may_judge(&self, validator: AccountId) -> bool {
+        self.chain.is_none()
+            || self.limits.judges == Judges::Anybody
+            || self.permitted.as_ref().is_some_and(|permitted| permitted.contains(&validator))
+    }
+
+    /// Reads a lot of one place: of the first competition that has anything new, those first that
+    /// were not read last.
+    fn read_place(&mut self, at: usize, tell: &dyn Fn(News)) -> Turn {
+        let mut turn = Turn::default();
+        let known = match self.outset(at) {
+            Ok(known) => known,
+            Err(what) => {
+                turn.trouble = Some(what);
+                return turn;
+            }
+        };
+        if !self.may_judge(known.validator) {
+            turn.is_stranger = true;
+            return turn;
+        }
+        for competition in in_turn(&known, self.last_read[at].as_deref()) {
+            match self.read_lot((at, &known), &competition, tell) {
+                Ok(true) => {
+                    self.last_read[at] = Some(competition);
+                    turn.has_read = true;
+                    break;
+                }
+                Ok(false) => {}
+                Err(what) => turn.trouble = turn.trouble.or(Some(what)),
+            }
+        }
+        turn
+    }
+
+    /// The index of a place, if what it names can be read here; nobody signs it.
+    fn outset(&self, at: usize) -> Result<records::Index, String> {
+        let known = self.places[at].source.index().map_err(|error| error.to_string())?;
+        let known = known.ok_or_else(|| "no records are there yet".to_owned())?;
+        let n = known.competitions.len();
+        if n > COMPETITIONS_MAX {
+            return Err(format!("its index names {n} competitions, more than {COMPETITIONS_MAX}"));
+        }
+        if self.genesis.is_some_and(|genesis| genesis != known.genesis) {
+            return Err("its records are of another chain".to_owned());
+        }
+        if self.chain.is_some() && known.netuid != self.netuid {
+            return Err(format!("its records are of another subnet: {}", known.netuid));
+        }
+        Ok(known)
+    }
+
+    /// Reads the next records of a competition of one place; whether there were any. An error says
+    /// what is wrong with the place.
+    fn read_lot(
         &mut self,
         (at, known): (usize, &records::Index),
         competition: &str,
-        stop: &dyn Fn() -> bool,
         tell: &dyn Fn(News),
-    ) -> Result<(), index::Error> {
-        let name = self.places[at].name.clone();
-        let mut progress = self.index.progress(known.validator, competition)?;
-        let mut links = Links::default();
-        if let Some(last) = &progress.last {
-            // It was taken in, and so was genuine.
-            links.take(last).map_err(|_| index::Error::Damaged("a record"))?;
+    ) -> Result<bool, String> {
+        let failed = |error: index::Error| format!("`{competition}` cannot be taken in: {error}");
+        let (name, whose) = (self.places[at].name.clone(), (known.validator, competition));
+        let mut progress = self.index.progress(whose.0, competition).map_err(failed)?;
+        let n_named = known.competitions.get(competition).map_or(0, |head| head.n_records);
+        if n_named > progress.n_records() {
+            self.has_room(whose)?;
         }
-        loop {
-            let (lot, flaw) = self.next_lot((at, known), competition, &mut progress, &mut links);
-            self.index.take_in(&lot, &progress.reign, &name)?;
-            for checked in &lot {
-                tell(News::of(checked));
-            }
-            let number = progress.n_records().saturating_add(1);
-            match flaw {
-                Some(Flaw::False(what)) => {
-                    let shown = protocol::text::shown(&what, TROUBLE_LETTERS_MAX);
-                    let flaw = (number, shown.as_str());
-                    return self.index.note_flaw(known.validator, competition, flaw, &name);
-                }
-                Some(Flaw::Trouble(what)) => {
-                    self.troubles.note(&name, Some(what));
-                    return Ok(());
-                }
-                None if lot.is_empty() => {
-                    return self.index.note_no_flaw(known.validator, competition, &name);
-                }
-                None if stop() => return Ok(()),
-                None => {}
-            }
+        let (lot, flaw) = self.next_lot((at, known), competition, &mut progress);
+        self.index.take_in(&lot, progress.reign.as_ref(), &name).map_err(failed)?;
+        for checked in &lot {
+            tell(News::of(checked));
         }
+        match flaw {
+            Some(Flaw::False(what)) => {
+                let shown = protocol::text::shown(&what, troubles::LETTERS_MAX);
+                let flaw = (progress.n_records().saturating_add(1), shown.as_str());
+                self.index.note_flaw(whose, flaw, &name).map_err(failed)?;
+            }
+            // It is found again, once the lot before it is out of the way.
+            Some(Flaw::OfPlace(what)) if lot.is_empty() => return Err(what),
+            None if lot.is_empty() => self.index.note_no_flaw(whose, &name).map_err(failed)?,
+            _ => {}
+        }
+        Ok(!lot.is_empty())
+    }
+
+    /// Whether more of a validator is taken in; why not, otherwise.
+    fn has_room(&self, whose: (AccountId, &str)) -> Result<(), String> {
+        let extent = self.index.extent(whose).map_err(|error| error.to_string())?;
+        let (validator, most) = (whose.0, self.limits.bytes_per_validator);
+        if extent.n_others >= COMPETITIONS_MAX {
+            return Err(format!(
+                "validator {validator} has records of more than {COMPETITIONS_MAX} competitions: \
+                 no more are read"
+            ));
+        }
+        if extent.n_bytes >= most {
+            let n_bytes = extent.n_bytes;
+            return Err(format!(
+                "the records of validator {validator} take {n_bytes} bytes of {most}: no more are \
+                 read"
+            ));
+        }
+        Ok(())
     }
 
     /// The next records that are true, and what is wrong with the one after them.
@@ -242,56 +309,91 @@ impl Reader {
         (at, known): (usize, &records::Index),
         competition: &str,
         progress: &mut Progress,
-        links: &mut Links,
     ) -> (Vec<Checked>, Option<Flaw>) {
-        let (mut lot, mut n_losses) = (Vec::new(), 0);
+        let (mut lot, mut n_bytes) = (Vec::new(), 0);
+        let mut links = Links::default();
+        if let Some(Err(broken)) = progress.last.as_ref().map(|last| links.take(last)) {
+            // It was taken in, and so was genuine.
+            return (lot, Some(Flaw::OfPlace(format!("the index is damaged: {broken}"))));
+        }
         let source: &dyn Source = &*self.places[at].source;
         let from = progress.n_records().saturating_add(1);
         for read in Records::new(source, known, competition, from..=u64::MAX).take(LOT_MAX) {
             let signed = match read {
                 Ok(signed) => signed,
-                Err(error @ (records::Error::Io { .. } | records::Error::Missing(_))) => {
-                    return (lot, Some(Flaw::Trouble(error.to_string())));
-                }
-                Err(error) => return (lot, Some(Flaw::False(error.to_string()))),
+                Err(error) => return (lot, Some(Flaw::of_reading(&error))),
             };
             if let Err(broken) = links.take(&signed) {
-                return (lot, Some(Flaw::False(broken.to_string())));
+                return (lot, Some(Flaw::of_link(&broken)));
             }
             match self.check(&signed, progress) {
                 Err(flaw) => return (lot, Some(flaw)),
-                Ok(is_derived) => {
-                    progress.reign.follow(&signed.record);
-                    progress.last = Some(signed.clone());
-                    n_losses += losses_in(&signed);
-                    lot.push(Checked { signed, is_derived });
+                Ok(checked) => {
+                    match progress.reign.as_mut().filter(|_| checked.is_derived) {
+                        Some(reign) => reign.follow(&checked.signed.record),
+                        None => progress.reign = None,
+                    }
+                    progress.last = Some(signed);
+                    n_bytes += checked.signed.to_json().len();
+                    lot.push(checked);
                 }
             }
-            if n_losses > LOT_LOSSES_MAX {
+            if n_bytes > LOT_BYTES_MAX {
                 break;
             }
         }
         (lot, None)
     }
 
-    /// Whether a record is of this chain and follows from its rules; false where those are not
-    /// known.
-    fn check(&self, signed: &records::Signed, progress: &Progress) -> Result<bool, Flaw> {
-        let (record, round) = (&signed.record, &signed.record.round);
-        if self.genesis.is_some_and(|genesis| genesis != round.genesis) {
-            return Err(Flaw::False("it is of another chain".to_owned()));
-        }
-        if self.chain.is_some() && round.netuid != self.netuid {
-            let netuid = round.netuid;
-            return Err(Flaw::False(format!("it is of another subnet: {netuid}")));
-        }
+    /// Looks at a record whose signature and link are good: whether it follows from its rules,
+    /// where those are known, and says of the chain what that tells.
+    fn check(&self, signed: &Signed, progress: &Progress) -> Result<Checked, Flaw> {
+        let record = &signed.record;
+        let round = &record.round;
+        checks::lengths(record).map_err(Flaw::False)?;
         self.check_seed(round.block, round.block_hash)?;
-        let Some(rules) = self.rules.of(round.competition_digest) else { return Ok(false) };
+        let checked = |is_derived, is_paid_checked| Checked {
+            signed: signed.clone(),
+            is_derived,
+            is_paid_checked,
+        };
+        let rules = self.rules.of(round.competition_digest);
+        // What follows from a record that could not be derived cannot be, either.
+        let Some((rules, reign)) = rules.zip(progress.reign.as_ref()) else {
+            checks::outline(record).map_err(Flaw::False)?;
+            return Ok(checked(false, record.crown.is_none()));
+        };
         let last = progress.last.as_ref().map(|last| &last.record);
-        verify_duels(record, rules, &progress.reign)
+        verify_duels(record, rules, reign)
             .and_then(|()| verify_chain(record, last, rules))
             .map_err(|mismatch| Flaw::False(mismatch.to_string()))?;
-        Ok(true)
+        Ok(checked(true, self.check_paid(record, rules)?))
+    }
+
+    /// Whether whom the chain paid is what a record says of it; false where the chain does not tell
+    /// any more.
+    fn check_paid(&self, record: &Record, rules: &Competition) -> Result<bool, Flaw> {
+        let Some(crown) = &record.crown else { return Ok(true) };
+        let (Some(chain), Some(head)) = (&self.chain, self.clock.head()) else {
+            return Ok(false);
+        };
+        if head.since(record.round.block) >= HASHES_MAX {
+            return Ok(false);
+        }
+        // A node that has let go of the state answers with an error, and never otherwise.
+        let Ok(told) = checks::paid(&**chain, rules, &record.round) else { return Ok(false) };
+        if told == (crown.paid, crown.settling_blocks) {
+            return Ok(true);
+        }
+        let uid =
+            |uid: Option<protocol::Uid>| uid.map_or("nobody".to_owned(), |uid| uid.to_string());
+        Err(Flaw::False(format!(
+            "it says that the chain paid {} most, and pays within {} blocks; the chain: {} and {}",
+            uid(crown.paid),
+            crown.settling_blocks,
+            uid(told.0),
+            told.1
+        )))
     }
 
     /// Whether the chain has this hash at this block, as far as it still tells.
@@ -304,20 +406,30 @@ impl Reader {
             Ok(Some(found)) if found != hash => {
                 Err(Flaw::False(format!("the chain has another hash at block {block}")))
             }
-            Ok(None) => Err(Flaw::Trouble(format!("the chain has no block {block} yet"))),
+            Ok(None) => Err(Flaw::OfPlace(format!("the chain has no block {block} yet"))),
             Ok(_) => Ok(()),
-            Err(error) => Err(Flaw::Trouble(error.to_string())),
+            Err(error) => Err(Flaw::OfPlace(error.to_string())),
         }
     }
 }
 
-/// How many losses a record holds.
-fn losses_in(signed: &records::Signed) -> usize {
-    let of = |judged: &Judged| match &judged.model.finding {
-        Finding::Evaluated(losses) => losses.len(),
-        Finding::Disqualified(_) => 0,
-    };
-    signed.record.models.iter().map(of).sum()
+/// Competitions of an index, those after the last that was read first.
+fn in_turn(known: &records::Index, last: Option<&str>) -> Vec<String> {
+    let names = known.competitions.keys().cloned();
+    let was_before = |name: &String| last.is_some_and(|last| name.as_str() <= last);
+    let (before, after): (Vec<String>, Vec<String>) = names.partition(was_before);
+    after.into_iter().chain(before).collect()
+}
+
+/// What came of the turn of a place.
+#[derive(Default)]
+struct Turn {
+    /// Whether records were taken in, so that more may be there.
+    has_read: bool,
+    /// Whether its validator may not judge.
+    is_stranger: bool,
+    /// What is wrong with it.
+    trouble: Option<String>,
 }
 
 impl News {
@@ -334,10 +446,29 @@ impl News {
 
 /// Why a record is not taken in.
 enum Flaw {
-    /// It is false.
+    /// The validator signed it, and it is false.
     False(String),
-    /// It cannot be read now.
-    Trouble(String),
+    /// It cannot be read now, or is none of the validator's.
+    OfPlace(String),
+}
+
+impl Flaw {
+    fn of_reading(error: &records::Error) -> Self {
+        match error {
+            records::Error::Broken(broken) => Self::of_link(broken),
+            _ => Self::OfPlace(error.to_string()),
+        }
+    }
+
+    /// Those of one validator, chain and subnet are looked at after the signature; all else anybody
+    /// can bring about who has an index.
+    fn of_link(broken: &Broken) -> Self {
+        let said = broken.to_string();
+        match broken {
+            Broken::Previous(_) | Broken::Block(_) => Self::False(said),
+            _ => Self::OfPlace(said),
+        }
+    }
 }
 
 /// What fails while the chain is read.

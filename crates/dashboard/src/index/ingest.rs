@@ -1,10 +1,13 @@
 //! Records into the index, in order.
 
-use super::{Error, Index, State, int, uint};
+use super::{
+    Error, Index, int, uint,
+    voices::{self, Voice},
+};
 use crate::figures::Estimate;
 use flate2::{Compression, read::ZlibDecoder, write::ZlibEncoder};
 use protocol::{
-    AccountId, Block, Digest, Loss, Merit, Record,
+    AccountId, Block, Loss, Merit, Record,
     duel::Reign,
     record::{Finding, Judged, Model, Round},
 };
@@ -15,22 +18,35 @@ use std::{
     io::{Read as _, Write as _},
 };
 
+/// Bytes of the row of a model, with its part of what finds it.
+const MODEL_BYTES: usize = 512;
+
 /// A record that is genuine and follows the one before it.
 #[derive(Clone, Debug)]
 pub struct Checked {
     /// The record with its signature.
     pub signed: Signed,
-    /// Whether its verdict was derived again; not where its rules are not known here.
+    /// Whether its verdict was derived again; not where its rules, or those of a record before it,
+    /// are not known here.
     pub is_derived: bool,
+    /// Whether whom the chain paid, as far as it says so, is what the chain says.
+    pub is_paid_checked: bool,
 }
 
 /// How far the records of a validator in a competition were taken in.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Progress {
     /// The last of them.
     pub last: Option<Signed>,
-    /// What they tell of crown and duels.
-    pub reign: Reign,
+    /// What they tell of crown and duels; `None` after a record whose verdict could not be derived
+    /// again: nothing is followed that is not known to be true.
+    pub reign: Option<Reign>,
+}
+
+impl Default for Progress {
+    fn default() -> Self {
+        Self { last: None, reign: Some(Reign::default()) }
+    }
 }
 
 impl Progress {
@@ -47,94 +63,85 @@ impl Index {
             ON r.validator = h.validator AND r.competition = h.competition
             AND r.number = h.n_records WHERE h.validator = ?1 AND h.competition = ?2";
         let mut statement = self.connection.prepare_cached(sql)?;
-        let found: Option<(String, Vec<u8>)> = statement
+        let found: Option<(Option<String>, Vec<u8>)> = statement
             .query_row(params![validator.0, competition], |row| Ok((row.get(0)?, row.get(1)?)))
             .optional()?;
         let Some((reign, packed)) = found else { return Ok(Progress::default()) };
-        let reign = serde_json::from_str(&reign).map_err(|_| Error::Damaged("a reign"))?;
+        let reign = reign.map(|reign| serde_json::from_str(&reign)).transpose();
+        let reign = reign.map_err(|_| Error::Damaged("a reign"))?;
         let signed = Signed::from_json(&unpacked(&packed)?);
         let last = signed.map_err(|_| Error::Damaged("a record"))?;
         Ok(Progress { last: Some(last), reign })
     }
 
     /// Takes in records that follow each other, whole or not at all, with what they tell of crown
-    /// and duels; `source` is where they were read.
-    pub fn take_in(&mut self, lot: &[Checked], reign: &Reign, source: &str) -> Result<(), Error> {
+    /// and duels, if that is known; `source` is where they were read.
+    pub fn take_in(
+        &mut self,
+        lot: &[Checked],
+        reign: Option<&Reign>,
+        source: &str,
+    ) -> Result<(), Error> {
         let Some(last) = lot.last() else { return Ok(()) };
         let round = &last.signed.record.round;
-        let reign = serde_json::to_string(reign).map_err(|_| Error::Damaged("a reign"))?;
+        let reign = reign.map(serde_json::to_string).transpose();
+        let reign = reign.map_err(|_| Error::Damaged("a reign"))?;
         let transaction = self.connection.transaction()?;
+        let mut n_bytes = 0u64;
         for checked in lot {
-            take_in(&transaction, checked)?;
+            n_bytes = n_bytes.saturating_add(take_in(&transaction, checked)?);
         }
         transaction.execute(
-            "INSERT INTO heads (validator, competition, source, n_records, block, reign)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO UPDATE SET source = excluded.source,
-             n_records = excluded.n_records, block = excluded.block, reign = excluded.reign,
-             flaw_number = NULL, flaw = NULL",
+            "INSERT INTO heads (validator, competition, source, n_records, block, reign, n_bytes)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO UPDATE SET
+             source = excluded.source, n_records = excluded.n_records, block = excluded.block,
+             reign = excluded.reign, n_bytes = heads.n_bytes + excluded.n_bytes",
             params![
                 round.validator.0,
                 round.competition,
                 source,
                 int(round.number),
                 int(round.block.0),
-                reign
+                reign,
+                int(n_bytes),
             ],
+        )?;
+        transaction.execute(
+            "DELETE FROM flaws WHERE validator = ?1 AND competition = ?2 AND source = ?3",
+            params![round.validator.0, round.competition, source],
         )?;
         transaction.commit()?;
         Ok(())
     }
 
-    /// Notes that a record is false, and so that nothing of the validator in the competition is
-    /// believed from it on.
-    pub fn note_flaw(
-        &mut self,
-        validator: AccountId,
-        competition: &str,
-        (number, flaw): (u64, &str),
-        source: &str,
-    ) -> Result<(), Error> {
-        self.connection.execute(
-            "INSERT INTO heads
-             (validator, competition, source, n_records, block, reign, flaw_number, flaw)
-             VALUES (?1, ?2, ?3, 0, 0, '', ?4, ?5) ON CONFLICT DO UPDATE SET
-             source = excluded.source, flaw_number = excluded.flaw_number, flaw = excluded.flaw",
-            params![validator.0, competition, source, int(number), flaw],
-        )?;
-        Ok(())
-    }
-
-    /// Notes that nothing is wrong any more with what a source has.
-    pub fn note_no_flaw(
-        &mut self,
-        validator: AccountId,
-        competition: &str,
-        source: &str,
-    ) -> Result<(), Error> {
-        self.connection.execute(
-            "UPDATE heads SET flaw_number = NULL, flaw = NULL WHERE validator = ?1
-             AND competition = ?2 AND source = ?3 AND flaw IS NOT NULL",
-            params![validator.0, competition, source],
-        )?;
-        Ok(())
-    }
-
     /// The bytes of a record with its signature, as they were published.
     pub fn signed(&self, id: i64) -> Result<Vec<u8>, Error> {
-        let mut statement =
-            self.connection.prepare_cached("SELECT signed FROM records WHERE id = ?1")?;
-        let packed: Vec<u8> = statement.query_row([id], |row| row.get(0))?;
-        unpacked(&packed)
+        unpacked(&self.packed(id)?)
     }
 
     /// A record of the index.
     pub fn whole(&self, id: i64) -> Result<Record, Error> {
         record_of(&self.signed(id)?)
     }
+
+    /// The same, if it has no more than `n_bytes_left`, which it is then taken from.
+    pub fn whole_within(&self, id: i64, n_bytes_left: &mut usize) -> Result<Option<Record>, Error> {
+        let Some(bytes) = unpacked_within(&self.packed(id)?, *n_bytes_left)? else {
+            return Ok(None);
+        };
+        *n_bytes_left = n_bytes_left.saturating_sub(bytes.len());
+        record_of(&bytes).map(Some)
+    }
+
+    fn packed(&self, id: i64) -> Result<Vec<u8>, Error> {
+        let mut statement =
+            self.connection.prepare_cached("SELECT signed FROM records WHERE id = ?1")?;
+        Ok(statement.query_row([id], |row| row.get(0))?)
+    }
 }
 
 /// The record in bytes that were taken in.
-fn record_of(signed: &[u8]) -> Result<Record, Error> {
+pub(super) fn record_of(signed: &[u8]) -> Result<Record, Error> {
     #[derive(serde::Deserialize)]
     struct Stored {
         record: Record,
@@ -149,16 +156,21 @@ fn packed(bytes: &[u8]) -> Result<Vec<u8>, Error> {
     written.map_err(|_| Error::Damaged("a record"))
 }
 
-fn unpacked(packed: &[u8]) -> Result<Vec<u8>, Error> {
+pub(super) fn unpacked(packed: &[u8]) -> Result<Vec<u8>, Error> {
+    unpacked_within(packed, SIGNED_BYTES_MAX)?.ok_or(Error::Damaged("a record"))
+}
+
+/// What was packed, if it has no more than so many bytes.
+fn unpacked_within(packed: &[u8], n_bytes_max: usize) -> Result<Option<Vec<u8>>, Error> {
     let mut bytes = Vec::new();
-    let most = SIGNED_BYTES_MAX as u64 + 1;
+    let most = (n_bytes_max as u64).saturating_add(1);
     let read = ZlibDecoder::new(packed).take(most).read_to_end(&mut bytes);
     read.map_err(|_| Error::Damaged("a record"))?;
-    Ok(bytes)
+    Ok((bytes.len() <= n_bytes_max).then_some(bytes))
 }
 
 /// Losses of a model that was measured.
-fn losses(model: &Model) -> &[Loss] {
+pub(super) fn losses(model: &Model) -> &[Loss] {
     match &model.finding {
         Finding::Evaluated(losses) => losses,
         Finding::Disqualified(_) => &[],
@@ -191,7 +203,8 @@ impl Named {
     }
 }
 
-fn take_in(transaction: &Transaction<'_>, checked: &Checked) -> Result<(), Error> {
+/// Takes in a record; the bytes that it takes.
+fn take_in(transaction: &Transaction<'_>, checked: &Checked) -> Result<u64, Error> {
     let record = &checked.signed.record;
     let round = &record.round;
     let named = record.champion.and_then(|champion| {
@@ -199,7 +212,9 @@ fn take_in(transaction: &Transaction<'_>, checked: &Checked) -> Result<(), Error
         judged.map(Named::of)
     });
     let former = former(transaction, round)?;
-    let id = insert_record(transaction, checked, named.as_ref())?;
+    let packed = packed(&checked.signed.to_json())?;
+    let voice = voices::of_record(record);
+    let id = insert_record(transaction, checked, named.as_ref(), (packed.as_slice(), voice))?;
     if let Some(named) = &named {
         let who = |named: &Named| (named.hotkey, named.root);
         if former.as_ref().map(who) != Some(who(named)) {
@@ -212,10 +227,8 @@ fn take_in(transaction: &Transaction<'_>, checked: &Checked) -> Result<(), Error
         let key = (judged.model.uid.0, judged.model.hotkey);
         insert_result(transaction, id, judged, averages.get(&key).copied().unwrap_or(0.0))?;
     }
-    if vote(transaction, record)? {
-        settle(transaction, round)?;
-    }
-    Ok(())
+    voices::hear(transaction, round, voice)?;
+    Ok((packed.len() + MODEL_BYTES * record.models.len()) as u64)
 }
 
 /// Whoever held the crown by the records so far.
@@ -241,13 +254,15 @@ fn insert_record(
     transaction: &Transaction<'_>,
     checked: &Checked,
     champion: Option<&Named>,
+    (packed, voice): (&[u8], Voice),
 ) -> Result<i64, Error> {
     let record = &checked.signed.record;
     let round = &record.round;
     let sql = "INSERT INTO records
-        (validator, competition, number, block, digest, rules, batches, n_documents, n_models,
-         uid, hotkey, root, repo, loss, error, state, is_derived, signed)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, 0, ?16, ?17)";
+        (validator, competition, number, block, digest, rules, voice, n_documents, n_models,
+         uid, hotkey, root, repo, loss, error, state, is_derived, is_paid_checked, signed)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, 0, ?16, ?17,
+         ?18)";
     transaction.prepare_cached(sql)?.execute(params![
         round.validator.0,
         round.competition,
@@ -255,7 +270,7 @@ fn insert_record(
         int(round.block.0),
         checked.signed.digest().0,
         round.competition_digest.0,
-        round.batches.0,
+        voice,
         int(round.documents.len() as u64),
         int(record.models.len() as u64),
         champion.map(|named| named.uid),
@@ -265,7 +280,8 @@ fn insert_record(
         champion.and_then(|named| named.loss),
         champion.and_then(|named| named.error),
         checked.is_derived,
-        packed(&checked.signed.to_json())?,
+        checked.is_paid_checked,
+        packed,
     ])?;
     Ok(transaction.last_insert_rowid())
 }
@@ -336,99 +352,6 @@ fn insert_result(
         average,
     ])?;
     Ok(())
-}
-
-/// Numbers of losses that are compared besides all: with rule `duel`, two validators may have other
-/// numbers of a model, and must agree on the first.
-const PREFIXES: [usize; 6] = [5, 20, 80, 320, 1_280, 5_120];
-
-/// What was measured, and what came of it, in 16 bytes each: who measured the same has to find the
-/// same. A validator has one record of a block, and so one voice in each.
-fn voices(round: &Round, model: &Model) -> Vec<([u8; 16], [u8; 16])> {
-    let losses = losses(model);
-    let Some(root) = model.tensor_root.filter(|_| !losses.is_empty()) else { return Vec::new() };
-    let bits: Vec<u8> =
-        losses.iter().flat_map(|loss| loss.value().to_bits().to_le_bytes()).collect();
-    let shorter = PREFIXES.into_iter().filter(|n| *n < losses.len());
-    let voice = |n: usize| {
-        let fields: [&[u8]; 5] = [
-            round.competition.as_bytes(),
-            &round.block.0.to_le_bytes(),
-            &round.batches.0,
-            &root.0,
-            &(n as u64).to_le_bytes(),
-        ];
-        let key = Digest::of_fields("dashboard measured", &fields);
-        (half(key), half(Digest::of(bits.get(..8 * n).unwrap_or_default())))
-    };
-    shorter.chain([losses.len()]).map(voice).collect()
-}
-
-/// The first half of a digest: enough to tell what differs by chance, and half of the room.
-fn half(Digest(bytes): Digest) -> [u8; 16] {
-    let mut half = [0; 16];
-    half.copy_from_slice(&bytes[..16]);
-    half
-}
-
-/// Counts the losses of a record; whether others have other ones.
-fn vote(transaction: &Transaction<'_>, record: &Record) -> Result<bool, Error> {
-    let mut count = transaction.prepare_cached(
-        "INSERT INTO votes (key, fingerprint, n) VALUES (?1, ?2, 1)
-         ON CONFLICT DO UPDATE SET n = n + 1",
-    )?;
-    let mut others = transaction
-        .prepare_cached("SELECT count(*) FROM votes WHERE key = ?1 AND fingerprint != ?2")?;
-    let mut is_disputed = false;
-    for judged in &record.models {
-        for (key, fingerprint) in voices(&record.round, &judged.model) {
-            count.execute(params![key, fingerprint])?;
-            let n: i64 = others.query_row(params![key, fingerprint], |row| row.get(0))?;
-            is_disputed |= n > 0;
-        }
-    }
-    Ok(is_disputed)
-}
-
-/// Says anew which records of a block are believed, whose losses contradict each other.
-fn settle(transaction: &Transaction<'_>, round: &Round) -> Result<(), Error> {
-    let sql = "SELECT id, signed FROM records WHERE competition = ?1 AND block = ?2";
-    let mut statement = transaction.prepare_cached(sql)?;
-    let rows = statement.query_map(params![round.competition, int(round.block.0)], |row| {
-        Ok((row.get::<_, i64>(0)?, row.get::<_, Vec<u8>>(1)?))
-    })?;
-    let rows: Vec<(i64, Vec<u8>)> = rows.collect::<Result<_, _>>()?;
-    for (id, bytes) in rows {
-        let state = state_of(transaction, &record_of(&unpacked(&bytes)?)?)?;
-        transaction
-            .prepare_cached("UPDATE records SET state = ?2 WHERE id = ?1")?
-            .execute(params![id, state.code()])?;
-    }
-    Ok(())
-}
-
-/// How many stand against the losses of a record.
-fn state_of(transaction: &Transaction<'_>, record: &Record) -> Result<State, Error> {
-    let mut statement =
-        transaction.prepare_cached("SELECT fingerprint, n FROM votes WHERE key = ?1")?;
-    let mut state = State::Believed;
-    let models = record.models.iter().map(|judged| &judged.model);
-    for (key, own) in models.flat_map(|model| voices(&record.round, model)) {
-        let rows = statement.query_map(params![key], |row| {
-            Ok((row.get::<_, [u8; 16]>(0)?, row.get::<_, i64>(1)?))
-        })?;
-        let counts: Vec<([u8; 16], i64)> = rows.collect::<Result<_, _>>()?;
-        let of = |is_own: bool| {
-            let found = counts.iter().filter(|(found, _)| (*found == own) == is_own);
-            found.map(|(_, n)| *n).max().unwrap_or(0)
-        };
-        state = state.max(match of(false) {
-            n if n > of(true) => State::Outvoted,
-            n if n == of(true) => State::Disputed,
-            _ => State::Believed,
-        });
-    }
-    Ok(state)
 }
 
 impl Index {
