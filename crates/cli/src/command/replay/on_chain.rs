@@ -270,7 +270,8 @@ mod tests {
         let left_out = one(|record| drop(record.models.remove(1)));
         assert_eq!(left_out, "models: uid 1, committed to in block 1");
         let at = |field: &str| format!("models[1].model.{field}: ");
-        let cases: [(&str, fn(&mut Model)); 7] = [
+        type Change = fn(&mut Model);
+        let cases: [(&str, Change); 7] = [
             ("hotkey", |model| model.hotkey = AccountId([7; 32])),
             ("coldkey", |model| model.coldkey = Some(AccountId([7; 32]))),
             ("commit_block", |model| model.commit_block = Block(0)),
