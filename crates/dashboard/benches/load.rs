@@ -8,7 +8,7 @@
 #![allow(clippy::print_stdout, reason = "a benchmark prints what it measured")]
 
 use dashboard::{
-    Config, Place,
+    Config, Limits, Place,
     index::Index,
     reader::{Reader, Rules},
     serve,
@@ -191,6 +191,7 @@ fn config(home: &Path) -> Config {
         rules: vec![rules()],
         chain: None,
         places: places(home),
+        limits: Limits::default(),
         pause: Duration::from_millis(20),
     }
 }

@@ -6,6 +6,10 @@ use protocol::{
     duel::{Document, Duel, DuelRules, Fight, Report, Verdict},
     record::{Finding, Judged},
 };
+use records::signed::SIGNED_BYTES_MAX;
+
+/// Most bytes of records that are unpacked for one page.
+pub const UNPACKED_BYTES_MAX: usize = SIGNED_BYTES_MAX;
 
 /// What one document did to the evidence of a duel.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,6 +39,8 @@ pub struct Told {
     pub steps: Vec<Step>,
     /// What they come to.
     pub report: Report,
+    /// Block of the first round that is not in it, where all of them are more than is unpacked.
+    pub cut: Option<Block>,
 }
 
 impl Told {
@@ -59,30 +65,46 @@ pub fn losses_of(record: &Record, root: Digest) -> &[Loss] {
 }
 
 /// The duel of a challenger as it stood after a record; `None` where there was none, or where the
-/// records do not tell all of it.
+/// records do not tell all of it. Of records, `n_bytes_max` are unpacked.
 pub fn told(
     index: &Index,
     row: &Row,
     challenger: Digest,
     rules: DuelRules,
+    n_bytes_max: usize,
 ) -> Result<Option<Told>, Error> {
-    let last = index.whole(row.id)?;
+    let mut n_bytes_left = n_bytes_max;
+    let Some(last) = index.whole_within(row.id, &mut n_bytes_left)? else { return Ok(None) };
     let found = last
         .models
         .iter()
         .find_map(|judged| judged.fight.as_ref().filter(|fight| fight.challenger == challenger));
     let Some(fight) = found.cloned() else { return Ok(None) };
     let Ok(mut duel) = Duel::begin(rules, fight.terms) else { return Ok(None) };
-    let mut steps = Vec::new();
+    let (mut steps, mut cut) = (Vec::new(), None);
     let whose = (row.validator, row.competition.as_str());
-    for part in index.between(whose, fight.began, row.block)? {
-        let record = if part.id == row.id { last.clone() } else { index.whole(part.id)? };
-        if !go_on(&mut duel, &mut steps, &record, &fight) {
+    let parts = index.between(whose, fight.began, row.block)?;
+    for part in &parts {
+        let read;
+        let record = if part.id == row.id {
+            &last
+        } else if let Some(earlier) = index.whole_within(part.id, &mut n_bytes_left)? {
+            read = earlier;
+            &read
+        } else {
+            cut = Some(part.block);
+            break;
+        };
+        if !go_on(&mut duel, &mut steps, record, &fight) {
             return Ok(None);
         }
     }
+    if parts.last().is_none_or(|part| part.id != row.id) {
+        // There are more rounds than the index tells at once.
+        cut = cut.or(Some(row.block));
+    }
     let report = Report::of(&duel);
-    Ok(Some(Told { fight, rules, steps, report }))
+    Ok(Some(Told { fight, rules, steps, report, cut }))
 }
 
 /// Takes in what a record has of a duel; false where a loss is no number.

@@ -34,9 +34,7 @@ pub fn atom(site: &Site, index: &Index, ask: &Ask) -> Result<Answer, Trouble> {
     let mut entries = Vec::new();
     let mut newest: Option<Block> = None;
     let heads = index.heads()?;
-    let mut names: Vec<&str> = heads.iter().map(|head| head.competition.as_str()).collect();
-    names.dedup();
-    for competition in names {
+    for competition in site.known(&heads) {
         let Some(narration) = site.narration(index, ask, competition)? else { continue };
         for crown in index.crowns(narration.whose(), ask.until(), CROWNS_MAX)? {
             newest = newest.max(Some(crown.row.block));

@@ -4,12 +4,14 @@
 //! pages. One process writes it, lot by lot, each whole or not at all; pages read it meanwhile.
 
 mod entry;
+mod flaws;
 mod ingest;
 mod query;
 mod rounds;
 mod subnet;
 mod voices;
 
+pub use flaws::Extent;
 pub use ingest::{Checked, Progress};
 pub use query::{Crown, Head, Holder, Other, Row, Standing, State};
 pub use rounds::Wanted;
@@ -27,7 +29,7 @@ use std::{
 pub const FILE: &str = "dashboard.db";
 const LOCK: &str = "dashboard.lock";
 /// Version of the tables: a file with other ones is made anew.
-const VERSION: i64 = 2;
+const VERSION: i64 = 4;
 /// Statements that are kept prepared.
 const STATEMENTS_MAX: usize = 64;
 /// How long whoever reads or writes waits for another.
@@ -36,9 +38,12 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const TABLES: &str = "
 CREATE TABLE heads (
     validator BLOB NOT NULL, competition TEXT NOT NULL, source TEXT NOT NULL,
-    n_records INTEGER NOT NULL, block INTEGER NOT NULL, reign TEXT NOT NULL,
-    flaw_number INTEGER, flaw TEXT,
+    n_records INTEGER NOT NULL, block INTEGER NOT NULL, reign TEXT, n_bytes INTEGER NOT NULL,
     PRIMARY KEY (validator, competition)) STRICT, WITHOUT ROWID;
+CREATE TABLE flaws (
+    validator BLOB NOT NULL, competition TEXT NOT NULL, source TEXT NOT NULL,
+    number INTEGER NOT NULL, flaw TEXT NOT NULL,
+    PRIMARY KEY (validator, competition, source)) STRICT, WITHOUT ROWID;
 CREATE TABLE stakes (validator BLOB PRIMARY KEY, rao INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE records (
     id INTEGER PRIMARY KEY, validator BLOB NOT NULL, competition TEXT NOT NULL,
@@ -46,6 +51,7 @@ CREATE TABLE records (
     voice BLOB NOT NULL, n_documents INTEGER NOT NULL, n_models INTEGER NOT NULL,
     uid INTEGER, hotkey BLOB, root BLOB, repo TEXT, loss REAL, error REAL,
     state INTEGER NOT NULL, is_derived INTEGER NOT NULL, gap REAL, gap_error REAL, gap_n INTEGER,
+    is_paid_checked INTEGER NOT NULL,
     UNIQUE (validator, competition, number)) STRICT;
 CREATE INDEX records_by_block ON records (validator, competition, block);
 CREATE INDEX records_of_block ON records (competition, block, voice);

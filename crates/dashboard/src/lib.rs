@@ -13,11 +13,13 @@ pub mod duels;
 pub mod feed;
 pub mod figures;
 pub mod index;
+pub mod limits;
 pub mod page;
 pub mod reader;
 pub mod server;
 pub mod table;
 
+pub use limits::{Judges, Limits};
 pub use reader::Place;
 pub use server::{Dashboard, serve};
 
@@ -39,6 +41,8 @@ pub struct Config {
     pub chain: Option<(Arc<dyn Chain>, NetUid)>,
     /// Where signed records lie.
     pub places: Vec<Place>,
+    /// What is taken of validators.
+    pub limits: Limits,
     /// Time between two looks at chain and places.
     pub pause: Duration,
 }

@@ -204,9 +204,7 @@ impl Site {
     }
 
     fn framed(&self, ask: &Ask, page: &Page, heads: &[Head]) -> Markup {
-        let mut competitions: Vec<&str> =
-            heads.iter().map(|head| head.competition.as_str()).collect();
-        competitions.dedup();
+        let competitions = self.known(heads);
         html! {
             (DOCTYPE)
             html lang="en" {
@@ -359,8 +357,12 @@ fn root_cell(ask: &Ask, root: Option<Digest>) -> Cell {
 fn belief(state: State, is_derived: bool) -> (&'static str, &'static str) {
     match (state, is_derived) {
         (State::Believed, true) => ("signed, linked, verdict derived again", "good"),
-        (State::Believed, false) => ("signed, linked; its rules are not known here", "fair"),
-        (State::Disputed, _) => ("disputed: another validator found other losses", "bad"),
-        (State::Outvoted, _) => ("false: most validators found other losses", "bad"),
+        (State::Believed, false) => {
+            ("signed, linked; not derived: rules of it, or before it, are not known", "fair")
+        }
+        (State::Disputed, _) => {
+            ("disputed: another validator found other losses, and no stake decides", "bad")
+        }
+        (State::Outvoted, _) => ("false: validators with more stake found other losses", "bad"),
     }
 }

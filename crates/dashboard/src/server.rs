@@ -135,7 +135,7 @@ impl Drop for Dashboard {
 pub fn serve(config: Config) -> Result<Dashboard, Error> {
     let index = Index::open(&config.home)?;
     let rules = Arc::new(Rules::new(config.rules));
-    let mut reader = Reader::new(index, Arc::clone(&rules), config.places);
+    let mut reader = Reader::new(index, Arc::clone(&rules), config.places).within(config.limits);
     if let Some((chain, netuid)) = config.chain {
         reader = reader.beside(chain, netuid);
     }

@@ -72,12 +72,13 @@ impl ReasonCode {
     /// Whether the owner of a model can bring it about and undo it by what it shows on the hub, so
     /// that the same commitment breaks the rule in one round and not in the next.
     ///
-    /// What follows from the committed bytes, from the text or from other commitments is no such;
-    /// what a listing or headers alone may tell is.
+    /// What follows from the committed bytes, from the text or from other commitments is no such:
+    /// it stays as it is for as long as the commitment does.
     pub fn is_of_owner(self) -> bool {
         match self {
-            Self::NotPublished
-            | Self::HashMismatch
+            Self::NotPublished | Self::HashMismatch => true,
+            Self::CommitmentUnreadable
+            | Self::CompetitionUnknown
             | Self::TooLarge
             | Self::FileRefused
             | Self::HeaderRefused
@@ -85,9 +86,7 @@ impl ReasonCode {
             | Self::ArchitectureRefused
             | Self::ParameterCount
             | Self::TensorMismatch
-            | Self::VocabularyMismatch => true,
-            Self::CommitmentUnreadable
-            | Self::CompetitionUnknown
+            | Self::VocabularyMismatch
             | Self::NonFiniteParameters
             | Self::UntrainableParameters
             | Self::DegenerateOutput

@@ -5,8 +5,13 @@
 //! away, measures what the others measure. What a validator's own averages say comes on top of it,
 //! and differs only while the chain has not paid for the last rounds yet.
 
-use crate::{Block, Uid, competition::EvaluationRules, wins::Seniority};
+use crate::{Block, Competition, Uid, competition::EvaluationRules, wins::Seniority};
 use std::{cmp::Reverse, collections::BTreeSet};
+
+/// Most rounds that pay may take to follow a crown.
+const N_ROUNDS_MAX: u64 = 1_000;
+/// Share of all pay that the chain tells from nothing.
+const SHARE_MIN: f64 = 1.0 / 65_535.0;
 
 /// A commitment as the chain has it at the seed of a round.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +66,30 @@ pub fn is_fresh(rules: &EvaluationRules, moment: Moment, committed: Block) -> bo
     let counts_from = committed.0.saturating_add(rules.commitment_age_min);
     let fresh_blocks = rules.blocks_per_round.saturating_add(moment.settling_blocks);
     counts_from.saturating_add(fresh_blocks) > moment.seed.0
+}
+
+/// Blocks after which the chain pays a new champion more than the one before it: its moving average
+/// has overtaken the other's, and the chain has paid by it.
+pub fn overtaking_blocks(competition: &Competition, settling_blocks: u64) -> u64 {
+    blocks_until(competition, settling_blocks, 0.5)
+}
+
+/// Blocks after which the chain pays a slot nothing any more for what it was before; those of a
+/// slot that came from another competition are taken to be alike.
+pub fn forgetting_blocks(competition: &Competition, settling_blocks: u64) -> u64 {
+    blocks_until(competition, settling_blocks, SHARE_MIN)
+}
+
+/// Blocks until less than a share of an old average is left, one round more, and the time that the
+/// chain takes to pay.
+fn blocks_until(competition: &Competition, settling_blocks: u64, share: f64) -> u64 {
+    let (mut left, mut n_rounds) = (1.0, 0);
+    while left >= share && n_rounds < N_ROUNDS_MAX {
+        left *= competition.scoring.alpha;
+        n_rounds += 1;
+    }
+    let blocks = competition.evaluation.blocks_per_round.saturating_mul(n_rounds + 1);
+    blocks.saturating_add(settling_blocks)
 }
 
 #[cfg(test)]
@@ -118,5 +147,23 @@ mod tests {
             entrants.reverse();
             prop_assert_eq!(uids(&entrants), alone);
         }
+    }
+
+    #[test]
+    fn pay_follows_a_crown_once_the_average_has_overtaken_the_other() {
+        let mut competition = Competition::builtin("tiny").unwrap();
+        competition.evaluation.blocks_per_round = 10;
+        for (alpha, overtaking, forgetting) in [
+            (0.0, 20, 20),
+            // Both averages are a half after one round.
+            (0.5, 30, 170),
+            (0.9, 80, 1_070),
+            (0.999_999, 10_010, 10_010),
+        ] {
+            competition.scoring.alpha = alpha;
+            assert_eq!(overtaking_blocks(&competition, 7), overtaking + 7, "{alpha}");
+            assert_eq!(forgetting_blocks(&competition, 7), forgetting + 7, "{alpha}");
+        }
+        assert_eq!(overtaking_blocks(&competition, u64::MAX), u64::MAX);
     }
 }

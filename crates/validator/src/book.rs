@@ -10,11 +10,10 @@ use protocol::{
     Block, Commitment, Competition, Digest, NetUid, Uid,
     competition::EvaluationRules,
     content::TENSOR_ROOT_VERSION,
-    pool::{Entrant, Moment},
+    pool::{self, Entrant, Moment},
     weights::Miner,
     wins::Seniority,
 };
-use std::cmp::Reverse;
 
 /// Everybody who committed to a competition in time for a round, and what the chain pays.
 #[derive(Clone, Debug)]
@@ -23,7 +22,7 @@ pub(crate) struct Book {
     pub(crate) entries: Vec<Entry>,
     /// The round, and how long the chain takes to pay.
     pub(crate) moment: Moment,
-    /// Slot that the chain pays most, of those in the book.
+    /// Slot that the chain pays most for a commitment in the book.
     pub(crate) paid: Option<Uid>,
 }
 
@@ -75,27 +74,60 @@ impl Book {
         let settling_blocks = settling.saturating_add(rewards.weights_rate_limit);
         let entries: Vec<Entry> = stored.into_iter().filter_map(entry).collect();
         let moment = Moment { seed: seed.block, settling_blocks };
-        Ok(Self { paid: paid(&entries), entries, moment })
+        let forgetting_blocks = pool::forgetting_blocks(competition, settling_blocks);
+        let known = Block(seed.block.0.saturating_sub(forgetting_blocks));
+        Ok(Self { paid: paid(&entries, known), entries, moment })
     }
 }
 
-/// The slot with the highest incentive, the lowest of several; `None` where nobody is paid.
-fn paid(entries: &[Entry]) -> Option<Uid> {
-    let paid = entries.iter().filter(|entry| entry.incentive > 0);
-    let most = paid.max_by_key(|entry| (entry.incentive, Reverse(entry.stored.uid)));
-    most.map(|entry| entry.stored.uid)
+/// The slot with a higher incentive than any other, if its commitment is older than the block
+/// `known`; `None` where nobody is ahead.
+///
+/// A younger one may be paid for what its slot was before: whoever is paid in a large competition
+/// would take the throne of a small one by committing to it.
+fn paid(entries: &[Entry], known: Block) -> Option<Uid> {
+    let most = entries.iter().max_by_key(|entry| entry.incentive)?;
+    let n_alike = entries.iter().filter(|entry| entry.incentive == most.incentive).count();
+    let is_paid = most.incentive > 0 && n_alike == 1 && most.stored.block < known;
+    is_paid.then_some(most.stored.uid)
 }
 
-/// Whom the chain paid most of those that had committed to a competition before a round, and in how
-/// many blocks it may pay for one: what a record of duels says of the chain.
-pub fn paid_most(
+/// What the chain says of a competition at the seed of a round: what a record of the round is held
+/// against.
+#[derive(Clone, Debug)]
+pub struct OnChain {
+    /// Who had committed to it in time, in order of uid.
+    pub listed: Vec<Listed>,
+    /// The round, and how long the chain takes to pay for it.
+    pub moment: Moment,
+    /// Slot that the chain paid most of these.
+    pub paid: Option<Uid>,
+}
+
+/// A commitment to a competition.
+#[derive(Clone, Debug)]
+pub struct Listed {
+    /// As it stands on the chain.
+    pub stored: StoredCommitment,
+    /// What it says.
+    pub commitment: Commitment,
+    /// What the last epoch gave its slot, of 65,535.
+    pub incentive: u16,
+}
+
+/// Reads what the chain says of a competition before a round, as validators read it.
+pub fn on_chain(
     chain: &dyn Chain,
     netuid: NetUid,
     competition: &Competition,
     seed: Head,
-) -> anyhow::Result<(Option<Uid>, u64)> {
-    let book = Book::read(chain, netuid, competition, seed)?;
-    Ok((book.paid, book.moment.settling_blocks))
+) -> anyhow::Result<OnChain> {
+    let Book { entries, moment, paid } = Book::read(chain, netuid, competition, seed)?;
+    let listed = |entry: Entry| {
+        let Entry { stored, committed, incentive, .. } = entry;
+        Listed { stored, commitment: committed.commitment, incentive }
+    };
+    Ok(OnChain { listed: entries.into_iter().map(listed).collect(), moment, paid })
 }
 
 impl Entry {
@@ -209,9 +241,22 @@ mod tests {
     }
 
     #[test]
-    fn whoever_has_the_highest_incentive_is_paid_most_and_the_lowest_slot_of_several() {
-        assert_eq!(paid(&[entry(1, 0), entry(2, 0)]), None);
-        assert_eq!(paid(&[entry(1, 7), entry(2, 9), entry(3, 9), entry(4, 0)]), Some(Uid(2)));
+    fn whoever_has_a_higher_incentive_than_all_others_is_paid_most() {
+        let paid = |entries: &[Entry]| paid(entries, Block(100));
+        assert_eq!(paid(&[]), None);
+        assert_eq!(paid(&[entry(1, 0)]), None);
+        assert_eq!(paid(&[entry(1, 7), entry(2, 9), entry(3, 9), entry(4, 0)]), None);
+        assert_eq!(paid(&[entry(1, 7), entry(2, 9), entry(3, 8), entry(4, 0)]), Some(Uid(2)));
+    }
+
+    #[test]
+    fn attack_whoever_is_paid_for_another_competition_is_not_paid_for_this_one() {
+        let mut newcomer = entry(2, 9);
+        newcomer.stored.block = Block(100);
+        let entries = [entry(1, 7), newcomer];
+        // Nor is the other: somebody is ahead of it.
+        assert_eq!(paid(&entries, Block(100)), None);
+        assert_eq!(paid(&entries, Block(101)), Some(Uid(2)), "by now it is paid for this one");
     }
 
     #[test]

@@ -221,7 +221,7 @@ fn skips(known: &Known<'_>, book: &Book, measured: &[Measured]) -> BTreeMap<Acco
         let before = entry.skips(known.state);
         let model = measured.iter().find(|model| model.entry.stored.hotkey == entry.stored.hotkey);
         let skips = match model.map(|model| &model.outcome) {
-            Some(Err(Skipped::Trouble(_))) => {
+            Some(Err(Skipped::Trouble(_) | Skipped::Champion(_))) => {
                 let n_rounds = before.map_or(0, |before| before.n_rounds).saturating_add(1);
                 let n_doublings = n_rounds.saturating_sub(N_SKIPS_FREE).min(6);
                 let wait = if n_rounds < N_SKIPS_FREE { 0 } else { 2_u64 << n_doublings };

@@ -4,13 +4,14 @@
 use crate::{
     book::{Book, Entry},
     ports::{Contest, Drawn},
-    round::{Known, Measured, Need, Pause, Turn, of_batches},
+    round::{self, Known, Measured, Need, Pause, Turn, of_batches},
     state::Found,
 };
 use protocol::{
     AccountId, Block, Digest, Loss, Outcome,
     duel::{Bout, DuelRules, Entrant, Hidden, Missing, Progress, Reign, Wanted},
     loss::of_sequences,
+    pool,
     record::Skipped,
     unigram::no_better_than_guessing,
 };
@@ -56,7 +57,7 @@ impl Parties {
             block: seed,
             rules: contest.rules,
             paid: book.paid,
-            settling_blocks: book.moment.settling_blocks,
+            settling_blocks: settling_blocks(contest, book),
             entrants: &self.entrants,
             hidden: &self.hidden,
             skipped: &self.skipped,
@@ -66,15 +67,25 @@ impl Parties {
     }
 }
 
+/// Blocks after which the chain pays a new champion more than the one before it.
+fn settling_blocks(contest: &Contest, book: &Book) -> u64 {
+    pool::overtaking_blocks(&contest.competition, book.moment.settling_blocks)
+}
+
 /// The models without an outcome, in order of uid.
 ///
-/// Where the key that holds the crown is among them, it has committed to something else that cannot
-/// be had, and counts as gone: with its own model the round was given up before.
+/// Where the key that holds the crown is among them with something else that it has committed to,
+/// it counts as gone.
 pub(crate) fn skipped(reign: &Reign, measured: &[Measured]) -> Vec<Skipped> {
     let holder = reign.champion().map(|champion| champion.hotkey);
     let of = |model: &Measured| {
         let (uid, hotkey) = (model.entry.stored.uid, model.entry.stored.hotkey);
-        (model.outcome.is_err() && Some(hotkey) != holder).then_some(Skipped { uid, hotkey })
+        let counts = match &model.outcome {
+            Ok(_) => false,
+            Err(round::Skipped::Champion(_)) => true,
+            Err(_) => Some(hotkey) != holder,
+        };
+        counts.then_some(Skipped { uid, hotkey })
     };
     let mut skipped: Vec<Skipped> = measured.iter().filter_map(of).collect();
     skipped.sort_by_key(|skipped| skipped.uid);
@@ -119,6 +130,15 @@ impl Known<'_> {
             Found::Refused(_) | Found::Hopeless(_) => false,
         };
         champion.hotkey == stored.hotkey && verdict.is_some_and(|verdict| is_its(&verdict.found))
+    }
+
+    /// Whether the chain pays another slot for so long that it may take the crown from this entry,
+    /// which holds it.
+    pub(crate) fn may_yield(&self, entry: &Entry) -> bool {
+        let Some(book) = &self.turn.book else { return false };
+        let is_other = book.paid.is_some_and(|uid| uid != entry.stored.uid);
+        let settling_blocks = settling_blocks(self.contest, book);
+        is_other && self.state.reign.is_settled(self.seed.block, settling_blocks)
     }
 
     /// Whether the throne is empty, so that the line of these models fills it.

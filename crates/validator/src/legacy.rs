@@ -6,7 +6,10 @@ use crate::{
 };
 use anyhow::Context as _;
 use journal::{Journal, Past};
-use protocol::{AccountId, Block, BlockHash, Digest, NetUid, Record, weights::MovingAverage};
+use protocol::{
+    AccountId, Block, BlockHash, Digest, NetUid, Record, record::RECORD_FORMAT,
+    weights::MovingAverage,
+};
 use serde::Deserialize;
 use serde_json::Value;
 use std::{collections::BTreeMap, fs, io::ErrorKind, path::Path};
@@ -59,11 +62,12 @@ const FORMAT_BEFORE: u64 = 3;
 /// A record of ours from the journal: of the format of now, or of the one before it, which keeps
 /// its number and has zeros and nothing for what it does not name.
 pub(crate) fn record(json: &[u8]) -> anyhow::Result<Record> {
-    let unread = match Record::from_json(json) {
-        Ok(record) => return Ok(record),
-        Err(error) => error,
+    // In a journal it is as we wrote it: whether a stranger's is spelt canonically is not asked.
+    let unread = match serde_json::from_slice::<Record>(json) {
+        Ok(record) if record.format == RECORD_FORMAT => return Ok(record),
+        _ => anyhow::anyhow!("it is no record of format {RECORD_FORMAT} or {FORMAT_BEFORE}"),
     };
-    let Ok(mut old) = serde_json::from_slice::<Value>(json) else { return Err(unread.into()) };
+    let Ok(mut old) = serde_json::from_slice::<Value>(json) else { return Err(unread) };
     let is_before = old.get("format").and_then(Value::as_u64) == Some(FORMAT_BEFORE);
     match old.get_mut("round").and_then(Value::as_object_mut).filter(|_| is_before) {
         Some(round) => {
@@ -72,7 +76,7 @@ pub(crate) fn record(json: &[u8]) -> anyhow::Result<Record> {
             round.insert("engine".to_owned(), Value::String(String::new()));
             Ok(serde_json::from_value(old)?)
         }
-        None => Err(unread.into()),
+        None => Err(unread),
     }
 }
 

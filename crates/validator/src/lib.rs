@@ -27,7 +27,7 @@ mod supply;
 mod weights;
 mod work;
 
-pub use book::paid_most;
+pub use book::{Listed, OnChain, on_chain};
 pub use duties::WEIGHTS_AGE_MAX;
 pub use entry::Entry;
 pub use event::{Cause, Duels, Event, Fought, Progress, RoundSummary, Row, Stage};

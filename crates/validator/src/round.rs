@@ -149,11 +149,13 @@ pub(crate) enum Skipped {
     Trouble(String),
     /// It has to wait for its turn.
     Postponed(String),
+    /// Trouble of ours with the model that holds the crown, which the chain may have given away.
+    Champion(String),
 }
 
 impl std::fmt::Display for Skipped {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let (Self::Trouble(why) | Self::Postponed(why)) = self;
+        let (Self::Trouble(why) | Self::Postponed(why) | Self::Champion(why)) = self;
         f.write_str(why)
     }
 }
@@ -409,6 +411,11 @@ impl Known<'_> {
         let (hotkey, uid) = (entry.stored.hotkey, entry.stored.uid);
         // Nobody's trouble but its own empties a throne, however long it lasts.
         if self.is_champion(entry) {
+            if self.may_yield(entry) {
+                // If whom the chain pays can be had, it sits there, or else the round is given up:
+                // the duels tell.
+                return Ok(Err(Skipped::Champion(error.to_owned())));
+            }
             let error = format!("the model of uid {uid}, which holds the crown: {error}");
             return Err(Pause::GiveUp { spared: None, error });
         }

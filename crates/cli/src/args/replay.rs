@@ -20,8 +20,9 @@ use std::path::PathBuf;
 
 A RECORD is a file, a folder of records, a home or a copy of a repo with one, or the address of a
 repo on a hub or of a file in it. Of each record, in this order: signature, link to the record
-before it, rules, seed, rows, sequences, losses, evidence, decision, weights. Each ends as `equal`
-(to the bit), `DIFFERS`, or `not checked` with why and with what to give.
+before it, rules, seed, pay and models on the chain, rows, sequences, losses, evidence, decision,
+weights. Each ends as `equal` (to the bit), `DIFFERS`, or `not checked` with why and with what to
+give. Pay and models need a chain that has the state before the round: an archive node.
 
 Nothing is asked of a hub or a chain that is not named here; a demo's home has both.
 
@@ -120,10 +121,12 @@ fn asked(text: &str) -> Result<AskedModels, String> {
 
 Records of several validators of one competition in which each draws text of its own. Of each duel
 that two or more of them have, the evidence is multiplied: independent e-values make an e-value.
-All records since a duel began are needed, as they name its documents.
+All records since a duel began are needed, as they name its documents. All evidence is derived from
+the losses in the records, on from record 1; without that one it is as stated.
 
-The exit code is 0, or 1 where a signature is wrong or evidence is not independent; 3 where nothing
-could be multiplied; 2 for a wrong call or trouble of this machine.")]
+The exit code is 0, or 1 where a signature is wrong, a record does not follow from its losses, or
+evidence is not independent; 3 where nothing could be multiplied, or some of it is as stated; 2 for
+a wrong call or trouble of this machine.")]
 pub struct EvidenceArgs {
     /// Records: files, or folders of them.
     #[arg(value_name = "RECORD", required = true)]

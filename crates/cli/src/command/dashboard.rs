@@ -11,7 +11,7 @@ use crate::{
 };
 use anyhow::Context as _;
 use chain::Chain;
-use dashboard::{Config, Place};
+use dashboard::{Config, Limits, Place};
 use protocol::{Competition, NetUid, Repo};
 use records::{Folder, RECORDS_FOLDER, RootCommitment};
 use serde::Serialize;
@@ -49,6 +49,7 @@ pub fn run(args: &DashboardArgs) -> anyhow::Result<ExitCode> {
         rules: rules(&args.competitions)?,
         chain: Some((chain, netuid)),
         places,
+        limits: Limits::default(),
         pause: PAUSE,
     };
     let dashboard = dashboard::serve(config)

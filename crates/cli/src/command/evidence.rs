@@ -1,6 +1,9 @@
 //! `agon evidence`: the evidence of several validators as one.
 
+mod held;
+
 use super::replay::{
+    derive::Past,
     place::Shelf,
     report::{DIFFERS, NOT_CHECKED, Outcome, Step},
     source::{self, Series, Wanted},
@@ -10,26 +13,14 @@ use crate::{
     terminal::{print, print_json},
 };
 use anyhow::Context as _;
+use held::{Held, fault, first, read};
 use protocol::{
     AccountId, Block, Competition, Digest, Record,
-    duel::{Duel, DuelRules, Fight, Pairing, Strength, log_product, pool},
+    duel::{Duel, DuelRules, Pairing, Strength, log_product, pool},
     math,
 };
 use serde::Serialize;
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    f64::consts::LN_10,
-    fmt::Write as _,
-    process::ExitCode,
-};
-
-/// A duel as the records of one validator have it.
-struct Held {
-    fight: Fight,
-    documents: BTreeSet<Digest>,
-    /// Why its documents are not all known, if so.
-    lacks: Option<String>,
-}
+use std::{collections::BTreeMap, f64::consts::LN_10, fmt::Write as _, process::ExitCode};
 
 /// The newest duel of each pair, by validator.
 type Duels = BTreeMap<Pairing, BTreeMap<AccountId, Held>>;
@@ -39,6 +30,8 @@ type Duels = BTreeMap<Pairing, BTreeMap<AccountId, Held>>;
 struct Report {
     competition: String,
     duels: Vec<Told>,
+    /// Whose evidence is as it is stated, and follows from nothing that was given.
+    stated: Vec<Stated>,
     /// What speaks against the records, and why some of them say nothing.
     refused: Vec<Refused>,
 }
@@ -90,18 +83,31 @@ struct Refused {
     is_fault: bool,
 }
 
+/// Records of which some before are not there.
+#[derive(Serialize)]
+struct Stated {
+    validator: AccountId,
+    /// Number of the first record that goes on from one that is not there.
+    from: u64,
+}
+
 /// Prints the evidence of several validators.
 pub fn run(args: &EvidenceArgs) -> anyhow::Result<ExitCode> {
     let address = AddressArgs::default();
     let series = source::named(&args.records, Wanted { latest: None, address: &address })?;
     let mut gathered = Gathered::default();
-    for one in &series {
-        gathered.take(one)?;
-    }
-    let report = match gathered.first.take() {
-        Some(first) => gathered.report(&rules(args, &first)?, args.challenger)?,
-        // What was refused says why.
-        None => Report::nothing(gathered.refused),
+    let report = match first(&series)? {
+        Some(first) => {
+            // The rules come first: what follows them is bounded by them.
+            let rules = rules(args, &first)?;
+            let duel_rules = rules.scoring.duel_rules();
+            let duel_rules = duel_rules.context("the competition of the records has no duels")?;
+            for one in &series {
+                gathered.take(one, &rules)?;
+            }
+            gathered.report((&rules, duel_rules), args.challenger)
+        }
+        None => Report::nothing(unsigned(&series)?),
     };
     match args.json {
         true => print_json(&report)?,
@@ -120,12 +126,22 @@ fn rules(args: &EvidenceArgs, record: &Record) -> anyhow::Result<Competition> {
     }
 }
 
+/// Why no series begins with a record.
+fn unsigned(series: &[Series]) -> anyhow::Result<Vec<Refused>> {
+    let mut refused = Vec::new();
+    for item in series.iter().filter_map(|series| series.items.first()) {
+        if let Err(why) = read(item)? {
+            refused.push(Refused { what: item.name.clone(), why, is_fault: true });
+        }
+    }
+    Ok(refused)
+}
+
 /// What is gathered of the records.
 #[derive(Default)]
 struct Gathered {
-    /// The first genuine record, which says what all are of.
-    first: Option<Record>,
     duels: Duels,
+    stated: Vec<Stated>,
     refused: Vec<Refused>,
 }
 
@@ -134,44 +150,40 @@ impl Gathered {
         self.refused.push(Refused { what: what.to_owned(), why: why.into(), is_fault: true });
     }
 
-    /// Takes in the records of one validator, until one of them is none.
-    fn take(&mut self, series: &Series) -> anyhow::Result<()> {
-        let (mut held, mut last): (BTreeMap<Pairing, Held>, Option<Digest>) = Default::default();
-        let mut validator = None;
+    /// Takes in the records of one validator, each derived from those before it; all of them, or
+    /// nothing where one is not what it must be.
+    fn take(&mut self, series: &Series, rules: &Competition) -> anyhow::Result<()> {
+        let (mut past, mut held) = (Past::default(), BTreeMap::<Pairing, Held>::new());
+        let (mut validator, mut stated) = (None, None);
         for item in &series.items {
-            let signed = match item.read()? {
-                Ok(signed) if signed.is_genuine() => signed,
-                Ok(_) => {
-                    self.refuse(&item.name, "its signature is not its validator's");
-                    return Ok(());
-                }
+            let record = match read(item)? {
+                Ok(signed) => signed.record,
                 Err(why) => {
                     self.refuse(&item.name, why);
                     return Ok(());
                 }
             };
-            let record = &signed.record;
-            let of = |record: &Record| record.round.competition_digest;
-            if self.first.as_ref().is_some_and(|first| of(first) != of(record)) {
-                self.refuse(&item.name, "it follows other rules than the records before");
+            if let Some(why) = fault(&record, rules, &past) {
+                self.refuse(&item.name, why);
                 return Ok(());
             }
-            if last.is_some() && record.round.previous != last {
-                let why = format!("records before record {} are missing", record.round.number);
+            let round = &record.round;
+            if !past.leads_to(&record) {
+                let from = round.number;
+                stated = stated.or(Some(Stated { validator: round.validator, from }));
+                let why = format!("records before record {from} are missing");
                 held.values_mut().for_each(|held| held.lacks = Some(why.clone()));
             }
             for judged in &record.models {
                 if let Some(fight) = &judged.fight {
                     let before = held.remove(&fight.terms.pairing);
-                    held.insert(fight.terms.pairing, Held::after(before, fight, record));
+                    held.insert(fight.terms.pairing, Held::after(before, (judged, fight), &record));
                 }
             }
-            last = Some(signed.digest());
-            validator = Some(record.round.validator);
-            if self.first.is_none() {
-                self.first = Some(signed.record);
-            }
+            validator = Some(round.validator);
+            past.take(record);
         }
+        self.stated.extend(stated);
         let Some(validator) = validator else { return Ok(()) };
         for (pairing, held) in held {
             self.duels.entry(pairing).or_default().insert(validator, held);
@@ -180,9 +192,11 @@ impl Gathered {
     }
 
     /// The evidence of all pairs that two or more validators have.
-    fn report(mut self, rules: &Competition, challenger: Option<Digest>) -> anyhow::Result<Report> {
-        let duel_rules = rules.scoring.duel_rules();
-        let duel_rules = duel_rules.context("the competition of the records has no duels")?;
+    fn report(
+        mut self,
+        (rules, duel_rules): (&Competition, DuelRules),
+        challenger: Option<Digest>,
+    ) -> Report {
         let mut told = Vec::new();
         for (pairing, held) in std::mem::take(&mut self.duels) {
             if challenger.is_some_and(|challenger| challenger != pairing.challenger) {
@@ -190,8 +204,8 @@ impl Gathered {
             }
             told.extend(self.pair(duel_rules, pairing, held));
         }
-        let competition = rules.name.clone();
-        Ok(Report { competition, duels: told, refused: self.refused })
+        let Self { stated, refused, .. } = self;
+        Report { competition: rules.name.clone(), duels: told, stated, refused }
     }
 
     /// One pair; `None` where there is nothing to multiply.
@@ -228,31 +242,6 @@ impl Gathered {
             return None;
         }
         Some(Told::of(rules, pairing, &duels))
-    }
-}
-
-impl Held {
-    /// A duel after one more record.
-    fn after(before: Option<Self>, fight: &Fight, record: &Record) -> Self {
-        let block = record.round.block;
-        let before = before.filter(|before| before.fight.began == fight.began);
-        let is_whole = before.is_some() || fight.began == block;
-        let (mut documents, lacks) = match before {
-            Some(before) => (before.documents, before.lacks),
-            None => (BTreeSet::new(), None),
-        };
-        let n = usize::try_from(fight.evidence.n_documents()).unwrap_or(usize::MAX);
-        for document in &record.round.documents {
-            // What comes after the decision is no part of it.
-            if documents.len() >= n {
-                break;
-            }
-            documents.insert(document.sha256);
-        }
-        let missing =
-            || format!("the record of block {}, in which it began, is not there", fight.began);
-        let lacks = lacks.or_else(|| (!is_whole).then(missing));
-        Self { fight: fight.clone(), documents, lacks }
     }
 }
 
@@ -344,13 +333,14 @@ impl Told {
 impl Report {
     /// Nothing was to be had.
     fn nothing(refused: Vec<Refused>) -> Self {
-        Self { competition: "unknown".to_owned(), duels: Vec::new(), refused }
+        let (duels, stated) = (Vec::new(), Vec::new());
+        Self { competition: "unknown".to_owned(), duels, stated, refused }
     }
 
     fn exit_code(&self) -> ExitCode {
         if self.refused.iter().any(|refused| refused.is_fault) {
             ExitCode::from(DIFFERS)
-        } else if self.duels.is_empty() {
+        } else if self.duels.is_empty() || !self.stated.is_empty() {
             ExitCode::from(NOT_CHECKED)
         } else {
             ExitCode::SUCCESS
@@ -362,6 +352,13 @@ impl Report {
         for told in &self.duels {
             text.push('\n');
             text.push_str(&told.for_people()?);
+        }
+        for Stated { validator, from } in &self.stated {
+            writeln!(
+                text,
+                "\nnot checked: evidence of {validator} from before record {from} is as stated, \
+                 and not derived: give the records from 1 on"
+            )?;
         }
         for Refused { what, why, is_fault } in &self.refused {
             let word = if *is_fault { "REFUSED" } else { "left out" };
@@ -390,7 +387,7 @@ mod tests {
     use super::*;
     use protocol::{
         Loss, Seed,
-        duel::{Attempts, Document, Terms},
+        duel::{Attempts, Document, Fight, Terms},
     };
 
     const PAIR: Pairing = Pairing { champion: Digest([1; 32]), challenger: Digest([2; 32]) };

@@ -1,6 +1,7 @@
 //! A network of processes as its users run it: made, started, killed in parts and as a whole.
 
 use crate::commands::workshop::agon;
+use records::Folder;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::{
@@ -205,8 +206,9 @@ fn wait_for(what: &str, mut is_so: impl FnMut() -> bool) {
 
 /// Records that a validator has published.
 fn n_records(dir: &Path, number: usize) -> usize {
-    let records = fs::read_dir(dir.join(format!("validator-{number}/records")));
-    records.map_or(0, Iterator::count)
+    let folder = Folder::new(dir.join(format!("validator-{number}/records")));
+    let of = |competition: &String| folder.list(competition).unwrap().len();
+    folder.competitions().unwrap_or_default().iter().map(of).sum()
 }
 
 /// Names of the wallets by the address of their hotkeys.

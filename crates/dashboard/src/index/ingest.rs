@@ -20,6 +20,10 @@ use std::{
     io::{Read as _, Write as _},
 };
 
+/// Bytes of the row of a model, with its part of what finds it.
+const MODEL_BYTES: u64 = 512;
+/// Bytes of the row that says in which records of a validator a model is.
+const SPAN_BYTES: u64 = 96;
 /// Most models whose rows are remembered while records are taken in.
 const MODELS_MAX: usize = 50_000;
 
@@ -28,8 +32,13 @@ const MODELS_MAX: usize = 50_000;
 pub struct Checked {
     /// The record with its signature.
     pub signed: Signed,
-    /// Whether its verdict was derived again; not where its rules are not known here.
+    /// Whether its verdict was derived again; not where its rules, or those of a record before it,
+    /// are not known here.
     pub is_derived: bool,
+    /// Whether whom the chain paid, as far as it says so, is what the chain says.
+    pub is_paid_checked: bool,
+    /// Bytes of the record with its signature, as it was published.
+    pub n_bytes: usize,
     digest: Digest,
     packed: Vec<u8>,
     voice: Voice,
@@ -37,12 +46,15 @@ pub struct Checked {
 }
 
 impl Checked {
-    /// Packs a record, and looks at its losses: what takes time, and nothing of the index.
-    pub fn new(signed: Signed, is_derived: bool) -> Result<Self, Error> {
-        let packed = packed(&signed.to_json())?;
+    /// Packs a record, and looks at its losses: what takes time, and nothing of the index. Nothing
+    /// more is known of it yet.
+    pub fn new(signed: Signed) -> Result<Self, Error> {
+        let bytes = signed.to_json();
+        let (n_bytes, packed) = (bytes.len(), packed(&bytes)?);
         let (digest, voice) = (signed.digest(), voices::of_record(&signed.record));
         let gap = gap(&signed.record);
-        Ok(Self { signed, is_derived, digest, packed, voice, gap })
+        let (is_derived, is_paid_checked) = (false, false);
+        Ok(Self { signed, is_derived, is_paid_checked, n_bytes, digest, packed, voice, gap })
     }
 }
 
@@ -85,23 +97,30 @@ impl Committed {
 
 /// Rows of models that were looked up.
 #[derive(Debug, Default)]
-pub(super) struct Models(BTreeMap<Committed, i64>);
+pub(super) struct Models {
+    rows: BTreeMap<Committed, i64>,
+    /// How many were made.
+    n_made: u64,
+}
 
 impl Models {
     /// The row of a model, made if there is none.
     fn row(&mut self, transaction: &Transaction<'_>, model: &Model) -> Result<i64, Error> {
         let committed = Committed::of(model);
-        if let Some(row) = self.0.get(&committed) {
+        if let Some(row) = self.rows.get(&committed) {
             return Ok(*row);
         }
         let row = match find(transaction, &committed)? {
             Some(row) => row,
-            None => insert_model(transaction, &committed)?,
+            None => {
+                self.n_made += 1;
+                insert_model(transaction, &committed)?
+            }
         };
-        if self.0.len() >= MODELS_MAX {
-            self.0.clear();
+        if self.rows.len() >= MODELS_MAX {
+            self.rows.clear();
         }
-        self.0.insert(committed, row);
+        self.rows.insert(committed, row);
         Ok(row)
     }
 }
@@ -125,12 +144,19 @@ fn insert_model(transaction: &Transaction<'_>, committed: &Committed) -> Result<
 }
 
 /// How far the records of a validator in a competition were taken in.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Progress {
     /// The last of them.
     pub last: Option<Signed>,
-    /// What they tell of crown and duels.
-    pub reign: Reign,
+    /// What they tell of crown and duels; `None` after a record whose verdict could not be derived
+    /// again: nothing is followed that is not known to be true.
+    pub reign: Option<Reign>,
+}
+
+impl Default for Progress {
+    fn default() -> Self {
+        Self { last: None, reign: Some(Reign::default()) }
+    }
 }
 
 impl Progress {
@@ -148,19 +174,25 @@ impl Index {
             AND r.number = h.n_records JOIN bodies b ON b.record = r.id
             WHERE h.validator = ?1 AND h.competition = ?2";
         let mut statement = self.connection.prepare_cached(sql)?;
-        let found: Option<(String, Vec<u8>)> = statement
+        let found: Option<(Option<String>, Vec<u8>)> = statement
             .query_row(params![validator.0, competition], |row| Ok((row.get(0)?, row.get(1)?)))
             .optional()?;
         let Some((reign, packed)) = found else { return Ok(Progress::default()) };
-        let reign = serde_json::from_str(&reign).map_err(|_| Error::Damaged("a reign"))?;
+        let reign = reign.map(|reign| serde_json::from_str(&reign)).transpose();
+        let reign = reign.map_err(|_| Error::Damaged("a reign"))?;
         let signed = Signed::from_json(&unpacked(&packed)?);
         let last = signed.map_err(|_| Error::Damaged("a record"))?;
         Ok(Progress { last: Some(last), reign })
     }
 
     /// Takes in records that follow each other, whole or not at all, with what they tell of crown
-    /// and duels; `source` is where they were read.
-    pub fn take_in(&mut self, lot: &[Checked], reign: &Reign, source: &str) -> Result<(), Error> {
+    /// and duels, if that is known; `source` is where they were read.
+    pub fn take_in(
+        &mut self,
+        lot: &[Checked],
+        reign: Option<&Reign>,
+        source: &str,
+    ) -> Result<(), Error> {
         let taken = self.try_take_in(lot, reign, source);
         if taken.is_err() {
             // Rows that were made are gone again.
@@ -169,79 +201,71 @@ impl Index {
         taken
     }
 
-    fn try_take_in(&mut self, lot: &[Checked], reign: &Reign, source: &str) -> Result<(), Error> {
+    fn try_take_in(
+        &mut self,
+        lot: &[Checked],
+        reign: Option<&Reign>,
+        source: &str,
+    ) -> Result<(), Error> {
         let Some(last) = lot.last() else { return Ok(()) };
         let round = &last.signed.record.round;
-        let reign = serde_json::to_string(reign).map_err(|_| Error::Damaged("a reign"))?;
+        let reign = reign.map(serde_json::to_string).transpose();
+        let reign = reign.map_err(|_| Error::Damaged("a reign"))?;
         let transaction = self.connection.transaction()?;
-        let mut spans = BTreeMap::new();
+        let n_made = self.models.n_made;
+        let (mut spans, mut n_bytes) = (BTreeMap::new(), 0_u64);
         for checked in lot {
-            take_in(&transaction, checked, &mut self.models, &mut spans)?;
+            n_bytes += take_in(&transaction, checked, &mut self.models, &mut spans)?;
         }
+        n_bytes += (self.models.n_made - n_made) * MODEL_BYTES;
+        n_bytes += spans.len() as u64 * SPAN_BYTES;
         note_spans(&transaction, round, &spans)?;
         transaction.execute(
-            "INSERT INTO heads (validator, competition, source, n_records, block, reign)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO UPDATE SET source = excluded.source,
-             n_records = excluded.n_records, block = excluded.block, reign = excluded.reign,
-             flaw_number = NULL, flaw = NULL",
+            "INSERT INTO heads (validator, competition, source, n_records, block, reign, n_bytes)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO UPDATE SET
+             source = excluded.source, n_records = excluded.n_records, block = excluded.block,
+             reign = excluded.reign, n_bytes = heads.n_bytes + excluded.n_bytes",
             params![
                 round.validator.0,
                 round.competition,
                 source,
                 int(round.number),
                 int(round.block.0),
-                reign
+                reign,
+                int(n_bytes),
             ],
+        )?;
+        transaction.execute(
+            "DELETE FROM flaws WHERE validator = ?1 AND competition = ?2 AND source = ?3",
+            params![round.validator.0, round.competition, source],
         )?;
         transaction.commit()?;
         Ok(())
     }
 
-    /// Notes that a record is false, and so that nothing of the validator in the competition is
-    /// believed from it on.
-    pub fn note_flaw(
-        &mut self,
-        validator: AccountId,
-        competition: &str,
-        (number, flaw): (u64, &str),
-        source: &str,
-    ) -> Result<(), Error> {
-        self.connection.execute(
-            "INSERT INTO heads
-             (validator, competition, source, n_records, block, reign, flaw_number, flaw)
-             VALUES (?1, ?2, ?3, 0, 0, '', ?4, ?5) ON CONFLICT DO UPDATE SET
-             source = excluded.source, flaw_number = excluded.flaw_number, flaw = excluded.flaw",
-            params![validator.0, competition, source, int(number), flaw],
-        )?;
-        Ok(())
-    }
-
-    /// Notes that nothing is wrong any more with what a source has.
-    pub fn note_no_flaw(
-        &mut self,
-        validator: AccountId,
-        competition: &str,
-        source: &str,
-    ) -> Result<(), Error> {
-        self.connection.execute(
-            "UPDATE heads SET flaw_number = NULL, flaw = NULL WHERE validator = ?1
-             AND competition = ?2 AND source = ?3 AND flaw IS NOT NULL",
-            params![validator.0, competition, source],
-        )?;
-        Ok(())
-    }
-
     /// The bytes of a record with its signature, as they were published.
     pub fn signed(&self, id: i64) -> Result<Vec<u8>, Error> {
-        let mut statement =
-            self.connection.prepare_cached("SELECT signed FROM bodies WHERE record = ?1")?;
-        let packed: Vec<u8> = statement.query_row([id], |row| row.get(0))?;
-        unpacked(&packed)
+        unpacked(&self.packed(id)?)
     }
 
     /// A record of the index.
     pub fn whole(&self, id: i64) -> Result<Record, Error> {
         record_of(&self.signed(id)?)
+    }
+
+    /// The same, if it has no more than `n_bytes_left`, which it is then taken from.
+    pub fn whole_within(&self, id: i64, n_bytes_left: &mut usize) -> Result<Option<Record>, Error> {
+        let Some(bytes) = unpacked_within(&self.packed(id)?, *n_bytes_left)? else {
+            return Ok(None);
+        };
+        *n_bytes_left = n_bytes_left.saturating_sub(bytes.len());
+        record_of(&bytes).map(Some)
+    }
+
+    fn packed(&self, id: i64) -> Result<Vec<u8>, Error> {
+        let mut statement =
+            self.connection.prepare_cached("SELECT signed FROM bodies WHERE record = ?1")?;
+        Ok(statement.query_row([id], |row| row.get(0))?)
     }
 }
 
@@ -262,11 +286,16 @@ fn packed(bytes: &[u8]) -> Result<Vec<u8>, Error> {
 }
 
 pub(super) fn unpacked(packed: &[u8]) -> Result<Vec<u8>, Error> {
+    unpacked_within(packed, SIGNED_BYTES_MAX)?.ok_or(Error::Damaged("a record"))
+}
+
+/// What was packed, if it has no more than so many bytes.
+fn unpacked_within(packed: &[u8], n_bytes_max: usize) -> Result<Option<Vec<u8>>, Error> {
     let mut bytes = Vec::new();
-    let most = SIGNED_BYTES_MAX as u64 + 1;
+    let most = (n_bytes_max as u64).saturating_add(1);
     let read = ZlibDecoder::new(packed).take(most).read_to_end(&mut bytes);
     read.map_err(|_| Error::Damaged("a record"))?;
-    Ok(bytes)
+    Ok((bytes.len() <= n_bytes_max).then_some(bytes))
 }
 
 /// Losses of a model that was measured.
@@ -306,12 +335,13 @@ impl Named {
 /// First and last number of the records of a lot that have a model, by its row.
 type Spans = BTreeMap<i64, (u64, u64)>;
 
+/// Takes in a record; the bytes that it takes, without the rows of its models.
 fn take_in(
     transaction: &Transaction<'_>,
     checked: &Checked,
     models: &mut Models,
     spans: &mut Spans,
-) -> Result<(), Error> {
+) -> Result<u64, Error> {
     let record = &checked.signed.record;
     let round = &record.round;
     let named = record.champion.and_then(|champion| {
@@ -319,7 +349,9 @@ fn take_in(
         judged.map(Named::of)
     });
     let former = former(transaction, round)?;
-    let id = insert_record(transaction, checked, named.as_ref())?;
+    let packed = packed(&checked.signed.to_json())?;
+    let voice = voices::of_record(record);
+    let id = insert_record(transaction, checked, named.as_ref(), (packed.as_slice(), voice))?;
     if let Some(named) = &named {
         let who = |named: &Named| (named.hotkey, named.root);
         if former.as_ref().map(who) != Some(who(named)) {
@@ -336,8 +368,10 @@ fn take_in(
         spans.entry(row).or_insert((round.number, round.number)).1 = round.number;
     }
     let sql = "INSERT INTO results (record, entries) VALUES (?1, ?2)";
-    transaction.prepare_cached(sql)?.execute(params![id, entry::packed(&entries)])?;
-    voices::hear(transaction, round, checked.voice)
+    let entries = entry::packed(&entries);
+    transaction.prepare_cached(sql)?.execute(params![id, entries])?;
+    voices::hear(transaction, round, checked.voice)?;
+    Ok((checked.packed.len() + entries.len()) as u64)
 }
 
 /// Notes in which records of a validator models are.
@@ -402,14 +436,16 @@ fn insert_record(
     transaction: &Transaction<'_>,
     checked: &Checked,
     champion: Option<&Named>,
+    (packed, voice): (&[u8], Voice),
 ) -> Result<i64, Error> {
     let record = &checked.signed.record;
     let round = &record.round;
     let sql = "INSERT INTO records
         (validator, competition, number, block, digest, rules, voice, n_documents, n_models,
-         uid, hotkey, root, repo, loss, error, state, is_derived, gap, gap_error, gap_n)
+         uid, hotkey, root, repo, loss, error, state, is_derived, gap, gap_error, gap_n,
+         is_paid_checked)
         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, 0, ?16, ?17,
-         ?18, ?19)";
+         ?18, ?19, ?20)";
     transaction.prepare_cached(sql)?.execute(params![
         round.validator.0,
         round.competition,
@@ -430,6 +466,7 @@ fn insert_record(
         checked.gap.map(|gap| gap.mean),
         checked.gap.map(|gap| gap.error),
         checked.gap.map(|gap| int(gap.n as u64)),
+        checked.is_paid_checked,
     ])?;
     let id = transaction.last_insert_rowid();
     let sql = "INSERT INTO bodies (record, signed) VALUES (?1, ?2)";

@@ -10,9 +10,9 @@ use rusqlite::{OptionalExtension as _, params};
 pub enum State {
     /// Nobody found other losses for what it measured.
     Believed,
-    /// As many found other losses as found these.
+    /// As much stake found other losses as found these, which may be none.
     Disputed,
-    /// More found other losses.
+    /// More stake found other losses.
     Outvoted,
 }
 
@@ -101,6 +101,8 @@ pub struct Row {
     pub state: State,
     /// Whether its verdict was derived again.
     pub is_derived: bool,
+    /// Whether whom the chain paid, as far as it says so, is what the chain says.
+    pub is_paid_checked: bool,
 }
 
 /// How a model came out of a round.
@@ -157,7 +159,7 @@ pub struct Other {
 /// Columns of a [`Row`].
 pub(super) const ROW: &str = "r.id, r.validator, r.competition, r.number, r.block, r.digest,
     r.rules, r.n_documents, r.n_models, r.state, r.is_derived, r.uid, r.hotkey, r.root, r.repo,
-    r.loss, r.error, r.gap, r.gap_error, r.gap_n";
+    r.loss, r.error, r.gap, r.gap_error, r.gap_n, r.is_paid_checked";
 
 type Sql<'a> = rusqlite::Row<'a>;
 
@@ -186,6 +188,7 @@ pub(super) fn row(sql: &Sql<'_>) -> rusqlite::Result<Row> {
         n_models: uint(sql.get(8)?),
         state: State::of(sql.get(9)?),
         is_derived: sql.get(10)?,
+        is_paid_checked: sql.get(20)?,
         champion,
         gap,
     })
@@ -234,8 +237,12 @@ impl Index {
     /// What is known of all validators and competitions, those with the most stake first.
     pub fn heads(&self) -> Result<Vec<Head>, Error> {
         let sql = "SELECT h.validator, h.competition, h.source, h.n_records, h.block,
-            h.flaw_number, h.flaw, coalesce(s.rao, 0) FROM heads h
+            f.number, f.flaw, coalesce(s.rao, 0) FROM heads h
             LEFT JOIN stakes s ON s.validator = h.validator
+            LEFT JOIN (SELECT validator, competition, min(number) AS number,
+                flaw || ' (in ' || source || ')' AS flaw
+                FROM flaws GROUP BY validator, competition) f
+            ON f.validator = h.validator AND f.competition = h.competition
             ORDER BY h.competition, coalesce(s.rao, 0) DESC, h.n_records DESC, h.validator";
         self.all(sql, [], |sql| {
             let number: Option<i64> = sql.get(5)?;
@@ -319,7 +326,7 @@ impl Index {
              ORDER BY coalesce(k.rao, 0) DESC, r.validator"
         );
         self.all(&sql, params![competition, int(block.0)], |sql| {
-            Ok(Other { row: row(sql)?, stake_rao: uint(sql.get(20)?) })
+            Ok(Other { row: row(sql)?, stake_rao: uint(sql.get(21)?) })
         })
     }
 
@@ -373,10 +380,10 @@ const CROWN: &str = "c.uid, c.hotkey, c.root, c.repo, c.loss, NULL, c.former_uid
     c.former_hotkey, c.former_root, c.former_repo, c.former_loss, NULL";
 
 fn crown(sql: &Sql<'_>) -> rusqlite::Result<Crown> {
-    let former: Option<u16> = sql.get(26)?;
+    let former: Option<u16> = sql.get(27)?;
     let from = match former {
-        Some(uid) => Some(holder(sql, uid, 27)?),
+        Some(uid) => Some(holder(sql, uid, 28)?),
         None => None,
     };
-    Ok(Crown { row: row(sql)?, to: holder(sql, sql.get(20)?, 21)?, from })
+    Ok(Crown { row: row(sql)?, to: holder(sql, sql.get(21)?, 22)?, from })
 }

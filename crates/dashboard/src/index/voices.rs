@@ -3,7 +3,7 @@
 use super::{
     Error, State,
     ingest::{losses, record_of, unpacked},
-    int,
+    int, uint,
 };
 use protocol::{
     Digest, Record,
@@ -19,11 +19,12 @@ pub(super) type Voice = [u8; 16];
 /// numbers of a model, and must agree on the first.
 const PREFIXES: [usize; 6] = [5, 20, 80, 320, 1_280, 5_120];
 
-/// How many found what, by what was measured.
-type Counts = BTreeMap<Voice, BTreeMap<Voice, usize>>;
+/// Stake behind what was found, by what was measured. Slots without stake cost little: they make a
+/// dispute of what contradicts them, and outvote nobody.
+type Stakes = BTreeMap<Voice, BTreeMap<Voice, u64>>;
 
 /// What was measured, and what came of it: once for all losses of a model, and once for each
-/// prefix. A validator has one record of a block, and so one voice in each.
+/// prefix.
 fn of_model(round: &Round, model: &Model) -> Vec<(Voice, Voice)> {
     let losses = losses(model);
     let Some(root) = model.tensor_root.filter(|_| !losses.is_empty()) else { return Vec::new() };
@@ -38,7 +39,9 @@ fn of_model(round: &Round, model: &Model) -> Vec<(Voice, Voice)> {
     shorter.chain([losses.len()]).map(voice).collect()
 }
 
-fn all_of(record: &Record) -> Vec<(Voice, Voice)> {
+/// The voices of a record, one for each that was measured: by rules that are not known here it may
+/// have a model twice, and has one voice all the same.
+fn all_of(record: &Record) -> BTreeMap<Voice, Voice> {
     let models = record.models.iter().map(|judged| &judged.model);
     models.flat_map(|model| of_model(&record.round, model)).collect()
 }
@@ -80,36 +83,39 @@ pub(super) fn hear(
 
 /// Says anew which records of a block are believed.
 fn settle(transaction: &Transaction<'_>, round: &Round) -> Result<(), Error> {
-    let sql = "SELECT r.id, b.signed FROM records r JOIN bodies b ON b.record = r.id
+    let sql = "SELECT r.id, b.signed, coalesce(k.rao, 0) FROM records r
+        JOIN bodies b ON b.record = r.id
+        LEFT JOIN stakes k ON k.validator = r.validator
         WHERE r.competition = ?1 AND r.block = ?2";
     let mut statement = transaction.prepare_cached(sql)?;
     let mut rows = statement.query(params![round.competition, int(round.block.0)])?;
     let mut all = Vec::new();
-    let mut counts = Counts::new();
+    let mut stakes = Stakes::new();
     while let Some(row) = rows.next()? {
-        let (id, packed): (i64, Vec<u8>) = (row.get(0)?, row.get(1)?);
+        let (id, packed, rao): (i64, Vec<u8>, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
         let voices = all_of(&record_of(&unpacked(&packed)?)?);
         for (measured, found) in &voices {
-            *counts.entry(*measured).or_default().entry(*found).or_default() += 1;
+            let behind = stakes.entry(*measured).or_default().entry(*found).or_default();
+            *behind = behind.saturating_add(uint(rao));
         }
         all.push((id, voices));
     }
     let mut update = transaction.prepare_cached("UPDATE records SET state = ?2 WHERE id = ?1")?;
     for (id, voices) in all {
-        update.execute(params![id, state_of(&voices, &counts).code()])?;
+        update.execute(params![id, state_of(&voices, &stakes).code()])?;
     }
     Ok(())
 }
 
-/// How many stand against what a record found.
-fn state_of(voices: &[(Voice, Voice)], counts: &Counts) -> State {
-    let of = |(measured, own): &(Voice, Voice)| {
-        let Some(found) = counts.get(measured) else { return State::Believed };
-        let n_same = found.get(own).copied().unwrap_or(0);
-        let n_against = found.iter().filter(|(found, _)| *found != own).map(|(_, n)| *n).max();
-        match n_against.unwrap_or(0) {
-            n if n > n_same => State::Outvoted,
-            n if n == n_same => State::Disputed,
+/// How much stands against what a record found.
+fn state_of(voices: &BTreeMap<Voice, Voice>, stakes: &Stakes) -> State {
+    let of = |(measured, own): (&Voice, &Voice)| {
+        let Some(found) = stakes.get(measured) else { return State::Believed };
+        let behind = found.get(own).copied().unwrap_or(0);
+        let against = found.iter().filter(|(found, _)| *found != own).map(|(_, rao)| *rao).max();
+        match against {
+            Some(rao) if rao > behind => State::Outvoted,
+            Some(rao) if rao == behind => State::Disputed,
             _ => State::Believed,
         }
     };

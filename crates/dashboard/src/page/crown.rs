@@ -7,7 +7,7 @@ use super::{
 use crate::{
     ask::Ask,
     chart,
-    duels::{self, Told, in_words, losses_of},
+    duels::{self, Told, UNPACKED_BYTES_MAX, in_words, losses_of},
     figures::{Estimate, decimals, log10, percent, perplexity, short, with_interval},
     index::{Crown, Holder, Index, Row},
     table::{Cell, Table, column},
@@ -35,10 +35,9 @@ impl Site {
         let mut page = Page::new(format!("Why the crown of {competition} changed"), said);
         page.from = Some(self.origin(ask, &row));
         page.show(self.both(ask, &crown));
-        let record = index.whole(row.id)?;
         match self.fought(index, &crown)? {
             Some(told) => self.tell_duel(&mut page, &row, &told),
-            None => self.tell_means(&mut page, &row, &crown, &record),
+            None => self.tell_means(&mut page, &row, &crown, &index.whole(row.id)?),
         }
         page.table(self.judges(ask, &index.others(competition, row.block)?));
         page.show(replayed(&row));
@@ -49,7 +48,7 @@ impl Site {
     fn fought(&self, index: &Index, crown: &Crown) -> Result<Option<Told>, Trouble> {
         let rules = self.rules_of(&crown.row).and_then(|rules| rules.scoring.duel_rules());
         let (Some(rules), Some(root)) = (rules, crown.to.root) else { return Ok(None) };
-        Ok(duels::told(index, &crown.row, root, rules)?)
+        Ok(duels::told(index, &crown.row, root, rules, UNPACKED_BYTES_MAX)?)
     }
 
     fn both(&self, ask: &Ask, crown: &Crown) -> Markup {
@@ -71,7 +70,12 @@ impl Site {
         };
         page.show(html! {
             h2 { "The duel" }
-            @if !told.is_same() {
+            @if let Some(block) = told.cut {
+                p class="notice bad" {
+                    "Cut before the round of block " (self.block(block)) ": the records of this "
+                    "duel are more than one page unpacks. What is below is of the rounds before it."
+                }
+            } @else if !told.is_same() {
                 p class="notice bad" {
                     "The losses in these records do not come to the evidence that the last of them "
                     "states: do not believe it."

@@ -3,7 +3,7 @@
 use super::{Site, Trouble, model::Results, root_cell};
 use crate::{
     ask::Ask,
-    duels::losses_of,
+    duels::{UNPACKED_BYTES_MAX, losses_of},
     figures::decimals,
     index::Index,
     table::{Cell, Table, column},
@@ -41,11 +41,13 @@ impl Site {
     ) -> Result<Table, Trouble> {
         let whose = (results.validator, results.competition.as_str());
         let (mut pairs, mut n_documents) = (BTreeMap::new(), 0);
+        let mut n_bytes_left = UNPACKED_BYTES_MAX;
         for row in index.measured(whose, root, ask.until(), ROUNDS_MAX)? {
             if n_documents >= DOCUMENTS_ENOUGH {
                 break;
             }
-            let record = index.whole(row.id)?;
+            let record = index.whole_within(row.id, &mut n_bytes_left)?;
+            let Some(record) = record else { break };
             n_documents += losses_of(&record, root).len();
             gather(&mut pairs, &record, root);
         }

@@ -69,8 +69,7 @@ impl Site {
     /// The overview of all competitions.
     pub(super) fn overview(&self, index: &Index, ask: &Ask) -> Result<Page, Trouble> {
         let heads = index.heads()?;
-        let mut names: Vec<&str> = heads.iter().map(|head| head.competition.as_str()).collect();
-        names.dedup();
+        let names = self.known(&heads);
         let mut page = Page::new(
             "Who is champion",
             format!(

@@ -48,6 +48,16 @@ impl Site {
         Ok(None)
     }
 
+    /// Names of competitions, each once, whose rules are known here: anybody can make up others,
+    /// and they are told of on the pages of their validators alone.
+    pub(crate) fn known<'a>(&self, heads: &'a [Head]) -> Vec<&'a str> {
+        let names = heads.iter().map(|head| head.competition.as_str());
+        let mut names: Vec<&str> =
+            names.filter(|name| !self.rules.versions(name).is_empty()).collect();
+        names.dedup();
+        names
+    }
+
     /// The same where a page needs it.
     pub(super) fn narrated(
         &self,
@@ -96,6 +106,7 @@ impl Site {
             a href=(ask.to(&["validator", &validator])) { (short(&validator)) }
             ", seeded by block " (self.block(row.block)) ": "
             span class=(class) { (said) } "."
+            @if !row.is_paid_checked { " Whom the chain paid: not checked." }
         }
     }
 }

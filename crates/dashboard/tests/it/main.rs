@@ -5,3 +5,4 @@ mod pages;
 mod reading;
 mod scene;
 mod served;
+mod strangers;

@@ -14,21 +14,20 @@ use std::{
 };
 
 /// Records of a judge that are believed, and the flaw of the next.
-fn known(home: &Home, judge: &Judge) -> (u64, Option<(u64, String)>) {
+pub(crate) fn known(home: &Home, judge: &Judge) -> (u64, Option<(u64, String)>) {
     let heads = home.index().heads().unwrap();
     let head = heads.into_iter().find(|head| head.validator == judge.key.public()).unwrap();
     (head.n_records, head.flaw)
 }
 
-fn read(judge: &Judge, number: u64) -> Signed {
+pub(crate) fn read(judge: &Judge, number: u64) -> Signed {
     Signed::from_json(&fs::read(judge.path(number)).unwrap()).unwrap()
 }
 
 #[test]
 fn attack_a_false_record_ends_what_is_believed_and_is_named() {
     type Change = fn(&mut Signed, &Judge);
-    let changes: [(Change, &str); 4] = [
-        (|signed, _| *signed = Signed::sign(signed.record.clone(), &key(9)), "signature"),
+    let changes: [(Change, &str); 3] = [
         (
             |signed, judge| {
                 signed.record.round.previous = None;
@@ -81,7 +80,7 @@ fn attack_losses_that_others_did_not_find_count_nowhere() {
     liar.judge(&[old]);
     liar.judge(&[player(1, 0.2), new]);
     let mut home = Home::new();
-    // Alone it is believed, beside one other neither is, and two are more than one.
+    // Alone it is believed, beside others nobody is: without a chain no stake decides.
     let states = |home: &Home| -> Vec<(u64, State)> {
         let others = home.index().others("tiny", Block(1_020)).unwrap();
         let number = |validator: AccountId| {
@@ -98,11 +97,11 @@ fn attack_losses_that_others_did_not_find_count_nowhere() {
     assert_eq!(states(&home), [(1, State::Disputed), (3, State::Disputed)]);
     assert_eq!(home.page("/c/tiny/rounds?block=1020").matches("disputed: another").count(), 1);
     home.read(&[&liar, &judges[0], &judges[1]]);
-    let settled = [(1, State::Believed), (2, State::Believed), (3, State::Outvoted)];
-    assert_eq!(states(&home), settled);
+    let disputed = [1, 2, 3].map(|number| (number, State::Disputed));
+    assert_eq!(states(&home), disputed, "whoever has two keys has not two voices");
     let of_liar = format!("/c/tiny?validator={}", liar.key.public());
     assert!(home.page(&of_liar).contains("From record <a"), "what it said before counts");
-    assert!(home.page("/c/tiny/round/2").contains("false: most validators found other losses"));
+    assert!(home.page("/c/tiny/round/2").contains("and no stake decides"));
 }
 
 #[test]
@@ -170,8 +169,8 @@ fn attack_records_of_another_chain_or_seed_are_false() {
     let mut home = Home::new();
     let elsewhere = Judge::of_four_rounds(1);
     home.read_beside(&chain, &[&elsewhere]);
-    let (n_records, flaw) = known(&home, &elsewhere);
-    assert_eq!((n_records, flaw), (0, Some((1, "it is of another chain".to_owned()))));
+    assert!(home.index().heads().unwrap().is_empty(), "anybody can lay them out: no fault of it");
+    assert!(home.page("/").contains("its records are of another chain"));
 
     let mut judge = Judge::new(2);
     judge.chain = Some(Arc::clone(&chain));

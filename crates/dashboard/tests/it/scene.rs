@@ -2,7 +2,7 @@
 
 use chain::{Chain, MemoryChain};
 use dashboard::{
-    Place,
+    Judges, Limits, Place,
     ask::Ask,
     index::Index,
     page::{Answer, Site},
@@ -154,9 +154,9 @@ impl Judge {
             batches: Digest::of(&number.to_be_bytes()),
         };
         let models = players.iter().map(|player| player.model(documents.clone())).collect();
-        let (rules, average) = (rules(), &mut self.average);
-        let before = &self.reign;
-        let setting = Setting { before, paid: None, settling_blocks: 0, skipped: Vec::new() };
+        let (rules, average, before) = (rules(), &mut self.average, &self.reign);
+        let settling_blocks = self.chain.as_deref().map_or(0, settling_blocks);
+        let setting = Setting { before, paid: None, settling_blocks, skipped: Vec::new() };
         let record = Record::of_duels(round, &rules, models, setting, average).unwrap();
         self.reign.follow(&record);
         self.folder.write(&Signed::sign(record.clone(), &self.key)).unwrap();
@@ -195,6 +195,12 @@ impl Judge {
     }
 }
 
+/// Blocks that a chain may take to pay for what a round found.
+fn settling_blocks(chain: &MemoryChain) -> u64 {
+    let rewards = chain.rewards(NETUID, chain.head().unwrap().block).unwrap();
+    rewards.tempo * (rewards.hidden_epochs + 2) + rewards.weights_rate_limit
+}
+
 /// What a dashboard has in its home.
 pub(crate) struct Home {
     dir: TempDir,
@@ -212,23 +218,40 @@ impl Home {
 
     /// Reads what judges have published, as far as `stop` lets it.
     pub(crate) fn read_until(&mut self, judges: &[&Judge], stop: Stop<'_>) {
-        self.read_by(|reader| reader, judges, stop);
+        self.read_places(|reader| reader, places(judges), stop);
     }
 
-    /// Reads what judges have published beside a chain.
+    /// Reads what judges have published beside a chain, permitted or not.
     pub(crate) fn read_beside(&mut self, chain: &Arc<MemoryChain>, judges: &[&Judge]) {
-        let chain: Arc<dyn Chain> = Arc::<MemoryChain>::clone(chain);
-        self.read_by(|reader| reader.beside(chain, NETUID), judges, &|| false);
+        let limits = Limits { judges: Judges::Anybody, ..Limits::default() };
+        self.read_within(limits, Some(chain), judges);
     }
 
-    fn read_by(
+    /// Reads what judges have published, within limits.
+    pub(crate) fn read_within(
+        &mut self,
+        limits: Limits,
+        chain: Option<&Arc<MemoryChain>>,
+        judges: &[&Judge],
+    ) {
+        let change = |reader: Reader| match chain {
+            Some(chain) => {
+                let chain: Arc<dyn Chain> = Arc::<MemoryChain>::clone(chain);
+                reader.beside(chain, NETUID).within(limits)
+            }
+            None => reader.within(limits),
+        };
+        self.read_places(change, places(judges), &|| false);
+    }
+
+    /// Reads places, as far as `stop` lets it.
+    pub(crate) fn read_places(
         &mut self,
         change: impl FnOnce(Reader) -> Reader,
-        judges: &[&Judge],
+        places: Vec<Place>,
         stop: Stop<'_>,
     ) {
         let index = Index::open(self.path()).unwrap();
-        let places = judges.iter().map(|judge| judge.place()).collect();
         let known = Arc::new(Rules::new(vec![rules()]));
         let mut reader = change(Reader::new(index, Arc::clone(&known), places));
         reader.read(stop, &|_| {}).unwrap();
@@ -258,6 +281,11 @@ impl Home {
         assert_eq!(answer.status, 200, "{address}: {body}");
         body
     }
+}
+
+/// Where judges publish.
+fn places(judges: &[&Judge]) -> Vec<Place> {
+    judges.iter().map(|judge| judge.place()).collect()
 }
 
 /// Addresses of all kinds of pages of the scene of [`Judge::of_four_rounds`].

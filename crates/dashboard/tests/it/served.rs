@@ -1,7 +1,7 @@
 //! The server: headers, news, and its end.
 
 use crate::scene::{Judge, player, rules};
-use dashboard::{Config, Dashboard, serve};
+use dashboard::{Config, Dashboard, Limits, serve};
 use std::{
     io::{Read as _, Write as _},
     net::{SocketAddr, TcpStream},
@@ -17,6 +17,7 @@ fn served(judge: &Judge, home: &Path) -> Dashboard {
         rules: vec![rules()],
         chain: None,
         places: vec![judge.place()],
+        limits: Limits::default(),
         pause: Duration::from_millis(10),
     })
     .unwrap()

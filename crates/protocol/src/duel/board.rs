@@ -123,7 +123,13 @@ impl Interval {
         let mirrored = Moments { sum: -moments.sum, ..moments };
         // Half of the error on each side.
         let log_needed = -math::ln(error / 2.0);
-        Self { low: moments.low(log_needed), high: -mirrored.low(log_needed) }
+        let bets: Vec<(f64, f64)> = (1..N_SHARES)
+            .map(|k| {
+                let share = f64::from(k) / f64::from(N_SHARES);
+                (share, -math::ln(1.0 - share) - share)
+            })
+            .collect();
+        Self { low: moments.low(&bets, log_needed), high: -mirrored.low(&bets, log_needed) }
     }
 
     /// Whether the two have no point in common: only then may one be ranked before the other.
@@ -162,26 +168,26 @@ impl Moments {
     /// is the product of 1 + share · y, and so falls as m rises: whoever speaks against a mean
     /// speaks against all below it. The logarithm of that wealth is at least share · Σ y −
     /// ψ(share) · Σ y², with ψ(s) = −ln(1 − s) − s (Fan, Grama and Liu 2015).
-    fn low(&self, log_needed: f64) -> f64 {
+    fn low(&self, bets: &[(f64, f64)], log_needed: f64) -> f64 {
         let step = 2.0 * self.clip / f64::from(N_STEPS);
         let mut means = (1..N_STEPS).rev().map(|k| f64::from(k) * step - self.clip);
-        means.find(|mean| self.log_wealth(*mean) >= log_needed).unwrap_or(-self.clip)
+        means.find(|mean| self.speaks_against(*mean, bets, log_needed)).unwrap_or(-self.clip)
     }
 
-    fn log_wealth(&self, mean: f64) -> f64 {
+    /// Whether the logarithm of the wealth of bets against a mean, shares with their ψ, is as great
+    /// as that.
+    fn speaks_against(&self, mean: f64, bets: &[(f64, f64)], log_needed: f64) -> bool {
         let scale = self.clip + mean;
         let sum = (self.sum - self.n * mean) / scale;
         if sum <= 0.0 {
             // No bet has won anything.
-            return 0.0;
+            return log_needed <= 0.0;
         }
         let squares = self.squares - 2.0 * mean * self.sum + self.n * mean * mean;
         let squares = squares.max(0.0) / (scale * scale);
-        log_mean_exp((1..N_SHARES).map(|k| {
-            let share = f64::from(k) / f64::from(N_SHARES);
-            let cost = -math::ln(1.0 - share) - share;
-            share * sum - cost * squares
-        }))
+        let logs = bets.iter().map(|(share, cost)| share * sum - cost * squares);
+        // No mean is above the highest, which costs no exponential to know.
+        logs.clone().any(|log| log >= log_needed) && log_mean_exp(logs) >= log_needed
     }
 }
 

@@ -5,6 +5,10 @@ use crate::{AccountId, Block};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
+/// Most duels that a coldkey begins in a window: what a further one may win by luck is so unlikely
+/// that it would only take the time of others.
+const N_ATTEMPTS_MAX: u32 = 12;
+
 /// How often each coldkey has tried in its window.
 ///
 /// The j-th duel that a coldkey begins in a window has alpha / (j (j + 1)): together at most alpha,
@@ -45,6 +49,13 @@ impl Budget {
         let attempts = self.attempts.entry(coldkey).or_insert(Attempts { window, n: 0 });
         attempts.n = attempts.n.saturating_add(1);
         *attempts
+    }
+
+    /// Whether `coldkey` begins no more duels in the window of `now`.
+    pub(crate) fn is_spent(&self, rules: &DuelRules, coldkey: &AccountId, now: Block) -> bool {
+        let window = now.0 / rules.window_blocks.max(1);
+        let is_spent = |tried: &Attempts| tried.window >= window && tried.n >= N_ATTEMPTS_MAX;
+        self.attempts.get(coldkey).is_some_and(is_spent)
     }
 
     /// Takes in an attempt that somebody else counted; those of windows before it are forgotten.

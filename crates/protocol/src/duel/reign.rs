@@ -11,7 +11,9 @@ mod turns;
 
 pub use round::{Bout, Decided, Entrant, Hidden, Missing, Progress, Wanted};
 
-use super::{Attempts, Budget, Duel, DuelRules, Evidence, Terms, Verdict, check_stored};
+use super::{
+    Attempts, Budget, Duel, DuelRules, Evidence, N_DOCUMENTS_LIMIT, Terms, Verdict, check_stored,
+};
 use crate::{
     AccountId, Block, Digest, Loss, Record, Uid,
     record::{Finding, Judged, Skipped},
@@ -31,6 +33,8 @@ pub struct Champion {
     pub uid: Uid,
     /// Key in the slot.
     pub hotkey: AccountId,
+    /// Owner of that key when it took the crown.
+    pub coldkey: AccountId,
     /// Tensor root of its model.
     pub root: Digest,
     /// Mean cross-entropy, in nats per token, in the round in which it took the crown or the rules
@@ -99,6 +103,8 @@ pub struct Reign {
     aged_from: Option<Block>,
     /// Duels against the champion, by the challenger's root.
     fights: BTreeMap<Digest, Kept>,
+    /// Keys of the models that hid in the last round.
+    hidden: BTreeSet<AccountId>,
     budget: Budget,
 }
 
@@ -132,6 +138,12 @@ impl Reign {
             // Evidence is about two models by the same rules, and one of them has gone.
             self.fights.clear();
         }
+        let hides = |judged: &&Judged| match judged.model.finding {
+            Finding::Evaluated(_) => false,
+            Finding::Disqualified(code) => code.is_of_owner(),
+        };
+        let hidden = record.models.iter().filter(hides);
+        self.hidden = hidden.map(|judged| judged.model.hotkey).collect();
         self.champion = champion;
         self.predecessor = record.crown.and_then(|crown| crown.predecessor);
         self.aged_from = match (champion, record.champion) {
@@ -166,7 +178,14 @@ impl Reign {
                 Finding::Evaluated(losses) => losses.len(),
                 Finding::Disqualified(_) => 0,
             };
-            documents.extend(record.round.documents.iter().take(n_used).map(|d| d.sha256));
+            // What a stranger says of a duel may be longer than any, and is not verified here.
+            let n_most = fight.terms.n_documents_max.min(N_DOCUMENTS_LIMIT);
+            let n_most = usize::try_from(n_most).unwrap_or(usize::MAX);
+            for document in record.round.documents.iter().take(n_used) {
+                if documents.len() < n_most {
+                    documents.insert(document.sha256);
+                }
+            }
         }
         self.fights.insert(fight.challenger, Kept { fight: fight.clone(), documents });
     }

@@ -9,6 +9,7 @@ use crate::{
     competition::Rule,
     digest::canonical_json,
     duel::{Bout, Decided, Entrant, Hidden, Missing, Reign, Wanted},
+    pool::overtaking_blocks,
     score::absent,
     weights::MovingAverage,
 };
@@ -196,7 +197,7 @@ fn with_bout<T>(
         block: round.block,
         rules: round.competition_digest,
         paid: setting.paid,
-        settling_blocks: setting.settling_blocks,
+        settling_blocks: overtaking_blocks(competition, setting.settling_blocks),
         entrants: &entrants,
         hidden: &hidden,
         skipped: &skipped,

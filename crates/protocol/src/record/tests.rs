@@ -174,7 +174,8 @@ fn whoever_changes_a_verdict_is_found_out() {
         let (uid, hotkey, root) = (Uid(5), AccountId([5; 32]), Digest::of(&[5]));
         let (reference, since) = (Loss::new(2.0).unwrap(), Block(110));
         let (aged_from, rules) = (since, competition().digest());
-        let champion = Champion { uid, hotkey, root, reference, since, aged_from, rules };
+        let coldkey = hotkey;
+        let champion = Champion { uid, hotkey, coldkey, root, reference, since, aged_from, rules };
         r.crown = Some(Crown { champion, predecessor: None, paid: None, settling_blocks: 0 });
     });
     assert_eq!(crown, Mismatch::Crown, "other rules have no such");

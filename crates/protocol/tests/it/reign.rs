@@ -8,6 +8,7 @@ use protocol::{
         Verdict, Wanted,
     },
     loss::mean,
+    pool::overtaking_blocks,
     record::{DocumentDigest, Finding, Model, Round, Setting, Skipped, verify_chain, verify_duels},
     weights::{MovingAverage, softmax},
 };
@@ -272,7 +273,7 @@ impl Scene {
                 block: round.block,
                 rules: round.competition_digest,
                 paid: self.paid,
-                settling_blocks: self.settling_blocks,
+                settling_blocks: overtaking_blocks(&self.competition, self.settling_blocks),
                 entrants: &entrants,
                 hidden: &hidden,
                 skipped: &skipped,

@@ -145,27 +145,31 @@ fn attack_a_few_documents_known_by_heart_take_no_crown() {
 }
 
 #[test]
-fn attack_a_thousand_commitments_of_one_owner_share_one_chance() {
+fn attack_any_number_of_commitments_of_one_owner_share_one_chance_and_twelve_duels() {
     let mut scene = Scene::new(25, few());
     let old = player(1, 0.0);
     scene.play(&[old]);
     let mut spent = 0.0;
-    for n in 1..=1_000_u16 {
+    for n in 1..=100_u16 {
         let ticket = Player { coldkey: 7, ..player(10 + n, 0.0) };
         let record = scene.play(&[old, ticket]);
+        assert_eq!(record.champion, Some(Uid(1)));
+        if n > 12 {
+            assert_eq!(fight(record, ticket.uid), None, "the {n}th takes no time of others");
+            continue;
+        }
         let of = fight(record, ticket.uid).unwrap();
         assert_eq!(of.attempts.n, u32::from(n));
         spent += of.terms.alpha;
-        assert_eq!(record.champion, Some(Uid(1)));
     }
-    assert!(spent < few().alpha && spent > 0.99 * few().alpha, "{spent}");
+    assert!(spent < few().alpha && spent > 0.9 * few().alpha, "{spent}");
 }
 
 #[test]
 fn attack_a_clone_of_the_same_round_never_goes_before_its_original() {
     let old = player(1, 0.0);
-    // An owner that tries for the first time, and one that has tried for long.
-    for n_tries in [0, 20_u16] {
+    // An owner that tries for the first time, and one that tries for the last.
+    for n_tries in [0, 11_u16] {
         let mut scene = Scene::new(100, DuelRules::default());
         scene.play(&[old]);
         for n in 0..n_tries {

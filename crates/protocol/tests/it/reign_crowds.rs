@@ -11,6 +11,8 @@ const N_DOCUMENTS: usize = 100;
 const N_SYBILS: u16 = 200;
 /// Challengers that may take in all documents of a round.
 const N_WHOLE: usize = 16;
+/// How many of them are the most promising.
+const N_PROMISING: usize = 8;
 /// Documents on which the others are heard.
 const N_FIRST: usize = 15;
 
@@ -90,7 +92,7 @@ fn a_few_challengers_change_nothing_for_each_other() {
 }
 
 #[test]
-fn of_a_crowd_the_most_promising_go_on_and_the_others_wait_with_what_they_have() {
+fn attack_of_a_crowd_the_most_promising_go_on_and_nobody_waits_for_ever() {
     let mut scene = Scene::new(25, few());
     let old = player(1, 0.0);
     scene.round(&[old]);
@@ -107,6 +109,7 @@ fn of_a_crowd_the_most_promising_go_on_and_the_others_wait_with_what_they_have()
     let mut ranked: Vec<u16> = (10..30).collect();
     let gain = |uid: u16| of(&first, uid).evidence.mean();
     ranked.sort_by(|a, b| gain(*b).total_cmp(&gain(*a)));
+    ranked[N_PROMISING..].sort_by_key(|uid| (of(&first, *uid).evidence.n_documents(), *uid));
     for (place, uid) in ranked.into_iter().enumerate() {
         let (before, after) = (of(&first, uid), of(&second, uid));
         assert_eq!(after.verdict, None);
@@ -116,6 +119,8 @@ fn of_a_crowd_the_most_promising_go_on_and_the_others_wait_with_what_they_have()
             assert_eq!((n_losses(&second, uid), after), (0, before));
         }
     }
+    let n_least = (10..30).map(|uid| of(&second, uid).evidence.n_documents()).min();
+    assert_eq!(n_least, Some(25), "whoever had the fewest documents was heard");
     // Whoever is far worse is decided on the first part, and costs nothing from then on.
     let mut players = vec![old];
     players.extend(crowd(20, -0.2).iter().map(|junk| Player { uid: junk.uid + 100, ..*junk }));

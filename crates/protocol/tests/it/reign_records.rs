@@ -186,6 +186,25 @@ fn whoever_believes_a_record_goes_on_from_it_to_the_same_duels() {
 }
 
 #[test]
+fn attack_a_duel_that_nobody_verified_keeps_no_more_documents_than_it_may_have() {
+    let (before, mut record) = scene();
+    for judged in &mut record.models {
+        let Some(fight) = &mut judged.fight else { continue };
+        (fight.verdict, fight.terms.n_documents_max) = (None, 3);
+    }
+    let mut reign = before.reign;
+    // The champion has been there before, so that duels go on.
+    reign.follow(&record);
+    let stored = serde_json::to_value(&reign).unwrap();
+    let fights = stored["fights"].as_object().unwrap();
+    assert!(!fights.is_empty());
+    for kept in fights.values() {
+        let n_documents = kept["documents"].as_array().unwrap().len();
+        assert!(n_documents <= 3, "{n_documents}");
+    }
+}
+
+#[test]
 fn attack_evidence_that_counts_more_documents_than_any_duel_has_fills_no_memory() {
     let (_, mut record) = scene();
     for judged in &mut record.models {

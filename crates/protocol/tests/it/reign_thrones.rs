@@ -1,10 +1,10 @@
 //! Who sits on a throne: the chain's champion, heirs, and whoever hides or is kept away.
 
 use protocol::{
-    Block, Merit, Record, Uid,
+    Block, Merit, ReasonCode, Record, Uid,
     competition::Epsilon,
     duel::{Bout, DuelRules, Missing, Verdict},
-    record::{Mismatch, Skipped, verify_duels},
+    record::{Finding, Mismatch, Model, Skipped, verify_duels},
 };
 use std::collections::BTreeMap;
 
@@ -43,14 +43,15 @@ fn whoever_knows_no_reign_seats_the_chains_champion_without_a_line() {
 
 #[test]
 fn validators_with_different_pasts_come_together_on_whom_the_chain_pays() {
-    let players = [player(1, 0.0), player(2, 0.002)];
+    let players = [player(1, 0.0), player(2, 0.006)];
     let mut scene = Scene::new(70, DuelRules::default());
-    scene.settling_blocks = 20;
+    // Two rounds until the average of a new champion has overtaken that of the old, and one more.
+    scene.settling_blocks = 0;
     scene.round(&players);
     let since = champion(&scene).1;
     scene.paid = Some(Uid(2));
     // Not before the chain could have paid for it, had the others found the same.
-    for _ in 0..2 {
+    for _ in 0..3 {
         let record = scene.round(&players);
         assert_eq!(champion(&scene), (Uid(1), since));
         assert!(fight(&record, 2).is_some());
@@ -64,6 +65,38 @@ fn validators_with_different_pasts_come_together_on_whom_the_chain_pays() {
     scene.round(&players);
     scene.round(&players);
     assert_eq!(champion(&scene), (Uid(2), record.round.block));
+}
+
+#[test]
+fn attack_whoever_lost_against_the_champion_is_not_seated_for_being_paid() {
+    // Rejected, and dethroned.
+    let (first, worse, best) = (player(1, 0.0), player(2, -0.1), player(3, 0.1));
+    for (players, paid, holder) in [([first, worse], 2, 1), ([first, best], 1, 3)] {
+        let mut scene = Scene::new(70, DuelRules::default());
+        scene.settling_blocks = 0;
+        scene.round(&players[..1]);
+        scene.round(&players);
+        scene.paid = Some(Uid(paid));
+        for _ in 0..6 {
+            scene.round(&players);
+            assert_eq!(champion(&scene).0, Uid(holder));
+        }
+    }
+}
+
+#[test]
+fn a_champion_that_cannot_be_measured_here_yields_to_whom_the_chain_pays() {
+    let mut scene = Scene::new(70, DuelRules::default());
+    let (first, near) = (player(1, 0.0), player(2, 0.006));
+    scene.settling_blocks = 0;
+    scene.round(&[first]);
+    for _ in 0..3 {
+        scene.round(&[first]);
+    }
+    (scene.paid, scene.skipped) = (Some(Uid(2)), vec![first]);
+    let record = scene.round(&[near]);
+    assert_eq!(champion(&scene), (Uid(2), record.round.block));
+    assert_eq!(record.skipped.len(), 1);
 }
 
 #[test]
@@ -100,6 +133,70 @@ fn attack_a_model_that_hides_from_bad_rounds_is_closed_and_pays_for_it() {
     let closed = fight(&record, 2).unwrap();
     assert_eq!((closed.verdict, closed.until), (Some(Verdict::Undecided), before.until));
     assert_eq!(closed.evidence, before.evidence, "and takes in no more");
+}
+
+#[test]
+fn whoever_stays_hidden_pays_once_and_is_heard_on_a_text_that_it_could_not_see_before() {
+    let mut scene = Scene::new(70, DuelRules::default());
+    let (first, near) = (player(1, 0.0), player(2, 0.006));
+    scene.round(&[first]);
+    scene.hidden = vec![near];
+    let attempts = |record: &Record| {
+        let judged = record.models.iter().find(|judged| judged.model.uid == Uid(2)).unwrap();
+        judged.attempts.map(|attempts| attempts.n)
+    };
+    let paid: Vec<Option<u32>> = (0..3).map(|_| attempts(&scene.round(&[first]))).collect();
+    assert_eq!(paid, [Some(1), None, None]);
+    scene.hidden.clear();
+    let record = scene.round(&[first, near]);
+    assert_eq!((fight(&record, 2), attempts(&record)), (None, None), "it chose this text");
+    let record = scene.round(&[first, near]);
+    assert_eq!(fight(&record, 2).unwrap().attempts.n, 2);
+}
+
+#[test]
+fn whoever_breaks_a_rule_for_good_pays_nothing() {
+    let mut scene = Scene::new(70, DuelRules::default());
+    let (first, other) = (player(1, 0.0), player(2, 0.0));
+    scene.round(&[first]);
+    for code in [ReasonCode::TooLarge, ReasonCode::ConfigRefused, ReasonCode::TensorMismatch] {
+        let record = scene.play_with(&[first], |models| {
+            let finding = Finding::Disqualified(code);
+            models.push(Model { finding, ..other.model(Vec::new()) });
+        });
+        assert!(record.models.iter().all(|judged| judged.attempts.is_none()), "{code}");
+    }
+}
+
+#[test]
+fn attack_a_champion_that_closes_its_repo_seats_no_other_model_of_its_owner() {
+    // So small an alpha that no duel is decided here.
+    let rules = DuelRules { alpha: 1e-12, ..DuelRules::default() };
+    let mut scene = Scene::new(70, rules);
+    let (first, rival) = (player(1, 0.0), player(4, 0.03));
+    let second = Player { coldkey: first.coldkey, ..player(2, 0.03) };
+    scene.round(&[first]);
+    let record = scene.round(&[first, second, rival]);
+    let of = fight(&record, 4).unwrap();
+    assert!(of.verdict.is_none() && of.evidence.e_crown() >= 100.0, "{of:?}");
+    scene.hidden = vec![first];
+    // Nor does whoever is senior and has shown nothing go before it.
+    let other = player(3, 0.03);
+    let mut alone = scene.clone();
+    let record = scene.round(&[second, other, rival]);
+    assert_eq!(record.champion, Some(Uid(4)));
+    // Where nobody else is there, nobody is harmed.
+    let record = alone.clone().round(&[second]);
+    assert_eq!(record.champion, Some(Uid(2)));
+    // The slot of the champion may hold something better.
+    alone.hidden.clear();
+    let record = alone.play_with(&[second, rival], |models| {
+        let better = player(1, 0.1);
+        let mut better = better.model(better.losses(2_000..2_070));
+        better.tensor_root = Some(number(77));
+        models.push(better);
+    });
+    assert_eq!(record.champion, Some(Uid(1)));
 }
 
 #[test]

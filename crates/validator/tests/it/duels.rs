@@ -293,20 +293,21 @@ fn a_validator_without_a_past_seats_whom_the_chain_pays_and_hears_the_rest_in_du
     let network = network(&["ada", "ben"]);
     let mut validator = network.validator();
     network.enter("ada", "first", 3.0);
-    network.run_to(&mut validator, 52);
+    // Whatever its slot was paid for before is forgotten.
+    network.run_to(&mut validator, 352);
     assert!(network.incentive("ada") > 0.0);
     // By the line the other would sit there.
     network.enter("ben", "better", 2.5);
-    network.run_to(&mut validator, 62);
+    network.run_to(&mut validator, 362);
     assert!(is_crowned(&validator, "ben"), "the chain will pay it later");
     // Its journal is lost.
     drop(validator);
     let home = network.folder.path().join("anew");
     let mut validator = network.validator_with(network.ports(&home), &home);
-    let heard = network.run_to(&mut validator, 64);
+    let heard = network.run_to(&mut validator, 364);
     assert!(is_crowned(&validator, "ada"));
     assert_eq!(row(heard.rounds()[0], &network, "ben").duel, None, "nobody duels for it");
-    network.run_to(&mut validator, 82);
+    network.run_to(&mut validator, 382);
     assert!(is_crowned(&validator, "ben"));
     let records = verified(&network, "anew", &validator);
     assert_eq!(records[0].crown.unwrap().paid, Some(network.uid("ada")));

@@ -4,7 +4,7 @@ use super::{cast::Role, network::NETUID};
 use crate::{args::DemoArgs, command::replay::home::Home, failure::HintExt as _, terminal};
 use anyhow::Context as _;
 use chain::Chain;
-use dashboard::{Config, Dashboard, Place};
+use dashboard::{Config, Dashboard, Limits, Place};
 use protocol::Competition;
 use records::{Folder, RECORDS_FOLDER};
 use std::{
@@ -46,6 +46,7 @@ pub fn serve(args: &DemoArgs, listen: SocketAddr, beside: Beside) -> anyhow::Res
         rules: vec![beside.rules],
         chain: Some((beside.chain, NETUID)),
         places: Role::VALIDATORS.into_iter().map(place).collect(),
+        limits: Limits::default(),
         pause: PAUSE,
     };
     dashboard::serve(config).hint("another --dashboard may be free")

@@ -6,8 +6,9 @@ use crate::{
     input,
     terminal::{print, print_json},
 };
+use records::{Folder, RECORDS_FOLDER};
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, fs, path::Path, process::ExitCode};
+use std::{path::Path, process::ExitCode};
 
 /// Name of the file in the folder of the network.
 const FILE: &str = "status.json";
@@ -70,22 +71,13 @@ impl Status {
     }
 }
 
-/// Rounds that a validator has published, over all competitions.
+/// Rounds that a validator has a record of, over all competitions.
 pub fn rounds(config: &Config) -> u64 {
-    let Ok(records) = fs::read_dir(config.home.join("records")) else { return 0 };
-    let mut newest: BTreeMap<String, u64> = BTreeMap::new();
-    for record in records.flatten() {
-        let name = record.file_name().to_string_lossy().into_owned();
-        let Some((competition, number)) =
-            name.strip_suffix(".json").and_then(|name| name.rsplit_once('-'))
-        else {
-            continue;
-        };
-        let Ok(number) = number.parse::<u64>() else { continue };
-        let known = newest.entry(competition.to_owned()).or_default();
-        *known = number.max(*known);
-    }
-    newest.values().fold(0, |sum, number| sum.saturating_add(*number))
+    let folder = Folder::new(config.home.join(RECORDS_FOLDER));
+    // What cannot be listed now is counted again in a moment.
+    let newest = |competition: &String| folder.list(competition).ok()?.last().copied();
+    let competitions = folder.competitions().unwrap_or_default();
+    competitions.iter().filter_map(newest).fold(0, u64::saturating_add)
 }
 
 /// `agon network status`.

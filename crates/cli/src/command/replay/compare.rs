@@ -7,6 +7,9 @@ use records::{Signed, signed::SIGNED_BYTES_MAX};
 use serde::Serialize;
 use std::{collections::BTreeMap, fmt::Write as _, path::Path, process::ExitCode};
 
+/// Most losses that differ of which each is told.
+const N_FAULTS_MAX: usize = 10_000;
+
 /// What comes of comparing two records.
 #[derive(Debug, Serialize)]
 pub struct Comparison {
@@ -14,7 +17,9 @@ pub struct Comparison {
     records: [Statement; 2],
     /// Losses that both have.
     n_compared: usize,
-    /// Those that differ.
+    /// How many of them differ.
+    n_faults: usize,
+    /// Those that differ, the first [`N_FAULTS_MAX`].
     faults: Vec<Fault>,
     /// Whether one validator has signed two records of one number.
     is_equivocation: bool,
@@ -59,11 +64,11 @@ impl Comparison {
     }
 
     fn new(records: [Statement; 2], [a, b]: [&Record; 2]) -> Self {
-        let (mut faults, mut n_compared) = (Vec::new(), 0);
         let not_compared = incomparable(a, b);
-        if not_compared.is_none() {
-            (n_compared, faults) = differing(a, b);
-        }
+        let Differing { n_compared, n_faults, faults } = match not_compared {
+            None => Differing::of(a, b),
+            Some(_) => Differing::default(),
+        };
         let place = |record: &Record| {
             let round = &record.round;
             let chain = (round.genesis, round.netuid);
@@ -72,13 +77,13 @@ impl Comparison {
         let is_equivocation = place(a) == place(b) && records[0].digest != records[1].digest;
         let nothing = "no model was measured in both on the same sequence".to_owned();
         let not_compared = not_compared.or_else(|| (n_compared == 0).then_some(nothing));
-        Self { records, n_compared, faults, is_equivocation, not_compared }
+        Self { records, n_compared, n_faults, faults, is_equivocation, not_compared }
     }
 
     /// 1 where something differs or is not signed, 3 where nothing could be compared.
     pub fn exit_code(&self) -> ExitCode {
         let is_forged = self.records.iter().any(|record| !record.is_genuine);
-        if is_forged || self.is_equivocation || !self.faults.is_empty() {
+        if is_forged || self.is_equivocation || self.n_faults > 0 {
             ExitCode::from(DIFFERS)
         } else if self.not_compared.is_some() {
             ExitCode::from(NOT_CHECKED)
@@ -105,7 +110,7 @@ impl Comparison {
         if let Some(why) = &self.not_compared {
             writeln!(text, "not compared: {why}")?;
         }
-        let (n, n_faults) = (self.n_compared, self.faults.len());
+        let (n, n_faults) = (self.n_compared, self.n_faults);
         writeln!(text, "{n} losses that both have, {n_faults} differ")?;
         if n_faults > 0 {
             writeln!(
@@ -144,50 +149,126 @@ fn incomparable(a: &Record, b: &Record) -> Option<String> {
     None
 }
 
-/// How many losses both have of one model on one sequence, and those that differ.
-fn differing(a: &Record, b: &Record) -> (usize, Vec<Fault>) {
-    // Equal digests are equal sequences in equal batches. Other text has sequences in common only
-    // where each is a document by itself, as duels have it.
-    let is_same_text = a.round.batches == b.round.batches;
-    let is_by_document = a.crown.is_some() && b.crown.is_some();
-    if !is_same_text && !is_by_document {
-        return (0, Vec::new());
-    }
-    let name = if is_same_text { by_place } else { by_document };
-    let (known, others) = (losses(a, name), losses(b, name));
-    let (mut n_compared, mut faults) = (0, Vec::new());
-    for ((root, sequence), loss) in known {
-        let Some(other) = others.get(&(root, sequence.clone())) else { continue };
-        n_compared += 1;
-        if loss.value().to_bits() != other.value().to_bits() {
-            faults.push(Fault { root, sequence, losses: [loss, *other] });
-        }
-    }
-    (n_compared, faults)
+/// What two records have in common.
+#[derive(Default)]
+struct Differing {
+    n_compared: usize,
+    n_faults: usize,
+    faults: Vec<Fault>,
 }
 
-/// How a sequence of a record is called, by its place there.
-type Name = fn(&Record, usize) -> Option<String>;
-
-/// Where both have the same text, a place is enough.
-fn by_place(_: &Record, place: usize) -> Option<String> {
-    Some(format!("batch {place}"))
-}
-
-fn by_document(record: &Record, place: usize) -> Option<String> {
-    record.round.documents.get(place).map(|document| document.sha256.to_string())
-}
-
-/// Losses by model and sequence.
-fn losses(record: &Record, name: Name) -> BTreeMap<(Digest, String), Loss> {
-    let mut known = BTreeMap::new();
-    for model in record.models.iter().map(|judged| &judged.model) {
-        let (Finding::Evaluated(losses), Some(root)) = (&model.finding, model.tensor_root) else {
-            continue;
+impl Differing {
+    /// How many losses both have of one model on one sequence, and those that differ.
+    fn of(a: &Record, b: &Record) -> Self {
+        let mut found = Self::default();
+        // Equal digests are equal sequences in equal batches. Other text has sequences in common
+        // only where each is a document by itself, as duels have it.
+        let is_same_text = a.round.batches == b.round.batches;
+        let is_by_document = a.crown.is_some() && b.crown.is_some();
+        let places = match (is_same_text, is_by_document) {
+            (true, _) => None,
+            (false, true) => Some(places(b)),
+            (false, false) => return found,
         };
-        for (place, loss) in losses.iter().enumerate() {
-            known.extend(name(record, place).map(|name| ((root, name), *loss)));
+        let others: BTreeMap<Digest, &[Loss]> = losses(b).collect();
+        for (root, known) in losses(a) {
+            let Some(others) = others.get(&root) else { continue };
+            for (place, loss) in known.iter().enumerate() {
+                let document = a.round.documents.get(place).map(|document| document.sha256);
+                let at = match &places {
+                    None => Some(place),
+                    Some(places) => document.and_then(|document| places.get(&document).copied()),
+                };
+                let Some(other) = at.and_then(|at| others.get(at)) else { continue };
+                found.n_compared += 1;
+                if loss.value().to_bits() != other.value().to_bits() {
+                    let name = || match document.filter(|_| places.is_some()) {
+                        Some(document) => document.to_string(),
+                        None => format!("batch {place}"),
+                    };
+                    let losses = [*loss, *other];
+                    found.fault(|| Fault { root, sequence: name(), losses });
+                }
+            }
+        }
+        found
+    }
+
+    /// Counts a loss that differs, and keeps it if it is one of the first.
+    fn fault(&mut self, fault: impl FnOnce() -> Fault) {
+        self.n_faults += 1;
+        if self.faults.len() < N_FAULTS_MAX {
+            self.faults.push(fault());
         }
     }
-    known
+}
+
+/// Where each document of a record is.
+fn places(record: &Record) -> BTreeMap<Digest, usize> {
+    let documents = record.round.documents.iter().enumerate();
+    documents.map(|(place, document)| (document.sha256, place)).collect()
+}
+
+/// Losses by model, in order of place.
+fn losses(record: &Record) -> impl Iterator<Item = (Digest, &[Loss])> {
+    record.models.iter().filter_map(|judged| match &judged.model.finding {
+        Finding::Evaluated(losses) => Some((judged.model.tensor_root?, losses.as_slice())),
+        Finding::Disqualified(_) => None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::losses::tests::{losses, record};
+    use super::*;
+
+    #[test]
+    fn a_record_with_as_many_losses_as_any_is_compared_and_not_every_fault_is_kept() {
+        const N: usize = N_FAULTS_MAX + 7;
+        let of = |value: f64| {
+            let mut record = record(vec![losses(N, value)]);
+            record.models[0].model.tensor_root = Some(Digest([4; 32]));
+            record
+        };
+        let (a, b) = (of(1.0), of(2.0));
+        let found = Differing::of(&a, &b);
+        assert_eq!((found.n_compared, found.n_faults, found.faults.len()), (N, N, N_FAULTS_MAX));
+        assert_eq!(Differing::of(&a, &a).n_faults, 0);
+    }
+
+    #[test]
+    fn losses_on_other_text_are_compared_by_document() {
+        let document = |number: u8| protocol::record::DocumentDigest {
+            id: number.to_string(),
+            sha256: Digest([number; 32]),
+        };
+        let of = |documents: [u8; 2]| {
+            let mut record = record(vec![losses(2, 1.0)]);
+            record.models[0].model.tensor_root = Some(Digest([4; 32]));
+            record.round.documents = documents.map(document).into();
+            record.round.batches = Digest([documents[0]; 32]);
+            record
+        };
+        let (mut a, mut b) = (of([1, 2]), of([2, 3]));
+        assert_eq!(Differing::of(&a, &b).n_compared, 0, "batches of other rules are no documents");
+        let champion = protocol::duel::Champion {
+            uid: protocol::Uid(0),
+            hotkey: AccountId([0; 32]),
+            coldkey: AccountId([0; 32]),
+            root: Digest([4; 32]),
+            reference: Loss::new(1.0).unwrap(),
+            since: protocol::Block(1),
+            aged_from: protocol::Block(1),
+            rules: Digest([0; 32]),
+        };
+        let (predecessor, paid, settling_blocks) = (None, None, 0);
+        let crown = protocol::record::Crown { champion, predecessor, paid, settling_blocks };
+        (a.crown, b.crown) = (Some(crown), Some(crown));
+        assert_eq!(Differing::of(&a, &b).n_compared, 1);
+        let Finding::Evaluated(losses) = &mut b.models[0].model.finding else { panic!() };
+        losses[0] = Loss::new(2.0).unwrap();
+        let found = Differing::of(&a, &b);
+        assert_eq!(found.n_faults, 1);
+        assert_eq!(found.faults[0].sequence, Digest([2; 32]).to_string());
+    }
 }

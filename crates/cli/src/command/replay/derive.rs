@@ -6,15 +6,17 @@ use super::{
     report::{Outcome, Part, Step},
 };
 use crate::rules_text::plural;
+use chain::StoredCommitment;
 use protocol::{
-    Competition, Digest, Record,
+    AccountId, Block, Competition, Digest, ReasonCode, Record,
     competition::Rule,
-    duel::Reign,
-    record::{Mismatch, Model, Setting, is_filled_by_line, verify_duels},
-    weights::MovingAverage,
+    duel::{Fight, Reign},
+    record::{Finding, Judged, Mismatch, Model, Setting, is_filled_by_line, verify_duels},
+    weights::{Average, Miner, MovingAverage},
 };
 use serde::Serialize;
 use serde_json::{Map, Value};
+use std::collections::BTreeMap;
 
 /// How a record is called where it is not one field alone that differs.
 const RECORD: &str = "record";
@@ -28,6 +30,18 @@ pub struct Past {
     reign: Reign,
     /// Number of the record that is believed, as those before it are not known.
     believed: Option<u64>,
+    /// What each key had committed to when it was judged last.
+    seen: BTreeMap<AccountId, Seen>,
+}
+
+/// A commitment as a record left it.
+#[derive(Clone, Copy)]
+struct Seen {
+    commit_block: Block,
+    /// Since when it counts, where it was ever seen absent.
+    since: Option<Block>,
+    /// Whether it was absent then.
+    is_absent: bool,
 }
 
 impl Past {
@@ -38,17 +52,98 @@ impl Past {
         } else {
             self.reign = Reign::believed(&record);
             self.believed = Some(record.round.number);
+            self.seen.clear();
+        }
+        for Judged { model, .. } in &record.models {
+            let Model { hotkey, commit_block, since, .. } = *model;
+            let is_absent = model.finding == Finding::Disqualified(ReasonCode::NotPublished);
+            self.seen.insert(hotkey, Seen { commit_block, since, is_absent });
         }
         self.previous = Some((record.digest(), record));
     }
 
     /// Whether the record right before a record is the one that it names, or there is none.
-    fn leads_to(&self, record: &Record) -> bool {
+    pub fn leads_to(&self, record: &Record) -> bool {
         let round = &record.round;
         match &self.previous {
             None => round.number == 1,
             Some((digest, _)) => round.previous == Some(*digest),
         }
+    }
+
+    /// Whether the records before have this very commitment.
+    pub fn knows(&self, stored: &StoredCommitment) -> bool {
+        let seen = self.seen.get(&stored.hotkey);
+        seen.is_some_and(|seen| seen.commit_block == stored.block)
+    }
+
+    /// Whether its key holds the crown in duels.
+    pub fn holds(&self, stored: &StoredCommitment) -> bool {
+        self.reign.champion().is_some_and(|champion| champion.hotkey == stored.hotkey)
+    }
+
+    /// Whether the validator measures a commitment whatever the chain pays, as far as the records
+    /// before tell: its key held the crown, or has an open duel for it.
+    pub fn awaits(
+        &self,
+        (record, rules): (&Record, &Competition),
+        stored: &StoredCommitment,
+    ) -> bool {
+        let Some((_, before)) = self.previous.as_ref().filter(|_| self.leads_to(record)) else {
+            return false;
+        };
+        let is_its = |judged: &Judged| {
+            Some(judged.model.uid) == before.champion && judged.model.hotkey == stored.hotkey
+        };
+        if before.models.iter().any(is_its) {
+            return true;
+        }
+        // Whoever has committed anew since is no party of the duel.
+        let age_min = rules.evaluation.commitment_age_min;
+        let is_open = |fight: &Fight| {
+            fight.verdict.is_none()
+                && fight.hotkey == stored.hotkey
+                && fight.began.since(stored.block) >= age_min
+        };
+        let predecessor = self.reign.predecessor();
+        rules.scoring.rule == Rule::Duel
+            && (self.holds(stored)
+                || predecessor.is_some_and(|predecessor| predecessor.hotkey == stored.hotkey)
+                || self.reign.fights().any(is_open))
+    }
+
+    /// What is wrong with the blocks since which models count, and which of them cannot be told.
+    pub fn since(&self, record: &Record) -> Vec<Step> {
+        let (mut steps, mut unknown) = (Vec::new(), Vec::new());
+        for (place, Judged { model, .. }) in record.models.iter().enumerate() {
+            let seen = self.seen.get(&model.hotkey).filter(|_| self.leads_to(record));
+            let seen = seen.filter(|seen| seen.commit_block == model.commit_block);
+            let expected = match seen {
+                Some(seen) if seen.is_absent => Some(record.round.block),
+                Some(seen) => seen.since,
+                None if self.believed.is_none() && self.leads_to(record) => None,
+                None => {
+                    unknown.push(model.uid.to_string());
+                    continue;
+                }
+            };
+            if model.since != expected {
+                let told = |since: Option<Block>| {
+                    since.map_or("none".to_owned(), |block| format!("block {block}"))
+                };
+                let at = format!("models[{place}].model.since");
+                let pair = (told(expected), told(model.since));
+                steps.push(Step::differs(Part::Models, at, pair));
+            }
+        }
+        if !unknown.is_empty() {
+            let why = format!(
+                "since when uid {} counts, the records before tell: give them, too",
+                unknown.join(", ")
+            );
+            steps.push(Step::not_checked(Part::Models, why));
+        }
+        steps
     }
 
     /// Whether the bar of guessing holds in the round of a record.
@@ -117,6 +212,7 @@ impl Past {
             Some(number) => steps.iter_mut().for_each(|step| doubt(step, number)),
             None => {}
         }
+        steps.push(self.weights(record, rules));
         steps
     }
 
@@ -136,8 +232,7 @@ impl Past {
         {
             return out_of_order(mismatch);
         }
-        let average = self.average(record);
-        let before = (&self.reign, average.clone().unwrap_or_default());
+        let before = (&self.reign, MovingAverage::default());
         let derived = match derived(record, rules, before) {
             Ok(derived) => derived,
             Err(mismatch) => return out_of_order(&mismatch),
@@ -161,8 +256,27 @@ impl Past {
         vec![
             Step::or_equal(evidence, Part::Evidence, plural(n_fights, "duel")),
             Step::or_equal(decision, Part::Decision, crowned),
-            weights(record, average.map(|_| &derived)),
         ]
+    }
+
+    /// Moving averages beside those that the verdicts in the record give, on from the record before
+    /// it: no doubt about what came before that is one about them.
+    fn weights(&self, record: &Record, rules: &Competition) -> Step {
+        let Some(mut average) = self.average(record) else {
+            let before = record.round.number.saturating_sub(1);
+            let why = format!("they go on from those of record {before}: give it, too");
+            return Step::not_checked(Part::Weights, why);
+        };
+        let weight = |Judged { model, verdict, .. }: &Judged| {
+            (Miner { uid: model.uid, hotkey: model.hotkey }, verdict.weight)
+        };
+        let weights: Vec<(Miner, f64)> = record.models.iter().map(weight).collect();
+        average.update(rules.scoring.alpha, &weights);
+        let derived: Vec<Average> = average.iter().collect();
+        let field = |averages: &[Average]| vec![("averages".to_owned(), json(&averages))];
+        let other = first_other(Part::Weights, &field(&derived), &field(&record.averages));
+        let n_miners = plural(record.averages.len(), "miner");
+        Step::or_equal(other, Part::Weights, format!("moving averages of {n_miners}"))
     }
 }
 
@@ -172,7 +286,7 @@ fn doubt(step: &mut Step, number: u64) {
         Outcome::Equal { what } => {
             Outcome::Equal { what: format!("{what}, on from record {number} as it is given") }
         }
-        Outcome::Differs { at, .. } if at != RECORD => Outcome::NotChecked {
+        Outcome::Differs { at, .. } if !is_certain(at) => Outcome::NotChecked {
             why: format!(
                 "{at} is not what follows from record {number} as it is given: give those from 1 \
                  on to tell"
@@ -183,17 +297,10 @@ fn doubt(step: &mut Step, number: u64) {
     step.outcome = outcome;
 }
 
-/// Moving averages beside those that were derived, where those before are known.
-fn weights(record: &Record, derived: Option<&Record>) -> Step {
-    let Some(derived) = derived else {
-        let before = record.round.number.saturating_sub(1);
-        let why = format!("they go on from those of record {before}: give it, too");
-        return Step::not_checked(Part::Weights, why);
-    };
-    let averages = |record: &Record| vec![("averages".to_owned(), json(&record.averages))];
-    let other = first_other(Part::Weights, &averages(derived), &averages(record));
-    let n_miners = plural(record.averages.len(), "miner");
-    Step::or_equal(other, Part::Weights, format!("moving averages of {n_miners}"))
+/// Whether a place differs whatever came before: verdicts are looked at where the crown is what it
+/// must be, and follow from that.
+fn is_certain(at: &str) -> bool {
+    at == RECORD || at.contains("].verdict")
 }
 
 /// Whether a mismatch is about what follows from losses, and not about what they follow from.
@@ -217,7 +324,6 @@ fn out_of_order(mismatch: &Mismatch) -> Vec<Step> {
     vec![
         Step::not_checked(Part::Evidence, why),
         Step::differs(Part::Decision, at, ("one in order", mismatch)),
-        Step::not_checked(Part::Weights, why),
     ]
 }
 
@@ -234,13 +340,17 @@ fn fights(record: &Record) -> Vec<Field> {
 }
 
 fn decided(record: &Record) -> Vec<Field> {
-    let mut fields = Vec::new();
-    for (at, judged) in record.models.iter().enumerate() {
-        fields.push((format!("models[{at}].model"), json(&judged.model)));
-        fields.push((format!("models[{at}].verdict"), json(&judged.verdict)));
-    }
-    fields.push(("champion".to_owned(), json(&record.champion)));
-    fields.push(("crown".to_owned(), json(&record.crown)));
+    let mut fields = vec![
+        ("champion".to_owned(), json(&record.champion)),
+        ("crown".to_owned(), json(&record.crown)),
+    ];
+    let models = || record.models.iter().enumerate();
+    fields.extend(
+        models().map(|(at, judged)| (format!("models[{at}].verdict"), json(&judged.verdict))),
+    );
+    // Last: how many losses were looked at follows from the evidence.
+    fields
+        .extend(models().map(|(at, judged)| (format!("models[{at}].model"), json(&judged.model))));
     fields
 }
 

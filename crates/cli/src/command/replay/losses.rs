@@ -6,14 +6,14 @@ use super::{
 };
 use crate::{plug, terminal::PatientBar};
 use protocol::{
-    Competition, Loss, Reason, ReasonCode, Record, Seed, SequenceLoss, Uid,
+    Competition, Digest, Loss, Reason, ReasonCode, Record, Seed, SequenceLoss, Uid,
     loss::{of_sequences, per_batch},
     owner::{Claim, duplicates},
     record::{Finding, Model},
     seed::uniform_below,
     unigram::no_better_than_guessing,
 };
-use std::{ops::Range, path::Path};
+use std::{collections::BTreeSet, ops::Range, path::Path};
 use validator::{Admission, Ask, Drawn, Engine as _, Sequence};
 
 /// What is found of a model that breaks no rule.
@@ -260,12 +260,14 @@ impl Exam<'_> {
         library: &mut Library,
     ) -> anyhow::Result<Step> {
         let uid = model.uid;
+        if code == ReasonCode::Duplicate {
+            return self.duplicate((place, model), library);
+        }
         let is_measured = matches!(
             code,
             ReasonCode::DegenerateOutput | ReasonCode::NonFiniteLoss | ReasonCode::TooSlow
         );
         let found = match code {
-            ReasonCode::Duplicate => self.duplicate(uid),
             _ if model.file_root.is_none() => library.listed(self.rules, model),
             _ => library.find(self.rules, model)?,
         };
@@ -310,23 +312,64 @@ impl Exam<'_> {
             .filter(|_| self.bar != Bar::Off)
     }
 
-    /// Whether a model is somebody else's by the roots in the record.
-    fn duplicate(self, uid: Uid) -> Found {
-        let claims = |root: fn(&Model) -> Option<protocol::Digest>| -> Vec<Claim> {
-            let models = self.record.models.iter().map(|judged| &judged.model);
-            models
-                .filter_map(|model| {
-                    let (uid, seniority) = (model.uid, model.seniority());
-                    Some(Claim { uid, seniority, root: root(model)? })
-                })
-                .collect()
+    /// Whether a model is somebody else's: by the roots in the record, and by the files of all that
+    /// share one with it.
+    fn duplicate(
+        self,
+        (place, model): (usize, &Model),
+        library: &mut Library,
+    ) -> anyhow::Result<Step> {
+        let uid = model.uid;
+        let unknown = |why: &str| {
+            let why = format!("uid {uid} is taken to be another's model: {why}");
+            Step::not_checked(Part::Model, why)
         };
-        let mut reasons = duplicates(&claims(|model| model.file_root));
-        reasons.extend(duplicates(&claims(|model| model.tensor_root)));
-        match reasons.remove(&uid) {
-            Some(reason) => Found::Refused(reason),
-            None => Found::Missing("its original is not in the record".to_owned()),
+        let by_files = self.copies(|model| model.file_root);
+        let by_tensors = self.copies(|model| model.tensor_root);
+        let is_by_tensors = by_tensors.contains(&uid);
+        if !is_by_tensors && !by_files.contains(&uid) {
+            return Ok(unknown("its original is not in the record"));
         }
+        let is_same = |other: &Model| match is_by_tensors {
+            true => other.tensor_root == model.tensor_root,
+            false => other.file_root == model.file_root,
+        };
+        // The model itself first: its root is what it is accused by.
+        let others = self.record.models.iter().map(|judged| &judged.model).enumerate();
+        let others = others.filter(|(at, other)| *at != place && is_same(other));
+        for (at, shared) in std::iter::once((place, model)).chain(others) {
+            match library.find(self.rules, shared)? {
+                Found::Here { admission, .. }
+                    if Some(admission.tensor_root) == shared.tensor_root => {}
+                // Copies of files are told by their list alone.
+                Found::Here { .. } | Found::Refused(_)
+                    if !is_by_tensors && shared.tensor_root.is_none() => {}
+                Found::Here { admission, .. } => {
+                    let at = format!("models[{at}].model.tensor_root");
+                    let recorded = shared.tensor_root.map_or("none".to_owned(), |r| r.to_string());
+                    let pair = (admission.tensor_root, recorded);
+                    return Ok(Step::differs(Part::Model, at, pair));
+                }
+                Found::Refused(reason) => {
+                    let at = format!("models[{at}].model.finding");
+                    let pair = (reason, "one with tensors that are another's");
+                    return Ok(Step::differs(Part::Model, at, pair));
+                }
+                Found::Missing(why) => return Ok(unknown(&format!("uid {}: {why}", shared.uid))),
+            }
+        }
+        Ok(Step::equal(Part::Model, format!("uid {uid} breaks a rule: {}", ReasonCode::Duplicate)))
+    }
+
+    /// Slots of which the model is somebody else's by a root in the record.
+    fn copies(self, root: fn(&Model) -> Option<Digest>) -> BTreeSet<Uid> {
+        let models = self.record.models.iter().map(|judged| &judged.model);
+        let claim = |model: &Model| {
+            let (uid, seniority) = (model.uid, model.seniority());
+            Some(Claim { uid, seniority, root: root(model)? })
+        };
+        let claims: Vec<Claim> = models.filter_map(claim).collect();
+        duplicates(&claims).into_keys().collect()
     }
 }
 
@@ -345,11 +388,17 @@ fn missing(uid: Uid, why: &str) -> Vec<Step> {
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use super::*;
     use protocol::{Block, BlockHash, Verdict, record::Judged};
 
-    fn record(findings: Vec<Finding>) -> Record {
+    /// So many losses of one value.
+    pub fn losses(n: usize, value: f64) -> Finding {
+        Finding::Evaluated(vec![Loss::new(value).unwrap(); n])
+    }
+
+    /// A record with models of these findings, from slot 0 on.
+    pub fn record(findings: Vec<Finding>) -> Record {
         let judged = |(number, finding): (usize, Finding)| {
             let uid = Uid(number as u16);
             let model = Model {
@@ -370,7 +419,7 @@ mod tests {
                 Verdict { uid, present: false, merit, wins: 0, win_rate: 0.0, weight: 0.0 };
             Judged { model, verdict, fight: None, attempts: None }
         };
-        let digest = protocol::Digest([0; 32]);
+        let digest = Digest([0; 32]);
         Record {
             format: protocol::record::RECORD_FORMAT,
             round: protocol::record::Round {
@@ -399,10 +448,10 @@ mod tests {
 
     #[test]
     fn every_loss_of_a_record_can_be_the_leaf_and_a_number_chooses_always_the_same() {
-        let losses = |n: usize| Finding::Evaluated(vec![Loss::new(1.0).unwrap(); n]);
+        let losses = |n: usize| losses(n, 1.0);
         let bad = Finding::Disqualified(ReasonCode::TooLarge);
         let record = record(vec![losses(2), bad, losses(1), losses(0)]);
-        let mut seen = std::collections::BTreeSet::new();
+        let mut seen = BTreeSet::new();
         for number in 0..64 {
             let chosen = leaf(&record, number).unwrap();
             assert_eq!(leaf(&record, number), Some(chosen.clone()), "seed {number}");

@@ -4,7 +4,7 @@ use super::report::{Part, Step};
 use crate::{contest::Contest, failure, rules_text::plural, terminal::spinner};
 use chain::{Chain, Head};
 use protocol::{
-    Block, Competition, Digest, Record, Uid,
+    Block, Digest, Record,
     record::{DocumentDigest, Round},
 };
 use validator::Drawn;
@@ -34,34 +34,6 @@ pub fn seed(record: &Record, chain: Result<&dyn Chain, &str>) -> Step {
         }
     }
     Step::equal(Part::Seed, format!("hash of block {}, and of the chain's first", round.block))
-}
-
-/// Whether the chain paid whom a record of duels says, where its state can be had.
-pub fn paid(record: &Record, rules: &Competition, chain: Result<&dyn Chain, &str>) -> Option<Step> {
-    let (round, crown) = (&record.round, record.crown?);
-    let chain = match chain {
-        Ok(chain) => chain,
-        Err(why) => return Some(Step::not_checked(Part::Paid, why)),
-    };
-    let seed = Head { block: round.block, hash: round.block_hash };
-    let (paid, settling_blocks) = match validator::paid_most(chain, round.netuid, rules, seed) {
-        Ok(found) => found,
-        Err(error) => {
-            let why = format!("the chain does not tell whom it paid: {}", failure::causes(&error));
-            return Some(Step::not_checked(Part::Paid, why));
-        }
-    };
-    let told = |uid: Option<Uid>| uid.map_or("nobody".to_owned(), |uid| format!("uid {uid}"));
-    let (expected, found) = (told(paid), told(crown.paid));
-    let other = if paid != crown.paid {
-        Some(Step::differs(Part::Paid, "crown.paid", (&expected, found)))
-    } else if settling_blocks != crown.settling_blocks {
-        let pair = (settling_blocks, crown.settling_blocks);
-        Some(Step::differs(Part::Paid, "crown.settling_blocks", pair))
-    } else {
-        None
-    };
-    Some(Step::or_equal(other, Part::Paid, format!("the chain paid {expected} most")))
 }
 
 /// The text that a round draws, or why it cannot be drawn here.

@@ -2,7 +2,7 @@
 
 use super::{
     Tools, Watch,
-    judge::{Bar, Beside, Comparison},
+    judge::{Bar, Beside, Comparison, Whose},
     rivals::{Ours, Rival},
     state::Entry,
 };
@@ -55,14 +55,11 @@ struct Course {
 struct Exam<'a> {
     texts: &'a [Drawn],
     sequences: Vec<&'a Sequence>,
+    /// Whether validators disqualify a model that does no better than guessing on one of the texts.
+    has_bar: bool,
 }
 
-impl<'a> Exam<'a> {
-    fn new(texts: &'a [Drawn]) -> Self {
-        let sequences = texts.iter().flat_map(|text| text.batches.iter().flatten()).collect();
-        Self { texts, sequences }
-    }
-
+impl Exam<'_> {
     /// The losses of the batches, or why validators disqualify a model that has them.
     fn pass(&self, losses: &[SequenceLoss]) -> Result<Vec<Loss>, Reason> {
         let mut rest = losses;
@@ -70,7 +67,9 @@ impl<'a> Exam<'a> {
             let n_sequences = text.batches.iter().map(Vec::len).sum::<usize>().min(rest.len());
             let (own, others) = rest.split_at(n_sequences);
             rest = others;
-            if let Some(reason) = no_better_than_guessing(of_sequences(own), text.guessing) {
+            if self.has_bar
+                && let Some(reason) = no_better_than_guessing(of_sequences(own), text.guessing)
+            {
                 return Err(reason);
             }
         }
@@ -140,7 +139,11 @@ impl Watch<'_> {
         let texts = heads.iter().map(|head| contest.drawn(seed_of(competition, *head, hotkey)));
         let texts = texts.collect::<anyhow::Result<Vec<Drawn>>>();
         let texts = texts.context(ErrorKind::Text).context("cannot draw text")?;
-        let exam = Exam::new(&texts);
+        // Where somebody holds the crown, duels alone decide: each takes another part of the text.
+        let has_duels = competition.scoring.duel_rules().is_some();
+        let is_champion = |(_, beside): &(Rival, Beside)| beside.whose == Whose::Champion;
+        let has_bar = !has_duels || !course.others.iter().any(is_champion);
+        let exam = Exam { texts: &texts, sequences: sequences(&texts), has_bar };
         let ask = Ask { competition, admission, sequences: &exam.sequences };
         match losses(engine, dir, ask)?.and_then(|losses| exam.pass(&losses)) {
             Ok(own) => course.own.extend(own),
@@ -214,6 +217,10 @@ impl Watch<'_> {
     }
 }
 
+fn sequences(texts: &[Drawn]) -> Vec<&Sequence> {
+    texts.iter().flat_map(|text| text.batches.iter().flatten()).collect()
+}
+
 /// What text is drawn from at a block: with rule `duel` of a seed of our own, so that no round has
 /// these documents.
 fn seed_of(competition: &Competition, head: Head, hotkey: AccountId) -> Head {
@@ -236,4 +243,27 @@ fn losses(
     };
     let end = engine.losses(dir, ask, &mut learn).context(ErrorKind::Evaluator)?;
     Ok(end.map(|()| all))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bar_of_guessing_holds_where_it_holds_in_a_round() {
+        let text = Drawn {
+            documents: Vec::new(),
+            batches: vec![vec![Sequence { digest: Digest([1; 32]), tokens: vec![1, 2] }]],
+            digest: Digest([2; 32]),
+            guessing: Loss::new(5.0).unwrap(),
+            optimum_perplexity: None,
+        };
+        let texts = [text];
+        let loss =
+            |nats: f64| [SequenceLoss { n_tokens: 1, cross_entropy: Loss::new(nats).unwrap() }];
+        let exam = |has_bar| Exam { texts: &texts, sequences: sequences(&texts), has_bar };
+        assert!(exam(true).pass(&loss(6.0)).is_err());
+        assert_eq!(exam(true).pass(&loss(4.0)), exam(false).pass(&loss(4.0)));
+        assert_eq!(exam(false).pass(&loss(6.0)), Ok(vec![Loss::new(6.0).unwrap()]));
+    }
 }

@@ -56,9 +56,10 @@ pub struct Bout<'a> {
     pub block: Block,
     /// Digest of the competition's rules.
     pub rules: Digest,
-    /// Slot that the chain paid most at the seed.
+    /// Slot that the chain paid most at the seed, for what it has committed to.
     pub paid: Option<Uid>,
-    /// Blocks that the chain may take to pay for what a round found.
+    /// Blocks after which the chain pays a new champion more than the one before it
+    /// ([`crate::pool::overtaking_blocks`]).
     pub settling_blocks: u64,
     /// Who takes part, in any order.
     pub entrants: &'a [Entrant],
@@ -108,7 +109,7 @@ pub struct Decided {
     /// The duels of this round as they stand, those that were decided before included, by uid of
     /// the challenger.
     pub fights: BTreeMap<Uid, Fight>,
-    /// The attempts that hiding cost, by uid of whoever hides.
+    /// The attempts that hiding cost, by uid of whoever did not hide in the round before.
     pub hidden: BTreeMap<Uid, Attempts>,
     /// Documents of the round, from the first on, that decided anything, by uid of every entrant;
     /// however many were measured.
@@ -250,7 +251,7 @@ impl Reign {
             Seat::Held(champion) => {
                 decided.predecessor = self.predecessor;
                 if champion.rules == bout.rules {
-                    let turns = self.turns(rules, bout, &champion, ranked);
+                    let turns = self.turns((rules, bout), &champion, ranked, &budget);
                     let told = (&mut decided, progress);
                     self.challenges((rules, bout), (&turns, champion), &mut budget, told)?;
                 } else {
@@ -264,7 +265,7 @@ impl Reign {
                 decided.champion = Some(Champion { aged_from, ..crowned(&entrant, mean, bout) });
             }
             Seat::Empty => {
-                let heir = enthrone(rules, bout, ranked)?;
+                let heir = enthrone(rules, bout, ranked, &self.line(bout, ranked))?;
                 let n_documents = bout.documents.len();
                 decided.n_used.values_mut().for_each(|n_used| *n_used = n_documents);
                 decided.champion = heir.map(|heir| Champion { aged_from, ..heir });
@@ -279,8 +280,11 @@ impl Reign {
         matches!(self.seat(bout, &bout.ranked()), Ok(Seat::Empty))
     }
 
-    /// Lets whoever hides pay for it, as if it had begun a duel: who looks at the text first and
-    /// shows itself on good documents alone tries again and again.
+    /// Lets whoever begins to hide pay for it, as if it had begun a duel: who looks at the text
+    /// first and shows itself on good documents alone tries again and again.
+    ///
+    /// Whoever goes on to hide pays nothing more: it takes in no documents of the round in which it
+    /// comes back ([`Reign::turns`]), so that it did not choose any.
     fn charge_hidden(
         &self,
         rules: &ScoringRules,
@@ -295,7 +299,8 @@ impl Reign {
             };
             self.champion.is_some_and(is_it)
         };
-        for hidden in bout.hidden.iter().filter(|hidden| !is_champion(hidden)) {
+        let pays = |hidden: &&Hidden| !is_champion(hidden) && !self.hidden.contains(&hidden.hotkey);
+        for hidden in bout.hidden.iter().filter(pays) {
             let attempts = budget.spend(&duel_rules, hidden.coldkey, bout.block);
             decided.hidden.insert(hidden.uid, attempts);
         }

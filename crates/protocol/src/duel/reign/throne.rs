@@ -5,11 +5,15 @@ use super::{
     round::{Bout, Entrant, Missing, Wanted},
 };
 use crate::{
-    Digest, Loss,
+    Block, Digest, Loss,
     competition::ScoringRules,
-    duel::{Document, DuelRules, Evidence, REFERENCE_MIN, evidence::Gain},
+    duel::{Document, DuelRules, Evidence, REFERENCE_MIN, Verdict, evidence::Gain},
     loss,
 };
+
+/// Evidence of an open duel with which its challenger goes first in the line: a crown by luck is
+/// that unlikely, one in so many.
+const E_CROWN_FIRST: f64 = 100.0;
 
 /// Who sits on the throne when a round begins.
 #[derive(Clone, Copy, Debug)]
@@ -27,21 +31,18 @@ impl Reign {
     ///
     /// The chain's champion is taken where none was ever known here, and where another one was
     /// known here for so long that the chain would pay it by now, had the others found the same.
+    /// What keeps the champion from being measured here matters then to nobody.
     pub(super) fn seat(&self, bout: &Bout, ranked: &[Entrant]) -> Result<Seat, Missing> {
         let paid = bout.paid.and_then(|uid| ranked.iter().find(|entrant| entrant.uid == uid));
         let Some(champion) = self.champion else {
             let paid = paid.filter(|_| self.aged_from.is_none());
             return Ok(paid.map_or(Seat::Empty, |entrant| Seat::Paid(*entrant)));
         };
+        if let Some(entrant) = paid.filter(|&paid| self.yields(bout, (&champion, paid))) {
+            return Ok(Seat::Paid(*entrant));
+        }
         if bout.skipped.contains(&champion.hotkey) {
             return Err(Missing::Champion(champion.hotkey));
-        }
-        // A champion that commits to something else is paid for what it was.
-        let is_other =
-            |entrant: &&Entrant| entrant.root != champion.root && entrant.hotkey != champion.hotkey;
-        let is_settled = bout.block.since(champion.since) > bout.settling_blocks;
-        if let Some(entrant) = paid.filter(is_other).filter(|_| is_settled) {
-            return Ok(Seat::Paid(*entrant));
         }
         let holds =
             |entrant: &&Entrant| entrant.root == champion.root && entrant.hotkey == champion.hotkey;
@@ -50,19 +51,82 @@ impl Reign {
         let seat = |entrant: &Entrant| Seat::Held(Champion { uid: entrant.uid, ..champion });
         Ok(held.map_or(Seat::Empty, seat))
     }
+
+    /// The line for a throne that the champion left: seniors first, but before them whoever has
+    /// most evidence in an open duel against it, if that is strong.
+    ///
+    /// By leaving, a champion voids all evidence against it. So that no owner has something of it,
+    /// the models of its other slots stand in no line in this round, unless nobody else is there;
+    /// what the champion itself commits to instead does.
+    pub(super) fn line(&self, bout: &Bout, ranked: &[Entrant]) -> Vec<Entrant> {
+        let Some(champion) = self.champion else { return ranked.to_vec() };
+        let may_inherit = |entrant: &&Entrant| {
+            entrant.coldkey != champion.coldkey || entrant.hotkey == champion.hotkey
+        };
+        let mut line: Vec<Entrant> = ranked.iter().filter(may_inherit).copied().collect();
+        if line.is_empty() {
+            return ranked.to_vec();
+        }
+        let evidence = |entrant: &Entrant| {
+            let fight = self.fights.get(&entrant.root).map(|kept| &kept.fight)?;
+            let counts = fight.verdict.is_none()
+                && fight.terms.pairing.champion == champion.root
+                && bout.block < fight.until;
+            counts.then(|| fight.evidence.e_crown())
+        };
+        let mut first: Option<(usize, f64)> = None;
+        for (place, entrant) in line.iter().enumerate() {
+            let e_crown = evidence(entrant).unwrap_or(0.0);
+            if e_crown >= E_CROWN_FIRST && first.is_none_or(|(_, most)| e_crown > most) {
+                first = Some((place, e_crown));
+            }
+        }
+        if let Some((place, _)) = first {
+            let foremost = line.remove(place);
+            line.insert(0, foremost);
+        }
+        line
+    }
+
+    /// Whether somebody is champion for so long that the chain would pay it most by now, had all
+    /// found the same.
+    pub fn is_settled(&self, now: Block, settling_blocks: u64) -> bool {
+        self.champion.is_some_and(|champion| now.since(champion.since) > settling_blocks)
+    }
+
+    /// Whether the champion leaves its throne to whom the chain pays.
+    fn yields(&self, bout: &Bout, (champion, paid): (&Champion, &Entrant)) -> bool {
+        // A champion that commits to something else is paid for what it was.
+        let is_other = paid.root != champion.root && paid.hotkey != champion.hotkey;
+        // Whoever lost a duel against it does not win by pay.
+        let was_dethroned = self.predecessor.is_some_and(|former| former.root == paid.root);
+        let duel = self.fights.get(&paid.root).map(|kept| &kept.fight);
+        let is_rejected = duel.is_some_and(|fight| {
+            fight.verdict == Some(Verdict::Rejected)
+                && fight.terms.pairing.champion == champion.root
+                && bout.block < fight.until
+        });
+        let has_lost = was_dethroned || is_rejected;
+        is_other && !has_lost && self.is_settled(bout.block, bout.settling_blocks)
+    }
 }
 
-/// Fills an empty throne by the line: in order of seniority, a junior takes it if it is better by
-/// more than the epsilon of a young champion, and by more than luck. Nobody duels.
+/// Fills an empty throne by the line: the first holds it, and a later one takes it if it is better
+/// by more than the epsilon of a young champion, and by more than luck. Nobody duels, and all
+/// entrants are measured, those that stand in no line, too.
 pub(super) fn enthrone(
     rules: &ScoringRules,
     bout: &Bout,
     ranked: &[Entrant],
+    line: &[Entrant],
 ) -> Result<Option<Champion>, Wanted> {
     let duel_rules = rules.duel_rules().unwrap_or_default();
     let epsilon = rules.epsilon.at(bout.block, bout.block);
-    let mut holder: Option<(&Entrant, &[Loss])> = None;
     for entrant in ranked {
+        bout.first(entrant.root, bout.documents.len())?;
+    }
+    let mut holder: Option<(&Entrant, &[Loss])> = None;
+    for entrant in line {
         let losses = bout.first(entrant.root, bout.documents.len())?;
         let takes = |(_, senior): (&Entrant, &[Loss])| {
             is_better(&duel_rules, epsilon, bout.documents, (senior, losses))
@@ -97,9 +161,9 @@ fn is_better(
 
 /// Whoever takes the crown in a round; its reign is as old as that.
 pub(super) fn crowned(entrant: &Entrant, mean: Loss, bout: &Bout) -> Champion {
-    let Entrant { uid, hotkey, root, .. } = *entrant;
+    let Entrant { uid, hotkey, coldkey, root, .. } = *entrant;
     let (since, aged_from, rules) = (bout.block, bout.block, bout.rules);
-    Champion { uid, hotkey, root, reference: reference(mean), since, aged_from, rules }
+    Champion { uid, hotkey, coldkey, root, reference: reference(mean), since, aged_from, rules }
 }
 
 /// What gains are fractions of, for a mean loss: it must be neither zero nor infinite.

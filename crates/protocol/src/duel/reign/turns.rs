@@ -2,19 +2,24 @@
 //!
 //! Where few challenge, everybody is heard on all documents. A crowd costs what
 //! [`N_WHOLE_MAX`] challengers cost, and a first part of the documents for each of the others,
-//! once. All of it follows from what was known before the round: whether a duel takes in a document
-//! must not depend on what the document says of others.
+//! once. Of those that are heard one half is the most promising, the other has waited longest: luck
+//! on a first part keeps nobody away for ever. All of it follows from what was known before the
+//! round: whether a duel takes in a document must not depend on what the document says of others.
 
 use super::{Bout, Champion, Entrant, Fight, Kept, Reign};
 use crate::{
-    Block,
+    Block, Seniority, Uid,
     competition::ScoringRules,
-    duel::{DuelRules, Pairing},
+    duel::{Budget, DuelRules, Pairing},
 };
 use std::collections::BTreeSet;
 
 /// Challengers that may take in all documents of a round.
 const N_WHOLE_MAX: usize = 16;
+/// How many of them are the most promising.
+const N_PROMISING: usize = 8;
+/// A duel with so many times the share of far worse documents that a crown allows is not promising.
+const FAR_WORSE_FACTOR: f64 = 2.0;
 /// A closed duel begins anew only once epsilon is below this share of that of its terms.
 const EPSILON_FALL: f64 = 0.9;
 
@@ -32,9 +37,25 @@ impl Turn<'_> {
         self.kept.is_some_and(|kept| kept.fight.verdict.is_some())
     }
 
-    /// How promising it is: open duels by their mean gain, new ones after them.
-    fn gain(&self) -> f64 {
-        self.kept.map_or(f64::NEG_INFINITY, |kept| kept.fight.evidence.mean())
+    /// How promising it is: open duels by their mean gain, after them new ones, and those that are
+    /// far worse on more documents than a crown allows.
+    fn gain(&self, rules: &DuelRules) -> f64 {
+        let Some(Kept { fight, .. }) = self.kept else { return f64::NEG_INFINITY };
+        let evidence = &fight.evidence;
+        let is_known = evidence.n_documents() >= rules.n_documents_min;
+        let far_worse_max = FAR_WORSE_FACTOR * rules.far_worse_share_max;
+        if is_known && evidence.far_worse_share() >= far_worse_max {
+            return f64::NEG_INFINITY;
+        }
+        evidence.mean()
+    }
+
+    /// Who has waited longest, in ascending order: of open duels those with the fewest documents,
+    /// then new ones, which are heard on a first part in any case; of equals the senior.
+    fn waited(&self) -> (bool, u32, Seniority, Uid) {
+        let n_documents = self.kept.map_or(0, |kept| kept.fight.evidence.n_documents());
+        let Entrant { seniority, uid, .. } = *self.challenger;
+        (self.kept.is_none(), n_documents, seniority, uid)
     }
 }
 
@@ -42,15 +63,17 @@ impl Reign {
     /// All challengers of a round in the order of `ranked`, seniors first.
     ///
     /// Of each coldkey one model that is not decided is heard, so that more slots of one owner take
-    /// no time of others. The most promising duels take in all documents; what is new beyond them a
-    /// first part, by which it is known how promising it is; others wait. Rules that are out of
-    /// range give nobody a turn.
+    /// no time of others; and no new one of a coldkey whose budget has no more attempts. Some duels
+    /// take in all documents, the most promising and those that have waited longest; what is new
+    /// beyond them a first part, by which it is known how promising it is; others wait. Whoever hid
+    /// in the round before waits, too: the text of this one it may have looked at before it came
+    /// back. Rules that are out of range give nobody a turn.
     pub(super) fn turns<'a>(
         &'a self,
-        rules: &ScoringRules,
-        bout: &Bout,
+        (rules, bout): (&ScoringRules, &Bout),
         champion: &Champion,
         ranked: &'a [Entrant],
+        budget: &Budget,
     ) -> Vec<Turn<'a>> {
         let epsilon = rules.epsilon.at(bout.block, champion.aged_from);
         let rules = rules.duel_rules().unwrap_or_default();
@@ -63,11 +86,20 @@ impl Reign {
         if rules.check_values().is_err() {
             return turns;
         }
-        let mut open: Vec<&mut Turn> = turns.iter_mut().filter(|turn| !turn.is_decided()).collect();
+        let may_be_heard = |turn: &&mut Turn| {
+            let Entrant { hotkey, coldkey, .. } = turn.challenger;
+            let is_new = turn.kept.is_none();
+            let has_none_left = is_new && budget.is_spent(&rules, coldkey, bout.block);
+            !turn.is_decided() && !has_none_left && !self.hidden.contains(hotkey)
+        };
+        let mut open: Vec<&mut Turn> = turns.iter_mut().filter(may_be_heard).collect();
         // Stable, so that of equals the senior comes first.
-        open.sort_by(|a, b| b.gain().total_cmp(&a.gain()));
+        open.sort_by(|a, b| b.gain(&rules).total_cmp(&a.gain(&rules)));
         let mut owners = BTreeSet::new();
         open.retain(|turn| owners.insert(turn.challenger.coldkey));
+        if let Some(rest) = open.get_mut(N_PROMISING..) {
+            rest.sort_by_key(|turn| turn.waited());
+        }
         for (place, turn) in open.into_iter().enumerate() {
             turn.n_most = match turn.kept {
                 _ if place < N_WHOLE_MAX => bout.documents.len(),

@@ -1,0 +1,65 @@
+//! Records that are false, and how much of each validator is kept.
+
+use super::{Error, Index, int, uint};
+use protocol::AccountId;
+use rusqlite::params;
+
+/// How much of a validator is in the index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Extent {
+    /// Competitions besides the one that is asked for.
+    pub n_others: usize,
+    /// Bytes that its records take.
+    pub n_bytes: u64,
+}
+
+impl Index {
+    /// Notes that a record of a place, which the validator did sign, is false, and so that nothing
+    /// after it there is believed.
+    pub fn note_flaw(
+        &mut self,
+        (validator, competition): (AccountId, &str),
+        (number, flaw): (u64, &str),
+        source: &str,
+    ) -> Result<(), Error> {
+        let transaction = self.connection.transaction()?;
+        transaction.execute(
+            "INSERT INTO heads (validator, competition, source, n_records, block, n_bytes)
+             VALUES (?1, ?2, ?3, 0, 0, 0) ON CONFLICT DO NOTHING",
+            params![validator.0, competition, source],
+        )?;
+        transaction.execute(
+            "INSERT INTO flaws (validator, competition, source, number, flaw)
+             VALUES (?1, ?2, ?3, ?4, ?5)
+             ON CONFLICT DO UPDATE SET number = excluded.number, flaw = excluded.flaw",
+            params![validator.0, competition, source, int(number), flaw],
+        )?;
+        transaction.commit()?;
+        Ok(())
+    }
+
+    /// Notes that nothing is wrong any more with what a place has.
+    pub fn note_no_flaw(
+        &mut self,
+        (validator, competition): (AccountId, &str),
+        source: &str,
+    ) -> Result<(), Error> {
+        self.connection.execute(
+            "DELETE FROM flaws WHERE validator = ?1 AND competition = ?2 AND source = ?3",
+            params![validator.0, competition, source],
+        )?;
+        Ok(())
+    }
+
+    /// How much of a validator is in the index, besides a competition.
+    pub fn extent(&self, (validator, competition): (AccountId, &str)) -> Result<Extent, Error> {
+        let sql = "SELECT coalesce(sum(competition != ?2), 0), coalesce(sum(n_bytes), 0)
+            FROM heads WHERE validator = ?1";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let extent = statement.query_row(params![validator.0, competition], |row| {
+            let n_others = usize::try_from(uint(row.get(0)?)).unwrap_or(usize::MAX);
+            Ok(Extent { n_others, n_bytes: uint(row.get(1)?) })
+        })?;
+        Ok(extent)
+    }
+}
