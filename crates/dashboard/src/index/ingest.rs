@@ -349,9 +349,7 @@ fn take_in(
         judged.map(Named::of)
     });
     let former = former(transaction, round)?;
-    let packed = packed(&checked.signed.to_json())?;
-    let voice = voices::of_record(record);
-    let id = insert_record(transaction, checked, named.as_ref(), (packed.as_slice(), voice))?;
+    let id = insert_record(transaction, checked, named.as_ref())?;
     if let Some(named) = &named {
         let who = |named: &Named| (named.hotkey, named.root);
         if former.as_ref().map(who) != Some(who(named)) {
@@ -436,7 +434,6 @@ fn insert_record(
     transaction: &Transaction<'_>,
     checked: &Checked,
     champion: Option<&Named>,
-    (packed, voice): (&[u8], Voice),
 ) -> Result<i64, Error> {
     let record = &checked.signed.record;
     let round = &record.round;
