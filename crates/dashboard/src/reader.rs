@@ -281,12 +281,17 @@ impl Reader {
         let (name, whose) = (place.name.as_str(), (known.validator, competition));
         let mut progress = held(&self.index).progress(whose.0, competition).map_err(failed)?;
         let n_named = known.competitions.get(competition).map_or(0, |head| head.n_records);
-        if n_named > progress.n_records() {
+        let begun = progress.n_records();
+        if n_named > begun {
             self.has_room(whose)?;
         }
         let (lot, flaw) = self.next_lot((place, known), competition, &mut progress);
-        let reign = progress.reign.as_ref();
-        held(&self.index).take_in(&lot, reign, name).map_err(failed)?;
+        let mut index = held(&self.index);
+        if index.n_records(whose).map_err(failed)? != begun {
+            // Another place of the validator was quicker, and so has one more turn.
+            return Ok(false);
+        }
+        index.take_in(&lot, progress.reign.as_ref(), name).map_err(failed)?;
         for checked in &lot {
             tell(News::of(checked));
         }
@@ -294,13 +299,11 @@ impl Reader {
             Some(Flaw::False(what)) => {
                 let shown = protocol::text::shown(&what, troubles::LETTERS_MAX);
                 let flaw = (progress.n_records().saturating_add(1), shown.as_str());
-                held(&self.index).note_flaw(whose, flaw, name).map_err(failed)?;
+                index.note_flaw(whose, flaw, name).map_err(failed)?;
             }
             // It is found again, once the lot before it is out of the way.
             Some(Flaw::OfPlace(what)) if lot.is_empty() => return Err(what),
-            None if lot.is_empty() => {
-                held(&self.index).note_no_flaw(whose, name).map_err(failed)?;
-            }
+            None if lot.is_empty() => index.note_no_flaw(whose, name).map_err(failed)?,
             _ => {}
         }
         Ok(!lot.is_empty())
@@ -348,8 +351,7 @@ impl Reader {
             };
             // Those of a lot follow each other: so they were read. The first must follow what was
             // taken in before it.
-            let first = lot.is_empty().then(|| links.take(&signed));
-            if let Some(Err(broken)) = first {
+            if let Some(Err(broken)) = lot.is_empty().then(|| links.take(&signed)) {
                 return (lot, Some(Flaw::of_link(&broken)));
             }
             match self.check(signed, progress) {

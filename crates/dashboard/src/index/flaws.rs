@@ -51,6 +51,14 @@ impl Index {
         Ok(())
     }
 
+    /// Number of the last record of a validator in a competition; 0 before the first.
+    pub fn n_records(&self, (validator, competition): (AccountId, &str)) -> Result<u64, Error> {
+        let sql = "SELECT coalesce(max(n_records), 0) FROM heads
+            WHERE validator = ?1 AND competition = ?2";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        Ok(uint(statement.query_row(params![validator.0, competition], |row| row.get(0))?))
+    }
+
     /// How much of a validator is in the index, besides a competition.
     pub fn extent(&self, (validator, competition): (AccountId, &str)) -> Result<Extent, Error> {
         let sql = "SELECT coalesce(sum(competition != ?2), 0), coalesce(sum(n_bytes), 0)
