@@ -133,7 +133,7 @@ fn a_demo_crowns_refuses_pays_and_runs_the_same_way_again() {
 fn verdicts_say_how_sure_they_are(report: &Value, told: &str) {
     assert_eq!(
         (&report["duels"]["clip"], &report["epsilon"]["value"]),
-        (&0.1.into(), &0.005.into())
+        (&0.2.into(), &0.005.into())
     );
     for line in told.lines().filter(|line| line.starts_with("block ")) {
         let is_of_a_duel = line.contains(" than the champion") || line.contains("  round ");

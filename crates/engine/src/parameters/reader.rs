@@ -247,10 +247,11 @@ impl<'a> Reader<'a> {
         }
         let (first, second) = (self.tensor(original)?, self.tensor(copy)?);
         let mut is_equal = first.dtype == second.dtype && first.n_bytes == second.n_bytes;
-        let mut buffers = [vec![0; READ_BYTES], vec![0; READ_BYTES]];
+        let piece = |n_bytes: u64| usize::try_from(n_bytes).unwrap_or(READ_BYTES).min(READ_BYTES);
+        let mut buffers = [vec![0; piece(first.n_bytes)], vec![0; piece(first.n_bytes)]];
         let mut at = 0;
         while is_equal && at < first.n_bytes {
-            let n = READ_BYTES.min(usize::try_from(first.n_bytes - at).unwrap_or(READ_BYTES));
+            let n = piece(first.n_bytes - at);
             let [a, b] = &mut buffers;
             self.checkpoint.read(first, at, &mut a[..n])?;
             self.checkpoint.read(second, at, &mut b[..n])?;
