@@ -187,7 +187,7 @@ impl Reader {
             return work();
         }
         thread::scope(|scope| {
-            let workers: Vec<_> = (0..n_workers).map(|_| scope.spawn(&work)).collect();
+            let workers: Vec<_> = (0..n_workers).map(|_| scope.spawn(work)).collect();
             let ends = workers.into_iter().map(|worker| match worker.join() {
                 Ok(turns) => turns,
                 Err(panic) => std::panic::resume_unwind(panic),
