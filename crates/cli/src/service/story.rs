@@ -2,7 +2,7 @@
 //! one line when it begins and one when it ends.
 
 use super::pulse::{Pulse, Trouble};
-use crate::terminal::shown;
+use crate::terminal::{is_stopping, shown};
 use protocol::Block;
 use std::{
     collections::BTreeMap,
@@ -103,7 +103,12 @@ impl Story {
     }
 
     /// Tells of trouble, if it is not known yet.
+    ///
+    /// Whoever is told to end has none: what it waited for was cut short by us.
     pub fn trouble(&self, subject: Subject, detail: &str) {
+        if is_stopping() {
+            return;
+        }
         let mut known = self.lock();
         let detail = shown(detail);
         let since = known.block.unwrap_or_default();
