@@ -210,13 +210,23 @@ def rows(base, path, table):
     return json.loads(fetched(base + path))["tables"][table]["rows"]
 
 
+def measured(base, at):
+    """The newest block whose round measured two models, and their rows of the leaderboard: with
+    duels a round in which nothing is to be decided measures nobody."""
+    for record in rows(base, at + "/rounds.json", "records"):
+        board = rows(base, f"{at}.json?block={record['block']}", "board")
+        found = [row for row in board if row["loss"] is not None]
+        if len(found) > 1:
+            return record["block"], found
+    raise SystemExit("FAILED: no round measured two models")
+
+
 def addresses(base):
     """An address of each kind of page, by a name for its picture."""
     name = rows(base, "/overview.json", "competitions")[0]["competition"]
     at = f"/c/{name}"
-    board = rows(base, at + ".json", "board")
-    measured = [row for row in board if row["loss"] is not None]
-    roots = [row["root"].removeprefix("sha256:") for row in measured]
+    _, models = measured(base, at)
+    roots = [row["root"].removeprefix("sha256:") for row in models]
     crowns = rows(base, at + ".json", "crowns")
     judge = rows(base, at + ".json", "judges")[0]["validator"]
     newest = rows(base, at + "/rounds.json", "records")[0]
@@ -228,7 +238,7 @@ def addresses(base):
         "crown": f"{at}/crown/{crowns[0]['number']}",
         "compare": f"{at}/compare?a={roots[0]}&b={roots[-1]}",
         "model": f"/model/{roots[0]}",
-        "miner": f"/miner/{measured[0]['miner']}",
+        "miner": f"/miner/{models[0]['miner']}",
         "validator": f"/validator/{judge}",
         "network": "/network",
         "past": f"/?block={crowns[-1]['block']}",
@@ -317,7 +327,8 @@ COLUMN = (
 def tables_answer(browser, base, name):
     browser.size(*WIDE)
     browser.scheme("light")
-    browser.open(f"{base}/c/{name}")
+    block, _ = measured(base, f"/c/{name}")
+    browser.open(f"{base}/c/{name}?block={block}")
     heading = "#board thead th a[href*='sort=board.loss']"
     browser.follow(heading)
     up = browser.run(COLUMN)
@@ -326,7 +337,7 @@ def tables_answer(browser, base, name):
     down = browser.run(COLUMN)
     check(down == sorted(down, reverse=True), f"sorting downwards: {down}")
 
-    miner = rows(base, f"/c/{name}.json", "board")[0]["miner"]
+    miner = rows(base, f"/c/{name}.json?block={block}", "board")[0]["miner"]
     all_rows = browser.run("return document.querySelectorAll('#board tbody tr').length")
     browser.write("input[name=q]", miner)
     browser.follow(".top button")
@@ -334,7 +345,7 @@ def tables_answer(browser, base, name):
     check(left == 1 < all_rows, f"filtering: {left} of {all_rows} rows")
     check("q=" in browser.run("return location.search"), "filtering has an address")
 
-    csv = fetched(f"{base}/c/{name}.csv?table=board").decode().splitlines()
+    csv = fetched(f"{base}/c/{name}.csv?table=board&block={block}").decode().splitlines()
     check(len(csv) == 1 + all_rows, f"CSV has {len(csv)} lines, the page {all_rows} rows")
 
 

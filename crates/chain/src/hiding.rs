@@ -115,7 +115,7 @@ pub struct Reveal {
     pub until: Block,
 }
 
-/// Weights as a subnet takes them.
+/// A call with what it must wait for: weights as a subnet takes them, or any other call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Handed {
     /// The call that hands them over.
@@ -125,6 +125,12 @@ pub struct Handed {
     /// Newest block at which the call may be signed: later it might stand in the next epoch. `None`
     /// where weights are not hidden, and any block will do.
     pub sign_by: Option<Block>,
+}
+
+impl From<Call> for Handed {
+    fn from(call: Call) -> Self {
+        Self { call, reveal: None, sign_by: None }
+    }
 }
 
 impl Weights {
@@ -144,7 +150,7 @@ impl Weights {
             Mechanism::FIRST => Call::SetWeights { netuid, uids, weights, version_key },
             _ => Call::SetMechanismWeights { netuid, mechanism, uids, weights, version_key },
         };
-        Handed { call, reveal: None, sign_by: None }
+        call.into()
     }
 
     /// Encrypted to the round by which the rules open them.

@@ -293,6 +293,15 @@ pub struct Rewards {
     pub hidden_epochs: u64,
 }
 
+impl Rewards {
+    /// Blocks that the chain may take to pay for what a round found: two epochs, those for which
+    /// weights are hidden, and the wait between two settings of weights.
+    pub fn settling_blocks(&self) -> u64 {
+        let n_epochs = self.hidden_epochs.saturating_add(2);
+        self.tempo.saturating_mul(n_epochs).saturating_add(self.weights_rate_limit)
+    }
+}
+
 /// State of one slot, in the units of the chain (65,535 is 1).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Neuron {

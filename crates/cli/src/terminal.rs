@@ -67,6 +67,16 @@ pub fn is_stopping() -> bool {
 /// before they kill.
 const GRACE: Duration = Duration::from_secs(8);
 
+/// Time between two looks at that flag where nothing else is waited for.
+const TICK: Duration = Duration::from_millis(100);
+
+/// Waits until a flag of [`stop_on_signal`] is raised.
+pub fn wait_for_stop(stop: &AtomicBool) {
+    while !stop.load(Ordering::Relaxed) {
+        thread::sleep(TICK);
+    }
+}
+
 /// A flag that Ctrl-C or a termination signal raises; a second signal ends the process at once.
 pub fn stop_on_signal() -> anyhow::Result<Arc<AtomicBool>> {
     stop_and(|| {})

@@ -4,6 +4,7 @@ mod builtin;
 mod check;
 mod pinned;
 
+pub use check::is_name;
 pub use pinned::{DatasetConfig, DrawRules, HubDataset, PinnedFile};
 
 use crate::{

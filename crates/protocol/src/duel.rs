@@ -284,6 +284,18 @@ fn bets_above(rules: &DuelRules, shares: &[f64], margin: f64) -> Vec<f64> {
 }
 
 impl Terms {
+    /// Those of a pair that is told apart elsewhere, in a window in which nothing was tried yet:
+    /// for whoever asks how a duel would end. A reference below the smallest counts as that.
+    pub fn of_first_attempt(rules: &DuelRules, reference: Loss, epsilon: f64) -> Self {
+        Self {
+            pairing: Pairing { champion: Digest([0; 32]), challenger: Digest([1; 32]) },
+            reference: Loss::new(reference.value().max(REFERENCE_MIN)).unwrap_or(reference),
+            epsilon,
+            alpha: Attempts { window: 0, n: 1 }.alpha(rules),
+            n_documents_max: rules.n_documents_max,
+        }
+    }
+
     fn check(&self, rules: &DuelRules) -> Result<(), DuelError> {
         let (reference, epsilon, alpha) = (self.reference.value(), self.epsilon, self.alpha);
         let n = self.n_documents_max;

@@ -80,6 +80,31 @@ pub fn forgetting_blocks(competition: &Competition, settling_blocks: u64) -> u64
     blocks_until(competition, settling_blocks, SHARE_MIN)
 }
 
+/// A commitment, and what the chain pays its slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Payee {
+    /// Slot.
+    pub uid: Uid,
+    /// What the last epoch gave it, of 65,535.
+    pub incentive: u16,
+    /// Block of the commitment.
+    pub committed: Block,
+}
+
+/// The slot with a higher incentive than any other that committed to the competition, if its
+/// commitment is older than the chain takes to forget what a slot was before; `None` where nobody
+/// is ahead.
+///
+/// A younger one may be paid for what its slot was before: whoever is paid in a large competition
+/// would take the throne of a small one by committing to it.
+pub fn paid_most(competition: &Competition, moment: Moment, payees: &[Payee]) -> Option<Uid> {
+    let most = payees.iter().max_by_key(|payee| payee.incentive)?;
+    let n_alike = payees.iter().filter(|payee| payee.incentive == most.incentive).count();
+    let forgetting_blocks = forgetting_blocks(competition, moment.settling_blocks);
+    let known = Block(moment.seed.0.saturating_sub(forgetting_blocks));
+    (most.incentive > 0 && n_alike == 1 && most.committed < known).then_some(most.uid)
+}
+
 /// Blocks until less than a share of an old average is left, one round more, and the time that the
 /// chain takes to pay.
 fn blocks_until(competition: &Competition, settling_blocks: u64, share: f64) -> u64 {
@@ -147,6 +172,40 @@ mod tests {
             entrants.reverse();
             prop_assert_eq!(uids(&entrants), alone);
         }
+    }
+
+    #[test]
+    fn whoever_has_a_higher_incentive_than_all_others_is_paid_most() {
+        let competition = Competition::builtin("tiny").unwrap();
+        let moment = Moment { seed: Block(100_000), settling_blocks: 7 };
+        let paid = |incentives: &[(u16, u16)]| {
+            let payee = |(uid, incentive): &(u16, u16)| Payee {
+                uid: Uid(*uid),
+                incentive: *incentive,
+                committed: Block(5),
+            };
+            let payees: Vec<Payee> = incentives.iter().map(payee).collect();
+            paid_most(&competition, moment, &payees)
+        };
+        assert_eq!(paid(&[]), None);
+        assert_eq!(paid(&[(1, 0)]), None);
+        assert_eq!(paid(&[(1, 7), (2, 9), (3, 9), (4, 0)]), None);
+        assert_eq!(paid(&[(1, 7), (2, 9), (3, 8), (4, 0)]), Some(Uid(2)));
+    }
+
+    #[test]
+    fn attack_whoever_is_paid_for_another_competition_is_not_paid_for_this_one() {
+        let competition = Competition::builtin("tiny").unwrap();
+        let committed = Block(1_000);
+        let newcomer = Payee { uid: Uid(2), incentive: 9, committed };
+        let payees = [Payee { uid: Uid(1), incentive: 7, committed: Block(5) }, newcomer];
+        let forgotten = committed.0 + forgetting_blocks(&competition, 7);
+        let paid = |seed: u64| {
+            paid_most(&competition, Moment { seed: Block(seed), settling_blocks: 7 }, &payees)
+        };
+        // Nor is the other: somebody is ahead of it.
+        assert_eq!(paid(forgotten), None);
+        assert_eq!(paid(forgotten + 1), Some(Uid(2)), "by now it is paid for this one");
     }
 
     #[test]

@@ -168,6 +168,16 @@ pub enum Finding {
     Disqualified(ReasonCode),
 }
 
+impl Finding {
+    /// The losses; none of a model that broke a rule.
+    pub fn losses(&self) -> &[Loss] {
+        match self {
+            Self::Evaluated(losses) => losses,
+            Self::Disqualified(_) => &[],
+        }
+    }
+}
+
 impl From<&Outcome> for Finding {
     fn from(outcome: &Outcome) -> Self {
         match outcome {
@@ -275,7 +285,7 @@ struct Version {
 }
 
 /// The averages after a round; `average` takes in its weights.
-fn averaged(
+pub fn averaged(
     competition: &Competition,
     models: &[Judged],
     average: &mut MovingAverage,
@@ -290,10 +300,7 @@ fn averaged(
 fn judge(competition: &Competition, block: Block, models: &[Model]) -> (Vec<Verdict>, Option<Uid>) {
     let rules = &competition.scoring;
     let entry = |model: &Model| {
-        let losses = match &model.finding {
-            Finding::Evaluated(losses) => losses.clone(),
-            Finding::Disqualified(_) => Vec::new(),
-        };
+        let losses = model.finding.losses().to_vec();
         Entry { uid: model.uid, seniority: model.seniority(), losses }
     };
     let entries: Vec<Entry> = models.iter().map(entry).collect();

@@ -1,6 +1,6 @@
 //! The newest record of each competition, which together name all.
 
-use crate::{Broken, Error, Signed, check_name};
+use crate::{Broken, Error, Signed, check_name, links::Origin};
 use protocol::{AccountId, BlockHash, Digest, NetUid};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -81,23 +81,13 @@ impl Index {
         format!("roots/{}.json", root.hex())
     }
 
+    fn origin(&self) -> Origin {
+        Origin { validator: self.validator, genesis: self.genesis, netuid: self.netuid }
+    }
+
     /// Whether a record is of the validator, the chain and the subnet of this index.
     pub fn check(&self, signed: &Signed) -> Result<(), Broken> {
-        let round = &signed.record.round;
-        let number = round.number;
-        if round.validator != self.validator {
-            let (found, expected) = (round.validator, self.validator);
-            return Err(Broken::Validator { number, found, expected });
-        }
-        if round.genesis != self.genesis {
-            let (found, expected) = (round.genesis, self.genesis);
-            return Err(Broken::Genesis { number, found, expected });
-        }
-        if round.netuid != self.netuid {
-            let (found, expected) = (round.netuid, self.netuid);
-            return Err(Broken::NetUid { number, found, expected });
-        }
-        Ok(())
+        self.origin().check(&signed.record.round)
     }
 
     /// Takes in a record as the newest of its competition, if it is genuine and the one after that
@@ -150,8 +140,7 @@ impl Index {
     ///
     /// Whether the records between lead from one to the other only they can tell.
     pub fn follows(&self, earlier: &Self) -> Result<(), Broken> {
-        let whose = |index: &Self| (index.validator, index.genesis, index.netuid);
-        if whose(self) != whose(earlier) {
+        if self.origin() != earlier.origin() {
             return Err(Broken::Foreign);
         }
         for (competition, before) in &earlier.competitions {

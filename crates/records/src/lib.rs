@@ -27,8 +27,8 @@ pub const INDEX_PATH: &str = "index.json";
 pub const RECORDS_FOLDER: &str = "records";
 /// Records of one folder.
 pub const N_PER_FOLDER: u64 = 256;
-/// Most letters of the name of a competition, as its rules have it.
-const NAME_LETTERS_MAX: usize = 32;
+/// Letters of what is no name that are shown.
+const NAME_SHOWN_MAX: usize = 64;
 
 /// Why records cannot be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -100,11 +100,10 @@ fn path_below(competition: &str, number: u64) -> String {
 
 /// Whether a competition may have this name, which is then one of a folder, too.
 fn check_name(name: &str) -> Result<(), Error> {
-    let is_letter = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-';
-    if (1..=NAME_LETTERS_MAX).contains(&name.len()) && name.bytes().all(is_letter) {
+    if protocol::competition::is_name(name) {
         return Ok(());
     }
-    Err(Error::Name(protocol::text::shown(name, 2 * NAME_LETTERS_MAX)))
+    Err(Error::Name(protocol::text::shown(name, NAME_SHOWN_MAX)))
 }
 
 #[cfg(test)]

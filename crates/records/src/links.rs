@@ -1,7 +1,7 @@
 //! Whether records follow each other.
 
 use crate::Signed;
-use protocol::{AccountId, Block, BlockHash, Digest, NetUid};
+use protocol::{AccountId, Block, BlockHash, Digest, NetUid, record::Round};
 
 /// Why a record does not follow the one before it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -74,12 +74,42 @@ pub enum Broken {
     },
 }
 
+/// Whose records are one history: of which validator, on which subnet of which chain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Origin {
+    pub(crate) validator: AccountId,
+    pub(crate) genesis: BlockHash,
+    pub(crate) netuid: NetUid,
+}
+
+impl Origin {
+    fn of(round: &Round) -> Self {
+        Self { validator: round.validator, genesis: round.genesis, netuid: round.netuid }
+    }
+
+    /// Names the first thing by which a round is of another history.
+    pub(crate) fn check(&self, round: &Round) -> Result<(), Broken> {
+        let number = round.number;
+        if round.validator != self.validator {
+            let (found, expected) = (round.validator, self.validator);
+            return Err(Broken::Validator { number, found, expected });
+        }
+        if round.genesis != self.genesis {
+            let (found, expected) = (round.genesis, self.genesis);
+            return Err(Broken::Genesis { number, found, expected });
+        }
+        if round.netuid != self.netuid {
+            let (found, expected) = (round.netuid, self.netuid);
+            return Err(Broken::NetUid { number, found, expected });
+        }
+        Ok(())
+    }
+}
+
 /// What a record must follow.
 #[derive(Clone, Debug)]
 struct Last {
-    validator: AccountId,
-    genesis: BlockHash,
-    netuid: NetUid,
+    origin: Origin,
     competition: String,
     number: u64,
     block: Block,
@@ -112,9 +142,7 @@ impl Links {
             None => {}
         }
         self.last = Some(Last {
-            validator: round.validator,
-            genesis: round.genesis,
-            netuid: round.netuid,
+            origin: Origin::of(round),
             competition: round.competition.clone(),
             number,
             block: round.block,
@@ -133,18 +161,7 @@ impl Last {
     fn check(&self, next: &Signed) -> Result<(), Broken> {
         let round = &next.record.round;
         let number = round.number;
-        if round.validator != self.validator {
-            let (found, expected) = (round.validator, self.validator);
-            return Err(Broken::Validator { number, found, expected });
-        }
-        if round.genesis != self.genesis {
-            let (found, expected) = (round.genesis, self.genesis);
-            return Err(Broken::Genesis { number, found, expected });
-        }
-        if round.netuid != self.netuid {
-            let (found, expected) = (round.netuid, self.netuid);
-            return Err(Broken::NetUid { number, found, expected });
-        }
+        self.origin.check(round)?;
         if round.competition != self.competition {
             return Err(Broken::Competition(number));
         }

@@ -17,8 +17,8 @@ pub struct ModelId(pub(crate) u32);
 
 /// How much losses vary; all as fractions of the loss.
 ///
-/// The defaults give pairs of models the spreads that were measured on small transformers, per
-/// sequence of about 4,000 tokens: 0.1 % between a model and a copy with noise in it, 0.3 %
+/// The defaults give pairs of models the spreads of small transformers, projected to sequences of
+/// about 4,000 tokens: 0.1 % between a model and a copy with noise in it, 0.3 %
 /// between parent and child, 1 % between models that have nothing in common, and for these alone
 /// a kurtosis far above that of a normal distribution.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize)]

@@ -10,7 +10,7 @@ use protocol::{
     Block, Commitment, Competition, Digest, NetUid, Uid,
     competition::EvaluationRules,
     content::TENSOR_ROOT_VERSION,
-    pool::{self, Entrant, Moment},
+    pool::{self, Entrant, Moment, Payee},
     weights::Miner,
     wins::Seniority,
 };
@@ -68,28 +68,15 @@ impl Book {
                 incentive,
             })
         };
-        // Weights that are hidden count that much later.
-        let n_epochs = rewards.hidden_epochs.saturating_add(2);
-        let settling = rewards.tempo.saturating_mul(n_epochs);
-        let settling_blocks = settling.saturating_add(rewards.weights_rate_limit);
         let entries: Vec<Entry> = stored.into_iter().filter_map(entry).collect();
-        let moment = Moment { seed: seed.block, settling_blocks };
-        let forgetting_blocks = pool::forgetting_blocks(competition, settling_blocks);
-        let known = Block(seed.block.0.saturating_sub(forgetting_blocks));
-        Ok(Self { paid: paid(&entries, known), entries, moment })
+        let moment = Moment { seed: seed.block, settling_blocks: rewards.settling_blocks() };
+        let payee = |entry: &Entry| {
+            let Entry { stored, incentive, .. } = entry;
+            Payee { uid: stored.uid, incentive: *incentive, committed: stored.block }
+        };
+        let payees: Vec<Payee> = entries.iter().map(payee).collect();
+        Ok(Self { paid: pool::paid_most(competition, moment, &payees), entries, moment })
     }
-}
-
-/// The slot with a higher incentive than any other, if its commitment is older than the block
-/// `known`; `None` where nobody is ahead.
-///
-/// A younger one may be paid for what its slot was before: whoever is paid in a large competition
-/// would take the throne of a small one by committing to it.
-fn paid(entries: &[Entry], known: Block) -> Option<Uid> {
-    let most = entries.iter().max_by_key(|entry| entry.incentive)?;
-    let n_alike = entries.iter().filter(|entry| entry.incentive == most.incentive).count();
-    let is_paid = most.incentive > 0 && n_alike == 1 && most.stored.block < known;
-    is_paid.then_some(most.stored.uid)
 }
 
 /// What the chain says of a competition at the seed of a round: what a record of the round is held
@@ -238,25 +225,6 @@ mod tests {
         let committed = Committed { hotkey, commitment };
         let committed_at = Seniority::new(block, block_hash, hotkey);
         Entry { stored, committed, incentive, committed_at }
-    }
-
-    #[test]
-    fn whoever_has_a_higher_incentive_than_all_others_is_paid_most() {
-        let paid = |entries: &[Entry]| paid(entries, Block(100));
-        assert_eq!(paid(&[]), None);
-        assert_eq!(paid(&[entry(1, 0)]), None);
-        assert_eq!(paid(&[entry(1, 7), entry(2, 9), entry(3, 9), entry(4, 0)]), None);
-        assert_eq!(paid(&[entry(1, 7), entry(2, 9), entry(3, 8), entry(4, 0)]), Some(Uid(2)));
-    }
-
-    #[test]
-    fn attack_whoever_is_paid_for_another_competition_is_not_paid_for_this_one() {
-        let mut newcomer = entry(2, 9);
-        newcomer.stored.block = Block(100);
-        let entries = [entry(1, 7), newcomer];
-        // Nor is the other: somebody is ahead of it.
-        assert_eq!(paid(&entries, Block(100)), None);
-        assert_eq!(paid(&entries, Block(101)), Some(Uid(2)), "by now it is paid for this one");
     }
 
     #[test]

@@ -11,8 +11,7 @@ use crate::{
 };
 use anyhow::Context as _;
 use protocol::{
-    AccountId, BlockHash, Digest, NetUid, Outcome, Reason, ReasonCode, Seniority, Uid,
-    duel::{self, Champion},
+    AccountId, BlockHash, Digest, NetUid, Outcome, Reason, ReasonCode, Seniority, Uid, duel,
     loss::{mean, perplexity},
     queue::{self, Standing},
     record::{self, Finding, Judged, Model, Record, Setting},
@@ -148,7 +147,7 @@ fn reserve(known: &Known<'_>, measured: &[Measured], record: &Record) -> Vec<Uid
     kept.chain(skipped.map(|model| model.entry.stored.uid)).collect()
 }
 
-/// Whether a model waits for its turn: its duel is open, or has not begun, and others were heard.
+/// Whether a model waits for its first turn: it has no duel, and others have one.
 fn is_unheard(model: &Measured, record: &Record) -> bool {
     let uid = model.entry.stored.uid;
     let own = record.models.iter().find(|judged| judged.model.uid == uid);
@@ -160,10 +159,7 @@ fn is_unheard(model: &Measured, record: &Record) -> bool {
 /// Whether another reign began in a round, or other rules: whoever was in it is heard in the next
 /// one, where it duels for the crown on documents of its own.
 fn is_new_reign(known: &Known<'_>, record: &Record) -> bool {
-    let reign = |champion: Champion| (champion.root, champion.since, champion.rules);
-    let before = known.state.reign.champion().copied().map(reign);
-    let after = record.crown.map(|crown| reign(crown.champion));
-    known.duels().is_some() && after != before
+    known.duels().is_some() && !known.state.reign.goes_on(record)
 }
 
 /// Where a model stands when it is asked who came close.
@@ -277,10 +273,7 @@ pub(crate) fn summary(
 
 /// The duels of a round at a glance.
 fn at_a_glance(record: &Record, rows: &[Row]) -> Duels {
-    let n_used = |judged: &Judged| match &judged.model.finding {
-        Finding::Evaluated(losses) => losses.len(),
-        Finding::Disqualified(_) => 0,
-    };
+    let n_used = |judged: &Judged| judged.model.finding.losses().len();
     let fought = || rows.iter().filter_map(|row| Some((row.uid, row.duel.as_ref()?)));
     let rank = |duel: &Fought| match duel.verdict {
         Some(duel::Verdict::Dethroned) => 2,

@@ -118,18 +118,16 @@ impl Known<'_> {
     /// Whether this very commitment is to the model that holds the crown, as it was found by these
     /// rules or earlier ones.
     pub(crate) fn is_champion(&self, entry: &Entry) -> bool {
-        let stored = &entry.stored;
         let Some(champion) = self.state.reign.champion().filter(|_| self.duels().is_some()) else {
             return false;
         };
-        let verdict = self.state.verdicts.get(&stored.hotkey).filter(|verdict| {
-            verdict.block == stored.block && verdict.commitment.as_bytes() == stored.data
-        });
+        let verdict = entry.last_verdict(self.state);
         let is_its = |found: &Found| match found {
             Found::Admitted(admission) => admission.tensor_root == champion.root,
             Found::Refused(_) | Found::Hopeless(_) => false,
         };
-        champion.hotkey == stored.hotkey && verdict.is_some_and(|verdict| is_its(&verdict.found))
+        champion.hotkey == entry.stored.hotkey
+            && verdict.is_some_and(|verdict| is_its(&verdict.found))
     }
 
     /// Whether the chain pays another slot for so long that it may take the crown from this entry,

@@ -249,6 +249,15 @@ pub struct Row {
     pub duel: Option<Fought>,
 }
 
+impl RoundSummary {
+    /// The challenger to tell of first, and how its duel stands.
+    pub fn foremost(&self) -> Option<(Uid, Fought)> {
+        let uid = self.duels?.foremost?;
+        let row = self.rows.iter().find(|row| row.uid == uid)?;
+        Some((uid, row.duel?))
+    }
+}
+
 /// The duels of a round at a glance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Duels {

@@ -101,9 +101,14 @@ impl Queues {
     }
 }
 
+/// Number of the newest record of a competition; zero before the first.
+fn newest(past: &Past<State>, competition: &str) -> u64 {
+    past.state().contest(competition).map_or(0, |contest| contest.n_rounds)
+}
+
 /// Number of the oldest record of a competition that the journal has, or of the next one.
 fn kept_from(past: &Past<State>, competition: &str) -> anyhow::Result<u64> {
-    let newest = past.state().contest(competition).map_or(0, |contest| contest.n_rounds);
+    let newest = newest(past, competition);
     let n_kept = past.journal().n_of(DECIDED, competition)?;
     Ok(newest.saturating_sub(n_kept).saturating_add(1))
 }
@@ -172,7 +177,7 @@ impl Validator {
     fn ask_for_missing(&self, competition: &str, watch: &dyn Fn(Event)) -> anyhow::Result<()> {
         let (newest, kept_from) = {
             let past = self.memory.lock();
-            let newest = past.state().contest(competition).map_or(0, |contest| contest.n_rounds);
+            let newest = newest(&past, competition);
             (newest, kept_from(&past, competition)?)
         };
         let gaps = self.ports.publish.lacks(competition, 1..=newest)?;
@@ -189,7 +194,7 @@ impl Validator {
     /// reads them signed.
     fn kept(&self, competition: &str, number: u64) -> anyhow::Result<(Option<Record>, u64)> {
         let past = self.memory.lock();
-        let newest = past.state().contest(competition).map_or(0, |contest| contest.n_rounds);
+        let newest = newest(&past, competition);
         let n_newer = newest.saturating_sub(number);
         let entry = past.nth_newest(DECIDED, competition, n_newer)?;
         let Some(Entry::Decided { record, .. }) = entry else {

@@ -433,7 +433,7 @@ fn not_published(error: &str) -> Outcome {
 }
 
 /// The loss of each batch, or the bar that the model does not pass.
-pub(crate) fn judge(losses: &[SequenceLoss], text: &Drawn) -> Outcome {
+fn judge(losses: &[SequenceLoss], text: &Drawn) -> Outcome {
     if let Some(reason) = no_better_than_guessing(of_sequences(losses), text.guessing) {
         return Outcome::Disqualified(reason);
     }

@@ -13,7 +13,6 @@ use protocol::{
     AccountId, Block, Digest, Reason, Record, Uid,
     duel::Reign,
     queue::SIGNIFICANT_WEIGHT,
-    record::Finding,
     weights::{Miner, MovingAverage},
 };
 use serde::{Deserialize, Serialize};
@@ -205,10 +204,7 @@ impl ContestState {
         let is_measured = |hotkey: &AccountId| {
             let of_it = record.models.iter().find(|judged| judged.model.hotkey == *hotkey);
             // A champion that nobody challenged is in the record, and was not looked at.
-            of_it.is_some_and(|judged| match &judged.model.finding {
-                Finding::Evaluated(losses) => !losses.is_empty(),
-                Finding::Disqualified(_) => false,
-            })
+            of_it.is_some_and(|judged| !judged.model.finding.losses().is_empty())
         };
         self.spared.retain(|hotkey, _| present.contains(hotkey) && !is_measured(hotkey));
         // What was known of a slot that is lost goes with it.

@@ -15,17 +15,10 @@ use dashboard::{Config, Limits, Place};
 use protocol::{Competition, NetUid, Repo};
 use records::{Folder, RECORDS_FOLDER, RootCommitment};
 use serde::Serialize;
-use std::{
-    path::Path,
-    process::ExitCode,
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
-};
+use std::{path::Path, process::ExitCode, sync::Arc, time::Duration};
 
 /// Time between two looks at chain and records.
 const PAUSE: Duration = Duration::from_secs(2);
-/// How often it is looked whether to stop.
-const TICK: Duration = Duration::from_millis(100);
 
 /// What `--json` prints when the dashboard listens.
 #[derive(Serialize)]
@@ -61,9 +54,7 @@ pub fn run(args: &DashboardArgs) -> anyhow::Result<ExitCode> {
         let Listening { url, places } = &listening;
         print(&format!("agon dashboard at {url}\n  records   {}\n", places.join(", ")))?;
     }
-    while !stop.load(Ordering::Relaxed) {
-        std::thread::sleep(TICK);
-    }
+    terminal::wait_for_stop(&stop);
     drop(dashboard);
     Ok(ExitCode::SUCCESS)
 }

@@ -476,8 +476,10 @@ fn round(summary: &RoundSummary) -> String {
 
 /// Who challenges, how far that has come and how sure it is; empty where nobody does.
 fn duels(summary: &RoundSummary, found: Duels) -> String {
-    let Some(foremost) = found.foremost else { return String::new() };
-    let duel = summary.rows.iter().find(|row| row.uid == foremost).and_then(|row| row.duel);
-    let duel = duel.map_or_else(String::new, |duel| format!("uid {foremost} challenges: {duel}; "));
+    if found.foremost.is_none() {
+        return String::new();
+    }
+    let told = |(uid, duel)| format!("uid {uid} challenges: {duel}; ");
+    let duel = summary.foremost().map_or_else(String::new, told);
     format!("{duel}{} open; ", plural(found.n_open, "duel"))
 }

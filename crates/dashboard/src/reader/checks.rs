@@ -1,11 +1,11 @@
 //! What is looked at in a record besides signature, link and verdict.
 
-use chain::Chain;
+use chain::{Chain, StoredCommitment};
 use protocol::{
     Block, Commitment, Competition, Record, Uid,
-    record::{Finding, Judged, Round},
+    pool::{Moment, Payee, paid_most},
+    record::{Judged, Round},
 };
-use std::cmp::Reverse;
 
 /// Most bytes of what names a document.
 const DOCUMENT_ID_BYTES_MAX: usize = 1_024;
@@ -43,11 +43,7 @@ pub(super) fn outline(record: &Record) -> Result<(), String> {
     }
     let is_share = |share: f64| (0.0..=1.0).contains(&share);
     let is_sound = |judged: &&Judged| {
-        let n_losses = match &judged.model.finding {
-            Finding::Evaluated(losses) => losses.len(),
-            Finding::Disqualified(_) => 0,
-        };
-        n_losses <= LOSSES_MAX
+        judged.model.finding.losses().len() <= LOSSES_MAX
             && is_share(judged.verdict.win_rate)
             && is_share(judged.verdict.weight)
     };
@@ -69,15 +65,19 @@ pub(super) fn paid(
 ) -> Result<(Option<Uid>, u64), chain::Error> {
     let at = Block(round.block.0.saturating_sub(rules.evaluation.commitment_age_min));
     let rewards = chain.rewards(round.netuid, at)?;
-    let incentive = |uid: Uid| rewards.incentives.get(usize::from(uid.0)).copied().unwrap_or(0);
-    let stored = chain.commitments(round.netuid, at)?;
-    let entries = stored.iter().filter(|stored| {
+    let payee = |stored: &StoredCommitment| {
         let commitment = Commitment::parse(&stored.data);
         let is_ours = commitment.is_ok_and(|commitment| commitment.competition == rules.id);
-        is_ours && stored.block >= stored.registered && incentive(stored.uid) > 0
-    });
-    let most = entries.max_by_key(|stored| (incentive(stored.uid), Reverse(stored.uid)));
-    let n_epochs = rewards.hidden_epochs.saturating_add(2);
-    let settling = rewards.tempo.saturating_mul(n_epochs);
-    Ok((most.map(|stored| stored.uid), settling.saturating_add(rewards.weights_rate_limit)))
+        let incentive = rewards.incentives.get(usize::from(stored.uid.0)).copied().unwrap_or(0);
+        (is_ours && stored.block >= stored.registered).then_some(Payee {
+            uid: stored.uid,
+            incentive,
+            committed: stored.block,
+        })
+    };
+    let stored = chain.commitments(round.netuid, at)?;
+    let payees: Vec<Payee> = stored.iter().filter_map(payee).collect();
+    let settling_blocks = rewards.settling_blocks();
+    let moment = Moment { seed: round.block, settling_blocks };
+    Ok((paid_most(rules, moment, &payees), settling_blocks))
 }

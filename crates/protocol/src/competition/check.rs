@@ -58,11 +58,15 @@ fn ensure(
     }
 }
 
+/// Whether a competition may have this name.
+pub fn is_name(name: &str) -> bool {
+    let is_letter = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-';
+    (1..=NAME_LETTERS_MAX).contains(&name.len()) && name.bytes().all(is_letter)
+}
+
 fn header(competition: &Competition) -> Result<(), Error> {
     let Competition { name, reward_share, .. } = competition;
-    let is_letter = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-';
-    let is_name = (1..=NAME_LETTERS_MAX).contains(&name.len()) && name.bytes().all(is_letter);
-    ensure(is_name, "name", name, "1 to 32 of a-z, 0-9 and `-`")?;
+    ensure(is_name(name), "name", name, "1 to 32 of a-z, 0-9 and `-`")?;
     let until = competition.until_block.unwrap_or(u64::MAX);
     ensure(until > competition.from_block, "until_block", until, "above `from_block`")?;
     ensure(0.0 < *reward_share && *reward_share <= 1.0, "reward_share", reward_share, "in (0, 1]")

@@ -122,14 +122,27 @@ impl Kept {
     }
 }
 
+impl Fight {
+    /// Whether it counts at a block: against this champion, and in its time.
+    fn counts(&self, champion: Digest, now: Block) -> bool {
+        self.terms.pairing.champion == champion && now < self.until
+    }
+}
+
 impl Reign {
+    /// Whether the reign goes on in the next record: the same champion since the same block, by the
+    /// same rules.
+    pub fn goes_on(&self, record: &Record) -> bool {
+        let reign = |champion: Champion| (champion.root, champion.since, champion.rules);
+        record.crown.map(|crown| reign(crown.champion)) == self.champion.map(reign)
+    }
+
     /// Takes in the next record of a validator and competition, which is true: see
     /// [`crate::record::verify_duels`].
     pub fn follow(&mut self, record: &Record) {
         self.note_attempts(record);
         let champion = record.crown.map(|crown| crown.champion);
-        let reign = |champion: Champion| (champion.root, champion.since, champion.rules);
-        if champion.map(reign) == self.champion.map(reign) {
+        if self.goes_on(record) {
             record.models.iter().for_each(|judged| self.keep(judged, record));
             self.fights.retain(|_, kept| record.round.block < kept.fight.until);
             self.close_hidden(record);
@@ -174,10 +187,7 @@ impl Reign {
             if let Some(kept) = before.filter(|kept| kept.fight.began == fight.began) {
                 documents = kept.documents;
             }
-            let n_used = match &judged.model.finding {
-                Finding::Evaluated(losses) => losses.len(),
-                Finding::Disqualified(_) => 0,
-            };
+            let n_used = judged.model.finding.losses().len();
             // What a stranger says of a duel may be longer than any, and is not verified here.
             let n_most = fight.terms.n_documents_max.min(N_DOCUMENTS_LIMIT);
             let n_most = usize::try_from(n_most).unwrap_or(usize::MAX);

@@ -279,10 +279,7 @@ impl<'a> Session<'a> {
     /// Where another process was quicker with a nonce, and its call stands in a block, the call is
     /// made anew: it has surely not been included.
     pub fn include(&self, call: &Call, signer: &Keypair) -> anyhow::Result<(CallId, Block)> {
-        let mut plain = || -> anyhow::Result<Handed> {
-            Ok(Handed { call: call.clone(), reveal: None, sign_by: None })
-        };
-        self.include_made(&mut plain, signer)
+        self.include_made(&mut || Ok(call.clone().into()), signer)
     }
 
     /// The same, where what is called follows from the chain as it is at each try; it is made anew,

@@ -2,7 +2,7 @@
 
 use protocol::{
     Digest, Loss,
-    duel::{Attempts, Document, Duel, DuelError, DuelRules, Pairing, Terms, Verdict},
+    duel::{Document, Duel, DuelError, DuelRules, Terms, Verdict},
 };
 
 /// Duels that an expectation is the mean of: on the same documents, each from another one on.
@@ -42,13 +42,7 @@ fn duel(
     gains: impl Iterator<Item = f64>,
 ) -> Result<Duel, DuelError> {
     let one = Loss::new(1.0).unwrap_or(Loss::INFINITE);
-    let terms = Terms {
-        pairing: Pairing { champion: Digest([0; 32]), challenger: Digest([1; 32]) },
-        reference: one,
-        epsilon,
-        alpha: Attempts { window: 0, n: 1 }.alpha(&rules),
-        n_documents_max: rules.n_documents_max,
-    };
+    let terms = Terms::of_first_attempt(&rules, one, epsilon);
     let document = |(number, gain): (u32, f64)| Document {
         id: Digest::of(&number.to_le_bytes()),
         champion: one,

@@ -9,10 +9,7 @@ use protocol::Competition;
 use records::{Folder, RECORDS_FOLDER};
 use std::{
     net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, atomic::AtomicBool},
     time::Duration,
 };
 
@@ -20,8 +17,6 @@ use std::{
 const FOLDER: &str = "dashboard";
 /// Time between two looks at chain and records: rounds of a demo are seconds apart.
 const PAUSE: Duration = Duration::from_millis(500);
-/// How often it is looked whether to stop.
-const TICK: Duration = Duration::from_millis(100);
 
 /// What pages about a run stand beside.
 pub struct Beside {
@@ -65,8 +60,6 @@ pub fn keep(
     let beside = Beside { chain: Arc::new(chain.client), hub: hub.server.url(), rules };
     let dashboard = serve(args, listen, beside)?;
     terminal::tell(&format!("watch it at {} until Ctrl-C", dashboard.url()));
-    while !stop.load(Ordering::Relaxed) {
-        std::thread::sleep(TICK);
-    }
+    terminal::wait_for_stop(stop);
     Ok(())
 }

@@ -20,7 +20,7 @@ pub struct View {
     bars: Option<Bars>,
     /// Names of slots, known once everybody is registered.
     names: Mutex<BTreeMap<Uid, String>>,
-    /// What was told of a model and stays: refusals and duels that are decided.
+    /// What was told of a model: refusals, and how its duel stood.
     told: Mutex<BTreeSet<(Uid, String)>>,
     n_published: Vec<AtomicU64>,
 }

@@ -8,7 +8,7 @@ use crate::command::replay::{
 use protocol::{
     Competition, Digest, Record,
     duel::{Fight, N_DOCUMENTS_LIMIT},
-    record::{Finding, Judged},
+    record::Judged,
 };
 use records::Signed;
 use std::collections::BTreeSet;
@@ -81,10 +81,7 @@ impl Held {
             None => (BTreeSet::new(), None),
         };
         let n = usize::try_from(fight.evidence.n_documents()).unwrap_or(usize::MAX);
-        let n_used = match &judged.model.finding {
-            Finding::Evaluated(losses) => losses.len(),
-            Finding::Disqualified(_) => 0,
-        };
+        let n_used = judged.model.finding.losses().len();
         for document in record.round.documents.iter().take(n_used) {
             // What comes after the decision is no part of it.
             if documents.len() >= n {

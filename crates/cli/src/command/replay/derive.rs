@@ -11,8 +11,10 @@ use protocol::{
     AccountId, Block, Competition, Digest, ReasonCode, Record,
     competition::Rule,
     duel::{Fight, Reign},
-    record::{Finding, Judged, Mismatch, Model, Setting, is_filled_by_line, verify_duels},
-    weights::{Average, Miner, MovingAverage},
+    record::{
+        Finding, Judged, Mismatch, Model, Setting, averaged, is_filled_by_line, verify_duels,
+    },
+    weights::{Average, MovingAverage},
 };
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -267,12 +269,7 @@ impl Past {
             let why = format!("they go on from those of record {before}: give it, too");
             return Step::not_checked(Part::Weights, why);
         };
-        let weight = |Judged { model, verdict, .. }: &Judged| {
-            (Miner { uid: model.uid, hotkey: model.hotkey }, verdict.weight)
-        };
-        let weights: Vec<(Miner, f64)> = record.models.iter().map(weight).collect();
-        average.update(rules.scoring.alpha, &weights);
-        let derived: Vec<Average> = average.iter().collect();
+        let derived = averaged(rules, &record.models, &mut average);
         let field = |averages: &[Average]| vec![("averages".to_owned(), json(&averages))];
         let other = first_other(Part::Weights, &field(&derived), &field(&record.averages));
         let n_miners = plural(record.averages.len(), "miner");

@@ -106,10 +106,7 @@ fn chosen(record: &Record, asked: Asked) -> Vec<Chosen> {
 
 /// One loss of a record, each with the same chance.
 fn leaf(record: &Record, number: u64) -> Option<Chosen> {
-    let n_losses = |model: &Model| match &model.finding {
-        Finding::Evaluated(losses) => losses.len() as u64,
-        Finding::Disqualified(_) => 0,
-    };
+    let n_losses = |model: &Model| model.finding.losses().len() as u64;
     let all: u64 = record.models.iter().map(|judged| n_losses(&judged.model)).sum();
     if all == 0 {
         return None;

@@ -210,9 +210,7 @@ fn status(args: &RunValidatorArgs) -> anyhow::Result<Status> {
 
 /// The duel of a round to tell of first.
 fn challenge(summary: &RoundSummary) -> Option<Challenge> {
-    let uid = summary.duels?.foremost?;
-    let row = summary.rows.iter().find(|row| row.uid == uid)?;
-    Some(Challenge { uid, stands: row.duel? })
+    summary.foremost().map(|(uid, stands)| Challenge { uid, stands })
 }
 
 fn is_of_owner(args: &RunValidatorArgs) -> bool {

@@ -4,13 +4,10 @@
 use protocol::{
     Block, Digest, Entry, Loss, Seniority, Uid, champion,
     competition::{LossKind, ScoringRules},
-    duel::{Attempts, Document, Duel, DuelError, DuelRules, Pairing, Report, Terms, Verdict},
+    duel::{Document, Duel, DuelError, DuelRules, Report, Terms, Verdict},
     loss,
 };
 use serde::Serialize;
-
-/// The smallest reference of a duel, in nats per token.
-const REFERENCE_MIN: f64 = 1e-6;
 
 /// What a comparison goes by.
 #[derive(Clone, Copy, Debug)]
@@ -134,16 +131,8 @@ impl Bar<'_> {
     ) -> Result<Duel, DuelError> {
         let n_first = n_first(&rules).min(other.losses.len());
         let reference = loss::mean(&other.losses[..n_first]);
-        // A window in which nothing was tried yet.
-        let first = Attempts { window: 0, n: 1 };
-        let terms = Terms {
-            // They are told apart by their files elsewhere.
-            pairing: Pairing { champion: Digest([0; 32]), challenger: Digest([1; 32]) },
-            reference: Loss::new(reference.value().max(REFERENCE_MIN)).unwrap_or(reference),
-            epsilon: self.rules.epsilon.at(self.judged, other.block),
-            alpha: first.alpha(&rules),
-            n_documents_max: rules.n_documents_max,
-        };
+        let epsilon = self.rules.epsilon.at(self.judged, other.block);
+        let terms = Terms::of_first_attempt(&rules, reference, epsilon);
         let mut duel = Duel::begin(rules, terms)?;
         let pairs = documents.iter().zip(other.losses.iter().zip(losses)).skip(n_first);
         let document = |(id, (champion, own)): (&Digest, (&Loss, &Loss))| Document {

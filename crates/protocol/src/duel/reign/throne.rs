@@ -69,9 +69,7 @@ impl Reign {
         }
         let evidence = |entrant: &Entrant| {
             let fight = self.fights.get(&entrant.root).map(|kept| &kept.fight)?;
-            let counts = fight.verdict.is_none()
-                && fight.terms.pairing.champion == champion.root
-                && bout.block < fight.until;
+            let counts = fight.verdict.is_none() && fight.counts(champion.root, bout.block);
             counts.then(|| fight.evidence.e_crown())
         };
         let mut first: Option<(usize, f64)> = None;
@@ -102,9 +100,7 @@ impl Reign {
         let was_dethroned = self.predecessor.is_some_and(|former| former.root == paid.root);
         let duel = self.fights.get(&paid.root).map(|kept| &kept.fight);
         let is_rejected = duel.is_some_and(|fight| {
-            fight.verdict == Some(Verdict::Rejected)
-                && fight.terms.pairing.champion == champion.root
-                && bout.block < fight.until
+            fight.verdict == Some(Verdict::Rejected) && fight.counts(champion.root, bout.block)
         });
         let has_lost = was_dethroned || is_rejected;
         is_other && !has_lost && self.is_settled(bout.block, bout.settling_blocks)

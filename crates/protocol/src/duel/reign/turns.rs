@@ -10,7 +10,7 @@ use super::{Bout, Champion, Entrant, Fight, Kept, Reign};
 use crate::{
     Block, Seniority, Uid,
     competition::ScoringRules,
-    duel::{Budget, DuelRules, Pairing},
+    duel::{Budget, DuelRules},
 };
 use std::collections::BTreeSet;
 
@@ -121,9 +121,9 @@ impl Reign {
         block: Block,
         (champion, challenger): (&Champion, &Entrant),
     ) -> Option<&Kept> {
-        let pairing = Pairing { champion: champion.root, challenger: challenger.root };
         let kept = self.fights.get(&challenger.root)?;
-        let counts = kept.fight.terms.pairing == pairing && block < kept.fight.until;
+        let counts = kept.fight.counts(champion.root, block)
+            && kept.fight.terms.pairing.challenger == challenger.root;
         (counts && (kept.fight.verdict.is_some() || kept.fits(rules))).then_some(kept)
     }
 }
