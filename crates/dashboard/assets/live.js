@@ -11,8 +11,10 @@ function localTimes(root) {
 }
 
 async function renew() {
-  const answer = await fetch(location.href, { headers: { accept: "text/html" } });
-  if (!answer.ok) {
+  // A dashboard that has just ended is told of by its events, and renews pages when it is back.
+  const asked = fetch(location.href, { headers: { accept: "text/html" } });
+  const answer = await asked.catch(() => null);
+  if (!answer?.ok) {
     return;
   }
   const page = new DOMParser().parseFromString(await answer.text(), "text/html");
