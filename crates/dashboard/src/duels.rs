@@ -4,7 +4,7 @@ use crate::index::{Error, Index, Row};
 use protocol::{
     Block, Digest, Loss, Record,
     duel::{Document, Duel, DuelRules, Fight, Report, Verdict},
-    record::{Finding, Judged},
+    record::{Finding, Model},
 };
 use records::signed::SIGNED_BYTES_MAX;
 
@@ -52,16 +52,17 @@ impl Told {
     }
 }
 
+/// The model of a root in a record, if it was measured.
+pub fn measured(record: &Record, root: Digest) -> Option<&Model> {
+    let is_it = |model: &&Model| {
+        model.tensor_root == Some(root) && matches!(model.finding, Finding::Evaluated(_))
+    };
+    record.models.iter().map(|judged| &judged.model).find(is_it)
+}
+
 /// Losses of the model of a root in a record, as far as they counted.
 pub fn losses_of(record: &Record, root: Digest) -> &[Loss] {
-    let of = |judged: &&Judged| {
-        judged.model.tensor_root == Some(root)
-            && matches!(judged.model.finding, Finding::Evaluated(_))
-    };
-    match record.models.iter().find(of).map(|judged| &judged.model.finding) {
-        Some(Finding::Evaluated(losses)) => losses,
-        _ => &[],
-    }
+    measured(record, root).map(|model| model.finding.losses()).unwrap_or_default()
 }
 
 /// The duel of a challenger as it stood after a record; `None` where there was none, or where the

@@ -4,7 +4,7 @@ use crate::{
     ask::Ask,
     clock::utc,
     index::{Head, Index},
-    page::{Answer, Site, Trouble},
+    page::{Answer, Site, Trouble, name},
 };
 use maud::{Markup, PreEscaped, html};
 use protocol::Block;
@@ -39,12 +39,8 @@ pub fn atom(site: &Site, index: &Index, ask: &Ask) -> Result<Answer, Trouble> {
         for crown in index.crowns(narration.whose(), ask.until(), CROWNS_MAX)? {
             newest = newest.max(Some(crown.row.block));
             let time = utc(site.clock.seconds(crown.row.block).unwrap_or(0));
-            let who = |repo: &Option<String>, uid: u16| {
-                repo.clone().unwrap_or_else(|| format!("uid {uid}"))
-            };
-            let to = who(&crown.to.repo, crown.to.uid);
-            let from = crown.from.as_ref();
-            let from = from.map_or("nobody".to_owned(), |from| who(&from.repo, from.uid));
+            let (to, from) = (name(&crown.to), crown.from.as_ref());
+            let from = from.map_or("nobody".to_owned(), name);
             let why = format!("/c/{competition}/crown/{}", crown.row.number);
             entries.push(html! {
                 entry {

@@ -1,5 +1,6 @@
 //! Figures that are shown: means with their errors, and numbers as people read them.
 
+use chain::ledger::RAO_PER_TAO;
 use protocol::{Loss, math};
 use std::f64::consts::{LN_2, LN_10};
 
@@ -86,9 +87,14 @@ pub fn with_interval(mean: Option<f64>, error: Option<f64>) -> String {
     }
 }
 
+/// A share as the chain has it, in parts of 65,535.
+pub fn of_65535(parts: u16) -> f64 {
+    f64::from(parts) / 65_535.0
+}
+
 /// Rao as TAO.
 pub fn tao(rao: u64) -> String {
-    format!("{}.{:03}", rao / 1_000_000_000, rao % 1_000_000_000 / 1_000_000)
+    format!("{}.{:03}", rao / RAO_PER_TAO, rao % RAO_PER_TAO / 1_000_000)
 }
 
 /// A whole number with its thousands apart.

@@ -13,6 +13,7 @@ mod pay;
 mod round;
 mod whose;
 
+pub(crate) use overview::name;
 pub use whose::Narration;
 
 use crate::{

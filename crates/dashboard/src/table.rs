@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use std::cmp::Ordering;
 
 /// Rows of a page; CSV and JSON have all.
-pub const ROWS_PER_PAGE: usize = 256;
+pub(crate) const ROWS_PER_PAGE: usize = 256;
 
 /// One column of a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -11,7 +11,7 @@ use crate::{
     feed,
     figures::{decimals, grouped, percent, perplexity, with_interval},
     index::{Crown, Index, Other, Standing},
-    table::{Cell, Table, column},
+    table::{Cell, ROWS_PER_PAGE, Table, column},
 };
 use maud::{Markup, html};
 use protocol::{
@@ -29,8 +29,8 @@ const LABEL_LETTERS_MAX: usize = 24;
 const POINTS_MAX: u64 = 1_500;
 /// Most crowns of a page.
 const CROWNS_MAX: u64 = 256;
-/// Rounds of a page of the list.
-const LIST_MAX: u64 = 256;
+/// Rounds of a page of the list: those of one page of its table.
+const LIST_MAX: u64 = ROWS_PER_PAGE as u64;
 
 impl Site {
     /// The page of a competition.

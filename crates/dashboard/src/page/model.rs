@@ -11,7 +11,7 @@ use crate::{
     ask::Ask,
     chart,
     duels::in_words,
-    figures::{bits, decimals, percent, perplexity, plural, tao, with_interval},
+    figures::{bits, decimals, of_65535, percent, perplexity, plural, tao, with_interval},
     index::{Index, Row, Standing, Wanted},
     table::{Cell, Table, column},
 };
@@ -287,7 +287,6 @@ impl Site {
             let neuron = metagraph.neurons.iter().find(|neuron| neuron.hotkey == hotkey)?;
             Some((neuron, metagraph.block))
         });
-        let of_65535 = |value: u16| percent(f64::from(value) / 65_535.0);
         Ok(html! {
             @match found {
                 Some((neuron, block)) => {
@@ -295,9 +294,9 @@ impl Site {
                         dt { "Slot" } dd { "uid " (neuron.uid.0) }
                         dt { "Coldkey" } dd { code { (neuron.coldkey.to_string()) } }
                         dt { "Stake, TAO" } dd { (tao(neuron.stake_rao)) }
-                        dt { "Incentive" } dd { (of_65535(neuron.incentive)) }
-                        dt { "Dividends" } dd { (of_65535(neuron.dividends)) }
-                        dt { "Validator trust" } dd { (of_65535(neuron.validator_trust)) }
+                        dt { "Incentive" } dd { (percent(of_65535(neuron.incentive))) }
+                        dt { "Dividends" } dd { (percent(of_65535(neuron.dividends))) }
+                        dt { "Validator trust" } dd { (percent(of_65535(neuron.validator_trust))) }
                         dt { "Paid by the last epoch, TAO" } dd { (tao(neuron.emission_rao)) }
                         dt { "Set weights at block" } dd { (self.block(neuron.last_update)) }
                         dt { "Registered at block" }

@@ -1,10 +1,10 @@
 //! The network: slots, stake, weights and pay, as the chain has them.
 
-use super::{Page, Site, Trouble, key_cell};
+use super::{Page, Site, Trouble, key_cell, overview::shares};
 use crate::{
     ask::Ask,
     chart,
-    figures::{percent, short, tao},
+    figures::{of_65535, short, tao},
     index::Index,
     table::{Cell, Table, column},
 };
@@ -61,10 +61,6 @@ impl Site {
 
     fn neuron(&self, ask: &Ask, neuron: &Neuron) -> Vec<Cell> {
         let kind = if neuron.validator_permit { "validator" } else { "miner" };
-        let of_65535 = |value: u16| {
-            let share = f64::from(value) / 65_535.0;
-            Cell::number(Some(share), percent(share))
-        };
         let coldkey = neuron.coldkey.to_string();
         let state = if neuron.active { ("active", "good") } else { ("stale", "fair") };
         vec![
@@ -73,10 +69,10 @@ impl Site {
             Cell::text(coldkey.clone()).shown(short(&coldkey)),
             Cell::text(kind),
             Cell::count(neuron.stake_rao).shown(tao(neuron.stake_rao)),
-            of_65535(neuron.consensus),
-            of_65535(neuron.incentive),
-            of_65535(neuron.dividends),
-            of_65535(neuron.validator_trust),
+            shares(of_65535(neuron.consensus)),
+            shares(of_65535(neuron.incentive)),
+            shares(of_65535(neuron.dividends)),
+            shares(of_65535(neuron.validator_trust)),
             Cell::count(neuron.emission_rao).shown(tao(neuron.emission_rao)),
             self.block_cell(neuron.last_update),
             self.block_cell(neuron.block_at_registration),
@@ -138,7 +134,7 @@ fn map(metagraph: &Metagraph, title: &str, pick: fn(&Neuron) -> &Vec<(Uid, u16)>
             let mut row = vec![0.0; n_columns];
             for (uid, value) in pick(neuron) {
                 if let Some(cell) = row.get_mut(usize::from(uid.0)) {
-                    *cell = f64::from(*value) / 65_535.0;
+                    *cell = of_65535(*value);
                 }
             }
             (format!("uid {}", neuron.uid), row)

@@ -22,14 +22,14 @@ pub(super) struct Champion {
 }
 
 impl Champion {
-    /// Its name: the repo, or the slot where it has none.
+    /// Its name.
     pub(super) fn name(&self) -> String {
         name(&self.holder)
     }
 }
 
-/// The name of a model.
-pub(super) fn name(holder: &Holder) -> String {
+/// The name of a model: the repo, or the slot where it has none.
+pub(crate) fn name(holder: &Holder) -> String {
     holder.repo.clone().unwrap_or_else(|| format!("uid {}", holder.uid))
 }
 

@@ -1,20 +1,19 @@
 //! What keys earn over time, as the chain tells it.
 
-use super::{Page, Site, Trouble};
+use super::{Page, Site, Trouble, overview::shares};
 use crate::{
     ask::Ask,
     chart,
-    figures::{percent, tao},
+    figures::{of_65535, tao},
     index::Index,
     table::{Cell, Table, column},
 };
+use chain::ledger::RAO_PER_TAO;
 use maud::html;
 use protocol::AccountId;
 
 /// Most epochs of a page.
 const EPOCHS_MAX: u64 = 512;
-/// Rao of a TAO.
-const RAO: f64 = 1e9;
 
 impl Site {
     /// What epochs paid to a key.
@@ -38,18 +37,14 @@ impl Site {
         let mut points = Vec::new();
         for pay in all.iter().rev() {
             sum = sum.saturating_add(pay.rao);
-            points.push((pay.epoch.0, sum as f64 / RAO));
+            points.push((pay.epoch.0, sum as f64 / RAO_PER_TAO as f64));
         }
         for pay in &all {
-            let of_65535 = |value: u16| {
-                let share = f64::from(value) / 65_535.0;
-                Cell::number(Some(share), percent(share))
-            };
             table.rows.push(vec![
                 self.block_cell(pay.epoch),
                 Cell::count(pay.rao).shown(tao(pay.rao)),
-                of_65535(pay.incentive),
-                of_65535(pay.dividends),
+                shares(of_65535(pay.incentive)),
+                shares(of_65535(pay.dividends)),
             ]);
         }
         if !points.is_empty() {

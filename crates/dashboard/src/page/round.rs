@@ -4,16 +4,13 @@ use super::{Page, Site, Trouble, belief, competition::no_model, crown::replayed,
 use crate::{
     ask::Ask,
     chart,
-    duels::losses_of,
+    duels::{losses_of, measured},
     figures::{Estimate, decimals, percent, short, values, with_interval},
     index::{Index, Row, Standing},
     table::{Cell, Table, column},
 };
 use maud::{Markup, html};
-use protocol::{
-    Digest, Loss, Record,
-    record::{Finding, Round},
-};
+use protocol::{Digest, Loss, Record, record::Round};
 
 /// Most models and batches of a map of losses.
 const MAP_MAX: (usize, usize) = (40, 100);
@@ -192,11 +189,7 @@ fn choice(ask: &Ask, standings: &[Standing]) -> Markup {
 fn beside(page: &mut Page, record: &Record, (a, b): (Digest, Digest)) {
     let (first, second) = (losses_of(record, a), losses_of(record, b));
     let of = |root: Digest| {
-        let found = record.models.iter().find(|judged| {
-            judged.model.tensor_root == Some(root)
-                && matches!(judged.model.finding, Finding::Evaluated(_))
-        });
-        let repo = found.and_then(|judged| judged.model.repo.as_ref());
+        let repo = measured(record, root).and_then(|model| model.repo.as_ref());
         repo.map_or_else(|| short(&root.hex()), ToString::to_string)
     };
     let (name_a, name_b) = (of(a), of(b));
