@@ -195,7 +195,8 @@ pub fn stored_block_time(database: &std::path::Path) -> Result<Option<Duration>,
 
 /// The blocks of a database, made again one after the other with all hashes compared.
 ///
-/// This is what [`DevNode::start`] trusts snapshots to save. It needs the file for itself.
+/// This is what [`DevNode::start`] trusts snapshots to save. A node may be at work on the file
+/// meanwhile.
 pub struct Replay {
     database: PathBuf,
     genesis: Genesis,
@@ -222,7 +223,7 @@ impl Replay {
 
     /// Makes all blocks that have come since again.
     pub fn advance(&mut self) -> Result<Replayed, NodeError> {
-        let store = store::Store::open(Some(&self.database), &self.genesis)?;
+        let store = store::Store::look(&self.database, &self.genesis)?;
         let mut found = Replayed::default();
         for number in self.ledger.head().block.0 + 1..=store.newest()? {
             let block = store.block(number)?.ok_or_else(|| store.damaged(number))?;

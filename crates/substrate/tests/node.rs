@@ -76,12 +76,16 @@ fn a_node_goes_on_where_it_was_with_all_that_waited() {
     let chain = connect(&node);
     node.produce_block().unwrap();
     assert_eq!(chain.balance(key(2).public()).unwrap(), 1_000_000_000_012);
-    drop((chain, node));
+    // Its blocks are made again while it goes on.
     let mut replay = Replay::new(database.clone(), genesis()).unwrap();
     let found = replay.advance().unwrap();
     assert_eq!((found.included.len(), found.included.last()), (2, Some(&waiting)));
     assert_eq!(found.waiting, []);
     assert_eq!(replay.ledger().balance(key(2).public()), 1_000_000_000_012);
+    node.produce_block().unwrap();
+    drop((chain, node));
+    replay.advance().unwrap();
+    assert_eq!(replay.ledger().head().block, Block(3));
     assert_eq!(dev::stored_genesis(&database).unwrap(), Some(genesis()));
 }
 

@@ -15,7 +15,7 @@ mod summary;
 mod view;
 mod words;
 
-use super::replay;
+use super::replay::{self, home::AtWork};
 use crate::{
     args::DemoArgs,
     failure::HintExt as _,
@@ -54,8 +54,8 @@ pub fn run(args: &DemoArgs) -> anyhow::Result<ExitCode> {
     view.name_slots(
         network.uids.iter().map(|(role, uid)| (*uid, role.name().to_owned())).collect(),
     );
-    let pages = pages::serve(args, args.dashboard, network.beside()?)?;
-    let (listen, rules) = (pages.address(), network.contest.competition.clone());
+    // It ends before the network that it reads.
+    let pages = pages::serve(args, network.beside()?)?;
     view.say(&opening(&network, args, &pages.url()));
     if home.goes_on {
         let block = network.node.head().block;
@@ -63,8 +63,6 @@ pub fn run(args: &DemoArgs) -> anyhow::Result<ExitCode> {
     }
     let conducted = conduct::conduct(&mut network, &view, &stop);
     view.end();
-    // It reads a chain that is about to end.
-    drop(pages);
     conducted.hint(format!(
         "what was done so far lies in `{}`; the same command goes on from there",
         args.home.display()
@@ -77,14 +75,17 @@ pub fn run(args: &DemoArgs) -> anyhow::Result<ExitCode> {
     } else {
         terminal::print(&summary::text(&report))?;
     }
-    // Last of all, and by the files alone: anybody can do it again.
-    let (replayed, is_equal) = replay::last_of_home(&args.home, &stop)?;
+    // Last of all, and by what anybody can read: anybody can do it again.
+    let at_work = network.at_work();
+    let (replayed, is_equal) = replay::last_of_home(&args.home, &at_work, &stop)?;
     match args.json {
         true => terminal::tell(&replayed),
         false => terminal::print(&format!("{replayed}\n"))?,
     }
     if args.keep {
-        pages::keep(args, listen, rules, &stop)?;
+        let (url, AtWork { chain, hub, .. }) = (pages.url(), &at_work);
+        terminal::tell(&format!("watch it at {url} until Ctrl-C; chain {chain}, hub {hub}"));
+        terminal::wait_for_stop(&stop);
     }
     Ok(if is_equal { ExitCode::SUCCESS } else { ExitCode::from(replay::report::DIFFERS) })
 }

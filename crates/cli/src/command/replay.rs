@@ -22,7 +22,7 @@ use crate::{
 use anyhow::Context as _;
 use compare::Comparison;
 use derive::Past;
-use home::Home;
+use home::{AtWork, Home};
 use losses::{Asked, Bar, Exam};
 use other_rules::Crowns;
 use place::{ChainAt, Contests, Rules, Shelf, Stacks};
@@ -75,9 +75,13 @@ pub fn run(args: &ReplayArgs) -> anyhow::Result<ExitCode> {
 
 /// The last record of the first validator of a demo, derived again: a sentence for people, and
 /// whether all of it equals.
-pub fn last_of_home(home: &Path, stop: &Arc<AtomicBool>) -> anyhow::Result<(String, bool)> {
+pub fn last_of_home(
+    home: &Path,
+    at_work: &AtWork,
+    stop: &Arc<AtomicBool>,
+) -> anyhow::Result<(String, bool)> {
     const VALIDATOR: &str = "validator-1";
-    let homes = [Home::open(home)?];
+    let homes = [Home::open(home)?.at_work(at_work.clone())];
     let args = ReplayArgs {
         records: vec![home.join(VALIDATOR).display().to_string()],
         latest: Some(1),

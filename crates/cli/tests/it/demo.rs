@@ -1,10 +1,13 @@
 //! The demo as its users run it: a short one, twice, on other text, interrupted, and badly called.
 
-use serde_json::Value;
+use crate::{hub::ask_as, node::ask};
+use serde_json::{Value, json};
 use std::{
-    io::{BufRead as _, BufReader},
+    fs::File,
+    io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _},
+    net::TcpStream,
     path::Path,
-    process::{Command, Output, Stdio},
+    process::{Child, Command, Output, Stdio},
     time::{Duration, Instant},
 };
 use tempfile::TempDir;
@@ -274,17 +277,75 @@ fn own_rules_and_an_own_model(home: &Path, champion: &str) {
     assert!(err.contains("vocabulary-mismatch") && err.contains("agon check"), "{err}");
 }
 
+/// A demo that would go on for ever, and ends with the test.
+struct Kept(Child);
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Takes in what has arrived of the news of a demo, whose end nobody has seen yet.
+fn hear(news: &mut TcpStream, heard: &mut Vec<u8>) {
+    let mut chunk = [0; 4_096];
+    loop {
+        match news.read(&mut chunk) {
+            Ok(0) => panic!("the news were cut: {}", String::from_utf8_lossy(heard)),
+            Ok(n) => heard.extend(&chunk[..n]),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
 #[test]
-fn a_demo_runs_on_text_of_ones_own() {
+fn a_demo_runs_on_text_of_ones_own_and_its_pages_stay() {
     let folder = tempfile::tempdir().unwrap();
-    let text = corpus(&folder);
-    let home = folder.path().join("home");
-    let args = ["demo", "--json", "--seed", "2", "--rounds", "1", "--steps", STEPS];
-    let args = args.into_iter().chain(["--corpus", &text, "--home"]);
-    let output = Command::new(env!("CARGO_BIN_EXE_agon")).args(args).arg(&home).output().unwrap();
-    let report = report(&output);
+    let (text, printed) = (corpus(&folder), folder.path().join("report.json"));
+    let args = ["demo", "--json", "--keep", "--seed", "2", "--rounds", "1", "--steps", STEPS];
+    let mut command = Command::new(env!("CARGO_BIN_EXE_agon"));
+    command.args(args).args(["--corpus", &text, "--home"]).arg(folder.path().join("home"));
+    command.stdout(File::create(&printed).unwrap()).stderr(Stdio::piped());
+    let mut demo = Kept(command.spawn().unwrap());
+    let mut lines = BufReader::new(demo.0.stderr.take().unwrap()).lines().map(Result::unwrap);
+    let line = lines.find(|line| line.starts_with("watch it at ")).unwrap();
+    let pages = line.strip_prefix("watch it at http://").unwrap().to_owned();
+    let mut news = TcpStream::connect(&pages).unwrap();
+    write!(news, "GET /events HTTP/1.1\r\nhost: {pages}\r\n\r\n").unwrap();
+    news.set_nonblocking(true).unwrap();
+
+    // The same pages beside the same chain and hub, and nobody who listens was let go.
+    let line = lines.find(|line| line.contains(" until Ctrl-C; ")).unwrap();
+    let rest = line.strip_prefix(&format!("watch it at http://{pages} until Ctrl-C; chain ws://"));
+    let (chain, hub) = rest.unwrap().split_once(", hub http://").unwrap();
+    let mut heard = Vec::new();
+    let n_rounds = |heard: &[u8]| heard.windows(12).filter(|part| part == b"event: round").count();
+    for _ in 0..1_000 {
+        hear(&mut news, &mut heard);
+        if n_rounds(&heard) < 3 {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+    assert_eq!(n_rounds(&heard), 3, "one of each validator: {}", String::from_utf8_lossy(&heard));
+    let report: Value = serde_json::from_slice(&std::fs::read(&printed).unwrap()).unwrap();
     assert_eq!(report["entropy_perplexity"], Value::Null, "nobody knows the entropy of a file");
     assert!(report["rounds"][0]["champion_uid"].is_u64(), "{}", report["rounds"][0]);
+    let champion = report["rounds"][0]["champion"].as_str().unwrap();
+    let (status, page) = ask_as(&pages, None, "GET /c/tiny", "");
+    assert!(status == "200" && page.contains(&format!("\"http://{hub}/{champion}/tiny")), "{page}");
+    let (status, _) = ask_as(hub, None, &format!("GET /api/models/{champion}/tiny"), "");
+    assert_eq!(status, "200");
+    let head = ask(chain, "chain_getHeader", &json!([])).unwrap();
+    assert!(head["result"]["number"].is_string(), "{head}");
+
+    let started = Instant::now();
+    let id = demo.0.id().to_string();
+    assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
+    assert_eq!(demo.0.wait().unwrap().code(), Some(0));
+    assert!(started.elapsed() < Duration::from_secs(15), "{:?}", started.elapsed());
 }
 
 #[test]

@@ -65,7 +65,12 @@ impl Hub {
 }
 
 /// Status and body of the answer to a request of whoever has this token, or none.
-fn ask_as(address: &str, token: Option<&str>, line: &str, body: &str) -> (String, String) {
+pub(crate) fn ask_as(
+    address: &str,
+    token: Option<&str>,
+    line: &str,
+    body: &str,
+) -> (String, String) {
     let who = token.map_or(String::new(), |token| format!("authorization: Bearer {token}\r\n"));
     let length = body.len();
     let request = format!(

@@ -13,7 +13,7 @@ use crate::{
 use chain::{CallId, Genesis, hash::blake2_256};
 use parity_scale_codec::{Decode as _, Encode as _};
 use protocol::{Block, BlockHash};
-use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Transaction, params};
 use std::{
     fs::{File, TryLockError},
     path::{Path, PathBuf},
@@ -80,7 +80,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub(super) struct Store {
     connection: Connection,
     path: PathBuf,
-    /// Held as long as the chain is ours.
+    /// Held as long as the chain is ours; nothing where it is only read.
     _lock: Option<File>,
 }
 
@@ -98,6 +98,16 @@ impl Store {
         let connection = connection.map_err(failed)?;
         let lock = path.map(lock).transpose()?;
         let store = Self { connection, path: shown.clone(), _lock: lock };
+        store.prepare(genesis)?;
+        Ok(store)
+    }
+
+    /// Opens a file to read it, whoever else is at work on it; it has to be there.
+    pub(super) fn look(path: &Path, genesis: &Genesis) -> Result<Self, NodeError> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let failed = |source| NodeError::Database { path: path.to_owned(), source };
+        let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
+        let store = Self { connection, path: path.to_owned(), _lock: None };
         store.prepare(genesis)?;
         Ok(store)
     }

@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     args::DemoArgs,
+    command::replay::home::AtWork,
     contest::Contest,
     evaluator::ProcessEvaluate,
     failure::HintExt as _,
@@ -148,8 +149,14 @@ impl Network {
         Ok(Beside { chain, hub: self.hub.server.url(), rules })
     }
 
-    /// Ends it.
-    pub fn end(self, args: &DemoArgs) -> anyhow::Result<Ended> {
+    /// Where its chain and its hub answer.
+    pub fn at_work(&self) -> AtWork {
+        let (chain, hub) = (self.node.url(), self.hub.server.url());
+        AtWork { chain, genesis: self.node.genesis_hash(), hub }
+    }
+
+    /// Ends everybody's work; chain and hub answer as long as this is there.
+    pub fn end(&mut self, args: &DemoArgs) -> anyhow::Result<Ended> {
         let mut rounds = Vec::new();
         for (role, validator) in self.validators() {
             let of_it = validator.rounds(usize::try_from(args.rounds)?)?;
@@ -157,11 +164,11 @@ impl Network {
         }
         rounds.sort_by_key(|(role, summary)| (summary.seed.block, *role));
         let genesis = genesis(args, &self.contest.competition, &self.roles());
-        let Self { node, contest, uids, home, .. } = self;
-        // The node remembers no more than it has made since its own start, and holds the file.
-        drop(node);
+        self.actors.clear();
+        // The node remembers no more than it has made since its own start.
         let mut replay = dev::Replay::new(database(args), genesis)?;
         let epochs = replay.advance().context("cannot read the chain of this run")?.epochs;
+        let (contest, uids, home) = (self.contest.clone(), self.uids.clone(), self.home.clone());
         Ok(Ended { contest, uids, rounds, epochs, home })
     }
 }

@@ -1,17 +1,12 @@
-//! The dashboard of a demo, in its own process: during the run, and with `--keep` after it.
+//! The dashboard of a demo, in its own process.
 
 use super::{cast::Role, network::NETUID};
-use crate::{args::DemoArgs, command::replay::home::Home, failure::HintExt as _, terminal};
-use anyhow::Context as _;
+use crate::{args::DemoArgs, failure::HintExt as _};
 use chain::Chain;
 use dashboard::{Config, Dashboard, Limits, Place};
 use protocol::Competition;
 use records::{Folder, RECORDS_FOLDER};
-use std::{
-    net::SocketAddr,
-    sync::{Arc, atomic::AtomicBool},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 /// Folder of the index in the home of a demo.
 const FOLDER: &str = "dashboard";
@@ -29,13 +24,13 @@ pub struct Beside {
 }
 
 /// Serves pages of what the validators of a run have published, until what is returned is dropped.
-pub fn serve(args: &DemoArgs, listen: SocketAddr, beside: Beside) -> anyhow::Result<Dashboard> {
+pub fn serve(args: &DemoArgs, beside: Beside) -> anyhow::Result<Dashboard> {
     let place = |role: Role| {
         let folder = args.home.join(role.name()).join(RECORDS_FOLDER);
         Place { name: role.name().to_owned(), source: Box::new(Folder::new(folder)) }
     };
     let config = Config {
-        listen,
+        listen: args.dashboard,
         home: args.home.join(FOLDER),
         hub: beside.hub,
         rules: vec![beside.rules],
@@ -45,21 +40,4 @@ pub fn serve(args: &DemoArgs, listen: SocketAddr, beside: Beside) -> anyhow::Res
         pause: PAUSE,
     };
     dashboard::serve(config).hint("another --dashboard may be free")
-}
-
-/// Serves the pages of a run that has ended, with its chain and its hub, until told to stop.
-pub fn keep(
-    args: &DemoArgs,
-    listen: SocketAddr,
-    rules: Competition,
-    stop: &AtomicBool,
-) -> anyhow::Result<()> {
-    let home = Home::open(&args.home)?;
-    let chain = home.chain()?.context("the run has left no chain")?;
-    let hub = home.hub()?.context("the run has left no hub")?;
-    let beside = Beside { chain: Arc::new(chain.client), hub: hub.server.url(), rules };
-    let dashboard = serve(args, listen, beside)?;
-    terminal::tell(&format!("watch it at {} until Ctrl-C", dashboard.url()));
-    terminal::wait_for_stop(stop);
-    Ok(())
 }

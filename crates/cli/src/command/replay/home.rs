@@ -5,6 +5,7 @@ use hugging_face::{
     ClientOptions, DevHub, HubClient,
     dev::{Front, Limits, Role, User, new_token},
 };
+use protocol::BlockHash;
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -18,34 +19,53 @@ const N_ENTRIES_MAX: usize = 1_000;
 
 /// A home.
 #[derive(Clone, Debug)]
-pub struct Home(PathBuf);
+pub struct Home {
+    path: PathBuf,
+    at_work: Option<AtWork>,
+}
+
+/// Where the chain and the hub of a home answer already: nobody else can open their files.
+#[derive(Clone, Debug)]
+pub struct AtWork {
+    /// Address of the chain.
+    pub chain: String,
+    /// Its genesis.
+    pub genesis: BlockHash,
+    /// Address of the hub.
+    pub hub: String,
+}
 
 impl Home {
     /// The home in a folder, which must be there.
     pub fn open(path: &Path) -> anyhow::Result<Self> {
         anyhow::ensure!(path.is_dir(), "there is no folder `{}`", path.display());
-        Ok(Self(path.to_owned()))
+        Ok(Self { path: path.to_owned(), at_work: None })
+    }
+
+    /// The same, whose chain and hub are at work.
+    pub fn at_work(self, at_work: AtWork) -> Self {
+        Self { at_work: Some(at_work), ..self }
     }
 
     /// Its folder.
     pub fn path(&self) -> &Path {
-        &self.0
+        &self.path
     }
 
     /// The rules of a demo.
     pub fn competition(&self) -> Option<PathBuf> {
-        Some(self.0.join("competition.toml")).filter(|path| path.is_file())
+        Some(self.path.join("competition.toml")).filter(|path| path.is_file())
     }
 
     /// Folders in which validators keep models by the digest of their files.
     pub fn stores(&self) -> anyhow::Result<Vec<PathBuf>> {
-        let own = self.0.join(MODELS);
+        let own = self.path.join(MODELS);
         if own.is_dir() {
             return Ok(vec![own]);
         }
-        let unread = || format!("cannot list `{}`", self.0.display());
+        let unread = || format!("cannot list `{}`", self.path.display());
         let mut stores = Vec::new();
-        for entry in fs::read_dir(&self.0).with_context(unread)?.take(N_ENTRIES_MAX) {
+        for entry in fs::read_dir(&self.path).with_context(unread)?.take(N_ENTRIES_MAX) {
             let store = entry.with_context(unread)?.path().join(MODELS);
             if store.is_dir() {
                 stores.push(store);
@@ -55,13 +75,17 @@ impl Home {
         Ok(stores)
     }
 
-    /// The hub of a demo, at work again; `None` where there is none.
+    /// The hub of a demo, at work already or again; `None` where there is none.
     pub fn hub(&self) -> anyhow::Result<Option<HomeHub>> {
-        let folder = self.0.join("hub");
+        let folder = self.path.join("hub");
         if !folder.join("hub.db").is_file() {
             return Ok(None);
         }
         let place = || format!("cannot start the hub in `{}`", folder.display());
+        if let Some(at_work) = &self.at_work {
+            let client = HubClient::new(&ClientOptions::new(&at_work.hub)).with_context(place)?;
+            return Ok(Some(HomeHub { client, server: None }));
+        }
         let user = User {
             name: "replay".to_owned(),
             token: new_token().with_context(place)?,
@@ -77,13 +101,21 @@ impl Home {
         };
         let server = DevHub::start(&config).with_context(place)?;
         let client = HubClient::new(&ClientOptions::new(&server.url())).with_context(place)?;
-        Ok(Some(HomeHub { client, server }))
+        Ok(Some(HomeHub { client, server: Some(server) }))
     }
 
     /// The chain of a demo, which answers and makes no more blocks; `None` where there is none.
     pub fn chain(&self) -> anyhow::Result<Option<HomeChain>> {
-        let database = self.0.join("chain.db");
+        let database = self.path.join("chain.db");
         let place = || format!("cannot read the chain in `{}`", database.display());
+        let connect = |url: &str, genesis| {
+            let genesis = Some(genesis);
+            let config = ClientConfig { genesis, stall_limit: None, ..ClientConfig::new(url) };
+            SubstrateChain::connect(config).with_context(place)
+        };
+        if let Some(AtWork { chain, genesis, .. }) = &self.at_work {
+            return Ok(Some(HomeChain { client: connect(chain, *genesis)?, node: None }));
+        }
         let Some(genesis) = dev::stored_genesis(&database).with_context(place)? else {
             return Ok(None);
         };
@@ -94,10 +126,8 @@ impl Home {
             block_time: None,
         };
         let node = DevNode::start(&config).with_context(place)?;
-        let genesis = Some(node.genesis_hash());
-        let config = ClientConfig { genesis, stall_limit: None, ..ClientConfig::new(node.url()) };
-        let client = SubstrateChain::connect(config).with_context(place)?;
-        Ok(Some(HomeChain { client, node }))
+        let client = connect(&node.url(), node.genesis_hash())?;
+        Ok(Some(HomeChain { client, node: Some(node) }))
     }
 }
 
@@ -105,14 +135,14 @@ impl Home {
 pub struct HomeHub {
     /// A client of it.
     pub client: HubClient,
-    /// It answers as long as this is there.
-    pub server: DevHub,
+    /// It answers as long as this is there, or whoever has it at work.
+    pub server: Option<DevHub>,
 }
 
 /// The chain of a home.
 pub struct HomeChain {
     /// A client of it.
     pub client: SubstrateChain,
-    /// It answers as long as this is there.
-    pub node: DevNode,
+    /// It answers as long as this is there, or whoever has it at work.
+    pub node: Option<DevNode>,
 }

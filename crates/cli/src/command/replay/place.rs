@@ -88,7 +88,7 @@ impl ChainAt {
             match home.chain() {
                 Ok(Some(chain)) => {
                     let found = Ok(Box::new(chain.client) as Box<dyn Chain>);
-                    return Ok(Self { found, _node: Some(chain.node) });
+                    return Ok(Self { found, _node: chain.node });
                 }
                 Ok(None) => {}
                 Err(error) => why = failure::causes(&error),
@@ -127,7 +127,7 @@ impl Stacks {
             match home.hub() {
                 Ok(Some(hub)) => {
                     hubs.push(Arc::new(hub.client));
-                    servers.push(hub.server);
+                    servers.extend(hub.server);
                 }
                 Ok(None) => {}
                 Err(error) => terminal::tell(&failure::causes(&error)),
