@@ -43,9 +43,23 @@ function listen() {
     clearTimeout(due);
     due = setTimeout(renew, 200);
   });
+  return news;
+}
+
+// Listens while somebody looks: a browser has six connections to an address for all of its tabs,
+// those that one can go back to included.
+function follow() {
+  let news = document.hidden ? null : listen();
+  document.addEventListener("visibilitychange", () => {
+    news?.close();
+    news = document.hidden ? null : listen();
+    if (news) {
+      renew();
+    }
+  });
 }
 
 localTimes(document);
 if (document.querySelector("main[data-live]")) {
-  listen();
+  follow();
 }
