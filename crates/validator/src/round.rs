@@ -313,7 +313,7 @@ impl Known<'_> {
         }
         match self.turn.measured.get(&admission.tensor_root) {
             None => {
-                let n_sequences = text.batches.iter().map(Vec::len).sum();
+                let n_sequences = text.n_sequences();
                 Err(Need::Losses { entry: entry.clone(), n_sequences }.into())
             }
             Some(Err(reason)) => Ok(model(roots, disqualified(reason))),
