@@ -26,8 +26,7 @@ use home::Home;
 use losses::{Asked, Bar, Exam};
 use other_rules::Crowns;
 use place::{ChainAt, Contests, Rules, Shelf, Stacks};
-use protocol::{Competition, NetUid, Record};
-use records::Signed;
+use protocol::{Competition, Digest, NetUid, Record};
 use report::{Outcome, Part, Replayed, Report, Step};
 use source::{Item, Series, Wanted};
 use std::{
@@ -171,19 +170,19 @@ fn replay(
             }
             let is_last = place + 1 == one.items.len();
             let newest = one.newest.filter(|_| is_last);
-            let (mut replayed, signed) = begun(item, &past, newest)?;
+            let (mut replayed, read) = begun(item, &past, newest)?;
             if place < one.n_before {
                 // Only what it says of those after it counts, unless it is none.
                 replayed.steps.retain(Step::is_other);
                 found.extend(Some(replayed).filter(|replayed| !replayed.steps.is_empty()));
             } else {
-                if let Some(signed) = &signed {
-                    bench.steps(&signed.record, &past, &mut replayed)?;
+                if let Some((record, _)) = &read {
+                    bench.steps(record, &past, &mut replayed)?;
                 }
                 found.push(replayed);
             }
-            if let Some(signed) = signed {
-                past.take(signed.record);
+            if let Some((record, digest)) = read {
+                past.take(record, digest);
             }
         }
     }
@@ -213,12 +212,13 @@ fn unread(name: &str) -> Replayed {
     }
 }
 
-/// Reads a record, and looks at its signature and at its link to the one before.
+/// Reads a record, which comes with its digest, and looks at its signature and at its link to the
+/// one before.
 fn begun(
     item: &Item,
     past: &Past,
-    newest: Option<protocol::Digest>,
-) -> anyhow::Result<(Replayed, Option<Signed>)> {
+    newest: Option<Digest>,
+) -> anyhow::Result<(Replayed, Option<(Record, Digest)>)> {
     let mut replayed = unread(&item.name);
     let signed = match item.read()? {
         Ok(signed) => signed,
@@ -251,7 +251,7 @@ fn begun(
         let at = "the newest record of the index";
         replayed.steps.push(Step::differs(Part::Link, at, (newest, digest)));
     }
-    Ok((replayed, Some(signed)))
+    Ok((replayed, Some((signed.record, digest))))
 }
 
 /// What records are derived again with.
