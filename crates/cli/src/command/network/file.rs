@@ -65,6 +65,10 @@ pub struct ChainPart {
     pub spec: PathBuf,
     /// Time between blocks, as `agon node --block-time` takes it.
     pub block_time: String,
+    /// Whether the node answers for the state after any block, so that every record can be replayed
+    /// while the network runs.
+    #[serde(default)]
+    pub archive: bool,
 }
 
 /// The hub of a network.
