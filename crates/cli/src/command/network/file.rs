@@ -329,6 +329,7 @@ mod tests {
         assert_eq!(network.hub_url(), "http://127.0.0.1:8");
         assert!(network.path(Path::new("node")).is_absolute());
         assert_eq!(network.participants().count(), 1);
+        assert!(!network.chain.archive, "files of before say nothing of it");
     }
 
     #[test]
