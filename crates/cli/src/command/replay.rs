@@ -88,25 +88,27 @@ pub fn last_of_home(home: &Path, stop: &Arc<AtomicBool>) -> anyhow::Result<(Stri
     let series = gather(&args, &homes, None)?;
     let report = replay(&args, &homes, (&series, &chain), stop)?;
     let last = report.records.last().context("no record is there")?;
-    // A demo's chain has kept the newest states alone, so that nothing is said of these two.
+    // Why a model was skipped nobody can tell.
     let is_left = |step: &Step| {
-        let is_of_state = matches!(step.part, Part::Paid | Part::Models);
-        matches!(step.outcome, Outcome::NotChecked { .. }) && !is_of_state
+        matches!(step.outcome, Outcome::NotChecked { .. }) && step.part != Part::Models
     };
     let is_equal = report.n_differ == 0 && !last.steps.iter().any(is_left);
     if !is_equal {
         let text = format!("a record of {VALIDATOR} is not what it is derived from\n");
         return Ok((text + &report.for_people(), false));
     }
-    let rows = last.steps.iter().find(|step| step.part == Part::Rows);
-    let documents = match rows.map(|step| &step.outcome) {
-        Some(Outcome::Equal { what }) => what.as_str(),
-        _ => "no document",
+    let equal = |part: Part| {
+        last.steps.iter().find_map(|step| match &step.outcome {
+            Outcome::Equal { what } if step.part == part => Some(what.as_str()),
+            _ => None,
+        })
     };
+    let models = equal(Part::Models).unwrap_or("the commitments that were not skipped");
+    let documents = equal(Part::Rows).unwrap_or("no document");
     let (number, name) = (last.number.unwrap_or_default(), last.record.as_str());
     let text = format!(
-        "replayed record {number} of {VALIDATOR}: signature, seed, {documents}, losses of the \
-         champion and the decision equal to the bit ({name})"
+        "replayed record {number} of {VALIDATOR}: signature, seed, {models}, {documents}, losses of \
+         the champion and the decision equal to the bit ({name})"
     );
     Ok((text, true))
 }

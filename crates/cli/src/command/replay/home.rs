@@ -1,4 +1,5 @@
-//! What the home of a demo or a validator holds that a replay can use, and who answers from it.
+//! What the home of a demo, a network or a validator holds that a replay can use, and who answers
+//! from it.
 
 use anyhow::Context as _;
 use hugging_face::{
@@ -13,6 +14,10 @@ use substrate::{ClientConfig, DevNode, SubstrateChain, dev};
 
 /// Folder of fetched models in the home of a validator.
 const MODELS: &str = "models";
+/// File with the rules of a demo, or of a competition of a network.
+const RULES: &str = "competition.toml";
+/// Files of a chain: of a demo and of a node, and of a network.
+const CHAINS: [&str; 2] = ["chain.db", "node/chain.db"];
 /// Most entries of a home that are looked through.
 const N_ENTRIES_MAX: usize = 1_000;
 
@@ -32,30 +37,22 @@ impl Home {
         &self.0
     }
 
-    /// The rules of a demo.
-    pub fn competition(&self) -> Option<PathBuf> {
-        Some(self.0.join("competition.toml")).filter(|path| path.is_file())
+    /// The rules of a demo, or of the competitions of a network.
+    pub fn competitions(&self) -> anyhow::Result<Vec<PathBuf>> {
+        let own = self.0.join(RULES);
+        match own.is_file() {
+            true => Ok(vec![own]),
+            false => below(&self.0.join("competitions"), RULES),
+        }
     }
 
     /// Folders in which validators keep models by the digest of their files.
     pub fn stores(&self) -> anyhow::Result<Vec<PathBuf>> {
         let own = self.0.join(MODELS);
-        if own.is_dir() {
-            return Ok(vec![own]);
-        }
-        let unread = || format!("cannot list `{}`", self.0.display());
-        let mut stores = Vec::new();
-        for entry in fs::read_dir(&self.0).with_context(unread)?.take(N_ENTRIES_MAX) {
-            let store = entry.with_context(unread)?.path().join(MODELS);
-            if store.is_dir() {
-                stores.push(store);
-            }
-        }
-        stores.sort();
-        Ok(stores)
+        if own.is_dir() { Ok(vec![own]) } else { below(&self.0, MODELS) }
     }
 
-    /// The hub of a demo, at work again; `None` where there is none.
+    /// The hub of a demo or a network, at work again; `None` where there is none.
     pub fn hub(&self) -> anyhow::Result<Option<HomeHub>> {
         let folder = self.0.join("hub");
         if !folder.join("hub.db").is_file() {
@@ -80,9 +77,13 @@ impl Home {
         Ok(Some(HomeHub { client, server }))
     }
 
-    /// The chain of a demo, which answers and makes no more blocks; `None` where there is none.
+    /// The chain of a demo, a node or a network, which answers for the state after any block and
+    /// makes no more of them; `None` where there is none.
     pub fn chain(&self) -> anyhow::Result<Option<HomeChain>> {
-        let database = self.0.join("chain.db");
+        let databases = CHAINS.map(|path| self.0.join(path));
+        let Some(database) = databases.into_iter().find(|path| path.is_file()) else {
+            return Ok(None);
+        };
         let place = || format!("cannot read the chain in `{}`", database.display());
         let Some(genesis) = dev::stored_genesis(&database).with_context(place)? else {
             return Ok(None);
@@ -93,12 +94,29 @@ impl Home {
             genesis,
             block_time: None,
         };
-        let node = DevNode::start(&config).with_context(place)?;
+        let node = DevNode::start_archive(&config).with_context(place)?;
         let genesis = Some(node.genesis_hash());
         let config = ClientConfig { genesis, stall_limit: None, ..ClientConfig::new(node.url()) };
         let client = SubstrateChain::connect(config).with_context(place)?;
         Ok(Some(HomeChain { client, node }))
     }
+}
+
+/// What is called `name` in the folders of a folder, in order.
+fn below(folder: &Path, name: &str) -> anyhow::Result<Vec<PathBuf>> {
+    if !folder.is_dir() {
+        return Ok(Vec::new());
+    }
+    let unread = || format!("cannot list `{}`", folder.display());
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).with_context(unread)?.take(N_ENTRIES_MAX) {
+        let path = entry.with_context(unread)?.path().join(name);
+        if path.exists() {
+            found.push(path);
+        }
+    }
+    found.sort();
+    Ok(found)
 }
 
 /// The hub of a home.

@@ -49,7 +49,9 @@ impl Shelf<'_> {
             let at = "round.competition_digest";
             return Ok(Err(Step::differs(Part::Rules, at, (found, digest))));
         }
-        for path in self.homes.iter().filter_map(Home::competition) {
+        let homes = self.homes.iter().map(Home::competitions);
+        let homes = homes.collect::<anyhow::Result<Vec<Vec<PathBuf>>>>()?;
+        for path in homes.concat() {
             let path = path.display().to_string();
             let rules = competition_file::rules(&path)?;
             if rules.digest() == digest {
@@ -61,7 +63,7 @@ impl Shelf<'_> {
             _ => {
                 let why = format!(
                     "no rules of digest {digest} are here: name the competition file with \
-                     --competition, or the home of a demo with --home"
+                     --competition, or the home of a demo or a network with --home"
                 );
                 Ok(Err(Step::not_checked(Part::Rules, why)))
             }
@@ -83,9 +85,13 @@ impl ChainAt {
             let chain = connect(&EndpointArgs { network, fallback_endpoints, json })?;
             return Ok(Self { found: Ok(Box::new(chain)), _node: None });
         }
-        let mut why = "no chain given: name one with --chain, or a demo's --home".to_owned();
+        let mut why = "no chain given: name one with --chain, or the --home of a demo or a network"
+            .to_owned();
         for home in homes {
-            match home.chain() {
+            let bar = spinner("opening the chain");
+            let opened = home.chain();
+            bar.finish_and_clear();
+            match opened {
                 Ok(Some(chain)) => {
                     let found = Ok(Box::new(chain.client) as Box<dyn Chain>);
                     return Ok(Self { found, _node: Some(chain.node) });
