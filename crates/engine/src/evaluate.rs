@@ -56,7 +56,7 @@ impl<'a> EvaluateOptions<'a> {
 impl Default for EvaluateOptions<'_> {
     fn default() -> Self {
         Self {
-            threads: std::thread::available_parallelism().map_or(1, usize::from),
+            threads: pool::n_processors(),
             sequences_per_batch: 0,
             per_token: false,
             instructions: InstructionSet::best(),

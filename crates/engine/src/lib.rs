@@ -58,4 +58,5 @@ pub use kernel::InstructionSet;
 pub use limits::{Limits, Need};
 pub use matrix::Matrix;
 pub use model::{LoadOptions, Model};
+pub use pool::n_processors;
 pub use shape::Shape;

@@ -5,6 +5,11 @@ use std::{
     thread,
 };
 
+/// How many threads this machine runs at once: 1 where it does not tell.
+pub fn n_processors() -> usize {
+    thread::available_parallelism().map_or(1, usize::from)
+}
+
 /// Runs each task once, on as many threads as there are work spaces, and returns when all are done.
 ///
 /// A thread takes the next task in order whenever it is free. Who runs a task must not matter to

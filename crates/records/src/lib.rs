@@ -14,7 +14,7 @@ pub mod source;
 
 pub use folder::Folder;
 pub use index::{Head, Index};
-pub use links::{Broken, Links, check_links};
+pub use links::{Broken, Links};
 pub use root::RootCommitment;
 pub use signed::Signed;
 pub use source::{Records, Source};

@@ -178,10 +178,3 @@ impl Last {
         Ok(())
     }
 }
-
-/// Whether records are genuine and follow each other without a gap; the error names the first that
-/// does not.
-pub fn check_links(records: &[Signed]) -> Result<(), Broken> {
-    let mut links = Links::default();
-    records.iter().try_for_each(|signed| links.take(signed))
-}

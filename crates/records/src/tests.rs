@@ -153,18 +153,24 @@ fn attack_other_spellings_and_sizes_of_a_signed_record_are_refused() {
     assert!(matches!(Signed::from_json(&long), Err(Error::TooLarge { .. })));
 }
 
+/// Whether [`Links`] takes all of them; the error names the first that does not follow.
+fn taken(records: &[Signed]) -> Result<(), Broken> {
+    let mut links = Links::default();
+    records.iter().try_for_each(|signed| links.take(signed))
+}
+
 #[test]
 fn records_follow_each_other_or_the_first_that_does_not_is_named() {
     let good = chain("tiny", 4, &key(1));
-    assert_eq!(check_links(&good), Ok(()));
-    assert_eq!(check_links(&good[2..]), Ok(()), "a part of them");
-    assert_eq!(check_links(&[]), Ok(()));
+    assert_eq!(taken(&good), Ok(()));
+    assert_eq!(taken(&good[2..]), Ok(()), "a part of them");
+    assert_eq!(taken(&[]), Ok(()));
     let bent = |change: fn(&mut Record)| {
         let mut records = good.clone();
         let mut record = records[2].record.clone();
         change(&mut record);
         records[2] = Signed::sign(record, &key(1));
-        check_links(&records)
+        taken(&records)
     };
     assert_eq!(
         bent(|record| record.round.number = 4),
@@ -187,11 +193,11 @@ fn records_follow_each_other_or_the_first_that_does_not_is_named() {
 
     let mut others = good.clone();
     others[3] = chain("tiny", 4, &key(2)).pop().unwrap();
-    assert!(matches!(check_links(&others), Err(Broken::Validator { number: 4, .. })));
+    assert!(matches!(taken(&others), Err(Broken::Validator { number: 4, .. })));
     let gap = [good[0].clone(), good[2].clone()];
-    assert_eq!(check_links(&gap), Err(Broken::Number { found: 3, expected: 2 }));
+    assert_eq!(taken(&gap), Err(Broken::Number { found: 3, expected: 2 }));
     let first = Signed::sign(record("tiny", 1, Some(good[0].digest()), &key(1)), &key(1));
-    assert_eq!(check_links(&[first]), Err(Broken::Previous(1)));
+    assert_eq!(taken(&[first]), Err(Broken::Previous(1)));
 }
 
 #[test]

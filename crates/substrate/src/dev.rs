@@ -4,6 +4,7 @@
 //! [`SealedLedger`]'s, the state is in one SQLite file. A block is final when it is made,
 //! and it is made when it is on disk.
 
+mod archive;
 mod author;
 mod callers;
 mod error;
@@ -21,6 +22,7 @@ pub use pool::{
 };
 
 use crate::SealedLedger;
+use archive::Archive;
 use author::{Author, Request, Shared};
 use chain::{CallId, EpochSummary, Genesis, Head};
 use protocol::{AccountId, BlockHash, NetUid};
@@ -49,6 +51,15 @@ pub struct Config {
     pub block_time: Option<Duration>,
 }
 
+/// Of which blocks a node has the states.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum States {
+    /// Of the last [`STATE_BLOCKS`].
+    Newest,
+    /// Of all.
+    All,
+}
+
 /// A running node; it stops when it is dropped.
 pub struct DevNode {
     shared: Arc<RwLock<Shared>>,
@@ -59,11 +70,24 @@ pub struct DevNode {
 }
 
 impl DevNode {
-    /// Opens the chain and serves it.
+    /// Opens the chain and serves it, with the states after the newest blocks.
     ///
     /// Nothing is written before the genesis was judged and the address is taken, so that a start
     /// that failed ties no file to a chain that cannot be.
     pub fn start(config: &Config) -> Result<Self, NodeError> {
+        Self::open(config, States::Newest)
+    }
+
+    /// The same with the state after any block: an archive.
+    ///
+    /// Every 256th state is kept in the file; those that are missing there are made again first,
+    /// which takes as long as to make those blocks. What lies between two of them is made again
+    /// when it is asked for, one stretch at a time.
+    pub fn start_archive(config: &Config) -> Result<Self, NodeError> {
+        Self::open(config, States::All)
+    }
+
+    fn open(config: &Config, states: States) -> Result<Self, NodeError> {
         let ledger = SealedLedger::new(&config.genesis)?;
         let refused = |source| NodeError::Listen { address: config.listen, source };
         let listener = std::net::TcpListener::bind(config.listen).map_err(refused)?;
@@ -71,6 +95,9 @@ impl DevNode {
         store.begin(&ledger.genesis_header())?;
         if let Some(block_time) = config.block_time {
             store.keep_block_time(block_time)?;
+        }
+        if states == States::All {
+            store.keep_all(&config.genesis)?;
         }
         let author = Author::open(store, &config.genesis, config.block_time)?;
         let (shared, notices) = (author.shared(), author.notices());
@@ -82,7 +109,13 @@ impl DevNode {
             .build()
             .map_err(NodeError::System)?;
         let genesis = config.genesis.clone();
+        let archive = (states == States::All).then(|| {
+            let (shared, requests) = (Arc::clone(&shared), requests.clone());
+            let metadata = config.block_time.map(author::metadata_for);
+            Arc::new(Archive::new(shared, requests, genesis.clone(), metadata))
+        });
         let context = rpc::Context::new(Arc::clone(&shared), requests.clone(), notices, genesis);
+        let context = context.with_archive(archive);
         let server = runtime.block_on(rpc::serve(listener, context)).map_err(refused)?;
         let author = std::thread::Builder::new()
             .name("author".to_owned())

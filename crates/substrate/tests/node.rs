@@ -3,6 +3,7 @@
 use chain::{Call, CallStatus, Chain as _, Genesis, Keypair};
 use protocol::{Block, Seed};
 use rusqlite::Connection;
+use serde_json::{Value, json};
 use std::{net::SocketAddr, path::Path, time::Duration};
 use substrate::{
     ClientConfig, DevNode, SubstrateChain,
@@ -116,6 +117,81 @@ fn states_and_blocks_from_before_a_restart_can_still_be_asked_for() {
     // The error says what is held, not what some endpoints hold.
     let error = chain.commitments(protocol::NetUid(1), Block(oldest - 1)).unwrap_err();
     assert!(error.to_string().contains(&format!("only blocks {oldest} to 1400 are")), "{error}");
+}
+
+/// What a node answers to a request.
+fn answer(node: &DevNode, method: &str, params: &Value) -> Value {
+    let request = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
+    serde_json::from_str(&node.answer(&request.to_string()).unwrap()).unwrap()
+}
+
+/// All keys and values of the state after a block, and what an API says of it.
+fn state(node: &DevNode, block: u64) -> [Value; 3] {
+    let hash = answer(node, "chain_getBlockHash", &json!([block]))["result"].clone();
+    let keys = answer(node, "state_getKeysPaged", &json!(["0x", 1_000, null, hash]));
+    let values = answer(node, "state_queryStorageAt", &json!([keys["result"], hash]));
+    let price = json!(["SubnetRegistrationRuntimeApi_get_network_registration_cost", "0x", hash]);
+    let price = answer(node, "state_call", &price);
+    for told in [&keys, &values, &price] {
+        assert!(told["error"].is_null(), "block {block}: {told}");
+    }
+    [keys, values, price]
+}
+
+#[test]
+fn an_archive_has_the_state_after_every_block_to_the_byte_as_it_was_then() {
+    /// At both ends of stretches, and between.
+    const LOOKED_AT: [u64; 8] = [0, 1, 17, 255, 256, 257, 300, 512];
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path().join("chain.db");
+    chain_of(512, &database);
+    let node = DevNode::start(&config(&database)).unwrap();
+    let states = LOOKED_AT.map(|block| state(&node, block));
+    drop(node);
+    chain_of(1_100, &database);
+    // As a node leaves them that has lived for long.
+    sql(&database, "DELETE FROM snapshots WHERE block <= 512");
+
+    let node = DevNode::start(&config(&database)).unwrap();
+    let first = connect(&node).block_hash(Block(512)).unwrap().unwrap();
+    let gone = answer(&node, "state_getStorage", &json!(["0x00", first.to_string()]));
+    assert!(gone.to_string().contains("State already discarded for block 512"), "{gone}");
+    drop(node);
+    let node = DevNode::start_archive(&config(&database)).unwrap();
+    for (block, expected) in LOOKED_AT.into_iter().zip(&states) {
+        assert_eq!(&state(&node, block), expected, "block {block}");
+    }
+    // It goes on as any node does, and any node goes on with its file.
+    let head = node.produce_block().unwrap();
+    drop(node);
+    let n_snapshots = "SELECT COUNT(*) FROM snapshots";
+    let file = Connection::open(&database).unwrap();
+    let n_snapshots: i64 = file.query_row(n_snapshots, [], |row| row.get(0)).unwrap();
+    assert_eq!(n_snapshots, (512 + 1_100) / 256);
+    drop(file);
+    assert_eq!(DevNode::start(&config(&database)).unwrap().head(), head);
+}
+
+#[test]
+fn attack_an_old_block_or_snapshot_that_was_changed_in_the_file_gives_no_state() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path().join("chain.db");
+    // Long enough for a start that needs neither of what is changed.
+    chain_of(1_540, &database);
+    let refused = |node: &DevNode, block: u64| {
+        let hash = answer(node, "chain_getBlockHash", &json!([block]))["result"].clone();
+        let told = answer(node, "state_getStorage", &json!(["0x00", hash]));
+        told["error"].to_string().contains("cannot be made again")
+    };
+    let node = DevNode::start_archive(&config(&database)).unwrap();
+    assert!(!refused(&node, 257) && !refused(&node, 1));
+    drop(node);
+    sql(&database, "UPDATE snapshots SET state = x'0102' WHERE block = 256");
+    sql(&database, "DELETE FROM extrinsics WHERE block = 17");
+    let node = DevNode::start_archive(&config(&database)).unwrap();
+    assert!(refused(&node, 257), "of a snapshot");
+    assert!(refused(&node, 1) && refused(&node, 256), "of a block");
+    assert!(!refused(&node, 513), "what is as it was is given");
 }
 
 #[test]

@@ -72,7 +72,7 @@ fn settling_blocks(contest: &Contest, book: &Book) -> u64 {
     pool::overtaking_blocks(&contest.competition, book.moment.settling_blocks)
 }
 
-/// The models without an outcome, in order of uid.
+/// The models without an outcome, in the order in which they are given.
 ///
 /// Where the key that holds the crown is among them with something else that it has committed to,
 /// it counts as gone.
@@ -87,9 +87,7 @@ pub(crate) fn skipped(reign: &Reign, measured: &[Measured]) -> Vec<Skipped> {
         };
         counts.then_some(Skipped { uid, hotkey })
     };
-    let mut skipped: Vec<Skipped> = measured.iter().filter_map(of).collect();
-    skipped.sort_by_key(|skipped| skipped.uid);
-    skipped
+    measured.iter().filter_map(of).collect()
 }
 
 impl Known<'_> {
@@ -153,7 +151,7 @@ impl Known<'_> {
     /// worse than guessing, and each would be asked about another part.
     pub(crate) fn bar(&self, measured: &mut [Measured]) {
         let Some(text) = &self.turn.text else { return };
-        let n_sequences = n_sequences(text);
+        let n_sequences = text.n_sequences();
         for model in measured.iter_mut().filter(|model| model.is_sound()) {
             let losses = model.tensor_root.and_then(|root| self.turn.measured.get(&root));
             if let Some(Ok(losses)) = losses
@@ -174,10 +172,6 @@ impl Known<'_> {
             Some(Ok(losses)) => Outcome::Evaluated(of_batches(losses, text)),
         }
     }
-}
-
-fn n_sequences(text: &Drawn) -> usize {
-    text.batches.iter().map(Vec::len).sum()
 }
 
 /// Lets the sound models fight as far as they were measured; the losses that are missing for the
@@ -206,7 +200,7 @@ pub(crate) fn fight(
         }
     }
     // One document is one sequence: more could never be measured.
-    let documents = text.documents.iter().take(n_sequences(text));
+    let documents = text.documents.iter().take(text.n_sequences());
     let documents: Vec<Digest> = documents.map(|document| document.sha256).collect();
     let bout = parties.bout((contest, seed, book), (&documents, &losses));
     let Wanted { root, n_documents } = match reign.round_from(progress, rules, &bout) {

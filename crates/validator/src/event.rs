@@ -327,15 +327,8 @@ impl Fought {
 
 impl fmt::Display for Fought {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Interval { low, high } = self.interval;
-        let [gain, low, high] = [self.gain, low, high].map(|part| 100.0 * part);
-        let (decimals, n_documents, sure) =
-            (self.interval.decimals(), self.n_documents, self.how_sure());
-        write!(
-            f,
-            "gain of {gain:.decimals$} % ({low:.decimals$} to {high:.decimals$} %) on \
-             {n_documents} documents, {sure}"
-        )
+        let gain = self.interval.around(self.gain);
+        write!(f, "gain of {gain} on {} documents, {}", self.n_documents, self.how_sure())
     }
 }
 

@@ -79,6 +79,13 @@ pub struct Drawn {
     pub optimum_perplexity: Option<f64>,
 }
 
+impl Drawn {
+    /// Number of sequences in all batches.
+    pub fn n_sequences(&self) -> usize {
+        self.batches.iter().map(Vec::len).sum()
+    }
+}
+
 /// Where the text of a competition comes from.
 pub trait Text: Send + Sync {
     /// Digest of the tokenizer.

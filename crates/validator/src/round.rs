@@ -85,8 +85,8 @@ pub(crate) enum Hindrance {
 pub(crate) enum Need {
     /// What stands on the chain.
     Book,
-    /// A look at a repo.
-    Look(Entry),
+    /// A look at each of these repos.
+    Looks(Vec<Entry>),
     /// Whether the hub answers.
     IsUp,
     /// Whether the hub gives true bytes of this model.
@@ -234,10 +234,12 @@ impl Known<'_> {
             |entry: &&Entry| uids.contains(&entry.stored.uid) && !is_done(entry.stored.uid);
         let mut left: Vec<&Entry> = book.entries.iter().filter(is_left).collect();
         // All looks first: what is published now shall not depend on how long measuring takes.
-        for entry in left.iter().filter(|entry| !self.waits(entry)) {
-            if !self.turn.sights.contains_key(&entry.stored.hotkey) {
-                return Err(Need::Look((*entry).clone()).into());
-            }
+        let is_unseen = |entry: &&&Entry| {
+            !self.turn.sights.contains_key(&entry.stored.hotkey) && !self.waits(entry)
+        };
+        let unseen: Vec<Entry> = left.iter().filter(is_unseen).copied().cloned().collect();
+        if !unseen.is_empty() {
+            return Err(Need::Looks(unseen).into());
         }
         // Those with weight first: without them the round is worth nothing. Then the oldest, so
         // that a copy comes after its original. Those whose headers spoke against them come last,
@@ -282,7 +284,7 @@ impl Known<'_> {
             return Ok(model((None, None), Err(Skipped::Postponed(error))));
         }
         let file_root = match self.turn.sights.get(&entry.stored.hotkey) {
-            None => return Err(Need::Look(entry.clone()).into()),
+            None => return Err(Need::Looks(vec![entry.clone()]).into()),
             Some(Ok(Sight::Absent(reason) | Sight::Refused(reason))) => {
                 return Ok(model((None, None), disqualified(reason)));
             }
@@ -313,7 +315,7 @@ impl Known<'_> {
         }
         match self.turn.measured.get(&admission.tensor_root) {
             None => {
-                let n_sequences = text.batches.iter().map(Vec::len).sum();
+                let n_sequences = text.n_sequences();
                 Err(Need::Losses { entry: entry.clone(), n_sequences }.into())
             }
             Some(Err(reason)) => Ok(model(roots, disqualified(reason))),

@@ -1,4 +1,4 @@
-//! Brings what a round is missing, one thing at a time, and notes it.
+//! Brings what a round is missing and notes it: all looks at once, all else one thing at a time.
 
 use crate::{
     Config,
@@ -52,7 +52,7 @@ impl Supply<'_> {
     ) -> anyhow::Result<()> {
         let stage = match &need {
             Need::Book => Stage::Book,
-            Need::Look(_) | Need::IsUp | Need::Delivery(_) => Stage::Look,
+            Need::Looks(_) | Need::IsUp | Need::Delivery(_) => Stage::Look,
             Need::Text => Stage::Text,
             Need::Model(entry) => return self.have(entry, turn, watch).map(drop),
             Need::Losses { entry, n_sequences } => {
@@ -93,17 +93,9 @@ impl Supply<'_> {
                 // Before anything new is let in: what has weight must not make room for it.
                 self.keep().inspect_err(|_| failed(Cause::Disk))?;
             }
-            Need::Look(entry) => {
-                let models = &self.ports.models;
-                let hotkey = entry.stored.hotkey;
-                match models.look(&self.contest.competition, &entry.committed) {
-                    Ok(sight) => drop(turn.sights.insert(hotkey, Ok(sight))),
-                    Err(trouble) => {
-                        self.tell_of(&trouble, Cause::Disk, watch);
-                        if let Some(refusal) = turn.counts(&entry, trouble)? {
-                            turn.sights.insert(hotkey, Err(refusal));
-                        }
-                    }
+            Need::Looks(entries) => {
+                for entry in &entries {
+                    self.look(entry, turn, watch)?;
                 }
             }
             Need::IsUp => turn.is_up = Some(self.ports.models.is_up()),
@@ -128,6 +120,21 @@ impl Supply<'_> {
                 watch(Event::RoundStarted { n_models, n_batches });
             }
             Need::Model(_) | Need::Losses { .. } => {}
+        }
+        Ok(())
+    }
+
+    /// Looks at one repo; what is seen there is noted, and trouble if it counts.
+    fn look(&self, entry: &Entry, turn: &mut Turn, watch: &dyn Fn(Event)) -> anyhow::Result<()> {
+        let hotkey = entry.stored.hotkey;
+        match self.ports.models.look(&self.contest.competition, &entry.committed) {
+            Ok(sight) => drop(turn.sights.insert(hotkey, Ok(sight))),
+            Err(trouble) => {
+                self.tell_of(&trouble, Cause::Disk, watch);
+                if let Some(refusal) = turn.counts(entry, trouble)? {
+                    turn.sights.insert(hotkey, Err(refusal));
+                }
+            }
         }
         Ok(())
     }

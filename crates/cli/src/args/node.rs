@@ -41,6 +41,10 @@ pub struct NodeArgs {
     /// folder, or 12s. Clients that keep what they were told of a chain may go on with the old one.
     #[arg(long, value_name = "TIME", value_parser = block_time)]
     pub block_time: Option<Duration>,
+    /// Answer for the state after any block, not of the newest 1,024 alone: every 256th is kept in
+    /// the folder, and those between are made again when they are asked for.
+    #[arg(long)]
+    pub archive: bool,
     /// TOML file with what a new chain starts with; a chain that is there must have started so.
     #[arg(long, value_name = "FILE")]
     pub spec: Option<PathBuf>,

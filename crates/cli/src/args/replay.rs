@@ -22,9 +22,11 @@ A RECORD is a file, a folder of records, a home or a copy of a repo with one, or
 repo on a hub or of a file in it. Of each record, in this order: signature, link to the record
 before it, rules, seed, pay and models on the chain, rows, sequences, losses, evidence, decision,
 weights. Each ends as `equal` (to the bit), `DIFFERS`, or `not checked` with why and with what to
-give. Pay and models need a chain that has the state before the round: an archive node.
+give. Pay and models need a chain that has the state before the round: that of a home, of
+`agon node --archive`, or Bittensor's archive.
 
-Nothing is asked of a hub or a chain that is not named here; a demo's home has both.
+Nothing is asked of a hub or a chain that is not named here; the home of a demo or a network has
+both.
 
 The exit code is 0 if all that was asked for equals, 1 if something differs, 3 if nothing differs
 and something could not be checked, 2 for a wrong call or trouble of this machine.")]
@@ -56,7 +58,8 @@ pub struct ReplayArgs {
     /// Number that the choice of --leaf comes from; without it one that is drawn and told.
     #[arg(long, value_name = "N", requires = "leaf")]
     pub seed: Option<u64>,
-    /// Home of a demo or a validator, of which records, rules, models, hub and chain are used.
+    /// Home of a demo, a network or a validator, of which records, rules, models, hub and chain are
+    /// used.
     #[arg(long, value_name = "DIR")]
     pub home: Vec<PathBuf>,
     /// Folder of models by the digest of their files, as a validator keeps them, or one model; what

@@ -83,8 +83,7 @@ pub fn run(args: &EvaluateArgs) -> anyhow::Result<ExitCode> {
 }
 
 fn n_threads(args: &EvaluateArgs) -> anyhow::Result<usize> {
-    let all = std::thread::available_parallelism().map_or(1, usize::from);
-    let n_threads = args.threads.unwrap_or(all);
+    let n_threads = args.threads.unwrap_or_else(engine::n_processors);
     ensure!(
         (1..=THREADS_MAX).contains(&n_threads),
         "`--threads` is {n_threads}: expected 1 to {THREADS_MAX}"

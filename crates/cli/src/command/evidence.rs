@@ -181,7 +181,8 @@ impl Gathered {
                 }
             }
             validator = Some(round.validator);
-            past.take(record);
+            let digest = record.digest();
+            past.take(record, digest);
         }
         self.stated.extend(stated);
         let Some(validator) = validator else { return Ok(()) };

@@ -67,7 +67,11 @@ pub fn run(args: &NodeArgs) -> anyhow::Result<ExitCode> {
         database: Some(database.clone()),
         block_time: Some(block_time),
     };
-    let node = DevNode::start(&config).map_err(|error| {
+    let started = match args.archive {
+        true => DevNode::start_archive(&config),
+        false => DevNode::start(&config),
+    };
+    let node = started.map_err(|error| {
         if is_new {
             // Only a folder that is empty goes: there is nothing to say if it is not.
             let _ = fs::remove_dir(&args.home);

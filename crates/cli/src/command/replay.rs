@@ -26,8 +26,7 @@ use home::{AtWork, Home};
 use losses::{Asked, Bar, Exam};
 use other_rules::Crowns;
 use place::{ChainAt, Contests, Rules, Shelf, Stacks};
-use protocol::{Competition, NetUid, Record};
-use records::Signed;
+use protocol::{Competition, Digest, NetUid, Record};
 use report::{Outcome, Part, Replayed, Report, Step};
 use source::{Item, Series, Wanted};
 use std::{
@@ -93,25 +92,27 @@ pub fn last_of_home(
     let series = gather(&args, &homes, None)?;
     let report = replay(&args, &homes, (&series, &chain), stop)?;
     let last = report.records.last().context("no record is there")?;
-    // A demo's chain has kept the newest states alone, so that nothing is said of these two.
+    // Why a model was skipped nobody can tell.
     let is_left = |step: &Step| {
-        let is_of_state = matches!(step.part, Part::Paid | Part::Models);
-        matches!(step.outcome, Outcome::NotChecked { .. }) && !is_of_state
+        matches!(step.outcome, Outcome::NotChecked { .. }) && step.part != Part::Models
     };
     let is_equal = report.n_differ == 0 && !last.steps.iter().any(is_left);
     if !is_equal {
         let text = format!("a record of {VALIDATOR} is not what it is derived from\n");
         return Ok((text + &report.for_people(), false));
     }
-    let rows = last.steps.iter().find(|step| step.part == Part::Rows);
-    let documents = match rows.map(|step| &step.outcome) {
-        Some(Outcome::Equal { what }) => what.as_str(),
-        _ => "no document",
+    let equal = |part: Part| {
+        last.steps.iter().find_map(|step| match &step.outcome {
+            Outcome::Equal { what } if step.part == part => Some(what.as_str()),
+            _ => None,
+        })
     };
+    let models = equal(Part::Models).unwrap_or("the commitments that were not skipped");
+    let documents = equal(Part::Rows).unwrap_or("no document");
     let (number, name) = (last.number.unwrap_or_default(), last.record.as_str());
     let text = format!(
-        "replayed record {number} of {VALIDATOR}: signature, seed, {documents}, losses of the \
-         champion and the decision equal to the bit ({name})"
+        "replayed record {number} of {VALIDATOR}: signature, seed, {models}, {documents}, losses of \
+         the champion and the decision equal to the bit ({name})"
     );
     Ok((text, true))
 }
@@ -175,19 +176,19 @@ fn replay(
             }
             let is_last = place + 1 == one.items.len();
             let newest = one.newest.filter(|_| is_last);
-            let (mut replayed, signed) = begun(item, &past, newest)?;
+            let (mut replayed, read) = begun(item, &past, newest)?;
             if place < one.n_before {
                 // Only what it says of those after it counts, unless it is none.
                 replayed.steps.retain(Step::is_other);
                 found.extend(Some(replayed).filter(|replayed| !replayed.steps.is_empty()));
             } else {
-                if let Some(signed) = &signed {
-                    bench.steps(&signed.record, &past, &mut replayed)?;
+                if let Some((record, _)) = &read {
+                    bench.steps(record, &past, &mut replayed)?;
                 }
                 found.push(replayed);
             }
-            if let Some(signed) = signed {
-                past.take(signed.record);
+            if let Some((record, digest)) = read {
+                past.take(record, digest);
             }
         }
     }
@@ -217,12 +218,13 @@ fn unread(name: &str) -> Replayed {
     }
 }
 
-/// Reads a record, and looks at its signature and at its link to the one before.
+/// Reads a record, which comes with its digest, and looks at its signature and at its link to the
+/// one before.
 fn begun(
     item: &Item,
     past: &Past,
-    newest: Option<protocol::Digest>,
-) -> anyhow::Result<(Replayed, Option<Signed>)> {
+    newest: Option<Digest>,
+) -> anyhow::Result<(Replayed, Option<(Record, Digest)>)> {
     let mut replayed = unread(&item.name);
     let signed = match item.read()? {
         Ok(signed) => signed,
@@ -255,7 +257,7 @@ fn begun(
         let at = "the newest record of the index";
         replayed.steps.push(Step::differs(Part::Link, at, (newest, digest)));
     }
-    Ok((replayed, Some(signed)))
+    Ok((replayed, Some((signed.record, digest))))
 }
 
 /// What records are derived again with.

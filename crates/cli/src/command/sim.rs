@@ -12,7 +12,7 @@ use sim::{
     report::{Payoff, Summary, gain_chart, quality_chart},
     svg::Chart,
 };
-use std::{path::Path, process::ExitCode, thread};
+use std::{path::Path, process::ExitCode};
 
 /// Longest scenario file that is read.
 const SIZE_BYTES_MAX: u64 = 1 << 20;
@@ -42,8 +42,7 @@ fn setting(name: &str, common: &CommonSimArgs) -> anyhow::Result<Setting> {
         scenario.blocks = blocks;
     }
     let rules = scenario.some_rules(&common.rules)?;
-    let all = || thread::available_parallelism().map_or(1, usize::from);
-    let threads = common.threads.map_or_else(all, usize::from);
+    let threads = common.threads.map_or_else(engine::n_processors, usize::from);
     Ok(Setting { scenario, rules, effort: Effort { seeds: common.seeds, threads } })
 }
 

@@ -595,6 +595,26 @@ mod tests {
     }
 
     #[test]
+    fn attack_a_set_that_cannot_be_used_is_not_taken_before_it_can() {
+        let home = tempfile::tempdir().unwrap();
+        let home = home.path();
+        let (mut follower, first, second) = with_two_sets(home);
+        let third = CompetitionSet::new(vec![version(0, 0.25)]).unwrap();
+        let of_third = to(&third, 1_100);
+        let waiting = |follower: &Follower| follower.followed().next.clone().unwrap().of;
+        let in_vain: TryOut<'_> = &|_| anyhow::bail!("no hub gives its text");
+        let tried = (Block(1_110), in_vain);
+        let error = follower.take(of_third.clone(), given(home, &third), tried).unwrap_err();
+        assert!(error.to_string().contains("no hub gives its text"), "{error:#}");
+        assert!(!follower.knows(&of_third), "it is looked at again");
+        assert_eq!((follower.set(), waiting(&follower)), (Some(&first), to(&second, 1_000)));
+        let try_out: TryOut<'_> = &|_| Ok(());
+        let tried = (Block(1_120), try_out);
+        follower.take(of_third.clone(), given(home, &third), tried).unwrap();
+        assert_eq!((follower.set(), waiting(&follower)), (Some(&first), of_third));
+    }
+
+    #[test]
     fn attack_a_set_whose_files_are_damaged_holds_on_and_no_other_comes_without_notice() {
         let home = tempfile::tempdir().unwrap();
         let home = home.path();

@@ -17,19 +17,17 @@ use crate::{
 use anyhow::Context as _;
 use chain::{Chain as _, Keypair};
 use protocol::NetUid;
+use records::{Folder, RECORDS_FOLDER};
 use std::{
     path::Path,
     sync::{Arc, atomic::AtomicBool},
-    thread,
     time::Duration,
 };
 use substrate::SubstrateChain;
-use validator::{Config, FetchedModels, Ports, RecordFolder, Validator};
+use validator::{Config, FetchedModels, Ports, Validator};
 
 /// Folder of fetched models, in the home of a validator.
 const MODELS: &str = "models";
-/// Folder of records there.
-pub const RECORDS: &str = "records";
 
 /// Where a service lives: its chain and its key.
 pub struct Place {
@@ -96,8 +94,7 @@ pub fn make_home(home: &Path) -> anyhow::Result<()> {
 
 /// Threads that measure or train.
 pub fn threads(args: &ServiceArgs) -> usize {
-    let machine = thread::available_parallelism().map_or(1, usize::from);
-    args.threads.unwrap_or(machine).max(1)
+    args.threads.unwrap_or_else(engine::n_processors).max(1)
 }
 
 /// The competitions with their text; a file is read once, though several name it.
@@ -138,7 +135,7 @@ pub fn config(args: &RunValidatorArgs, place: &Place) -> anyhow::Result<Config> 
 
 /// What publishes the records of a validator to a hub, where the options ask for it.
 pub fn publication(args: &RunValidatorArgs, place: &Place) -> anyhow::Result<Option<Publication>> {
-    let folder = RecordFolder::new(args.service.home.join(RECORDS));
+    let folder = Folder::new(args.service.home.join(RECORDS_FOLDER));
     Publication::open(args, place.hotkey.public(), folder)
 }
 
@@ -160,7 +157,7 @@ pub fn validator(
         chain: Arc::clone(&place.chain) as Arc<dyn chain::Chain>,
         models: Arc::clone(&models) as Arc<dyn validator::Models>,
         evaluate: models,
-        publish: Arc::new(RecordFolder::new(home.join(RECORDS))),
+        publish: Arc::new(Folder::new(home.join(RECORDS_FOLDER))),
     };
     let contests = contests.iter().map(Contest::for_validator).collect();
     Validator::open(config, ports, contests, place.hotkey.clone(), journal)

@@ -84,6 +84,14 @@ impl Up {
             up.pids[name] != before && up.up.contains(name)
         });
     }
+
+    /// Tells it to end, and waits until it has.
+    fn end(&mut self) {
+        let supervisor = Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap();
+        kill_process(supervisor, Signal::TERM).unwrap();
+        while self.hear() {}
+        assert!(self.child.wait().unwrap().success());
+    }
 }
 
 impl Drop for Up {
@@ -144,10 +152,7 @@ fn a_network_outlives_the_death_of_its_processes_and_of_its_supervisor() {
     let mut up = Up::start(&config);
     up.until("all of it again", |up| up.is_running);
     assert!(up.child.try_wait().unwrap().is_none());
-    let supervisor = Pid::from_raw(i32::try_from(up.child.id()).unwrap()).unwrap();
-    kill_process(supervisor, Signal::TERM).unwrap();
-    while up.hear() {}
-    assert!(up.child.wait().unwrap().success());
+    up.end();
     let (code, told) = status(&config);
     assert_eq!((code, &told["running"]), (1, &Value::Bool(false)));
     let log = fs::read_to_string(dir.join("logs/network.log")).unwrap();
@@ -194,6 +199,25 @@ fn a_whole_network_trains_measures_and_pays_through_kills_and_a_reboot() {
             .iter()
             .all(|competitors| competitors.iter().any(|name| paid.contains(*name)))
     });
+    up.end();
+    every_record_is_replayed(&dir);
+}
+
+/// Derives all records of a network that has ended again, of the losses one each.
+fn every_record_is_replayed(dir: &Path) {
+    let ran = agon(&["replay", "--json", "--leaf", "--home", dir.to_str().unwrap()]);
+    let report: Value =
+        serde_json::from_str(&ran.out).unwrap_or_else(|error| panic!("{error}: {}", ran.err));
+    let records = report["records"].as_array().unwrap();
+    assert_eq!(records.len(), (1..=3).map(|number| n_records(dir, number)).sum::<usize>());
+    let mut is_whole = true;
+    for step in records.iter().flat_map(|record| record["steps"].as_array().unwrap()) {
+        // Why a killed validator has nothing of a model, or saw it not published, nobody can tell.
+        let is_untold = step["why"].as_str().is_some_and(|why| why.contains("nobody can tell"));
+        assert!(step["outcome"] == "equal" || is_untold, "{step:#}");
+        is_whole &= !is_untold;
+    }
+    assert_eq!(ran.code, if is_whole { 0 } else { 3 }, "{}", ran.err);
 }
 
 fn wait_for(what: &str, mut is_so: impl FnMut() -> bool) {

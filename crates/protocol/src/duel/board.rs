@@ -137,6 +137,14 @@ impl Interval {
         self.low > other.high || other.low > self.high
     }
 
+    /// A mean and the interval that it lies in, as percentages with the decimals that are worth
+    /// showing: `1.2 % (0.4 to 2.0 %)`.
+    pub fn around(&self, mean: f64) -> String {
+        let [mean, low, high] = [mean, self.low, self.high].map(|part| 100.0 * part);
+        let decimals = self.decimals();
+        format!("{mean:.decimals$} % ({low:.decimals$} to {high:.decimals$} %)")
+    }
+
     /// Decimals of a percentage that are worth showing: the last stands where half of the interval
     /// has its first digit; at most 6.
     pub fn decimals(&self) -> usize {

@@ -122,10 +122,10 @@ pub fn verify_duels(
 /// Whether the round of a record of duels found the throne empty, on from `before`: then, and only
 /// then, were all models measured on all of its text, so that the bar of guessing holds.
 pub fn is_filled_by_line(record: &Record, competition: &Competition, before: &Reign) -> bool {
-    let models: Vec<Model> = record.models.iter().map(|judged| judged.model.clone()).collect();
+    let models = record.models.iter().map(|judged| &judged.model);
     let setting = Setting::of(record, before);
     let is_vacant = |bout: &Bout<'_>| before.is_vacant(bout);
-    let found = with_bout(&record.round, competition, &models, (&setting, is_vacant));
+    let found = with_bout(&record.round, competition, models, (&setting, is_vacant));
     found.unwrap_or(false)
 }
 
@@ -151,14 +151,14 @@ fn decide(
             }
         })
     };
-    with_bout(round, competition, models, (setting, decide))?
+    with_bout(round, competition, models.iter(), (setting, decide))?
 }
 
 /// Looks at a round as its duels do; an error where its losses are not those of one.
-fn with_bout<T>(
+fn with_bout<'a, T>(
     round: &Round,
     competition: &Competition,
-    models: &[Model],
+    models: impl Iterator<Item = &'a Model>,
     (setting, look): (&Setting<'_>, impl FnOnce(&Bout<'_>) -> T),
 ) -> Result<T, Mismatch> {
     let (recorded, expected) = (round.documents.len(), competition.evaluation.n_batches);

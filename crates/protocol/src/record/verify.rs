@@ -76,8 +76,8 @@ pub enum Mismatch {
         /// What the rules ask for.
         expected: usize,
     },
-    /// A model was measured, but not told whose it is.
-    #[error("the model of uid `{0}` was measured, but has no coldkey that its duel is paid from")]
+    /// A model was measured, or hides, and its owner is not told.
+    #[error("the model of uid `{0}` has no coldkey that its attempts are paid from")]
     Coldkey(Uid),
     /// A model with a loss that is not finite is disqualified, and duels nobody.
     #[error("uid `{0}` is judged by a loss that is not finite")]

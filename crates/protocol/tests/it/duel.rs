@@ -378,6 +378,8 @@ fn intervals_that_touch_are_not_ranked_and_words_follow_the_evidence() {
     assert_eq!(interval(0.0, 0.03).decimals(), 0);
     assert_eq!(interval(0.0, 0.007).decimals(), 1);
     assert_eq!(interval(0.0, 0.0).decimals(), 6);
+    assert_eq!(interval(0.0, 0.03).around(0.0149), "1 % (0 to 3 %)");
+    assert_eq!(interval(-0.0041, 0.0103).around(0.0031), "0.3 % (-0.4 to 1.0 %)");
     let empty = Report::of(&begin(1_500));
     assert_eq!(empty.interval, interval(-0.05, 0.05));
     let words = [0.0, 9.0, 10.0, 100.0, 1_999.0, 2_000.0].map(|e| Strength::of(e, 5e-4));

@@ -48,6 +48,8 @@ pub(super) enum Request {
     Produce(oneshot::Sender<Head>),
     /// Give a block that is no longer in memory.
     Block(u64, oneshot::Sender<Option<StoredBlock>>),
+    /// Give the bytes of the state after a block, if there is a snapshot of it.
+    Snapshot(u64, oneshot::Sender<Option<Vec<u8>>>),
     /// Give the bytes of the calls that wait.
     Pending(oneshot::Sender<Vec<Vec<u8>>>),
     /// Finish.
@@ -230,6 +232,9 @@ impl Author {
             Request::Block(number, reply) => {
                 let _ = reply.send(self.store.block(number)?);
             }
+            Request::Snapshot(number, reply) => {
+                let _ = reply.send(self.store.snapshot(number)?);
+            }
             Request::Pending(reply) => {
                 let _ = reply.send(self.pool.pending());
             }
@@ -299,9 +304,7 @@ impl Author {
 
     /// Shows a block to everybody.
     fn publish(&self, produced: &Produced, block: StoredBlock, gone: Vec<CallId>) {
-        let results = produced.applied.iter().map(|call| &call.result);
-        let events = event::records(&produced.revealed, results).encode();
-        let entries = entries(&self.ledger, &events, block.time_ms);
+        let entries = state_after(&self.ledger, produced, block.time_ms);
         let head = produced.head;
         let number = head.block.0 as u32;
         let header = super::header::header_json(&block.header);
@@ -330,8 +333,15 @@ impl Author {
     }
 }
 
+/// The state after a block that was made, with its events and its time.
+pub(super) fn state_after(ledger: &SealedLedger, produced: &Produced, time_ms: u64) -> Entries {
+    let results = produced.applied.iter().map(|call| &call.result);
+    let events = event::records(&produced.revealed, results).encode();
+    entries(ledger, &events, time_ms)
+}
+
 /// The state with the events and the time of its block.
-fn entries(ledger: &SealedLedger, events: &[u8], time_ms: u64) -> Entries {
+pub(super) fn entries(ledger: &SealedLedger, events: &[u8], time_ms: u64) -> Entries {
     let mut entries = project(ledger);
     if !events.is_empty() {
         entries.insert(items::EVENTS.key(&()), events.to_vec());
@@ -341,7 +351,7 @@ fn entries(ledger: &SealedLedger, events: &[u8], time_ms: u64) -> Entries {
 }
 
 /// Metadata with the time between blocks.
-fn metadata_for(block_time: Duration) -> Encoded {
+pub(super) fn metadata_for(block_time: Duration) -> Encoded {
     Encoded::new(u64::try_from(block_time.as_millis()).unwrap_or(u64::MAX))
 }
 

@@ -7,9 +7,11 @@ mod state;
 mod system;
 
 use super::{
+    archive::{Archive, NotMade},
     author::{Notice, Request, Shared, read},
     callers::Callers,
     header::{header_value, raw},
+    history::{History, StateAt},
     limits,
 };
 use crate::client::GENESIS_METHOD;
@@ -40,6 +42,24 @@ pub(super) struct Context {
     pub(super) permits: Semaphore,
     /// What the chain started with.
     pub(super) genesis: Genesis,
+    /// States that are no longer held, where the node answers for all.
+    archive: Option<Arc<Archive>>,
+}
+
+/// A block with a state.
+struct Found {
+    number: u32,
+    hash: BlockHash,
+    /// Where its state is, if the node does not hold it any more.
+    remade: Option<Arc<History>>,
+}
+
+impl Found {
+    /// The state after the block.
+    fn state<'a>(&'a self, shared: &'a Shared) -> Answer<StateAt<'a>> {
+        let states = self.remade.as_deref().unwrap_or(&shared.history);
+        states.at(self.number).ok_or_else(|| shared.discarded(self.number))
+    }
 }
 
 type Answer<T> = Result<T, ErrorObjectOwned>;
@@ -57,6 +77,10 @@ fn stopped() -> ErrorObjectOwned {
     error(jsonrpsee::types::error::INTERNAL_ERROR_CODE, "the node is stopping")
 }
 
+fn busy() -> ErrorObjectOwned {
+    error(-32_005, "the node is busy: ask again later")
+}
+
 impl Context {
     pub(super) fn new(
         shared: Arc<RwLock<Shared>>,
@@ -65,17 +89,44 @@ impl Context {
         genesis: Genesis,
     ) -> Self {
         let permits = Semaphore::new(limits::AUTHOR_REQUESTS_MAX);
-        Self { shared, requests, notices, permits, genesis }
+        Self { shared, requests, notices, permits, genesis, archive: None }
+    }
+
+    /// The same, with states that are no longer held.
+    pub(super) fn with_archive(self, archive: Option<Arc<Archive>>) -> Self {
+        Self { archive, ..self }
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Shared> {
         read(&self.shared)
     }
 
+    /// A block with its state, which is made again if the node does not hold it and is an archive;
+    /// without a hash the newest.
+    async fn find(&self, at: Option<BlockHash>) -> Answer<Found> {
+        let (archive, number, hash) = {
+            let shared = self.read();
+            let number = shared.number(at)?;
+            let hash = shared.hashes.get(number as usize).copied().unwrap_or(shared.head.hash);
+            if number >= shared.history.oldest() {
+                return Ok(Found { number, hash, remade: None });
+            }
+            let Some(archive) = &self.archive else { return Err(shared.discarded(number)) };
+            (archive, number, hash)
+        };
+        let remade = archive.states(number).await.map_err(|why| match why {
+            NotMade::Busy => busy(),
+            NotMade::Failed => {
+                let what = format!("the state after block {number} cannot be made again");
+                error(4003, format!("Client error: Execution failed: {what}"))
+            }
+        })?;
+        Ok(Found { number, hash, remade: Some(remade) })
+    }
+
     /// Asks the author for something that can wait; an error if many others wait already.
     async fn ask_aside<T>(&self, request: impl FnOnce(oneshot::Sender<T>) -> Request) -> Answer<T> {
-        let busy = |_| error(-32_005, "the node is busy: ask again later");
-        let _permit = self.permits.try_acquire().map_err(busy)?;
+        let _permit = self.permits.try_acquire().map_err(|_| busy())?;
         self.ask(request).await
     }
 

@@ -15,6 +15,7 @@ use parity_scale_codec::{Decode as _, Encode as _};
 use protocol::{Block, BlockHash};
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Transaction, params};
 use std::{
+    collections::BTreeSet,
     fs::{File, TryLockError},
     path::{Path, PathBuf},
     time::Duration,
@@ -57,6 +58,8 @@ CREATE TABLE IF NOT EXISTS snapshots (
 );
 ";
 
+const INSERT_SNAPSHOT: &str = "INSERT OR REPLACE INTO snapshots (block, state) VALUES (?1, ?2)";
+
 /// A block as it is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct StoredBlock {
@@ -80,6 +83,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub(super) struct Store {
     connection: Connection,
     path: PathBuf,
+    /// Whether no snapshot is ever dropped.
+    keeps_all: bool,
     /// Held as long as the chain is ours; nothing where it is only read.
     _lock: Option<File>,
 }
@@ -97,7 +102,7 @@ impl Store {
         let failed = |source| NodeError::Database { path: shown.clone(), source };
         let connection = connection.map_err(failed)?;
         let lock = path.map(lock).transpose()?;
-        let store = Self { connection, path: shown.clone(), _lock: lock };
+        let store = Self { connection, path: shown.clone(), keeps_all: false, _lock: lock };
         store.prepare(genesis)?;
         Ok(store)
     }
@@ -107,7 +112,7 @@ impl Store {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let failed = |source| NodeError::Database { path: path.to_owned(), source };
         let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
-        let store = Self { connection, path: path.to_owned(), _lock: None };
+        let store = Self { connection, path: path.to_owned(), keeps_all: false, _lock: None };
         store.prepare(genesis)?;
         Ok(store)
     }
@@ -160,8 +165,11 @@ impl Store {
     /// The state from which the last blocks can be made again, so that all states are there that
     /// a node has promised to hold.
     pub(super) fn base(&self, genesis: &Genesis) -> Result<SealedLedger, NodeError> {
-        let newest = self.newest()?;
-        let latest = newest.saturating_sub(STATE_BLOCKS as u64 - 1);
+        self.nearest(self.newest()?.saturating_sub(STATE_BLOCKS as u64 - 1), genesis)
+    }
+
+    /// The state of the newest snapshot up to a block that can be used, or the first.
+    fn nearest(&self, latest: u64, genesis: &Genesis) -> Result<SealedLedger, NodeError> {
         let select = "SELECT block, state FROM snapshots WHERE block <= ?1 ORDER BY block DESC";
         let row = self.connection.query_row(select, [latest as i64], |row| {
             Ok((row.get::<_, i64>(0)? as u64, row.get::<_, Vec<u8>>(1)?))
@@ -177,20 +185,45 @@ impl Store {
     /// The state of a snapshot, if it has the root that the header of its block names.
     fn restore(&self, block: u64, state: &[u8]) -> Result<Option<SealedLedger>, NodeError> {
         let Some(stored) = self.block(block)? else { return Ok(None) };
-        if stored.header.state_root.0 != blake2_256(state) {
-            return Ok(None);
-        }
         let select = "SELECT hash FROM blocks WHERE number <= ?1 ORDER BY number";
         let hashes = self.connection.prepare(select).and_then(|mut statement| {
             let rows = statement.query_map([block as i64], |row| row.get::<_, [u8; 32]>(0))?;
             rows.map(|hash| hash.map(BlockHash)).collect::<Sql<Vec<BlockHash>>>()
         });
-        let hashes = self.named(hashes)?;
-        let head = BlockHash(stored.header.hash());
-        if hashes.len() as u64 != block + 1 || hashes.last() != Some(&head) {
-            return Ok(None);
+        Ok(restored(&stored.header, state, self.named(hashes)?))
+    }
+
+    /// The bytes of the state after a block, as they were written; nothing where none were.
+    pub(super) fn snapshot(&self, number: u64) -> Result<Option<Vec<u8>>, NodeError> {
+        let select = "SELECT state FROM snapshots WHERE block = ?1";
+        let row = self.connection.query_row(select, [number as i64], |row| row.get(0)).optional();
+        self.named(row)
+    }
+
+    /// Drops no snapshot from now on, and makes those again that are missing: with them no state
+    /// is further than [`SNAPSHOT_BLOCKS`] blocks from one that is there.
+    pub(super) fn keep_all(&mut self, genesis: &Genesis) -> Result<(), NodeError> {
+        self.keeps_all = true;
+        let select = "SELECT block FROM snapshots";
+        let there = self.connection.prepare(select).and_then(|mut statement| {
+            let rows = statement.query_map([], |row| row.get::<_, i64>(0))?;
+            rows.map(|block| block.map(|block| block as u64)).collect::<Sql<BTreeSet<u64>>>()
+        });
+        let there = self.named(there)?;
+        let all = (1..=self.newest()? / SNAPSHOT_BLOCKS).map(|place| place * SNAPSHOT_BLOCKS);
+        let missing: BTreeSet<u64> = all.filter(|block| !there.contains(block)).collect();
+        let (Some(first), Some(last)) = (missing.first(), missing.last()) else { return Ok(()) };
+        let mut ledger = self.nearest(*first, genesis)?;
+        for number in ledger.head().block.0 + 1..=*last {
+            let block = self.block(number)?.ok_or_else(|| self.damaged(number))?;
+            self.replay(&mut ledger, &block)?;
+            if missing.contains(&number) {
+                let state = ledger.state_bytes();
+                let done = self.connection.execute(INSERT_SNAPSHOT, params![number as i64, state]);
+                self.named(done)?;
+            }
         }
-        Ok(SealedLedger::from_state_bytes(state, hashes).ok())
+        Ok(())
     }
 
     /// Number of the newest block; 0 in a new file.
@@ -228,12 +261,7 @@ impl Store {
         ledger: &mut SealedLedger,
         block: &StoredBlock,
     ) -> Result<Produced, NodeError> {
-        let damaged = || self.damaged(block.header.number.into());
-        let calls: Result<Vec<_>, _> =
-            block.extrinsics.iter().map(|bytes| SignedCall::from_bytes(bytes)).collect();
-        let produced = ledger.produce_block(calls.map_err(|_| damaged())?);
-        let produced = produced.map_err(|_| damaged())?;
-        if produced.header != block.header { Err(damaged()) } else { Ok(produced) }
+        remade(ledger, block).ok_or_else(|| self.damaged(block.header.number.into()))
     }
 
     /// Writes the first block of a new file.
@@ -253,14 +281,15 @@ impl Store {
         gone: &[CallId],
         snapshot: Option<&[u8]>,
     ) -> Result<(), NodeError> {
+        let keeps_all = self.keeps_all;
         let done = self.connection.transaction().and_then(|transaction| {
             write_block(&transaction, produced, time_ms)?;
             delete_from_pool(&transaction, gone)?;
             if let Some(state) = snapshot {
                 let block = produced.head.block.0;
-                let insert = "INSERT OR REPLACE INTO snapshots (block, state) VALUES (?1, ?2)";
-                transaction.execute(insert, params![block as i64, state])?;
-                let oldest = block.saturating_sub(SNAPSHOTS_KEPT_BLOCKS);
+                transaction.execute(INSERT_SNAPSHOT, params![block as i64, state])?;
+                let oldest =
+                    if keeps_all { 0 } else { block.saturating_sub(SNAPSHOTS_KEPT_BLOCKS) };
                 transaction.execute("DELETE FROM snapshots WHERE block < ?1", [oldest as i64])?;
             }
             transaction.commit()
@@ -298,6 +327,29 @@ impl Store {
         });
         self.named(rows)
     }
+}
+
+/// The state after the block of a header, if the bytes are those that the header names and the
+/// hashes lead to it.
+pub(super) fn restored(
+    header: &Header,
+    state: &[u8],
+    hashes: Vec<BlockHash>,
+) -> Option<SealedLedger> {
+    let head = BlockHash(header.hash());
+    let is_whole = hashes.len() as u64 == u64::from(header.number) + 1;
+    if header.state_root.0 != blake2_256(state) || !is_whole || hashes.last() != Some(&head) {
+        return None;
+    }
+    SealedLedger::from_state_bytes(state, hashes).ok()
+}
+
+/// Makes a stored block again; nothing unless its header comes out.
+pub(super) fn remade(ledger: &mut SealedLedger, block: &StoredBlock) -> Option<Produced> {
+    let calls: Result<Vec<SignedCall>, _> =
+        block.extrinsics.iter().map(|bytes| SignedCall::from_bytes(bytes)).collect();
+    let produced = ledger.produce_block(calls.ok()?).ok()?;
+    (produced.header == block.header).then_some(produced)
 }
 
 /// Takes a chain for this process, until the file is closed; whoever died holds nothing.

@@ -134,7 +134,7 @@ pub(crate) fn on_all_cores<J: Sync, R: Send>(
     work: impl Fn(&J) -> Result<R, Failure> + Sync,
 ) -> Result<Vec<R>, Failure> {
     let next = AtomicUsize::new(0);
-    let n_threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let n_threads = engine::n_processors();
     let take = || {
         let mut done = Vec::new();
         loop {

@@ -2,6 +2,7 @@
 
 use crate::network::{Network, hotkey};
 use journal::{Journal, Past, Snapshot};
+use records::Folder;
 use std::{
     ops::RangeInclusive,
     path::Path,
@@ -10,11 +11,11 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
 };
-use validator::{Event, Ports, Publish, RecordFolder, State, Validator, entry::DECIDED};
+use validator::{Event, Ports, Publish, State, Validator, entry::DECIDED};
 
 /// A folder of records on a disk that is full at times.
 struct Disk {
-    folder: RecordFolder,
+    folder: Folder,
     is_full: AtomicBool,
 }
 
@@ -46,7 +47,7 @@ impl Scene {
     fn new() -> Self {
         let network = Network::new(&["ada"]);
         network.enter("ada", "first", 3.0);
-        let folder = RecordFolder::new(network.home().join("records"));
+        let folder = Folder::new(network.home().join("records"));
         let disk = Arc::new(Disk { folder, is_full: AtomicBool::new(false) });
         let mut scene = Self { network, disk, n_before: 0, n_records: 0 };
         let mut validator = scene.open();

@@ -11,8 +11,9 @@ use protocol::{
     duel::{DuelRules, Reign, Verdict},
     record::{verify_chain, verify_duels},
 };
+use records::Folder;
 use std::sync::{Arc, atomic::Ordering};
-use validator::{ContestState, RecordFolder, RoundSummary, Row, Validator, state::Found};
+use validator::{ContestState, RoundSummary, Row, Validator, state::Found};
 
 /// Documents of a round.
 pub(crate) const N_DOCUMENTS: usize = 65;
@@ -55,7 +56,7 @@ pub(crate) fn is_crowned(validator: &Validator, miner: &str) -> bool {
 /// The published records of a validator, each verified by those before it; all that it knows of
 /// crown and duels follows from them.
 pub(crate) fn verified(network: &Network, name: &str, validator: &Validator) -> Vec<Record> {
-    let folder = RecordFolder::new(network.folder.path().join(name).join("records"));
+    let folder = Folder::new(network.folder.path().join(name).join("records"));
     let (mut reign, mut records) = (Reign::default(), Vec::new());
     for number in folder.list("tiny").unwrap() {
         let signed = folder.read("tiny", number).unwrap().unwrap();

@@ -16,6 +16,7 @@ use protocol::{
     record::DocumentDigest,
     seed::uniform_below,
 };
+use records::Folder;
 use std::{
     collections::BTreeMap,
     fs,
@@ -28,7 +29,7 @@ use std::{
 use tempfile::TempDir;
 use validator::{
     Ask, Config, Contest, Drawn, Engine, Event, FetchedModels, Inspected, Models, Ports,
-    RecordFolder, RoundSummary, Sequence, Text, Validator,
+    RoundSummary, Sequence, Text, Validator,
 };
 
 pub(crate) const NETUID: NetUid = NetUid(1);
@@ -291,7 +292,7 @@ impl Network {
             chain: Arc::clone(&self.chain) as Arc<dyn Chain>,
             models: Arc::clone(&models) as Arc<dyn Models>,
             evaluate: models,
-            publish: Arc::new(RecordFolder::new(home.join("records"))),
+            publish: Arc::new(Folder::new(home.join("records"))),
         }
     }
 
@@ -334,7 +335,7 @@ impl Network {
 
     /// Bytes of the record of a round, without the signature.
     pub(crate) fn record(&self, round: &RoundSummary) -> Vec<u8> {
-        let folder = RecordFolder::new(self.home().join("records"));
+        let folder = Folder::new(self.home().join("records"));
         let signed = folder.read(&round.competition, round.round).unwrap().unwrap();
         assert!(signed.is_genuine());
         signed.record.to_json()

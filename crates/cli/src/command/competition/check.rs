@@ -20,7 +20,7 @@ use protocol::{
     duel::DuelRules,
     loss, unigram,
 };
-use std::{collections::BTreeMap, path::Path, process::ExitCode, thread};
+use std::{collections::BTreeMap, path::Path, process::ExitCode};
 
 /// Rounds before documents come again, from which on that is worth no word.
 const ROUNDS_ENOUGH: u64 = 100;
@@ -302,8 +302,7 @@ fn of_cost(
 }
 
 fn n_threads(args: &CheckCompetitionArgs) -> usize {
-    let machine = thread::available_parallelism().map_or(1, usize::from);
-    args.threads.unwrap_or(machine).max(1)
+    args.threads.unwrap_or_else(engine::n_processors).max(1)
 }
 
 /// The sequences of a round, in order.

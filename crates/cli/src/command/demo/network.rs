@@ -232,7 +232,7 @@ fn database(args: &DemoArgs) -> PathBuf {
     args.home.join("chain.db")
 }
 
-/// A node on a port of its own that makes a block when it is told to.
+/// A node on a port of its own that makes a block when it is told to, and has all states.
 fn node(args: &DemoArgs, competition: &Competition, roles: &[Role]) -> anyhow::Result<DevNode> {
     let config = dev::Config {
         listen: ([127, 0, 0, 1], 0).into(),
@@ -240,7 +240,8 @@ fn node(args: &DemoArgs, competition: &Competition, roles: &[Role]) -> anyhow::R
         genesis: genesis(args, competition, roles),
         block_time: None,
     };
-    DevNode::start(&config).context("cannot start the chain")
+    // A replay asks for states as old as the youngest commitments of a round.
+    DevNode::start_archive(&config).context("cannot start the chain")
 }
 
 /// A hub on a port of its own, with a user for each miner.

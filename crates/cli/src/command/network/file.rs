@@ -65,6 +65,10 @@ pub struct ChainPart {
     pub spec: PathBuf,
     /// Time between blocks, as `agon node --block-time` takes it.
     pub block_time: String,
+    /// Whether the node answers for the state after any block, so that every record can be replayed
+    /// while the network runs.
+    #[serde(default)]
+    pub archive: bool,
 }
 
 /// The hub of a network.
@@ -325,6 +329,7 @@ mod tests {
         assert_eq!(network.hub_url(), "http://127.0.0.1:8");
         assert!(network.path(Path::new("node")).is_absolute());
         assert_eq!(network.participants().count(), 1);
+        assert!(!network.chain.archive, "files of before say nothing of it");
     }
 
     #[test]

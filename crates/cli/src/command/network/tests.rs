@@ -75,6 +75,7 @@ fn a_new_network_has_every_file_closed_to_others_and_explained_and_all_of_it_loa
 
     let network = Network::read(&dir.join(FILE)).unwrap();
     assert_eq!((network.validators.len(), network.miners.len()), (3, 5));
+    assert!(network.chain.archive, "old records can be replayed");
     let mut texts = vec![dir.join(FILE), dir.join("chain.toml")];
     texts.extend(network.participants().map(|one| network.path(&one.config)));
     for path in texts {

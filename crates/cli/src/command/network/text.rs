@@ -104,6 +104,7 @@ pub fn competition_remark() -> &'static str {
 
 /// `network.toml`.
 pub fn network(site: &Site<'_>) -> String {
+    let [chain, hub, dashboard] = [0, 1, 2].map(|number| quoted(&site.address(number)));
     let mut text = format!(
         "# A network on one machine. `agon network up --config {file}` runs it: the node\n\
          # first, then the hub, the validators, the miners, the pages. Relative paths start here.\n\
@@ -131,6 +132,8 @@ pub fn network(site: &Site<'_>) -> String {
          spec = \"chain.toml\"\n\
          # Time between blocks.\n\
          block_time = {block_time}\n\
+         # It answers for the state after any block, so that `agon replay` has it.\n\
+         archive = true\n\
          \n\
          [hub]\n\
          # Address of the hub; the config files name it as well.\n\
@@ -153,9 +156,6 @@ pub fn network(site: &Site<'_>) -> String {
          n_files_max = {N_LOGS_MAX}\n",
         file = quoted(&format!("{}/network.toml", site.dir)),
         competitions = site.competitions.join(", "),
-        chain = quoted(&site.address(0)),
-        hub = quoted(&site.address(1)),
-        dashboard = quoted(&site.address(2)),
         block_time = quoted(&site.block_time()),
     );
     for (table, people) in [("validators", site.validators), ("miners", site.miners)] {

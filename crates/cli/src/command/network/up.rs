@@ -309,7 +309,7 @@ fn programs(network: &Network, configs: &[Config]) -> anyhow::Result<Vec<(Progra
     };
     let path = |path: &Path| network.path(path).into_os_string();
     let (chain, hub) = (&network.chain, &network.hub);
-    let node = vec![
+    let mut node: Vec<OsString> = vec![
         "node".into(),
         "--json".into(),
         "--home".into(),
@@ -321,6 +321,7 @@ fn programs(network: &Network, configs: &[Config]) -> anyhow::Result<Vec<(Progra
         "--block-time".into(),
         chain.block_time.clone().into(),
     ];
+    node.extend(chain.archive.then(|| OsString::from("--archive")));
     let hub = vec![
         "hub".into(),
         "--json".into(),

@@ -47,8 +47,8 @@ struct Seen {
 }
 
 impl Past {
-    /// Takes in the next record, whatever was found of it.
-    pub fn take(&mut self, record: Record) {
+    /// Takes in the next record with its digest, whatever was found of it.
+    pub fn take(&mut self, record: Record, digest: Digest) {
         if self.leads_to(&record) {
             self.reign.follow(&record);
         } else {
@@ -61,7 +61,7 @@ impl Past {
             let is_absent = model.finding == Finding::Disqualified(ReasonCode::NotPublished);
             self.seen.insert(hotkey, Seen { commit_block, since, is_absent });
         }
-        self.previous = Some((record.digest(), record));
+        self.previous = Some((digest, record));
     }
 
     /// Whether the record right before a record is the one that it names, or there is none.

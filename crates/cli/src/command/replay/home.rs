@@ -1,4 +1,5 @@
-//! What the home of a demo or a validator holds that a replay can use, and who answers from it.
+//! What the home of a demo, a network or a validator holds that a replay can use, and who answers
+//! from it.
 
 use anyhow::Context as _;
 use hugging_face::{
@@ -14,6 +15,10 @@ use substrate::{ClientConfig, DevNode, SubstrateChain, dev};
 
 /// Folder of fetched models in the home of a validator.
 const MODELS: &str = "models";
+/// File with the rules of a demo, or of a competition of a network.
+const RULES: &str = "competition.toml";
+/// Files of a chain: of a demo and of a node, and of a network.
+const CHAINS: [&str; 2] = ["chain.db", "node/chain.db"];
 /// Most entries of a home that are looked through.
 const N_ENTRIES_MAX: usize = 1_000;
 
@@ -52,30 +57,22 @@ impl Home {
         &self.path
     }
 
-    /// The rules of a demo.
-    pub fn competition(&self) -> Option<PathBuf> {
-        Some(self.path.join("competition.toml")).filter(|path| path.is_file())
+    /// The rules of a demo, or of the competitions of a network.
+    pub fn competitions(&self) -> anyhow::Result<Vec<PathBuf>> {
+        let own = self.path.join(RULES);
+        match own.is_file() {
+            true => Ok(vec![own]),
+            false => below(&self.path.join("competitions"), RULES),
+        }
     }
 
     /// Folders in which validators keep models by the digest of their files.
     pub fn stores(&self) -> anyhow::Result<Vec<PathBuf>> {
         let own = self.path.join(MODELS);
-        if own.is_dir() {
-            return Ok(vec![own]);
-        }
-        let unread = || format!("cannot list `{}`", self.path.display());
-        let mut stores = Vec::new();
-        for entry in fs::read_dir(&self.path).with_context(unread)?.take(N_ENTRIES_MAX) {
-            let store = entry.with_context(unread)?.path().join(MODELS);
-            if store.is_dir() {
-                stores.push(store);
-            }
-        }
-        stores.sort();
-        Ok(stores)
+        if own.is_dir() { Ok(vec![own]) } else { below(&self.path, MODELS) }
     }
 
-    /// The hub of a demo, at work already or again; `None` where there is none.
+    /// The hub of a demo or a network, at work already or again; `None` where there is none.
     pub fn hub(&self) -> anyhow::Result<Option<HomeHub>> {
         let folder = self.path.join("hub");
         if !folder.join("hub.db").is_file() {
@@ -104,9 +101,13 @@ impl Home {
         Ok(Some(HomeHub { client, server: Some(server) }))
     }
 
-    /// The chain of a demo, which answers and makes no more blocks; `None` where there is none.
+    /// The chain of a demo, a node or a network, which answers for the state after any block and
+    /// makes no more of them; `None` where there is none.
     pub fn chain(&self) -> anyhow::Result<Option<HomeChain>> {
-        let database = self.path.join("chain.db");
+        let databases = CHAINS.map(|path| self.path.join(path));
+        let Some(database) = databases.into_iter().find(|path| path.is_file()) else {
+            return Ok(None);
+        };
         let place = || format!("cannot read the chain in `{}`", database.display());
         let connect = |url: &str, genesis| {
             let genesis = Some(genesis);
@@ -125,10 +126,27 @@ impl Home {
             genesis,
             block_time: None,
         };
-        let node = DevNode::start(&config).with_context(place)?;
+        let node = DevNode::start_archive(&config).with_context(place)?;
         let client = connect(&node.url(), node.genesis_hash())?;
         Ok(Some(HomeChain { client, node: Some(node) }))
     }
+}
+
+/// What is called `name` in the folders of a folder, in order.
+fn below(folder: &Path, name: &str) -> anyhow::Result<Vec<PathBuf>> {
+    if !folder.is_dir() {
+        return Ok(Vec::new());
+    }
+    let unread = || format!("cannot list `{}`", folder.display());
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).with_context(unread)?.take(N_ENTRIES_MAX) {
+        let path = entry.with_context(unread)?.path().join(name);
+        if path.exists() {
+            found.push(path);
+        }
+    }
+    found.sort();
+    Ok(found)
 }
 
 /// The hub of a home.

@@ -130,8 +130,7 @@ impl Library {
                     }
                 }
             }
-            let is_model = store.join(protocol::files::CONFIG).is_file();
-            if is_model && root_of(store).is_ok_and(|found| found == root) {
+            if is_model(store) && root_of(store).is_ok_and(|found| found == root) {
                 return Some(store.clone());
             }
         }
@@ -186,6 +185,11 @@ impl Library {
 
 fn no_hub() -> String {
     "it is on no disk that was given: name a folder with --store, a --home, or a --hub".to_owned()
+}
+
+/// Whether a folder is one of a model.
+pub fn is_model(dir: &Path) -> bool {
+    dir.join(protocol::files::CONFIG).is_file()
 }
 
 /// Digest of the files of the model in a folder, or why it has none.

@@ -5,7 +5,7 @@ use super::{
     report::{Part, Step},
 };
 use crate::{failure, rules_text::plural};
-use chain::{Chain, Head};
+use chain::{Chain, Error, Head};
 use protocol::{
     Commitment, Competition, ReasonCode, Record, Uid,
     competition::Rule,
@@ -25,8 +25,14 @@ pub fn read(
     let (round, chain) = (&record.round, chain?);
     let seed = Head { block: round.block, hash: round.block_hash };
     validator::on_chain(chain, round.netuid, rules, seed).map_err(|error| {
+        let is_gone =
+            |error: &Error| matches!(error, Error::NoState { at, newest, .. } if at <= newest);
+        let hint = match error.downcast_ref().is_some_and(is_gone) {
+            true => "; ask an archive: `agon node --archive`, or Bittensor's, `archive`",
+            false => "",
+        };
         let why = failure::causes(&error);
-        format!("the chain does not tell who had committed and whom it paid: {why}")
+        format!("the chain does not tell who had committed and whom it paid: {why}{hint}")
     })
 }
 
@@ -205,7 +211,7 @@ mod tests {
     use super::super::losses::tests::{losses, record};
     use super::super::report::Outcome;
     use super::*;
-    use chain::StoredCommitment;
+    use chain::{Genesis, MemoryChain, StoredCommitment, memory::HISTORY_BLOCKS};
     use protocol::{AccountId, Block, BlockHash, Digest, pool::Moment, record::Skipped};
 
     /// Slots 0 to 2 with a commitment each, of which the chain pays the first most.
@@ -303,6 +309,23 @@ mod tests {
             record.skipped = vec![Skipped { uid: Uid(1), hotkey: AccountId([7; 32]) }];
         });
         assert!(other[0].starts_with("skipped[0]"), "{other:?}");
+    }
+
+    #[test]
+    fn a_chain_without_the_state_before_the_round_says_who_has_it() {
+        let (mut record, rules, _) = honest();
+        let chain = MemoryChain::new(&Genesis::default()).unwrap();
+        let why = |block: u64, record: &mut Record| {
+            record.round.block = Block(block);
+            read(record, &rules, Ok(&chain)).unwrap_err()
+        };
+        for _ in 0..=HISTORY_BLOCKS + 10 {
+            chain.produce_block().unwrap();
+        }
+        let gone = why(10, &mut record);
+        assert!(gone.contains("is not held") && gone.contains("agon node --archive"), "{gone}");
+        let future = why(10_000, &mut record);
+        assert!(future.contains("not there yet") && !future.contains("--archive"), "{future}");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::{
     home::Home,
-    models::Library,
+    models::{Library, is_model},
     report::{Part, Step},
 };
 use crate::{
@@ -49,7 +49,9 @@ impl Shelf<'_> {
             let at = "round.competition_digest";
             return Ok(Err(Step::differs(Part::Rules, at, (found, digest))));
         }
-        for path in self.homes.iter().filter_map(Home::competition) {
+        let homes = self.homes.iter().map(Home::competitions);
+        let homes = homes.collect::<anyhow::Result<Vec<Vec<PathBuf>>>>()?;
+        for path in homes.concat() {
             let path = path.display().to_string();
             let rules = competition_file::rules(&path)?;
             if rules.digest() == digest {
@@ -61,7 +63,7 @@ impl Shelf<'_> {
             _ => {
                 let why = format!(
                     "no rules of digest {digest} are here: name the competition file with \
-                     --competition, or the home of a demo with --home"
+                     --competition, or the home of a demo or a network with --home"
                 );
                 Ok(Err(Step::not_checked(Part::Rules, why)))
             }
@@ -83,9 +85,13 @@ impl ChainAt {
             let chain = connect(&EndpointArgs { network, fallback_endpoints, json })?;
             return Ok(Self { found: Ok(Box::new(chain)), _node: None });
         }
-        let mut why = "no chain given: name one with --chain, or a demo's --home".to_owned();
+        let mut why = "no chain given: name one with --chain, or the --home of a demo or a network"
+            .to_owned();
         for home in homes {
-            match home.chain() {
+            let bar = spinner("opening the chain");
+            let opened = home.chain();
+            bar.finish_and_clear();
+            match opened {
                 Ok(Some(chain)) => {
                     let found = Ok(Box::new(chain.client) as Box<dyn Chain>);
                     return Ok(Self { found, _node: chain.node });
@@ -114,8 +120,7 @@ pub struct Stacks {
 impl Stacks {
     /// The models that the options lead to, measured until `stop` is raised.
     pub fn open(args: &ReplayArgs, homes: &[Home], stop: &Arc<AtomicBool>) -> anyhow::Result<Self> {
-        let machine = std::thread::available_parallelism().map_or(1, usize::from);
-        let n_threads = args.threads.map_or(machine, usize::from);
+        let n_threads = args.threads.map_or_else(engine::n_processors, usize::from);
         let mut engine = ProcessEvaluate::new(n_threads, Arc::clone(stop))?;
         if let Some(limit) = args.memory_limit {
             engine = engine.with_memory_limit(limit.as_u64());
@@ -144,7 +149,6 @@ impl Stacks {
 
 /// Where models of hubs are kept: in the first folder that is given, if it is none of a model.
 fn fetched(stores: &[PathBuf]) -> anyhow::Result<(PathBuf, Option<TempDir>)> {
-    let is_model = |store: &Path| store.join(protocol::files::CONFIG).is_file();
     match stores.iter().find(|store| !is_model(store)) {
         Some(store) => Ok((store.clone(), None)),
         None => {
@@ -154,15 +158,17 @@ fn fetched(stores: &[PathBuf]) -> anyhow::Result<(PathBuf, Option<TempDir>)> {
     }
 }
 
-/// Competitions with their text, each read once.
+/// Competitions with their text, each that is found read once.
 pub struct Contests<'a> {
     shelf: Shelf<'a>,
     /// Folder of the files of a pinned dataset.
     dir: Option<&'a Path>,
-    known: BTreeMap<Digest, Result<Contest, String>>,
+    /// What was found, by digest of the rules.
+    known: BTreeMap<Digest, Rules>,
 }
 
 /// What a record was made by.
+#[derive(Clone)]
 pub struct Rules {
     /// The rules.
     pub competition: Competition,
@@ -178,20 +184,17 @@ impl<'a> Contests<'a> {
 
     /// The rules of a record; or the step that says why they are not here.
     pub fn find(&mut self, record: &Record) -> anyhow::Result<Result<Rules, Step>> {
+        let digest = record.round.competition_digest;
+        if let Some(known) = self.known.get(&digest) {
+            return Ok(Ok(known.clone()));
+        }
         let (name, competition) = match self.shelf.rules(record)? {
             Ok(found) => found,
             Err(step) => return Ok(Err(step)),
         };
-        let digest = competition.digest();
-        let contest = match self.known.get(&digest) {
-            Some(known) => known.clone(),
-            None => {
-                let contest = read(&name, self.dir);
-                self.known.insert(digest, contest.clone());
-                contest
-            }
-        };
-        Ok(Ok(Rules { competition, contest }))
+        let rules = Rules { competition, contest: read(&name, self.dir) };
+        self.known.insert(digest, rules.clone());
+        Ok(Ok(rules))
     }
 }
 

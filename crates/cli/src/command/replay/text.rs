@@ -90,6 +90,5 @@ fn sequences(round: &Round, contest: &Contest, drawn: &Drawn) -> Step {
     let other = pairs.into_iter().find(|(_, expected, found)| expected != found);
     let other =
         other.map(|(at, expected, found)| Step::differs(Part::Sequences, at, (expected, found)));
-    let n_sequences: usize = drawn.batches.iter().map(Vec::len).sum();
-    Step::or_equal(other, Part::Sequences, plural(n_sequences, "sequence"))
+    Step::or_equal(other, Part::Sequences, plural(drawn.n_sequences(), "sequence"))
 }

@@ -64,7 +64,7 @@ impl Exam<'_> {
     fn pass(&self, losses: &[SequenceLoss]) -> Result<Vec<Loss>, Reason> {
         let mut rest = losses;
         for text in self.texts {
-            let n_sequences = text.batches.iter().map(Vec::len).sum::<usize>().min(rest.len());
+            let n_sequences = text.n_sequences().min(rest.len());
             let (own, others) = rest.split_at(n_sequences);
             rest = others;
             if self.has_bar

@@ -180,13 +180,8 @@ impl Line {
             }
         }
         if let Some(duel) = &self.duel {
-            let duel::Interval { low, high } = duel.interval;
-            let [gain, low, high] = [duel.mean, low, high].map(|part| 100.0 * part);
-            let (decimals, n_documents) = (duel.interval.decimals(), duel.n_documents);
-            text += &format!(
-                "  gain {gain:.decimals$} % ({low:.decimals$} to {high:.decimals$} %) on \
-                 {n_documents} documents"
-            );
+            let gain = duel.interval.around(duel.mean);
+            text += &format!("  gain {gain} on {} documents", duel.n_documents);
         }
         if let Some(submitted) = &self.submitted {
             text += &format!(

@@ -16,20 +16,29 @@ pub(super) fn register(module: &mut Module) -> Registered {
     module.register_method("state_getMetadata", |_, context, _| {
         hex::show(&context.read().history.metadata().version_14)
     })?;
-    module.register_method("state_call", |params, context, _| call(&params, context))?;
-    module.register_method("state_getStorage", |params, context, _| storage(&params, context))?;
+    module.register_async_method("state_call", |params, context, _| async move {
+        call(&params, &context).await
+    })?;
+    module.register_async_method("state_getStorage", |params, context, _| async move {
+        let value = value(&params, &context).await?;
+        Answer::Ok(value.map(|value| hex::show(&value)))
+    })?;
     module.register_alias("state_getStorageAt", "state_getStorage")?;
-    module.register_method("state_getStorageSize", |params, context, _| {
-        let value = value(&params, context)?;
+    module.register_async_method("state_getStorageSize", |params, context, _| async move {
+        let value = value(&params, &context).await?;
         Answer::Ok(value.map(|value| value.len()))
     })?;
-    module.register_method("state_getStorageHash", |params, context, _| {
-        let value = value(&params, context)?;
+    module.register_async_method("state_getStorageHash", |params, context, _| async move {
+        let value = value(&params, &context).await?;
         Answer::Ok(value.map(|value| hex::show(&chain::hash::blake2_256(&value))))
     })?;
-    module.register_method("state_getKeysPaged", |params, context, _| keys(&params, context))?;
+    module.register_async_method("state_getKeysPaged", |params, context, _| async move {
+        keys(&params, &context).await
+    })?;
     module.register_alias("state_getKeysPagedAt", "state_getKeysPaged")?;
-    module.register_method("state_queryStorageAt", |params, context, _| query(&params, context))?;
+    module.register_async_method("state_queryStorageAt", |params, context, _| async move {
+        query(&params, &context).await
+    })?;
     module.register_subscription(
         "state_subscribeRuntimeVersion",
         "state_runtimeVersion",
@@ -69,14 +78,16 @@ fn runtime_version() -> Value {
 }
 
 /// `state_call(method, arguments, at)`.
-fn call(params: &Params<'_>, context: &Context) -> Answer<String> {
-    let mut params = params.sequence();
-    let method: String = params.next()?;
-    let arguments = hex::read(&params.next::<String>()?)?;
-    let at = hex::block_hash(params.optional_next()?)?;
+async fn call(params: &Params<'_>, context: &Context) -> Answer<String> {
+    let (method, arguments, at) = {
+        let mut params = params.sequence();
+        let method: String = params.next()?;
+        let arguments = hex::read(&params.next::<String>()?)?;
+        (method, arguments, hex::block_hash(params.optional_next()?)?)
+    };
+    let found = context.find(at).await?;
     let shared = context.read();
-    let number = shared.number(at)?;
-    let state = shared.history.at(number).ok_or_else(|| shared.discarded(number))?;
+    let state = found.state(&shared)?;
     let answer = api::call(&method, &arguments, &state);
     answer.map(|bytes| hex::show(&bytes)).map_err(|failure| match failure {
         ApiError::NotFound(_) => error(4003, format!("Client error: Execution failed: {failure}")),
@@ -84,36 +95,35 @@ fn call(params: &Params<'_>, context: &Context) -> Answer<String> {
     })
 }
 
-/// `state_getStorage(key, at)`.
-fn storage(params: &Params<'_>, context: &Context) -> Answer<Option<String>> {
-    Ok(value(params, context)?.map(|value| hex::show(&value)))
-}
-
-fn value(params: &Params<'_>, context: &Context) -> Answer<Option<Vec<u8>>> {
-    let mut params = params.sequence();
-    let key = hex::read(&params.next::<String>()?)?;
-    let at = hex::block_hash(params.optional_next()?)?;
+/// The value that `state_getStorage(key, at)` is about.
+async fn value(params: &Params<'_>, context: &Context) -> Answer<Option<Vec<u8>>> {
+    let (key, at) = {
+        let mut params = params.sequence();
+        let key = hex::read(&params.next::<String>()?)?;
+        (key, hex::block_hash(params.optional_next()?)?)
+    };
+    let found = context.find(at).await?;
     let shared = context.read();
-    let number = shared.number(at)?;
-    let state = shared.history.at(number).ok_or_else(|| shared.discarded(number))?;
-    Ok(state.get(&key))
+    Ok(found.state(&shared)?.get(&key))
 }
 
 /// `state_getKeysPaged(prefix, count, start, at)`.
-fn keys(params: &Params<'_>, context: &Context) -> Answer<Vec<String>> {
-    let mut params = params.sequence();
-    let prefix = hex::read(&params.optional_next::<String>()?.unwrap_or_default())?;
-    let count: usize = params.next()?;
-    if count > limits::KEYS_MAX {
-        let message =
-            format!("count exceeds maximum value. value: {count}, max: {}", limits::KEYS_MAX);
-        return Err(error(4002, message));
-    }
-    let start = params.optional_next::<String>()?.map(|start| hex::read(&start)).transpose()?;
-    let at = hex::block_hash(params.optional_next()?)?;
+async fn keys(params: &Params<'_>, context: &Context) -> Answer<Vec<String>> {
+    let (prefix, count, start, at) = {
+        let mut params = params.sequence();
+        let prefix = hex::read(&params.optional_next::<String>()?.unwrap_or_default())?;
+        let count: usize = params.next()?;
+        if count > limits::KEYS_MAX {
+            let message =
+                format!("count exceeds maximum value. value: {count}, max: {}", limits::KEYS_MAX);
+            return Err(error(4002, message));
+        }
+        let start = params.optional_next::<String>()?.map(|start| hex::read(&start)).transpose()?;
+        (prefix, count, start, hex::block_hash(params.optional_next()?)?)
+    };
+    let found = context.find(at).await?;
     let shared = context.read();
-    let number = shared.number(at)?;
-    let state = shared.history.at(number).ok_or_else(|| shared.discarded(number))?;
+    let state = found.state(&shared)?;
     let keys = state.keys_after(&prefix, start.as_deref(), count);
     Ok(keys.iter().map(|key| hex::show(key)).collect())
 }
@@ -130,14 +140,15 @@ fn key_list(keys: &[String]) -> Answer<Vec<Vec<u8>>> {
 }
 
 /// `state_queryStorageAt(keys, at)`.
-fn query(params: &Params<'_>, context: &Context) -> Answer<Value> {
-    let mut params = params.sequence();
-    let keys = key_list(&params.next::<Vec<String>>()?)?;
-    let at = hex::block_hash(params.optional_next()?)?;
+async fn query(params: &Params<'_>, context: &Context) -> Answer<Value> {
+    let (keys, at) = {
+        let mut params = params.sequence();
+        let keys = key_list(&params.next::<Vec<String>>()?)?;
+        (keys, hex::block_hash(params.optional_next()?)?)
+    };
+    let found = context.find(at).await?;
     let shared = context.read();
-    let number = shared.number(at)?;
-    let state = shared.history.at(number).ok_or_else(|| shared.discarded(number))?;
-    let hash = shared.hashes.get(number as usize).map(|hash| hash.0).unwrap_or_default();
+    let state = found.state(&shared)?;
     let mut n_bytes = 0;
     let mut changes: Vec<(String, Option<String>)> = Vec::with_capacity(keys.len());
     for key in &keys {
@@ -149,7 +160,7 @@ fn query(params: &Params<'_>, context: &Context) -> Answer<Value> {
         }
         changes.push((hex::show(key), value.map(|value| hex::show(&value))));
     }
-    Ok(json!([{ "block": hex::show(&hash), "changes": changes }]))
+    Ok(json!([{ "block": hex::show(&found.hash.0), "changes": changes }]))
 }
 
 /// News of the values under some keys, the values of now first.

@@ -1,0 +1,206 @@
+//! States of blocks older than those that are held, made again from the blocks.
+//!
+//! A state follows from the blocks before it. From one snapshot to the next lies a stretch of
+//! blocks, and whoever asks for the state after one of them has all of the stretch made again, with
+//! every header compared. One stretch is made at a time, whoever asks.
+
+use super::{
+    author::{self, Request, Shared, entries, state_after},
+    history::{History, STATE_BLOCKS},
+    limits,
+    store::{self, SNAPSHOT_BLOCKS, StoredBlock},
+};
+use crate::{SealedLedger, wire::metadata::Encoded};
+use chain::Genesis;
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, mpsc::Sender},
+};
+use tokio::sync::{Semaphore, oneshot};
+
+/// Stretches whose states are kept in memory: as many states as of the newest blocks.
+const STRETCHES_KEPT: usize = STATE_BLOCKS / SNAPSHOT_BLOCKS as usize;
+
+/// States of old blocks.
+pub(super) struct Archive {
+    shared: Arc<RwLock<Shared>>,
+    requests: Sender<Request>,
+    genesis: Genesis,
+    /// What clients are told, where the time between blocks is not the usual one.
+    metadata: Option<Encoded>,
+    /// The stretches that were made last, the newest of them last, by the block they start from.
+    kept: Mutex<VecDeque<(u32, Arc<History>)>>,
+    /// Whoever has it makes a stretch.
+    turn: Arc<tokio::sync::Mutex<()>>,
+    /// For those who wait for a stretch.
+    places: Semaphore,
+}
+
+/// Why a state is not there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NotMade {
+    /// Many others wait already.
+    Busy,
+    /// The blocks do not lead to it, or the node is stopping.
+    Failed,
+}
+
+impl Archive {
+    /// No state was made yet; blocks and snapshots are asked of the author.
+    pub(super) fn new(
+        shared: Arc<RwLock<Shared>>,
+        requests: Sender<Request>,
+        genesis: Genesis,
+        metadata: Option<Encoded>,
+    ) -> Self {
+        let (kept, turn) = (Mutex::default(), Arc::default());
+        let places = Semaphore::new(limits::ARCHIVE_WAITING_MAX);
+        Self { shared, requests, genesis, metadata, kept, turn, places }
+    }
+
+    /// States among which that after `number` is, a block older than those that the node holds.
+    pub(super) async fn states(self: &Arc<Self>, number: u32) -> Result<Arc<History>, NotMade> {
+        let base = base_of(number);
+        if let Some(states) = self.kept(base) {
+            return Ok(states);
+        }
+        let _place = self.places.try_acquire().map_err(|_| NotMade::Busy)?;
+        let turn = Arc::clone(&self.turn).lock_owned().await;
+        // Whoever had the turn before may have wanted the same.
+        if let Some(states) = self.kept(base) {
+            return Ok(states);
+        }
+        let archive = Arc::clone(self);
+        let making = tokio::task::spawn_blocking(move || {
+            // Held to the end, even if whoever asked has gone.
+            let _turn = turn;
+            archive.make(base)
+        });
+        making.await.ok().flatten().ok_or(NotMade::Failed)
+    }
+
+    fn stretches(&self) -> MutexGuard<'_, VecDeque<(u32, Arc<History>)>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn kept(&self, base: u32) -> Option<Arc<History>> {
+        let stretches = self.stretches();
+        let found = stretches.iter().find(|(of, _)| *of == base)?;
+        Some(Arc::clone(&found.1))
+    }
+
+    /// Makes the blocks after `base` again, up to the next snapshot.
+    fn make(&self, base: u32) -> Option<Arc<History>> {
+        let stored = self.block(base)?;
+        let mut ledger = self.ledger(&stored)?;
+        let mut states = History::new(self.metadata.clone());
+        // Without its events: but for the first block, the stretch before has this state.
+        let changes = states.difference(entries(&ledger, &[], stored.time_ms));
+        states.push(base, changes);
+        for number in base + 1..=base + SNAPSHOT_BLOCKS as u32 {
+            let stored = self.block(number)?;
+            let produced = store::remade(&mut ledger, &stored)?;
+            let changes = states.difference(state_after(&ledger, &produced, stored.time_ms));
+            states.push(number, changes);
+        }
+        let states = Arc::new(states);
+        let mut stretches = self.stretches();
+        stretches.push_back((base, Arc::clone(&states)));
+        if stretches.len() > STRETCHES_KEPT {
+            stretches.pop_front();
+        }
+        Some(states)
+    }
+
+    /// The state after a block of which there is a snapshot, or after the first.
+    fn ledger(&self, block: &StoredBlock) -> Option<SealedLedger> {
+        let number = block.header.number;
+        if number == 0 {
+            return SealedLedger::new(&self.genesis).ok();
+        }
+        let state = self.ask(|reply| Request::Snapshot(number.into(), reply))?;
+        let hashes = author::read(&self.shared).hashes.get(..=number as usize)?.to_vec();
+        store::restored(&block.header, &state, hashes)
+    }
+
+    fn block(&self, number: u32) -> Option<StoredBlock> {
+        self.ask(|reply| Request::Block(number.into(), reply))
+    }
+
+    /// Asks the author, between two blocks, and waits for the answer.
+    fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<Option<T>>) -> Request) -> Option<T> {
+        let (reply, answer) = oneshot::channel();
+        self.requests.send(request(reply)).ok()?;
+        answer.blocking_recv().ok()?
+    }
+}
+
+/// The block from which the state after `number` is made again: that of the snapshot before it.
+fn base_of(number: u32) -> u32 {
+    let stretch = SNAPSHOT_BLOCKS as u32;
+    number.saturating_sub(1) / stretch * stretch
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dev::{author::Author, store::Store};
+    use std::sync::mpsc::channel;
+
+    #[test]
+    fn a_state_is_made_from_the_snapshot_before_its_block() {
+        let bases = [0, 1, 255, 256, 257, 512, 513].map(base_of);
+        assert_eq!(bases, [0, 0, 0, 0, 256, 256, 512]);
+    }
+
+    #[test]
+    fn attack_old_states_that_strangers_ask_for_take_a_bounded_room_and_one_thread() {
+        let genesis = Genesis::default();
+        let mut store = Store::open(None, &genesis).unwrap();
+        store.begin(&SealedLedger::new(&genesis).unwrap().genesis_header()).unwrap();
+        let author = Author::open(store, &genesis, None).unwrap();
+        let shared = author.shared();
+        let (requests, inbox) = channel();
+        let working = std::thread::spawn(move || author.run(&inbox));
+        let n_stretches = STRETCHES_KEPT as u32 + 2;
+        let stretch = SNAPSHOT_BLOCKS as u32;
+        for _ in 0..n_stretches * stretch {
+            let (reply, answer) = oneshot::channel();
+            requests.send(Request::Produce(reply)).unwrap();
+            answer.blocking_recv().unwrap();
+        }
+        let archive = Arc::new(Archive::new(shared, requests.clone(), genesis, None));
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        runtime.block_on(async {
+            for number in (1..=n_stretches * stretch).step_by(stretch as usize) {
+                let states = archive.states(number).await.unwrap_or_else(|why| panic!("{why:?}"));
+                assert!(states.at(number).is_some(), "block {number}");
+                assert!(archive.stretches().len() <= STRETCHES_KEPT);
+            }
+            let newest = n_stretches * stretch;
+            let again = archive.states(newest).await.unwrap_or_else(|why| panic!("{why:?}"));
+            assert!(Arc::ptr_eq(&again, &archive.kept(newest - stretch).unwrap()), "it was kept");
+            // One is being made: others wait for their turn, and too many are sent away.
+            let turn = archive.turn.lock().await;
+            let waiting: Vec<_> = (0..limits::ARCHIVE_WAITING_MAX)
+                .map(|_| {
+                    let archive = Arc::clone(&archive);
+                    tokio::spawn(async move { archive.states(1).await.is_ok() })
+                })
+                .collect();
+            while archive.places.available_permits() > 0 {
+                tokio::task::yield_now().await;
+            }
+            assert_eq!(archive.states(1).await.err(), Some(NotMade::Busy));
+            drop(turn);
+            for one in waiting {
+                assert!(one.await.unwrap());
+            }
+        });
+        requests.send(Request::Stop).unwrap();
+        working.join().unwrap().unwrap();
+        // A node that stops makes nothing any more.
+        let gone = runtime.block_on(archive.states(300));
+        assert_eq!(gone.err(), Some(NotMade::Failed));
+    }
+}
