@@ -3,7 +3,7 @@
 
 use crate::{Error, Journal, number};
 use protocol::{Block, Digest, Loss, SequenceLoss};
-use rusqlite::params;
+use rusqlite::{Transaction, params};
 use std::collections::BTreeMap;
 
 /// What losses are of, and how they were computed.
@@ -13,6 +13,67 @@ pub struct Measured<'a> {
     pub model: Digest,
     /// The arithmetic that the losses were computed in.
     pub engine: &'a str,
+}
+
+/// A loss as it is written: the digest of its sequence, the bits of its nats, its tokens.
+const LOSS_BYTES: usize = 32 + 8 + 4;
+
+const INSERT: &str = "INSERT INTO measured (model, engine, block, losses) VALUES (?1, ?2, ?3, ?4)";
+
+/// Losses that were learnt together, one after the other.
+fn written(losses: &[(Digest, SequenceLoss)]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(losses.len() * LOSS_BYTES);
+    for (sequence, SequenceLoss { n_tokens, cross_entropy }) in losses {
+        bytes.extend(sequence.0);
+        bytes.extend(cross_entropy.value().to_bits().to_le_bytes());
+        bytes.extend(n_tokens.to_le_bytes());
+    }
+    bytes
+}
+
+/// The same read back; what is no loss was not written by us, and is measured again.
+fn read(bytes: &[u8]) -> impl Iterator<Item = (Digest, SequenceLoss)> {
+    let of = |bytes: &[u8; LOSS_BYTES]| {
+        let (sequence, rest) = bytes.split_first_chunk::<32>()?;
+        let (nats, n_tokens) = rest.split_first_chunk::<8>()?;
+        let n_tokens = u32::from_le_bytes(n_tokens.try_into().ok()?);
+        let cross_entropy = Loss::new(f64::from_bits(u64::from_le_bytes(*nats))).ok()?;
+        Some((Digest(*sequence), SequenceLoss { n_tokens, cross_entropy }))
+    };
+    bytes.as_chunks::<LOSS_BYTES>().0.iter().filter_map(of)
+}
+
+/// Brings losses that stand one in a row into rows of those that were learnt together, which take
+/// a third of the room and a tenth of the time.
+pub(crate) fn pack(tables: &Transaction<'_>) -> rusqlite::Result<()> {
+    tables.execute_batch(
+        "CREATE TABLE measured (
+            seq INTEGER PRIMARY KEY,
+            model BLOB NOT NULL,
+            engine TEXT NOT NULL,
+            block INTEGER NOT NULL,
+            losses BLOB NOT NULL
+        ) STRICT;
+        CREATE INDEX measured_by_model ON measured (model, engine);
+        CREATE INDEX measured_by_block ON measured (block);",
+    )?;
+    {
+        let mut select = tables.prepare(
+            "SELECT model, engine, block, sequence, nats, n_tokens FROM losses ORDER BY block",
+        )?;
+        let mut insert = tables.prepare(INSERT)?;
+        let mut rows = select.query([])?;
+        while let Some(row) = rows.next()? {
+            let (model, engine): ([u8; 32], String) = (row.get(0)?, row.get(1)?);
+            let (block, nats): (i64, f64) = (row.get(2)?, row.get(4)?);
+            if let Ok(cross_entropy) = Loss::new(nats) {
+                let loss = SequenceLoss { n_tokens: row.get(5)?, cross_entropy };
+                let losses = written(&[(Digest(row.get(3)?), loss)]);
+                insert.execute(params![model, engine, block, losses])?;
+            }
+        }
+    }
+    tables.execute_batch("DROP TABLE losses")
 }
 
 impl Journal {
@@ -26,28 +87,12 @@ impl Journal {
         block: Block,
         losses: &[(Digest, SequenceLoss)],
     ) -> Result<(), Error> {
-        let failed = self.failed();
-        let transaction = self.connection.transaction().map_err(&failed)?;
-        {
-            let mut insert = transaction
-                .prepare_cached(
-                    "INSERT OR REPLACE INTO losses (model, engine, sequence, nats, n_tokens, block) \
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-                )
-                .map_err(&failed)?;
-            for (sequence, SequenceLoss { n_tokens, cross_entropy }) in losses {
-                let row = params![
-                    model.0,
-                    engine,
-                    sequence.0,
-                    cross_entropy.value(),
-                    n_tokens,
-                    number(block.0)
-                ];
-                insert.execute(row).map_err(&failed)?;
-            }
+        if losses.is_empty() {
+            return Ok(());
         }
-        transaction.commit().map_err(&failed)
+        let row = params![model.0, engine, number(block.0), written(losses)];
+        let mut insert = self.connection.prepare_cached(INSERT).map_err(self.failed())?;
+        insert.execute(row).map(drop).map_err(self.failed())
     }
 
     /// The losses of one model that are kept, by the digests of their sequences.
@@ -56,40 +101,29 @@ impl Journal {
         Measured { model, engine }: Measured<'_>,
     ) -> Result<BTreeMap<Digest, SequenceLoss>, Error> {
         let failed = self.failed();
-        let mut select = self
-            .connection
-            .prepare_cached(
-                "SELECT sequence, nats, n_tokens FROM losses WHERE model = ?1 AND engine = ?2",
-            )
-            .map_err(&failed)?;
-        let rows = select.query_map(params![model.0, engine], |row| {
-            let nats: f64 = row.get(1)?;
-            let n_tokens = row.get(2)?;
-            Ok((Digest(row.get(0)?), Loss::new(nats).ok(), n_tokens))
-        });
+        // The newest last: it stands for those of the same sequence before it.
+        let select = "SELECT losses FROM measured WHERE model = ?1 AND engine = ?2 ORDER BY seq";
+        let mut select = self.connection.prepare_cached(select).map_err(&failed)?;
+        let mut rows = select.query(params![model.0, engine]).map_err(&failed)?;
         let mut losses = BTreeMap::new();
-        for row in rows.map_err(&failed)? {
-            // What is no loss was not written by us, and is measured again.
-            if let (sequence, Some(cross_entropy), n_tokens) = row.map_err(&failed)? {
-                losses.insert(sequence, SequenceLoss { n_tokens, cross_entropy });
-            }
+        while let Some(row) = rows.next().map_err(&failed)? {
+            let row = row.get_ref(0).and_then(|value| Ok(value.as_blob()?));
+            losses.extend(read(row.map_err(&failed)?));
         }
         Ok(losses)
     }
 
     /// Whether the round of a block has asked for losses that are kept.
     pub fn has_losses_of(&self, block: Block) -> Result<bool, Error> {
-        let any = "SELECT EXISTS (SELECT 1 FROM losses WHERE block = ?1)";
+        let any = "SELECT EXISTS (SELECT 1 FROM measured WHERE block = ?1)";
         let mut any = self.connection.prepare_cached(any).map_err(self.failed())?;
         any.query_row([number(block.0)], |row| row.get(0)).map_err(self.failed())
     }
 
     /// Lets go of the losses that rounds before `block` asked for, and no later one.
     pub fn forget_losses(&mut self, block: Block) -> Result<(), Error> {
-        let failed = self.failed();
-        self.connection
-            .execute("DELETE FROM losses WHERE block < ?1", [number(block.0)])
-            .map(drop)
-            .map_err(failed)
+        let delete = "DELETE FROM measured WHERE block < ?1";
+        let mut delete = self.connection.prepare_cached(delete).map_err(self.failed())?;
+        delete.execute([number(block.0)]).map(drop).map_err(self.failed())
     }
 }

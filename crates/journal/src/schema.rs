@@ -1,11 +1,17 @@
 //! The tables, and how those of an earlier version become them.
 
 use crate::Error;
-use rusqlite::{Connection, TransactionBehavior};
+use crate::losses;
+use rusqlite::{Connection, Transaction, TransactionBehavior};
 use std::path::Path;
 
+/// From one version to the next.
+type Step = fn(&Transaction<'_>) -> rusqlite::Result<()>;
+
 /// One step for each version, in order; a step that was released never changes.
-const STEPS: [&str; 1] = ["
+const STEPS: [Step; 2] = [|tables| tables.execute_batch(FIRST), losses::pack];
+
+const FIRST: &str = "
 CREATE TABLE entries (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
     block INTEGER NOT NULL,
@@ -30,7 +36,7 @@ CREATE TABLE snapshot (
     seq INTEGER NOT NULL,
     body TEXT NOT NULL
 ) STRICT;
-"];
+";
 
 /// Makes the tables, or changes those of an earlier version, whole or not at all.
 pub(crate) fn bring_up_to_date(connection: &mut Connection, path: &Path) -> Result<(), Error> {
@@ -52,7 +58,7 @@ pub(crate) fn bring_up_to_date(connection: &mut Connection, path: &Path) -> Resu
         return Err(Error::Newer { path: path.to_owned(), found, known });
     }
     for step in STEPS.iter().skip(found as usize) {
-        transaction.execute_batch(step).map_err(&failed)?;
+        step(&transaction).map_err(&failed)?;
     }
     transaction.execute_batch(&format!("PRAGMA user_version = {known}")).map_err(&failed)?;
     transaction.commit().map_err(&failed)

@@ -88,7 +88,10 @@ impl fmt::Display for AccountId {
         bytes[0] = Self::PREFIX;
         bytes[1..33].copy_from_slice(&self.0);
         bytes[33..].copy_from_slice(&self.checksum());
-        f.write_str(&bs58::encode(bytes).into_string())
+        // 35 bytes are at most 48 digits of base 58.
+        let mut digits = [0; 48];
+        let n = bs58::encode(bytes).onto(&mut digits[..]).map_err(|_| fmt::Error)?;
+        f.write_str(std::str::from_utf8(&digits[..n]).map_err(|_| fmt::Error)?)
     }
 }
 
@@ -109,7 +112,10 @@ impl FromStr for AccountId {
 
 impl fmt::Display for BlockHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "0x{}", hex::encode(self.0))
+        let mut digits = [0; 64];
+        hex::encode_to_slice(self.0, &mut digits).map_err(|_| fmt::Error)?;
+        f.write_str("0x")?;
+        f.write_str(std::str::from_utf8(&digits).map_err(|_| fmt::Error)?)
     }
 }
 

@@ -14,6 +14,7 @@ use protocol::{
     weights::Miner,
     wins::Seniority,
 };
+use std::sync::Arc;
 
 /// Everybody who committed to a competition in time for a round, and what the chain pays.
 #[derive(Clone, Debug)]
@@ -29,8 +30,8 @@ pub(crate) struct Book {
 /// A commitment that a round has to hear of.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Entry {
-    pub(crate) stored: StoredCommitment,
-    pub(crate) committed: Committed,
+    pub(crate) stored: Arc<StoredCommitment>,
+    pub(crate) committed: Arc<Committed>,
     /// What the last epoch gave its slot, of 65,535.
     pub(crate) incentive: u16,
     /// Its place by its block alone.
@@ -62,9 +63,9 @@ impl Book {
             let incentive = rewards.incentives.get(usize::from(stored.uid.0)).copied();
             let incentive = incentive.unwrap_or(0);
             (is_ours && !has_lapsed).then(|| Entry {
-                committed: Committed { hotkey: stored.hotkey, commitment },
+                committed: Arc::new(Committed { hotkey: stored.hotkey, commitment }),
                 committed_at: Seniority::new(stored.block, stored.block_hash, stored.hotkey),
-                stored,
+                stored: Arc::new(stored),
                 incentive,
             })
         };
@@ -112,6 +113,7 @@ pub fn on_chain(
     let Book { entries, moment, paid } = Book::read(chain, netuid, competition, seed)?;
     let listed = |entry: Entry| {
         let Entry { stored, committed, incentive, .. } = entry;
+        let (stored, committed) = (Arc::unwrap_or_clone(stored), Arc::unwrap_or_clone(committed));
         Listed { stored, commitment: committed.commitment, incentive }
     };
     Ok(OnChain { listed: entries.into_iter().map(listed).collect(), moment, paid })
@@ -222,7 +224,7 @@ mod tests {
             block_hash,
             data: commitment.to_text().unwrap().into_bytes(),
         };
-        let committed = Committed { hotkey, commitment };
+        let (stored, committed) = (Arc::new(stored), Arc::new(Committed { hotkey, commitment }));
         let committed_at = Seniority::new(block, block_hash, hotkey);
         Entry { stored, committed, incentive, committed_at }
     }

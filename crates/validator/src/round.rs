@@ -54,6 +54,8 @@ pub(crate) struct Turn {
     /// Losses of models on the first sequences of the text in order, by tensor root: on all of
     /// them, or on as many as the duels wanted so far.
     pub(crate) measured: BTreeMap<Digest, Result<Vec<SequenceLoss>, Reason>>,
+    /// The losses of models that the journal keeps, as far as they were asked for in this round.
+    pub(crate) kept: BTreeMap<Digest, BTreeMap<Digest, SequenceLoss>>,
     /// With rule `duel`, the reign before the round, and how far its duels have come on from there.
     pub(crate) duels: Option<(Reign, Progress)>,
 }
@@ -244,7 +246,7 @@ impl Known<'_> {
         // Those with weight first: without them the round is worth nothing. Then the oldest, so
         // that a copy comes after its original. Those whose headers spoke against them come last,
         // so that they keep nobody waiting.
-        left.sort_by_key(|entry| {
+        left.sort_by_cached_key(|entry| {
             let verdict = entry.verdict(self.state, &self.contest.rules);
             let is_hopeless = verdict.is_some_and(|v| matches!(v.found, Found::Hopeless(_)));
             let has_weight = self.state.has_weight(&entry.miner());

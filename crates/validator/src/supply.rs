@@ -265,9 +265,12 @@ impl Supply<'_> {
         watch: &(dyn Fn(Event) + Sync),
     ) -> anyhow::Result<()> {
         let Some(admission) = self.admission(entry) else { return Ok(()) };
-        let kept = self.kept(&admission)?;
-        if let Some(losses) = in_order(&kept, turn, n_sequences) {
-            turn.measured.insert(admission.tensor_root, Ok(losses));
+        let root = admission.tensor_root;
+        if !turn.kept.contains_key(&root) {
+            turn.kept.insert(root, self.kept(&admission)?);
+        }
+        if let Some(losses) = turn.first_losses(&root, n_sequences) {
+            turn.measured.insert(root, Ok(losses));
             return Ok(());
         }
         // Its bytes are verified again right before they are read: what a disk has changed since
@@ -275,6 +278,7 @@ impl Supply<'_> {
         if self.have(entry, turn, watch)?.is_none() {
             return Ok(());
         }
+        let mut kept = turn.kept.remove(&root).unwrap_or_default();
         let is_missing = |sequence: &&Sequence| !kept.contains_key(&sequence.digest);
         let wanted: Vec<&Sequence> = turn.sequences().take(n_sequences).collect();
         let n_wanted = wanted.len();
@@ -282,9 +286,13 @@ impl Supply<'_> {
         let n_tokens: usize = missing.iter().map(|sequence| sequence.tokens.len()).sum();
         let work = admission.n_parameters.saturating_mul(n_tokens as u64);
         let left = Left { n_done: n_wanted.saturating_sub(missing.len()), sequences: &missing };
+        let mut learnt = Vec::with_capacity(missing.len());
         self.tell(Progress::Began(Stage::Measure), watch);
-        let measured = self.measure(entry.stored.uid, &admission, left, watch);
+        let measured = self.measure((entry.stored.uid, &admission), left, &mut learnt, watch);
         self.tell(Progress::Ended(Stage::Measure), watch);
+        // All that the journal took, and nothing else: a round rests on what is on disk.
+        kept.extend(learnt);
+        turn.kept.insert(root, kept);
         turn.work = turn.work.saturating_add(work);
         match measured {
             Ok(Ok(())) => {}
@@ -293,7 +301,7 @@ impl Supply<'_> {
                 if reason.code == ReasonCode::NonFiniteLoss {
                     self.found(entry, Found::Refused(reason.clone()))?;
                 }
-                turn.measured.insert(admission.tensor_root, Err(reason));
+                turn.measured.insert(root, Err(reason));
                 return Ok(());
             }
             Err(trouble) => {
@@ -301,10 +309,9 @@ impl Supply<'_> {
                 return turn.hinder(entry, trouble);
             }
         }
-        // Read back from the journal: what a round rests on is what is on disk.
-        match in_order(&self.kept(&admission)?, turn, n_sequences) {
+        match turn.first_losses(&root, n_sequences) {
             Some(losses) => {
-                turn.measured.insert(admission.tensor_root, Ok(losses));
+                turn.measured.insert(root, Ok(losses));
                 Ok(())
             }
             None => {
@@ -324,12 +331,12 @@ impl Supply<'_> {
         Measured { model: of.tensor_root, engine: self.ports.evaluate.engine() }
     }
 
-    /// Has the evaluator measure what is missing.
+    /// Has the evaluator measure what is missing; adds what the journal has taken of it to `kept`.
     fn measure(
         &mut self,
-        uid: Uid,
-        admission: &Admission,
+        (uid, admission): (Uid, &Admission),
         left: Left<'_>,
+        kept: &mut Vec<(Digest, SequenceLoss)>,
         watch: &(dyn Fn(Event) + Sync),
     ) -> Result<Result<(), Reason>, Trouble> {
         let competition = &self.contest.competition;
@@ -353,6 +360,7 @@ impl Supply<'_> {
             anyhow::ensure!(learnt.len() == losses.len(), "an evaluator gave too many losses");
             self.memory.lock().journal_mut().learn(of, seed, &learnt).map_err(ours)?;
             n_done += learnt.len();
+            kept.extend(learnt);
             watch(Event::Evaluating { uid, n_batches_done: n_done / per_batch });
             watch(Event::progress(&competition.name, Progress::Measured { n_tokens }));
             Ok(())
@@ -373,13 +381,15 @@ struct Left<'a> {
     sequences: &'a [&'a Sequence],
 }
 
-/// The losses on the first sequences of the text in its order, if all of them are kept.
-fn in_order(kept: &Kept, turn: &Turn, n_sequences: usize) -> Option<Vec<SequenceLoss>> {
-    let sequences = turn.sequences().take(n_sequences);
-    sequences.map(|sequence| kept.get(&sequence.digest).copied()).collect()
-}
-
 impl Turn {
+    /// The losses of a model on the first sequences of the text in its order, if all of them are
+    /// kept.
+    fn first_losses(&self, root: &Digest, n_sequences: usize) -> Option<Vec<SequenceLoss>> {
+        let kept = self.kept.get(root)?;
+        let sequences = self.sequences().take(n_sequences);
+        sequences.map(|sequence| kept.get(&sequence.digest).copied()).collect()
+    }
+
     /// The sequences of the text in order; none before there is one.
     fn sequences(&self) -> impl Iterator<Item = &Sequence> {
         self.text.iter().flat_map(|text| text.batches.iter().flatten())

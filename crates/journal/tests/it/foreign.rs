@@ -70,8 +70,14 @@ fn a_row_that_is_no_loss_is_as_if_it_were_not_there_and_is_measured_again() {
     let of = Measured { model: Digest([1; 32]), engine: "one" };
     let learnt = [1, 2, 3].map(|i| (Digest([i; 32]), loss(f64::from(i))));
     journal.learn(of, Block(5), &learnt).unwrap();
-    let changed = "UPDATE losses SET nats = -0.5 WHERE sequence = ?1";
-    assert_eq!(other(folder.path()).execute(changed, params![[2_u8; 32]]).unwrap(), 1);
+    let other = other(folder.path());
+    let row = "SELECT losses FROM measured";
+    let mut losses: Vec<u8> = other.query_row(row, [], |row| row.get(0)).unwrap();
+    // The nats of the second, after its digest and all of the first.
+    losses[44 + 32..][..8].copy_from_slice(&(-0.5_f64).to_le_bytes());
+    // And a part of one more.
+    losses.push(7);
+    assert_eq!(other.execute("UPDATE measured SET losses = ?1", params![losses]).unwrap(), 1);
     let found = journal.losses(of).unwrap();
     assert_eq!(found.into_iter().collect::<Vec<_>>(), [learnt[0], learnt[2]]);
     journal.learn(of, Block(5), &learnt[1..2]).unwrap();

@@ -84,3 +84,41 @@ fn a_loss_that_a_later_round_asked_for_again_outlives_the_earlier_round() {
     journal.forget_losses(Block(u64::MAX)).unwrap();
     assert!(journal.losses(OF).unwrap().is_empty());
 }
+
+#[test]
+fn losses_of_the_first_version_are_taken_over_to_the_bit() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(Journal::open(folder.path()).unwrap());
+    let tables = rusqlite::Connection::open(folder.path().join(journal::FILE)).unwrap();
+    // As the first version made them.
+    tables
+        .execute_batch(
+            "DROP TABLE measured;
+            CREATE TABLE losses (
+                model BLOB NOT NULL, engine TEXT NOT NULL, sequence BLOB NOT NULL,
+                nats REAL NOT NULL, n_tokens INTEGER NOT NULL, block INTEGER NOT NULL,
+                PRIMARY KEY (model, engine, sequence)
+            ) STRICT, WITHOUT ROWID;
+            CREATE INDEX losses_by_block ON losses (block);
+            PRAGMA user_version = 1",
+        )
+        .unwrap();
+    let insert = "INSERT INTO losses VALUES (?1, 'one', ?2, ?3, ?4, ?5)";
+    let rows = [(3.0, 7_u32, 10_i64), (0.1 + 0.2, u32::MAX, 20), (-0.5, 1, 20)];
+    for (i, (nats, n_tokens, block)) in (1_u8..).zip(rows) {
+        let row = rusqlite::params![[1_u8; 32], [i; 32], nats, n_tokens, block];
+        tables.execute(insert, row).unwrap();
+    }
+    drop(tables);
+    let mut journal = Journal::open(folder.path()).unwrap();
+    let taken = |i: u8, nats: f64, n_tokens| {
+        let cross_entropy = Loss::new(nats).unwrap();
+        (Digest([i; 32]), SequenceLoss { n_tokens, cross_entropy })
+    };
+    let (first, second) = (taken(1, 3.0, 7), taken(2, 0.1 + 0.2, u32::MAX));
+    assert_eq!(journal.losses(OF).unwrap(), BTreeMap::from([first, second]));
+    journal.forget_losses(Block(20)).unwrap();
+    assert_eq!(journal.losses(OF).unwrap(), BTreeMap::from([second]));
+    drop(journal);
+    assert_eq!(Journal::open(folder.path()).unwrap().losses(OF).unwrap().len(), 1);
+}

@@ -191,6 +191,10 @@ impl Moments {
             // No bet has won anything.
             return log_needed <= 0.0;
         }
+        // A share is below 1 and its cost not below 0: no bet has won as much as the sum.
+        if sum < log_needed {
+            return false;
+        }
         let squares = self.squares - 2.0 * mean * self.sum + self.n * mean * mean;
         let squares = squares.max(0.0) / (scale * scale);
         let logs = bets.iter().map(|(share, cost)| share * sum - cost * squares);
