@@ -20,7 +20,7 @@ pub use losses::Measured;
 pub use past::Past;
 
 use protocol::Block;
-use rusqlite::{Connection, OpenFlags, OptionalExtension as _, params};
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _, config::DbConfig, params};
 use std::{
     fs::{self, File, TryLockError},
     path::{Path, PathBuf},
@@ -144,6 +144,9 @@ impl Journal {
     ) -> Result<Self, Error> {
         connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
         connection.busy_timeout(PATIENCE).map_err(Error::sqlite(&path))?;
+        // A plan does not depend on values: statements that are kept are not planned again.
+        let stable = DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG;
+        connection.set_db_config(stable, true).map_err(Error::sqlite(&path))?;
         schema::bring_up_to_date(&mut connection, &path)?;
         Ok(Self { connection, path, _lock: lock })
     }

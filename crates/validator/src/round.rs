@@ -177,8 +177,6 @@ pub(crate) struct Known<'a> {
 pub(crate) fn round(known: &Known<'_>) -> Result<Vec<Measured>, Pause> {
     // 2.3: which models there are.
     let book = known.turn.book.as_ref().ok_or(Need::Book)?;
-    // Of nobody, too: a round in which nobody is left has a record like any other.
-    known.turn.text.as_ref().ok_or(Need::Text)?;
     let (rules, seed) = (&known.contest.competition.evaluation, known.seed.block);
     let entrant = |entry: &Entry| {
         let entrant = entry.entrant(known.state, rules, seed);
@@ -188,7 +186,8 @@ pub(crate) fn round(known: &Known<'_>) -> Result<Vec<Measured>, Pause> {
     let pool = pool::pool(rules, book.moment, &entrants);
     let mut measured = Vec::with_capacity(pool.len());
 
-    // 2.3.1 and 2.3.2: fresh text, the same for everybody, and the losses of every model on it.
+    // 2.3.1 and 2.3.2: fresh text, the same for everybody, and the losses of every model on it. Of
+    // nobody, too: a round in which nobody is left has a record like any other.
     known.measure_all(book, &pool, &mut measured)?;
 
     // Where nobody who is paid can be measured, the crown goes to whoever came close before it
@@ -212,7 +211,9 @@ pub(crate) fn round(known: &Known<'_>) -> Result<Vec<Measured>, Pause> {
             known.bar(&mut measured);
         }
     }
-    disown(known, &mut measured);
+    if is_alone || known.duels().is_none() {
+        disown(known, &mut measured);
+    }
     measured.sort_by_key(|model| model.entry.stored.uid);
     Ok(measured)
 }

@@ -178,7 +178,11 @@ impl Moments {
     /// ψ(share) · Σ y², with ψ(s) = −ln(1 − s) − s (Fan, Grama and Liu 2015).
     fn low(&self, bets: &[(f64, f64)], log_needed: f64) -> f64 {
         let step = 2.0 * self.clip / f64::from(N_STEPS);
-        let mut means = (1..N_STEPS).rev().map(|k| f64::from(k) * step - self.clip);
+        // Where Σ y is as great as the logarithm that is needed; no bet wins as much as Σ y, since
+        // a share is below 1 and its cost not below 0. Three steps more than enough for rounding.
+        let most = (self.sum - log_needed * self.clip) / (self.n + log_needed);
+        let k_max = ((most + self.clip) / step + 3.0).clamp(1.0, f64::from(N_STEPS)) as u32;
+        let mut means = (1..k_max).rev().map(|k| f64::from(k) * step - self.clip);
         means.find(|mean| self.speaks_against(*mean, bets, log_needed)).unwrap_or(-self.clip)
     }
 
@@ -190,10 +194,6 @@ impl Moments {
         if sum <= 0.0 {
             // No bet has won anything.
             return log_needed <= 0.0;
-        }
-        // A share is below 1 and its cost not below 0: no bet has won as much as the sum.
-        if sum < log_needed {
-            return false;
         }
         let squares = self.squares - 2.0 * mean * self.sum + self.n * mean * mean;
         let squares = squares.max(0.0) / (scale * scale);
