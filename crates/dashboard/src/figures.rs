@@ -71,7 +71,28 @@ pub fn log10(value: f64) -> f64 {
 
 /// A number with so many decimals, or a dash.
 pub fn decimals(value: Option<f64>, n: usize) -> String {
-    value.filter(|value| value.is_finite()).map_or("–".to_owned(), |value| format!("{value:.n$}"))
+    value.filter(|value| value.is_finite()).map_or("–".to_owned(), |value| fixed(value, n))
+}
+
+/// A number with so many decimals; what rounds to nothing has no sign.
+pub fn fixed(value: f64, n: usize) -> String {
+    let text = format!("{value:.n$}");
+    let is_nothing = !text.bytes().any(|byte| (b'1'..=b'9').contains(&byte));
+    text.strip_prefix('-').filter(|_| is_nothing).map_or_else(|| text.clone(), str::to_owned)
+}
+
+/// What is lower by a gain, or higher by a loss, in nats per token with its 95 % interval: as many
+/// decimals as the interval is worth, 4 at least.
+pub fn lower_by(gain: &Estimate) -> String {
+    let (low, high) = gain.interval();
+    let half = (high - low) / 2.0;
+    let n = (4..9).find(|n| half >= 10.0 * math::exp(-LN_10 * *n as f64)).unwrap_or(4);
+    let of = |value: f64| fixed(value, n);
+    if gain.mean < 0.0 {
+        let (mean, low, high) = (of(-gain.mean), of(-high), of(-low));
+        return format!("higher by {mean} nats per token ({low} to {high})");
+    }
+    format!("lower by {} nats per token ({} to {})", of(gain.mean), of(low), of(high))
 }
 
 /// A share as per cent.
@@ -82,7 +103,9 @@ pub fn percent(share: f64) -> String {
 /// A mean with half of its 95 % interval.
 pub fn with_interval(mean: Option<f64>, error: Option<f64>) -> String {
     match (mean, error) {
-        (Some(mean), Some(error)) if error > 0.0 => format!("{mean:.4} ± {:.4}", Z * error),
+        (Some(mean), Some(error)) if error > 0.0 => {
+            format!("{} ± {}", fixed(mean, 4), fixed(Z * error, 4))
+        }
         _ => decimals(mean, 4),
     }
 }
@@ -94,7 +117,7 @@ pub fn of_65535(parts: u16) -> f64 {
 
 /// Rao as TAO.
 pub fn tao(rao: u64) -> String {
-    format!("{}.{:03}", rao / RAO_PER_TAO, rao % RAO_PER_TAO / 1_000_000)
+    format!("{}.{:03}", grouped(rao / RAO_PER_TAO), rao % RAO_PER_TAO / 1_000_000)
 }
 
 /// A whole number with its thousands apart.
@@ -144,10 +167,23 @@ mod tests {
     fn numbers_are_written_as_people_read_them() {
         assert_eq!(decimals(Some(1.23456), 2), "1.23");
         assert_eq!(decimals(None, 2), "–");
-        assert_eq!(tao(1_234_567_890), "1.234");
+        assert_eq!([tao(1_234_567_890), tao(u64::MAX)], ["1.234", "18,446,744,073.709"]);
+        assert_eq!(
+            [fixed(-0.000_04, 4), fixed(-0.1, 1), fixed(-10.0, 0)],
+            ["0.0000", "-0.1", "-10"]
+        );
         assert_eq!([0, 999, 1_000, 2_000_000].map(grouped), ["0", "999", "1,000", "2,000,000"]);
         assert_eq!([plural(1, "round"), plural(0, "round")], ["1 round", "0 rounds"]);
         assert_eq!(short("5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQY"), "5Grwva…utQY");
         assert_eq!(with_interval(Some(2.0), Some(0.1)), "2.0000 ± 0.1960");
+    }
+
+    #[test]
+    fn a_gain_that_is_none_is_said_to_be_higher_with_the_decimals_that_it_is_worth() {
+        let gain = |mean, error| lower_by(&Estimate { mean, error, n: 9 });
+        assert_eq!(gain(0.5, 0.1), "lower by 0.5000 nats per token (0.3040 to 0.6960)");
+        let higher = "higher by 0.000041 nats per token (0.000021 to 0.000061)";
+        assert_eq!(gain(-0.000_041, 0.000_01), higher);
+        assert_eq!(gain(0.0, 0.0), "lower by 0.0000 nats per token (0.0000 to 0.0000)");
     }
 }

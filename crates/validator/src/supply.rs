@@ -17,7 +17,7 @@ use journal::Measured;
 use protocol::{
     AccountId, Digest, Reason, ReasonCode, SequenceLoss, Uid, content::TENSOR_ROOT_VERSION,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, btree_map::Entry as Slot};
 
 /// Times that something is tried again in a round before its trouble counts.
 const N_RETRIES: usize = 1;
@@ -266,8 +266,8 @@ impl Supply<'_> {
     ) -> anyhow::Result<()> {
         let Some(admission) = self.admission(entry) else { return Ok(()) };
         let root = admission.tensor_root;
-        if !turn.kept.contains_key(&root) {
-            turn.kept.insert(root, self.kept(&admission)?);
+        if let Slot::Vacant(kept) = turn.kept.entry(root) {
+            kept.insert(self.kept(&admission)?);
         }
         if let Some(losses) = turn.first_losses(&root, n_sequences) {
             turn.measured.insert(root, Ok(losses));

@@ -8,7 +8,7 @@ use crate::{
     ask::Ask,
     chart,
     duels::{self, Told, UNPACKED_BYTES_MAX, in_words, losses_of},
-    figures::{Estimate, decimals, log10, percent, perplexity, short, with_interval},
+    figures::{Estimate, decimals, log10, lower_by, percent, perplexity, short, with_interval},
     index::{Crown, Holder, Index, Row},
     table::{Cell, Table, column},
 };
@@ -162,17 +162,12 @@ impl Site {
 
     fn comparison(&self, row: &Row, gain: Option<Estimate>) -> String {
         let Some(gain) = gain else { return "They share no batch.".to_owned() };
-        let (low, high) = gain.interval();
         let rule = if self.rules_of(row).is_some() {
             "The rules below its competition say what it had to get under."
         } else {
             "Its rules are not known to this dashboard."
         };
-        format!(
-            "The mean over {} batches is lower by {:.4} nats per token ({low:.4} to {high:.4}). \
-             {rule}",
-            gain.n, gain.mean
-        )
+        format!("The mean over {} batches is {}. {rule}", gain.n, lower_by(&gain))
     }
 
     /// Where the text of a round is found.

@@ -5,7 +5,7 @@ use crate::{
     ask::Ask,
     chart,
     duels::{losses_of, measured},
-    figures::{Estimate, decimals, percent, short, values, with_interval},
+    figures::{Estimate, decimals, lower_by, percent, short, values, with_interval},
     index::{Index, Row, Standing},
     table::{Cell, Table, column},
 };
@@ -204,14 +204,7 @@ fn beside(page: &mut Page, record: &Record, (a, b): (Digest, Digest)) {
         pairs().map(|(at, (a, b))| (label(at), a.value() - b.value())).collect();
     let said = Estimate::of_gains(first, second).map_or_else(
         || "They share no documents.".to_owned(),
-        |gain| {
-            let (low, high) = gain.interval();
-            format!(
-                "On {} documents or batches, {name_b} is lower by {:.4} nats per token \
-                 ({low:.4} to {high:.4}).",
-                gain.n, gain.mean
-            )
-        },
+        |gain| format!("On {} documents or batches, {name_b} is {}.", gain.n, lower_by(&gain)),
     );
     page.show(html! {
         p { (said) }
