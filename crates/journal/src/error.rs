@@ -24,6 +24,19 @@ pub enum Error {
         /// Highest known format.
         known: u32,
     },
+    /// It was written by an earlier version of this program, and can only be read here.
+    #[error(
+        "`{}` has format {found} of an earlier version: start its service once, which brings it to {known}",
+        path.display()
+    )]
+    Older {
+        /// The file.
+        path: PathBuf,
+        /// Format of the file.
+        found: u32,
+        /// Format that it is brought to.
+        known: u32,
+    },
     /// The file is not as it was written.
     #[error("`{}` is damaged: {detail}", path.display())]
     Damaged {

@@ -3,7 +3,7 @@
 use crate::Error;
 use crate::losses;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
-use std::path::Path;
+use std::{cmp::Ordering, path::Path};
 
 /// From one version to the next.
 type Step = fn(&Transaction<'_>) -> rusqlite::Result<()>;
@@ -69,8 +69,10 @@ pub(crate) fn check(connection: &Connection, path: &Path) -> Result<(), Error> {
     let found = connection.query_row("PRAGMA user_version", [], |row| row.get(0));
     let found: u32 = found.map_err(Error::sqlite(path))?;
     let known = STEPS.len() as u32;
-    if found == known {
-        return Ok(());
+    let path = path.to_owned();
+    match found.cmp(&known) {
+        Ordering::Equal => Ok(()),
+        Ordering::Less => Err(Error::Older { path, found, known }),
+        Ordering::Greater => Err(Error::Newer { path, found, known }),
     }
-    Err(Error::Newer { path: path.to_owned(), found, known })
 }

@@ -1,4 +1,4 @@
-//! Brings what a round is missing and notes it: all looks at once, all else one thing at a time.
+//! Brings what a round is missing and notes it: some looks at once, all else one thing at a time.
 
 use crate::{
     Config,
@@ -28,6 +28,9 @@ const FETCHED_BYTES_MIN: u64 = 16 << 30;
 /// Models not known yet that a round tries to have, those with weight aside: each costs some
 /// requests, whatever comes of it.
 const N_NEW_MAX: usize = 64;
+/// Repos that are looked at in one step, which ends with the first trouble, too: between two steps
+/// it is asked which round is due, and others hear that work goes on.
+const LOOKS_MAX: usize = 32;
 
 /// What brings things to one round.
 pub(crate) struct Supply<'a> {
@@ -94,8 +97,10 @@ impl Supply<'_> {
                 self.keep().inspect_err(|_| failed(Cause::Disk))?;
             }
             Need::Looks(entries) => {
-                for entry in &entries {
-                    self.look(entry, turn, watch)?;
+                for entry in entries.iter().take(LOOKS_MAX) {
+                    if !self.look(entry, turn, watch)? {
+                        break;
+                    }
                 }
             }
             Need::IsUp => turn.is_up = Some(self.ports.models.is_up()),
@@ -124,19 +129,23 @@ impl Supply<'_> {
         Ok(())
     }
 
-    /// Looks at one repo; what is seen there is noted, and trouble if it counts.
-    fn look(&self, entry: &Entry, turn: &mut Turn, watch: &dyn Fn(Event)) -> anyhow::Result<()> {
+    /// Looks at one repo; what is seen there is noted, and trouble if it counts. Whether there was
+    /// none.
+    fn look(&self, entry: &Entry, turn: &mut Turn, watch: &dyn Fn(Event)) -> anyhow::Result<bool> {
         let hotkey = entry.stored.hotkey;
         match self.ports.models.look(&self.contest.competition, &entry.committed) {
-            Ok(sight) => drop(turn.sights.insert(hotkey, Ok(sight))),
+            Ok(sight) => {
+                turn.sights.insert(hotkey, Ok(sight));
+                Ok(true)
+            }
             Err(trouble) => {
                 self.tell_of(&trouble, Cause::Disk, watch);
                 if let Some(refusal) = turn.counts(entry, trouble)? {
                     turn.sights.insert(hotkey, Err(refusal));
                 }
+                Ok(false)
             }
         }
-        Ok(())
     }
 
     fn state<T>(&self, read: impl FnOnce(&ContestState) -> T) -> T {

@@ -109,7 +109,13 @@ fn losses_of_the_first_version_are_taken_over_to_the_bit() {
         let row = rusqlite::params![[1_u8; 32], [i; 32], nats, n_tokens, block];
         tables.execute(insert, row).unwrap();
     }
+    // Nobody's losses: a digest that is too short, and less than no tokens.
+    let foreign = "INSERT INTO losses VALUES (x'01', 'one', x'0203', 1.0, 1, 20),
+        (x'01', 'one', zeroblob(32), 1.0, -1, 20)";
+    tables.execute_batch(foreign).unwrap();
     drop(tables);
+    let error = Journal::look(folder.path()).unwrap_err().to_string();
+    assert!(error.contains("start its service once"), "{error}");
     let mut journal = Journal::open(folder.path()).unwrap();
     let taken = |i: u8, nats: f64, n_tokens| {
         let cross_entropy = Loss::new(nats).unwrap();

@@ -13,10 +13,10 @@ use super::{
 use crate::{SealedLedger, wire::metadata::Encoded};
 use chain::Genesis;
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, mpsc::Sender},
 };
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::oneshot;
 
 /// Stretches whose states are kept in memory: as many states as of the newest blocks.
 const STRETCHES_KEPT: usize = STATE_BLOCKS / SNAPSHOT_BLOCKS as usize;
@@ -28,12 +28,13 @@ pub(super) struct Archive {
     genesis: Genesis,
     /// What clients are told, where the time between blocks is not the usual one.
     metadata: Option<Encoded>,
-    /// The stretches that were made last, the newest of them last, by the block they start from.
+    /// The stretches that were asked for last, the newest of them last, by the block they start
+    /// from.
     kept: Mutex<VecDeque<(u32, Arc<History>)>>,
     /// Whoever has it makes a stretch.
     turn: Arc<tokio::sync::Mutex<()>>,
-    /// For those who wait for a stretch.
-    places: Semaphore,
+    /// Who waits for a stretch, by the block it starts from.
+    waiting: Mutex<BTreeMap<u32, usize>>,
 }
 
 /// Why a state is not there.
@@ -53,9 +54,8 @@ impl Archive {
         genesis: Genesis,
         metadata: Option<Encoded>,
     ) -> Self {
-        let (kept, turn) = (Mutex::default(), Arc::default());
-        let places = Semaphore::new(limits::ARCHIVE_WAITING_MAX);
-        Self { shared, requests, genesis, metadata, kept, turn, places }
+        let (kept, turn, waiting) = (Mutex::default(), Arc::default(), Mutex::default());
+        Self { shared, requests, genesis, metadata, kept, turn, waiting }
     }
 
     /// States among which that after `number` is, a block older than those that the node holds.
@@ -64,7 +64,7 @@ impl Archive {
         if let Some(states) = self.kept(base) {
             return Ok(states);
         }
-        let _place = self.places.try_acquire().map_err(|_| NotMade::Busy)?;
+        let _place = Place::take(&self.waiting, base).ok_or(NotMade::Busy)?;
         let turn = Arc::clone(&self.turn).lock_owned().await;
         // Whoever had the turn before may have wanted the same.
         if let Some(states) = self.kept(base) {
@@ -84,9 +84,12 @@ impl Archive {
     }
 
     fn kept(&self, base: u32) -> Option<Arc<History>> {
-        let stretches = self.stretches();
-        let found = stretches.iter().find(|(of, _)| *of == base)?;
-        Some(Arc::clone(&found.1))
+        let mut stretches = self.stretches();
+        let found = stretches.iter().position(|(of, _)| *of == base)?;
+        let found = stretches.remove(found)?;
+        let states = Arc::clone(&found.1);
+        stretches.push_back(found);
+        Some(states)
     }
 
     /// Makes the blocks after `base` again, up to the next snapshot.
@@ -135,6 +138,35 @@ impl Archive {
     }
 }
 
+/// A place among those who wait for a stretch; any number may wait for the same.
+struct Place<'a> {
+    waiting: &'a Mutex<BTreeMap<u32, usize>>,
+    base: u32,
+}
+
+impl<'a> Place<'a> {
+    fn take(waiting: &'a Mutex<BTreeMap<u32, usize>>, base: u32) -> Option<Self> {
+        let mut all = waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        if all.len() >= limits::ARCHIVE_WAITING_MAX && !all.contains_key(&base) {
+            return None;
+        }
+        *all.entry(base).or_default() += 1;
+        Some(Self { waiting, base })
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        let mut all = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(n_waiting) = all.get_mut(&self.base) {
+            *n_waiting -= 1;
+            if *n_waiting == 0 {
+                all.remove(&self.base);
+            }
+        }
+    }
+}
+
 /// The block from which the state after `number` is made again: that of the snapshot before it.
 fn base_of(number: u32) -> u32 {
     let stretch = SNAPSHOT_BLOCKS as u32;
@@ -180,22 +212,27 @@ mod tests {
             let newest = n_stretches * stretch;
             let again = archive.states(newest).await.unwrap_or_else(|why| panic!("{why:?}"));
             assert!(Arc::ptr_eq(&again, &archive.kept(newest - stretch).unwrap()), "it was kept");
-            // One is being made: others wait for their turn, and too many are sent away.
+            // One is being made: any number waits for the same, and too many others are sent away.
+            let n_waiting = 3 * limits::ARCHIVE_WAITING_MAX;
             let turn = archive.turn.lock().await;
-            let waiting: Vec<_> = (0..limits::ARCHIVE_WAITING_MAX)
+            let waiting: Vec<_> = (0..n_waiting)
                 .map(|_| {
                     let archive = Arc::clone(&archive);
                     tokio::spawn(async move { archive.states(1).await.is_ok() })
                 })
                 .collect();
-            while archive.places.available_permits() > 0 {
+            while archive.waiting.lock().unwrap().get(&0) != Some(&n_waiting) {
                 tokio::task::yield_now().await;
             }
-            assert_eq!(archive.states(1).await.err(), Some(NotMade::Busy));
-            drop(turn);
+            let take = |base: usize| Place::take(&archive.waiting, 1_000 + base as u32);
+            let others: Vec<_> = (1..limits::ARCHIVE_WAITING_MAX).map(take).collect();
+            assert!(others.iter().all(Option::is_some));
+            assert_eq!(archive.states(257).await.err(), Some(NotMade::Busy));
+            drop((turn, others));
             for one in waiting {
                 assert!(one.await.unwrap());
             }
+            assert!(archive.waiting.lock().unwrap().is_empty());
         });
         requests.send(Request::Stop).unwrap();
         working.join().unwrap().unwrap();

@@ -230,10 +230,11 @@ impl Author {
                 let _ = reply.send(self.produce()?);
             }
             Request::Block(number, reply) => {
-                let _ = reply.send(self.store.block(number)?);
+                // What cannot be read is not there: no request ends the node.
+                let _ = reply.send(self.store.block(number).ok().flatten());
             }
             Request::Snapshot(number, reply) => {
-                let _ = reply.send(self.store.snapshot(number)?);
+                let _ = reply.send(self.store.snapshot(number).ok().flatten());
             }
             Request::Pending(reply) => {
                 let _ = reply.send(self.pool.pending());

@@ -28,7 +28,7 @@ pub const PING_INTERVAL: Duration = Duration::from_secs(30);
 pub const SILENCE_LIMIT: Duration = Duration::from_secs(90);
 /// Requests that the author answers besides making blocks, at a time.
 pub const AUTHOR_REQUESTS_MAX: usize = 16;
-/// Requests that wait for a state that an archive makes again, at a time.
+/// Stretches of blocks that wait to be made again by an archive, at a time.
 pub const ARCHIVE_WAITING_MAX: usize = 16;
 /// Bytes of values that one request may ask for.
 pub const VALUES_BYTES_MAX: usize = 4 << 20;

@@ -108,7 +108,10 @@ impl Context {
             let shared = self.read();
             let number = shared.number(at)?;
             let hash = shared.hashes.get(number as usize).copied().unwrap_or(shared.head.hash);
-            if number >= shared.history.oldest() {
+            let oldest = shared.history.oldest();
+            // The oldest may be gone before it is read; an archive makes it again.
+            let is_leaving = self.archive.is_some() && number == oldest && oldest > 0;
+            if number >= oldest && !is_leaving {
                 return Ok(Found { number, hash, remade: None });
             }
             let Some(archive) = &self.archive else { return Err(shared.discarded(number)) };

@@ -163,9 +163,9 @@ impl Store {
     }
 
     /// The state from which the last blocks can be made again, so that all states are there that
-    /// a node has promised to hold.
+    /// a node has promised to hold. Its own block lies before them: its events are not known.
     pub(super) fn base(&self, genesis: &Genesis) -> Result<SealedLedger, NodeError> {
-        self.nearest(self.newest()?.saturating_sub(STATE_BLOCKS as u64 - 1), genesis)
+        self.nearest(self.newest()?.saturating_sub(STATE_BLOCKS as u64), genesis)
     }
 
     /// The state of the newest snapshot up to a block that can be used, or the first.

@@ -51,11 +51,14 @@ impl Shelf<'_> {
         }
         let homes = self.homes.iter().map(Home::competitions);
         let homes = homes.collect::<anyhow::Result<Vec<Vec<PathBuf>>>>()?;
+        let mut unusable = String::new();
         for path in homes.concat() {
             let path = path.display().to_string();
-            let rules = competition_file::rules(&path)?;
-            if rules.digest() == digest {
-                return Ok(Ok((path, rules)));
+            match competition_file::rules(&path) {
+                Ok(rules) if rules.digest() == digest => return Ok(Ok((path, rules))),
+                Ok(_) => {}
+                // Those of another competition keep nobody from replaying this one.
+                Err(error) => unusable.push_str(&format!("; {error:#}")),
             }
         }
         match Competition::builtin(name) {
@@ -63,7 +66,7 @@ impl Shelf<'_> {
             _ => {
                 let why = format!(
                     "no rules of digest {digest} are here: name the competition file with \
-                     --competition, or the home of a demo or a network with --home"
+                     --competition, or the home of a demo or a network with --home{unusable}"
                 );
                 Ok(Err(Step::not_checked(Part::Rules, why)))
             }
