@@ -3,7 +3,7 @@
 
 use crate::{Error, Journal, number};
 use protocol::{Block, Digest, Loss, SequenceLoss};
-use rusqlite::{Transaction, params};
+use rusqlite::{Transaction, params, types::Value};
 use std::collections::BTreeMap;
 
 /// What losses are of, and how they were computed.
@@ -71,8 +71,8 @@ pub(crate) fn pack(tables: &Transaction<'_>) -> rusqlite::Result<()> {
             };
             let Ok(cross_entropy) = Loss::new(nats) else { continue };
             let losses = written(&[(Digest(sequence), SequenceLoss { n_tokens, cross_entropy })]);
-            let (model, engine) = (row.get_ref(0)?, row.get_ref(1)?);
-            insert.execute(params![model, engine, row.get_ref(2)?, losses])?;
+            let [model, engine, block] = [row.get(0)?, row.get(1)?, row.get(2)?];
+            insert.execute::<[Value; 4]>([model, engine, block, losses.into()])?;
         }
     }
     tables.execute_batch("DROP TABLE losses")
