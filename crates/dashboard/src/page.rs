@@ -3,9 +3,11 @@
 //! Whatever a stranger wrote is escaped by the templates, which are checked when this is compiled:
 //! nothing but charts of our own is put into a page as it is.
 
+mod board;
 mod competition;
 mod crown;
 mod kin;
+mod means;
 mod model;
 mod network;
 mod overview;

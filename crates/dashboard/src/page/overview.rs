@@ -14,7 +14,10 @@ use protocol::Block;
 
 /// What may be said of a champion.
 pub(super) struct Champion {
+    /// With the last loss that is known of its model.
     pub(super) holder: Holder,
+    /// The round that the loss is from, where this one measured nothing.
+    pub(super) measured_in: Option<u64>,
     /// Block of the round in which it took the crown.
     pub(super) since: Option<Block>,
     /// The best of the others, and by how much its loss is higher, on the same documents.
@@ -25,6 +28,11 @@ impl Champion {
     /// Its name.
     pub(super) fn name(&self) -> String {
         name(&self.holder)
+    }
+
+    /// What is to be added to its numbers where they are of a round before.
+    pub(super) fn of_round(&self) -> String {
+        self.measured_in.map_or(String::new(), |number| format!(", from round {number}"))
     }
 }
 
@@ -51,11 +59,24 @@ impl Site {
         narration: &Narration,
     ) -> Result<Option<Champion>, Trouble> {
         let row = &narration.row;
-        let Some(holder) = row.champion.clone() else { return Ok(None) };
+        let Some(mut holder) = row.champion.clone() else { return Ok(None) };
         let crowns = index.crowns(narration.whose(), row.block, 1)?;
-        let standings = index.standings(row)?;
-        let second = second(&standings, &holder).map(|second| (second.clone(), row.gap));
-        Ok(Some(Champion { holder, since: crowns.first().map(|crown| crown.row.block), second }))
+        // A round in which there is nothing to decide measures nobody.
+        let earlier = match holder.root {
+            Some(root) if holder.loss.is_none() => {
+                index.last_measured(narration.whose(), root, row.block)?
+            }
+            _ => None,
+        };
+        let told = earlier.as_ref().unwrap_or(row);
+        if let Some(known) = &told.champion {
+            (holder.loss, holder.error) = (known.loss, known.error);
+        }
+        let standings = index.standings(told)?;
+        let second = second(&standings, &holder).map(|second| (second.clone(), told.gap));
+        let measured_in = earlier.as_ref().map(|earlier| earlier.number);
+        let since = crowns.first().map(|crown| crown.row.block);
+        Ok(Some(Champion { holder, measured_in, since, second }))
     }
 
     /// Block of the next round of a competition, where its rules are known.
@@ -113,7 +134,7 @@ impl Site {
                         strong { (decimals(champion.holder.loss.map(perplexity), 3)) }
                         " perplexity · "
                         (with_interval(champion.holder.loss, champion.holder.error))
-                        " nats per token"
+                        " nats per token" (champion.of_round())
                     }
                     @if let Some(since) = champion.since {
                         p { "champion since block " (self.block(since)) }
@@ -137,6 +158,7 @@ impl Site {
         let row = &narration.row;
         let loss = champion.and_then(|champion| champion.holder.loss);
         let gap = champion.and_then(|champion| champion.second.as_ref()?.1);
+        let of_round = champion.map_or(String::new(), Champion::of_round);
         let (agreeing, all) = self.agreement(index, narration)?;
         let next = self.next_round(narration, ask).map(|block| block.0);
         let since = champion.and_then(|champion| champion.since).map(|block| block.0);
@@ -146,7 +168,7 @@ impl Site {
             Cell::text(row.competition.clone()).to(ask.to(&["c", &row.competition])),
             Cell::text(champion.map_or("–".to_owned(), Champion::name)),
             count(since),
-            Cell::number(loss, decimals(loss, 4)),
+            Cell::number(loss, decimals(loss, 4) + &of_round),
             Cell::number(loss.map(perplexity), decimals(loss.map(perplexity), 3)),
             Cell::number(loss.map(bits), decimals(loss.map(bits), 3)),
             Cell::number(gap.map(|gap| gap.mean), interval(gap)),
@@ -226,7 +248,7 @@ pub(super) fn lead(champion: &Champion) -> Markup {
                 @match gap {
                     Some(gap) => {
                         (interval(Some(*gap))) " nats per token on " (gap.n)
-                        " documents that both were measured on"
+                        " documents that both were measured on" (champion.of_round())
                     }
                     None => { "an unknown amount: they share no documents" }
                 }

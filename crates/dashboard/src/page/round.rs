@@ -39,7 +39,7 @@ impl Site {
             let why = ask.to(&["c", competition, "crown", &row.number.to_string()]);
             page.show(html! { p { a href=(why) { "The crown changed in this round: why" } } });
         }
-        page.table(self.board(ask, &standings));
+        page.table(self.board(index, ask, &row, &standings)?);
         page.show(map(&record, &standings));
         page.table(self.judges(ask, &index.others(competition, row.block)?));
         page.table(drawn(&record.round));
@@ -103,7 +103,7 @@ impl Site {
         };
         let record = index.whole(row.id)?;
         page.from = Some(self.origin(ask, &row));
-        beside(&mut page, &record, (a, b));
+        beside(&mut page, &record, self.is_per_document(&row), (a, b));
         Ok(page)
     }
 }
@@ -159,8 +159,9 @@ fn drawn(round: &Round) -> Table {
 
 /// A form to choose two models.
 fn choice(ask: &Ask, standings: &[Standing]) -> Markup {
-    let measured = standings.iter().filter(|standing| standing.n > 0);
-    let options: Vec<(String, String)> = measured
+    // Of a model that this round did not measure, a round before may have losses.
+    let sound = standings.iter().filter(|standing| standing.reason.is_none());
+    let options: Vec<(String, String)> = sound
         .filter_map(|standing| Some((standing.holder.root?.hex(), name(&standing.holder))))
         .collect();
     html! {
@@ -185,8 +186,14 @@ fn choice(ask: &Ask, standings: &[Standing]) -> Markup {
     }
 }
 
+/// What a loss of a record is of: the id of a document, or a batch by its place.
+pub(super) fn part_name(round: &Round, is_per_document: bool, at: usize) -> String {
+    let document = round.documents.get(at).filter(|_| is_per_document);
+    document.map_or_else(|| format!("batch {}", at + 1), |document| document.id.clone())
+}
+
 /// Losses of two models of a record, document by document.
-fn beside(page: &mut Page, record: &Record, (a, b): (Digest, Digest)) {
+fn beside(page: &mut Page, record: &Record, is_per_document: bool, (a, b): (Digest, Digest)) {
     let (first, second) = (losses_of(record, a), losses_of(record, b));
     let of = |root: Digest| {
         let repo = measured(record, root).and_then(|model| model.repo.as_ref());
@@ -194,12 +201,7 @@ fn beside(page: &mut Page, record: &Record, (a, b): (Digest, Digest)) {
     };
     let (name_a, name_b) = (of(a), of(b));
     let pairs = || first.iter().zip(second).enumerate();
-    let id = |at: usize| record.round.documents.get(at).map_or("", |document| document.id.as_str());
-    let is_per_document = record.round.documents.len() >= first.len().max(second.len());
-    let label = |at: usize| match is_per_document {
-        true => id(at).to_owned(),
-        false => format!("batch {}", at + 1),
-    };
+    let label = |at: usize| part_name(&record.round, is_per_document, at);
     let bars: Vec<(String, f64)> =
         pairs().map(|(at, (a, b))| (label(at), a.value() - b.value())).collect();
     let said = Estimate::of_gains(first, second).map_or_else(

@@ -7,7 +7,7 @@ use crate::{
     index::{Head, Index, Row},
 };
 use maud::{Markup, html};
-use protocol::{AccountId, Competition};
+use protocol::{AccountId, Competition, competition::Packing};
 
 /// The validator by whose records a competition is told, and the last of them that counts.
 #[derive(Clone, Debug)]
@@ -92,6 +92,13 @@ impl Site {
     /// The rules of a record, if they are known here.
     pub(super) fn rules_of(&self, row: &Row) -> Option<&Competition> {
         self.rules.of(row.rules)
+    }
+
+    /// Whether each loss of a record is that of one document, as far as its rules are known.
+    pub(super) fn is_per_document(&self, row: &Row) -> bool {
+        self.rules_of(row).is_some_and(|rules| {
+            rules.text.packing == Packing::PerDocument && rules.evaluation.sequences_per_batch == 1
+        })
     }
 
     /// Where the numbers of a page come from.
