@@ -7,6 +7,7 @@ mod board;
 mod competition;
 mod crown;
 mod kin;
+mod losses;
 mod means;
 mod model;
 mod network;
@@ -134,6 +135,9 @@ impl Site {
             ["c", competition] => self.competition(index, ask, competition)?,
             ["c", competition, "rounds"] => self.rounds(index, ask, competition)?,
             ["c", competition, "round", number] => self.round(index, ask, (competition, number))?,
+            ["c", competition, "round", number, "losses"] => {
+                self.losses_of_round(index, ask, (competition, number))?
+            }
             ["c", competition, "crown", number] => self.crown(index, ask, (competition, number))?,
             ["c", competition, "compare"] => self.compare(index, ask, competition)?,
             ["c", competition, "chart.svg"] => return self.chart_file(index, ask, competition),

@@ -3,14 +3,17 @@
 use super::{Page, Site, Trouble, belief, key_cell};
 use crate::{
     ask::Ask,
-    figures::{Estimate, bits, decimals, percent, perplexity, plural, short, tao, with_interval},
+    figures::{
+        Estimate, bits, decimals, lasting, percent, perplexity, plural, short, tao, with_interval,
+    },
     index::{Holder, Index, Standing, State},
     page::Narration,
     table::{Cell, Table, column},
 };
-use chain::Metagraph;
+use chain::{Metagraph, Neuron};
 use maud::{Markup, html};
 use protocol::Block;
+use std::time::SystemTime;
 
 /// What may be said of a champion.
 pub(super) struct Champion {
@@ -108,19 +111,42 @@ impl Site {
             });
         }
         let mut table = competitions_table();
-        let mut cards = Vec::new();
+        let (mut cards, mut published) = (Vec::new(), Vec::new());
         for competition in names {
             let Some(narration) = self.narration(index, ask, competition)? else { continue };
             let champion = self.champion(index, &narration)?;
             cards.push(self.card(ask, &narration, champion.as_ref()));
+            published.push((competition, self.agreement(index, &narration)?.1));
             table.rows.push(self.competition_row(index, ask, &narration, champion.as_ref())?);
         }
+        page.show(self.state(ask, &published));
         page.show(html! { div class="cards" { @for card in &cards { (card) } } });
         page.table(table);
         if let Some(metagraph) = index.metagraph(ask.until())? {
             page.show(self.money(ask, &metagraph));
         }
         Ok(page)
+    }
+
+    /// The network in one line: where the chain is, and how many validators published a record of
+    /// the last round of each competition.
+    fn state(&self, ask: &Ask, published: &[(&str, usize)]) -> Markup {
+        let head = self.clock.head().filter(|_| ask.block().is_none());
+        let ago = head.and_then(|head| self.clock.seconds(head)).map(|seen| {
+            let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+            lasting(now.unwrap_or_default().as_secs().saturating_sub(seen))
+        });
+        html! {
+            p {
+                @if let Some((head, ago)) = head.zip(ago) {
+                    "The chain is at block " (self.block(head)) ", " (ago) " ago. "
+                }
+                @for (competition, n) in published {
+                    (plural(*n, "validator")) " published a record of the last round of "
+                    (competition) ". "
+                }
+            }
+        }
     }
 
     fn card(&self, ask: &Ask, narration: &Narration, champion: Option<&Champion>) -> Markup {
@@ -200,6 +226,8 @@ impl Site {
     fn money(&self, ask: &Ask, metagraph: &Metagraph) -> Markup {
         let paid = metagraph.neurons.iter().map(|neuron| u128::from(neuron.emission_rao));
         let per_epoch = paid.sum::<u128>();
+        let is_paid = |neuron: &&Neuron| neuron.emission_rao > 0;
+        let n_paid = metagraph.neurons.iter().filter(is_paid).count();
         let epoch_millis = u128::from(metagraph.tempo)
             .saturating_mul(u128::from(self.clock.millis_per_block()))
             .max(1);
@@ -209,7 +237,7 @@ impl Site {
             h2 { "Money" }
             p {
                 "The last epoch paid " strong { (rao(per_epoch)) " TAO" } " to "
-                (metagraph.neurons.len()) " slots, about " (rao(per_day)) " TAO a day. "
+                (n_paid) " of " (metagraph.neurons.len()) " slots, about " (rao(per_day)) " TAO a day. "
                 a href=(ask.to(&["network"])) { "Who gets what" } "."
             }
             p class="from" {

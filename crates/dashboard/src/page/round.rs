@@ -1,6 +1,9 @@
 //! One round: its record in full; and two models beside each other.
 
-use super::{Page, Site, Trouble, belief, competition::no_model, crown::replayed, overview::name};
+use super::{
+    Page, Site, Trouble, belief, competition::no_model, crown::replayed, losses::map,
+    overview::name,
+};
 use crate::{
     ask::Ask,
     chart,
@@ -12,8 +15,6 @@ use crate::{
 use maud::{Markup, html};
 use protocol::{Digest, Loss, Record, record::Round};
 
-/// Most models and batches of a map of losses.
-const MAP_MAX: (usize, usize) = (40, 100);
 /// Most documents that are listed.
 const DOCUMENTS_MAX: usize = 2_000;
 
@@ -40,7 +41,7 @@ impl Site {
             page.show(html! { p { a href=(why) { "The crown changed in this round: why" } } });
         }
         page.table(self.board(index, ask, &row, &standings)?);
-        page.show(map(&record, &standings));
+        page.show(map(ask, &record, &standings));
         page.table(self.judges(ask, &index.others(competition, row.block)?));
         page.table(drawn(&record.round));
         page.show(replayed(&row));
@@ -105,36 +106,6 @@ impl Site {
         page.from = Some(self.origin(ask, &row));
         beside(&mut page, &record, self.is_per_document(&row), (a, b));
         Ok(page)
-    }
-}
-
-/// Losses of the best models as a map.
-fn map(record: &Record, standings: &[Standing]) -> Markup {
-    let mut best: Vec<&Standing> = standings.iter().filter(|s| s.holder.loss.is_some()).collect();
-    let loss = |standing: &&Standing| standing.holder.loss.unwrap_or(f64::INFINITY);
-    best.sort_by(|a, b| loss(a).total_cmp(&loss(b)));
-    let rows: Vec<(String, Vec<f64>)> = best
-        .iter()
-        .take(MAP_MAX.0)
-        .filter_map(|standing| {
-            let losses = values(losses_of(record, standing.holder.root?));
-            let cut: Vec<f64> = losses.into_iter().take(MAP_MAX.1).collect();
-            Some((short(&name(&standing.holder)), cut))
-        })
-        .collect();
-    html! {
-        h2 { "Losses" }
-        @if rows.is_empty() {
-            p class="empty" { "No model was measured in this round." }
-        } @else {
-            div class="table" tabindex="0" role="region" aria-label="Map of losses" {
-                (chart::heat_map("Losses of models by batch; darker is worse", ("place", 1), chart::Shades::Column, &rows))
-            }
-            p class="from" {
-                "A row for each of the " (rows.len()) " best models, a column for each batch; the "
-                "darker, the higher the loss among them."
-            }
-        }
     }
 }
 

@@ -87,3 +87,34 @@ fn a_crown_by_succession_says_what_had_to_be_passed_and_by_which_documents_it_wa
     let chart = home.page("/c/tiny");
     assert!(chart.contains("class=\"threshold\" d=\"M"), "{chart}");
 }
+
+#[test]
+fn all_losses_of_a_round_come_as_a_table_and_none_is_no_low_loss() {
+    let judge = Judge::of_four_rounds(1);
+    let mut home = Home::new();
+    home.read(&[&judge]);
+    let record = crate::reading::read(&judge, 2).record;
+    let losses = |at: usize| record.models[at].model.finding.losses();
+    let csv = home.page("/c/tiny/round/2/losses.csv");
+    assert_eq!(csv.lines().count(), 1 + losses(0).len() + losses(1).len());
+    let first = format!("1,miner1/model,1,a test 2000,{}", losses(0)[0].value());
+    assert_eq!(csv.lines().nth(1), Some(first.as_str()));
+    let round = home.page("/c/tiny/round/2");
+    for said in ["/c/tiny/round/2/losses.csv", "a dashed frame was not measured"] {
+        assert!(round.contains(said), "no {said} in {round}");
+    }
+}
+
+#[test]
+fn charts_tell_their_numbers_where_they_are_pointed_at() {
+    let judge = Judge::of_four_rounds(1);
+    let mut home = Home::new();
+    home.read(&[&judge]);
+    let competition = home.page("/c/tiny");
+    for said in ["<title>champion at block 1040: ", "<title>a model at block 1040: "] {
+        assert!(competition.contains(said), "no {said} in {competition}");
+    }
+    assert!(competition.contains(">dashed: to get under "), "{competition}");
+    let crown = home.page("/c/tiny/crown/2");
+    assert_eq!(crown.matches("class=\"spot\"").count(), 25, "{crown}");
+}

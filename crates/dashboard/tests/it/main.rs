@@ -2,6 +2,7 @@
 
 mod api;
 mod losses;
+mod network;
 mod pages;
 mod reading;
 mod scene;

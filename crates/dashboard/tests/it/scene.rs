@@ -314,6 +314,7 @@ pub(crate) fn addresses(judge: &Judge) -> Vec<String> {
         "/c/tiny?block=1025&sort=-board.loss&q=miner".to_owned(),
         "/c/tiny/rounds".to_owned(),
         "/c/tiny/round/2".to_owned(),
+        "/c/tiny/round/2/losses".to_owned(),
         "/c/tiny/crown/1".to_owned(),
         "/c/tiny/crown/2".to_owned(),
         "/c/tiny/compare".to_owned(),
