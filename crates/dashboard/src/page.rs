@@ -75,6 +75,14 @@ pub enum Trouble {
     Index(#[from] index::Error),
 }
 
+/// Most rows of a list that are sorted, filtered, or given as CSV and JSON.
+const ROWS_MAX: u64 = 10_000;
+
+/// Whether rows are wanted that one page of a list has not: sorted or filtered ones, or a file.
+fn is_of_all_rows(ask: &Ask) -> bool {
+    ask.form != Form::Html || ask.get("sort").is_some() || ask.get("q").is_some()
+}
+
 /// Says that something is missing.
 fn missing<T>(what: impl Into<String>) -> Result<T, Trouble> {
     Err(Trouble::Missing(what.into()))
@@ -272,6 +280,12 @@ impl Site {
                 ", " time datetime=(time) { "about " (time) }
             }
         }
+    }
+
+    /// A number of blocks with the time that they take.
+    fn age(&self, n_blocks: u64) -> String {
+        let seconds = n_blocks.saturating_mul(self.clock.millis_per_block()) / 1_000;
+        format!("{} blocks, {}", figures::grouped(n_blocks), figures::lasting(seconds))
     }
 
     /// A cell with a block.

@@ -3,7 +3,7 @@
 use super::{Site, Trouble, key_cell, overview::shares, root_cell};
 use crate::{
     ask::Ask,
-    figures::{Estimate, decimals, grouped, lasting, percent, perplexity, with_interval},
+    figures::{Estimate, decimals, percent, perplexity, with_interval},
     index::{Index, Row, Standing},
     table::{Cell, Table, column},
 };
@@ -50,14 +50,13 @@ impl Site {
         let verdict = standing.reason.clone().unwrap_or_else(|| standing.merit.clone());
         let class = if standing.reason.is_some() { "bad" } else { "" };
         let age = row.block.since(standing.commit_block);
-        let seconds = age.saturating_mul(self.clock.millis_per_block()) / 1_000;
         vec![
             Cell::count(holder.uid.into()),
             self.repo_cell(holder.repo.as_deref(), standing.revision.as_deref()),
             key_cell(ask, "miner", holder.hotkey),
             root_cell(ask, holder.root),
             self.block_cell(standing.commit_block),
-            Cell::count(age).shown(format!("{}, {}", grouped(age), lasting(seconds))),
+            Cell::count(age).shown(self.age(age)),
             Cell::number(loss, with_interval(loss, error) + &of_round),
             Cell::number(loss.map(perplexity), decimals(loss.map(perplexity), 3)),
             Cell::count(n),

@@ -1,9 +1,9 @@
 //! One competition: the loss of its network over time, the leaderboard, crowns and rules.
 
 use super::{
-    Answer, Narration, Page, SVG, Site, Trouble, belief,
+    Answer, Narration, Page, ROWS_MAX, SVG, Site, Trouble, belief,
     crown::former_before,
-    key_cell, missing,
+    is_of_all_rows, key_cell, missing,
     overview::{Champion, lead, name},
 };
 use crate::{
@@ -293,19 +293,26 @@ impl Site {
         competition: &str,
     ) -> Result<Page, Trouble> {
         let narration = self.narrated(index, ask, competition)?;
+        let is_whole = is_of_all_rows(ask);
         let skip = (ask.page() - 1).saturating_mul(LIST_MAX);
-        let rows = index.records(narration.whose(), ask.until(), (LIST_MAX, skip))?;
+        let part = if is_whole { (ROWS_MAX, 0) } else { (LIST_MAX, skip) };
+        let rows = index.records(narration.whose(), ask.until(), part)?;
         let last = narration.row.number;
-        let mut page = Page::new(format!("Rounds of {competition}"), format!("{last} records."));
+        let mut said = format!("{} records.", grouped(last));
+        if last > ROWS_MAX {
+            let most = grouped(ROWS_MAX);
+            said += &format!(" The newest {most} are sorted, filtered, and in CSV and JSON.");
+        }
+        let mut page = Page::new(format!("Rounds of {competition}"), said);
         page.from = Some(self.origin(ask, &narration.row));
-        let n_rows = rows.len() as u64;
+        let has_more = !is_whole && rows.len() as u64 == LIST_MAX;
         page.table(self.records_table(ask, &rows));
         page.show(html! {
             nav class="pages" aria-label="Earlier and later rounds" {
-                @if ask.page() > 1 {
+                @if !is_whole && ask.page() > 1 {
                     a href=(ask.with("page", &(ask.page() - 1).to_string())) { "← later" }
                 }
-                @if n_rows == LIST_MAX {
+                @if has_more {
                     a href=(ask.with("page", &(ask.page() + 1).to_string())) { "earlier →" }
                 }
             }

@@ -116,7 +116,12 @@ fn drawn(round: &Round) -> Table {
         column("id", "Document", ""),
         column("sha256", "Digest of its text", ""),
     ];
-    let mut table = Table::new("documents", "Documents that were drawn", columns);
+    let n_all = round.documents.len();
+    let caption = match n_all > DOCUMENTS_MAX {
+        true => format!("The first {DOCUMENTS_MAX} of {n_all} documents that were drawn"),
+        false => "Documents that were drawn".to_owned(),
+    };
+    let mut table = Table::new("documents", caption, columns);
     for (at, document) in round.documents.iter().take(DOCUMENTS_MAX).enumerate() {
         let digest = document.sha256.to_string();
         table.rows.push(vec![

@@ -82,8 +82,13 @@ impl Site {
         (competition, number): (&str, &str),
     ) -> Result<Row, Trouble> {
         let narration = self.narrated(index, ask, competition)?;
-        let Ok(number) = number.parse() else { return missing("a round has a number") };
+        let Ok(number) = number.parse::<u64>() else { return missing("a round has a number") };
         match index.record(narration.row.validator, competition, number)? {
+            Some(row) if row.block > ask.until() => missing(format!(
+                "record {number} is of block {}: at block {} it was not there yet",
+                row.block,
+                ask.until()
+            )),
             Some(row) => Ok(row),
             None => missing("this validator has no record of this number"),
         }
