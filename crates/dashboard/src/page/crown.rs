@@ -69,7 +69,7 @@ impl Site {
         Ok(html! {
             div class="cards" {
                 (side(ask, "New champion", (Some(&crown.to), "on the documents of this round")))
-                (side(ask, "Former champion", (former.as_ref(), &of)))
+                (side(ask, "Former champion", (former.as_ref(), of.as_str())))
             }
         })
     }
