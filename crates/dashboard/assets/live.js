@@ -39,7 +39,8 @@ function readable(root) {
       tell(away.indexOf(Math.min(...away)));
     });
     chart.addEventListener("keydown", (event) => {
-      const next = { ArrowLeft: now - 1, ArrowRight: now + 1, Home: 0, End: spots.length }[event.key];
+      const keys = { ArrowLeft: now - 1, ArrowRight: now + 1, Home: 0, End: spots.length };
+      const next = keys[event.key];
       if (next !== undefined) {
         event.preventDefault();
         tell(next);

@@ -55,8 +55,11 @@ pub fn heat_map(
                     (name)
                 }
                 @let shaded = shaded(values, beside, &ranges);
-                @if is_titled { (cells(line, columns, (name.as_str(), values.as_slice()), &shaded)) }
-                @else { (paths(line, &shaded)) }
+                @if is_titled {
+                    (cells(line, columns, (name.as_str(), values.as_slice()), &shaded))
+                } @else {
+                    (paths(line, &shaded))
+                }
             }
         }
     }
@@ -95,7 +98,7 @@ fn cells(
 /// Cells of a row as one shape for each shade.
 fn paths(line: usize, shaded: &[(usize, &'static str)]) -> Markup {
     let of = |class: &str| -> String {
-        let (mut drawn, mut last) = (String::new(), None);
+        let (mut drawn, mut last) = (String::new(), None::<f64>);
         for (at, _) in shaded.iter().filter(|(_, other)| *other == class) {
             let x = NAMES + CELL * *at as f64;
             // From cell to cell, so that what is alike is packed well.

@@ -414,3 +414,21 @@ fn in_words(rules: &Competition) -> String {
 pub(super) fn no_model<T>() -> Result<T, Trouble> {
     missing("no record that is believed has this model")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn faint_points_are_of_all_rounds_and_of_all_models() {
+        let round = |block: u64| (0..256).map(move |model: u32| (block, f64::from(model)));
+        let few: Vec<(u64, f64)> = round(1).collect();
+        assert_eq!(thinned(few.clone()), few);
+        let left = thinned((0..60).flat_map(round).collect());
+        assert!((POINTS_MAX / 2..=POINTS_MAX).contains(&left.len()), "{}", left.len());
+        let blocks: BTreeSet<u64> = left.iter().map(|(block, _)| *block).collect();
+        let models: BTreeSet<u64> = left.iter().map(|(_, loss)| loss.to_bits()).collect();
+        assert_eq!((blocks.len(), models.len()), (60, 256));
+    }
+}

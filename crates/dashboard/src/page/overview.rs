@@ -237,7 +237,8 @@ impl Site {
             h2 { "Money" }
             p {
                 "The last epoch paid " strong { (rao(per_epoch)) " TAO" } " to "
-                (n_paid) " of " (metagraph.neurons.len()) " slots, about " (rao(per_day)) " TAO a day. "
+                (n_paid) " of " (metagraph.neurons.len()) " slots, about " (rao(per_day))
+                " TAO a day. "
                 a href=(ask.to(&["network"])) { "Who gets what" } "."
             }
             p class="from" {

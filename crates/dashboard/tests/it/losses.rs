@@ -21,6 +21,7 @@ fn a_round_that_measures_nobody_leaves_the_losses_of_the_last_that_did() {
     let now = home.page("/c/tiny.csv?table=board");
     assert_eq!(loss_of(&now), (loss, "4".to_owned()), "{now}");
     assert!(home.page("/c/tiny").contains(", round 4</td>"), "the row says where it is from");
+    assert!(home.page("/c/tiny").contains(">1,048 blocks, 3 h<"), "the age of its commitment");
     let shown = home.page("/");
     for said in ["nats per token, from round 4", "ahead of miner3/model by 0."] {
         assert!(shown.contains(said), "no {said} in {shown}");
