@@ -34,11 +34,11 @@ impl Site {
         let said = format!("{} took it from {former} at block {}.", name(&crown.to), row.block);
         let mut page = Page::new(format!("Why the crown of {competition} changed"), said);
         page.from = Some(self.origin(ask, &row));
-        let record = index.whole(row.id)?;
-        page.show(self.both(index, ask, &crown, &record)?);
+        // Read anew for each part: one record at a time is large enough.
+        page.show(self.both(index, ask, &crown, &index.whole(row.id)?)?);
         match self.fought(index, &crown)? {
             Some(told) => self.tell_duel(&mut page, &row, &told),
-            None => self.tell_means(&mut page, &row, &crown, &record),
+            None => self.tell_means(&mut page, &row, &crown, &index.whole(row.id)?),
         }
         page.table(self.judges(ask, &index.others(competition, row.block)?));
         page.show(replayed(&row));
@@ -171,7 +171,6 @@ pub(super) fn former_before(
         return Ok(None);
     };
     let whose = (crown.row.validator, crown.row.competition.as_str());
-    // The record of the change has another champion.
     let Some(row) = index.last_measured(whose, root, crown.row.block)? else { return Ok(None) };
     let known = row.champion.as_ref();
     let (loss, error) = (known.and_then(|it| it.loss), known.and_then(|it| it.error));
