@@ -129,7 +129,7 @@ def measured(base, at):
     round in which nothing is to be decided measures nobody."""
     for record in rows(base, at + "/rounds.json", "records"):
         board = rows(base, f"{at}.json?block={record['block']}", "board")
-        found = [row for row in board if row["loss"] is not None]
+        found = [row for row in board if row["measured_in"] == record["number"]]
         if len(found) > 1:
             return record["number"], record["block"], found
     raise SystemExit("FAILED no round measured two models")

@@ -1,4 +1,5 @@
-// Shows rounds as they come, and times as the reader's clock has them. Pages are whole without it.
+// Shows rounds as they come, times as the reader's clock has them, and the numbers of a chart where
+// it is pointed at. Pages are whole without it.
 "use strict";
 
 function localTimes(root) {
@@ -7,6 +8,44 @@ function localTimes(root) {
     if (!Number.isNaN(date.getTime())) {
       time.textContent = "about " + date.toLocaleString();
     }
+  }
+}
+
+// Says what a chart has where it is pointed at, or gone to by the arrow keys.
+function readable(root) {
+  const along = (spot) => Number(spot.getAttribute("cx") ?? spot.getAttribute("x"));
+  for (const chart of root.querySelectorAll("figure > svg.chart")) {
+    const spots = [...chart.querySelectorAll(".spot, .dot, .gain, .harm")];
+    if (spots.length === 0) {
+      continue;
+    }
+    spots.sort((a, b) => along(a) - along(b));
+    const said = document.createElement("p");
+    said.className = "readout";
+    said.setAttribute("role", "status");
+    chart.after(said);
+    chart.setAttribute("tabindex", "0");
+    let now = spots.length;
+    const tell = (next) => {
+      spots[now]?.classList.remove("on");
+      now = Math.min(Math.max(next, 0), spots.length - 1);
+      spots[now].classList.add("on");
+      said.textContent = spots[now].querySelector("title").textContent;
+    };
+    chart.addEventListener("pointermove", (event) => {
+      const box = chart.getBoundingClientRect();
+      const x = ((event.clientX - box.left) / box.width) * chart.viewBox.baseVal.width;
+      const away = spots.map((spot) => Math.abs(along(spot) - x));
+      tell(away.indexOf(Math.min(...away)));
+    });
+    chart.addEventListener("keydown", (event) => {
+      const keys = { ArrowLeft: now - 1, ArrowRight: now + 1, Home: 0, End: spots.length };
+      const next = keys[event.key];
+      if (next !== undefined) {
+        event.preventDefault();
+        tell(next);
+      }
+    });
   }
 }
 
@@ -24,6 +63,7 @@ async function renew() {
   if (fresh && old && !old.contains(document.activeElement) && getSelection().isCollapsed) {
     old.replaceWith(document.adoptNode(fresh));
     localTimes(document.getElementById("content"));
+    readable(document.getElementById("content"));
   }
 }
 
@@ -40,8 +80,9 @@ function listen() {
   news.addEventListener("round", (event) => {
     const round = JSON.parse(event.data);
     status.textContent = `round ${round.number} of ${round.competition}, block ${round.block}`;
+    // Not all that look at once: each page is made anew for each of them.
     clearTimeout(due);
-    due = setTimeout(renew, 200);
+    due = setTimeout(renew, 100 + Math.random() * 1900);
   });
   return news;
 }
@@ -60,6 +101,7 @@ function follow() {
 }
 
 localTimes(document);
+readable(document);
 if (document.querySelector("main[data-live]")) {
   follow();
 }

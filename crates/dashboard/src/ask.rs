@@ -101,14 +101,15 @@ impl Ask {
         format!("/{}", parts.join("/"))
     }
 
-    /// This page with one thing said otherwise.
+    /// This page with one thing said otherwise; what is sorted anew begins with the first page.
     pub fn with(&self, name: &str, value: &str) -> String {
         let mut pairs = self.pairs.clone();
+        pairs.remove("page");
         pairs.insert(name.to_owned(), value.to_owned());
         address(&self.own(), &pairs)
     }
 
-    /// This page in another form.
+    /// This page in another form, which has the rows of all pages of its tables.
     pub fn as_form(&self, ending: &str, table: &str) -> String {
         let mut pairs = self.pairs.clone();
         pairs.remove("page");
@@ -178,6 +179,10 @@ mod tests {
         assert_eq!((ask.until(), ask.get("q")), (Block(120), Some("a b&")));
         assert_eq!(ask.with("q", "x y"), "/c/tiny?block=120&q=x%20y&sort=-board.loss");
         assert_eq!(ask.to(&["model", "ab"]), "/model/ab?block=120");
+        let third = Ask::read("/c/tiny/rounds", "page=3", "").unwrap();
+        assert_eq!(third.with("sort", "records.loss"), "/c/tiny/rounds?sort=records.loss");
+        assert_eq!(third.with("page", "4"), "/c/tiny/rounds?page=4");
+        assert_eq!(third.as_form("csv", ""), "/c/tiny/rounds.csv");
         let api = Ask::read("/api/v1/overview", "", "text/html").unwrap();
         assert!(api.path.is_empty() && api.form == Form::Json);
         assert_eq!(api.as_form("json", ""), "/overview.json");

@@ -3,6 +3,10 @@
 //! Colours and fonts are classes of the style sheet, so that a chart follows the reader's scheme;
 //! one that stands alone brings its own.
 
+mod maps;
+
+pub use maps::{Shades, heat_map};
+
 use crate::figures::decimals;
 use maud::{Markup, html};
 
@@ -18,6 +22,8 @@ const TICKS_MAX: f64 = 6.0;
 const LANES: usize = 3;
 /// Width of a letter of a name.
 const LETTER: f64 = 6.6;
+/// Most places of a line whose numbers can be read off.
+const SPOTS_MAX: usize = 600;
 
 /// A crown on a chart of losses.
 #[derive(Clone, Debug, PartialEq)]
@@ -178,7 +184,8 @@ fn framed(title: &str, role: &str, setting: Setting, drawn: &Markup) -> Markup {
 const ALONE: &str = "text{font:12px system-ui,sans-serif;fill:#333}.paper{fill:#fff}\
 .axes line{stroke:#ddd}.line{fill:none;stroke:#0b5cad;stroke-width:2}\
 .point{fill:#0b5cad;opacity:.25}.threshold{fill:none;stroke:#b3261e;stroke-dasharray:5 4}\
-.crown{fill:#9a6700}.stem{stroke:#9a6700;opacity:.5}";
+.crown{fill:#9a6700}.stem{stroke:#9a6700;opacity:.5}.spot{fill:transparent}\
+.name{paint-order:stroke;stroke:#fff;stroke-width:3px}";
 
 fn floats(points: &[(u64, f64)]) -> Vec<(f64, f64)> {
     points.iter().map(|(block, loss)| (*block as f64, *loss)).collect()
@@ -197,18 +204,22 @@ impl Losses {
             (plane.axes("block", "loss, nats per token"))
             @for (block, loss) in &models {
                 circle class="point" r="2" cx=(px(plane.across(*block)))
-                    cy=(px(plane.down(*loss))) {}
+                    cy=(px(plane.down(*loss))) {
+                    title { "a model at block " (block) ": " (decimals(Some(*loss), 4)) }
+                }
             }
             path class="threshold" d=(plane.path(&threshold)) {
                 title { "what a challenger must get under" }
             }
             @if let Some((_, loss)) = self.threshold.last() {
-                text class="name" text-anchor="end" x=(px(WIDTH - RIGHT))
-                    y=(px((plane.down(*loss) + 16.0).min(HEIGHT - BOTTOM - 4.0))) {
-                    "to get under: " (decimals(Some(*loss), 4))
+                text class="of" x=(px(LEFT)) y=(px(HEIGHT - 4.0)) {
+                    "dashed: to get under " (decimals(Some(*loss), 4))
                 }
             }
             path class="line" d=(plane.path(&line)) {}
+            (spots(&plane, &line, |(block, loss)| {
+                format!("champion at block {block}: {}", decimals(Some(loss), 4))
+            }))
             (self.marks(&plane))
         };
         framed(title, "group", setting, &drawn)
@@ -291,8 +302,24 @@ impl Evidence {
             }
             path class="line" d=(plane.path(&crown)) { title { "evidence for a new crown" } }
             path class="other" d=(plane.path(&reject)) { title { "evidence against one" } }
+            (spots(&plane, &crown, |(n, value)| {
+                format!("after {n} documents: 10^{}", decimals(Some(value), 2))
+            }))
         };
         picture(title, Setting::Page, &drawn)
+    }
+}
+
+/// Places of a line whose numbers are told where they are pointed at.
+fn spots(plane: &Plane, line: &[(f64, f64)], said: impl Fn((f64, f64)) -> String) -> Markup {
+    let every = line.len().div_ceil(SPOTS_MAX).max(1);
+    html! {
+        @for point in line.iter().rev().step_by(every) {
+            circle class="spot" r="5" cx=(px(plane.across(point.0)))
+                cy=(px(plane.down(point.1))) {
+                title { (said(*point)) }
+            }
+        }
     }
 }
 
@@ -344,72 +371,6 @@ pub fn over_blocks(title: &str, unit: &str, points: &[(u64, f64)]) -> Markup {
         }
     };
     picture(title, Setting::Page, &drawn)
-}
-
-/// What a number of a map is shaded beside.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Shades {
-    /// Those of its column.
-    Column,
-    /// Those of the whole map.
-    Map,
-}
-
-/// A map of numbers, rows by columns: the darker, the higher. Columns are called by a name, and by
-/// numbers from the one that is given.
-pub fn heat_map(
-    title: &str,
-    (of, first): (&str, usize),
-    beside: Shades,
-    rows: &[(String, Vec<f64>)],
-) -> Markup {
-    const CELL: f64 = 14.0;
-    const NAMES: f64 = 110.0;
-    let n_columns = rows.iter().map(|(_, values)| values.len()).max().unwrap_or(0);
-    let shades: Vec<(f64, f64)> = match beside {
-        Shades::Column => (0..n_columns)
-            .map(|at| range(rows.iter().filter_map(|(_, values)| values.get(at)).copied()))
-            .collect(),
-        Shades::Map => {
-            vec![range(rows.iter().flat_map(|(_, values)| values).copied()); n_columns]
-        }
-    };
-    let (width, height) = (NAMES + CELL * n_columns as f64, CELL * (rows.len() as f64 + 1.0));
-    html! {
-        svg class="heat" viewBox=(format!("0 0 {width} {height}")) width=(px(width))
-            height=(px(height)) role="img" aria-label=(title) {
-            title { (title) }
-            @for (line, (name, values)) in rows.iter().enumerate() {
-                text x=(px(NAMES - 6.0)) y=(px(CELL * line as f64 + 11.0)) text-anchor="end" {
-                    (name)
-                }
-                @for (at, value) in values.iter().enumerate() {
-                    rect class=(shade(*value, shades.get(at))) x=(px(NAMES + CELL * at as f64))
-                        y=(px(CELL * line as f64)) width="13" height="13" {
-                        title { (name) ", " (of) " " (at + first) ": " (decimals(Some(*value), 4)) }
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// The least and the most of what is finite.
-fn range(values: impl Iterator<Item = f64>) -> (f64, f64) {
-    values
-        .filter(|value| value.is_finite())
-        .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| {
-            (low.min(value), high.max(value))
-        })
-}
-
-/// The shade of a number within its range, of nine.
-fn shade(value: f64, range: Option<&(f64, f64)>) -> &'static str {
-    const SHADES: [&str; 9] = ["h0", "h1", "h2", "h3", "h4", "h5", "h6", "h7", "h8"];
-    let Some((low, high)) = range.filter(|_| value.is_finite()) else { return "none" };
-    let share = if high > low { (value - low) / (high - low) } else { 0.0 };
-    // A float turns into the nearest number that there is.
-    SHADES[((share * 8.0) as usize).min(8)]
 }
 
 #[cfg(test)]

@@ -69,6 +69,22 @@ pub fn log10(value: f64) -> f64 {
     math::ln(value.max(1e-300)) / LN_10
 }
 
+/// Evidence by its decimal logarithm, as odds of two digits.
+pub fn odds(log10: f64) -> String {
+    const MOST: f64 = 15.0;
+    if log10.is_nan() || log10 >= MOST {
+        return "10^15 to 1 and more".to_owned();
+    }
+    let value = math::exp(LN_10 * log10);
+    if value < 10.0 {
+        return format!("{} to 1", fixed(value, 1));
+    }
+    // Both are small enough for their integers.
+    let unit = 10_u64.pow(log10 as u32 - 1);
+    let digits = (value / unit as f64).round() as u64;
+    format!("{} to 1", grouped(digits * unit))
+}
+
 /// A number with so many decimals, or a dash.
 pub fn decimals(value: Option<f64>, n: usize) -> String {
     value.filter(|value| value.is_finite()).map_or("–".to_owned(), |value| fixed(value, n))
@@ -133,6 +149,14 @@ pub fn grouped(number: u64) -> String {
     out
 }
 
+/// About so long, in the largest unit of which there is one.
+pub fn lasting(seconds: u64) -> String {
+    let units = [(86_400, "d"), (3_600, "h"), (60, "min")];
+    let fitting = units.into_iter().find(|(size, _)| seconds >= *size);
+    let (size, unit) = fitting.unwrap_or((1, "s"));
+    format!("{} {unit}", grouped(seconds / size))
+}
+
 /// So many of something: `1 round`, `2 rounds`.
 pub fn plural(number: usize, what: &str) -> String {
     let end = if number == 1 { "" } else { "s" };
@@ -173,9 +197,18 @@ mod tests {
             ["0.0000", "-0.1", "-10"]
         );
         assert_eq!([0, 999, 1_000, 2_000_000].map(grouped), ["0", "999", "1,000", "2,000,000"]);
+        assert_eq!([59, 3_599, 7_200, 864_000].map(lasting), ["59 s", "59 min", "2 h", "10 d"]);
         assert_eq!([plural(1, "round"), plural(0, "round")], ["1 round", "0 rounds"]);
         assert_eq!(short("5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQY"), "5Grwva…utQY");
         assert_eq!(with_interval(Some(2.0), Some(0.1)), "2.0000 ± 0.1960");
+    }
+
+    #[test]
+    fn evidence_is_told_as_odds() {
+        let told = [8.732, 3.301_03, 4.0, 0.0, -2.0, 15.5].map(odds);
+        let most = "10^15 to 1 and more";
+        assert_eq!(told[..3], ["540,000,000 to 1", "2,000 to 1", "10,000 to 1"]);
+        assert_eq!(told[3..], ["1.0 to 1", "0.0 to 1", most]);
     }
 
     #[test]

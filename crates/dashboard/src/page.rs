@@ -3,9 +3,12 @@
 //! Whatever a stranger wrote is escaped by the templates, which are checked when this is compiled:
 //! nothing but charts of our own is put into a page as it is.
 
+mod board;
 mod competition;
 mod crown;
 mod kin;
+mod losses;
+mod means;
 mod model;
 mod network;
 mod overview;
@@ -72,6 +75,14 @@ pub enum Trouble {
     Index(#[from] index::Error),
 }
 
+/// Most rows of a list that are sorted, filtered, or given as CSV and JSON.
+const ROWS_MAX: u64 = 10_000;
+
+/// Whether rows are wanted that one page of a list has not: sorted or filtered ones, or a file.
+fn is_of_all_rows(ask: &Ask) -> bool {
+    ask.form != Form::Html || ask.get("sort").is_some() || ask.get("q").is_some()
+}
+
 /// Says that something is missing.
 fn missing<T>(what: impl Into<String>) -> Result<T, Trouble> {
     Err(Trouble::Missing(what.into()))
@@ -132,6 +143,9 @@ impl Site {
             ["c", competition] => self.competition(index, ask, competition)?,
             ["c", competition, "rounds"] => self.rounds(index, ask, competition)?,
             ["c", competition, "round", number] => self.round(index, ask, (competition, number))?,
+            ["c", competition, "round", number, "losses"] => {
+                self.losses_of_round(index, ask, (competition, number))?
+            }
             ["c", competition, "crown", number] => self.crown(index, ask, (competition, number))?,
             ["c", competition, "compare"] => self.compare(index, ask, competition)?,
             ["c", competition, "chart.svg"] => return self.chart_file(index, ask, competition),
@@ -266,6 +280,12 @@ impl Site {
                 ", " time datetime=(time) { "about " (time) }
             }
         }
+    }
+
+    /// A number of blocks with the time that they take.
+    fn age(&self, n_blocks: u64) -> String {
+        let seconds = n_blocks.saturating_mul(self.clock.millis_per_block()) / 1_000;
+        format!("{} blocks, {}", figures::grouped(n_blocks), figures::lasting(seconds))
     }
 
     /// A cell with a block.

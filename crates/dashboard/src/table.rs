@@ -170,7 +170,7 @@ impl Table {
         let sorted = format!("{}#{}", ask.with("sort", &sort), self.name);
         let first = self.rows.first().and_then(|row| row.get(at));
         // Above what it is the heading of.
-        let class = first.map(|cell| cell.class).filter(|class| *class == "number");
+        let class = first.filter(|cell| cell.class.starts_with("number")).map(|_| "number");
         html! {
             th scope="col" class=[class] aria-sort=(state) {
                 a href=(sorted) rel="nofollow" { (column.title) (arrow) }

@@ -1,5 +1,7 @@
 //! What pages ask of the index: a handful of statements, each by an index of its tables.
 
+mod known;
+
 use super::{Error, Index, int, uint};
 use crate::figures::Estimate;
 use protocol::{AccountId, Block, Digest};

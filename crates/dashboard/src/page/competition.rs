@@ -1,16 +1,17 @@
 //! One competition: the loss of its network over time, the leaderboard, crowns and rules.
 
 use super::{
-    Answer, Narration, Page, SVG, Site, Trouble, belief, key_cell, missing,
-    overview::{Champion, lead, name, shares},
-    root_cell,
+    Answer, Narration, Page, ROWS_MAX, SVG, Site, Trouble, belief,
+    crown::former_before,
+    is_of_all_rows, key_cell, missing,
+    overview::{Champion, lead, name},
 };
 use crate::{
     ask::Ask,
     chart::{Losses, Mark, Setting},
     feed,
     figures::{decimals, grouped, percent, perplexity, with_interval},
-    index::{Crown, Index, Other, Standing},
+    index::{Crown, Index, Other, Row},
     table::{Cell, ROWS_PER_PAGE, Table, column},
 };
 use maud::{Markup, html};
@@ -26,7 +27,11 @@ const ROUNDS_MAX: u64 = 600;
 /// Letters of a name that stands on a chart.
 const LABEL_LETTERS_MAX: usize = 24;
 /// Most faint points of a chart.
-const POINTS_MAX: u64 = 1_500;
+const POINTS_MAX: usize = 1_500;
+/// Most losses that the faint points are taken from: of rounds of 256 models, some sixty.
+const LOSSES_MAX: u64 = 16_000;
+/// Most bytes of a record that is read for a chart.
+const RECORD_BYTES_MAX: usize = 4 << 20;
 /// Most crowns of a page.
 const CROWNS_MAX: u64 = 256;
 /// Rounds of a page of the list: those of one page of its table.
@@ -47,7 +52,8 @@ impl Site {
             || "Nobody holds the crown.".to_owned(),
             |champion| {
                 let loss = decimals(champion.holder.loss.map(perplexity), 3);
-                format!("{} is champion, with a perplexity of {loss}.", champion.name())
+                let of_round = champion.of_round();
+                format!("{} is champion, with a perplexity of {loss}{of_round}.", champion.name())
             },
         );
         let mut page = Page::new(competition, said);
@@ -68,8 +74,8 @@ impl Site {
                 }
             }
         });
-        page.table(self.board(ask, &index.standings(row)?));
-        page.table(self.crowns_table(ask, &crowns));
+        page.table(self.board(index, ask, row, &index.standings(row)?)?);
+        page.table(self.crowns_table(index, ask, &crowns)?);
         page.table(self.judges(ask, &index.others(competition, row.block)?));
         page.show(self.rules_in_words(&narration));
         page.table(self.versions(competition));
@@ -95,7 +101,10 @@ impl Site {
                         dd { (self.block(since)) }
                     }
                     dt { "Loss, nats per token" }
-                    dd { (with_interval(champion.holder.loss, champion.holder.error)) }
+                    dd {
+                        (with_interval(champion.holder.loss, champion.holder.error))
+                        (champion.of_round())
+                    }
                     dt { "Lead" }
                     dd { (lead(champion)) }
                 }
@@ -122,7 +131,7 @@ impl Site {
             points.into_iter().map(|(block, loss)| (block.0, loss)).collect()
         };
         let champion = plain(index.champion_losses(whose, until, ROUNDS_MAX)?);
-        let models = plain(index.model_losses(whose, until, POINTS_MAX)?);
+        let models = thinned(plain(index.model_losses(whose, until, LOSSES_MAX)?));
         let mark = |crown: &Crown| {
             let number = crown.row.number.to_string();
             crown.to.loss.map(|loss| Mark {
@@ -136,7 +145,7 @@ impl Site {
         let marks = crowns.iter().rev().filter_map(mark).collect();
         let threshold = match (self.rules_of(&narration.row), crowns.first()) {
             (Some(rules), Some(crown)) => {
-                let older = older(index, rules, narration, crown)?;
+                let older = older(index, &narration.row, crown)?;
                 let mut known = champion.clone();
                 // Up to the next round: by then it has decayed further.
                 let next = self.next_round(narration, ask).zip(known.last().copied());
@@ -180,57 +189,14 @@ impl Site {
         Ok(Answer::of(SVG, feed::badge(competition, &said).into_string()))
     }
 
-    /// Models of a round.
-    pub(super) fn board(&self, ask: &Ask, standings: &[Standing]) -> Table {
-        let columns = vec![
-            column("uid", "uid", ""),
-            column("repo", "Model", ""),
-            column("miner", "Miner", ""),
-            column("root", "Tensor root", ""),
-            column("commit_block", "Committed", "block"),
-            column("loss", "Loss", "nats/token"),
-            column("perplexity", "Perplexity", ""),
-            column("documents", "Measured on", "documents"),
-            column("wins", "Wins", ""),
-            column("win_rate", "Win rate", "share"),
-            column("weight", "Weight", "share"),
-            column("average", "Moving average", "share"),
-            column("verdict", "Verdict", ""),
-        ];
-        let mut table = Table::new("board", "Leaderboard of the round", columns);
-        table.empty = "no model took part in this round";
-        for standing in standings {
-            let holder = &standing.holder;
-            let loss = holder.loss;
-            let verdict = standing.reason.clone().unwrap_or_else(|| standing.merit.clone());
-            let class = if standing.reason.is_some() { "bad" } else { "" };
-            table.rows.push(vec![
-                Cell::count(holder.uid.into()),
-                self.repo_cell(holder.repo.as_deref(), standing.revision.as_deref()),
-                key_cell(ask, "miner", holder.hotkey),
-                root_cell(ask, holder.root),
-                self.block_cell(standing.commit_block),
-                Cell::number(loss, with_interval(loss, holder.error)),
-                Cell::number(loss.map(perplexity), decimals(loss.map(perplexity), 3)),
-                Cell::count(standing.n),
-                Cell::count(standing.wins),
-                Cell::number(Some(standing.win_rate), percent(standing.win_rate)),
-                shares(standing.weight),
-                shares(standing.average),
-                Cell::text(verdict).class(class),
-            ]);
-        }
-        table
-    }
-
-    fn crowns_table(&self, ask: &Ask, crowns: &[Crown]) -> Table {
+    fn crowns_table(&self, index: &Index, ask: &Ask, crowns: &[Crown]) -> Result<Table, Trouble> {
         let columns = vec![
             column("number", "Record", ""),
             column("block", "Block", "block"),
             column("to", "To", ""),
             column("loss", "Loss", "nats/token"),
             column("from", "From", ""),
-            column("former_loss", "Its loss a round before", "nats/token"),
+            column("former_loss", "Its last loss before", "nats/token"),
         ];
         let mut table = Table::new("crowns", "Changes of the crown", columns);
         table.empty = "nobody has taken the crown yet";
@@ -238,7 +204,10 @@ impl Site {
             let number = crown.row.number.to_string();
             let why = ask.to(&["c", &crown.row.competition, "crown", &number]);
             let former = crown.from.as_ref();
-            let former_loss = former.and_then(|former| former.loss);
+            let former_loss = match former.and_then(|former| former.loss) {
+                Some(loss) => Some(loss),
+                None => former_before(index, crown)?.and_then(|(former, _)| former.loss),
+            };
             table.rows.push(vec![
                 Cell::count(crown.row.number).to(why.clone()),
                 self.block_cell(crown.row.block),
@@ -248,7 +217,7 @@ impl Site {
                 Cell::number(former_loss, decimals(former_loss, 4)),
             ]);
         }
-        table
+        Ok(table)
     }
 
     /// What all validators say of a round.
@@ -324,19 +293,26 @@ impl Site {
         competition: &str,
     ) -> Result<Page, Trouble> {
         let narration = self.narrated(index, ask, competition)?;
+        let is_whole = is_of_all_rows(ask);
         let skip = (ask.page() - 1).saturating_mul(LIST_MAX);
-        let rows = index.records(narration.whose(), ask.until(), (LIST_MAX, skip))?;
+        let part = if is_whole { (ROWS_MAX, 0) } else { (LIST_MAX, skip) };
+        let rows = index.records(narration.whose(), ask.until(), part)?;
         let last = narration.row.number;
-        let mut page = Page::new(format!("Rounds of {competition}"), format!("{last} records."));
+        let mut said = format!("{} records.", grouped(last));
+        if last > ROWS_MAX {
+            let most = grouped(ROWS_MAX);
+            said += &format!(" The newest {most} are sorted, filtered, and in CSV and JSON.");
+        }
+        let mut page = Page::new(format!("Rounds of {competition}"), said);
         page.from = Some(self.origin(ask, &narration.row));
-        let n_rows = rows.len() as u64;
+        let has_more = !is_whole && rows.len() as u64 == LIST_MAX;
         page.table(self.records_table(ask, &rows));
         page.show(html! {
             nav class="pages" aria-label="Earlier and later rounds" {
-                @if ask.page() > 1 {
+                @if !is_whole && ask.page() > 1 {
                     a href=(ask.with("page", &(ask.page() - 1).to_string())) { "← later" }
                 }
-                @if n_rows == LIST_MAX {
+                @if has_more {
                     a href=(ask.with("page", &(ask.page() + 1).to_string())) { "earlier →" }
                 }
             }
@@ -345,19 +321,30 @@ impl Site {
     }
 }
 
-/// Block from which on the champion's advantage decays.
-fn older(
-    index: &Index,
-    rules: &Competition,
-    narration: &Narration,
-    crown: &Crown,
-) -> Result<Block, Trouble> {
-    if rules.scoring.rule == Rule::Duel {
-        return Ok(crown.row.block);
+/// Every so-many-th point, at most so many as a chart has: an odd step, so that with rounds of as
+/// many models each it is not the same models that are left.
+fn thinned(points: Vec<(u64, f64)>) -> Vec<(u64, f64)> {
+    if points.len() <= POINTS_MAX {
+        return points;
     }
-    let standings = index.standings(&narration.row)?;
-    let own = standings.iter().find(|standing| standing.holder.uid == crown.to.uid);
-    Ok(own.map_or(crown.row.block, |own| own.commit_block))
+    let step = points.len().div_ceil(POINTS_MAX) | 1;
+    points.into_iter().step_by(step).collect()
+}
+
+/// Block from which on the champion's advantage decays, as the record has it where it is small
+/// enough to be read for a page.
+fn older(index: &Index, row: &Row, crown: &Crown) -> Result<Block, Trouble> {
+    let mut n_bytes_left = RECORD_BYTES_MAX;
+    let record = index.whole_within(row.id, &mut n_bytes_left)?;
+    let aged_from = record.and_then(|record| {
+        if let Some(crown) = &record.crown {
+            return Some(crown.champion.aged_from);
+        }
+        let champion = record.champion?;
+        let own = record.models.iter().find(|judged| judged.model.uid == champion)?;
+        Some(own.model.seniority().block)
+    });
+    Ok(aged_from.unwrap_or(crown.row.block))
 }
 
 /// What a challenger must get under, in nats per token, in the rounds since a crown.
@@ -426,4 +413,22 @@ fn in_words(rules: &Competition) -> String {
 /// What is said where a model of a competition is not there.
 pub(super) fn no_model<T>() -> Result<T, Trouble> {
     missing("no record that is believed has this model")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn faint_points_are_of_all_rounds_and_of_all_models() {
+        let round = |block: u64| (0..256).map(move |model: u32| (block, f64::from(model)));
+        let few: Vec<(u64, f64)> = round(1).collect();
+        assert_eq!(thinned(few.clone()), few);
+        let left = thinned((0..60).flat_map(round).collect());
+        assert!((POINTS_MAX / 2..=POINTS_MAX).contains(&left.len()), "{}", left.len());
+        let blocks: BTreeSet<u64> = left.iter().map(|(block, _)| *block).collect();
+        let models: BTreeSet<u64> = left.iter().map(|(_, loss)| loss.to_bits()).collect();
+        assert_eq!((blocks.len(), models.len()), (60, 256));
+    }
 }

@@ -8,7 +8,7 @@ use crate::{
     ask::Ask,
     chart,
     duels::{self, Told, UNPACKED_BYTES_MAX, in_words, losses_of},
-    figures::{Estimate, decimals, log10, lower_by, percent, perplexity, short, with_interval},
+    figures::{Estimate, decimals, log10, odds, percent, perplexity, short, with_interval},
     index::{Crown, Holder, Index, Row},
     table::{Cell, Table, column},
 };
@@ -16,7 +16,7 @@ use maud::{Markup, html};
 use protocol::{Competition, Digest, Record, competition::DatasetRules};
 
 /// Most documents that a chart has a bar for.
-const BARS_MAX: usize = 600;
+pub(super) const BARS_MAX: usize = 600;
 
 impl Site {
     /// The page of a change of the crown.
@@ -34,7 +34,8 @@ impl Site {
         let said = format!("{} took it from {former} at block {}.", name(&crown.to), row.block);
         let mut page = Page::new(format!("Why the crown of {competition} changed"), said);
         page.from = Some(self.origin(ask, &row));
-        page.show(self.both(ask, &crown));
+        // Read anew for each part: one record at a time is large enough.
+        page.show(self.both(index, ask, &crown, &index.whole(row.id)?)?);
         match self.fought(index, &crown)? {
             Some(told) => self.tell_duel(&mut page, &row, &told),
             None => self.tell_means(&mut page, &row, &crown, &index.whole(row.id)?),
@@ -51,13 +52,26 @@ impl Site {
         Ok(duels::told(index, &crown.row, root, rules, UNPACKED_BYTES_MAX)?)
     }
 
-    fn both(&self, ask: &Ask, crown: &Crown) -> Markup {
-        html! {
+    fn both(
+        &self,
+        index: &Index,
+        ask: &Ask,
+        crown: &Crown,
+        record: &Record,
+    ) -> Result<Markup, Trouble> {
+        let (former, of) = match former_in(record, crown) {
+            Some(former) => (Some(former), "on the documents of this round".to_owned()),
+            None => match former_before(index, crown)? {
+                Some((former, number)) => (Some(former), format!("in round {number}")),
+                None => (crown.from.clone(), String::new()),
+            },
+        };
+        Ok(html! {
             div class="cards" {
-                (side(ask, "New champion", Some(&crown.to)))
-                (side(ask, "Former champion", crown.from.as_ref()))
+                (side(ask, "New champion", (Some(&crown.to), "on the documents of this round")))
+                (side(ask, "Former champion", (former.as_ref(), of.as_str())))
             }
-        }
+        })
     }
 
     fn tell_duel(&self, page: &mut Page, row: &Row, told: &Told) {
@@ -97,8 +111,9 @@ impl Site {
                 dd { "at most " (fight.terms.alpha.to_string()) " (attempt " (fight.attempts.n) " of its coldkey)" }
                 dt { "Evidence for a new crown" }
                 dd {
-                    "10^" (decimals(Some(report.log10_e_crown), 2)) " of 10^"
-                    (decimals(Some(evidence.crown), 2)) " that are needed"
+                    "about " (odds(report.log10_e_crown)) "; " (odds(evidence.crown))
+                    " is needed (10^" (decimals(Some(report.log10_e_crown), 2)) " of 10^"
+                    (decimals(Some(evidence.crown), 2)) ")"
                 }
             }
             figure {
@@ -123,55 +138,8 @@ impl Site {
         page.table(documents(told));
     }
 
-    fn tell_means(&self, page: &mut Page, row: &Row, crown: &Crown, record: &Record) {
-        let roots = crown.from.as_ref().and_then(|from| from.root).zip(crown.to.root);
-        let Some((former, new)) = roots else {
-            page.show(html! {
-                p class="empty" { "Nobody was measured beside it: there is nothing to compare." }
-            });
-            return;
-        };
-        let (before, after) = (losses_of(record, former), losses_of(record, new));
-        if before.is_empty() {
-            page.show(html! {
-                h2 { "An empty throne" }
-                p {
-                    "The former champion was not measured in this round: it broke a rule, or its "
-                    "miner had withdrawn it or published another in its place. So nobody was there "
-                    "to be beaten, and whoever was first in line took the crown."
-                }
-            });
-            return;
-        }
-        let pairs = before.iter().zip(after).enumerate().take(BARS_MAX);
-        let bars: Vec<(String, f64)> = pairs
-            .map(|(at, (before, after))| {
-                (format!("batch {}", at + 1), before.value() - after.value())
-            })
-            .collect();
-        page.show(html! {
-            h2 { "Batch by batch" }
-            p { (self.comparison(row, Estimate::of_gains(before, after))) }
-            figure {
-                (chart::bars("Gain on each batch", "nats per token", &bars))
-                figcaption { "By how much the new champion's loss is lower on each batch." }
-            }
-            (self.text_of(row))
-        });
-    }
-
-    fn comparison(&self, row: &Row, gain: Option<Estimate>) -> String {
-        let Some(gain) = gain else { return "They share no batch.".to_owned() };
-        let rule = if self.rules_of(row).is_some() {
-            "The rules below its competition say what it had to get under."
-        } else {
-            "Its rules are not known to this dashboard."
-        };
-        format!("The mean over {} batches is {}. {rule}", gain.n, lower_by(&gain))
-    }
-
     /// Where the text of a round is found.
-    fn text_of(&self, row: &Row) -> Markup {
+    pub(super) fn text_of(&self, row: &Row) -> Markup {
         let dataset = match self.rules_of(row) {
             Some(Competition { dataset: DatasetRules::Hub(dataset), .. }) => Some(&dataset.repo),
             _ => None,
@@ -187,8 +155,30 @@ impl Site {
     }
 }
 
-/// One of two models.
-fn side(ask: &Ask, title: &str, holder: Option<&Holder>) -> Markup {
+/// Whoever had the crown with its loss in the record that tells of the change, if it was measured.
+fn former_in(record: &Record, crown: &Crown) -> Option<Holder> {
+    let former = crown.from.as_ref()?;
+    let of = Estimate::of_losses(losses_of(record, former.root?))?;
+    Some(Holder { loss: Some(of.mean), error: Some(of.error), ..former.clone() })
+}
+
+/// The same with the last loss before that is known, and the number of its record.
+pub(super) fn former_before(
+    index: &Index,
+    crown: &Crown,
+) -> Result<Option<(Holder, u64)>, Trouble> {
+    let Some((former, root)) = crown.from.as_ref().and_then(|from| Some((from, from.root?))) else {
+        return Ok(None);
+    };
+    let whose = (crown.row.validator, crown.row.competition.as_str());
+    let Some(row) = index.last_measured(whose, root, crown.row.block)? else { return Ok(None) };
+    let known = row.champion.as_ref();
+    let (loss, error) = (known.and_then(|it| it.loss), known.and_then(|it| it.error));
+    Ok(Some((Holder { loss, error, ..former.clone() }, row.number)))
+}
+
+/// One of two models, and what its loss is of.
+fn side(ask: &Ask, title: &str, (holder, of): (Option<&Holder>, &str)) -> Markup {
     html! {
         section class="card" {
             h2 { (title) }
@@ -198,7 +188,7 @@ fn side(ask: &Ask, title: &str, holder: Option<&Holder>) -> Markup {
                     p { "uid " (holder.uid) ", miner " (miner_link(ask, holder)) }
                     p {
                         (with_interval(holder.loss, holder.error)) " nats per token · perplexity "
-                        (decimals(holder.loss.map(perplexity), 3))
+                        (decimals(holder.loss.map(perplexity), 3)) " " (of)
                     }
                     @if let Some(root) = holder.root { p { (model_link(ask, root)) } }
                 }

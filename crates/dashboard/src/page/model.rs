@@ -1,9 +1,9 @@
 //! Whoever takes part: a model over its rounds, a miner, and a validator with its records.
 
 use super::{
-    Page, Site, Trouble, belief,
+    Page, ROWS_MAX, Site, Trouble, belief,
     competition::no_model,
-    missing,
+    is_of_all_rows, missing,
     overview::{miner_link, name, shares},
     root_cell,
 };
@@ -11,8 +11,8 @@ use crate::{
     ask::Ask,
     chart,
     duels::in_words,
-    figures::{bits, decimals, of_65535, percent, perplexity, plural, tao, with_interval},
-    index::{Index, Row, Standing, Wanted},
+    figures::{bits, decimals, grouped, of_65535, percent, perplexity, plural, tao, with_interval},
+    index::{Head, Index, Row, Standing, Wanted},
     table::{Cell, Table, column},
 };
 use maud::{Markup, html};
@@ -79,6 +79,7 @@ impl Site {
         if let Some(judged) = judged {
             page.show(self.declared(judged));
         }
+        page.show(self.allowed(&row, newest));
         for results in &all {
             let title = format!("Loss of the model in {}", results.competition);
             page.show(over_time(&results.standings, &title));
@@ -145,6 +146,33 @@ impl Site {
         }
     }
 
+    /// What the rules allow a model to be, and what no record has of one.
+    fn allowed(&self, row: &Row, newest: &Standing) -> Markup {
+        let repo = self.repo_cell(newest.holder.repo.as_deref(), newest.revision.as_deref());
+        html! {
+            @if let Some(rules) = self.rules_of(row) {
+                h2 { "What its competition allows" }
+                dl class="facts" {
+                    dt { "Parameters" }
+                    dd {
+                        (grouped(rules.model.n_parameters_min)) " to "
+                        (grouped(rules.model.n_parameters_max))
+                    }
+                    dt { "Size of all files" }
+                    dd { "at most " (grouped(rules.model.size_bytes_max)) " bytes" }
+                    dt { "Architectures" } dd { (rules.model.architectures.join(", ")) }
+                }
+            }
+            p {
+                "A record has hashes, losses and verdicts of a model. It has neither the model's "
+                "bytes nor a sample of what it writes, and says nothing of its size, its "
+                "architecture or the health of its parameters: look into its repo"
+                @if let Some(href) = &repo.href { ", " a href=(href) { (repo.shown) } }
+                "."
+            }
+        }
+    }
+
     /// The page of a miner by its hotkey.
     pub(super) fn miner(&self, index: &Index, ask: &Ask, hotkey: &str) -> Result<Page, Trouble> {
         let Ok(hotkey) = hotkey.parse::<AccountId>() else {
@@ -182,26 +210,68 @@ impl Site {
         let said = format!("It has records of {}.", plural(heads.len(), "competition"));
         let mut page = Page::new(format!("Validator {hotkey}"), said);
         page.show(self.slot(index, ask, hotkey)?);
-        let mut rows = Vec::new();
+        let (mut records, mut agreement) = (self.records_table(ask, &[]), agreement_table());
         for head in &heads {
-            page.show(html! {
-                h2 { (head.competition) }
-                p {
-                    (head.n_records) " records that are signed by it and follow each other, up to "
-                    "block " (self.block(head.block)) ", read from " (head.source) "."
-                }
-                @if let Some((number, flaw)) = &head.flaw {
-                    p class="notice bad" {
-                        "Record " (number) " is false, and nothing after it is believed: " (flaw)
-                    }
-                }
-            });
             let whose = (hotkey, head.competition.as_str());
-            rows.extend(index.records(whose, ask.until(), (RECORDS_MAX, 0))?);
+            let n_rows = if is_of_all_rows(ask) { ROWS_MAX } else { RECORDS_MAX };
+            let rows = index.records(whose, ask.until(), (n_rows, 0))?;
+            page.show(self.chain_of(ask, head, &rows));
+            // What is false has no block that could be believed, so that it is told of now alone.
+            if ask.block().is_none() {
+                let flaws = index.flaws(whose)?;
+                records.rows.extend(flaws.into_iter().map(|flaw| false_record(head, flaw)));
+            }
+            records.rows.extend(self.records_table(ask, &rows).rows);
+            let found = index.agreements(whose, ask.until(), RECORDS_MAX)?;
+            let told = rows.iter().filter_map(|row| Some((row, *found.get(&row.number)?)));
+            agreement.rows.extend(told.map(|(row, counts)| self.agreed(row, counts)));
         }
         self.pay(&mut page, index, ask, hotkey)?;
-        page.table(self.records_table(ask, &rows));
+        page.table(agreement);
+        page.table(records);
         Ok(page)
+    }
+
+    /// How far the records of a validator in a competition go, at the block that is asked for.
+    fn chain_of(&self, ask: &Ask, head: &Head, rows: &[Row]) -> Markup {
+        html! {
+            h2 { (head.competition) }
+            @match rows.first() {
+                Some(newest) => {
+                    p {
+                        (grouped(newest.number)) " records that are signed by it and follow each "
+                        "other, up to block " (self.block(newest.block)) ", read from "
+                        (head.source) "."
+                    }
+                    @if newest.number > RECORDS_MAX {
+                        p class="from" {
+                            "The newest " (RECORDS_MAX) " are listed; sorted, filtered, in CSV and "
+                            "in JSON the newest " (grouped(ROWS_MAX)) " are. Agreement is told of "
+                            "the newest " (RECORDS_MAX) "."
+                        }
+                    }
+                }
+                None => { p class="empty" { "No record of it is believed, up to this block." } }
+            }
+            @if let Some((number, flaw)) = head.flaw.as_ref().filter(|_| ask.block().is_none()) {
+                p class="notice bad" {
+                    "Record " (number) " is false, and nothing after it is believed: " (flaw)
+                }
+            }
+        }
+    }
+
+    /// How far others agree with a record.
+    fn agreed(&self, row: &Row, [others, losses, champion]: [u64; 3]) -> Vec<Cell> {
+        let class = if champion < others { "number bad" } else { "number" };
+        vec![
+            Cell::text(row.competition.clone()),
+            Cell::count(row.number),
+            self.block_cell(row.block),
+            Cell::count(others),
+            Cell::count(losses),
+            Cell::count(champion).class(class),
+        ]
     }
 
     /// Records in a table.
@@ -299,6 +369,10 @@ impl Site {
                         dt { "Validator trust" } dd { (percent(of_65535(neuron.validator_trust))) }
                         dt { "Paid by the last epoch, TAO" } dd { (tao(neuron.emission_rao)) }
                         dt { "Set weights at block" } dd { (self.block(neuron.last_update)) }
+                        @if neuron.validator_permit {
+                            dt { "Age of its weights" }
+                            dd { (self.age(block.since(neuron.last_update))) }
+                        }
                         dt { "Registered at block" }
                         dd { (self.block(neuron.block_at_registration)) }
                     }
@@ -308,6 +382,35 @@ impl Site {
             }
         })
     }
+}
+
+fn agreement_table() -> Table {
+    let columns = vec![
+        column("competition", "Competition", ""),
+        column("number", "Record", ""),
+        column("block", "Seed", "block"),
+        column("others", "Others with a record", ""),
+        column("same_losses", "Of them, the same losses", "to the bit"),
+        column("same_champion", "Of them, the same champion", ""),
+    ];
+    let mut table = Table::new("agreement", "Agreement with other validators", columns);
+    table.empty = "no other validator has a record of these rounds";
+    table
+}
+
+/// A record that is false, as a row among those that are not.
+fn false_record(head: &Head, (number, flaw, source): (u64, String, String)) -> Vec<Cell> {
+    let unknown = || Cell::number(None, "–");
+    vec![
+        Cell::text(head.competition.clone()),
+        Cell::count(number),
+        unknown(),
+        unknown(),
+        Cell::text("–"),
+        Cell::text("–"),
+        unknown(),
+        Cell::text(format!("false, in {source}: {flaw}")).class("bad"),
+    ]
 }
 
 /// Losses over blocks.

@@ -3,18 +3,24 @@
 use super::{Page, Site, Trouble, belief, key_cell};
 use crate::{
     ask::Ask,
-    figures::{Estimate, bits, decimals, percent, perplexity, plural, short, tao, with_interval},
+    figures::{
+        Estimate, bits, decimals, lasting, percent, perplexity, plural, short, tao, with_interval,
+    },
     index::{Holder, Index, Standing, State},
     page::Narration,
     table::{Cell, Table, column},
 };
-use chain::Metagraph;
+use chain::{Metagraph, Neuron};
 use maud::{Markup, html};
 use protocol::Block;
+use std::time::SystemTime;
 
 /// What may be said of a champion.
 pub(super) struct Champion {
+    /// With the last loss that is known of its model.
     pub(super) holder: Holder,
+    /// The round that the loss is from, where this one measured nothing.
+    pub(super) measured_in: Option<u64>,
     /// Block of the round in which it took the crown.
     pub(super) since: Option<Block>,
     /// The best of the others, and by how much its loss is higher, on the same documents.
@@ -25,6 +31,11 @@ impl Champion {
     /// Its name.
     pub(super) fn name(&self) -> String {
         name(&self.holder)
+    }
+
+    /// What is to be added to its numbers where they are of a round before.
+    pub(super) fn of_round(&self) -> String {
+        self.measured_in.map_or(String::new(), |number| format!(", from round {number}"))
     }
 }
 
@@ -51,11 +62,24 @@ impl Site {
         narration: &Narration,
     ) -> Result<Option<Champion>, Trouble> {
         let row = &narration.row;
-        let Some(holder) = row.champion.clone() else { return Ok(None) };
+        let Some(mut holder) = row.champion.clone() else { return Ok(None) };
         let crowns = index.crowns(narration.whose(), row.block, 1)?;
-        let standings = index.standings(row)?;
-        let second = second(&standings, &holder).map(|second| (second.clone(), row.gap));
-        Ok(Some(Champion { holder, since: crowns.first().map(|crown| crown.row.block), second }))
+        // A round in which there is nothing to decide measures nobody.
+        let earlier = match holder.root {
+            Some(root) if holder.loss.is_none() => {
+                index.last_measured(narration.whose(), root, row.block)?
+            }
+            _ => None,
+        };
+        let told = earlier.as_ref().unwrap_or(row);
+        if let Some(known) = &told.champion {
+            (holder.loss, holder.error) = (known.loss, known.error);
+        }
+        let standings = index.standings(told)?;
+        let second = second(&standings, &holder).map(|second| (second.clone(), told.gap));
+        let measured_in = earlier.as_ref().map(|earlier| earlier.number);
+        let since = crowns.first().map(|crown| crown.row.block);
+        Ok(Some(Champion { holder, measured_in, since, second }))
     }
 
     /// Block of the next round of a competition, where its rules are known.
@@ -87,19 +111,42 @@ impl Site {
             });
         }
         let mut table = competitions_table();
-        let mut cards = Vec::new();
+        let (mut cards, mut published) = (Vec::new(), Vec::new());
         for competition in names {
             let Some(narration) = self.narration(index, ask, competition)? else { continue };
             let champion = self.champion(index, &narration)?;
             cards.push(self.card(ask, &narration, champion.as_ref()));
+            published.push((competition, self.agreement(index, &narration)?.1));
             table.rows.push(self.competition_row(index, ask, &narration, champion.as_ref())?);
         }
+        page.show(self.state(ask, &published));
         page.show(html! { div class="cards" { @for card in &cards { (card) } } });
         page.table(table);
         if let Some(metagraph) = index.metagraph(ask.until())? {
             page.show(self.money(ask, &metagraph));
         }
         Ok(page)
+    }
+
+    /// The network in one line: where the chain is, and how many validators published a record of
+    /// the last round of each competition.
+    fn state(&self, ask: &Ask, published: &[(&str, usize)]) -> Markup {
+        let head = self.clock.head().filter(|_| ask.block().is_none());
+        let ago = head.and_then(|head| self.clock.seconds(head)).map(|seen| {
+            let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+            lasting(now.unwrap_or_default().as_secs().saturating_sub(seen))
+        });
+        html! {
+            p {
+                @if let Some((head, ago)) = head.zip(ago) {
+                    "The chain is at block " (self.block(head)) ", " (ago) " ago. "
+                }
+                @for (competition, n) in published {
+                    (plural(*n, "validator")) " published a record of the last round of "
+                    (competition) ". "
+                }
+            }
+        }
     }
 
     fn card(&self, ask: &Ask, narration: &Narration, champion: Option<&Champion>) -> Markup {
@@ -113,7 +160,7 @@ impl Site {
                         strong { (decimals(champion.holder.loss.map(perplexity), 3)) }
                         " perplexity · "
                         (with_interval(champion.holder.loss, champion.holder.error))
-                        " nats per token"
+                        " nats per token" (champion.of_round())
                     }
                     @if let Some(since) = champion.since {
                         p { "champion since block " (self.block(since)) }
@@ -137,6 +184,7 @@ impl Site {
         let row = &narration.row;
         let loss = champion.and_then(|champion| champion.holder.loss);
         let gap = champion.and_then(|champion| champion.second.as_ref()?.1);
+        let of_round = champion.map_or(String::new(), Champion::of_round);
         let (agreeing, all) = self.agreement(index, narration)?;
         let next = self.next_round(narration, ask).map(|block| block.0);
         let since = champion.and_then(|champion| champion.since).map(|block| block.0);
@@ -146,7 +194,7 @@ impl Site {
             Cell::text(row.competition.clone()).to(ask.to(&["c", &row.competition])),
             Cell::text(champion.map_or("–".to_owned(), Champion::name)),
             count(since),
-            Cell::number(loss, decimals(loss, 4)),
+            Cell::number(loss, decimals(loss, 4) + &of_round),
             Cell::number(loss.map(perplexity), decimals(loss.map(perplexity), 3)),
             Cell::number(loss.map(bits), decimals(loss.map(bits), 3)),
             Cell::number(gap.map(|gap| gap.mean), interval(gap)),
@@ -178,6 +226,8 @@ impl Site {
     fn money(&self, ask: &Ask, metagraph: &Metagraph) -> Markup {
         let paid = metagraph.neurons.iter().map(|neuron| u128::from(neuron.emission_rao));
         let per_epoch = paid.sum::<u128>();
+        let is_paid = |neuron: &&Neuron| neuron.emission_rao > 0;
+        let n_paid = metagraph.neurons.iter().filter(is_paid).count();
         let epoch_millis = u128::from(metagraph.tempo)
             .saturating_mul(u128::from(self.clock.millis_per_block()))
             .max(1);
@@ -187,7 +237,8 @@ impl Site {
             h2 { "Money" }
             p {
                 "The last epoch paid " strong { (rao(per_epoch)) " TAO" } " to "
-                (metagraph.neurons.len()) " slots, about " (rao(per_day)) " TAO a day. "
+                (n_paid) " of " (metagraph.neurons.len()) " slots, about " (rao(per_day))
+                " TAO a day. "
                 a href=(ask.to(&["network"])) { "Who gets what" } "."
             }
             p class="from" {
@@ -226,7 +277,7 @@ pub(super) fn lead(champion: &Champion) -> Markup {
                 @match gap {
                     Some(gap) => {
                         (interval(Some(*gap))) " nats per token on " (gap.n)
-                        " documents that both were measured on"
+                        " documents that both were measured on" (champion.of_round())
                     }
                     None => { "an unknown amount: they share no documents" }
                 }

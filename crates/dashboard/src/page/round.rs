@@ -1,6 +1,9 @@
 //! One round: its record in full; and two models beside each other.
 
-use super::{Page, Site, Trouble, belief, competition::no_model, crown::replayed, overview::name};
+use super::{
+    Page, Site, Trouble, belief, competition::no_model, crown::replayed, losses::map,
+    overview::name,
+};
 use crate::{
     ask::Ask,
     chart,
@@ -12,8 +15,6 @@ use crate::{
 use maud::{Markup, html};
 use protocol::{Digest, Loss, Record, record::Round};
 
-/// Most models and batches of a map of losses.
-const MAP_MAX: (usize, usize) = (40, 100);
 /// Most documents that are listed.
 const DOCUMENTS_MAX: usize = 2_000;
 
@@ -39,8 +40,8 @@ impl Site {
             let why = ask.to(&["c", competition, "crown", &row.number.to_string()]);
             page.show(html! { p { a href=(why) { "The crown changed in this round: why" } } });
         }
-        page.table(self.board(ask, &standings));
-        page.show(map(&record, &standings));
+        page.table(self.board(index, ask, &row, &standings)?);
+        page.show(map(ask, &record, &standings));
         page.table(self.judges(ask, &index.others(competition, row.block)?));
         page.table(drawn(&record.round));
         page.show(replayed(&row));
@@ -103,38 +104,8 @@ impl Site {
         };
         let record = index.whole(row.id)?;
         page.from = Some(self.origin(ask, &row));
-        beside(&mut page, &record, (a, b));
+        beside(&mut page, &record, self.is_per_document(&row), (a, b));
         Ok(page)
-    }
-}
-
-/// Losses of the best models as a map.
-fn map(record: &Record, standings: &[Standing]) -> Markup {
-    let mut best: Vec<&Standing> = standings.iter().filter(|s| s.holder.loss.is_some()).collect();
-    let loss = |standing: &&Standing| standing.holder.loss.unwrap_or(f64::INFINITY);
-    best.sort_by(|a, b| loss(a).total_cmp(&loss(b)));
-    let rows: Vec<(String, Vec<f64>)> = best
-        .iter()
-        .take(MAP_MAX.0)
-        .filter_map(|standing| {
-            let losses = values(losses_of(record, standing.holder.root?));
-            let cut: Vec<f64> = losses.into_iter().take(MAP_MAX.1).collect();
-            Some((short(&name(&standing.holder)), cut))
-        })
-        .collect();
-    html! {
-        h2 { "Losses" }
-        @if rows.is_empty() {
-            p class="empty" { "No model was measured in this round." }
-        } @else {
-            div class="table" tabindex="0" role="region" aria-label="Map of losses" {
-                (chart::heat_map("Losses of models by batch; darker is worse", ("place", 1), chart::Shades::Column, &rows))
-            }
-            p class="from" {
-                "A row for each of the " (rows.len()) " best models, a column for each batch; the "
-                "darker, the higher the loss among them."
-            }
-        }
     }
 }
 
@@ -145,7 +116,12 @@ fn drawn(round: &Round) -> Table {
         column("id", "Document", ""),
         column("sha256", "Digest of its text", ""),
     ];
-    let mut table = Table::new("documents", "Documents that were drawn", columns);
+    let n_all = round.documents.len();
+    let caption = match n_all > DOCUMENTS_MAX {
+        true => format!("The first {DOCUMENTS_MAX} of {n_all} documents that were drawn"),
+        false => "Documents that were drawn".to_owned(),
+    };
+    let mut table = Table::new("documents", caption, columns);
     for (at, document) in round.documents.iter().take(DOCUMENTS_MAX).enumerate() {
         let digest = document.sha256.to_string();
         table.rows.push(vec![
@@ -159,8 +135,9 @@ fn drawn(round: &Round) -> Table {
 
 /// A form to choose two models.
 fn choice(ask: &Ask, standings: &[Standing]) -> Markup {
-    let measured = standings.iter().filter(|standing| standing.n > 0);
-    let options: Vec<(String, String)> = measured
+    // Of a model that this round did not measure, a round before may have losses.
+    let sound = standings.iter().filter(|standing| standing.reason.is_none());
+    let options: Vec<(String, String)> = sound
         .filter_map(|standing| Some((standing.holder.root?.hex(), name(&standing.holder))))
         .collect();
     html! {
@@ -185,8 +162,14 @@ fn choice(ask: &Ask, standings: &[Standing]) -> Markup {
     }
 }
 
+/// What a loss of a record is of: the id of a document, or a batch by its place.
+pub(super) fn part_name(round: &Round, is_per_document: bool, at: usize) -> String {
+    let document = round.documents.get(at).filter(|_| is_per_document);
+    document.map_or_else(|| format!("batch {}", at + 1), |document| document.id.clone())
+}
+
 /// Losses of two models of a record, document by document.
-fn beside(page: &mut Page, record: &Record, (a, b): (Digest, Digest)) {
+fn beside(page: &mut Page, record: &Record, is_per_document: bool, (a, b): (Digest, Digest)) {
     let (first, second) = (losses_of(record, a), losses_of(record, b));
     let of = |root: Digest| {
         let repo = measured(record, root).and_then(|model| model.repo.as_ref());
@@ -194,12 +177,7 @@ fn beside(page: &mut Page, record: &Record, (a, b): (Digest, Digest)) {
     };
     let (name_a, name_b) = (of(a), of(b));
     let pairs = || first.iter().zip(second).enumerate();
-    let id = |at: usize| record.round.documents.get(at).map_or("", |document| document.id.as_str());
-    let is_per_document = record.round.documents.len() >= first.len().max(second.len());
-    let label = |at: usize| match is_per_document {
-        true => id(at).to_owned(),
-        false => format!("batch {}", at + 1),
-    };
+    let label = |at: usize| part_name(&record.round, is_per_document, at);
     let bars: Vec<(String, f64)> =
         pairs().map(|(at, (a, b))| (label(at), a.value() - b.value())).collect();
     let said = Estimate::of_gains(first, second).map_or_else(

@@ -7,7 +7,7 @@ use crate::{
     index::{Head, Index, Row},
 };
 use maud::{Markup, html};
-use protocol::{AccountId, Competition};
+use protocol::{AccountId, Competition, competition::Packing};
 
 /// The validator by whose records a competition is told, and the last of them that counts.
 #[derive(Clone, Debug)]
@@ -82,8 +82,13 @@ impl Site {
         (competition, number): (&str, &str),
     ) -> Result<Row, Trouble> {
         let narration = self.narrated(index, ask, competition)?;
-        let Ok(number) = number.parse() else { return missing("a round has a number") };
+        let Ok(number) = number.parse::<u64>() else { return missing("a round has a number") };
         match index.record(narration.row.validator, competition, number)? {
+            Some(row) if row.block > ask.until() => missing(format!(
+                "record {number} is of block {}: at block {} it was not there yet",
+                row.block,
+                ask.until()
+            )),
             Some(row) => Ok(row),
             None => missing("this validator has no record of this number"),
         }
@@ -92,6 +97,13 @@ impl Site {
     /// The rules of a record, if they are known here.
     pub(super) fn rules_of(&self, row: &Row) -> Option<&Competition> {
         self.rules.of(row.rules)
+    }
+
+    /// Whether each loss of a record is that of one document, as far as its rules are known.
+    pub(super) fn is_per_document(&self, row: &Row) -> bool {
+        self.rules_of(row).is_some_and(|rules| {
+            rules.text.packing == Packing::PerDocument && rules.evaluation.sequences_per_batch == 1
+        })
     }
 
     /// Where the numbers of a page come from.

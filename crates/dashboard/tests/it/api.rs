@@ -66,7 +66,7 @@ fn every_answer_of_the_api_is_as_it_is_described() {
         check(&answer, schema, &whole, path);
         n_checked += 1;
     }
-    assert_eq!(n_checked, 11);
+    assert_eq!(n_checked, 12);
     let described: Value = serde_json::from_str(&home.page("/api/v1/openapi.json")).unwrap();
     assert_eq!(described, whole);
     let refused = home.answer("/api/v1/c/none");

@@ -1,6 +1,9 @@
 //! Pages of networks whose records are real ones: made and signed as validators make them.
 
 mod api;
+mod lists;
+mod losses;
+mod network;
 mod pages;
 mod reading;
 mod scene;

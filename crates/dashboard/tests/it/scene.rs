@@ -104,12 +104,23 @@ pub(crate) fn rules() -> Competition {
     competition
 }
 
+/// Rules by which the lowest mean loss takes the crown, if it is lower by epsilon.
+pub(crate) fn rules_of_succession() -> Competition {
+    let mut competition = rules();
+    competition.scoring.rule = Rule::Succession;
+    competition.scoring.duel = None;
+    competition.check().unwrap();
+    competition
+}
+
 /// A validator that judges and publishes.
 pub(crate) struct Judge {
     pub(crate) key: Keypair,
     pub(crate) folder: Folder,
     /// What it writes where it may write anything.
     pub(crate) text: String,
+    /// By which rules it judges.
+    pub(crate) rules: Competition,
     /// The chain that its blocks are of; without one they have made-up hashes.
     pub(crate) chain: Option<Arc<MemoryChain>>,
     reign: Reign,
@@ -124,8 +135,8 @@ impl Judge {
         let folder = Folder::new(dir.path().to_owned());
         let (reign, average) = (Reign::default(), MovingAverage::default());
         let text = "a test".to_owned();
-        let (key, chain) = (key(number), None);
-        Self { key, folder, text, chain, reign, average, last: None, dir }
+        let (key, chain, rules) = (key(number), None, rules());
+        Self { key, folder, text, rules, chain, reign, average, last: None, dir }
     }
 
     /// Judges the next round, and publishes its record.
@@ -139,7 +150,7 @@ impl Judge {
         };
         let round = Round {
             competition: "tiny".to_owned(),
-            competition_digest: rules().digest(),
+            competition_digest: self.rules.digest(),
             number,
             previous: self.last.as_ref().map(Record::digest),
             block: Block(1_000 + 10 * number),
@@ -154,10 +165,13 @@ impl Judge {
             batches: Digest::of(&number.to_be_bytes()),
         };
         let models = players.iter().map(|player| player.model(documents.clone())).collect();
-        let (rules, average, before) = (rules(), &mut self.average, &self.reign);
+        let (rules, average, before) = (&self.rules, &mut self.average, &self.reign);
         let settling_blocks = self.chain.as_deref().map_or(0, settling_blocks);
         let setting = Setting { before, paid: None, settling_blocks, skipped: Vec::new() };
-        let record = Record::of_duels(round, &rules, models, setting, average).unwrap();
+        let record = match rules.scoring.rule {
+            Rule::Duel => Record::of_duels(round, rules, models, setting, average).unwrap(),
+            _ => Record::new(round, rules, models, average),
+        };
         self.reign.follow(&record);
         self.folder.write(&Signed::sign(record.clone(), &self.key)).unwrap();
         self.last.insert(record).clone()
@@ -205,11 +219,13 @@ fn settling_blocks(chain: &MemoryChain) -> u64 {
 pub(crate) struct Home {
     dir: TempDir,
     site: Option<Site>,
+    /// Rules that it knows.
+    pub(crate) rules: Vec<Competition>,
 }
 
 impl Home {
     pub(crate) fn new() -> Self {
-        Self { dir: tempfile::tempdir().unwrap(), site: None }
+        Self { dir: tempfile::tempdir().unwrap(), site: None, rules: vec![rules()] }
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -252,7 +268,7 @@ impl Home {
         stop: Stop<'_>,
     ) {
         let index = Index::open(self.path()).unwrap();
-        let known = Arc::new(Rules::new(vec![rules()]));
+        let known = Arc::new(Rules::new(self.rules.clone()));
         let mut reader = change(Reader::new(index, Arc::clone(&known), places));
         reader.read(stop, &|_| {}).unwrap();
         let (clock, troubles) = (reader.clock(), reader.troubles());
@@ -298,6 +314,7 @@ pub(crate) fn addresses(judge: &Judge) -> Vec<String> {
         "/c/tiny?block=1025&sort=-board.loss&q=miner".to_owned(),
         "/c/tiny/rounds".to_owned(),
         "/c/tiny/round/2".to_owned(),
+        "/c/tiny/round/2/losses".to_owned(),
         "/c/tiny/crown/1".to_owned(),
         "/c/tiny/crown/2".to_owned(),
         "/c/tiny/compare".to_owned(),
