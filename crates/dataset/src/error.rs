@@ -175,6 +175,22 @@ pub enum Error {
         needed: usize,
     },
 
+    /// A source ran out of documents, of which each sequence takes one of its own.
+    #[error(
+        "`{corpus}` has only {n_documents} documents of two tokens or more in its {split} split, \
+         {needed} are needed"
+    )]
+    TooFewDocuments {
+        /// Description of the source.
+        corpus: String,
+        /// The split that was drawn from.
+        split: Split,
+        /// Documents of the split that have two tokens or more.
+        n_documents: usize,
+        /// Sequences that the batches take.
+        needed: usize,
+    },
+
     /// A number in the rules is out of range.
     #[error("{what} is {found}, it must be {expected}")]
     OutOfRange {
@@ -247,6 +263,7 @@ impl Error {
             Self::TooMuchText { .. } => "take a part of it; a few megabytes are plenty for a demo",
             Self::TooLittleText { .. } => "give at least 30 kilobytes of different text",
             Self::SourceTooSmall { .. } => "give more text, or take fewer or shorter sequences",
+            Self::TooFewDocuments { .. } => "give more text, or take fewer sequences in a round",
             Self::DigestMismatch { .. } => "restore the original content, or set up a new network",
             Self::NotPinned { .. } => "the file has changed, or the competition pins another one",
             Self::Unreachable { .. } => {

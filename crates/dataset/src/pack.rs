@@ -94,7 +94,13 @@ pub fn batches(
     }
     if sequences.len() < n_sequences {
         let (corpus, split) = (source.describe(), Split::Evaluation);
-        return Err(Error::SourceTooSmall { corpus, split, n_tokens, needed });
+        return Err(match rules.packing {
+            Packing::Packed => Error::SourceTooSmall { corpus, split, n_tokens, needed },
+            Packing::PerDocument => {
+                let (n_documents, needed) = (sequences.len(), n_sequences);
+                Error::TooFewDocuments { corpus, split, n_documents, needed }
+            }
+        });
     }
     sequences.truncate(n_sequences);
     let batches: Vec<Batch> = sequences

@@ -149,6 +149,12 @@ fn a_source_without_enough_text_is_an_error_that_says_so() {
     assert!(error.hint().is_some());
     let empty = batches(&Listed(vec![]), &TOKENIZER, seed(), rules(8, 2, 2)).unwrap_err();
     assert!(matches!(empty, Error::SourceTooSmall { n_tokens: 0, .. }), "{empty}");
+    // Per document it is documents that are missing, however long they are.
+    let long = Listed(vec!["abc ".repeat(100), "def ".repeat(100)]);
+    let each = PackRules { packing: Packing::PerDocument, ..rules(8, 3, 1) };
+    let error = batches(&long, &TOKENIZER, seed(), each).unwrap_err();
+    assert!(matches!(error, Error::TooFewDocuments { n_documents: 2, needed: 3, .. }), "{error}");
+    assert!(error.hint().is_some());
 }
 
 #[test]

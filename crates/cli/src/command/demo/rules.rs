@@ -5,12 +5,14 @@ use crate::contest::{Contest, TOKENIZER_FILE};
 use crate::{args::DemoArgs, competition_file, failure::HintExt as _};
 use anyhow::Context as _;
 use dataset::{
-    Source, Tokenizer,
+    Source, Split, Tokenizer,
     source::{FilesSource, GeneratedSource},
 };
 use protocol::{Block, BlockHash, Competition, competition::DatasetRules};
 use std::{fs, io::ErrorKind, path::Path, sync::Arc};
 
+/// Fewest documents of a round of a demo: of fewer a verdict would say nothing.
+const DOCUMENTS_MIN: usize = 20;
 /// Architecture that the miners of a demo train.
 const ARCHITECTURE: &str = "llama";
 
@@ -83,6 +85,11 @@ fn tiny(args: &DemoArgs) -> anyhow::Result<Contest> {
             )?;
             competition.dataset =
                 DatasetRules::Files { path: path.display().to_string(), sha256: None };
+            // A small text has fewer documents than a round wants, and each is in one sequence: it
+            // takes all there are.
+            let n_documents = source.n_documents(Split::Evaluation) as usize;
+            let evaluation = &mut competition.evaluation;
+            evaluation.n_batches = evaluation.n_batches.min(n_documents.max(DOCUMENTS_MIN));
             Arc::new(source)
         }
         None => {
