@@ -8,7 +8,7 @@ mod duels;
 mod verify;
 
 pub use duels::{Setting, is_filled_by_line, verify_duels};
-pub use verify::{Mismatch, verify, verify_chain};
+pub use verify::{Mismatch, verify, verify_chain, verify_link};
 
 use crate::{
     AccountId, Block, BlockHash, Competition, Digest, Error, Loss, NetUid, Outcome, ReasonCode,
