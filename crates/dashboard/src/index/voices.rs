@@ -7,8 +7,8 @@ use std::{collections::BTreeMap, iter};
 
 /// Half of a digest: enough to tell what differs by chance, and half of the room.
 pub(super) type Voice = [u8; 16];
-/// A quarter of a digest, of which a record has some for each of its models. Who has another value
-/// of the same quarter has tried some 10^19 of them.
+/// A quarter of a digest, of which a record has some for each of its models. To find other losses
+/// with the same quarter takes some 10^19 tries.
 type Word = [u8; 8];
 
 /// Fewest losses of a model that are compared besides all.
