@@ -3,6 +3,7 @@
 //! It holds nothing that records and chain do not tell: deleted, it is made anew with the same
 //! pages. One process writes it, lot by lot, each whole or not at all; pages read it meanwhile.
 
+mod bodies;
 mod entry;
 mod flaws;
 mod ingest;
@@ -11,17 +12,20 @@ mod rounds;
 mod subnet;
 mod voices;
 
+pub use bodies::Budget;
 pub use flaws::Extent;
-pub use ingest::{Checked, Progress};
+pub use ingest::{Checked, Last, Progress};
 pub use query::{Crown, Head, Holder, Other, Row, Standing, State};
 pub use rounds::Wanted;
 pub use subnet::{Epoch, Pay};
 
 use rusqlite::{Connection, OpenFlags};
 use std::{
+    cell::Cell,
     fs::{self, File, TryLockError},
     io,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -29,7 +33,12 @@ use std::{
 pub const FILE: &str = "dashboard.db";
 const LOCK: &str = "dashboard.lock";
 /// Version of the tables: a file with other ones is made anew.
-const VERSION: i64 = 4;
+const VERSION: i64 = 5;
+/// Stands there instead while an index is made from nothing: a crash may then damage it.
+const UNFINISHED: i64 = -VERSION;
+/// Pages that are written beside the file, 4 KiB each, before they are brought into it: while an
+/// index is made from nothing, and afterwards.
+const PAGES_BESIDE: [u32; 2] = [16_384, 1_000];
 /// Statements that are kept prepared.
 const STATEMENTS_MAX: usize = 64;
 /// How long whoever reads or writes waits for another.
@@ -55,7 +64,12 @@ CREATE TABLE records (
     UNIQUE (validator, competition, number)) STRICT;
 CREATE INDEX records_by_block ON records (validator, competition, block);
 CREATE INDEX records_of_block ON records (competition, block, voice);
-CREATE TABLE bodies (record INTEGER PRIMARY KEY, signed BLOB NOT NULL) STRICT;
+CREATE TABLE bodies (
+    record INTEGER PRIMARY KEY, n_bytes INTEGER NOT NULL, signed BLOB NOT NULL) STRICT;
+CREATE TABLE voices (record INTEGER PRIMARY KEY, found BLOB NOT NULL) STRICT;
+CREATE TABLE unsettled (
+    competition TEXT NOT NULL, block INTEGER NOT NULL,
+    PRIMARY KEY (competition, block)) STRICT, WITHOUT ROWID;
 CREATE TABLE results (record INTEGER PRIMARY KEY, entries BLOB NOT NULL) STRICT;
 CREATE TABLE models (
     id INTEGER PRIMARY KEY, hotkey BLOB NOT NULL, uid INTEGER NOT NULL,
@@ -103,6 +117,9 @@ pub enum Error {
     /// What stands in the index is not what was written into it.
     #[error("the index of the dashboard holds {0} that cannot be read: delete it, it is made anew")]
     Damaged(&'static str),
+    /// Other pages have as much of the records unpacked as all may have at a time.
+    #[error("many large pages are being made at the moment: ask again in some seconds")]
+    Busy,
 }
 
 /// The index, open to read or to write.
@@ -111,13 +128,27 @@ pub struct Index {
     connection: Connection,
     /// What the one that writes remembers of the tables.
     models: ingest::Models,
+    /// Whether it is being made from nothing.
+    is_unfinished: bool,
+    /// What pages may unpack together; without it, any.
+    budget: Option<Arc<Budget>>,
+    /// How much of that is taken here.
+    n_bytes_held: Cell<usize>,
     /// Held by the one that writes.
     _lock: Option<File>,
 }
 
+impl Drop for Index {
+    fn drop(&mut self) {
+        self.release();
+        // Where that fails it is made anew the next time.
+        let _ = self.finish();
+    }
+}
+
 impl Index {
-    /// Opens the index in `folder` to write it; one that is not there, damaged or of another
-    /// version is made anew.
+    /// Opens the index in `folder` to write it; one that is not there, damaged, unfinished or of
+    /// another version is made anew.
     pub fn open(folder: &Path) -> Result<Self, Error> {
         fs::create_dir_all(folder).map_err(failed("make", folder))?;
         let lock = lock(&folder.join(LOCK))?;
@@ -126,14 +157,21 @@ impl Index {
             // What is left beside a file that was deleted belongs to no other.
             remove(folder)?;
         }
-        let connection = match prepared(&path) {
-            Ok(connection) => connection,
+        let (connection, is_unfinished) = match prepared(&path) {
+            Ok(prepared) => prepared,
             Err(_) => {
                 remove(folder)?;
                 prepared(&path)?
             }
         };
-        Ok(Self { connection, models: ingest::Models::default(), _lock: Some(lock) })
+        let mut index = Self::of(connection);
+        (index.is_unfinished, index._lock) = (is_unfinished, Some(lock));
+        Ok(index)
+    }
+
+    fn of(connection: Connection) -> Self {
+        let (models, n_bytes_held) = (ingest::Models::default(), Cell::new(0));
+        Self { connection, models, is_unfinished: false, budget: None, n_bytes_held, _lock: None }
     }
 
     /// The index in `folder`, to read it while it is written.
@@ -142,7 +180,39 @@ impl Index {
         let connection = Connection::open_with_flags(folder.join(FILE), flags)?;
         connection.busy_timeout(PATIENCE)?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
-        Ok(Self { connection, models: ingest::Models::default(), _lock: None })
+        Ok(Self::of(connection))
+    }
+
+    /// The same, which may unpack what others leave.
+    pub fn within(mut self, budget: Arc<Budget>) -> Self {
+        self.budget = Some(budget);
+        self
+    }
+
+    /// Brings an index that was made from nothing to the disk: from there on a crash takes nothing
+    /// but the newest with it. Where a page is just being made of it, the next time does.
+    pub fn finish(&mut self) -> Result<(), Error> {
+        if !self.is_unfinished {
+            return Ok(());
+        }
+        let [_, pages] = PAGES_BESIDE;
+        // With a page that is written now, the file is brought to the disk in any case.
+        self.connection.execute_batch(&format!(
+            "PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = {pages};
+             PRAGMA user_version = {UNFINISHED};"
+        ))?;
+        let (n_beside, n_brought): (i64, i64) =
+            self.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| {
+                Ok((row.get(1)?, row.get(2)?))
+            })?;
+        if n_beside != n_brought {
+            return Ok(());
+        }
+        self.connection.execute_batch(&format!(
+            "PRAGMA user_version = {VERSION}; PRAGMA synchronous = NORMAL;"
+        ))?;
+        self.is_unfinished = false;
+        Ok(())
     }
 
     /// Lets everything that `read` reads be of one moment.
@@ -157,8 +227,8 @@ impl Index {
     }
 }
 
-/// A connection to tables of this version.
-fn prepared(path: &Path) -> Result<Connection, Error> {
+/// A connection to tables of this version, and whether they are new.
+fn prepared(path: &Path) -> Result<(Connection, bool), Error> {
     let connection = Connection::open(path)?;
     connection.busy_timeout(PATIENCE)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
@@ -166,13 +236,18 @@ fn prepared(path: &Path) -> Result<Connection, Error> {
     connection.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;")?;
     let found: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     if found == 0 {
-        let make = format!("BEGIN; {TABLES} PRAGMA user_version = {VERSION}; COMMIT;");
+        // Nothing is waited for, and what a crash damages is made anew.
+        let [pages, _] = PAGES_BESIDE;
+        let make = format!(
+            "PRAGMA synchronous = OFF; PRAGMA wal_autocheckpoint = {pages};
+             BEGIN; {TABLES} PRAGMA user_version = {UNFINISHED}; COMMIT;"
+        );
         connection.execute_batch(&make)?;
     } else if found != VERSION {
-        return Err(Error::Damaged("tables of another version"));
+        return Err(Error::Damaged("tables that are unfinished or of another version"));
     }
     let checked: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
-    if checked == "ok" { Ok(connection) } else { Err(Error::Damaged("tables")) }
+    if checked == "ok" { Ok((connection, found == 0)) } else { Err(Error::Damaged("tables")) }
 }
 
 fn failed(task: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {

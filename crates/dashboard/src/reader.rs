@@ -8,6 +8,7 @@
 
 mod checks;
 mod flaw;
+mod lot;
 mod rules;
 mod troubles;
 
@@ -21,29 +22,22 @@ use crate::{
 };
 use chain::Chain;
 use flaw::Flaw;
-use protocol::{
-    AccountId, Block, BlockHash, Competition, NetUid, Record,
-    record::{verify_chain, verify_duels},
-};
-use records::{Links, Records, Signed, Source};
+use protocol::{AccountId, Block, BlockHash, NetUid};
+use records::Source;
 use std::{
     collections::{BTreeMap, BTreeSet},
     num::NonZero,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     thread,
 };
 
-/// Most records that are taken in at once.
-const LOT_MAX: usize = 32;
-/// Bytes after which no more records come into a lot: they are held in memory.
-const LOT_BYTES_MAX: usize = 16 << 20;
+/// Most bytes of a last record that is kept for the next lot: each place has one in memory.
+const KEPT_BYTES_MAX: usize = 1 << 20;
 /// Most places that are read at a time: each holds a lot in memory.
 const WORKERS_MAX: usize = 8;
-/// Blocks before the newest whose hashes are asked for: older ones many nodes have no more.
-const HASHES_MAX: u64 = 256;
 
 /// Where signed records of a validator lie.
 pub struct Place {
@@ -76,6 +70,30 @@ struct Visited {
     place: Place,
     /// The competition that was read last: the others come first.
     last_read: Option<String>,
+    /// Its index, as it was when this visit began.
+    known: Option<records::Index>,
+    /// Newest records of competitions that were taken in to their end: until there is another,
+    /// nothing is looked for.
+    ended: BTreeMap<String, records::Head>,
+    /// How far a competition was taken in, while there is more of it.
+    going: Option<(AccountId, String, Progress)>,
+}
+
+impl Visited {
+    fn new(place: Place) -> Self {
+        Self { place, last_read: None, known: None, ended: BTreeMap::new(), going: None }
+    }
+}
+
+/// What came of reading a competition of a place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Came {
+    /// Records.
+    Some,
+    /// None: there are no more, and nothing is wrong.
+    None,
+    /// None: it is to be tried again.
+    Later,
 }
 
 /// Whatever reads records and chain.
@@ -91,23 +109,28 @@ pub struct Reader {
     troubles: Arc<Troubles>,
     clock: Arc<Clock>,
     genesis: Option<BlockHash>,
+    /// The newest block of which the subnet was read.
+    head: Option<chain::Head>,
+    /// How often what pages are made of was changed.
+    n_changes: Arc<AtomicU64>,
 }
 
 impl Reader {
     /// Reads into `index`, by `rules`; without a chain, records of any are taken.
     pub fn new(index: Index, rules: Arc<Rules>, places: Vec<Place>) -> Self {
-        let visited = |place| Mutex::new(Visited { place, last_read: None });
         Self {
             index: Mutex::new(index),
             rules,
             chain: None,
             netuid: NetUid::default(),
-            places: places.into_iter().map(visited).collect(),
+            places: places.into_iter().map(|place| Mutex::new(Visited::new(place))).collect(),
             limits: Limits::default(),
             permitted: None,
             troubles: Arc::default(),
             clock: Arc::default(),
             genesis: None,
+            head: None,
+            n_changes: Arc::default(),
         }
     }
 
@@ -126,6 +149,15 @@ impl Reader {
         Arc::clone(&self.troubles)
     }
 
+    /// How often records and chain have changed what pages are made of.
+    pub fn n_changes(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.n_changes)
+    }
+
+    fn note_change(&self) {
+        self.n_changes.fetch_add(1, Ordering::AcqRel);
+    }
+
     /// When blocks were.
     pub fn clock(&self) -> Arc<Clock> {
         Arc::clone(&self.clock)
@@ -135,8 +167,11 @@ impl Reader {
     /// keeps others waiting; `tell` hears of each round. Ends early once `stop` says so. An error
     /// is one of the index while the chain is read: all else is a trouble of one place that passes.
     pub fn read(&mut self, stop: Stop<'_>, tell: Tell<'_>) -> Result<(), index::Error> {
+        for place in &self.places {
+            held(place).known = None;
+        }
         while self.read_once(stop, tell)? {}
-        Ok(())
+        held(&self.index).finish()
     }
 
     /// Reads the chain and a lot of each place; whether more may be there.
@@ -148,6 +183,9 @@ impl Reader {
         };
         self.troubles.note("chain", trouble);
         let turns = self.read_places(stop, tell);
+        if held(&self.index).settle()? {
+            self.note_change();
+        }
         let is_whole = turns.len() == self.places.len();
         let (mut is_more, mut strangers) = (false, Vec::new());
         for (at, turn) in turns {
@@ -199,7 +237,11 @@ impl Reader {
     /// Notes the head of the chain, whoever may judge, and the subnet as it is once an epoch.
     fn read_chain(&mut self) -> Result<(), Trouble> {
         let Some(chain) = self.chain.clone() else { return Ok(()) };
-        self.clock.see(chain.head()?.block);
+        let head = chain.head()?;
+        if self.head == Some(head) {
+            return Ok(());
+        }
+        self.clock.see(head.block);
         if self.genesis.is_none() {
             self.genesis = chain.block_hash(Block(0))?;
         }
@@ -213,6 +255,9 @@ impl Reader {
         if noted.is_none_or(|noted| metagraph.block.since(noted) >= every) {
             index.note_metagraph(&metagraph)?;
         }
+        drop(index);
+        self.head = Some(head);
+        self.note_change();
         Ok(())
     }
 
@@ -227,7 +272,11 @@ impl Reader {
     /// were not read last.
     fn read_place(&self, visited: &mut Visited, tell: Tell<'_>) -> Turn {
         let mut turn = Turn::default();
-        let known = match self.outset(&visited.place) {
+        let known = match visited.known.take() {
+            Some(known) => Ok(known),
+            None => self.outset(&visited.place),
+        };
+        let known = match known {
             Ok(known) => known,
             Err(what) => {
                 turn.trouble = Some(what);
@@ -238,17 +287,26 @@ impl Reader {
             turn.is_stranger = true;
             return turn;
         }
+        visited.ended.retain(|name, head| known.competitions.get(name) == Some(head));
         for competition in in_turn(&known, visited.last_read.as_deref()) {
-            match self.read_lot((&visited.place, &known), &competition, tell) {
-                Ok(true) => {
+            if visited.ended.contains_key(&competition) {
+                continue;
+            }
+            match self.read_lot(visited, &known, &competition, tell) {
+                Ok(Came::Some) => {
                     visited.last_read = Some(competition);
                     turn.has_read = true;
                     break;
                 }
-                Ok(false) => {}
+                Ok(Came::None) => {
+                    let head = known.competitions.get(&competition).copied();
+                    visited.ended.extend(head.map(|head| (competition, head)));
+                }
+                Ok(Came::Later) => {}
                 Err(what) => turn.trouble = turn.trouble.or(Some(what)),
             }
         }
+        visited.known = Some(known);
         turn
     }
 
@@ -269,17 +327,23 @@ impl Reader {
         Ok(known)
     }
 
-    /// Reads the next records of a competition of one place; whether there were any. An error says
-    /// what is wrong with the place.
+    /// Reads the next records of a competition of one place. An error says what is wrong with the
+    /// place.
     fn read_lot(
         &self,
-        (place, known): (&Place, &records::Index),
+        visited: &mut Visited,
+        known: &records::Index,
         competition: &str,
         tell: Tell<'_>,
-    ) -> Result<bool, String> {
+    ) -> Result<Came, String> {
         let failed = |error: index::Error| format!("`{competition}` cannot be taken in: {error}");
-        let (name, whose) = (place.name.as_str(), (known.validator, competition));
-        let mut progress = held(&self.index).progress(whose.0, competition).map_err(failed)?;
+        let (place, whose) = (&visited.place, (known.validator, competition));
+        let name = place.name.as_str();
+        let going = visited.going.take();
+        let mut progress = match going.filter(|(who, what, _)| (*who, what.as_str()) == whose) {
+            Some((.., progress)) => progress,
+            None => held(&self.index).progress(whose.0, competition).map_err(failed)?,
+        };
         let n_named = known.competitions.get(competition).map_or(0, |head| head.n_records);
         let begun = progress.n_records();
         if n_named > begun {
@@ -289,24 +353,50 @@ impl Reader {
         let mut index = held(&self.index);
         if index.n_records(whose).map_err(failed)? != begun {
             // Another place of the validator was quicker, and so has one more turn.
-            return Ok(false);
+            return Ok(Came::Later);
         }
-        index.take_in(&lot, progress.reign.as_ref(), name).map_err(failed)?;
-        for checked in &lot {
-            tell(News::of(checked));
+        if let Some(last) = lot.last() {
+            index.take_in(&lot, progress.reign.as_ref(), name).map_err(failed)?;
+            self.note_change();
+            lot.iter().for_each(|checked| tell(News::of(checked)));
+            if last.n_bytes <= KEPT_BYTES_MAX && progress.n_records() < n_named {
+                visited.going = Some((whose.0, competition.to_owned(), progress));
+            }
+            // Whatever else is wrong is found again, once this lot is out of the way.
+            let Some(Flaw::False(what)) = flaw else { return Ok(Came::Some) };
+            let flaw = (last.record.round.number.saturating_add(1), what.as_str());
+            self.note_flaw(&mut index, whose, flaw, name).map_err(failed)?;
+            return Ok(Came::Some);
         }
         match flaw {
             Some(Flaw::False(what)) => {
-                let shown = protocol::text::shown(&what, troubles::LETTERS_MAX);
-                let flaw = (progress.n_records().saturating_add(1), shown.as_str());
-                index.note_flaw(whose, flaw, name).map_err(failed)?;
+                let flaw = (begun.saturating_add(1), what.as_str());
+                self.note_flaw(&mut index, whose, flaw, name).map_err(failed)?;
+                Ok(Came::Later)
             }
-            // It is found again, once the lot before it is out of the way.
-            Some(Flaw::OfPlace(what)) if lot.is_empty() => return Err(what),
-            None if lot.is_empty() => index.note_no_flaw(whose, name).map_err(failed)?,
-            _ => {}
+            Some(Flaw::OfPlace(what)) => Err(what),
+            None => {
+                if index.note_no_flaw(whose, name).map_err(failed)? {
+                    self.note_change();
+                }
+                Ok(Came::None)
+            }
         }
-        Ok(!lot.is_empty())
+    }
+
+    /// Notes that a record is false.
+    fn note_flaw(
+        &self,
+        index: &mut Index,
+        whose: (AccountId, &str),
+        (number, what): (u64, &str),
+        source: &str,
+    ) -> Result<(), index::Error> {
+        let shown = protocol::text::shown(what, troubles::LETTERS_MAX);
+        if index.note_flaw(whose, (number, &shown), source)? {
+            self.note_change();
+        }
+        Ok(())
     }
 
     /// Whether more of a validator is taken in; why not, otherwise.
@@ -327,121 +417,6 @@ impl Reader {
             ));
         }
         Ok(())
-    }
-
-    /// The next records that are true, and what is wrong with the one after them.
-    fn next_lot(
-        &self,
-        (place, known): (&Place, &records::Index),
-        competition: &str,
-        progress: &mut Progress,
-    ) -> (Vec<Checked>, Option<Flaw>) {
-        let (mut lot, mut n_bytes) = (Vec::new(), 0);
-        let mut links = Links::default();
-        if let Some(Err(broken)) = progress.last.as_ref().map(|last| links.take(last)) {
-            // It was taken in, and so was genuine.
-            return (lot, Some(Flaw::OfPlace(format!("the index is damaged: {broken}"))));
-        }
-        let source: &dyn Source = &*place.source;
-        let from = progress.n_records().saturating_add(1);
-        for read in Records::new(source, known, competition, from..=u64::MAX).take(LOT_MAX) {
-            let signed = match read {
-                Ok(signed) => signed,
-                Err(error) => return (lot, Some(Flaw::of_reading(&error))),
-            };
-            // Those of a lot follow each other: so they were read. The first must follow what was
-            // taken in before it.
-            if let Some(Err(broken)) = lot.is_empty().then(|| links.take(&signed)) {
-                return (lot, Some(Flaw::of_link(&broken)));
-            }
-            match self.check(signed, progress) {
-                Err(flaw) => return (lot, Some(flaw)),
-                Ok(checked) => {
-                    match progress.reign.as_mut().filter(|_| checked.is_derived) {
-                        Some(reign) => reign.follow(&checked.signed.record),
-                        None => progress.reign = None,
-                    }
-                    progress.last = Some(checked.signed.clone());
-                    n_bytes += checked.n_bytes;
-                    lot.push(checked);
-                }
-            }
-            if n_bytes > LOT_BYTES_MAX {
-                break;
-            }
-        }
-        (lot, None)
-    }
-
-    /// Looks at a record whose signature and link are good: whether it follows from its rules,
-    /// where those are known, and says of the chain what that tells.
-    fn check(&self, signed: Signed, progress: &Progress) -> Result<Checked, Flaw> {
-        let record = &signed.record;
-        let round = &record.round;
-        checks::lengths(record).map_err(Flaw::False)?;
-        self.check_seed(round.block, round.block_hash)?;
-        let rules = self.rules.of(round.competition_digest);
-        let (is_derived, is_paid_checked) = match rules.zip(progress.reign.as_ref()) {
-            Some((rules, reign)) => {
-                let last = progress.last.as_ref().map(|last| &last.record);
-                verify_duels(record, rules, reign)
-                    .and_then(|()| verify_chain(record, last, rules))
-                    .map_err(|mismatch| Flaw::False(mismatch.to_string()))?;
-                (true, self.check_paid(record, rules)?)
-            }
-            // What follows from a record that could not be derived cannot be, either.
-            None => {
-                checks::outline(record).map_err(Flaw::False)?;
-                (false, record.crown.is_none())
-            }
-        };
-        // What cannot be packed is no fault of the validator's.
-        let mut checked = Checked::new(signed).map_err(|error| Flaw::OfPlace(error.to_string()))?;
-        checked.is_derived = is_derived;
-        checked.is_paid_checked = is_paid_checked;
-        Ok(checked)
-    }
-
-    /// Whether whom the chain paid is what a record says of it; false where the chain does not tell
-    /// any more.
-    fn check_paid(&self, record: &Record, rules: &Competition) -> Result<bool, Flaw> {
-        let Some(crown) = &record.crown else { return Ok(true) };
-        let (Some(chain), Some(head)) = (&self.chain, self.clock.head()) else {
-            return Ok(false);
-        };
-        if head.since(record.round.block) >= HASHES_MAX {
-            return Ok(false);
-        }
-        // A node that has let go of the state answers with an error, and never otherwise.
-        let Ok(told) = checks::paid(&**chain, rules, &record.round) else { return Ok(false) };
-        if told == (crown.paid, crown.settling_blocks) {
-            return Ok(true);
-        }
-        let uid =
-            |uid: Option<protocol::Uid>| uid.map_or("nobody".to_owned(), |uid| uid.to_string());
-        Err(Flaw::False(format!(
-            "it says that the chain paid {} most, and pays within {} blocks; the chain: {} and {}",
-            uid(crown.paid),
-            crown.settling_blocks,
-            uid(told.0),
-            told.1
-        )))
-    }
-
-    /// Whether the chain has this hash at this block, as far as it still tells.
-    fn check_seed(&self, block: Block, hash: BlockHash) -> Result<(), Flaw> {
-        let (Some(chain), Some(head)) = (&self.chain, self.clock.head()) else { return Ok(()) };
-        if head.since(block) >= HASHES_MAX {
-            return Ok(());
-        }
-        match chain.block_hash(block) {
-            Ok(Some(found)) if found != hash => {
-                Err(Flaw::False(format!("the chain has another hash at block {block}")))
-            }
-            Ok(None) => Err(Flaw::OfPlace(format!("the chain has no block {block} yet"))),
-            Ok(_) => Ok(()),
-            Err(error) => Err(Flaw::OfPlace(error.to_string())),
-        }
     }
 }
 
@@ -471,7 +446,7 @@ struct Turn {
 
 impl News {
     fn of(checked: &Checked) -> Self {
-        let round = &checked.signed.record.round;
+        let round = &checked.record.round;
         Self {
             competition: round.competition.clone(),
             number: round.number,

@@ -3,39 +3,40 @@
 //! Pages are made on threads that may wait, each with a connection to the index of its own. News
 //! go to whoever listens; whoever does not take them is let go.
 
+mod answers;
 mod patient;
 
 use crate::{
     Config, Error,
     ask::Ask,
     feed,
-    index::{self, Index},
+    index::{self, Budget, Index},
     page::{Answer, Site},
     reader::{News, Reader, Rules, Troubles},
 };
+use answers::{Answers, Made, Packing};
 use axum::{
     Router,
     body::{Body, Bytes},
     extract::{Request, State},
-    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header, request::Parts},
     response::{IntoResponse as _, Response},
     routing::get,
 };
-use flate2::{Compression, write::GzEncoder};
 use futures_util::stream;
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
-use patient::Patient;
+use patient::{Patient, listen};
+use records::signed::SIGNED_BYTES_MAX;
 use std::{
     convert::Infallible,
-    io::Write as _,
     net::SocketAddr,
     path::PathBuf,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread::{self, JoinHandle},
     time::Duration,
@@ -69,15 +70,8 @@ const BREATH: Duration = Duration::from_millis(50);
 const TICK: Duration = Duration::from_millis(100);
 /// How long the end of the server waits for what is under way.
 const END_PATIENCE: Duration = Duration::from_secs(2);
-/// Bytes from which on an answer is packed.
-const PACKED_FROM: usize = 1_024;
-
-/// What pages may do in a browser: show themselves and pictures of ours, and run our one script.
-const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; \
-                      connect-src 'self'; form-action 'self'; base-uri 'none'; \
-                      frame-ancestors 'none'";
-/// The same of a picture that stands alone: it has its colours in it.
-const PICTURE_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'";
+/// How long a page waits until it is its turn, and then until there is room for its records.
+const PAGE_PATIENCE: Duration = Duration::from_secs(10);
 
 /// What all requests share.
 struct Shared {
@@ -85,7 +79,12 @@ struct Shared {
     folder: PathBuf,
     /// Connections to the index that no page is made with.
     idle: Mutex<Vec<Index>>,
-    permits: Semaphore,
+    permits: Arc<Semaphore>,
+    /// What all pages may unpack together: the largest record fits into it.
+    budget: Arc<Budget>,
+    answers: Answers,
+    /// How often records and chain have changed what pages are made of.
+    n_changes: Arc<AtomicU64>,
     listeners: Arc<Semaphore>,
     news: broadcast::Sender<Bytes>,
 }
@@ -139,7 +138,7 @@ pub fn serve(config: Config) -> Result<Dashboard, Error> {
     if let Some((chain, netuid)) = config.chain {
         reader = reader.beside(chain, netuid);
     }
-    let (clock, troubles) = (reader.clock(), reader.troubles());
+    let (clock, troubles, n_changes) = (reader.clock(), reader.troubles(), reader.n_changes());
     let hub = config.hub.trim_end_matches('/').to_owned();
     let site = Site { rules, clock, troubles: Arc::clone(&troubles), hub };
     let (news, _) = broadcast::channel(NEWS_MAX);
@@ -147,7 +146,10 @@ pub fn serve(config: Config) -> Result<Dashboard, Error> {
         site,
         folder: config.home,
         idle: Mutex::default(),
-        permits: Semaphore::new(PAGES_MAX),
+        permits: Arc::new(Semaphore::new(PAGES_MAX)),
+        budget: Arc::new(Budget::new(SIGNED_BYTES_MAX, PAGE_PATIENCE)),
+        answers: Answers::default(),
+        n_changes,
         listeners: Arc::new(Semaphore::new(LISTENERS_MAX)),
         news: news.clone(),
     });
@@ -158,10 +160,10 @@ pub fn serve(config: Config) -> Result<Dashboard, Error> {
         .enable_all()
         .build()
         .map_err(Error::System)?;
-    let listen = config.listen;
+    let address = config.listen;
     let listener = runtime
-        .block_on(TcpListener::bind(listen))
-        .map_err(|source| Error::Listen { address: listen, source })?;
+        .block_on(async { listen(address) })
+        .map_err(|source| Error::Listen { address, source })?;
     let address = listener.local_addr().map_err(Error::System)?;
     let (stop, stopped) = watch::channel(false);
     runtime.spawn(accept(listener, shared, stopped));
@@ -274,34 +276,53 @@ async fn next_news(
 
 /// Everything else.
 async fn respond(State(shared): State<Arc<Shared>>, request: Request) -> Response {
-    if ![Method::GET, Method::HEAD].contains(request.method()) {
+    let (Parts { method, uri, headers, .. }, _) = request.into_parts();
+    if ![Method::GET, Method::HEAD].contains(&method) {
         return (StatusCode::METHOD_NOT_ALLOWED, "only GET\n").into_response();
     }
-    let packing = match has(request.headers(), header::ACCEPT_ENCODING, "gzip") {
+    let packing = match has(&headers, header::ACCEPT_ENCODING, "gzip") {
         true => Packing::Gzip,
         false => Packing::None,
     };
-    let accept = if has(request.headers(), header::ACCEPT, "application/json") {
-        "application/json"
-    } else {
-        ""
-    };
-    let uri = request.uri();
-    if let Some(answer) = feed::file(uri.path()) {
-        return response(answer, packing);
-    }
-    let Some(ask) = Ask::read(uri.path(), uri.query().unwrap_or_default(), accept) else {
+    let is_json = has(&headers, header::ACCEPT, "application/json");
+    let accept = if is_json { "application/json" } else { "" };
+    let (path, query) = (uri.path(), uri.query().unwrap_or_default());
+    let Some(ask) = Ask::read(path, query, accept) else {
         return (StatusCode::BAD_REQUEST, "this address cannot be read\n").into_response();
     };
-    let Ok(_permit) = shared.permits.acquire().await else {
-        return StatusCode::SERVICE_UNAVAILABLE.into_response();
+    let asked = format!("{packing:?} {accept} {path}?{query}");
+    let slot = shared.answers.slot(shared.version(), &asked);
+    // Begun by the first who asks; where it hangs up, the next begins anew.
+    let made = async {
+        let made = make(Arc::clone(&shared), path.to_owned(), ask, packing).await;
+        let made = Arc::new(made);
+        if made.is_refusal() {
+            return Err(made);
+        }
+        shared.answers.count(&asked, &slot, &made);
+        Ok(made)
     };
-    let work = {
-        let shared = Arc::clone(&shared);
-        move || response(shared.answered(&ask), packing)
+    match slot.get_or_try_init(|| made).await {
+        Ok(made) => made.response(&headers),
+        Err(refused) => refused.response(&headers),
+    }
+}
+
+/// Makes an answer, when it is its turn.
+async fn make(shared: Arc<Shared>, path: String, ask: Ask, packing: Packing) -> Made {
+    let permit = Arc::clone(&shared.permits).acquire_owned();
+    let Ok(Ok(permit)) = timeout(PAGE_PATIENCE, permit).await else {
+        return Made::refusal(StatusCode::SERVICE_UNAVAILABLE, "too many pages are asked for\n");
+    };
+    let work = move || {
+        let answer = feed::file(&path).unwrap_or_else(|| shared.answered(&ask));
+        let made = Made::new(answer, packing);
+        // Held to here even where nobody waits any more.
+        drop(permit);
+        made
     };
     let made = tokio::task::spawn_blocking(work).await;
-    made.unwrap_or_else(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response())
+    made.unwrap_or_else(|_| Made::refusal(StatusCode::INTERNAL_SERVER_ERROR, "no page\n"))
 }
 
 /// Whether a header of this name contains a word.
@@ -314,13 +335,20 @@ impl Shared {
     /// The answer to what is asked for, by a connection to the index that nobody else uses.
     fn answered(&self, ask: &Ask) -> Answer {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let index = match idle.map_or_else(|| Index::look(&self.folder), Ok) {
+        let look = || Index::look(&self.folder).map(|it| it.within(Arc::clone(&self.budget)));
+        let index = match idle.map_or_else(look, Ok) {
             Ok(index) => index,
             Err(error) => return unreadable(&error),
         };
         let answer = self.site.answer(&index, ask);
+        index.release();
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(index);
         answer
+    }
+
+    /// How often anything has changed that pages show.
+    fn version(&self) -> u64 {
+        self.n_changes.load(Ordering::Acquire) + self.site.troubles.n_changes()
     }
 }
 
@@ -330,48 +358,4 @@ fn unreadable(error: &index::Error) -> Answer {
         kind: "text/plain; charset=utf-8",
         body: format!("{error}\n").into_bytes(),
     }
-}
-
-/// How the content of an answer may be packed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Packing {
-    None,
-    Gzip,
-}
-
-/// An answer with all that a browser is told besides.
-fn response(answer: Answer, packing: Packing) -> Response {
-    let is_picture = answer.kind == crate::page::SVG;
-    let Answer { status, kind, mut body } = answer;
-    let mut is_packed = false;
-    if packing == Packing::Gzip
-        && body.len() >= PACKED_FROM
-        && let Some(packed) = packed(&body)
-    {
-        (body, is_packed) = (packed, true);
-    }
-    let mut response = Response::new(Body::from(body));
-    *response.status_mut() =
-        StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let headers = response.headers_mut();
-    let policy = if is_picture { PICTURE_POLICY } else { POLICY };
-    for (name, value) in [
-        (header::CONTENT_TYPE, kind),
-        (header::CONTENT_SECURITY_POLICY, policy),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::REFERRER_POLICY, "no-referrer"),
-        (header::CACHE_CONTROL, "no-cache"),
-        (header::VARY, "accept, accept-encoding"),
-    ] {
-        headers.insert(name, HeaderValue::from_static(value));
-    }
-    if is_packed {
-        headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-    }
-    response
-}
-
-fn packed(body: &[u8]) -> Option<Vec<u8>> {
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
-    encoder.write_all(body).and_then(|()| encoder.finish()).ok()
 }

@@ -8,11 +8,12 @@ mod duels;
 mod verify;
 
 pub use duels::{Setting, is_filled_by_line, verify_duels};
-pub use verify::{Mismatch, verify, verify_chain};
+pub use verify::{Mismatch, verify, verify_chain, verify_link};
 
 use crate::{
-    AccountId, Block, BlockHash, Competition, Digest, Error, Loss, NetUid, Outcome, ReasonCode,
-    Repo, Revision, Uid, Verdict, champion,
+    AccountId, Block, BlockHash, Competition, Digest, Error, Loss, Merit, NetUid, Outcome,
+    ReasonCode, Repo, Revision, Uid, Verdict, champion,
+    competition::Rule,
     digest::canonical_json,
     duel::{Attempts, Champion, Fight, Predecessor},
     owner::Claim,
@@ -306,7 +307,15 @@ fn judge(competition: &Competition, block: Block, models: &[Model]) -> (Vec<Verd
     let entries: Vec<Entry> = models.iter().map(entry).collect();
     let n_batches = competition.evaluation.n_batches;
     let verdicts = score(rules, block, n_batches, &entries);
-    (verdicts, champion(rules, block, n_batches, &entries))
+    let champion = match rules.rule {
+        // Verdicts come from the same line: of whoever wore the crown, the last alone counts.
+        Rule::Succession => {
+            let counts = |verdict: &&Verdict| verdict.merit == Merit::Counts;
+            verdicts.iter().find(counts).map(|verdict| verdict.uid)
+        }
+        Rule::Wins | Rule::Mean | Rule::Duel => champion(rules, block, n_batches, &entries),
+    };
+    (verdicts, champion)
 }
 
 #[cfg(test)]

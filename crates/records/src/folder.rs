@@ -2,26 +2,46 @@
 
 use crate::{Error, Index, Signed, Source, check_name, path, path_below, signed::SIGNED_BYTES_MAX};
 use std::{
+    collections::BTreeMap,
     fs, io,
     path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, SystemTime},
 };
+
+/// Age from which on a file that keeps its time and size is the same: clocks of disks have steps.
+const SETTLED: Duration = Duration::from_secs(2);
 
 /// A folder of signed records of one validator, a file for each: `tiny/000000/000001.json`.
 ///
 /// A file is there whole or not at all. Files of other names are left alone.
 #[derive(Clone, Debug)]
-pub struct Folder(PathBuf);
+pub struct Folder {
+    folder: PathBuf,
+    /// Newest records that were read, by competition.
+    newest: Arc<Mutex<BTreeMap<String, Newest>>>,
+}
+
+/// A newest record that was read and is genuine: as long as its file is the same, it is not read
+/// again.
+#[derive(Clone, Debug)]
+struct Newest {
+    number: u64,
+    stamp: Stamp,
+    /// An index of it alone.
+    index: Index,
+}
 
 impl Folder {
     /// Records in `folder`, which is made with the first of them. In a copy of a repo it is the one
     /// called [`crate::RECORDS_FOLDER`].
     pub fn new(folder: PathBuf) -> Self {
-        Self(folder)
+        Self { folder, newest: Arc::default() }
     }
 
     /// Where the record of a round is, or will be.
     pub fn path(&self, competition: &str, number: u64) -> PathBuf {
-        self.0.join(path_below(competition, number))
+        self.folder.join(path_below(competition, number))
     }
 
     /// Writes a record. The same one again changes nothing, and another one of its number is
@@ -55,24 +75,44 @@ impl Folder {
     /// Numbers of the records of a competition that are there, in ascending order.
     pub fn list(&self, competition: &str) -> Result<Vec<u64>, Error> {
         check_name(competition)?;
-        let folder = self.0.join(competition);
         let mut numbers = Vec::new();
-        for name in names(&folder)? {
-            for file in names(&folder.join(&name))? {
-                let number = file.strip_suffix(".json").and_then(|number| number.parse().ok());
-                numbers.extend(number.filter(|number: &u64| {
-                    path_below(competition, *number) == format!("{competition}/{name}/{file}")
-                }));
-            }
+        for name in names(&self.folder.join(competition))? {
+            numbers.extend(self.numbers(competition, &name)?);
         }
         numbers.sort_unstable();
         Ok(numbers)
     }
 
+    /// Numbers of the records in one of the folders of a competition, in any order.
+    fn numbers(&self, competition: &str, name: &str) -> Result<Vec<u64>, Error> {
+        let mut numbers = Vec::new();
+        for file in names(&self.folder.join(competition).join(name))? {
+            let number = file.strip_suffix(".json").and_then(|number| number.parse().ok());
+            numbers.extend(number.filter(|number: &u64| {
+                path_below(competition, *number) == format!("{competition}/{name}/{file}")
+            }));
+        }
+        Ok(numbers)
+    }
+
+    /// Number of the newest record of a competition; the folders before its own are not listed.
+    fn newest(&self, competition: &str) -> Result<Option<u64>, Error> {
+        let of = |name: String| name.parse::<u64>().ok().map(|number| (number, name));
+        let mut folders: Vec<(u64, String)> =
+            names(&self.folder.join(competition))?.into_iter().filter_map(of).collect();
+        folders.sort_unstable();
+        for (_, name) in folders.iter().rev() {
+            if let Some(number) = self.numbers(competition, name)?.into_iter().max() {
+                return Ok(Some(number));
+            }
+        }
+        Ok(None)
+    }
+
     /// Names of the competitions that have a folder, in order.
     pub fn competitions(&self) -> Result<Vec<String>, Error> {
-        let mut found = names(&self.0)?;
-        found.retain(|name| check_name(name).is_ok() && self.0.join(name).is_dir());
+        let mut found = names(&self.folder)?;
+        found.retain(|name| check_name(name).is_ok() && self.folder.join(name).is_dir());
         Ok(found)
     }
 
@@ -81,15 +121,50 @@ impl Folder {
     pub fn index(&self) -> Result<Option<Index>, Error> {
         let mut index: Option<Index> = None;
         for competition in self.competitions()? {
-            let Some(number) = self.list(&competition)?.pop() else { continue };
+            let Some(number) = self.newest(&competition)? else { continue };
+            let stamp = stamp(&self.path(&competition, number));
+            let known = self.known(&competition, number, stamp);
+            if let Some(known) = known.filter(|known| known.goes_with(index.as_ref())) {
+                match &mut index {
+                    Some(index) => index.competitions.extend(known.competitions),
+                    None => index = Some(known),
+                }
+                continue;
+            }
             let Some(newest) = self.read(&competition, number)? else { continue };
             let round = &newest.record.round;
-            let begun = || Index::new(round.validator, round.genesis, round.netuid);
-            let index = index.get_or_insert_with(begun);
-            index.push(&newest)?;
+            let alone = Index::new(round.validator, round.genesis, round.netuid);
+            index.get_or_insert_with(|| alone.clone()).push(&newest)?;
+            self.keep((number, stamp), alone, &newest);
         }
         Ok(index)
     }
+
+    /// The index of a newest record alone, if its file is the one that was read before.
+    fn known(&self, competition: &str, number: u64, stamp: Option<Stamp>) -> Option<Index> {
+        let kept = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
+        let newest = kept.get(competition)?;
+        (newest.number == number && Some(newest.stamp) == stamp).then(|| newest.index.clone())
+    }
+
+    /// Remembers a newest record, once its file is old enough to be told from a later one.
+    fn keep(&self, (number, stamp): (u64, Option<Stamp>), mut alone: Index, newest: &Signed) {
+        let is_settled = |stamp: &Stamp| stamp.0.elapsed().is_ok_and(|age| age >= SETTLED);
+        let Some(stamp) = stamp.filter(is_settled) else { return };
+        alone.put(newest);
+        let competition = newest.record.round.competition.clone();
+        let mut kept = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.insert(competition, Newest { number, stamp, index: alone });
+    }
+}
+
+/// When a file was changed last, and its size.
+type Stamp = (SystemTime, u64);
+
+/// Time and size of a file, where the system tells.
+fn stamp(path: &Path) -> Option<Stamp> {
+    let metadata = fs::metadata(path).ok()?;
+    Some((metadata.modified().ok()?, metadata.len()))
 }
 
 impl Source for Folder {

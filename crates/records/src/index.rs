@@ -85,6 +85,11 @@ impl Index {
         Origin { validator: self.validator, genesis: self.genesis, netuid: self.netuid }
     }
 
+    /// Whether another index, if there is one, is of the same validator, chain and subnet.
+    pub(crate) fn goes_with(&self, other: Option<&Self>) -> bool {
+        other.is_none_or(|other| other.origin() == self.origin())
+    }
+
     /// Whether a record is of the validator, the chain and the subnet of this index.
     pub fn check(&self, signed: &Signed) -> Result<(), Broken> {
         self.origin().check(&signed.record.round)
@@ -129,7 +134,8 @@ impl Index {
         Err(Broken::Signature(signed.record.round.number))
     }
 
-    fn put(&mut self, signed: &Signed) {
+    /// Takes in a record that is known to be genuine as the newest of its competition.
+    pub(crate) fn put(&mut self, signed: &Signed) {
         let round = &signed.record.round;
         let head = Head { n_records: round.number, digest: signed.digest() };
         self.competitions.insert(round.competition.clone(), head);

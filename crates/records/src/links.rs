@@ -123,6 +123,11 @@ pub struct Links {
 }
 
 impl Links {
+    /// Goes on after a record of this digest, which was taken in before.
+    pub fn after(round: &Round, digest: Digest) -> Self {
+        Self { last: Some(Last::of(round, digest)) }
+    }
+
     /// Takes in the next record, if it is genuine and follows the one before it: of the same
     /// validator, chain, subnet and competition, with the next number, a later block, and the
     /// digest of the one before. The first may have any number.
@@ -141,13 +146,7 @@ impl Links {
             }
             None => {}
         }
-        self.last = Some(Last {
-            origin: Origin::of(round),
-            competition: round.competition.clone(),
-            number,
-            block: round.block,
-            digest: signed.digest(),
-        });
+        self.last = Some(Last::of(round, signed.digest()));
         Ok(())
     }
 
@@ -158,6 +157,16 @@ impl Links {
 }
 
 impl Last {
+    fn of(round: &Round, digest: Digest) -> Self {
+        Self {
+            origin: Origin::of(round),
+            competition: round.competition.clone(),
+            number: round.number,
+            block: round.block,
+            digest,
+        }
+    }
+
     fn check(&self, next: &Signed) -> Result<(), Broken> {
         let round = &next.record.round;
         let number = round.number;

@@ -22,24 +22,32 @@ const N_DIGITS: usize = 128;
 /// signature is one over `agon record:` and the canonical JSON of the record.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Signed {
-    /// The record.
+    /// The record; whoever changes it has it signed again.
     pub record: Record,
     /// The signature; [`Signed::is_genuine`] says whether it is one.
     pub signature: Signature,
+    /// What is signed, as it was read or signed: a record is large, and spelt once.
+    message: Vec<u8>,
+    digest: Digest,
 }
 
 impl Signed {
     /// Signs a record; the same record always gets the same bytes.
     pub fn sign(record: Record, keypair: &Keypair) -> Self {
-        let signature = keypair.sign(&message(&record));
-        Self { record, signature }
+        let json = record.to_json();
+        let message = [DOMAIN, &json].concat();
+        let signature = keypair.sign(&message);
+        Self { record, signature, message, digest: Digest::of(&json) }
     }
 
-    /// The bytes of the file.
+    /// The bytes of the file, with the record as it is now.
     pub fn to_json(&self) -> Vec<u8> {
-        let record = self.record.to_json();
-        let signature = self.signature.to_string();
-        [BEGIN, &record, BETWEEN, signature.as_bytes(), END].concat()
+        file(&self.record.to_json(), &self.signature)
+    }
+
+    /// The bytes of the file that was read, or that signing gave.
+    pub fn published(&self) -> Vec<u8> {
+        file(self.message.get(DOMAIN.len()..).unwrap_or_default(), &self.signature)
     }
 
     /// Reads a signed record; refuses whatever is not spelt as [`Signed::to_json`] spells it.
@@ -50,26 +58,31 @@ impl Signed {
             let name = "a signed record".to_owned();
             return Err(Error::TooLarge { name, size_bytes_max: SIGNED_BYTES_MAX });
         }
-        let (record, digits) = parts(json).ok_or(Error::NotSigned)?;
+        let (json, digits) = parts(json).ok_or(Error::NotSigned)?;
         let digits = str::from_utf8(digits).map_err(|_| Error::NotSigned)?;
         let signature = digits.parse().map_err(|_| Error::NotSigned)?;
-        Ok(Self { record: Record::from_json(record)?, signature })
+        // What is read is spelt as it would be written: its bytes stand for it.
+        let record = Record::from_json(json)?;
+        let message = [DOMAIN, json].concat();
+        Ok(Self { record, signature, message, digest: Digest::of(json) })
     }
 
-    /// Whether the signature is one of the validator that the record names.
+    /// Whether the signature is one of the validator that the record names, over the record that
+    /// was read or signed.
     pub fn is_genuine(&self) -> bool {
-        keys::verify(&message(&self.record), &self.signature, self.record.round.validator)
+        keys::verify(&self.message, &self.signature, self.record.round.validator)
     }
 
-    /// Digest of the record's JSON, which the next record names as the one before it.
+    /// Digest of the JSON of the record that was read or signed, which the next record names as the
+    /// one before it.
     pub fn digest(&self) -> Digest {
-        self.record.digest()
+        self.digest
     }
 }
 
-/// What is signed.
-fn message(record: &Record) -> Vec<u8> {
-    [DOMAIN, &record.to_json()].concat()
+/// The bytes of a file.
+fn file(record: &[u8], signature: &Signature) -> Vec<u8> {
+    [BEGIN, record, BETWEEN, signature.to_string().as_bytes(), END].concat()
 }
 
 /// The bytes of the record and the digits of the signature.

@@ -40,6 +40,11 @@ impl<'a> Records<'a> {
         Self { source, index, competition, links: Links::default(), numbers: Some(numbers) }
     }
 
+    /// The same, of which the first has to follow what was taken in before it.
+    pub fn following(self, links: Links) -> Self {
+        Self { links, ..self }
+    }
+
     fn read(&mut self, number: u64) -> Result<Signed, Error> {
         let bytes = self.source.record(self.competition, number)?;
         let bytes = bytes.ok_or_else(|| Error::Missing(path(self.competition, number)))?;

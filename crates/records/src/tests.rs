@@ -12,7 +12,7 @@ use std::{
     path::Path,
     process::Command,
     thread,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 fn key(number: u64) -> Keypair {
@@ -406,4 +406,35 @@ fn a_writer_killed_at_any_moment_leaves_whole_records_without_a_gap() {
             Records::new(&folder, &index, "tiny", 1..=n).collect();
         assert_eq!(read.unwrap().len() as u64, n, "round {round}");
     }
+}
+
+#[test]
+fn a_newest_record_that_is_another_now_is_read_again() {
+    let home = tempfile::tempdir().unwrap();
+    let folder = Folder::new(home.path().to_owned());
+    let chain = chain("tiny", 2, &key(1));
+    let put = |signed: &Signed, age: u64| {
+        folder.write(signed).unwrap();
+        let path = folder.path("tiny", signed.record.round.number);
+        let file = fs::File::options().write(true).open(path).unwrap();
+        file.set_modified(SystemTime::now() - Duration::from_secs(age)).unwrap();
+    };
+    let head = || folder.index().unwrap().unwrap().competitions["tiny"];
+    put(&chain[0], 100);
+    assert_eq!(head().digest, chain[0].digest());
+    // Unread as long as time and size are the same.
+    let path = folder.path("tiny", 1);
+    let metadata = fs::metadata(&path).unwrap();
+    fs::write(&path, vec![b'x'; metadata.len() as usize]).unwrap();
+    let file = fs::File::options().write(true).open(&path).unwrap();
+    file.set_modified(metadata.modified().unwrap()).unwrap();
+    assert_eq!(head().digest, chain[0].digest(), "the same file");
+    put(&chain[1], 90);
+    assert_eq!((head().n_records, head().digest), (2, chain[1].digest()), "a newer one");
+    // Another file in its place, of another time, that nobody signed.
+    let path = folder.path("tiny", 2);
+    let mut other = chain[1].clone();
+    other.signature.0[0] ^= 1;
+    fs::write(&path, other.to_json()).unwrap();
+    assert!(matches!(folder.index(), Err(Error::Broken(Broken::Signature(2)))));
 }

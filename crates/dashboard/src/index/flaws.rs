@@ -15,40 +15,41 @@ pub struct Extent {
 
 impl Index {
     /// Notes that a record of a place, which the validator did sign, is false, and so that nothing
-    /// after it there is believed.
+    /// after it there is believed; whether that is new.
     pub fn note_flaw(
         &mut self,
         (validator, competition): (AccountId, &str),
         (number, flaw): (u64, &str),
         source: &str,
-    ) -> Result<(), Error> {
+    ) -> Result<bool, Error> {
         let transaction = self.connection.transaction()?;
         transaction.execute(
             "INSERT INTO heads (validator, competition, source, n_records, block, n_bytes)
              VALUES (?1, ?2, ?3, 0, 0, 0) ON CONFLICT DO NOTHING",
             params![validator.0, competition, source],
         )?;
-        transaction.execute(
+        let n_changed = transaction.execute(
             "INSERT INTO flaws (validator, competition, source, number, flaw)
              VALUES (?1, ?2, ?3, ?4, ?5)
-             ON CONFLICT DO UPDATE SET number = excluded.number, flaw = excluded.flaw",
+             ON CONFLICT DO UPDATE SET number = excluded.number, flaw = excluded.flaw
+             WHERE flaws.number != excluded.number OR flaws.flaw != excluded.flaw",
             params![validator.0, competition, source, int(number), flaw],
         )?;
         transaction.commit()?;
-        Ok(())
+        Ok(n_changed > 0)
     }
 
-    /// Notes that nothing is wrong any more with what a place has.
+    /// Notes that nothing is wrong any more with what a place has; whether anything was.
     pub fn note_no_flaw(
         &mut self,
         (validator, competition): (AccountId, &str),
         source: &str,
-    ) -> Result<(), Error> {
-        self.connection.execute(
+    ) -> Result<bool, Error> {
+        let n_changed = self.connection.execute(
             "DELETE FROM flaws WHERE validator = ?1 AND competition = ?2 AND source = ?3",
             params![validator.0, competition, source],
         )?;
-        Ok(())
+        Ok(n_changed > 0)
     }
 
     /// Number of the last record of a validator in a competition; 0 before the first.

@@ -1,24 +1,20 @@
 //! Records into the index, in order.
 
 use super::{
-    Error, Index,
+    Error, Index, State, bodies,
     entry::{self, Entry},
-    int,
+    int, uint,
     voices::{self, Voice},
 };
 use crate::figures::Estimate;
-use flate2::{Compression, read::ZlibDecoder, write::ZlibEncoder};
 use protocol::{
     AccountId, Digest, Loss, Merit, Record,
     duel::Reign,
     record::{Finding, Judged, Model, Round},
 };
-use records::{Signed, signed::SIGNED_BYTES_MAX};
+use records::Signed;
 use rusqlite::{OptionalExtension as _, Transaction, params};
-use std::{
-    collections::BTreeMap,
-    io::{Read as _, Write as _},
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 /// Bytes of the row of a model, with its part of what finds it.
 const MODEL_BYTES: u64 = 512;
@@ -30,8 +26,10 @@ const MODELS_MAX: usize = 50_000;
 /// A record that is genuine and follows the one before it, with what can be told of it alone.
 #[derive(Clone, Debug)]
 pub struct Checked {
-    /// The record with its signature.
-    pub signed: Signed,
+    /// The record.
+    pub record: Arc<Record>,
+    /// Its digest.
+    pub digest: Digest,
     /// Whether its verdict was derived again; not where its rules, or those of a record before it,
     /// are not known here.
     pub is_derived: bool,
@@ -39,9 +37,9 @@ pub struct Checked {
     pub is_paid_checked: bool,
     /// Bytes of the record with its signature, as it was published.
     pub n_bytes: usize,
-    digest: Digest,
     packed: Vec<u8>,
     voice: Voice,
+    voices: Vec<u8>,
     gap: Option<Estimate>,
 }
 
@@ -49,12 +47,28 @@ impl Checked {
     /// Packs a record, and looks at its losses: what takes time, and nothing of the index. Nothing
     /// more is known of it yet.
     pub fn new(signed: Signed) -> Result<Self, Error> {
-        let bytes = signed.to_json();
-        let (n_bytes, packed) = (bytes.len(), packed(&bytes)?);
-        let (digest, voice) = (signed.digest(), voices::of_record(&signed.record));
-        let gap = gap(&signed.record);
+        let bytes = signed.published();
+        let (n_bytes, packed) = (bytes.len(), bodies::packed(&bytes)?);
+        let (digest, record) = (signed.digest(), Arc::new(signed.record));
+        let (voice, voices) = (voices::of_record(&record), voices::packed(&record));
+        let gap = gap(&record);
         let (is_derived, is_paid_checked) = (false, false);
-        Ok(Self { signed, is_derived, is_paid_checked, n_bytes, digest, packed, voice, gap })
+        Ok(Self {
+            record,
+            digest,
+            is_derived,
+            is_paid_checked,
+            n_bytes,
+            packed,
+            voice,
+            voices,
+            gap,
+        })
+    }
+
+    /// The record, for one that follows it.
+    pub fn last(&self) -> Last {
+        Last { record: Arc::clone(&self.record), digest: self.digest }
     }
 }
 
@@ -143,11 +157,20 @@ fn insert_model(transaction: &Transaction<'_>, committed: &Committed) -> Result<
     Ok(transaction.last_insert_rowid())
 }
 
+/// A record that was taken in, and its digest.
+#[derive(Clone, Debug)]
+pub struct Last {
+    /// The record.
+    pub record: Arc<Record>,
+    /// Its digest.
+    pub digest: Digest,
+}
+
 /// How far the records of a validator in a competition were taken in.
 #[derive(Debug)]
 pub struct Progress {
     /// The last of them.
-    pub last: Option<Signed>,
+    pub last: Option<Last>,
     /// What they tell of crown and duels; `None` after a record whose verdict could not be derived
     /// again: nothing is followed that is not known to be true.
     pub reign: Option<Reign>,
@@ -169,19 +192,20 @@ impl Progress {
 impl Index {
     /// How far the records of a validator in a competition were taken in.
     pub fn progress(&self, validator: AccountId, competition: &str) -> Result<Progress, Error> {
-        let sql = "SELECT h.reign, b.signed FROM heads h JOIN records r
+        let sql = "SELECT h.reign, r.digest, b.n_bytes, b.signed FROM heads h JOIN records r
             ON r.validator = h.validator AND r.competition = h.competition
             AND r.number = h.n_records JOIN bodies b ON b.record = r.id
             WHERE h.validator = ?1 AND h.competition = ?2";
         let mut statement = self.connection.prepare_cached(sql)?;
-        let found: Option<(Option<String>, Vec<u8>)> = statement
-            .query_row(params![validator.0, competition], |row| Ok((row.get(0)?, row.get(1)?)))
-            .optional()?;
-        let Some((reign, packed)) = found else { return Ok(Progress::default()) };
+        let mut rows = statement.query(params![validator.0, competition])?;
+        let Some(row) = rows.next()? else { return Ok(Progress::default()) };
+        let reign: Option<String> = row.get(0)?;
         let reign = reign.map(|reign| serde_json::from_str(&reign)).transpose();
         let reign = reign.map_err(|_| Error::Damaged("a reign"))?;
-        let signed = Signed::from_json(&unpacked(&packed)?);
-        let last = signed.map_err(|_| Error::Damaged("a record"))?;
+        let n_bytes = usize::try_from(uint(row.get(2)?)).unwrap_or(usize::MAX);
+        let packed: Vec<u8> = row.get(3)?;
+        let record = bodies::record_of(&bodies::unpacked(&packed, n_bytes)?)?;
+        let last = Last { record: Arc::new(record), digest: Digest(row.get(1)?) };
         Ok(Progress { last: Some(last), reign })
     }
 
@@ -208,7 +232,7 @@ impl Index {
         source: &str,
     ) -> Result<(), Error> {
         let Some(last) = lot.last() else { return Ok(()) };
-        let round = &last.signed.record.round;
+        let round = &last.record.round;
         let reign = reign.map(serde_json::to_string).transpose();
         let reign = reign.map_err(|_| Error::Damaged("a reign"))?;
         let transaction = self.connection.transaction()?;
@@ -242,60 +266,6 @@ impl Index {
         transaction.commit()?;
         Ok(())
     }
-
-    /// The bytes of a record with its signature, as they were published.
-    pub fn signed(&self, id: i64) -> Result<Vec<u8>, Error> {
-        unpacked(&self.packed(id)?)
-    }
-
-    /// A record of the index.
-    pub fn whole(&self, id: i64) -> Result<Record, Error> {
-        record_of(&self.signed(id)?)
-    }
-
-    /// The same, if it has no more than `n_bytes_left`, which it is then taken from.
-    pub fn whole_within(&self, id: i64, n_bytes_left: &mut usize) -> Result<Option<Record>, Error> {
-        let Some(bytes) = unpacked_within(&self.packed(id)?, *n_bytes_left)? else {
-            return Ok(None);
-        };
-        *n_bytes_left = n_bytes_left.saturating_sub(bytes.len());
-        record_of(&bytes).map(Some)
-    }
-
-    fn packed(&self, id: i64) -> Result<Vec<u8>, Error> {
-        let mut statement =
-            self.connection.prepare_cached("SELECT signed FROM bodies WHERE record = ?1")?;
-        Ok(statement.query_row([id], |row| row.get(0))?)
-    }
-}
-
-/// The record in bytes that were taken in.
-pub(super) fn record_of(signed: &[u8]) -> Result<Record, Error> {
-    #[derive(serde::Deserialize)]
-    struct Stored {
-        record: Record,
-    }
-    let stored: Stored = serde_json::from_slice(signed).map_err(|_| Error::Damaged("a record"))?;
-    Ok(stored.record)
-}
-
-fn packed(bytes: &[u8]) -> Result<Vec<u8>, Error> {
-    let mut encoder = ZlibEncoder::new(Vec::new(), Compression::fast());
-    let written = encoder.write_all(bytes).and_then(|()| encoder.finish());
-    written.map_err(|_| Error::Damaged("a record"))
-}
-
-pub(super) fn unpacked(packed: &[u8]) -> Result<Vec<u8>, Error> {
-    unpacked_within(packed, SIGNED_BYTES_MAX)?.ok_or(Error::Damaged("a record"))
-}
-
-/// What was packed, if it has no more than so many bytes.
-fn unpacked_within(packed: &[u8], n_bytes_max: usize) -> Result<Option<Vec<u8>>, Error> {
-    let mut bytes = Vec::new();
-    let most = (n_bytes_max as u64).saturating_add(1);
-    let read = ZlibDecoder::new(packed).take(most).read_to_end(&mut bytes);
-    read.map_err(|_| Error::Damaged("a record"))?;
-    Ok((bytes.len() <= n_bytes_max).then_some(bytes))
 }
 
 /// Losses of a model that was measured.
@@ -342,14 +312,15 @@ fn take_in(
     models: &mut Models,
     spans: &mut Spans,
 ) -> Result<u64, Error> {
-    let record = &checked.signed.record;
+    let record = &checked.record;
     let round = &record.round;
     let named = record.champion.and_then(|champion| {
         let judged = record.models.iter().find(|judged| judged.model.uid == champion);
         judged.map(Named::of)
     });
     let former = former(transaction, round)?;
-    let id = insert_record(transaction, checked, named.as_ref())?;
+    let state = voices::hear(transaction, round, checked.voice)?;
+    let id = insert_record(transaction, (checked, state), named.as_ref())?;
     if let Some(named) = &named {
         let who = |named: &Named| (named.hotkey, named.root);
         if former.as_ref().map(who) != Some(who(named)) {
@@ -368,8 +339,7 @@ fn take_in(
     let sql = "INSERT INTO results (record, entries) VALUES (?1, ?2)";
     let entries = entry::packed(&entries);
     transaction.prepare_cached(sql)?.execute(params![id, entries])?;
-    voices::hear(transaction, round, checked.voice)?;
-    Ok((checked.packed.len() + entries.len()) as u64)
+    Ok((checked.packed.len() + entries.len() + checked.voices.len()) as u64)
 }
 
 /// Notes in which records of a validator models are.
@@ -432,17 +402,17 @@ fn former(transaction: &Transaction<'_>, round: &Round) -> Result<Option<Named>,
 
 fn insert_record(
     transaction: &Transaction<'_>,
-    checked: &Checked,
+    (checked, state): (&Checked, State),
     champion: Option<&Named>,
 ) -> Result<i64, Error> {
-    let record = &checked.signed.record;
+    let record = &checked.record;
     let round = &record.round;
     let sql = "INSERT INTO records
         (validator, competition, number, block, digest, rules, voice, n_documents, n_models,
          uid, hotkey, root, repo, loss, error, state, is_derived, gap, gap_error, gap_n,
          is_paid_checked)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, 0, ?16, ?17,
-         ?18, ?19, ?20)";
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17,
+         ?18, ?19, ?20, ?21)";
     transaction.prepare_cached(sql)?.execute(params![
         round.validator.0,
         round.competition,
@@ -459,6 +429,7 @@ fn insert_record(
         champion.and_then(|named| named.repo.as_deref()),
         champion.and_then(|named| named.loss),
         champion.and_then(|named| named.error),
+        state.code(),
         checked.is_derived,
         checked.gap.map(|gap| gap.mean),
         checked.gap.map(|gap| gap.error),
@@ -466,8 +437,11 @@ fn insert_record(
         checked.is_paid_checked,
     ])?;
     let id = transaction.last_insert_rowid();
-    let sql = "INSERT INTO bodies (record, signed) VALUES (?1, ?2)";
-    transaction.prepare_cached(sql)?.execute(params![id, checked.packed])?;
+    let sql = "INSERT INTO bodies (record, n_bytes, signed) VALUES (?1, ?2, ?3)";
+    let n_bytes = int(checked.n_bytes as u64);
+    transaction.prepare_cached(sql)?.execute(params![id, n_bytes, checked.packed])?;
+    let sql = "INSERT INTO voices (record, found) VALUES (?1, ?2)";
+    transaction.prepare_cached(sql)?.execute(params![id, checked.voices])?;
     Ok(id)
 }
 

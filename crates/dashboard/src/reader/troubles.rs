@@ -2,7 +2,10 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 /// Most letters of what is told of a trouble.
@@ -10,23 +13,33 @@ pub(super) const LETTERS_MAX: usize = 300;
 
 /// What does not work at the moment, by where; pages say it.
 #[derive(Debug, Default)]
-pub struct Troubles(Mutex<BTreeMap<String, String>>);
+pub struct Troubles {
+    all: Mutex<BTreeMap<String, String>>,
+    n_changes: AtomicU64,
+}
 
 impl Troubles {
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, String>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.all.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn note(&self, place: &str, trouble: Option<String>) {
-        match trouble {
+        let mut all = self.lock();
+        let before = match trouble {
             Some(trouble) => {
                 let shown = protocol::text::shown(&trouble, LETTERS_MAX);
-                self.lock().insert(place.to_owned(), shown);
+                all.insert(place.to_owned(), shown)
             }
-            None => {
-                self.lock().remove(place);
-            }
+            None => all.remove(place),
+        };
+        if before.as_ref() != all.get(place) {
+            self.n_changes.fetch_add(1, Ordering::AcqRel);
         }
+    }
+
+    /// How often it changed what does not work.
+    pub fn n_changes(&self) -> u64 {
+        self.n_changes.load(Ordering::Acquire)
     }
 
     /// Notes what is wrong with the index, or that nothing is.

@@ -1,12 +1,17 @@
 //! What is believed, what is not, and what a crash or a lost index costs: nothing.
 
-use crate::scene::{Home, Judge, addresses, key, player};
+use crate::scene::{Home, Judge, addresses, key, player, rules};
 use chain::{Call, Chain as _, Genesis, Hyperparameters, MemoryChain, SubnetGenesis};
-use dashboard::index::{self, State};
+use dashboard::{
+    Place,
+    index::{self, Index, State},
+    reader::{News, Reader, Rules},
+};
 use protocol::{AccountId, Block, NetUid};
-use records::Signed;
+use records::{Signed, Source};
 use std::{
     fs,
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -129,22 +134,88 @@ fn whatever_a_reader_was_killed_at_the_next_goes_on() {
     let mut judge = Judge::new(1);
     let (mut home, mut whole) = (Home::new(), Home::new());
     let (old, new) = (player(1, 0.0), player(2, 0.1));
-    // Two lots and a half, and a reader that ends after each.
+    // A lot and a part of one, and a reader that ends after each.
     judge.judge(&[old]);
-    for _ in 1..80 {
+    for _ in 1..140 {
         judge.judge(&[old, new]);
     }
     let mut n_known = vec![0];
-    while n_known.last() != Some(&80) {
+    while n_known.last() != Some(&140) {
         let n_asked = AtomicUsize::new(0);
         home.read_until(&[&judge], &|| n_asked.fetch_add(1, Ordering::Relaxed) > 0);
         n_known.push(known(&home, &judge).0);
     }
-    assert_eq!(n_known, [0, 32, 64, 80]);
+    assert_eq!(n_known, [0, 128, 140]);
     whole.read(&[&judge]);
     for address in ["/", "/c/tiny", "/c/tiny/rounds", "/c/tiny/crown/2"] {
         assert_eq!(home.page(address), whole.page(address), "{address}");
     }
+}
+
+/// Copies an index as a kill leaves it: the file, and what is beside it.
+fn copy(from: &Path, to: &Path) {
+    for name in [index::FILE.to_owned(), format!("{}-wal", index::FILE)] {
+        let _ = fs::copy(from.join(&name), to.join(&name));
+    }
+}
+
+#[test]
+fn an_index_that_was_killed_while_it_was_made_from_nothing_is_made_anew() {
+    let judge = Judge::of_four_rounds(1);
+    let (home, mut killed, mut whole) = (Home::new(), Home::new(), Home::new());
+    let known = Arc::new(Rules::new(vec![rules()]));
+    let index = Index::open(home.path()).unwrap();
+    let mut reader = Reader::new(index, known, vec![judge.place()]);
+    // A round is told of once it is in the index, which is not finished before all are.
+    let tell = |news: News| {
+        if news.number == 4 {
+            copy(home.path(), killed.path());
+        }
+    };
+    reader.read(&|| false, &tell).unwrap();
+    assert_eq!(killed.index().heads().unwrap()[0].n_records, 4, "it is all there");
+    assert!(Index::open(killed.path()).unwrap().heads().unwrap().is_empty(), "and is not believed");
+    killed.read(&[&judge]);
+    whole.read(&[&judge]);
+    for address in addresses(&judge) {
+        assert_eq!(killed.page(&address), whole.page(&address), "{address}");
+    }
+    // Finished, it goes on.
+    let after = Home::new();
+    copy(home.path(), after.path());
+    assert_eq!(Index::open(after.path()).unwrap().heads().unwrap()[0].n_records, 4);
+}
+
+#[test]
+fn nothing_is_read_again_of_a_place_that_has_nothing_new() {
+    struct Counted(records::Folder, Arc<AtomicUsize>);
+    impl Source for Counted {
+        fn index(&self) -> Result<Option<records::Index>, records::Error> {
+            self.0.index()
+        }
+        fn record(&self, name: &str, number: u64) -> Result<Option<Vec<u8>>, records::Error> {
+            self.1.fetch_add(1, Ordering::Relaxed);
+            self.0.bytes(name, number)
+        }
+    }
+    let mut judge = Judge::of_four_rounds(1);
+    let (home, n_read) = (Home::new(), Arc::new(AtomicUsize::new(0)));
+    let source = Box::new(Counted(judge.folder.clone(), Arc::clone(&n_read)));
+    let place = Place { name: "counted".to_owned(), source };
+    let known = Arc::new(Rules::new(vec![rules()]));
+    let mut reader = Reader::new(Index::open(home.path()).unwrap(), known, vec![place]);
+    let n_changes = reader.n_changes();
+    let mut read = || {
+        reader.read(&|| false, &|_| {}).unwrap();
+        (n_read.load(Ordering::Relaxed), n_changes.load(Ordering::Relaxed))
+    };
+    let first = read();
+    assert_eq!(first.0, 4);
+    assert_eq!(read(), first, "nothing is read, and nothing changes");
+    judge.judge(&[player(1, 0.0)]);
+    let second = read();
+    assert_eq!(second.0, 5, "the new one alone");
+    assert!(second.1 > first.1);
 }
 
 /// A chain of so many blocks, with the hotkey of judge 1 in the first slot.

@@ -95,3 +95,30 @@ fn rounds_are_told_as_they_come_and_pages_have_a_strict_policy() {
     // The home is free again.
     drop(served(&judge, home.path()));
 }
+
+#[test]
+fn an_answer_is_sent_once_to_who_keeps_it_and_is_another_after_a_round() {
+    let mut judge = Judge::new(1);
+    judge.judge(&[player(1, 0.0)]);
+    let home = tempfile::tempdir().unwrap();
+    let dashboard = served(&judge, home.path());
+    let address = dashboard.address();
+    let mut listening = asked(address, "GET /events HTTP/1.1");
+    read_until(&mut listening, "retry: 5000");
+    while !answer(address, "GET /c/tiny/round/1.json HTTP/1.1").starts_with("HTTP/1.1 200") {}
+    let tag = |answer: &str| {
+        let line = answer.lines().find_map(|line| line.strip_prefix("etag: "));
+        line.expect("a tag").to_owned()
+    };
+    let first = answer(address, "GET /c/tiny.json HTTP/1.1");
+    assert!(first.contains("access-control-allow-origin: *"), "{first}");
+    let known = format!("GET /c/tiny.json HTTP/1.1\r\nif-none-match: {}", tag(&first));
+    assert!(answer(address, &known).starts_with("HTTP/1.1 304"));
+    let page = answer(address, "GET /c/tiny HTTP/1.1");
+    assert!(!page.contains("access-control-allow-origin"), "pages are for people");
+    judge.judge(&[player(1, 0.0), player(2, 0.1)]);
+    read_until(&mut listening, "\"number\":2");
+    let second = answer(address, &known);
+    assert!(second.starts_with("HTTP/1.1 200"), "{second}");
+    assert_ne!(tag(&second), tag(&first));
+}

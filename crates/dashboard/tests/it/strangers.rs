@@ -189,21 +189,21 @@ fn long(number: u64, n_records: usize) -> Judge {
 
 #[test]
 fn attack_a_place_without_end_keeps_nobody_waiting() {
-    let (endless, short) = (long(2, 70), Judge::of_four_rounds(1));
+    let (endless, short) = (long(2, 140), Judge::of_four_rounds(1));
     let mut home = Home::new();
     let n_asked = AtomicUsize::new(0);
     // One turn of each of the two places.
     home.read_until(&[&endless, &short], &|| n_asked.fetch_add(1, Ordering::Relaxed) > 1);
-    assert_eq!((known(&home, &endless).0, known(&home, &short).0), (32, 4));
+    assert_eq!((known(&home, &endless).0, known(&home, &short).0), (128, 4));
 }
 
 #[test]
 fn attack_records_fill_no_more_than_their_share_of_the_disk() {
-    let (endless, short) = (long(2, 40), long(1, 3));
+    let (endless, short) = (long(2, 140), long(1, 3));
     let mut home = Home::new();
     let limits = Limits { judges: Judges::Permitted, bytes_per_validator: 10_000 };
     home.read_within(limits, None, &[&endless, &short]);
-    assert_eq!((known(&home, &endless), known(&home, &short).0), ((32, None), 3));
+    assert_eq!((known(&home, &endless), known(&home, &short).0), ((128, None), 3));
     assert!(home.page("/").contains("bytes of 10000: no more are read"));
 }
 

@@ -221,3 +221,25 @@ fn records_form_a_chain_that_carries_the_averages() {
     assert_eq!(broken(|r| r.averages.truncate(2)), Mismatch::Previous("average"));
     assert!(verify_chain(&second, None, &competition()).is_err());
 }
+
+#[test]
+fn a_record_of_a_line_crowns_whom_the_line_crowns() {
+    let mut competition = competition();
+    competition.scoring.rule = Rule::Succession;
+    let losses = [2.0, 1.5, 1.6, 1.2, 1.9, 1.2];
+    for n in 0..=losses.len() {
+        let of = |(uid, loss): (usize, &f64)| model(uid as u16, 50 + uid as u64, &[*loss, *loss]);
+        let models: Vec<Model> =
+            losses[..n].iter().enumerate().map(of).chain([disqualified(9)]).collect();
+        let entry = |model: &Model| Entry {
+            uid: model.uid,
+            seniority: model.seniority(),
+            losses: model.finding.losses().to_vec(),
+        };
+        let entries: Vec<Entry> = models.iter().map(entry).collect();
+        let (rules, block) = (&competition.scoring, round(1, None).block);
+        let average = &mut MovingAverage::default();
+        let record = Record::new(round(1, None), &competition, models, average);
+        assert_eq!(record.champion, champion(rules, block, 2, &entries), "of the first {n}");
+    }
+}

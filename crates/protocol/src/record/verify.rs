@@ -218,14 +218,23 @@ pub fn verify_chain(
     previous: Option<&Record>,
     competition: &Competition,
 ) -> Result<(), Mismatch> {
+    verify_link(record, previous.map(|previous| (previous, previous.digest())), competition)
+}
+
+/// The same, where the digest of `previous` is known: to make it a record is spelt whole.
+pub fn verify_link(
+    record: &Record,
+    previous: Option<(&Record, Digest)>,
+    competition: &Competition,
+) -> Result<(), Mismatch> {
     let ensure = |holds: bool, what| if holds { Ok(()) } else { Err(Mismatch::Previous(what)) };
     let round = &record.round;
-    ensure(round.previous == previous.map(Record::digest), "digest")?;
+    ensure(round.previous == previous.map(|(_, digest)| digest), "digest")?;
     if previous.is_none() {
         ensure(round.number == 1, "number")?;
     }
     let mut average = MovingAverage::default();
-    if let Some(Record { round: before, averages, .. }) = previous {
+    if let Some((Record { round: before, averages, .. }, _)) = previous {
         ensure(round.validator == before.validator, "validator")?;
         ensure(round.genesis == before.genesis, "genesis")?;
         ensure(round.netuid == before.netuid, "netuid")?;
