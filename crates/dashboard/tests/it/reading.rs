@@ -270,7 +270,7 @@ fn what_epochs_pay_is_kept_by_key_and_by_role() {
     let chain = chain_of(5);
     let mut home = Home::new();
     home.read_beside(&chain, &[]);
-    let mut index = index::Index::open(home.path()).unwrap();
+    let mut index = Index::open(home.path()).unwrap();
     let mut metagraph = chain.metagraph(NetUid(1)).unwrap();
     let hotkey = key(1).public();
     for (epoch, rao) in [(10, 5), (20, 7), (20, 8)] {

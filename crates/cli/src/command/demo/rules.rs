@@ -11,8 +11,6 @@ use dataset::{
 use protocol::{Block, BlockHash, Competition, competition::DatasetRules};
 use std::{fs, io::ErrorKind, path::Path, sync::Arc};
 
-/// Fewest documents of a round of a demo: of fewer a verdict would say nothing.
-const DOCUMENTS_MIN: usize = 20;
 /// Architecture that the miners of a demo train.
 const ARCHITECTURE: &str = "llama";
 
@@ -30,6 +28,7 @@ pub fn contest(args: &DemoArgs) -> anyhow::Result<(Contest, Calendar)> {
     // No round begins while the weights of the last are still hidden.
     contest.competition.until_block = Some(calendar.last_seed() + 1);
     contest.pin();
+    contest.competition.check()?;
     keep(&args.home.join("competition.toml"), &toml::to_string(&contest.competition)?)?;
     // After the rules: a text that has changed since must not take the place of this run's.
     contest.tokenizer.save(&args.home.join(TOKENIZER_FILE))?;
@@ -75,6 +74,17 @@ fn own(name: &str) -> anyhow::Result<Contest> {
     Ok(contest)
 }
 
+/// Has a round take as many documents as a small text has, each in a sequence of its own: whole
+/// looks of duels, and no fewer than they begin with.
+fn fit(competition: &mut Competition, n_documents: usize) {
+    let Some(duels) = competition.scoring.duel_rules() else { return };
+    let [per_look, least] =
+        [duels.n_documents_per_look, duels.n_documents_min].map(|n| n.max(1) as usize);
+    let whole = (n_documents / per_look * per_look).max(least.next_multiple_of(per_look));
+    let evaluation = &mut competition.evaluation;
+    evaluation.n_batches = evaluation.n_batches.min(whole);
+}
+
 /// The competition `tiny` on generated text or the user's.
 fn tiny(args: &DemoArgs) -> anyhow::Result<Contest> {
     let mut competition = Competition::builtin("tiny")?;
@@ -85,11 +95,7 @@ fn tiny(args: &DemoArgs) -> anyhow::Result<Contest> {
             )?;
             competition.dataset =
                 DatasetRules::Files { path: path.display().to_string(), sha256: None };
-            // A small text has fewer documents than a round wants, and each is in one sequence: it
-            // takes all there are.
-            let n_documents = source.n_documents(Split::Evaluation) as usize;
-            let evaluation = &mut competition.evaluation;
-            evaluation.n_batches = evaluation.n_batches.min(n_documents.max(DOCUMENTS_MIN));
+            fit(&mut competition, source.n_documents(Split::Evaluation) as usize);
             Arc::new(source)
         }
         None => {
