@@ -38,6 +38,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
 };
+use validator::OnChain;
 
 /// Derives records again, compares two, or applies other rules.
 pub fn run(args: &ReplayArgs) -> anyhow::Result<ExitCode> {
@@ -305,7 +306,8 @@ impl Bench<'_> {
         steps.extend(on_chain::paid(record, &on_chain));
         steps.extend(on_chain::models((record, &rules), past, &on_chain));
         let bar = past.bar(record, &rules);
-        self.measured((record, bar), (&rules, &contest), steps)?;
+        let exam = (record, bar, on_chain.as_ref().ok());
+        self.measured(exam, (&rules, &contest), steps)?;
         steps.extend(past.derive(record, &rules));
         Ok(())
     }
@@ -313,7 +315,7 @@ impl Bench<'_> {
     /// Text and losses.
     fn measured(
         &mut self,
-        (record, bar): (&Record, Bar),
+        (record, bar, on_chain): (&Record, Bar, Option<&OnChain>),
         (rules, contest): (&Competition, &Result<Contest, String>),
         steps: &mut Vec<Step>,
     ) -> anyhow::Result<()> {
@@ -331,7 +333,7 @@ impl Bench<'_> {
         };
         match drawn {
             Ok(drawn) => {
-                let exam = Exam { record, rules, drawn: &drawn, bar };
+                let exam = Exam { record, rules, drawn: &drawn, bar, on_chain };
                 steps.extend(losses::steps(exam, self.asked, &mut self.stacks.library)?);
             }
             Err(_) => {

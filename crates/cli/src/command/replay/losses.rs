@@ -14,7 +14,7 @@ use protocol::{
     unigram::no_better_than_guessing,
 };
 use std::{collections::BTreeSet, ops::Range, path::Path};
-use validator::{Admission, Ask, Drawn, Engine as _, Sequence};
+use validator::{Admission, Ask, Committed, Drawn, Engine as _, Listed, OnChain, Sequence};
 
 /// What is found of a model that breaks no rule.
 const NO_RULE: &str = "no rule is broken";
@@ -46,6 +46,8 @@ pub struct Exam<'a> {
     pub drawn: &'a Drawn,
     /// Whether the bar of guessing holds in its round.
     pub bar: Bar,
+    /// What the chain says of it, where it is asked.
+    pub on_chain: Option<&'a OnChain>,
 }
 
 /// Whether whoever does no better than guessing is disqualified in a round.
@@ -265,7 +267,9 @@ impl Exam<'_> {
             ReasonCode::DegenerateOutput | ReasonCode::NonFiniteLoss | ReasonCode::TooSlow
         );
         let found = match code {
-            _ if model.file_root.is_none() => library.listed(self.rules, model),
+            _ if model.file_root.is_none() => {
+                library.listed(self.rules, model, self.committed(model))
+            }
             _ => library.find(self.rules, model)?,
         };
         let reason = match found {
@@ -301,6 +305,14 @@ impl Exam<'_> {
         }
         let at = format!("models[{place}].model.finding");
         Ok(Step::differs(Part::Model, at, (found, recorded)))
+    }
+
+    /// What the chain says that the miner of a model committed to.
+    fn committed(self, model: &Model) -> Option<Committed> {
+        let hotkey = model.hotkey;
+        let of_it = |listed: &&Listed| listed.stored.hotkey == hotkey;
+        let listed = self.on_chain?.listed.iter().find(of_it)?;
+        Some(Committed { hotkey, commitment: listed.commitment.clone() })
     }
 
     /// The bar that a model does not pass, where it holds.

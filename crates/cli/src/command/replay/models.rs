@@ -14,7 +14,8 @@ use std::{
     sync::Arc,
 };
 use validator::{
-    Admission, Committed, Engine as _, FetchedModels, Had, Inspected, Models as _, Terms, Trouble,
+    Admission, Committed, Engine as _, FetchedModels, Had, Inspected, Models as _, Sight, Terms,
+    Trouble,
 };
 
 /// What is known of a model.
@@ -92,8 +93,33 @@ impl Library {
         Ok(found)
     }
 
-    /// What a hub lists of a model whose files no record names: the rule that the list breaks.
-    pub fn listed(&self, rules: &Competition, model: &Model) -> Found {
+    /// What a hub lists of a model whose files no record names: the rule that the list breaks, as
+    /// the service looks at it, where it is known what was committed to.
+    pub fn listed(
+        &self,
+        rules: &Competition,
+        model: &Model,
+        committed: Option<Committed>,
+    ) -> Found {
+        let told = "what the hub lists breaks no rule";
+        if let Some(committed) = committed {
+            let mut why = no_hub();
+            for (_, fetched) in &self.hubs {
+                match fetched.look(rules, &committed) {
+                    Ok(Sight::Published { .. }) => return Found::Missing(told.to_owned()),
+                    Ok(Sight::Absent(reason) | Sight::Refused(reason)) => {
+                        return Found::Refused(reason);
+                    }
+                    Err(
+                        Trouble::Refused(error)
+                        | Trouble::Unanswered(error)
+                        | Trouble::Own(error)
+                        | Trouble::Stopped(error),
+                    ) => why = failure::causes(&error),
+                }
+            }
+            return Found::Missing(why);
+        }
         let (Some(repo), Some(revision)) = (&model.repo, &model.revision) else {
             return Found::Missing("the record names no repo of it".to_owned());
         };
@@ -102,7 +128,6 @@ impl Library {
             match hub.list(repo, revision) {
                 Ok(Some(files)) => {
                     let refusal = hub::intake::refusal(&files, &rules.model);
-                    let told = "what the hub lists breaks no rule";
                     return refusal.map_or(Found::Missing(told.to_owned()), Found::Refused);
                 }
                 Ok(None) => {

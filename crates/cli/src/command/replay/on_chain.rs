@@ -192,7 +192,8 @@ impl<'a> Listing<'a> {
     /// Whether every validator measures a commitment, whatever its own averages say.
     fn is_measured_by_all(&self, listed: &Listed) -> bool {
         let (rules, chain) = (&self.rules.evaluation, self.chain);
-        if chain.paid.is_none() || is_fresh(rules, chain.moment, listed.stored.block) {
+        let is_nobody_paid = chain.listed.iter().all(|listed| listed.incentive == 0);
+        if is_nobody_paid || is_fresh(rules, chain.moment, listed.stored.block) {
             return true;
         }
         // Of several with the same pay those come last that were seen absent, which no chain tells.
@@ -293,6 +294,21 @@ mod tests {
         let added = differs(|record| record.models[2].model.uid = Uid(9));
         assert!(added[0].starts_with("models[2].model.uid"), "{added:?}");
         assert!(added[1].contains("uid 2"), "{added:?}");
+    }
+
+    #[test]
+    fn an_old_commitment_that_nobody_pays_may_be_left_out_though_nobody_is_ahead_in_pay() {
+        let (mut record, rules, mut chain) = honest();
+        // All of them are old, and the chain has not paid any for long enough.
+        (chain.moment.settling_blocks, chain.paid) = (0, None);
+        chain.moment.seed = Block(10_000);
+        record.models.remove(1);
+        let steps = models((&record, &rules), &Past::default(), &Ok(chain.clone()));
+        assert!(!steps.iter().any(Step::is_other), "{steps:?}");
+        // Where the chain pays nobody at all, everybody is measured.
+        chain.listed[0].incentive = 0;
+        let steps = models((&record, &rules), &Past::default(), &Ok(chain));
+        assert!(steps.iter().any(Step::is_other), "{steps:?}");
     }
 
     #[test]
