@@ -63,6 +63,11 @@ impl Clock {
         (last.at_millis.saturating_sub(first.at_millis) / n_blocks).max(1)
     }
 
+    /// Seconds that have passed since a block, as far as it can be told.
+    pub fn seconds_since(&self, block: Block) -> Option<u64> {
+        Some((now_millis() / 1_000).saturating_sub(self.seconds(block)?))
+    }
+
     fn both(&self) -> Option<(Seen, Seen)> {
         *self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }

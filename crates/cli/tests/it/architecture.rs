@@ -98,9 +98,10 @@ const NETWORK: [&str; 7] = ["axum", "hyper", "jsonrpsee", "reqwest", "rustls", "
 /// Files below `cli` that name addresses: the dashboard, the node and the hub, which listen, the
 /// client of hubs, which looks where a hub sends it, and that of chains, which knows what addresses
 /// are near.
-const SOCKETS: [&str; 13] = [
+const SOCKETS: [&str; 14] = [
     "crates/dashboard/src/lib.rs",
     "crates/dashboard/src/server.rs",
+    "crates/dashboard/src/server/patient.rs",
     "crates/hugging-face/src/client/address.rs",
     "crates/hugging-face/src/dev.rs",
     "crates/hugging-face/src/dev/access.rs",

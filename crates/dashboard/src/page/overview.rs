@@ -13,7 +13,6 @@ use crate::{
 use chain::{Metagraph, Neuron};
 use maud::{Markup, html};
 use protocol::Block;
-use std::time::SystemTime;
 
 /// What may be said of a champion.
 pub(super) struct Champion {
@@ -132,10 +131,7 @@ impl Site {
     /// the last round of each competition.
     fn state(&self, ask: &Ask, published: &[(&str, usize)]) -> Markup {
         let head = self.clock.head().filter(|_| ask.block().is_none());
-        let ago = head.and_then(|head| self.clock.seconds(head)).map(|seen| {
-            let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-            lasting(now.unwrap_or_default().as_secs().saturating_sub(seen))
-        });
+        let ago = head.and_then(|head| self.clock.seconds_since(head)).map(lasting);
         html! {
             p {
                 @if let Some((head, ago)) = head.zip(ago) {

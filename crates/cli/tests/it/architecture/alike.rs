@@ -10,7 +10,7 @@ const TIMES: [&str; 3] = ["SystemTime", "Instant", "elapsed"];
 /// makes blocks by the clock, the hub whose links expire, the clients whose patience with an
 /// endpoint ends, the supervisor that starts processes again, and the files of downloads that broke
 /// off, of which the oldest goes first. The dashboard tells about when a block was.
-const CLOCKS: [&str; 27] = [
+const CLOCKS: [&str; 28] = [
     "crates/cli/src/command/demo.rs",
     "crates/cli/src/command/download.rs",
     "crates/cli/src/command/evaluate.rs",
@@ -30,6 +30,7 @@ const CLOCKS: [&str; 27] = [
     "crates/hugging-face/src/dev/clock.rs",
     "crates/hugging-face/src/dev/objects.rs",
     "crates/hugging-face/src/dev/pace.rs",
+    "crates/records/src/folder.rs",
     "crates/substrate/src/client/config.rs",
     "crates/substrate/src/client/door.rs",
     "crates/substrate/src/client/finality.rs",
