@@ -36,7 +36,6 @@ pub use ports::{
     Admission, Ask, Committed, Contest, Drawn, Evaluate, Had, Models, Ports, Publish, Sequence,
     Sight, Terms, Text, Trouble,
 };
-pub use records::Folder as RecordFolder;
 pub use roots::{RootState, SentRoot};
 pub use state::{ContestState, State};
 pub use work::Worked;

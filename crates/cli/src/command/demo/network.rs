@@ -38,7 +38,7 @@ use std::{
 };
 use substrate::{ClientConfig, DevNode, Signatures, SubstrateChain, dev};
 use trainer::Trainer;
-use validator::{FetchedModels, Ports, RecordFolder, RoundSummary, Validator};
+use validator::{FetchedModels, Ports, RoundSummary, Validator};
 
 /// The only subnet of a demo.
 pub const NETUID: NetUid = NetUid(1);
@@ -364,7 +364,7 @@ impl Build<'_> {
             chain: Arc::new(connect(self.node)?),
             models: Arc::clone(&models) as Arc<dyn validator::Models>,
             evaluate: models,
-            publish: Arc::new(RecordFolder::new(home.join("records"))),
+            publish: Arc::new(records::Folder::new(home.join("records"))),
         };
         let contests = vec![self.contest.for_validator()];
         let journal = validator::legacy::open_journal(&home)?;

@@ -268,7 +268,7 @@ impl Exam<'_> {
         );
         let found = match code {
             _ if model.file_root.is_none() => {
-                library.listed(self.rules, model, self.committed(model))
+                library.listed(self.rules, model, self.committed(model).as_ref())
             }
             _ => library.find(self.rules, model)?,
         };

@@ -34,6 +34,38 @@ pub enum Found {
     Missing(String),
 }
 
+/// The rule that a commitment breaks as far as the hub's list tells; `Err` is why none is there.
+fn looked(
+    hub: &FetchedModels,
+    rules: &Competition,
+    committed: &Committed,
+) -> Result<Option<Reason>, String> {
+    match hub.look(rules, committed) {
+        Ok(Sight::Published { .. }) => Ok(None),
+        Ok(Sight::Absent(reason) | Sight::Refused(reason)) => Ok(Some(reason)),
+        Err(
+            Trouble::Refused(error)
+            | Trouble::Unanswered(error)
+            | Trouble::Own(error)
+            | Trouble::Stopped(error),
+        ) => Err(failure::causes(&error)),
+    }
+}
+
+/// The same by the repo alone, where it is not known what was committed to.
+fn refused(hub: &dyn Hub, rules: &Competition, model: &Model) -> Result<Option<Reason>, String> {
+    let (Some(repo), Some(revision)) = (&model.repo, &model.revision) else {
+        return Err("the record names no repo of it".to_owned());
+    };
+    match hub.list(repo, revision).map_err(|error| error.to_string())? {
+        Some(files) => Ok(hub::intake::refusal(&files, &rules.model)),
+        None => {
+            let detail = format!("`{repo}@{revision}` is not on the hub");
+            Ok(Some(Reason::new(ReasonCode::NotPublished, detail)))
+        }
+    }
+}
+
 /// Wherever models are looked for.
 pub struct Library {
     engine: Arc<ProcessEvaluate>,
@@ -99,42 +131,18 @@ impl Library {
         &self,
         rules: &Competition,
         model: &Model,
-        committed: Option<Committed>,
+        committed: Option<&Committed>,
     ) -> Found {
-        let told = "what the hub lists breaks no rule";
-        if let Some(committed) = committed {
-            let mut why = no_hub();
-            for (_, fetched) in &self.hubs {
-                match fetched.look(rules, &committed) {
-                    Ok(Sight::Published { .. }) => return Found::Missing(told.to_owned()),
-                    Ok(Sight::Absent(reason) | Sight::Refused(reason)) => {
-                        return Found::Refused(reason);
-                    }
-                    Err(
-                        Trouble::Refused(error)
-                        | Trouble::Unanswered(error)
-                        | Trouble::Own(error)
-                        | Trouble::Stopped(error),
-                    ) => why = failure::causes(&error),
-                }
-            }
-            return Found::Missing(why);
-        }
-        let (Some(repo), Some(revision)) = (&model.repo, &model.revision) else {
-            return Found::Missing("the record names no repo of it".to_owned());
-        };
         let mut why = no_hub();
-        for (hub, _) in &self.hubs {
-            match hub.list(repo, revision) {
-                Ok(Some(files)) => {
-                    let refusal = hub::intake::refusal(&files, &rules.model);
-                    return refusal.map_or(Found::Missing(told.to_owned()), Found::Refused);
-                }
-                Ok(None) => {
-                    let detail = format!("`{repo}@{revision}` is not on the hub");
-                    return Found::Refused(Reason::new(ReasonCode::NotPublished, detail));
-                }
-                Err(error) => why = error.to_string(),
+        for (hub, fetched) in &self.hubs {
+            let refusal = match committed {
+                Some(committed) => looked(fetched, rules, committed),
+                None => refused(&**hub, rules, model),
+            };
+            match refusal {
+                Ok(Some(reason)) => return Found::Refused(reason),
+                Ok(None) => return Found::Missing("what the hub lists breaks no rule".to_owned()),
+                Err(error) => why = error,
             }
         }
         Found::Missing(why)
