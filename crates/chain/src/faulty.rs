@@ -2,7 +2,7 @@
 
 use crate::{
     Call, CallId, CallStatus, Chain, Demands, Error, Head, HidingRules, Keypair, Metagraph,
-    Rewards, Signed, StoredCommitment,
+    Rewards, Signed, StoredCommitment, Voter,
 };
 use protocol::{AccountId, Block, BlockHash, NetUid, Seed, Uid, seed::uniform_below};
 use rand_chacha::ChaCha20Rng;
@@ -145,6 +145,10 @@ impl<C: Chain> Chain for FaultyChain<C> {
 
     fn rewards(&self, netuid: NetUid, at: Block) -> Result<Rewards, Error> {
         self.ask("rewards", |chain| chain.rewards(netuid, at))
+    }
+
+    fn voters(&self, netuid: NetUid, at: Block) -> Result<Vec<Voter>, Error> {
+        self.ask("voters", |chain| chain.voters(netuid, at))
     }
 
     fn balance(&self, coldkey: AccountId) -> Result<u64, Error> {

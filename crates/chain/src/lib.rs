@@ -280,6 +280,29 @@ pub struct StoredCommitment {
     pub data: Vec<u8>,
 }
 
+/// A slot that may set weights, with what stands behind it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Voter {
+    /// Slot.
+    pub uid: Uid,
+    /// Key in the slot.
+    pub hotkey: AccountId,
+    /// Its stake, in rao.
+    pub stake_rao: u64,
+}
+
+impl Voter {
+    /// The slots of a subnet with a validator permit.
+    pub fn of(metagraph: &Metagraph) -> Vec<Self> {
+        let permitted = metagraph.neurons.iter().filter(|neuron| neuron.validator_permit);
+        let voter = |neuron: &Neuron| {
+            let Neuron { uid, hotkey, stake_rao, .. } = *neuron;
+            Self { uid, hotkey, stake_rao }
+        };
+        permitted.map(voter).collect()
+    }
+}
+
 /// What a subnet pays, and how long it takes to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rewards {
@@ -375,6 +398,10 @@ pub trait Chain: Send + Sync {
     /// What the subnet pays in the state after block `at`; the same blocks can be asked for.
     fn rewards(&self, netuid: NetUid, at: Block) -> Result<Rewards, Error>;
 
+    /// Slots with a validator permit in the state after block `at`, in order of uid; the same
+    /// blocks can be asked for.
+    fn voters(&self, netuid: NetUid, at: Block) -> Result<Vec<Voter>, Error>;
+
     /// Free balance of a coldkey, in rao.
     fn balance(&self, coldkey: AccountId) -> Result<u64, Error>;
 
@@ -455,6 +482,10 @@ impl<C: Chain + ?Sized> Chain for std::sync::Arc<C> {
 
     fn rewards(&self, netuid: NetUid, at: Block) -> Result<Rewards, Error> {
         (**self).rewards(netuid, at)
+    }
+
+    fn voters(&self, netuid: NetUid, at: Block) -> Result<Vec<Voter>, Error> {
+        (**self).voters(netuid, at)
     }
 
     fn balance(&self, coldkey: AccountId) -> Result<u64, Error> {

@@ -2,7 +2,7 @@
 
 use crate::{
     Call, CallError, CallId, CallStatus, Chain, Demands, Error, Head, HidingRules, Keypair,
-    Metagraph, Rewards, Signed, StoredCommitment,
+    Metagraph, Rewards, Signed, StoredCommitment, Voter,
     ledger::{EpochSummary, Event, Genesis, Ledger, OwnCall, Supply},
 };
 use protocol::{AccountId, Block, BlockHash, NetUid, Uid, yuma};
@@ -48,6 +48,7 @@ struct Past {
     calls: Vec<CallId>,
     commitments: Arc<Commitments>,
     rewards: BTreeMap<NetUid, Arc<Rewards>>,
+    voters: BTreeMap<NetUid, Arc<Vec<Voter>>>,
 }
 
 /// The commitments of every subnet; those that stay from block to block are there once.
@@ -205,6 +206,13 @@ impl Node {
             (netuid, same.map_or_else(|| Arc::new(now), Arc::clone))
         };
         let rewards = self.ledger.netuids().into_iter().map(rewards).collect();
+        let voters = |netuid: NetUid| {
+            let now = self.ledger.voters(netuid).unwrap_or_default();
+            let same = before.and_then(|before| before.voters.get(&netuid));
+            let same = same.filter(|old| ***old == now);
+            (netuid, same.map_or_else(|| Arc::new(now), Arc::clone))
+        };
+        let voters = self.ledger.netuids().into_iter().map(voters).collect();
         let before = before.map(|past| Arc::clone(&past.commitments));
         let mut commitments = before.unwrap_or_default();
         for &(netuid, hotkey) in &touched.hotkeys {
@@ -228,6 +236,7 @@ impl Node {
             calls,
             commitments,
             rewards,
+            voters,
         });
         if self.history.len() > HISTORY_BLOCKS {
             let oldest = self.history.pop_front();
@@ -336,6 +345,12 @@ impl Chain for MemoryChain {
         let node = self.node();
         let rewards = node.past(at)?.rewards.get(&netuid);
         rewards.map(|rewards| (**rewards).clone()).ok_or(Error::NoSubnet(netuid))
+    }
+
+    fn voters(&self, netuid: NetUid, at: Block) -> Result<Vec<Voter>, Error> {
+        let node = self.node();
+        let voters = node.past(at)?.voters.get(&netuid);
+        voters.map(|voters| (**voters).clone()).ok_or(Error::NoSubnet(netuid))
     }
 
     fn balance(&self, coldkey: AccountId) -> Result<u64, Error> {

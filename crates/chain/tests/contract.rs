@@ -5,7 +5,7 @@ mod suite;
 
 use chain::{
     Call, CallId, CallStatus, Chain, Demands, Error, FaultyChain, Genesis, Head, HidingRules,
-    Keypair, MemoryChain, Metagraph, Rewards, Signed, StoredCommitment, faulty::Rates,
+    Keypair, MemoryChain, Metagraph, Rewards, Signed, StoredCommitment, Voter, faulty::Rates,
 };
 use protocol::{AccountId, Block, BlockHash, NetUid, Seed, Uid};
 use std::sync::Arc;
@@ -67,6 +67,9 @@ impl Chain for Again {
 
     fn rewards(&self, netuid: NetUid, at: Block) -> Result<Rewards, Error> {
         self.ask(|chain| chain.rewards(netuid, at))
+    }
+    fn voters(&self, netuid: NetUid, at: Block) -> Result<Vec<Voter>, Error> {
+        self.ask(|chain| chain.voters(netuid, at))
     }
 
     fn balance(&self, coldkey: AccountId) -> Result<u64, Error> {

@@ -321,6 +321,27 @@ pub struct EvaluationRules {
     /// Who draws which text.
     #[serde(default, skip_serializing_if = "Seeds::is_default")]
     pub seeds: Seeds,
+    /// From when a commitment counts; with rule `duel` alone another than the default.
+    #[serde(default, skip_serializing_if = "Published::is_default")]
+    pub published: Published,
+}
+
+/// Who must have the bytes of a commitment before it counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Published {
+    /// Each validator goes by what it sees itself.
+    #[default]
+    Own,
+    /// Validators with two thirds of the stake, as they say on the chain
+    /// ([`crate::publication`]).
+    TwoThirds,
+}
+
+impl Published {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// Who draws which text of a round.

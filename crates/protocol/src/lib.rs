@@ -21,6 +21,7 @@ pub mod offer;
 pub mod outcome;
 pub mod owner;
 pub mod pool;
+pub mod publication;
 pub mod queue;
 pub mod record;
 pub mod schedule;

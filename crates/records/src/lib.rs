@@ -15,7 +15,7 @@ pub mod source;
 pub use folder::Folder;
 pub use index::{Head, Index};
 pub use links::{Broken, Links};
-pub use root::RootCommitment;
+pub use root::{RootCommitment, Statement};
 pub use signed::Signed;
 pub use source::{Records, Source};
 

@@ -173,6 +173,7 @@ impl<'a> Stage<'a> {
             // As its threads do it, but that nobody publishes records that nobody reads.
             while validator.work(head, &watch)? == Worked::Something {}
             validator.duties(head, &watch)?;
+            validator.state_on_chain(head, None, &watch)?;
         }
         cabal::act(&self.network, &self.cast.cabals, self.cast.n_validators)?;
         self.look(head.block);

@@ -36,7 +36,7 @@ pub use transfers::Transfer;
 
 use chain::{
     Call, CallId, CallStatus, Chain, Demands, Error, Head, HidingRules, Keypair, Mechanism,
-    Metagraph, Rewards, Signed, StoredCommitment,
+    Metagraph, Rewards, Signed, StoredCommitment, Voter,
 };
 use fate::Sent;
 use finality::{Contest, Finality};
@@ -209,6 +209,14 @@ impl Chain for SubstrateChain {
         let head = self.named(at)?;
         let read = self.links.ask("rewards", async |link: &Link| {
             read::rewards(link, &link.at(head).await?, netuid).await
+        });
+        self.held(read, at)?.ok_or(Error::NoSubnet(netuid))
+    }
+
+    fn voters(&self, netuid: NetUid, at: Block) -> Result<Vec<Voter>, Error> {
+        let head = self.named(at)?;
+        let read = self.links.ask("voters", async |link: &Link| {
+            read::voters(link, &link.at(head).await?, netuid).await
         });
         self.held(read, at)?.ok_or(Error::NoSubnet(netuid))
     }

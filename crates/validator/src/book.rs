@@ -3,6 +3,7 @@
 use crate::{
     ports::Committed,
     state::{ContestState, Lapse, Skips, Verdict},
+    unheard,
 };
 use anyhow::Context as _;
 use chain::{Chain, Head, StoredCommitment};
@@ -16,11 +17,16 @@ use protocol::{
 };
 use std::sync::Arc;
 
-/// Everybody who committed to a competition in time for a round, and what the chain pays.
+/// Everybody who committed to a competition in time for a round, who of them counts, and what the
+/// chain pays.
 #[derive(Clone, Debug)]
 pub(crate) struct Book {
-    /// In order of uid.
+    /// Those that count, in order of uid.
     pub(crate) entries: Vec<Entry>,
+    /// Those that do not count: two thirds of the stake do not have their bytes.
+    pub(crate) unheard: Vec<Entry>,
+    /// Those that came too late for the round, where it is to be said that their bytes are here.
+    pub(crate) young: Vec<Entry>,
     /// The round, and how long the chain takes to pay.
     pub(crate) moment: Moment,
     /// Slot that the chain pays most for a commitment in the book.
@@ -56,6 +62,8 @@ impl Book {
         let at = Block(seed.block.0.saturating_sub(age_min));
         let stored = chain.commitments(netuid, at).context("cannot read the commitments")?;
         let rewards = chain.rewards(netuid, at).context("cannot read what the chain pays")?;
+        let heard = unheard::heard(chain, netuid, competition, seed.block)
+            .context("cannot read what validators say")?;
         let entry = |stored: StoredCommitment| {
             let commitment = Commitment::parse(&stored.data).ok()?;
             let is_ours = commitment.competition == competition.id;
@@ -69,14 +77,43 @@ impl Book {
                 incentive,
             })
         };
-        let entries: Vec<Entry> = stored.into_iter().filter_map(entry).collect();
+        let mut entries: Vec<Entry> = stored.into_iter().filter_map(entry).collect();
+        let (mut unheard, mut young) = (Vec::new(), Vec::new());
+        if let Some(heard) = heard {
+            (entries, unheard) =
+                entries.into_iter().partition(|entry: &Entry| heard.counts(&entry.stored));
+            // What was replaced since is gone; of a hotkey one commitment is looked at in a round.
+            unheard.retain(|entry| heard.stands(&entry.stored));
+            let is_known = |stored: &StoredCommitment| {
+                let mut known = entries.iter().chain(&unheard);
+                known.any(|entry| entry.stored.hotkey == stored.hotkey)
+            };
+            let standing = heard.standing.iter().filter(|stored| !is_known(stored));
+            young = standing.cloned().filter_map(entry).collect();
+        }
         let moment = Moment { seed: seed.block, settling_blocks: rewards.settling_blocks() };
         let payee = |entry: &Entry| {
             let Entry { stored, incentive, .. } = entry;
             Payee { uid: stored.uid, incentive: *incentive, committed: stored.block }
         };
         let payees: Vec<Payee> = entries.iter().map(payee).collect();
-        Ok(Self { paid: pool::paid_most(competition, moment, &payees), entries, moment })
+        let paid = pool::paid_most(competition, moment, &payees);
+        Ok(Self { paid, entries, unheard, young, moment })
+    }
+
+    /// All that came in time, whether they count or not.
+    pub(crate) fn in_time(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.iter().chain(&self.unheard)
+    }
+
+    /// All that take no part in the round.
+    pub(crate) fn waiting(&self) -> impl Iterator<Item = &Entry> {
+        self.unheard.iter().chain(&self.young)
+    }
+
+    /// All commitments to the competition.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.iter().chain(self.waiting())
     }
 }
 
@@ -84,8 +121,10 @@ impl Book {
 /// against.
 #[derive(Clone, Debug)]
 pub struct OnChain {
-    /// Who had committed to it in time, in order of uid.
+    /// Who had committed to it in time and counts, in order of uid.
     pub listed: Vec<Listed>,
+    /// Slots of those that do not count yet: two thirds of the stake do not have their bytes.
+    pub unheard: Vec<Uid>,
     /// The round, and how long the chain takes to pay for it.
     pub moment: Moment,
     /// Slot that the chain paid most of these.
@@ -110,13 +149,15 @@ pub fn on_chain(
     competition: &Competition,
     seed: Head,
 ) -> anyhow::Result<OnChain> {
-    let Book { entries, moment, paid } = Book::read(chain, netuid, competition, seed)?;
+    let book = Book::read(chain, netuid, competition, seed)?;
+    let Book { entries, unheard, young: _, moment, paid } = book;
     let listed = |entry: Entry| {
         let Entry { stored, committed, incentive, .. } = entry;
         let (stored, committed) = (Arc::unwrap_or_clone(stored), Arc::unwrap_or_clone(committed));
         Listed { stored, commitment: committed.commitment, incentive }
     };
-    Ok(OnChain { listed: entries.into_iter().map(listed).collect(), moment, paid })
+    let unheard = unheard.into_iter().map(|entry| entry.stored.uid).collect();
+    Ok(OnChain { listed: entries.into_iter().map(listed).collect(), unheard, moment, paid })
 }
 
 impl Entry {

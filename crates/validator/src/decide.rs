@@ -8,6 +8,7 @@ use crate::{
     ports::Drawn,
     round::{Known, Measured, Skipped},
     state::{Found, Holder, Lapse, Skips},
+    unheard::{self, Bytes},
 };
 use anyhow::Context as _;
 use protocol::{
@@ -96,7 +97,8 @@ impl Decision {
                 .collect(),
             lapses: lapses(known, book, measured),
             skips: skips(known, book, measured),
-            present: book.entries.iter().map(|entry| entry.stored.hotkey).collect(),
+            present: book.all().map(|entry| entry.stored.hotkey).collect(),
+            seen: unheard::seen(known, book, measured),
         };
         Ok(Self { record, after })
     }
@@ -190,6 +192,7 @@ fn standing(known: &Known<'_>, model: &Measured, record: &Record) -> Standing {
 /// One that was absent and is seen again counts from this round on.
 fn lapses(known: &Known<'_>, book: &Book, measured: &[Measured]) -> BTreeMap<AccountId, Lapse> {
     let seed = known.seed.block;
+    let back = |before: Lapse| Lapse { since: Some(before.since.unwrap_or(seed)), ..before };
     let of = |entry: &Entry| {
         let committed = entry.stored.block;
         let before = entry.lapse(known.state);
@@ -199,15 +202,15 @@ fn lapses(known: &Known<'_>, book: &Book, measured: &[Measured]) -> BTreeMap<Acc
             Some(Ok(Outcome::Disqualified(reason))) if is_absent(reason) => {
                 Some(Lapse { committed, since: None })
             }
-            Some(Ok(_)) => {
-                before.map(|before| Lapse { since: Some(before.since.unwrap_or(seed)), ..before })
-            }
+            Some(Ok(_)) => before.map(back),
+            Some(Err(Skipped::Unheard(Bytes::Absent))) => Some(Lapse { committed, since: None }),
+            Some(Err(Skipped::Unheard(Bytes::Here))) => before.map(back),
             // Nobody looked, or our own trouble kept us from seeing it.
             Some(Err(_)) | None => before,
         };
         Some((entry.stored.hotkey, lapse?))
     };
-    book.entries.iter().filter_map(of).collect()
+    book.in_time().filter_map(of).collect()
 }
 
 /// Which commitments our own trouble keeps from being measured, and when they are tried again.
@@ -217,19 +220,21 @@ fn skips(known: &Known<'_>, book: &Book, measured: &[Measured]) -> BTreeMap<Acco
         let before = entry.skips(known.state);
         let model = measured.iter().find(|model| model.entry.stored.hotkey == entry.stored.hotkey);
         let skips = match model.map(|model| &model.outcome) {
-            Some(Err(Skipped::Trouble(_) | Skipped::Champion(_))) => {
+            Some(Err(
+                Skipped::Trouble(_) | Skipped::Champion(_) | Skipped::Unheard(Bytes::Trouble),
+            )) => {
                 let n_rounds = before.map_or(0, |before| before.n_rounds).saturating_add(1);
                 let n_doublings = n_rounds.saturating_sub(N_SKIPS_FREE).min(6);
                 let wait = if n_rounds < N_SKIPS_FREE { 0 } else { 2_u64 << n_doublings };
                 let again = number.saturating_add(1).saturating_add(wait.min(WAIT_ROUNDS_MAX));
                 Some(Skips { committed: entry.stored.block, n_rounds, again })
             }
-            Some(Err(Skipped::Postponed(_))) | None => before,
+            Some(Err(Skipped::Postponed(_) | Skipped::Unheard(_))) | None => before,
             Some(Ok(_)) => None,
         };
         Some((entry.stored.hotkey, skips?))
     };
-    book.entries.iter().filter_map(of).collect()
+    book.all().filter_map(of).collect()
 }
 
 /// What a round came to, for whoever watches.

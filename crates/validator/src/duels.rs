@@ -83,6 +83,7 @@ pub(crate) fn skipped(reign: &Reign, measured: &[Measured]) -> Vec<Skipped> {
         let counts = match &model.outcome {
             Ok(_) => false,
             Err(round::Skipped::Champion(_)) => true,
+            Err(round::Skipped::Unheard(_)) => false,
             Err(_) => Some(hotkey) != holder,
         };
         counts.then_some(Skipped { uid, hotkey })

@@ -120,6 +120,10 @@ pub struct After {
     pub skips: BTreeMap<AccountId, Skips>,
     /// Everybody with a commitment to this competition.
     pub present: Vec<AccountId>,
+    /// Commitments that this validator has the bytes of, by their blocks, where the competition
+    /// asks for that.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub seen: BTreeMap<AccountId, Block>,
 }
 
 impl Happened for Entry {

@@ -24,6 +24,7 @@ pub mod roots;
 mod round;
 pub mod state;
 mod supply;
+mod unheard;
 mod weights;
 mod work;
 
@@ -36,7 +37,7 @@ pub use ports::{
     Admission, Ask, Committed, Contest, Drawn, Evaluate, Had, Models, Ports, Publish, Sequence,
     Sight, Terms, Text, Trouble,
 };
-pub use roots::{RootState, SentRoot};
+pub use roots::{RootState, Said, SentRoot};
 pub use state::{ContestState, State};
 pub use work::Worked;
 

@@ -1,15 +1,27 @@
-//! The root of all records on the chain: committed now and then, under the validator's own hotkey.
+//! What the validator says on the chain, under its own hotkey: the root of all its records, now and
+//! then, and which commitments it has the bytes of, where a competition asks for that.
 //!
-//! Whoever looks later can tell from it that a record was there at that time, and that none was
-//! taken back since. A hotkey has one commitment on a subnet: where it has one to something else, a
-//! model of its own perhaps, that stays.
+//! Whoever looks later can tell from the root that a record was there at that time, and that none
+//! was taken back since. A hotkey has one commitment on a subnet, so both are in it; where it has
+//! one to something else, a model of its own perhaps, that stays.
 
-use crate::{Validator, entry::Entry, event::Event};
+use crate::{Validator, entry::Entry, event::Event, state::State};
 use anyhow::Context as _;
 use chain::{Call, CallStatus, Head, Signed, StoredCommitment};
-use protocol::Block;
-use records::RootCommitment;
+use protocol::{
+    AccountId, Block,
+    competition::Published,
+    publication::{self, Seen, Slots},
+};
+use records::{RootCommitment, Statement};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Blocks between two statements.
+const PAUSE: u64 = 5;
+/// Blocks until the next after the chain has refused one, or has something else of this hotkey: a
+/// chain that counts blocks takes one in so many.
+const REFUSED_PAUSE: u64 = 100;
 
 /// What is known of the root on the chain.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +33,22 @@ pub struct RootState {
     pub set: Option<String>,
     /// Block from which the time until the next is counted.
     pub since: Option<Block>,
+    /// What was said last of the commitments that the validator has the bytes of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub said: Option<Said>,
+    /// First block at which it may be said again.
+    #[serde(default)]
+    pub again: Block,
+}
+
+/// Which commitments a validator said that it has the bytes of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Said {
+    /// Block up to which.
+    pub as_of: Block,
+    /// The commitments, by hotkey, with their blocks.
+    pub seen: BTreeMap<AccountId, Block>,
 }
 
 /// A commitment to a root on its way to the chain.
@@ -29,17 +57,42 @@ pub struct RootState {
 pub struct SentRoot {
     /// The call.
     pub signed: Signed,
-    /// Its text.
+    /// What it says, as text: packed bytes as hexadecimal digits.
     pub text: String,
+    /// What it says of the commitments that the validator has the bytes of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub said: Option<Said>,
+    /// Whether it was sent for that alone, before another root was due.
+    #[serde(default)]
+    pub is_early: bool,
+}
+
+/// A commitment as text: packed bytes as hexadecimal digits.
+fn text_of(data: &[u8]) -> String {
+    let packed = || data.iter().map(|byte| format!("{byte:02x}")).collect();
+    String::from_utf8(data.to_vec()).unwrap_or_else(|_| packed())
 }
 
 impl RootState {
     pub(crate) fn learnt(&mut self, entry: &Entry) {
         match entry {
-            Entry::RootSigned(sent) => self.sent = Some(sent.clone()),
+            Entry::RootSigned(sent) => {
+                self.again = Block(sent.signed.from.0.saturating_add(PAUSE));
+                self.sent = Some(sent.clone());
+            }
             Entry::RootSettled { since, set } => {
-                self.sent = None;
-                self.since = since.or(self.since);
+                let sent = self.sent.take();
+                if !sent.as_ref().is_some_and(|sent| sent.is_early) {
+                    self.since = since.or(self.since);
+                }
+                if let (Some(block), None) = (since, set) {
+                    self.again = Block(block.0.saturating_add(REFUSED_PAUSE));
+                }
+                if let Some(SentRoot { text, said: Some(said), .. }) = sent
+                    && set.as_ref() == Some(&text)
+                {
+                    self.said = Some(said);
+                }
                 self.set = set.clone().or(self.set.take());
             }
             _ => {}
@@ -79,7 +132,7 @@ impl Validator {
             // No block tells, but the chain's own state does.
             Ok(CallStatus::Unreadable(_) | CallStatus::Unknown) => {
                 match self.own_commitment(head.block) {
-                    Ok(Some(stored)) if stored.data == sent.text.as_bytes() => {
+                    Ok(Some(stored)) if text_of(&stored.data) == sent.text => {
                         let block = stored.block;
                         (taken(block), Some(Event::RootSet { block }))
                     }
@@ -102,54 +155,106 @@ impl Validator {
         Ok(())
     }
 
-    /// Commits to a root if it is due, another one than the last, and the chain has nothing else of
-    /// this hotkey. What it names is published already.
+    /// Says on the chain what is due to be said: the root of the records, which are published
+    /// already, and which commitments this validator has the bytes of. Nothing where the chain has
+    /// something else of this hotkey.
     ///
     /// Weights come first: while some are on their way, nothing else is signed with their key.
     ///
     /// An `Err` is a journal that cannot be written.
-    pub fn commit_root(
+    pub fn state_on_chain(
         &self,
         head: Head,
-        root: &RootCommitment,
+        records: Option<&RootCommitment>,
         watch: &dyn Fn(Event),
     ) -> anyhow::Result<()> {
-        let text = root.to_text()?;
-        let is_free = self.memory.state(|state| {
-            state.weights.sent.is_none() && state.roots.set.as_deref() != Some(text.as_str())
-        });
-        if !is_free || !self.is_root_due(head.block) {
+        let is_root_due = records.is_some() && self.is_root_due(head.block);
+        let seen = self.memory.state(|state| self.seen_due(state, head.block));
+        let is_free =
+            self.memory.state(|state| state.weights.sent.is_none() && state.roots.sent.is_none());
+        if !is_free || !(is_root_due || seen.is_some()) {
             return Ok(());
         }
-        let stored = match self.own_commitment(head.block) {
+        let stored = match self.commitments(head.block) {
             Ok(stored) => stored,
             Err(error) => {
                 watch(Event::ChainTrouble(format!("{error:#}")));
                 return Ok(());
             }
         };
+        let seen = seen.or_else(|| self.memory.state(|state| self.seen(state)));
+        let said = seen.map(|seen| Said { as_of: head.block, seen });
+        let own = stored.iter().find(|stored| stored.hotkey == self.keypair.public());
+        let data = statement(records, said.as_ref(), &stored).to_bytes()?;
         let since = Some(head.block);
-        match stored.map(|stored| stored.data) {
+        match own.map(|stored| &stored.data) {
             // A journal that was lost does not know it.
-            Some(data) if data == text.as_bytes() => {
-                return self
-                    .memory
-                    .learn(&Entry::RootSettled { since, set: Some(text) }, head.block);
+            Some(own) if *own == data => {
+                let set = Some(text_of(&data));
+                return self.memory.learn(&Entry::RootSettled { since, set }, head.block);
             }
-            Some(data) if RootCommitment::parse(&data).is_none() => {
+            Some(own) if Statement::parse(own).is_none() => {
                 self.memory.learn(&Entry::RootSettled { since, set: None }, head.block)?;
-                watch(Event::RootWithheld(String::from_utf8_lossy(&data).into_owned()));
+                watch(Event::RootWithheld(String::from_utf8_lossy(own).into_owned()));
                 return Ok(());
             }
             Some(_) | None => {}
         }
-        self.hand_root(head, text, watch)
+        let text = text_of(&data);
+        self.hand_root(
+            head,
+            data,
+            &|signed| SentRoot {
+                signed,
+                text: text.clone(),
+                said: said.clone(),
+                is_early: !is_root_due,
+            },
+            watch,
+        )
+    }
+
+    /// The commitments that this validator has the bytes of, in all competitions that ask for that;
+    /// `None` where none does, or none was decided yet.
+    fn seen(&self, state: &State) -> Option<BTreeMap<AccountId, Block>> {
+        let asks = |name: &str| {
+            let is_it = |contest: &&crate::Contest| contest.competition.name == name;
+            self.contests
+                .iter()
+                .filter(is_it)
+                .any(|contest| contest.competition.evaluation.published == Published::TwoThirds)
+        };
+        let mut seen: Option<BTreeMap<AccountId, Block>> = None;
+        let decided = state.contests().filter(|(_, contest)| contest.n_rounds > 0);
+        for (_, contest) in decided.filter(|(name, _)| asks(name)) {
+            let all = seen.get_or_insert_default();
+            for (hotkey, block) in &contest.seen {
+                let known = all.entry(*hotkey).or_insert(*block);
+                *known = (*known).max(*block);
+            }
+        }
+        seen
+    }
+
+    /// The same, if it has to be said: it is not what was said last, or that has grown old.
+    fn seen_due(&self, state: &State, now: Block) -> Option<BTreeMap<AccountId, Block>> {
+        let seen = self.seen(state)?;
+        let holds =
+            |contest: &crate::Contest| publication::holds_blocks(&contest.competition.evaluation);
+        let holds = self.contests.iter().map(holds).min().unwrap_or_default();
+        let is_said = |said: &Said| said.seen == seen && now.since(said.as_of) < holds / 2;
+        (!state.roots.said.as_ref().is_some_and(is_said)).then_some(seen)
     }
 
     /// Signs, notes and sends.
-    fn hand_root(&self, head: Head, text: String, watch: &dyn Fn(Event)) -> anyhow::Result<()> {
+    fn hand_root(
+        &self,
+        head: Head,
+        data: Vec<u8>,
+        sent: &dyn Fn(Signed) -> SentRoot,
+        watch: &dyn Fn(Event),
+    ) -> anyhow::Result<()> {
         let chain = &self.ports.chain;
-        let data = text.as_bytes().to_vec();
         let call = Call::SetCommitment { netuid: self.config.netuid, data };
         let signed = match chain.sign(call, &self.keypair) {
             Ok(signed) => signed,
@@ -159,8 +264,7 @@ impl Validator {
             }
         };
         // Before it is sent: if we die now, the next process knows what it has to ask for.
-        let sent = SentRoot { signed: signed.clone(), text };
-        self.memory.learn(&Entry::RootSigned(sent), head.block)?;
+        self.memory.learn(&Entry::RootSigned(sent(signed.clone())), head.block)?;
         match chain.send(&signed) {
             Ok(()) => {
                 watch(Event::RootSubmitted(signed.id));
@@ -175,9 +279,27 @@ impl Validator {
 
     /// What the chain has of our hotkey.
     fn own_commitment(&self, at: Block) -> anyhow::Result<Option<StoredCommitment>> {
-        let commitments = self.ports.chain.commitments(self.config.netuid, at);
-        let commitments = commitments.context("cannot read our own commitment")?;
         let hotkey = self.keypair.public();
-        Ok(commitments.into_iter().find(|stored| stored.hotkey == hotkey))
+        Ok(self.commitments(at)?.into_iter().find(|stored| stored.hotkey == hotkey))
     }
+
+    fn commitments(&self, at: Block) -> anyhow::Result<Vec<StoredCommitment>> {
+        let commitments = self.ports.chain.commitments(self.config.netuid, at);
+        commitments.context("cannot read our own commitment")
+    }
+}
+
+/// What is to be said, given all commitments as they stand: of one that is not the one that was
+/// seen, nothing.
+fn statement(
+    records: Option<&RootCommitment>,
+    said: Option<&Said>,
+    stored: &[StoredCommitment],
+) -> Statement {
+    let seen = said.map(|Said { as_of, seen }| {
+        let is_seen = |stored: &&StoredCommitment| seen.get(&stored.hotkey) == Some(&stored.block);
+        let slots: Slots = stored.iter().filter(is_seen).map(|stored| stored.uid).collect();
+        Seen { as_of: *as_of, slots }
+    });
+    Statement { records: records.cloned(), seen }
 }

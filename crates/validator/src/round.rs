@@ -9,6 +9,7 @@ use crate::{
     book::{Book, Entry},
     ports::{Contest, Drawn, Sight},
     state::{ContestState, Found},
+    unheard::Bytes,
 };
 use chain::Head;
 use protocol::{
@@ -153,12 +154,16 @@ pub(crate) enum Skipped {
     Postponed(String),
     /// Trouble of ours with the model that holds the crown, which the chain may have given away.
     Champion(String),
+    /// It does not count yet: two thirds of the stake do not have its bytes.
+    Unheard(Bytes),
 }
 
 impl std::fmt::Display for Skipped {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let (Self::Trouble(why) | Self::Postponed(why) | Self::Champion(why)) = self;
-        f.write_str(why)
+        match self {
+            Self::Trouble(why) | Self::Postponed(why) | Self::Champion(why) => f.write_str(why),
+            Self::Unheard(bytes) => bytes.fmt(f),
+        }
     }
 }
 
@@ -214,6 +219,8 @@ pub(crate) fn round(known: &Known<'_>) -> Result<Vec<Measured>, Pause> {
     if is_alone || known.duels().is_none() {
         disown(known, &mut measured);
     }
+    // Last, so that what does not count yet keeps nobody from being measured.
+    measured.extend(known.have_unheard(book)?);
     measured.sort_by_key(|model| model.entry.stored.uid);
     Ok(measured)
 }
@@ -269,7 +276,7 @@ impl Known<'_> {
     }
 
     /// Whether our own trouble came up so often that this commitment waits, unless it has weight.
-    fn waits(&self, entry: &Entry) -> bool {
+    pub(crate) fn waits(&self, entry: &Entry) -> bool {
         let skips = entry.skips(self.state);
         skips.is_some_and(|skips| self.state.n_rounds + 1 < skips.again)
             && !self.state.has_weight(&entry.miner())
@@ -362,7 +369,7 @@ impl Known<'_> {
     }
 
     /// Whether the hub lists what others published.
-    fn hub_lists(&self) -> Result<bool, Pause> {
+    pub(crate) fn hub_lists(&self) -> Result<bool, Pause> {
         let is_listed = |sight| matches!(sight, &Ok(Sight::Published { .. }));
         if self.turn.sights.values().any(is_listed) {
             return Ok(true);
@@ -371,7 +378,7 @@ impl Known<'_> {
     }
 
     /// Whether the hub gives the true bytes of others; nothing where there is nobody to ask for.
-    fn hub_delivers(&self, entry: &Entry) -> Result<Option<bool>, Pause> {
+    pub(crate) fn hub_delivers(&self, entry: &Entry) -> Result<Option<bool>, Pause> {
         let Some(book) = &self.turn.book else { return Ok(None) };
         let is_other = |other: &&Entry| {
             let hotkey = &other.stored.hotkey;

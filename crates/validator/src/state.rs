@@ -104,6 +104,10 @@ pub struct ContestState {
     pub skips: BTreeMap<AccountId, Skips>,
     /// What was found of each hotkey's commitment at rest.
     pub verdicts: BTreeMap<AccountId, Verdict>,
+    /// Commitments that this validator has the bytes of, by their blocks, where the competition
+    /// asks for that.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub seen: BTreeMap<AccountId, Block>,
 }
 
 /// Who holds the crown.
@@ -197,8 +201,9 @@ impl ContestState {
         self.champion = Holder::of(&record);
         self.reign.follow(&record);
         self.average = average;
-        let After { reserve, waiting, lapses, skips, present } = after;
+        let After { reserve, waiting, lapses, skips, present, seen } = after;
         (self.reserve, self.waiting) = (reserve.clone(), waiting.clone());
+        self.seen = seen.clone();
         (self.lapses, self.skips) = (lapses.clone(), skips.clone());
         // Whoever was measured is no trouble any more; of others the count goes on.
         let is_measured = |hotkey: &AccountId| {

@@ -6,7 +6,7 @@ use super::{
     account::Account,
     subnet::{Slot, Subnet},
 };
-use crate::{Demands, HidingRules, Metagraph, Neuron, Rewards};
+use crate::{Demands, HidingRules, Metagraph, Neuron, Rewards, Voter};
 use protocol::{AccountId, NetUid, Uid};
 
 /// Where all the money is; `issued` is the sum of the others.
@@ -92,6 +92,20 @@ impl Ledger {
                 false => 0,
             },
         })
+    }
+
+    /// Slots with a validator permit after the newest block, in order of uid.
+    pub fn voters(&self, netuid: NetUid) -> Option<Vec<Voter>> {
+        let subnet = self.subnets.get(&netuid)?;
+        let permitted = |(uid, slot): (u16, &Slot)| {
+            let stake_rao = || self.total_stake(slot.hotkey);
+            slot.validator_permit.then(|| Voter {
+                uid: Uid(uid),
+                hotkey: slot.hotkey,
+                stake_rao: stake_rao(),
+            })
+        };
+        Some((0..).zip(&subnet.slots).filter_map(permitted).collect())
     }
 
     /// The weights of a slot after the newest block.

@@ -13,7 +13,8 @@ pub(crate) use weights::{
 
 use chain::{
     Call, CallError, CallId, CallStatus, Chain, Error, Genesis, HyperparameterChange,
-    Hyperparameters, Keypair, Mechanism, Metagraph, Signed, SubnetGenesis, SubnetIdentity, Weights,
+    Hyperparameters, Keypair, Mechanism, Metagraph, Signed, SubnetGenesis, SubnetIdentity, Voter,
+    Weights,
 };
 use protocol::{Block, NetUid, Seed, Uid};
 use std::sync::Arc;
@@ -36,6 +37,7 @@ macro_rules! contract {
                 @ $make:
                 the_head_moves_by_one_and_its_hash_is_kept,
                 a_registered_hotkey_appears_with_its_owner_and_stake,
+                those_who_may_set_weights_are_told_of_a_past_block_with_their_stakes,
                 a_commitment_comes_with_the_block_that_holds_it,
                 the_commitments_after_a_block_stay_what_they_were,
                 states_that_are_not_held_are_named_in_the_error,
@@ -187,6 +189,34 @@ pub(crate) fn a_registered_hotkey_appears_with_its_owner_and_stake(make: Make<'_
     assert_eq!(neuron.block_at_registration, registered_at);
     assert_eq!((metagraph.netuid, metagraph.block), (NETUID, world.head()));
     assert_eq!(world.chain.balance(key(0).public()).unwrap(), balance - 6 * TAO);
+}
+
+pub(crate) fn those_who_may_set_weights_are_told_of_a_past_block_with_their_stakes(make: Make<'_>) {
+    let world = make(&genesis());
+    let hotkeys: Vec<Keypair> = (0..3).map(|i| world.register(i)).collect();
+    let voters = |at: Block| world.chain.voters(NETUID, at).unwrap();
+    let stake = |i: u64, amount_rao: u64| {
+        let hotkey = hotkeys[i as usize].public();
+        world.must(&key(i), Call::AddStake { hotkey, netuid: NETUID, amount_rao })
+    };
+    stake(1, 5 * TAO);
+    stake(2, 7 * TAO);
+    world.pass_epoch();
+    let before = world.head();
+    let told = voters(before);
+    assert_eq!(told, Voter::of(&world.metagraph()));
+    let stake_of = |voters: &[Voter], i: u16| {
+        let voter = voters.iter().find(|voter| voter.uid == Uid(i)).unwrap();
+        assert_eq!(voter.hotkey, hotkeys[usize::from(i)].public());
+        voter.stake_rao
+    };
+    assert!(stake_of(&told, 1) >= 5 * TAO && stake_of(&told, 2) >= 7 * TAO);
+    let after = stake(1, 3 * TAO);
+    assert_eq!(stake_of(&voters(after), 1), stake_of(&told, 1) + 3 * TAO);
+    assert_eq!(voters(before), told, "of a past block, what was so then");
+    let nowhere = NetUid(77);
+    let error = world.chain.voters(nowhere, before).unwrap_err();
+    assert!(matches!(error, Error::NoSubnet(id) if id == nowhere), "{error}");
 }
 
 pub(crate) fn a_commitment_comes_with_the_block_that_holds_it(make: Make<'_>) {

@@ -16,8 +16,11 @@ use hugging_face::{
     Folder as Files, HubClient,
     client::{Others, Upload, is_same_hub},
 };
-use protocol::{AccountId, Digest, Repo};
-use records::{Folder, INDEX_PATH, Index, RootCommitment, Source as _};
+use protocol::{
+    AccountId, Block, Digest, Repo,
+    publication::{Seen, Slots},
+};
+use records::{Folder, INDEX_PATH, Index, RootCommitment, Source as _, Statement};
 use std::{
     collections::BTreeSet,
     fs, io,
@@ -303,7 +306,10 @@ pub fn client_for(args: &RunValidatorArgs, repo: &Repo) -> anyhow::Result<HubCli
     let RecordsArgs { records_hub, records_token_file, records_root_blocks, .. } = &args.records;
     if *records_root_blocks > 0 {
         let root = RootCommitment { repo: repo.clone(), root: Digest([0; 32]) };
-        root.to_text().hint("name a shorter one, or set `records_root_blocks = 0`")?;
+        // Whichever competitions are to come: what is said of their models stands beside it.
+        let seen = Some(Seen { as_of: Block(0), slots: Slots::default() });
+        let statement = Statement { records: Some(root), seen };
+        statement.fits().hint("name a shorter one, or set `records_root_blocks = 0`")?;
     }
     let models = &args.service.address;
     let is_of_models = |hub: &String| models.hub.as_ref().is_some_and(|own| is_same_hub(own, hub));

@@ -253,7 +253,7 @@ impl Driver<'_> {
             if let Err(error) = self.validator.duties(head, &|event| heard.take(&event)) {
                 return self.fail(error);
             }
-            if let Err(error) = self.commit_root(head, &heard) {
+            if let Err(error) = self.state_on_chain(head, &heard) {
                 return self.fail(error);
             }
             // Who else has the hotkey is not known where the chain does not tell.
@@ -303,12 +303,10 @@ impl Driver<'_> {
         }
     }
 
-    /// The root of what is published is committed to now and then.
-    fn commit_root(&self, head: Head, heard: &Heard<'_>) -> anyhow::Result<()> {
-        match self.publication.and_then(Publication::root) {
-            Some(root) => self.validator.commit_root(head, &root, &|event| heard.take(&event)),
-            None => Ok(()),
-        }
+    /// The root of what is published is committed to now and then, and which models are here.
+    fn state_on_chain(&self, head: Head, heard: &Heard<'_>) -> anyhow::Result<()> {
+        let root = self.publication.and_then(Publication::root);
+        self.validator.state_on_chain(head, root.as_ref(), &|event| heard.take(&event))
     }
 
     /// Records that are in the home are published to a hub, where the options ask for it.

@@ -3,7 +3,7 @@
 use crate::{n_models, n_rounds, n_validators};
 use chain::{
     Call, CallId, CallStatus, Chain, Demands, Error, Head, HidingRules, Metagraph, Neuron, Rewards,
-    StoredCommitment,
+    StoredCommitment, Voter,
 };
 use keys::Keypair;
 use protocol::{
@@ -230,6 +230,9 @@ impl Chain for Still {
         unasked()
     }
     fn rewards(&self, _: NetUid, _: Block) -> Result<Rewards, Error> {
+        unasked()
+    }
+    fn voters(&self, _: NetUid, _: Block) -> Result<Vec<Voter>, Error> {
         unasked()
     }
     fn balance(&self, _: AccountId) -> Result<u64, Error> {

@@ -10,7 +10,7 @@ use crate::{
 };
 use chain::{
     Call, CallId, CallStatus, Chain, Demands, Error, Head, HidingRules, Keypair, Metagraph,
-    Rewards, Signed, StoredCommitment,
+    Rewards, Signed, StoredCommitment, Voter,
 };
 use miner::{Miner, StepReport, Strategy, Train};
 use protocol::{AccountId, Block, BlockHash, NetUid, Uid};
@@ -76,6 +76,9 @@ impl Chain for Fused<Arc<dyn Chain>> {
     }
     fn rewards(&self, netuid: NetUid, at: Block) -> Result<Rewards, Error> {
         self.fuse.around(|| self.inner.rewards(netuid, at))
+    }
+    fn voters(&self, netuid: NetUid, at: Block) -> Result<Vec<Voter>, Error> {
+        self.fuse.around(|| self.inner.voters(netuid, at))
     }
     fn balance(&self, coldkey: AccountId) -> Result<u64, Error> {
         self.inner.balance(coldkey)

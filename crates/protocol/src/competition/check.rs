@@ -4,7 +4,7 @@ mod dataset;
 
 use super::{
     ARITHMETIC, Competition, Epsilon, EvaluationRules, HealthLimits, LossKind, ModelLimits,
-    Packing, Rule, ScoringRules, TextRules, TokenizerRules,
+    Packing, Published, Rule, ScoringRules, TextRules, TokenizerRules,
 };
 use crate::{Error, Repo};
 use std::{fmt::Display, ops::RangeInclusive};
@@ -200,7 +200,11 @@ fn scoring(rules: &ScoringRules) -> Result<(), Error> {
 /// What duels ask of the text: a batch is one document, and a round holds whole looks of them.
 fn duels(competition: &Competition) -> Result<(), Error> {
     let Competition { text, evaluation, scoring, .. } = competition;
-    let Some(duel) = scoring.duel_rules() else { return Ok(()) };
+    let Some(duel) = scoring.duel_rules() else {
+        let expected = "`own`: others need the rule `duel`";
+        let is_own = evaluation.published == Published::Own;
+        return ensure(is_own, "evaluation.published", "two-thirds", expected);
+    };
     let is_document = text.packing == Packing::PerDocument;
     let expected = "`per-document`: duels count documents";
     ensure(is_document, "text.packing", "packed", expected)?;

@@ -232,6 +232,24 @@ fn each_validator_may_draw_text_of_its_own() {
 }
 
 #[test]
+fn a_commitment_may_count_once_two_thirds_of_the_stake_have_it() {
+    let published = |value: &str| {
+        let line = format!("n_models_kept = 5\npublished = \"{value}\"");
+        Competition::from_toml(&with(TINY, &[("n_models_kept = 5", line.as_str())]))
+    };
+    let unnamed = Competition::from_toml(TINY).unwrap();
+    assert_eq!(published("own").unwrap().digest(), unnamed.digest());
+    assert_eq!(unnamed.evaluation.published, Published::Own);
+    let two_thirds = published("two-thirds").unwrap();
+    assert_eq!(two_thirds.evaluation.published, Published::TwoThirds);
+    assert_ne!(two_thirds.digest(), unnamed.digest());
+    let mut wins = two_thirds;
+    wins.scoring.rule = Rule::Wins;
+    let error = wins.check().unwrap_err().to_string();
+    assert!(error.contains("evaluation.published") && error.contains("duel"), "{error}");
+}
+
+#[test]
 fn a_file_without_an_arithmetic_means_the_first() {
     let named = TINY.replacen("n_models_kept = 5", "n_models_kept = 5\narithmetic = 1", 1);
     assert_ne!(named, TINY);

@@ -6,9 +6,9 @@ mod metagraph;
 
 pub(super) use batch::{Batch, Item};
 pub(super) use commitments::{Committed, commitment, commitments};
-pub(super) use metagraph::metagraph;
 #[cfg(test)]
 pub(super) use metagraph::total_stakes;
+pub(super) use metagraph::{metagraph, voters};
 
 use super::link::{At, Failure, Link};
 use batch::keys_of;

@@ -6,7 +6,7 @@
 use crate::network::{NETUID, Network, hotkey};
 use chain::{
     Call, CallId, CallStatus, Chain, Demands, Error, Head, HidingRules, Keypair, MemoryChain,
-    Metagraph, Rewards, Signed, StoredCommitment,
+    Metagraph, Rewards, Signed, StoredCommitment, Voter,
 };
 use protocol::{
     AccountId, Block, BlockHash, Competition, Digest, NetUid, Reason, SequenceLoss, Uid,
@@ -96,6 +96,9 @@ impl Chain for Fused {
     }
     fn rewards(&self, netuid: NetUid, at: Block) -> Result<Rewards, Error> {
         self.fuse.around(|| self.ports.chain.rewards(netuid, at))
+    }
+    fn voters(&self, netuid: NetUid, at: Block) -> Result<Vec<Voter>, Error> {
+        self.fuse.around(|| self.ports.chain.voters(netuid, at))
     }
     fn balance(&self, coldkey: AccountId) -> Result<u64, Error> {
         self.ports.chain.balance(coldkey)

@@ -4,6 +4,7 @@ use crate::network::{NETUID, Network};
 use chain::{
     Call, CallError, CallId, CallStatus, Chain, Demands, Error, Genesis, Head, HidingRules,
     HyperparameterChange, Keypair, MemoryChain, Metagraph, Rewards, Signed, StoredCommitment,
+    Voter,
 };
 use protocol::{AccountId, Block, BlockHash, NetUid, Uid};
 use std::sync::{Arc, Mutex};
@@ -153,6 +154,9 @@ impl Chain for Misled {
     }
     fn rewards(&self, netuid: NetUid, at: Block) -> Result<Rewards, Error> {
         self.chain.rewards(netuid, at)
+    }
+    fn voters(&self, netuid: NetUid, at: Block) -> Result<Vec<Voter>, Error> {
+        self.chain.voters(netuid, at)
     }
     fn balance(&self, coldkey: AccountId) -> Result<u64, Error> {
         self.chain.balance(coldkey)

@@ -20,3 +20,4 @@ mod tapped;
 mod torn;
 mod trouble;
 mod truth;
+mod withheld;

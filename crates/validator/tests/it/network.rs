@@ -276,6 +276,17 @@ impl Network {
         self.validators.iter().map(open).collect()
     }
 
+    /// All validators of the network, each in a folder of its own, with a hub for each.
+    pub(crate) fn validators_on(&self, hubs: &[Arc<dyn Hub>]) -> Vec<Validator> {
+        let open = |(name, hub): (&String, &Arc<dyn Hub>)| {
+            let home = self.folder.path().join(name);
+            let models = self.models(Arc::clone(hub), &home);
+            let key = hotkey(name);
+            self.open(Arc::default(), self.ports_with(models, &home), (&home, key), None).unwrap()
+        };
+        self.validators.iter().zip(hubs).map(open).collect()
+    }
+
     /// Models of a hub in the folder of a validator.
     pub(crate) fn models(&self, hub: Arc<dyn Hub>, home: &Path) -> FetchedModels {
         let engine = Arc::clone(&self.evaluate) as Arc<dyn Engine>;

@@ -7,7 +7,7 @@ use crate::{
 use chain::{Call, CallId, Chain, Error, Signed};
 use journal::Journal;
 use protocol::{BlockHash, Digest};
-use records::RootCommitment;
+use records::{RootCommitment, Statement};
 use std::{
     collections::BTreeSet,
     sync::{
@@ -37,6 +37,12 @@ fn root(block: u64) -> RootCommitment {
     RootCommitment { repo: "val/records".parse().unwrap(), root }
 }
 
+/// The text that names it on the chain.
+fn text_of_root(block: u64) -> String {
+    let statement = Statement { records: Some(root(block)), seen: None };
+    String::from_utf8(statement.to_bytes().unwrap()).unwrap()
+}
+
 /// What the chain has of the validator's hotkey.
 fn committed(network: &Network) -> Option<Vec<u8>> {
     let head = network.chain.head().unwrap();
@@ -63,7 +69,7 @@ fn run(network: &Network, validator: &Validator, last: u64) -> Vec<(u64, Event)>
             }
         };
         validator.on_block(head, &watch).unwrap();
-        validator.commit_root(head, &root(head.block.0), &watch).unwrap();
+        validator.state_on_chain(head, Some(&root(head.block.0)), &watch).unwrap();
     }
     told.into_inner().unwrap()
 }
@@ -84,7 +90,7 @@ fn a_root_is_committed_to_once_a_period_while_weights_go_on() {
     assert!((3..=5).contains(&blocks.len()), "{told:?}");
     assert!(blocks.windows(2).all(|pair| pair[1] - pair[0] >= EVERY), "{blocks:?}");
     let last = blocks.last().copied().unwrap();
-    let text = root(last).to_text().unwrap();
+    let text = text_of_root(last);
     assert_eq!(committed(&network).unwrap(), text.as_bytes());
     assert!(told.iter().any(|(_, event)| matches!(event, Event::RootSet { .. })), "{told:?}");
     assert_eq!(validator.state().roots.set, Some(text));
@@ -109,7 +115,7 @@ fn attack_a_commitment_of_the_hotkey_to_a_model_is_never_overwritten_and_told_on
     assert!(matches!(&told[..], [(_, Event::RootWithheld(_))]), "{told:?}");
     assert_eq!(committed(&network), Some(text));
     // It takes the place of its own of before.
-    let call = Call::SetCommitment { netuid: NETUID, data: root(0).to_text().unwrap().into() };
+    let call = Call::SetCommitment { netuid: NETUID, data: text_of_root(0).into() };
     network.chain.submit(call, &hotkey("val")).unwrap();
     let told = run(&network, &validator, first + 3 * EVERY);
     assert!(!submitted(&told).is_empty(), "{told:?}");
@@ -192,7 +198,7 @@ fn first_weights(root_at: u64) -> (u64, u64) {
         };
         validator.on_block(head, &watch).unwrap();
         if head.block.0 == root_at {
-            validator.commit_root(head, &root(root_at), &watch).unwrap();
+            validator.state_on_chain(head, Some(&root(root_at)), &watch).unwrap();
             assert!(validator.state().roots.sent.is_some(), "it is on its way");
         }
     }

@@ -2,7 +2,7 @@
 
 use chain::{
     Call, CallId, CallStatus, Chain, Demands, Error, Head, HidingRules, Keypair, Metagraph,
-    Rewards, Signed, StoredCommitment,
+    Rewards, Signed, StoredCommitment, Voter,
 };
 use hub::{FileEntry, Hub, Part};
 use protocol::{AccountId, Block, BlockHash, NetUid, Repo, Revision, Uid};
@@ -67,6 +67,10 @@ impl<T: Tap> Chain for TappedChain<T> {
     fn rewards(&self, netuid: NetUid, at: Block) -> Result<Rewards, Error> {
         self.tap.before("rewards")?;
         Ok(self.tap.rewards(self.inner.rewards(netuid, at)?))
+    }
+    fn voters(&self, netuid: NetUid, at: Block) -> Result<Vec<Voter>, Error> {
+        self.tap.before("voters")?;
+        self.inner.voters(netuid, at)
     }
     fn balance(&self, coldkey: AccountId) -> Result<u64, Error> {
         self.inner.balance(coldkey)

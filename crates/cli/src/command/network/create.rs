@@ -23,7 +23,7 @@ use keys::{
 };
 use protocol::{
     AccountId, Block, BlockHash, Competition, CompetitionId, Schedule,
-    competition::{DatasetRules, TokenizerRules},
+    competition::{DatasetRules, Published, TokenizerRules},
 };
 use serde::Serialize;
 use std::{
@@ -170,6 +170,7 @@ fn preset(name: &str, args: &NewNetworkArgs) -> anyhow::Result<Option<(Competiti
     let mut competition = Competition::builtin("tiny")?;
     competition.reward_share = TINY_SHARE;
     competition.evaluation.blocks_per_round = blocks_per_round(args);
+    competition.evaluation.published = Published::TwoThirds;
     // Until then everybody has a slot and something to show.
     competition.from_block = competition.evaluation.blocks_per_round.saturating_mul(2);
     let mut world = args.seed;

@@ -126,7 +126,11 @@ impl<'a> Listing<'a> {
     fn model(&self, place: usize, model: &Model) -> Option<Step> {
         let at = |field: &str| format!("models[{place}].model.{field}");
         let Some(Listed { stored, commitment, .. }) = self.by_uid.get(&model.uid) else {
-            let pair = ("a slot that had committed to the competition", model.uid);
+            let expected = match self.chain.unheard.contains(&model.uid) {
+                true => "a commitment whose bytes two thirds of the stake have",
+                false => "a slot that had committed to the competition",
+            };
+            let pair = (expected, model.uid);
             return Some(Step::differs(Part::Models, at("uid"), pair));
         };
         let coldkey = self.is_duel().then_some(stored.coldkey);
@@ -235,7 +239,8 @@ mod tests {
             Listed { stored, commitment, incentive: if number == 0 { 9 } else { 0 } }
         };
         let moment = Moment { seed: Block(10), settling_blocks: 1_000 };
-        OnChain { listed: (0..3).map(listed).collect(), moment, paid: Some(Uid(0)) }
+        let listed = (0..3).map(listed).collect();
+        OnChain { listed, unheard: vec![Uid(8)], moment, paid: Some(Uid(0)) }
     }
 
     /// A record of duels that is what the chain says.
@@ -294,6 +299,8 @@ mod tests {
         let added = differs(|record| record.models[2].model.uid = Uid(9));
         assert!(added[0].starts_with("models[2].model.uid"), "{added:?}");
         assert!(added[1].contains("uid 2"), "{added:?}");
+        let unheard = differs(|record| record.models[2].model.uid = Uid(8));
+        assert!(unheard[0].contains("two thirds of the stake"), "{unheard:?}");
     }
 
     #[test]

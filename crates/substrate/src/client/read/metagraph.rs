@@ -6,9 +6,12 @@ use super::{
     has_storage,
 };
 use crate::client::link::{At, Failure, Link};
-use chain::{Mechanism, Metagraph, Neuron};
+use chain::{Mechanism, Metagraph, Neuron, Voter};
 use protocol::{AccountId, Block, NetUid, Uid};
 use subxt::{dynamic, ext::scale_decode::DecodeAsType, utils::AccountId32};
+
+/// TAO behind a hotkey, on runtimes as in 2024.
+const HOTKEY_STAKE: &str = "TotalHotkeyStake";
 
 /// Values of the subnet but those of single slots, and how to find them in a batch.
 struct Subnet {
@@ -180,8 +183,8 @@ async fn own(link: &Link, at: &At, netuid: NetUid, neurons: &mut [Neuron]) -> Re
     }
     let mut batch = Batch::new(link, at);
     let owners: Vec<Item<AccountId32>> = under(&mut batch, "Owner", neurons)?;
-    let stakes: Option<Vec<Item<u64>>> = if has_storage(at, SUBTENSOR, "TotalHotkeyStake") {
-        Some(under(&mut batch, "TotalHotkeyStake", neurons)?)
+    let stakes: Option<Vec<Item<u64>>> = if has_storage(at, SUBTENSOR, HOTKEY_STAKE) {
+        Some(under(&mut batch, HOTKEY_STAKE, neurons)?)
     } else {
         None
     };
@@ -197,6 +200,45 @@ async fn own(link: &Link, at: &At, netuid: NetUid, neurons: &mut [Neuron]) -> Re
         neuron.stake_rao = stake;
     }
     Ok(())
+}
+
+/// The slots with a validator permit; `None` if the subnet is not there.
+pub(in crate::client) async fn voters(
+    link: &Link,
+    at: &At,
+    netuid: NetUid,
+) -> Result<Option<Vec<Voter>>, Failure> {
+    let (mut batch, key) = (Batch::new(link, at), (netuid.0,));
+    let is_open = batch.item("NetworksAdded", key)?;
+    let permits: Item<Vec<bool>> = batch.item("ValidatorPermit", key)?;
+    let values = batch.fetch().await?;
+    if !values.get(&is_open)? {
+        return Ok(None);
+    }
+    let permits = (0..).zip(values.get(&permits)?);
+    let uids: Vec<u16> = permits.filter_map(|(uid, permit)| permit.then_some(uid)).collect();
+    let mut batch = Batch::new(link, at);
+    let hotkeys: Vec<Item<AccountId32>> =
+        uids.iter().map(|uid| batch.item("Keys", (netuid.0, *uid))).collect::<Result<_, _>>()?;
+    let values = batch.fetch().await?;
+    let hotkeys: Vec<AccountId> = hotkeys
+        .iter()
+        .map(|hotkey| values.get(hotkey).map(|hotkey| AccountId(hotkey.0)))
+        .collect::<Result<_, _>>()?;
+    let stakes: Vec<u64> = if has_storage(at, SUBTENSOR, HOTKEY_STAKE) {
+        let mut batch = Batch::new(link, at);
+        let stakes: Vec<Item<u64>> = hotkeys
+            .iter()
+            .map(|hotkey| batch.item(HOTKEY_STAKE, (AccountId32(hotkey.0),)))
+            .collect::<Result<_, _>>()?;
+        let values = batch.fetch().await?;
+        stakes.iter().map(|stake| values.get(stake)).collect::<Result<_, _>>()?
+    } else {
+        let all = total_stakes(at, netuid).await?;
+        uids.iter().map(|uid| at_index(&all, usize::from(*uid))).collect()
+    };
+    let voter = |((uid, hotkey), stake_rao)| Voter { uid: Uid(uid), hotkey, stake_rao };
+    Ok(Some(uids.into_iter().zip(hotkeys).zip(stakes).map(voter).collect()))
 }
 
 /// Stake behind each slot, as the runtime's own metagraph says.

@@ -1,0 +1,192 @@
+//! From when a commitment counts: once validators with two thirds of the stake have its bytes.
+//!
+//! Who has published, each validator sees for itself, and a miner may show its bytes to some of
+//! them alone. Each validator says on the chain which commitments it has the bytes of ([`Seen`]),
+//! and what the others count is read from there: everybody comes to the same.
+
+use crate::{Block, Uid, competition::EvaluationRules};
+use std::fmt;
+
+/// Slots that a set can tell apart: no subnet has more.
+pub const SLOTS_MAX: usize = 256;
+
+/// Blocks for which what a validator says holds, however short its rounds are: two tempos of
+/// Bittensor.
+const HOLDS_BLOCKS_MIN: u64 = 720;
+/// Rounds for which it holds, however long they are.
+const HOLDS_ROUNDS: u64 = 4;
+
+/// A set of slots, as bits in bytes without zeros at their end.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Slots(Vec<u8>);
+
+impl Slots {
+    /// The slots that bytes stand for, the lowest bit of the first byte for slot 0; `None` where
+    /// they are too many, or end with a zero.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let fits = bytes.len() <= SLOTS_MAX / 8 && bytes.last() != Some(&0);
+        fits.then(|| Self(bytes.to_vec()))
+    }
+
+    /// The bytes that stand for them.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// Adds a slot; one beyond [`SLOTS_MAX`] has no place.
+    pub fn insert(&mut self, uid: Uid) {
+        let place = usize::from(uid.0);
+        if place >= SLOTS_MAX {
+            return;
+        }
+        if self.0.len() <= place / 8 {
+            self.0.resize(place / 8 + 1, 0);
+        }
+        self.0[place / 8] |= 1 << (place % 8);
+    }
+
+    /// Whether a slot is among them.
+    pub fn contains(&self, uid: Uid) -> bool {
+        let place = usize::from(uid.0);
+        self.0.get(place / 8).is_some_and(|byte| byte & (1 << (place % 8)) != 0)
+    }
+
+    /// How many they are.
+    pub fn len(&self) -> usize {
+        self.0.iter().map(|byte| byte.count_ones() as usize).sum()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl FromIterator<Uid> for Slots {
+    fn from_iter<T: IntoIterator<Item = Uid>>(uids: T) -> Self {
+        let mut slots = Self::default();
+        uids.into_iter().for_each(|uid| slots.insert(uid));
+        slots
+    }
+}
+
+impl fmt::Display for Slots {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// What a validator says on the chain: of which commitments it has the bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// Block up to which: of a commitment that a slot made later it says nothing.
+    pub as_of: Block,
+    /// Slots of the commitments.
+    pub slots: Slots,
+}
+
+impl Seen {
+    /// Whether it holds at a block, given the block in which it was said: one that names a later
+    /// block than that is none, and one that nobody renews expires.
+    pub fn holds(&self, rules: &EvaluationRules, said: Block, at: Block) -> bool {
+        self.as_of <= said && said <= at && at.since(self.as_of) <= holds_blocks(rules)
+    }
+
+    /// Whether it is about the commitment that a slot made in a block, and has its bytes.
+    fn has(&self, uid: Uid, committed: Block) -> bool {
+        committed <= self.as_of && self.slots.contains(uid)
+    }
+}
+
+/// Blocks for which what a validator says holds: four rounds, and two tempos of Bittensor at least.
+pub fn holds_blocks(rules: &EvaluationRules) -> u64 {
+    rules.blocks_per_round.saturating_mul(HOLDS_ROUNDS).max(HOLDS_BLOCKS_MIN)
+}
+
+/// What a validator says, with what stands behind it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Voice {
+    /// Its stake, in rao.
+    pub stake_rao: u64,
+    /// What it says.
+    pub seen: Seen,
+}
+
+/// Whether the commitment that a slot made in a block counts: of the stake of all who say
+/// something, two thirds have its bytes. Where nobody says anything all count.
+pub fn counts(voices: &[Voice], uid: Uid, committed: Block) -> bool {
+    let stake = |voice: &Voice| u128::from(voice.stake_rao);
+    let all: u128 = voices.iter().map(stake).sum();
+    let has: u128 = voices.iter().filter(|voice| voice.seen.has(uid, committed)).map(stake).sum();
+    3 * has >= 2 * all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Competition;
+
+    fn seen(as_of: u64, uids: &[u16]) -> Seen {
+        Seen { as_of: Block(as_of), slots: uids.iter().map(|uid| Uid(*uid)).collect() }
+    }
+
+    fn voice(stake_rao: u64, as_of: u64, uids: &[u16]) -> Voice {
+        Voice { stake_rao, seen: seen(as_of, uids) }
+    }
+
+    #[test]
+    fn slots_are_bits_and_have_one_form() {
+        let slots: Slots = [0, 9, 255, 256, 40_000].map(Uid).into_iter().collect();
+        assert_eq!((slots.len(), slots.as_bytes().len()), (3, 32));
+        let has: Vec<u16> = (0..1_000).filter(|uid| slots.contains(Uid(*uid))).collect();
+        assert_eq!(has, [0, 9, 255]);
+        assert_eq!(Slots::from_bytes(slots.as_bytes()), Some(slots));
+        let two: Slots = [Uid(9), Uid(0), Uid(9)].into_iter().collect();
+        assert_eq!((two.as_bytes(), two.to_string().as_str()), (&[1_u8, 2][..], "0102"));
+        assert_eq!(Slots::from_bytes(&[]), Some(Slots::default()));
+        for none in [&[0][..], &[1, 0], &[1; 33]] {
+            assert_eq!(Slots::from_bytes(none), None, "{none:?}");
+        }
+        assert!(Slots::default().is_empty() && !two.is_empty());
+    }
+
+    #[test]
+    fn two_thirds_of_the_stake_that_speaks_are_enough_and_less_is_not() {
+        let equal = |n_has: usize, n: usize| -> Vec<Voice> {
+            (0..n).map(|i| voice(7, 10, if i < n_has { &[3] } else { &[2] })).collect()
+        };
+        for (n_has, n, expected) in
+            [(3, 5, false), (4, 5, true), (2, 3, true), (1, 2, false), (1, 1, true), (0, 0, true)]
+        {
+            assert_eq!(counts(&equal(n_has, n), Uid(3), Block(10)), expected, "{n_has} of {n}");
+        }
+        // By stake, not by heads, however large.
+        let whales = [voice(u64::MAX, 10, &[3]), voice(u64::MAX / 2, 10, &[])];
+        assert!(counts(&whales, Uid(3), Block(10)));
+        let nothing_behind = [voice(0, 10, &[])];
+        assert!(counts(&nothing_behind, Uid(3), Block(10)));
+    }
+
+    #[test]
+    fn attack_what_was_said_of_a_commitment_does_not_count_for_the_next_one_of_its_slot() {
+        let voices = [voice(1, 10, &[3])];
+        assert!(counts(&voices, Uid(3), Block(10)));
+        assert!(!counts(&voices, Uid(3), Block(11)));
+        assert!(!counts(&voices, Uid(4), Block(1)));
+    }
+
+    #[test]
+    fn attack_a_validator_cannot_speak_of_what_is_to_come_nor_for_ever() {
+        let mut rules = Competition::builtin("tiny").unwrap().evaluation;
+        rules.blocks_per_round = 10;
+        let said = seen(100, &[1]);
+        let holds = |said_in: u64, at: u64| said.holds(&rules, Block(said_in), Block(at));
+        assert!(holds(100, 100) && holds(103, 820));
+        assert!(!holds(99, 200), "it speaks of blocks that were not there");
+        assert!(!holds(103, 102), "it was not said yet");
+        assert!(!holds(103, 821), "nobody has renewed it");
+        rules.blocks_per_round = 1_000;
+        assert!(said.holds(&rules, Block(103), Block(4_100)));
+        assert!(!said.holds(&rules, Block(103), Block(4_101)));
+    }
+}

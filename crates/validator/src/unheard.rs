@@ -1,0 +1,182 @@
+//! Commitments that do not count yet: each validator has their bytes and says so on the chain, and
+//! they count once two thirds of the stake do ([`protocol::publication`]).
+
+use crate::{
+    book::{Book, Entry},
+    ports::Sight,
+    round::{Hindrance, Known, Measured, Need, Pause, Refusal, Skipped},
+    state::Found,
+};
+use chain::{Chain, StoredCommitment};
+use protocol::{
+    AccountId, Block, Competition, NetUid, Outcome, ReasonCode,
+    competition::Published,
+    publication::{Seen, Voice, counts},
+};
+use records::Statement;
+use std::{collections::BTreeMap, fmt};
+
+/// Where the bytes of a commitment are that does not count yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Bytes {
+    /// This validator had them.
+    Here,
+    /// They are not published.
+    Absent,
+    /// It is not known yet.
+    Postponed,
+    /// Trouble of our own kept them from being had.
+    Trouble,
+}
+
+impl fmt::Display for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Here => "it counts once two thirds of the stake have its bytes, as we do",
+            Self::Absent => "its bytes are not published, and it counts for nobody yet",
+            Self::Postponed => "its bytes could not be had yet, and it does not count",
+            Self::Trouble => "our own trouble keeps its bytes from us, and it does not count yet",
+        })
+    }
+}
+
+/// What validators say on the chain at the seed of a round, and of what.
+#[derive(Debug)]
+pub(crate) struct Heard {
+    voices: Vec<Voice>,
+    /// Commitments as they stand at the seed.
+    pub(crate) standing: Vec<StoredCommitment>,
+}
+
+/// What validators say in the state after the seed of a round; `None` where a competition does not
+/// ask.
+///
+/// Not in that of the book, which is older: what is said of a commitment while it is too young
+/// counts as soon as it is not.
+pub(crate) fn heard(
+    chain: &dyn Chain,
+    netuid: NetUid,
+    competition: &Competition,
+    seed: Block,
+) -> Result<Option<Heard>, chain::Error> {
+    let rules = &competition.evaluation;
+    if rules.published == Published::Own {
+        return Ok(None);
+    }
+    let standing = chain.commitments(netuid, seed)?;
+    let said: BTreeMap<AccountId, Seen> = standing
+        .iter()
+        .filter_map(|stored| {
+            let seen = Statement::parse(&stored.data)?.seen?;
+            seen.holds(rules, stored.block, seed).then_some((stored.hotkey, seen))
+        })
+        .collect();
+    let voters = chain.voters(netuid, seed)?;
+    let voice = |voter: chain::Voter| {
+        let seen = said.get(&voter.hotkey)?.clone();
+        Some(Voice { stake_rao: voter.stake_rao, seen })
+    };
+    let voices = voters.into_iter().filter_map(voice).collect();
+    Ok(Some(Heard { voices, standing }))
+}
+
+impl Heard {
+    /// Whether a commitment counts: it stands as it did, and is said to be there.
+    pub(crate) fn counts(&self, stored: &StoredCommitment) -> bool {
+        let is_said = || counts(&self.voices, stored.uid, stored.block);
+        self.voices.is_empty() || (self.stands(stored) && is_said())
+    }
+
+    /// Whether a commitment was not replaced since.
+    pub(crate) fn stands(&self, stored: &StoredCommitment) -> bool {
+        let is_it =
+            |now: &StoredCommitment| (now.hotkey, now.block) == (stored.hotkey, stored.block);
+        self.standing.iter().any(is_it)
+    }
+}
+
+impl Measured {
+    /// Whether the bytes of the commitment are to be had by this validator, where it can tell.
+    fn has_bytes(&self) -> Option<bool> {
+        match &self.outcome {
+            Ok(Outcome::Evaluated(_)) => Some(true),
+            Ok(Outcome::Disqualified(reason)) => Some(reason.code != ReasonCode::NotPublished),
+            Err(Skipped::Unheard(Bytes::Here)) => Some(true),
+            Err(Skipped::Unheard(Bytes::Absent)) => Some(false),
+            Err(_) => None,
+        }
+    }
+}
+
+/// The commitments that this validator has the bytes of after a round, with their blocks: of those
+/// that nobody looked at, what was known before stays.
+pub(crate) fn seen(
+    known: &Known<'_>,
+    book: &Book,
+    measured: &[Measured],
+) -> BTreeMap<AccountId, Block> {
+    if known.contest.competition.evaluation.published == Published::Own {
+        return BTreeMap::new();
+    }
+    let of = |entry: &Entry| {
+        let (hotkey, block) = (entry.stored.hotkey, entry.stored.block);
+        let model = measured.iter().find(|model| model.entry.stored.hotkey == hotkey);
+        let before = known.state.seen.get(&hotkey) == Some(&block);
+        let has_bytes = model.and_then(Measured::has_bytes).unwrap_or(before);
+        has_bytes.then_some((hotkey, block))
+    };
+    book.all().filter_map(of).collect()
+}
+
+impl Known<'_> {
+    /// Has the bytes of all that takes no part yet, the oldest first; measures nothing of it.
+    pub(crate) fn have_unheard(&self, book: &Book) -> Result<Vec<Measured>, Pause> {
+        let is_unseen = |entry: &&Entry| {
+            !self.turn.sights.contains_key(&entry.stored.hotkey) && !self.waits(entry)
+        };
+        let unseen: Vec<Entry> = book.waiting().filter(is_unseen).cloned().collect();
+        if !unseen.is_empty() {
+            return Err(Need::Looks(unseen).into());
+        }
+        let mut waiting: Vec<&Entry> = book.waiting().collect();
+        waiting.sort_by_key(|entry| (entry.committed_at(), entry.stored.uid));
+        let measured = |entry: &Entry| {
+            let outcome = Err(Skipped::Unheard(self.bytes(entry)?));
+            // Without roots: who owns a model is told among those that count.
+            Ok(Measured { entry: entry.clone(), file_root: None, tensor_root: None, outcome })
+        };
+        waiting.into_iter().map(measured).collect()
+    }
+
+    /// Where the bytes of a commitment are, or what is missing to tell. No trouble gives the round
+    /// up: nothing of it depends on them.
+    fn bytes(&self, entry: &Entry) -> Result<Bytes, Pause> {
+        let gone = |hub_lists: bool| if hub_lists { Bytes::Absent } else { Bytes::Postponed };
+        match self.turn.sights.get(&entry.stored.hotkey) {
+            None => return Ok(Bytes::Postponed),
+            Some(Err(Refusal::Own(_))) => return Ok(Bytes::Trouble),
+            Some(Ok(Sight::Absent(_))) => return Ok(Bytes::Absent),
+            // Its files are listed for everybody, and break a rule.
+            Some(Ok(Sight::Refused(_))) => return Ok(Bytes::Here),
+            Some(Err(Refusal::Refused(_) | Refusal::Unanswered(_))) => {
+                return Ok(gone(self.hub_lists()?));
+            }
+            Some(Ok(Sight::Published { .. })) => {}
+        }
+        match self.turn.hindered.get(&entry.stored.hotkey) {
+            None => {}
+            Some(Hindrance::Hopeless(_)) => return Ok(Bytes::Here),
+            Some(Hindrance::Postponed(_)) => return Ok(Bytes::Postponed),
+            Some(Hindrance::Trouble(Refusal::Own(_))) => return Ok(Bytes::Trouble),
+            Some(Hindrance::Trouble(Refusal::Refused(_))) => return Ok(gone(self.hub_lists()?)),
+            Some(Hindrance::Trouble(Refusal::Unanswered(_))) => {
+                return Ok(gone(self.hub_delivers(entry)? == Some(true)));
+            }
+        }
+        let verdict = entry.verdict(self.state, &self.contest.rules);
+        match verdict.map(|verdict| &verdict.found) {
+            Some(Found::Admitted(_) | Found::Refused(_)) => Ok(Bytes::Here),
+            None | Some(Found::Hopeless(_)) => Err(Need::Model(entry.clone()).into()),
+        }
+    }
+}
