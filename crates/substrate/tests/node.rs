@@ -1,13 +1,16 @@
 //! The node and its file: what is on disk is the chain, whatever happens to the process.
 
 use chain::{Call, CallStatus, Chain as _, Genesis, Keypair};
+use parity_scale_codec::{Decode as _, Encode as _};
 use protocol::{Block, Seed};
 use rusqlite::Connection;
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 use std::{net::SocketAddr, path::Path, time::Duration};
 use substrate::{
-    ClientConfig, DevNode, SubstrateChain,
+    ClientConfig, DevNode, SealedLedger, SubstrateChain,
     dev::{self, NodeError, Replay},
+    wire::storage::items::{self, BeaconConfiguration, Pulse},
 };
 
 fn key(number: u64) -> Keypair {
@@ -171,6 +174,52 @@ fn an_archive_has_the_state_after_every_block_to_the_byte_as_it_was_then() {
     assert_eq!(n_snapshots, (512 + 1_023 + 1) / 256);
     drop(file);
     assert_eq!(DevNode::start(&config(&database)).unwrap().head(), head);
+}
+
+/// Fails unless the node says of the beacon after a block what the beacon itself says.
+fn check_beacon(node: &DevNode, block: u64) {
+    let shown = |bytes: &[u8]| format!("0x{}", hex::encode(bytes));
+    let beacon = SealedLedger::new(&genesis()).unwrap().beacon_key();
+    let round = 4 * block;
+    let signature = beacon.sign(round).0.to_vec();
+    let randomness = Sha256::digest(&signature).to_vec();
+    let pulse = shown(&Pulse { round, randomness, signature }.encode());
+    let hash = answer(node, "chain_getBlockHash", &json!([block]))["result"].clone();
+    let key = shown(&items::PULSES.key(&(round,)));
+    let prefix = shown(&items::PULSES.prefix());
+    let keys = answer(node, "state_getKeysPaged", &json!([prefix, 10, null, hash]));
+    assert_eq!(keys["result"], json!([key]), "block {block} has one pulse");
+    // Once it is signed for the reader, and once it was.
+    for _ in 0..2 {
+        let told = answer(node, "state_getStorage", &json!([key, hash]));
+        assert_eq!(told["result"], json!(pulse), "block {block}");
+    }
+    let last =
+        answer(node, "state_getStorage", &json!([shown(&items::LAST_STORED_ROUND.key(&())), hash]));
+    assert_eq!(last["result"], json!(shown(&round.encode())), "block {block}");
+    let config =
+        answer(node, "state_getStorage", &json!([shown(&items::BEACON_CONFIG.key(&())), hash]));
+    let config = hex::decode(&config["result"].as_str().unwrap()[2..]).unwrap();
+    let config = BeaconConfiguration::decode(&mut &config[..]).unwrap();
+    assert_eq!(config.public_key, beacon.public_key().0, "block {block}");
+}
+
+#[test]
+fn the_beacon_of_every_block_is_what_it_signs_itself_whoever_reads_it_and_when() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path().join("chain.db");
+    chain_of(1_100, &database);
+    // Of blocks that were made again, of new ones, and of those that an archive makes once more.
+    let node = DevNode::start(&config(&database)).unwrap();
+    node.produce_block().unwrap();
+    for block in [90, 91, 700, 1_100, 1_101] {
+        check_beacon(&node, block);
+    }
+    drop(node);
+    let node = DevNode::start_archive(&config(&database)).unwrap();
+    for block in [0, 1, 17, 1_101] {
+        check_beacon(&node, block);
+    }
 }
 
 #[test]

@@ -345,9 +345,9 @@ pub(super) fn state_after(ledger: &SealedLedger, produced: &Produced, time_ms: u
 pub(super) fn entries(ledger: &SealedLedger, events: &[u8], time_ms: u64) -> Entries {
     let mut entries = project(ledger);
     if !events.is_empty() {
-        entries.insert(items::EVENTS.key(&()), events.to_vec());
+        entries.insert(items::EVENTS.key(&()), events.to_vec().into());
     }
-    entries.insert(items::NOW.key(&()), time_ms.encode());
+    entries.insert(items::NOW.key(&()), time_ms.encode().into());
     entries
 }
 
