@@ -111,8 +111,7 @@ impl DevNode {
         let genesis = config.genesis.clone();
         let archive = (states == States::All).then(|| {
             let (shared, requests) = (Arc::clone(&shared), requests.clone());
-            let metadata = config.block_time.map(author::metadata_for);
-            Arc::new(Archive::new(shared, requests, genesis.clone(), metadata))
+            Arc::new(Archive::new(shared, requests, genesis.clone()))
         });
         let context = rpc::Context::new(Arc::clone(&shared), requests.clone(), notices, genesis);
         let context = context.with_archive(archive);

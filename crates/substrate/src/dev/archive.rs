@@ -52,8 +52,8 @@ impl Archive {
         shared: Arc<RwLock<Shared>>,
         requests: Sender<Request>,
         genesis: Genesis,
-        metadata: Option<Encoded>,
     ) -> Self {
+        let metadata = author::read(&shared).history.own_metadata().cloned();
         let (kept, turn, waiting) = (Mutex::default(), Arc::default(), Mutex::default());
         Self { shared, requests, genesis, metadata, kept, turn, waiting }
     }
@@ -201,7 +201,7 @@ mod tests {
             requests.send(Request::Produce(reply)).unwrap();
             answer.blocking_recv().unwrap();
         }
-        let archive = Arc::new(Archive::new(shared, requests.clone(), genesis, None));
+        let archive = Arc::new(Archive::new(shared, requests.clone(), genesis));
         let runtime = tokio::runtime::Runtime::new().unwrap();
         runtime.block_on(async {
             for number in (1..=n_stretches * stretch).step_by(stretch as usize) {

@@ -75,6 +75,16 @@ pub(super) struct Shared {
 }
 
 impl Shared {
+    /// Goes on to a block that was made.
+    fn advance(&mut self, produced: &Produced) {
+        self.head = produced.head;
+        self.hashes.push(produced.head.hash);
+        self.numbers.insert(produced.head.hash, produced.head.block.0 as u32);
+        self.epochs.extend(produced.epochs.iter().cloned());
+        let n_too_many = self.epochs.len().saturating_sub(EPOCHS_KEPT);
+        self.epochs.drain(..n_too_many);
+    }
+
     /// Adds the newest block, and drops the oldest beyond what is kept in memory.
     fn keep(&mut self, block: StoredBlock) {
         self.n_block_bytes += block.n_bytes();
@@ -167,19 +177,27 @@ impl Author {
     }
 
     fn catch_up(&mut self) -> Result<(), NodeError> {
-        let first = self.ledger.head().block.0;
-        for number in first..=self.store.newest()? {
+        let (first, newest) = (self.ledger.head().block.0, self.store.newest()?);
+        // States before it are not held: of those blocks only the ledger is needed.
+        let oldest = (newest + 1).saturating_sub(STATE_BLOCKS as u64);
+        for number in first..=newest {
             let block = self.store.block(number)?.ok_or_else(|| self.store.damaged(number))?;
             if number == first {
-                let entries = entries(&self.ledger, &[], block.time_ms);
-                let mut shared = write(&self.shared);
-                let changes = shared.history.difference(entries);
-                shared.history.push(number as u32, changes);
-                shared.keep(block);
+                if number >= oldest {
+                    let entries = entries(&self.ledger, &[], block.time_ms);
+                    let mut shared = write(&self.shared);
+                    let changes = shared.history.difference(entries);
+                    shared.history.push(number as u32, changes);
+                    shared.keep(block);
+                }
                 continue;
             }
             let produced = self.store.replay(&mut self.ledger, &block)?;
-            self.publish(&produced, block, Vec::new());
+            if number >= oldest {
+                self.add(&produced, block);
+            } else {
+                write(&self.shared).advance(&produced);
+            }
         }
         let mut gone = Vec::new();
         for bytes in self.store.pool()? {
@@ -305,27 +323,25 @@ impl Author {
 
     /// Shows a block to everybody.
     fn publish(&self, produced: &Produced, block: StoredBlock, gone: Vec<CallId>) {
-        let entries = state_after(&self.ledger, produced, block.time_ms);
         let head = produced.head;
-        let number = head.block.0 as u32;
         let header = super::header::header_json(&block.header);
         let calls: Vec<CallId> = produced.applied.iter().map(|call| call.id).collect();
         let included: HashSet<&CallId> = calls.iter().collect();
         let dropped = gone.into_iter().filter(|id| !included.contains(id)).collect();
+        self.add(produced, block);
+        // Nobody may be listening.
+        let _ = self.notices.send(Arc::new(Notice { head, header, calls, dropped }));
+    }
+
+    /// Adds a block and the state after it to what may be read.
+    fn add(&self, produced: &Produced, block: StoredBlock) {
+        let entries = state_after(&self.ledger, produced, block.time_ms);
         // What costs as much as the state is large is done while others may read.
         let changes = read(&self.shared).history.difference(entries);
         let mut shared = write(&self.shared);
-        shared.head = head;
-        shared.history.push(number, changes);
-        shared.hashes.push(head.hash);
-        shared.numbers.insert(head.hash, number);
+        shared.history.push(produced.head.block.0 as u32, changes);
         shared.keep(block);
-        shared.epochs.extend(produced.epochs.iter().cloned());
-        let n_too_many = shared.epochs.len().saturating_sub(EPOCHS_KEPT);
-        shared.epochs.drain(..n_too_many);
-        drop(shared);
-        // Nobody may be listening.
-        let _ = self.notices.send(Arc::new(Notice { head, header, calls, dropped }));
+        shared.advance(produced);
     }
 
     fn publish_pool(&self) {
@@ -352,7 +368,7 @@ pub(super) fn entries(ledger: &SealedLedger, events: &[u8], time_ms: u64) -> Ent
 }
 
 /// Metadata with the time between blocks.
-pub(super) fn metadata_for(block_time: Duration) -> Encoded {
+fn metadata_for(block_time: Duration) -> Encoded {
     Encoded::new(u64::try_from(block_time.as_millis()).unwrap_or(u64::MAX))
 }
 

@@ -59,9 +59,14 @@ impl History {
         Self { metadata, ..Self::default() }
     }
 
+    /// What clients are told where that is not the usual.
+    pub(super) fn own_metadata(&self) -> Option<&Encoded> {
+        self.metadata.as_ref()
+    }
+
     /// What clients are told.
     pub(super) fn metadata(&self) -> &Encoded {
-        self.metadata.as_ref().unwrap_or_else(|| Encoded::usual())
+        self.own_metadata().unwrap_or_else(|| Encoded::usual())
     }
 
     /// How a state differs from the newest.

@@ -242,10 +242,13 @@ impl Store {
     pub(super) fn block(&self, number: u64) -> Result<Option<StoredBlock>, NodeError> {
         let number = number as i64;
         let select = "SELECT header, time_ms FROM blocks WHERE number = ?1";
-        let row = self.connection.query_row(select, [number], |row| {
-            Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, i64>(1)? as u64))
+        let row = self.connection.prepare_cached(select).and_then(|mut statement| {
+            let row = statement.query_row([number], |row| {
+                Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, i64>(1)? as u64))
+            });
+            row.optional()
         });
-        let Some((header, time_ms)) = self.named(row.optional())? else { return Ok(None) };
+        let Some((header, time_ms)) = self.named(row)? else { return Ok(None) };
         let header = Header::decode(&mut &header[..]).map_err(|_| self.damaged(number as u64))?;
         let select = "SELECT bytes FROM extrinsics WHERE block = ?1 ORDER BY position";
         let extrinsics = self.connection.prepare_cached(select).and_then(|mut statement| {
