@@ -228,7 +228,7 @@ pub fn stored_block_time(database: &std::path::Path) -> Result<Option<Duration>,
 /// The blocks of a database, made again one after the other with all hashes compared.
 ///
 /// This is what [`DevNode::start`] trusts snapshots to save. A node may be at work on the file
-/// meanwhile.
+/// meanwhile, which is only read: in a file without a chain none is begun.
 pub struct Replay {
     database: PathBuf,
     genesis: Genesis,

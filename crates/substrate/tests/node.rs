@@ -276,6 +276,36 @@ fn a_file_that_is_not_this_chain_is_refused_by_its_reason() {
 }
 
 #[test]
+fn whoever_only_reads_a_file_leaves_it_as_it_is_and_says_what_is_wrong_with_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let [empty, foreign, junk, database, missing] =
+        ["empty", "foreign", "junk", "chain", "missing"].map(|name| folder.path().join(name));
+    let look = |path: &Path| Replay::new(path.to_owned(), genesis()).unwrap().advance();
+    std::fs::write(&empty, b"").unwrap();
+    let other = "CREATE TABLE meta (name TEXT, value TEXT); CREATE TABLE rows (number INTEGER)";
+    Connection::open(&foreign).unwrap().execute_batch(other).unwrap();
+    std::fs::write(&junk, vec![7; 10_000]).unwrap();
+    for (path, why) in
+        [(&empty, "holds no chain"), (&foreign, "holds no chain"), (&junk, "cannot be used")]
+    {
+        let before = std::fs::read(path).unwrap();
+        let error = look(path).unwrap_err().to_string();
+        assert!(error.contains(why) && error.contains(&*path.to_string_lossy()), "{error}");
+        assert_eq!(std::fs::read(path).unwrap(), before, "{error}");
+    }
+    assert!(matches!(look(&missing), Err(NodeError::Database { .. })));
+    assert!(!missing.exists());
+
+    chain_of(3, &database);
+    let before = std::fs::read(&database).unwrap();
+    assert_eq!(look(&database).unwrap().included.len(), 1);
+    assert_eq!(std::fs::read(&database).unwrap(), before);
+    let other = Genesis { seed: 9, ..genesis() };
+    let error = Replay::new(database, other).unwrap().advance().unwrap_err();
+    assert!(matches!(error, NodeError::OtherGenesis { .. }), "{error}");
+}
+
+#[test]
 fn attack_a_block_that_was_changed_in_the_file_is_found() {
     let folder = tempfile::tempdir().unwrap();
     for (name, statement) in [

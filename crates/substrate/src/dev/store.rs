@@ -107,14 +107,21 @@ impl Store {
         Ok(store)
     }
 
-    /// Opens a file to read it, whoever else is at work on it; it has to be there.
+    /// Opens a file to read it, whoever else is at work on it; a chain has to be in it.
     pub(super) fn look(path: &Path, genesis: &Genesis) -> Result<Self, NodeError> {
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let failed = |source| NodeError::Database { path: path.to_owned(), source };
         let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
         let store = Self { connection, path: path.to_owned(), keeps_all: false, _lock: None };
-        store.prepare(genesis)?;
-        Ok(store)
+        store.named(store.connection.busy_timeout(PATIENCE))?;
+        // Tables of other names are somebody else's, and so is what stands in them.
+        let tables = "SELECT COUNT(*) FROM sqlite_master WHERE type = 'table' AND name IN \
+            ('meta', 'blocks', 'extrinsics', 'pool')";
+        let n_tables = store.connection.query_row(tables, [], |row| row.get::<_, i64>(0));
+        match store.named(n_tables)? == 4 && store.has_begun(&as_stored(genesis))? {
+            true => Ok(store),
+            false => Err(NodeError::NoChain { path: path.to_owned() }),
+        }
     }
 
     fn prepare(&self, genesis: &Genesis) -> Result<(), NodeError> {
@@ -123,8 +130,17 @@ impl Store {
         let set_up = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;";
         self.named(self.connection.execute_batch(set_up))?;
         self.named(self.connection.execute_batch(SCHEMA))?;
-        // Plain structs of numbers and texts always serialize.
-        let genesis = serde_json::to_string(genesis).unwrap_or_default();
+        let genesis = as_stored(genesis);
+        if self.has_begun(&genesis)? {
+            return Ok(());
+        }
+        let insert = "INSERT INTO meta (name, value) VALUES ('rules', ?1), ('genesis', ?2)";
+        let version = SPEC_VERSION.to_string();
+        self.named(self.connection.execute(insert, [version, genesis]).map(drop))
+    }
+
+    /// Whether a chain has begun in the file; an error if it is another one, or of other rules.
+    fn has_begun(&self, genesis: &str) -> Result<bool, NodeError> {
         let version: Option<String> = self.meta("rules")?;
         let found = version.and_then(|version| version.parse().ok()).unwrap_or(SPEC_VERSION);
         if found != SPEC_VERSION {
@@ -135,12 +151,7 @@ impl Store {
             Some(other) if other != genesis => {
                 Err(NodeError::OtherGenesis { path: self.path.clone() })
             }
-            Some(_) => Ok(()),
-            None => {
-                let insert = "INSERT INTO meta (name, value) VALUES ('rules', ?1), ('genesis', ?2)";
-                let version = SPEC_VERSION.to_string();
-                self.named(self.connection.execute(insert, [version, genesis]).map(drop))
-            }
+            found => Ok(found.is_some()),
         }
     }
 
@@ -330,6 +341,12 @@ impl Store {
         });
         self.named(rows)
     }
+}
+
+/// A genesis as the file names it.
+fn as_stored(genesis: &Genesis) -> String {
+    // Plain structs of numbers and texts always serialize.
+    serde_json::to_string(genesis).unwrap_or_default()
 }
 
 /// The state after the block of a header, if the bytes are those that the header names and the
