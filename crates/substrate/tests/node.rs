@@ -6,10 +6,10 @@ use protocol::{Block, Seed};
 use rusqlite::Connection;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
-use std::{net::SocketAddr, path::Path, time::Duration};
+use std::{cell::Cell, net::SocketAddr, path::Path, time::Duration};
 use substrate::{
     ClientConfig, DevNode, SealedLedger, SubstrateChain,
-    dev::{self, NodeError, Replay},
+    dev::{self, NodeError, Replay, States},
     wire::storage::items::{self, BeaconConfiguration, Pulse},
 };
 
@@ -220,6 +220,35 @@ fn the_beacon_of_every_block_is_what_it_signs_itself_whoever_reads_it_and_when()
     for block in [0, 1, 17, 1_101] {
         check_beacon(&node, block);
     }
+}
+
+#[test]
+fn a_start_that_is_interrupted_ends_at_once_and_the_next_goes_on_from_its_snapshots() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path().join("chain.db");
+    chain_of(600, &database);
+    sql(&database, "DELETE FROM snapshots");
+    let config = config(&database);
+    // How a start ends that may make so many blocks, and how many it has made.
+    let start = |states: States, n_max: u64| {
+        let (n_made, is_over) = (Cell::new(0), Cell::new(false));
+        let watch = |done: u64, all: u64| {
+            assert!(done <= all && !is_over.get(), "{done} of {all}");
+            is_over.set(n_made.get() == n_max);
+            n_made.set(n_made.get() + u64::from(!is_over.get()));
+            !is_over.get()
+        };
+        let started = DevNode::open(&config, states, &watch).map(|node| node.head().block);
+        (started, n_made.get())
+    };
+    let (error, n_made) = start(States::Newest, 0);
+    assert!(matches!(error, Err(NodeError::Interrupted)) && n_made == 0);
+    let (error, n_made) = start(States::All, 300);
+    assert!(matches!(error, Err(NodeError::Interrupted)) && n_made == 300);
+    // The first of the two snapshots that were missing is there, and the file is free.
+    let (head, n_made) = start(States::All, u64::MAX);
+    assert_eq!(head.unwrap(), Block(600));
+    assert_eq!(n_made, 256 + 601, "the blocks to the second snapshot, then those that are held");
 }
 
 #[test]

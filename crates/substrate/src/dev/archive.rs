@@ -245,7 +245,7 @@ mod tests {
             let genesis = Genesis::default();
             let mut store = Store::open(None, &genesis).unwrap();
             store.begin(&SealedLedger::new(&genesis).unwrap().genesis_header()).unwrap();
-            let author = Author::open(store, &genesis, None).unwrap();
+            let author = Author::open(store, &genesis, None, &|_, _| true).unwrap();
             let (shared, notices) = (author.shared(), author.notices());
             let (requests, inbox) = channel();
             let author = std::thread::spawn(move || author.run(&inbox));

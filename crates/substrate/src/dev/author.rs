@@ -3,6 +3,7 @@
 //! What it says has happened is on disk. Calls that arrive together are written together.
 
 use super::{
+    Watch,
     error::NodeError,
     history::{History, STATE_BLOCKS},
     pool::{Pool, Turned},
@@ -145,6 +146,7 @@ impl Author {
         store: Store,
         genesis: &Genesis,
         block_time: Option<Duration>,
+        watch: Watch<'_>,
     ) -> Result<Self, NodeError> {
         let ledger = store.base(genesis)?;
         let head = ledger.head();
@@ -164,7 +166,7 @@ impl Author {
         let (notices, _) = broadcast::channel(64);
         let pool = Pool::default();
         let mut author = Self { ledger, pool, store, shared, notices, block_time };
-        author.catch_up()?;
+        author.catch_up(watch)?;
         Ok(author)
     }
 
@@ -176,11 +178,14 @@ impl Author {
         self.notices.clone()
     }
 
-    fn catch_up(&mut self) -> Result<(), NodeError> {
+    fn catch_up(&mut self, watch: Watch<'_>) -> Result<(), NodeError> {
         let (first, newest) = (self.ledger.head().block.0, self.store.newest()?);
         // States before it are not held: of those blocks only the ledger is needed.
         let oldest = (newest + 1).saturating_sub(STATE_BLOCKS as u64);
         for number in first..=newest {
+            if !watch(number - first, newest - first) {
+                return Err(NodeError::Interrupted);
+            }
             let block = self.store.block(number)?.ok_or_else(|| self.store.damaged(number))?;
             if number == first {
                 if number >= oldest {

@@ -70,6 +70,9 @@ pub enum NodeError {
         /// What the system says.
         source: io::Error,
     },
+    /// Whoever watched the start wanted it to end.
+    #[error("the start was interrupted")]
+    Interrupted,
     /// Threads or the like are not to be had.
     #[error("the system does not let the node start")]
     System(#[source] io::Error),

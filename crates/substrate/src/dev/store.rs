@@ -4,7 +4,7 @@
 //! against the root in the header of its block. Everything that belongs together is written in one
 //! transaction, on disk before anybody is told of it.
 
-use super::{error::NodeError, history::STATE_BLOCKS};
+use super::{Watch, error::NodeError, history::STATE_BLOCKS};
 use crate::{
     SealedLedger, SignedCall,
     block::Produced,
@@ -213,7 +213,11 @@ impl Store {
 
     /// Drops no snapshot from now on, and makes those again that are missing: with them no state
     /// is further than [`SNAPSHOT_BLOCKS`] blocks from one that is there.
-    pub(super) fn keep_all(&mut self, genesis: &Genesis) -> Result<(), NodeError> {
+    pub(super) fn keep_all(
+        &mut self,
+        genesis: &Genesis,
+        watch: Watch<'_>,
+    ) -> Result<(), NodeError> {
         self.keeps_all = true;
         let select = "SELECT block FROM snapshots";
         let there = self.connection.prepare(select).and_then(|mut statement| {
@@ -225,7 +229,11 @@ impl Store {
         let missing: BTreeSet<u64> = all.filter(|block| !there.contains(block)).collect();
         let (Some(first), Some(last)) = (missing.first(), missing.last()) else { return Ok(()) };
         let mut ledger = self.nearest(*first, genesis)?;
-        for number in ledger.head().block.0 + 1..=*last {
+        let base = ledger.head().block.0;
+        for number in base + 1..=*last {
+            if !watch(number - base - 1, *last - base) {
+                return Err(NodeError::Interrupted);
+            }
             let block = self.block(number)?.ok_or_else(|| self.damaged(number))?;
             self.replay(&mut ledger, &block)?;
             if missing.contains(&number) {
