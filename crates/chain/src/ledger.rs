@@ -49,7 +49,7 @@ use crate::{Call, CallError, Head, Mechanism, hash::blake2_256};
 use protocol::{AccountId, Block, BlockHash, NetUid};
 use reveal::Reveal;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::OnceLock};
 use timelock::Locked;
 
 /// Most subnets a chain holds.
@@ -68,6 +68,10 @@ pub struct Ledger {
     /// Hash of every block, from genesis on; likewise.
     #[serde(skip)]
     hashes: Vec<BlockHash>,
+    /// The public key of the beacon once somebody has asked for it: it follows from the genesis,
+    /// and is not cheap; likewise.
+    #[serde(skip)]
+    beacon: OnceLock<::timelock::PublicKey>,
     /// Binds state and hashes to all of the genesis, its seed included.
     genesis: [u8; 32],
     accounts: BTreeMap<AccountId, Account>,
@@ -97,6 +101,7 @@ impl Ledger {
             network_price_rao: genesis.network_price_rao,
             head: Self::no_head(),
             hashes: Vec::new(),
+            beacon: OnceLock::new(),
             genesis: digest(genesis),
             issued_rao: accounts.values().map(|account| account.balance_rao).sum(),
             accounts,

@@ -2,6 +2,7 @@
 
 use crate::terminal::is_stopping;
 use std::{fmt, process::ExitCode};
+use substrate::dev::NodeError;
 
 /// An error together with what the reader can do about it.
 #[derive(Debug)]
@@ -69,7 +70,10 @@ pub fn report(error: &anyhow::Error) -> ExitCode {
 /// that.
 fn is_interruption(cause: &(dyn std::error::Error + 'static)) -> bool {
     let is_cut = |error: &chain::Error| is_stopping() && error.is_transient();
-    cause.is::<Interrupted>() || cause.downcast_ref::<chain::Error>().is_some_and(is_cut)
+    let is_start = |error: &NodeError| matches!(error, NodeError::Interrupted);
+    cause.is::<Interrupted>()
+        || cause.downcast_ref::<NodeError>().is_some_and(is_start)
+        || cause.downcast_ref::<chain::Error>().is_some_and(is_cut)
 }
 
 /// The causes in a row; a hint wraps the error that it belongs to, which speaks for itself.
@@ -90,4 +94,20 @@ pub fn is_closed_pipe(error: &anyhow::Error) -> bool {
 /// Text of strangers may stand in an error: lines become one, and nothing in it deceives.
 fn one_line(text: &str) -> String {
     crate::terminal::shown(&text.replace(['\n', '\r', '\t'], " "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use anyhow::Context as _;
+
+    #[test]
+    fn the_start_of_a_chain_that_was_interrupted_is_told_as_an_interruption() {
+        let told = |error: NodeError| {
+            let error = Err::<(), _>(error).context("cannot start the chain").unwrap_err();
+            hinted(error, "nothing").chain().any(is_interruption)
+        };
+        assert!(told(NodeError::Interrupted));
+        assert!(!told(NodeError::Stopped));
+    }
 }

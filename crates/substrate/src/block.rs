@@ -109,14 +109,17 @@ impl SealedLedger {
     ///
     /// Signers take turns in the order of a hash of their key with the parent's hash, so that no
     /// key is always first; the calls of one signer in the order of their nonces.
-    pub fn produce_block(&mut self, mut calls: Vec<SignedCall>) -> Result<Produced, Error> {
-        calls.sort_by_cached_key(|call| (self.turn(call.signer), call.nonce, call.id()));
+    pub fn produce_block(&mut self, calls: Vec<SignedCall>) -> Result<Produced, Error> {
+        let named = |call: SignedCall| {
+            let bytes = call.to_bytes();
+            (CallId(blake2_256(&bytes)), bytes, call)
+        };
+        let mut calls: Vec<(CallId, Vec<u8>, SignedCall)> = calls.into_iter().map(named).collect();
+        calls.sort_by_cached_key(|(id, _, call)| (self.turn(call.signer), call.nonce, *id));
         let Started { revealed, epochs } = self.0.start_block()?;
         let (mut applied, mut left_out) = (Vec::with_capacity(calls.len()), Vec::new());
-        for call in &calls {
-            let (bytes, result) = (call.to_bytes(), self.apply(call));
-            let id = CallId(blake2_256(&bytes));
-            match result {
+        for (id, bytes, call) in calls {
+            match self.apply(&call) {
                 Err(error) if error.leaves_no_trace() => left_out.push((id, error)),
                 result => applied.push(Applied { id, bytes, result }),
             }

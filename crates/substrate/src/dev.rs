@@ -52,13 +52,20 @@ pub struct Config {
 }
 
 /// Of which blocks a node has the states.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum States {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum States {
     /// Of the last [`STATE_BLOCKS`].
     Newest,
     /// Of all.
     All,
 }
+
+/// Told during a start how many blocks are made again, and how many will be; `false` ends it with
+/// [`NodeError::Interrupted`].
+///
+/// An archive counts twice: first the blocks up to the snapshots that are missing in its file, then
+/// the newest ones. Snapshots that were made stay, so that the next start goes on from there.
+pub type Watch<'a> = &'a dyn Fn(u64, u64) -> bool;
 
 /// A running node; it stops when it is dropped.
 pub struct DevNode {
@@ -75,7 +82,7 @@ impl DevNode {
     /// Nothing is written before the genesis was judged and the address is taken, so that a start
     /// that failed ties no file to a chain that cannot be.
     pub fn start(config: &Config) -> Result<Self, NodeError> {
-        Self::open(config, States::Newest)
+        Self::open(config, States::Newest, &|_, _| true)
     }
 
     /// The same with the state after any block: an archive.
@@ -84,10 +91,11 @@ impl DevNode {
     /// which takes as long as to make those blocks. What lies between two of them is made again
     /// when it is asked for, one stretch at a time.
     pub fn start_archive(config: &Config) -> Result<Self, NodeError> {
-        Self::open(config, States::All)
+        Self::open(config, States::All, &|_, _| true)
     }
 
-    fn open(config: &Config, states: States) -> Result<Self, NodeError> {
+    /// Either of the two, watched by somebody who may end it.
+    pub fn open(config: &Config, states: States, watch: Watch<'_>) -> Result<Self, NodeError> {
         let ledger = SealedLedger::new(&config.genesis)?;
         let refused = |source| NodeError::Listen { address: config.listen, source };
         let listener = std::net::TcpListener::bind(config.listen).map_err(refused)?;
@@ -97,9 +105,9 @@ impl DevNode {
             store.keep_block_time(block_time)?;
         }
         if states == States::All {
-            store.keep_all(&config.genesis)?;
+            store.keep_all(&config.genesis, watch)?;
         }
-        let author = Author::open(store, &config.genesis, config.block_time)?;
+        let author = Author::open(store, &config.genesis, config.block_time, watch)?;
         let (shared, notices) = (author.shared(), author.notices());
         let (requests, inbox) = channel();
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -111,8 +119,7 @@ impl DevNode {
         let genesis = config.genesis.clone();
         let archive = (states == States::All).then(|| {
             let (shared, requests) = (Arc::clone(&shared), requests.clone());
-            let metadata = config.block_time.map(author::metadata_for);
-            Arc::new(Archive::new(shared, requests, genesis.clone(), metadata))
+            Arc::new(Archive::new(shared, requests, genesis.clone()))
         });
         let context = rpc::Context::new(Arc::clone(&shared), requests.clone(), notices, genesis);
         let context = context.with_archive(archive);
@@ -229,7 +236,7 @@ pub fn stored_block_time(database: &std::path::Path) -> Result<Option<Duration>,
 /// The blocks of a database, made again one after the other with all hashes compared.
 ///
 /// This is what [`DevNode::start`] trusts snapshots to save. A node may be at work on the file
-/// meanwhile.
+/// meanwhile, which is only read: in a file without a chain none is begun.
 pub struct Replay {
     database: PathBuf,
     genesis: Genesis,

@@ -1,13 +1,16 @@
 //! The node and its file: what is on disk is the chain, whatever happens to the process.
 
 use chain::{Call, CallStatus, Chain as _, Genesis, Keypair};
+use parity_scale_codec::{Decode as _, Encode as _};
 use protocol::{Block, Seed};
 use rusqlite::Connection;
 use serde_json::{Value, json};
-use std::{net::SocketAddr, path::Path, time::Duration};
+use sha2::{Digest as _, Sha256};
+use std::{cell::Cell, net::SocketAddr, path::Path, time::Duration};
 use substrate::{
-    ClientConfig, DevNode, SubstrateChain,
-    dev::{self, NodeError, Replay},
+    ClientConfig, DevNode, SealedLedger, SubstrateChain,
+    dev::{self, NodeError, Replay, States},
+    wire::storage::items::{self, BeaconConfiguration, Pulse},
 };
 
 fn key(number: u64) -> Keypair {
@@ -173,6 +176,81 @@ fn an_archive_has_the_state_after_every_block_to_the_byte_as_it_was_then() {
     assert_eq!(DevNode::start(&config(&database)).unwrap().head(), head);
 }
 
+/// Fails unless the node says of the beacon after a block what the beacon itself says.
+fn check_beacon(node: &DevNode, block: u64) {
+    let shown = |bytes: &[u8]| format!("0x{}", hex::encode(bytes));
+    let beacon = SealedLedger::new(&genesis()).unwrap().beacon_key();
+    let round = 4 * block;
+    let signature = beacon.sign(round).0.to_vec();
+    let randomness = Sha256::digest(&signature).to_vec();
+    let pulse = shown(&Pulse { round, randomness, signature }.encode());
+    let hash = answer(node, "chain_getBlockHash", &json!([block]))["result"].clone();
+    let key = shown(&items::PULSES.key(&(round,)));
+    let prefix = shown(&items::PULSES.prefix());
+    let keys = answer(node, "state_getKeysPaged", &json!([prefix, 10, null, hash]));
+    assert_eq!(keys["result"], json!([key]), "block {block} has one pulse");
+    // Once it is signed for the reader, and once it was.
+    for _ in 0..2 {
+        let told = answer(node, "state_getStorage", &json!([key, hash]));
+        assert_eq!(told["result"], json!(pulse), "block {block}");
+    }
+    let last =
+        answer(node, "state_getStorage", &json!([shown(&items::LAST_STORED_ROUND.key(&())), hash]));
+    assert_eq!(last["result"], json!(shown(&round.encode())), "block {block}");
+    let config =
+        answer(node, "state_getStorage", &json!([shown(&items::BEACON_CONFIG.key(&())), hash]));
+    let config = hex::decode(&config["result"].as_str().unwrap()[2..]).unwrap();
+    let config = BeaconConfiguration::decode(&mut &config[..]).unwrap();
+    assert_eq!(config.public_key, beacon.public_key().0, "block {block}");
+}
+
+#[test]
+fn the_beacon_of_every_block_is_what_it_signs_itself_whoever_reads_it_and_when() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path().join("chain.db");
+    chain_of(1_100, &database);
+    // Of blocks that were made again, of new ones, and of those that an archive makes once more.
+    let node = DevNode::start(&config(&database)).unwrap();
+    node.produce_block().unwrap();
+    for block in [90, 91, 700, 1_100, 1_101] {
+        check_beacon(&node, block);
+    }
+    drop(node);
+    let node = DevNode::start_archive(&config(&database)).unwrap();
+    for block in [0, 1, 17, 1_101] {
+        check_beacon(&node, block);
+    }
+}
+
+#[test]
+fn a_start_that_is_interrupted_ends_at_once_and_the_next_goes_on_from_its_snapshots() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path().join("chain.db");
+    chain_of(600, &database);
+    sql(&database, "DELETE FROM snapshots");
+    let config = config(&database);
+    // How a start ends that may make so many blocks, and how many it has made.
+    let start = |states: States, n_max: u64| {
+        let (n_made, is_over) = (Cell::new(0), Cell::new(false));
+        let watch = |done: u64, all: u64| {
+            assert!(done <= all && !is_over.get(), "{done} of {all}");
+            is_over.set(n_made.get() == n_max);
+            n_made.set(n_made.get() + u64::from(!is_over.get()));
+            !is_over.get()
+        };
+        let started = DevNode::open(&config, states, &watch).map(|node| node.head().block);
+        (started, n_made.get())
+    };
+    let (error, n_made) = start(States::Newest, 0);
+    assert!(matches!(error, Err(NodeError::Interrupted)) && n_made == 0);
+    let (error, n_made) = start(States::All, 300);
+    assert!(matches!(error, Err(NodeError::Interrupted)) && n_made == 300);
+    // The first of the two snapshots that were missing is there, and the file is free.
+    let (head, n_made) = start(States::All, u64::MAX);
+    assert_eq!(head.unwrap(), Block(600));
+    assert_eq!(n_made, 256 + 601, "the blocks to the second snapshot, then those that are held");
+}
+
 #[test]
 fn attack_an_old_block_or_snapshot_that_was_changed_in_the_file_gives_no_state() {
     let folder = tempfile::tempdir().unwrap();
@@ -224,6 +302,36 @@ fn a_file_that_is_not_this_chain_is_refused_by_its_reason() {
     assert!(matches!(error, NodeError::Database { .. }), "{error}");
     let error = refusal(&config(&folder.path().join("no/such/folder.db")));
     assert!(error.to_string().contains("no/such/folder.db"), "{error}");
+}
+
+#[test]
+fn whoever_only_reads_a_file_leaves_it_as_it_is_and_says_what_is_wrong_with_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let [empty, foreign, junk, database, missing] =
+        ["empty", "foreign", "junk", "chain", "missing"].map(|name| folder.path().join(name));
+    let look = |path: &Path| Replay::new(path.to_owned(), genesis()).unwrap().advance();
+    std::fs::write(&empty, b"").unwrap();
+    let other = "CREATE TABLE meta (name TEXT, value TEXT); CREATE TABLE rows (number INTEGER)";
+    Connection::open(&foreign).unwrap().execute_batch(other).unwrap();
+    std::fs::write(&junk, vec![7; 10_000]).unwrap();
+    for (path, why) in
+        [(&empty, "holds no chain"), (&foreign, "holds no chain"), (&junk, "cannot be used")]
+    {
+        let before = std::fs::read(path).unwrap();
+        let error = look(path).unwrap_err().to_string();
+        assert!(error.contains(why) && error.contains(&*path.to_string_lossy()), "{error}");
+        assert_eq!(std::fs::read(path).unwrap(), before, "{error}");
+    }
+    assert!(matches!(look(&missing), Err(NodeError::Database { .. })));
+    assert!(!missing.exists());
+
+    chain_of(3, &database);
+    let before = std::fs::read(&database).unwrap();
+    assert_eq!(look(&database).unwrap().included.len(), 1);
+    assert_eq!(std::fs::read(&database).unwrap(), before);
+    let other = Genesis { seed: 9, ..genesis() };
+    let error = Replay::new(database, other).unwrap().advance().unwrap_err();
+    assert!(matches!(error, NodeError::OtherGenesis { .. }), "{error}");
 }
 
 #[test]

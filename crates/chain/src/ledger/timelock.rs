@@ -79,7 +79,7 @@ impl Ledger {
     /// The beacon as clients see it; its clock is zero at the genesis.
     pub fn beacon(&self) -> Beacon {
         Beacon {
-            public_key: self.beacon_key().public_key(),
+            public_key: *self.beacon.get_or_init(|| self.beacon_key().public_key()),
             genesis_unix: 0,
             period_ms: BEACON_PERIOD_MS,
         }

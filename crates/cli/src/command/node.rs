@@ -9,7 +9,7 @@ use crate::{
     command::hub::{Listening, StandingHub},
     failure::{HintExt as _, hinted},
     private,
-    terminal::{self, print, print_json_line},
+    terminal::{self, PatientBar, print, print_json_line},
 };
 use anyhow::Context as _;
 use chain::Genesis;
@@ -24,7 +24,10 @@ use std::{
     sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
-use substrate::{DevNode, dev, dev::NodeError};
+use substrate::{
+    DevNode,
+    dev::{self, NodeError, States},
+};
 
 /// Time between blocks where neither the command line nor the folder names one.
 const USUAL_BLOCK_TIME: Duration = Duration::from_secs(12);
@@ -67,11 +70,8 @@ pub fn run(args: &NodeArgs) -> anyhow::Result<ExitCode> {
         database: Some(database.clone()),
         block_time: Some(block_time),
     };
-    let started = match args.archive {
-        true => DevNode::start_archive(&config),
-        false => DevNode::start(&config),
-    };
-    let node = started.map_err(|error| {
+    let states = if args.archive { States::All } else { States::Newest };
+    let node = open(&config, states)?.map_err(|error| {
         if is_new {
             // Only a folder that is empty goes: there is nothing to say if it is not.
             let _ = fs::remove_dir(&args.home);
@@ -107,6 +107,18 @@ pub fn run(args: &NodeArgs) -> anyhow::Result<ExitCode> {
         ))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Opens a chain, with a bar for whoever waits for its blocks; a signal ends it.
+pub fn open(config: &dev::Config, states: States) -> anyhow::Result<Result<DevNode, NodeError>> {
+    let bar = PatientBar::new("{bar:40} {percent} %  {msg}  {eta} left")?;
+    let watch = |done: u64, all: u64| {
+        bar.set(done, all, || "making blocks again".to_owned());
+        !terminal::is_stopping()
+    };
+    let opened = DevNode::open(config, states, &watch);
+    bar.finish();
+    Ok(opened)
 }
 
 /// What the chain starts with: the spec's, what the database started with, or the usual accounts.

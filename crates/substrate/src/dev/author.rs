@@ -3,6 +3,7 @@
 //! What it says has happened is on disk. Calls that arrive together are written together.
 
 use super::{
+    Watch,
     error::NodeError,
     history::{History, STATE_BLOCKS},
     pool::{Pool, Turned},
@@ -75,6 +76,16 @@ pub(super) struct Shared {
 }
 
 impl Shared {
+    /// Goes on to a block that was made.
+    fn advance(&mut self, produced: &Produced) {
+        self.head = produced.head;
+        self.hashes.push(produced.head.hash);
+        self.numbers.insert(produced.head.hash, produced.head.block.0 as u32);
+        self.epochs.extend(produced.epochs.iter().cloned());
+        let n_too_many = self.epochs.len().saturating_sub(EPOCHS_KEPT);
+        self.epochs.drain(..n_too_many);
+    }
+
     /// Adds the newest block, and drops the oldest beyond what is kept in memory.
     fn keep(&mut self, block: StoredBlock) {
         self.n_block_bytes += block.n_bytes();
@@ -135,6 +146,7 @@ impl Author {
         store: Store,
         genesis: &Genesis,
         block_time: Option<Duration>,
+        watch: Watch<'_>,
     ) -> Result<Self, NodeError> {
         let ledger = store.base(genesis)?;
         let head = ledger.head();
@@ -154,7 +166,7 @@ impl Author {
         let (notices, _) = broadcast::channel(64);
         let pool = Pool::default();
         let mut author = Self { ledger, pool, store, shared, notices, block_time };
-        author.catch_up()?;
+        author.catch_up(watch)?;
         Ok(author)
     }
 
@@ -166,20 +178,31 @@ impl Author {
         self.notices.clone()
     }
 
-    fn catch_up(&mut self) -> Result<(), NodeError> {
-        let first = self.ledger.head().block.0;
-        for number in first..=self.store.newest()? {
+    fn catch_up(&mut self, watch: Watch<'_>) -> Result<(), NodeError> {
+        let (first, newest) = (self.ledger.head().block.0, self.store.newest()?);
+        // States before it are not held: of those blocks only the ledger is needed.
+        let oldest = (newest + 1).saturating_sub(STATE_BLOCKS as u64);
+        for number in first..=newest {
+            if !watch(number - first, newest - first) {
+                return Err(NodeError::Interrupted);
+            }
             let block = self.store.block(number)?.ok_or_else(|| self.store.damaged(number))?;
             if number == first {
-                let entries = entries(&self.ledger, &[], block.time_ms);
-                let mut shared = write(&self.shared);
-                let changes = shared.history.difference(entries);
-                shared.history.push(number as u32, changes);
-                shared.keep(block);
+                if number >= oldest {
+                    let entries = entries(&self.ledger, &[], block.time_ms);
+                    let mut shared = write(&self.shared);
+                    let changes = shared.history.difference(entries);
+                    shared.history.push(number as u32, changes);
+                    shared.keep(block);
+                }
                 continue;
             }
             let produced = self.store.replay(&mut self.ledger, &block)?;
-            self.publish(&produced, block, Vec::new());
+            if number >= oldest {
+                self.add(&produced, block);
+            } else {
+                write(&self.shared).advance(&produced);
+            }
         }
         let mut gone = Vec::new();
         for bytes in self.store.pool()? {
@@ -305,27 +328,25 @@ impl Author {
 
     /// Shows a block to everybody.
     fn publish(&self, produced: &Produced, block: StoredBlock, gone: Vec<CallId>) {
-        let entries = state_after(&self.ledger, produced, block.time_ms);
         let head = produced.head;
-        let number = head.block.0 as u32;
         let header = super::header::header_json(&block.header);
         let calls: Vec<CallId> = produced.applied.iter().map(|call| call.id).collect();
         let included: HashSet<&CallId> = calls.iter().collect();
         let dropped = gone.into_iter().filter(|id| !included.contains(id)).collect();
+        self.add(produced, block);
+        // Nobody may be listening.
+        let _ = self.notices.send(Arc::new(Notice { head, header, calls, dropped }));
+    }
+
+    /// Adds a block and the state after it to what may be read.
+    fn add(&self, produced: &Produced, block: StoredBlock) {
+        let entries = state_after(&self.ledger, produced, block.time_ms);
         // What costs as much as the state is large is done while others may read.
         let changes = read(&self.shared).history.difference(entries);
         let mut shared = write(&self.shared);
-        shared.head = head;
-        shared.history.push(number, changes);
-        shared.hashes.push(head.hash);
-        shared.numbers.insert(head.hash, number);
+        shared.history.push(produced.head.block.0 as u32, changes);
         shared.keep(block);
-        shared.epochs.extend(produced.epochs.iter().cloned());
-        let n_too_many = shared.epochs.len().saturating_sub(EPOCHS_KEPT);
-        shared.epochs.drain(..n_too_many);
-        drop(shared);
-        // Nobody may be listening.
-        let _ = self.notices.send(Arc::new(Notice { head, header, calls, dropped }));
+        shared.advance(produced);
     }
 
     fn publish_pool(&self) {
@@ -345,14 +366,14 @@ pub(super) fn state_after(ledger: &SealedLedger, produced: &Produced, time_ms: u
 pub(super) fn entries(ledger: &SealedLedger, events: &[u8], time_ms: u64) -> Entries {
     let mut entries = project(ledger);
     if !events.is_empty() {
-        entries.insert(items::EVENTS.key(&()), events.to_vec());
+        entries.insert(items::EVENTS.key(&()), events.to_vec().into());
     }
-    entries.insert(items::NOW.key(&()), time_ms.encode());
+    entries.insert(items::NOW.key(&()), time_ms.encode().into());
     entries
 }
 
 /// Metadata with the time between blocks.
-pub(super) fn metadata_for(block_time: Duration) -> Encoded {
+fn metadata_for(block_time: Duration) -> Encoded {
     Encoded::new(u64::try_from(block_time.as_millis()).unwrap_or(u64::MAX))
 }
 

@@ -19,6 +19,17 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 /// Fewest bytes of a request: what is shorter is the answer to a ping.
 const REQUEST_BYTES_MIN: usize = 32;
 
+/// Whom requests are counted with: those of one address, or of one network of version 6.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Caller(IpAddr);
+
+impl Caller {
+    /// Whoever asks from an address.
+    pub(super) fn of(address: IpAddr) -> Self {
+        Self(network(address))
+    }
+}
+
 /// The connections of now.
 #[derive(Clone)]
 pub(super) struct Callers(Arc<Table>);

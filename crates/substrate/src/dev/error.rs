@@ -18,6 +18,12 @@ pub enum NodeError {
         /// What SQLite says.
         source: rusqlite::Error,
     },
+    /// The file was to be read, and is empty or another program's.
+    #[error("the file `{path}` holds no chain: no node has begun one in it")]
+    NoChain {
+        /// The file.
+        path: PathBuf,
+    },
     /// The file holds a chain that began differently.
     #[error("the database `{path}` holds a chain with another genesis")]
     OtherGenesis {
@@ -64,6 +70,9 @@ pub enum NodeError {
         /// What the system says.
         source: io::Error,
     },
+    /// Whoever watched the start wanted it to end.
+    #[error("the start was interrupted")]
+    Interrupted,
     /// Threads or the like are not to be had.
     #[error("the system does not let the node start")]
     System(#[source] io::Error),

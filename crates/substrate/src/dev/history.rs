@@ -4,12 +4,11 @@
 
 use crate::wire::{
     metadata::Encoded,
-    storage::{Entries, State, items},
+    storage::{Entries, State, Value, items},
 };
 use std::{
     collections::{BTreeMap, VecDeque},
     ops::Bound,
-    sync::Arc,
 };
 
 /// For how many blocks the state can be asked for.
@@ -20,7 +19,7 @@ pub const STATE_BLOCKS: usize = 1_024;
 const OLD_COMMITS_BYTES_MAX: usize = 32 << 20;
 
 /// A value, or nothing, from a block on.
-type Version = (u32, Option<Arc<[u8]>>);
+type Version = (u32, Option<Value>);
 
 /// States of the last blocks.
 #[derive(Default)]
@@ -52,7 +51,7 @@ pub(super) struct StateAt<'a> {
 }
 
 /// Keys whose values differ from those of the newest state, with the new ones.
-pub(super) type Changes = Vec<(Vec<u8>, Option<Arc<[u8]>>)>;
+pub(super) type Changes = Vec<(Vec<u8>, Option<Value>)>;
 
 impl History {
     /// No states yet, of a chain of which clients are told this, or the usual.
@@ -60,9 +59,14 @@ impl History {
         Self { metadata, ..Self::default() }
     }
 
+    /// What clients are told where that is not the usual.
+    pub(super) fn own_metadata(&self) -> Option<&Encoded> {
+        self.metadata.as_ref()
+    }
+
     /// What clients are told.
     pub(super) fn metadata(&self) -> &Encoded {
-        self.metadata.as_ref().unwrap_or_else(|| Encoded::usual())
+        self.own_metadata().unwrap_or_else(|| Encoded::usual())
     }
 
     /// How a state differs from the newest.
@@ -74,11 +78,12 @@ impl History {
                 changes.push((key.clone(), None));
             }
         }
-        for (key, value) in entries {
+        for (key, mut value) in entries {
             let versions = self.values.get(&key);
-            let last = versions.and_then(|versions| versions.last()?.1.as_deref());
-            if last != Some(&value[..]) {
-                changes.push((key, Some(value.into())));
+            let last = versions.and_then(|versions| versions.last()?.1.as_ref());
+            if !last.is_some_and(|last| last.is_same(&value)) {
+                value.shrink();
+                changes.push((key, Some(value)));
             }
         }
         changes
@@ -92,7 +97,7 @@ impl History {
             let is_of_commits = key.starts_with(&commits);
             let versions = self.values.entry(key.clone()).or_default();
             if is_of_commits && let Some((since, Some(old))) = versions.last() {
-                let (since, size_bytes) = (*since, old.len());
+                let (since, size_bytes) = (*since, old.bytes().len());
                 self.old_commits.push_back(Old { key, since, until: block, size_bytes });
                 self.old_commits_bytes += size_bytes;
             }
@@ -147,7 +152,7 @@ impl History {
 }
 
 impl StateAt<'_> {
-    fn value<'a>(&self, versions: &'a [Version]) -> Option<&'a Arc<[u8]>> {
+    fn value<'a>(&self, versions: &'a [Version]) -> Option<&'a Value> {
         let n_known = versions.partition_point(|(block, _)| *block <= self.block);
         versions.get(n_known.checked_sub(1)?)?.1.as_ref()
     }
@@ -175,7 +180,7 @@ impl StateAt<'_> {
 
 impl State for StateAt<'_> {
     fn get(&self, key: &[u8]) -> Option<Vec<u8>> {
-        self.value(self.history.values.get(key)?).map(|value| value.to_vec())
+        self.value(self.history.values.get(key)?).map(|value| value.bytes().to_vec())
     }
 
     fn keys(&self, prefix: &[u8]) -> Vec<Vec<u8>> {
@@ -192,7 +197,7 @@ mod tests {
     use super::*;
 
     fn entries(pairs: &[(&str, &str)]) -> Entries {
-        pairs.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect()
+        pairs.iter().map(|(key, value)| ((*key).into(), value.as_bytes().to_vec().into())).collect()
     }
 
     #[test]
@@ -200,9 +205,9 @@ mod tests {
         let mut history = History::default();
         let state = |block: u32| {
             let mut state = entries(&[("a", "same")]);
-            state.insert(b"b".to_vec(), block.to_le_bytes().to_vec());
+            state.insert(b"b".to_vec(), block.to_le_bytes().to_vec().into());
             if block.is_multiple_of(3) {
-                state.insert(format!("c{}", block % 5).into_bytes(), b"x".to_vec());
+                state.insert(format!("c{}", block % 5).into_bytes(), b"x".to_vec().into());
             }
             state
         };
@@ -219,7 +224,7 @@ mod tests {
             let keys: Vec<Vec<u8>> = expected.keys().cloned().collect();
             assert_eq!(at.keys(b""), keys, "block {block}");
             for (key, value) in expected {
-                assert_eq!(at.get(&key), Some(value), "block {block}");
+                assert_eq!(at.get(&key).as_deref(), Some(value.bytes()), "block {block}");
             }
         }
         let n_versions: usize = history.values.values().map(Vec::len).sum();
@@ -232,11 +237,12 @@ mod tests {
         let key = items::TIMELOCKED_WEIGHT_COMMITS.key(&(1, 1));
         let value = |block: u32| vec![block as u8; 1 << 20];
         for block in 0..50 {
-            let state = Entries::from([(key.clone(), value(block)), (b"b".to_vec(), vec![7])]);
+            let others = (b"b".to_vec(), vec![7_u8].into());
+            let state = Entries::from([(key.clone(), value(block).into()), others]);
             let changes = history.difference(state);
             history.push(block, changes);
             let held = history.values[&key].iter().filter_map(|(_, value)| value.as_ref());
-            let n_bytes: usize = held.map(|value| value.len()).sum();
+            let n_bytes: usize = held.map(|value| value.bytes().len()).sum();
             assert!(n_bytes <= OLD_COMMITS_BYTES_MAX + (1 << 20), "{n_bytes} in block {block}");
         }
         let at = |block| history.at(block).unwrap();
@@ -251,7 +257,7 @@ mod tests {
         let mut history = History::default();
         let key = items::TIMELOCKED_WEIGHT_COMMITS.key(&(1, 1));
         for block in 0..STATE_BLOCKS as u32 + 40 {
-            let state = Entries::from([(key.clone(), block.to_le_bytes().to_vec())]);
+            let state = Entries::from([(key.clone(), block.to_le_bytes().to_vec().into())]);
             let changes = history.difference(state);
             history.push(block, changes);
         }

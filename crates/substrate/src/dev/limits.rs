@@ -30,6 +30,9 @@ pub const SILENCE_LIMIT: Duration = Duration::from_secs(90);
 pub const AUTHOR_REQUESTS_MAX: usize = 16;
 /// Stretches of blocks that wait to be made again by an archive, at a time.
 pub const ARCHIVE_WAITING_MAX: usize = 16;
+/// Stretches among them that requests of one address wait for; of one network of /64 in the
+/// version 6.
+pub const ARCHIVE_WAITING_PER_ADDRESS_MAX: usize = ARCHIVE_WAITING_MAX / 2;
 /// Bytes of values that one request may ask for.
 pub const VALUES_BYTES_MAX: usize = 4 << 20;
 /// Keys in one request for storage.

@@ -9,7 +9,7 @@ mod system;
 use super::{
     archive::{Archive, NotMade},
     author::{Notice, Request, Shared, read},
-    callers::Callers,
+    callers::{Caller, Callers},
     header::{header_value, raw},
     history::{History, StateAt},
     limits,
@@ -17,10 +17,14 @@ use super::{
 use crate::client::GENESIS_METHOD;
 use ::chain::Genesis;
 use jsonrpsee::{
-    Methods, RpcModule,
+    Extensions, Methods, RpcModule,
     server::{
         BatchRequestConfig, PendingSubscriptionSink, PingConfig, ServerBuilder, ServerConfig,
-        ServerHandle, SubscriptionMessage, serve_with_graceful_shutdown, stop_channel,
+        ServerHandle, SubscriptionMessage,
+        middleware::rpc::{
+            Batch, Notification, Request as Asked, RpcService, RpcServiceBuilder, RpcServiceT,
+        },
+        serve_with_graceful_shutdown, stop_channel,
     },
     types::ErrorObjectOwned,
 };
@@ -102,8 +106,8 @@ impl Context {
     }
 
     /// A block with its state, which is made again if the node does not hold it and is an archive;
-    /// without a hash the newest.
-    async fn find(&self, at: Option<BlockHash>) -> Answer<Found> {
+    /// without a hash the newest. `request` says whom it is counted with.
+    async fn find(&self, at: Option<BlockHash>, request: &Extensions) -> Answer<Found> {
         let (archive, number, hash) = {
             let shared = self.read();
             let number = shared.number(at)?;
@@ -117,7 +121,8 @@ impl Context {
             let Some(archive) = &self.archive else { return Err(shared.discarded(number)) };
             (archive, number, hash)
         };
-        let remade = archive.states(number).await.map_err(|why| match why {
+        let asker = request.get::<Caller>().copied();
+        let remade = archive.states(number, asker).await.map_err(|why| match why {
             NotMade::Busy => busy(),
             NotMade::Failed => {
                 let what = format!("the state after block {number} cannot be made again");
@@ -212,13 +217,55 @@ pub(super) async fn serve(
             // Without it answers only wait longer.
             let _ = stream.set_nodelay(true);
             let Some(stream) = callers.seat(stream, peer.ip()) else { continue };
-            let service = builder.clone().build(served.clone(), stop.clone());
+            let caller = Caller::of(peer.ip());
+            let named =
+                RpcServiceBuilder::new().layer_fn(move |inner: RpcService| Named { inner, caller });
+            let builder = builder.clone().set_rpc_middleware(named);
+            let service = builder.build(served.clone(), stop.clone());
             let serving = serve_with_graceful_shutdown(stream, service, stop.clone().shutdown());
             // How a stranger's connection ends is nobody's trouble.
             tokio::spawn(async move { serving.await.is_ok() });
         }
     });
     Ok(Server { handle, address, methods })
+}
+
+/// Methods that are told whose request it is.
+#[derive(Clone)]
+struct Named<S> {
+    inner: S,
+    caller: Caller,
+}
+
+impl<S: RpcServiceT + Clone + Send + Sync + 'static> RpcServiceT for Named<S> {
+    type MethodResponse = S::MethodResponse;
+    type NotificationResponse = S::NotificationResponse;
+    type BatchResponse = S::BatchResponse;
+
+    fn call<'a>(
+        &self,
+        mut request: Asked<'a>,
+    ) -> impl Future<Output = Self::MethodResponse> + Send + 'a {
+        request.extensions_mut().insert(self.caller);
+        self.inner.call(request)
+    }
+
+    fn batch<'a>(
+        &self,
+        mut batch: Batch<'a>,
+    ) -> impl Future<Output = Self::BatchResponse> + Send + 'a {
+        for request in batch.iter_mut().flatten() {
+            request.extensions_mut().insert(self.caller);
+        }
+        self.inner.batch(batch)
+    }
+
+    fn notification<'a>(
+        &self,
+        notification: Notification<'a>,
+    ) -> impl Future<Output = Self::NotificationResponse> + Send + 'a {
+        self.inner.notification(notification)
+    }
 }
 
 type Module = RpcModule<Context>;

@@ -4,7 +4,7 @@
 //! against the root in the header of its block. Everything that belongs together is written in one
 //! transaction, on disk before anybody is told of it.
 
-use super::{error::NodeError, history::STATE_BLOCKS};
+use super::{Watch, error::NodeError, history::STATE_BLOCKS};
 use crate::{
     SealedLedger, SignedCall,
     block::Produced,
@@ -107,14 +107,21 @@ impl Store {
         Ok(store)
     }
 
-    /// Opens a file to read it, whoever else is at work on it; it has to be there.
+    /// Opens a file to read it, whoever else is at work on it; a chain has to be in it.
     pub(super) fn look(path: &Path, genesis: &Genesis) -> Result<Self, NodeError> {
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let failed = |source| NodeError::Database { path: path.to_owned(), source };
         let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
         let store = Self { connection, path: path.to_owned(), keeps_all: false, _lock: None };
-        store.prepare(genesis)?;
-        Ok(store)
+        store.named(store.connection.busy_timeout(PATIENCE))?;
+        // Tables of other names are somebody else's, and so is what stands in them.
+        let tables = "SELECT COUNT(*) FROM sqlite_master WHERE type = 'table' AND name IN \
+            ('meta', 'blocks', 'extrinsics', 'pool')";
+        let n_tables = store.connection.query_row(tables, [], |row| row.get::<_, i64>(0));
+        match store.named(n_tables)? == 4 && store.has_begun(&as_stored(genesis))? {
+            true => Ok(store),
+            false => Err(NodeError::NoChain { path: path.to_owned() }),
+        }
     }
 
     fn prepare(&self, genesis: &Genesis) -> Result<(), NodeError> {
@@ -123,8 +130,17 @@ impl Store {
         let set_up = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;";
         self.named(self.connection.execute_batch(set_up))?;
         self.named(self.connection.execute_batch(SCHEMA))?;
-        // Plain structs of numbers and texts always serialize.
-        let genesis = serde_json::to_string(genesis).unwrap_or_default();
+        let genesis = as_stored(genesis);
+        if self.has_begun(&genesis)? {
+            return Ok(());
+        }
+        let insert = "INSERT INTO meta (name, value) VALUES ('rules', ?1), ('genesis', ?2)";
+        let version = SPEC_VERSION.to_string();
+        self.named(self.connection.execute(insert, [version, genesis]).map(drop))
+    }
+
+    /// Whether a chain has begun in the file; an error if it is another one, or of other rules.
+    fn has_begun(&self, genesis: &str) -> Result<bool, NodeError> {
         let version: Option<String> = self.meta("rules")?;
         let found = version.and_then(|version| version.parse().ok()).unwrap_or(SPEC_VERSION);
         if found != SPEC_VERSION {
@@ -135,12 +151,7 @@ impl Store {
             Some(other) if other != genesis => {
                 Err(NodeError::OtherGenesis { path: self.path.clone() })
             }
-            Some(_) => Ok(()),
-            None => {
-                let insert = "INSERT INTO meta (name, value) VALUES ('rules', ?1), ('genesis', ?2)";
-                let version = SPEC_VERSION.to_string();
-                self.named(self.connection.execute(insert, [version, genesis]).map(drop))
-            }
+            found => Ok(found.is_some()),
         }
     }
 
@@ -202,7 +213,11 @@ impl Store {
 
     /// Drops no snapshot from now on, and makes those again that are missing: with them no state
     /// is further than [`SNAPSHOT_BLOCKS`] blocks from one that is there.
-    pub(super) fn keep_all(&mut self, genesis: &Genesis) -> Result<(), NodeError> {
+    pub(super) fn keep_all(
+        &mut self,
+        genesis: &Genesis,
+        watch: Watch<'_>,
+    ) -> Result<(), NodeError> {
         self.keeps_all = true;
         let select = "SELECT block FROM snapshots";
         let there = self.connection.prepare(select).and_then(|mut statement| {
@@ -214,7 +229,11 @@ impl Store {
         let missing: BTreeSet<u64> = all.filter(|block| !there.contains(block)).collect();
         let (Some(first), Some(last)) = (missing.first(), missing.last()) else { return Ok(()) };
         let mut ledger = self.nearest(*first, genesis)?;
-        for number in ledger.head().block.0 + 1..=*last {
+        let base = ledger.head().block.0;
+        for number in base + 1..=*last {
+            if !watch(number - base - 1, *last - base) {
+                return Err(NodeError::Interrupted);
+            }
             let block = self.block(number)?.ok_or_else(|| self.damaged(number))?;
             self.replay(&mut ledger, &block)?;
             if missing.contains(&number) {
@@ -242,10 +261,13 @@ impl Store {
     pub(super) fn block(&self, number: u64) -> Result<Option<StoredBlock>, NodeError> {
         let number = number as i64;
         let select = "SELECT header, time_ms FROM blocks WHERE number = ?1";
-        let row = self.connection.query_row(select, [number], |row| {
-            Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, i64>(1)? as u64))
+        let row = self.connection.prepare_cached(select).and_then(|mut statement| {
+            let row = statement.query_row([number], |row| {
+                Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, i64>(1)? as u64))
+            });
+            row.optional()
         });
-        let Some((header, time_ms)) = self.named(row.optional())? else { return Ok(None) };
+        let Some((header, time_ms)) = self.named(row)? else { return Ok(None) };
         let header = Header::decode(&mut &header[..]).map_err(|_| self.damaged(number as u64))?;
         let select = "SELECT bytes FROM extrinsics WHERE block = ?1 ORDER BY position";
         let extrinsics = self.connection.prepare_cached(select).and_then(|mut statement| {
@@ -327,6 +349,12 @@ impl Store {
         });
         self.named(rows)
     }
+}
+
+/// A genesis as the file names it.
+fn as_stored(genesis: &Genesis) -> String {
+    // Plain structs of numbers and texts always serialize.
+    serde_json::to_string(genesis).unwrap_or_default()
 }
 
 /// The state after the block of a header, if the bytes are those that the header names and the

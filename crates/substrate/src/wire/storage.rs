@@ -5,8 +5,10 @@
 
 pub mod items;
 mod project;
+mod value;
 
 pub use project::{Entries, project};
+pub use value::Value;
 
 use super::metadata::Encoded;
 use frame_metadata::v14::{

@@ -28,7 +28,7 @@ impl Held {
 
 impl State for Held {
     fn get(&self, key: &[u8]) -> Option<Vec<u8>> {
-        self.0.get(key).cloned()
+        self.0.get(key).map(|value| value.bytes().to_vec())
     }
 
     fn keys(&self, prefix: &[u8]) -> Vec<Vec<u8>> {

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     args::DemoArgs,
-    command::replay::home::AtWork,
+    command::{node, replay::home::AtWork},
     contest::Contest,
     evaluator::ProcessEvaluate,
     failure::HintExt as _,
@@ -36,7 +36,10 @@ use std::{
     path::{Path, PathBuf},
     sync::{Arc, atomic::AtomicBool},
 };
-use substrate::{ClientConfig, DevNode, Signatures, SubstrateChain, dev};
+use substrate::{
+    ClientConfig, DevNode, Signatures, SubstrateChain,
+    dev::{self, States},
+};
 use trainer::Trainer;
 use validator::{FetchedModels, Ports, RoundSummary, Validator};
 
@@ -241,7 +244,7 @@ fn node(args: &DemoArgs, competition: &Competition, roles: &[Role]) -> anyhow::R
         block_time: None,
     };
     // A replay asks for states as old as the youngest commitments of a round.
-    DevNode::start_archive(&config).context("cannot start the chain")
+    node::open(&config, States::All)?.context("cannot start the chain")
 }
 
 /// A hub on a port of its own, with a user for each miner.

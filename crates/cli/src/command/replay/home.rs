@@ -1,6 +1,7 @@
 //! What the home of a demo, a network or a validator holds that a replay can use, and who answers
 //! from it.
 
+use crate::command::node;
 use anyhow::Context as _;
 use hugging_face::{
     ClientOptions, DevHub, HubClient,
@@ -11,7 +12,10 @@ use std::{
     fs,
     path::{Path, PathBuf},
 };
-use substrate::{ClientConfig, DevNode, SubstrateChain, dev};
+use substrate::{
+    ClientConfig, DevNode, SubstrateChain,
+    dev::{self, States},
+};
 
 /// Folder of fetched models in the home of a validator.
 const MODELS: &str = "models";
@@ -126,7 +130,7 @@ impl Home {
             genesis,
             block_time: None,
         };
-        let node = DevNode::start_archive(&config).with_context(place)?;
+        let node = node::open(&config, States::All)?.with_context(place)?;
         let client = connect(&node.url(), node.genesis_hash())?;
         Ok(Some(HomeChain { client, node: Some(node) }))
     }

@@ -11,8 +11,8 @@ use crate::{
     competition_file,
     contest::Contest,
     evaluator::ProcessEvaluate,
-    failure, hugging_face,
-    terminal::{self, spinner},
+    failure::{self, Interrupted},
+    hugging_face, terminal,
 };
 use ::hugging_face::DevHub;
 use anyhow::Context as _;
@@ -91,15 +91,13 @@ impl ChainAt {
         let mut why = "no chain given: name one with --chain, or the --home of a demo or a network"
             .to_owned();
         for home in homes {
-            let bar = spinner("opening the chain");
-            let opened = home.chain();
-            bar.finish_and_clear();
-            match opened {
+            match home.chain() {
                 Ok(Some(chain)) => {
                     let found = Ok(Box::new(chain.client) as Box<dyn Chain>);
                     return Ok(Self { found, _node: chain.node });
                 }
                 Ok(None) => {}
+                Err(_) if terminal::is_stopping() => return Err(Interrupted.into()),
                 Err(error) => why = failure::causes(&error),
             }
         }

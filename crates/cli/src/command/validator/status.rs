@@ -12,7 +12,7 @@ use journal::{Journal, Past};
 use protocol::{AccountId, Block, Competition, Loss, NetUid, Schedule, Uid};
 use serde::Serialize;
 use std::{
-    collections::BTreeMap, fmt::Write as _, io::IsTerminal as _, process::ExitCode,
+    collections::BTreeMap, fmt::Write as _, io::IsTerminal as _, path::Path, process::ExitCode,
     sync::atomic::Ordering, thread, time::Duration,
 };
 use validator::{Entry, Fought, RoundSummary, State, entry::DECIDED};
@@ -132,7 +132,11 @@ pub fn export(args: &ExportValidatorArgs) -> anyhow::Result<ExitCode> {
 }
 
 fn past(args: &RunValidatorArgs) -> anyhow::Result<Past<State>> {
-    let home = &args.service.home;
+    Past::open(look(&args.service.home)?).hint("it may be of another version, or of a miner")
+}
+
+/// The journal of the validator whose home this is.
+fn look(home: &Path) -> anyhow::Result<Journal> {
     let none = || {
         let shown = home.display();
         hinted(
@@ -140,8 +144,12 @@ fn past(args: &RunValidatorArgs) -> anyhow::Result<Past<State>> {
             "is `home` the folder of one that has run? `agon validator run` makes it",
         )
     };
-    let journal = Journal::look(home)?.ok_or_else(none)?;
-    Past::open(journal).hint("it may be of another version, or of a miner")
+    match Journal::look(home) {
+        Err(error @ journal::Error::Older { .. }) => {
+            Err(error).hint("the service is `agon validator run`, with the options of this command")
+        }
+        found => found?.ok_or_else(none),
+    }
 }
 
 fn summaries(past: &Past<State>) -> anyhow::Result<Vec<RoundSummary>> {
@@ -321,4 +329,27 @@ fn weights(weights: &Weights) -> String {
         n => format!(", {n} hidden until the chain opens them"),
     };
     format!("{set}{way}{due}{hidden}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::failure::Hinted;
+
+    /// Where a file of SQLite has the version of its tables, in four bytes.
+    const VERSION: std::ops::Range<usize> = 60..64;
+
+    #[test]
+    fn a_journal_of_an_earlier_version_names_the_command_that_brings_it_up_to_date() {
+        let folder = tempfile::tempdir().unwrap();
+        drop(Journal::open(folder.path()).unwrap());
+        let file = folder.path().join(journal::FILE);
+        let mut bytes = std::fs::read(&file).unwrap();
+        bytes[VERSION].copy_from_slice(&1_u32.to_be_bytes());
+        std::fs::write(&file, bytes).unwrap();
+        let error = look(folder.path()).map(drop).unwrap_err();
+        let told = format!("{:?}", error.downcast_ref::<Hinted>().unwrap());
+        assert!(told.contains("agon validator run"), "{told}");
+        assert!(told.contains("has format 1"), "{told}");
+    }
 }

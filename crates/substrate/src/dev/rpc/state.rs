@@ -16,29 +16,36 @@ pub(super) fn register(module: &mut Module) -> Registered {
     module.register_method("state_getMetadata", |_, context, _| {
         hex::show(&context.read().history.metadata().version_14)
     })?;
-    module.register_async_method("state_call", |params, context, _| async move {
-        call(&params, &context).await
+    module.register_async_method("state_call", |params, context, request| async move {
+        call(&params, &context, &request).await
     })?;
-    module.register_async_method("state_getStorage", |params, context, _| async move {
-        let value = value(&params, &context).await?;
+    module.register_async_method("state_getStorage", |params, context, request| async move {
+        let value = value(&params, &context, &request).await?;
         Answer::Ok(value.map(|value| hex::show(&value)))
     })?;
     module.register_alias("state_getStorageAt", "state_getStorage")?;
-    module.register_async_method("state_getStorageSize", |params, context, _| async move {
-        let value = value(&params, &context).await?;
-        Answer::Ok(value.map(|value| value.len()))
-    })?;
-    module.register_async_method("state_getStorageHash", |params, context, _| async move {
-        let value = value(&params, &context).await?;
-        Answer::Ok(value.map(|value| hex::show(&chain::hash::blake2_256(&value))))
-    })?;
-    module.register_async_method("state_getKeysPaged", |params, context, _| async move {
-        keys(&params, &context).await
+    module.register_async_method(
+        "state_getStorageSize",
+        |params, context, request| async move {
+            let value = value(&params, &context, &request).await?;
+            Answer::Ok(value.map(|value| value.len()))
+        },
+    )?;
+    module.register_async_method(
+        "state_getStorageHash",
+        |params, context, request| async move {
+            let value = value(&params, &context, &request).await?;
+            Answer::Ok(value.map(|value| hex::show(&chain::hash::blake2_256(&value))))
+        },
+    )?;
+    module.register_async_method("state_getKeysPaged", |params, context, request| async move {
+        keys(&params, &context, &request).await
     })?;
     module.register_alias("state_getKeysPagedAt", "state_getKeysPaged")?;
-    module.register_async_method("state_queryStorageAt", |params, context, _| async move {
-        query(&params, &context).await
-    })?;
+    module
+        .register_async_method("state_queryStorageAt", |params, context, request| async move {
+            query(&params, &context, &request).await
+        })?;
     module.register_subscription(
         "state_subscribeRuntimeVersion",
         "state_runtimeVersion",
@@ -78,14 +85,14 @@ fn runtime_version() -> Value {
 }
 
 /// `state_call(method, arguments, at)`.
-async fn call(params: &Params<'_>, context: &Context) -> Answer<String> {
+async fn call(params: &Params<'_>, context: &Context, request: &Extensions) -> Answer<String> {
     let (method, arguments, at) = {
         let mut params = params.sequence();
         let method: String = params.next()?;
         let arguments = hex::read(&params.next::<String>()?)?;
         (method, arguments, hex::block_hash(params.optional_next()?)?)
     };
-    let found = context.find(at).await?;
+    let found = context.find(at, request).await?;
     let shared = context.read();
     let state = found.state(&shared)?;
     let answer = api::call(&method, &arguments, &state);
@@ -96,19 +103,23 @@ async fn call(params: &Params<'_>, context: &Context) -> Answer<String> {
 }
 
 /// The value that `state_getStorage(key, at)` is about.
-async fn value(params: &Params<'_>, context: &Context) -> Answer<Option<Vec<u8>>> {
+async fn value(
+    params: &Params<'_>,
+    context: &Context,
+    request: &Extensions,
+) -> Answer<Option<Vec<u8>>> {
     let (key, at) = {
         let mut params = params.sequence();
         let key = hex::read(&params.next::<String>()?)?;
         (key, hex::block_hash(params.optional_next()?)?)
     };
-    let found = context.find(at).await?;
+    let found = context.find(at, request).await?;
     let shared = context.read();
     Ok(found.state(&shared)?.get(&key))
 }
 
 /// `state_getKeysPaged(prefix, count, start, at)`.
-async fn keys(params: &Params<'_>, context: &Context) -> Answer<Vec<String>> {
+async fn keys(params: &Params<'_>, context: &Context, request: &Extensions) -> Answer<Vec<String>> {
     let (prefix, count, start, at) = {
         let mut params = params.sequence();
         let prefix = hex::read(&params.optional_next::<String>()?.unwrap_or_default())?;
@@ -121,7 +132,7 @@ async fn keys(params: &Params<'_>, context: &Context) -> Answer<Vec<String>> {
         let start = params.optional_next::<String>()?.map(|start| hex::read(&start)).transpose()?;
         (prefix, count, start, hex::block_hash(params.optional_next()?)?)
     };
-    let found = context.find(at).await?;
+    let found = context.find(at, request).await?;
     let shared = context.read();
     let state = found.state(&shared)?;
     let keys = state.keys_after(&prefix, start.as_deref(), count);
@@ -140,13 +151,13 @@ fn key_list(keys: &[String]) -> Answer<Vec<Vec<u8>>> {
 }
 
 /// `state_queryStorageAt(keys, at)`.
-async fn query(params: &Params<'_>, context: &Context) -> Answer<Value> {
+async fn query(params: &Params<'_>, context: &Context, request: &Extensions) -> Answer<Value> {
     let (keys, at) = {
         let mut params = params.sequence();
         let keys = key_list(&params.next::<Vec<String>>()?)?;
         (keys, hex::block_hash(params.optional_next()?)?)
     };
-    let found = context.find(at).await?;
+    let found = context.find(at, request).await?;
     let shared = context.read();
     let state = found.state(&shared)?;
     let mut n_bytes = 0;

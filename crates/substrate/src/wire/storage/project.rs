@@ -1,8 +1,8 @@
 //! From a ledger to keys and values.
 
 use super::{
-    Item, Keys,
-    items::{self, BeaconConfiguration, BeaconMetadata, Pulse, Registration, SubnetIdentityV3},
+    Item, Keys, Value,
+    items::{self, BeaconConfiguration, BeaconMetadata, Registration, SubnetIdentityV3},
 };
 use crate::wire::{
     TOKEN_SYMBOL,
@@ -15,14 +15,13 @@ use chain::ledger::{
 use parity_scale_codec::Encode;
 use protocol::{AccountId, NetUid, yuma::LiquidAlpha};
 use scale_info::StaticTypeInfo;
-use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 
 /// What a spec that switches liquid alpha on without numbers gets.
 const LIQUID_ALPHA: LiquidAlpha = LiquidAlpha { low: 45_875, high: 58_982, steepness: 1_000 };
 
 /// Keys with their values.
-pub type Entries = BTreeMap<Vec<u8>, Vec<u8>>;
+pub type Entries = BTreeMap<Vec<u8>, Value>;
 
 /// Collects entries, each of the types that its item says.
 #[derive(Default)]
@@ -35,7 +34,7 @@ impl Out {
         keys: &K,
         value: &V,
     ) {
-        self.0.insert(item.key(keys), value.encode());
+        self.0.insert(item.key(keys), value.encode().into());
     }
 }
 
@@ -148,10 +147,7 @@ fn put_beacon(out: &mut Out, ledger: &Ledger) {
     out.put(&items::BEACON_CONFIG, &(), &config);
     out.put(&items::COMMIT_REVEAL_WEIGHTS_VERSION, &(), &COMMIT_REVEAL_VERSION);
     out.put(&items::LAST_STORED_ROUND, &(), &round);
-    let signature = ledger.beacon_key().sign(round);
-    let randomness = Sha256::digest(signature.0).to_vec();
-    let pulse = Pulse { round, randomness, signature: signature.0.to_vec() };
-    out.put(&items::PULSES, &(round,), &pulse);
+    out.0.insert(items::PULSES.key(&(round,)), Value::pulse(ledger.beacon_key(), round));
 }
 
 fn put_epoch(out: &mut Out, key: (u16,), subnet: &Subnet) {

@@ -114,7 +114,7 @@ fn every_entry_is_of_one_item_and_reads_wholly_by_the_types_that_clients_are_tol
             assert_eq!(hash, expected, "{name}");
         }
         assert!(rest.is_empty(), "{name}: the key goes on");
-        let mut rest = &value[..];
+        let mut rest = value.bytes();
         take(&metadata, &mut rest, *ty, name);
         assert!(rest.is_empty(), "{name}: the value goes on");
         seen.insert(name.clone());
@@ -145,9 +145,9 @@ fn what_is_not_stored_or_does_not_read_is_the_default() {
     let mut state = Held(Entries::new());
     assert_eq!(items::TEMPO.read(&state, &(1,)), 0);
     assert_eq!(items::BEACON_CONFIG.read(&state, &()), BeaconConfiguration::default());
-    state.0.insert(items::TEMPO.key(&(1,)), vec![9]);
+    state.0.insert(items::TEMPO.key(&(1,)), vec![9_u8].into());
     assert_eq!(items::TEMPO.read(&state, &(1,)), 0, "half a number");
-    state.0.insert(items::TEMPO.key(&(1,)), vec![9, 1]);
+    state.0.insert(items::TEMPO.key(&(1,)), vec![9_u8, 1].into());
     assert_eq!(items::TEMPO.read(&state, &(1,)), 265);
     assert_eq!(items::TEMPO.read(&state, &(2,)), 0, "of another subnet");
 }
