@@ -17,7 +17,7 @@ pub use troubles::Troubles;
 
 use crate::{
     clock::Clock,
-    index::{self, Checked, Index, Progress},
+    index::{self, Checked, Index, Progress, Recall},
     limits::{COMPETITIONS_MAX, Judges, Limits},
 };
 use chain::Chain;
@@ -113,6 +113,8 @@ pub struct Reader {
     head: Option<chain::Head>,
     /// How often what pages are made of was changed.
     n_changes: Arc<AtomicU64>,
+    /// What records that were read last have in common.
+    recall: Recall,
 }
 
 impl Reader {
@@ -131,6 +133,7 @@ impl Reader {
             genesis: None,
             head: None,
             n_changes: Arc::default(),
+            recall: Recall::default(),
         }
     }
 
@@ -350,6 +353,7 @@ impl Reader {
             self.has_room(whose)?;
         }
         let (lot, flaw) = self.next_lot((place, known), competition, &mut progress);
+        Checked::make(&lot);
         let mut index = held(&self.index);
         if index.n_records(whose).map_err(failed)? != begun {
             // Another place of the validator was quicker, and so has one more turn.
