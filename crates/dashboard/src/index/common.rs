@@ -136,12 +136,14 @@ impl Common {
         self.made.get_or_init(make).as_ref().ok_or(Error::Damaged("a record"))
     }
 
-    /// Makes what is made of it, unless somebody else does.
-    pub(super) fn make(&self) {
-        if !self.is_claimed.swap(true, Ordering::Relaxed) {
+    /// Makes what is made of it, unless somebody else does; whether it did.
+    pub(super) fn make(&self) -> bool {
+        let is_mine = !self.is_claimed.swap(true, Ordering::Relaxed);
+        if is_mine {
             // Whoever wants it hears whether it failed.
             let _ = self.made();
         }
+        is_mine
     }
 
     /// Whether its verdict is known to follow from the round.

@@ -60,13 +60,14 @@ impl Checked {
     }
 
     /// Packs records and looks at their losses: what takes time, and nothing of the index. Threads
-    /// with records of the same rounds share the work.
-    pub(crate) fn make(lot: &[Self]) {
-        lot.iter().for_each(|checked| checked.common.make());
+    /// with records of the same rounds share the work; how many were left to this one.
+    pub(crate) fn make(lot: &[Self]) -> usize {
+        let n_made = lot.iter().filter(|checked| checked.common.make()).count();
         for checked in lot {
             // What fails is said when it is taken in.
             let _ = checked.common.made();
         }
+        n_made
     }
 
     /// The record, for one that follows it.
