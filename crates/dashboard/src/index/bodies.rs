@@ -1,4 +1,5 @@
-//! Records as they were published, put together again from what is packed, and how much of them pages may have unpacked at a time.
+//! Records as they were published, put together again, and how much of them pages may have
+//! unpacked at a time.
 
 use super::{Error, Index, uint};
 use flate2::{Compression, read::ZlibDecoder, write::ZlibEncoder};
