@@ -4,15 +4,18 @@
 //! pages. One process writes it, lot by lot, each whole or not at all; pages read it meanwhile.
 
 mod bodies;
+mod common;
 mod entry;
 mod flaws;
 mod ingest;
+mod models;
 mod query;
 mod rounds;
 mod subnet;
 mod voices;
 
 pub use bodies::Budget;
+pub(crate) use common::{Common, Recall};
 pub use flaws::Extent;
 pub use ingest::{Checked, Last, Progress};
 pub use query::{Crown, Head, Holder, Other, Row, Standing, State};
@@ -33,7 +36,7 @@ use std::{
 pub const FILE: &str = "dashboard.db";
 const LOCK: &str = "dashboard.lock";
 /// Version of the tables: a file with other ones is made anew.
-const VERSION: i64 = 5;
+const VERSION: i64 = 6;
 /// Stands there instead while an index is made from nothing: a crash may then damage it.
 const UNFINISHED: i64 = -VERSION;
 /// Pages that are written beside the file, 4 KiB each, before they are brought into it: while an
@@ -64,13 +67,15 @@ CREATE TABLE records (
     UNIQUE (validator, competition, number)) STRICT;
 CREATE INDEX records_by_block ON records (validator, competition, block);
 CREATE INDEX records_of_block ON records (competition, block, voice);
+CREATE TABLE commons (
+    id INTEGER PRIMARY KEY, n_bytes INTEGER NOT NULL, found BLOB NOT NULL,
+    entries BLOB NOT NULL, packed BLOB NOT NULL) STRICT;
 CREATE TABLE bodies (
-    record INTEGER PRIMARY KEY, n_bytes INTEGER NOT NULL, signed BLOB NOT NULL) STRICT;
-CREATE TABLE voices (record INTEGER PRIMARY KEY, found BLOB NOT NULL) STRICT;
+    record INTEGER PRIMARY KEY, common INTEGER NOT NULL, n_bytes INTEGER NOT NULL,
+    n_before INTEGER NOT NULL, averages BLOB NOT NULL, around BLOB NOT NULL) STRICT;
 CREATE TABLE unsettled (
     competition TEXT NOT NULL, block INTEGER NOT NULL,
     PRIMARY KEY (competition, block)) STRICT, WITHOUT ROWID;
-CREATE TABLE results (record INTEGER PRIMARY KEY, entries BLOB NOT NULL) STRICT;
 CREATE TABLE models (
     id INTEGER PRIMARY KEY, hotkey BLOB NOT NULL, uid INTEGER NOT NULL,
     commit_block INTEGER NOT NULL, root BLOB, repo TEXT, revision TEXT) STRICT;
@@ -127,7 +132,7 @@ pub enum Error {
 pub struct Index {
     connection: Connection,
     /// What the one that writes remembers of the tables.
-    models: ingest::Models,
+    models: models::Models,
     /// Whether it is being made from nothing.
     is_unfinished: bool,
     /// What pages may unpack together; without it, any.
@@ -170,7 +175,7 @@ impl Index {
     }
 
     fn of(connection: Connection) -> Self {
-        let (models, n_bytes_held) = (ingest::Models::default(), Cell::new(0));
+        let (models, n_bytes_held) = (models::Models::default(), Cell::new(0));
         Self { connection, models, is_unfinished: false, budget: None, n_bytes_held, _lock: None }
     }
 

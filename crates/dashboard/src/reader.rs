@@ -17,7 +17,7 @@ pub use troubles::Troubles;
 
 use crate::{
     clock::Clock,
-    index::{self, Checked, Index, Progress},
+    index::{self, Checked, Index, Progress, Recall},
     limits::{COMPETITIONS_MAX, Judges, Limits},
 };
 use chain::Chain;
@@ -25,6 +25,7 @@ use flaw::Flaw;
 use protocol::{AccountId, Block, BlockHash, NetUid};
 use records::Source;
 use std::{
+    cmp::Reverse,
     collections::{BTreeMap, BTreeSet},
     num::NonZero,
     sync::{
@@ -77,11 +78,14 @@ struct Visited {
     ended: BTreeMap<String, records::Head>,
     /// How far a competition was taken in, while there is more of it.
     going: Option<(AccountId, String, Progress)>,
+    /// Records of its last lot that had nothing in common with others that were read.
+    n_made: usize,
 }
 
 impl Visited {
     fn new(place: Place) -> Self {
-        Self { place, last_read: None, known: None, ended: BTreeMap::new(), going: None }
+        let ended = BTreeMap::new();
+        Self { place, last_read: None, known: None, ended, going: None, n_made: 0 }
     }
 }
 
@@ -113,6 +117,8 @@ pub struct Reader {
     head: Option<chain::Head>,
     /// How often what pages are made of was changed.
     n_changes: Arc<AtomicU64>,
+    /// What records that were read last have in common.
+    recall: Recall,
 }
 
 impl Reader {
@@ -131,6 +137,7 @@ impl Reader {
             genesis: None,
             head: None,
             n_changes: Arc::default(),
+            recall: Recall::default(),
         }
     }
 
@@ -211,12 +218,15 @@ impl Reader {
     /// each, by its number.
     fn read_places(&self, stop: Stop<'_>, tell: Tell<'_>) -> BTreeMap<usize, Turn> {
         let next = AtomicUsize::new(0);
+        // Whatever takes long comes first, so that no thread is left with it alone.
+        let mut order: Vec<(usize, &Mutex<Visited>)> = self.places.iter().enumerate().collect();
+        order.sort_by_key(|(_, place)| Reverse(held(place).n_made));
         let work = || {
             let mut turns = BTreeMap::new();
             loop {
-                let at = next.fetch_add(1, Ordering::Relaxed);
-                let Some(place) = self.places.get(at).filter(|_| !stop()) else { return turns };
-                turns.insert(at, self.read_place(&mut held(place), tell));
+                let turn = order.get(next.fetch_add(1, Ordering::Relaxed));
+                let Some((at, place)) = turn.filter(|_| !stop()) else { return turns };
+                turns.insert(*at, self.read_place(&mut held(place), tell));
             }
         };
         let n_cores = thread::available_parallelism().map_or(1, NonZero::get);
@@ -350,6 +360,7 @@ impl Reader {
             self.has_room(whose)?;
         }
         let (lot, flaw) = self.next_lot((place, known), competition, &mut progress);
+        visited.n_made = Checked::make(&lot);
         let mut index = held(&self.index);
         if index.n_records(whose).map_err(failed)? != begun {
             // Another place of the validator was quicker, and so has one more turn.

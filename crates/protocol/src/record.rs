@@ -5,9 +5,11 @@
 //! nothing about the machine, so equal inputs give equal bytes and one [`Digest`].
 
 mod duels;
+mod parts;
 mod verify;
 
 pub use duels::{Setting, is_filled_by_line, verify_duels};
+pub use parts::{Measured, ReadMeasured, measured_in};
 pub use verify::{Mismatch, verify, verify_chain, verify_link};
 
 use crate::{

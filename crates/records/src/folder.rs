@@ -63,7 +63,7 @@ impl Folder {
     /// The record of a round, if it is there. Whether it is genuine is not looked at.
     pub fn read(&self, competition: &str, number: u64) -> Result<Option<Signed>, Error> {
         let Some(bytes) = self.bytes(competition, number)? else { return Ok(None) };
-        Signed::of_place(&bytes, competition, number).map(Some)
+        Signed::from_json(&bytes)?.of_place(competition, number).map(Some)
     }
 
     /// The bytes of the record of a round as they are, if it is there.
@@ -178,16 +178,15 @@ impl Source for Folder {
 }
 
 impl Signed {
-    /// Reads a record that has to be this one.
-    pub(crate) fn of_place(bytes: &[u8], competition: &str, number: u64) -> Result<Self, Error> {
-        let signed = Self::from_json(bytes)?;
-        let round = &signed.record.round;
+    /// A record that was read where this one has to be.
+    pub(crate) fn of_place(self, competition: &str, number: u64) -> Result<Self, Error> {
+        let round = &self.record.round;
         if round.competition != competition || round.number != number {
             let name = path(competition, number);
             let competition = protocol::text::shown(&round.competition, 64);
             return Err(Error::Misplaced { name, competition, number: round.number });
         }
-        Ok(signed)
+        Ok(self)
     }
 }
 

@@ -2,7 +2,11 @@
 
 use crate::Error;
 use keys::{Keypair, Signature};
-use protocol::{Digest, Record, record::RECORD_BYTES_MAX};
+use protocol::{
+    Digest, Record,
+    record::{RECORD_BYTES_MAX, ReadMeasured, measured_in},
+};
+use std::ops::Range;
 
 /// Most bytes of a signed record that anybody reads.
 pub const SIGNED_BYTES_MAX: usize = RECORD_BYTES_MAX + 256;
@@ -47,13 +51,48 @@ impl Signed {
 
     /// The bytes of the file that was read, or that signing gave.
     pub fn published(&self) -> Vec<u8> {
-        file(self.message.get(DOMAIN.len()..).unwrap_or_default(), &self.signature)
+        file(self.spelt(), &self.signature)
+    }
+
+    /// The JSON of the record that was read or signed.
+    fn spelt(&self) -> &[u8] {
+        self.message.get(DOMAIN.len()..).unwrap_or_default()
+    }
+
+    /// Where in it is what was measured.
+    fn span(&self) -> Range<usize> {
+        measured_in(self.spelt()).unwrap_or_default()
+    }
+
+    /// The part of [`Signed::published`] with what was measured ([`protocol::record::Measured`]).
+    pub fn measured(&self) -> &[u8] {
+        self.spelt().get(self.span()).unwrap_or_default()
+    }
+
+    /// [`Signed::published`] without [`Signed::measured`], and where in it that was.
+    pub fn around(&self) -> (Vec<u8>, usize) {
+        let Range { start, end } = self.span();
+        let spelt = self.spelt();
+        let record = [spelt.get(..start), spelt.get(end..)].map(Option::unwrap_or_default);
+        (file(&record.concat(), &self.signature), BEGIN.len() + start)
     }
 
     /// Reads a signed record; refuses whatever is not spelt as [`Signed::to_json`] spells it.
     ///
     /// Whether the signature is the validator's is not looked at.
     pub fn from_json(json: &[u8]) -> Result<Self, Error> {
+        Self::read(json, Record::from_json)
+    }
+
+    /// The same, with what was measured by `read` (see [`Record::from_parts`]).
+    pub fn from_parts(json: &[u8], read: ReadMeasured<'_>) -> Result<Self, Error> {
+        Self::read(json, |json| Record::from_parts(json, read))
+    }
+
+    fn read(
+        json: &[u8],
+        read: impl FnOnce(&[u8]) -> Result<Record, protocol::Error>,
+    ) -> Result<Self, Error> {
         if json.len() > SIGNED_BYTES_MAX {
             let name = "a signed record".to_owned();
             return Err(Error::TooLarge { name, size_bytes_max: SIGNED_BYTES_MAX });
@@ -62,7 +101,7 @@ impl Signed {
         let digits = str::from_utf8(digits).map_err(|_| Error::NotSigned)?;
         let signature = digits.parse().map_err(|_| Error::NotSigned)?;
         // What is read is spelt as it would be written: its bytes stand for it.
-        let record = Record::from_json(json)?;
+        let record = read(json)?;
         let message = [DOMAIN, json].concat();
         Ok(Self { record, signature, message, digest: Digest::of(json) })
     }

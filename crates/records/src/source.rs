@@ -1,6 +1,7 @@
 //! Records read again from wherever they lie, and believed nothing.
 
 use crate::{Broken, Error, Index, Links, Signed, path};
+use protocol::record::{Measured, ReadMeasured};
 use std::ops::RangeInclusive;
 
 /// Wherever signed records of a validator lie.
@@ -23,6 +24,7 @@ pub struct Records<'a> {
     index: &'a Index,
     competition: &'a str,
     links: Links,
+    measured: ReadMeasured<'a>,
     /// What is left.
     numbers: Option<RangeInclusive<u64>>,
 }
@@ -37,7 +39,8 @@ impl<'a> Records<'a> {
     ) -> Self {
         let newest = index.competitions.get(competition).map_or(0, |head| head.n_records);
         let numbers = (*numbers.start()).max(1)..=(*numbers.end()).min(newest);
-        Self { source, index, competition, links: Links::default(), numbers: Some(numbers) }
+        let (links, numbers) = (Links::default(), Some(numbers));
+        Self { source, index, competition, links, measured: &Measured::read, numbers }
     }
 
     /// The same, of which the first has to follow what was taken in before it.
@@ -45,10 +48,16 @@ impl<'a> Records<'a> {
         Self { links, ..self }
     }
 
+    /// The same, with what was measured by `read`, which may remember it.
+    pub fn measured_by(self, read: ReadMeasured<'a>) -> Self {
+        Self { measured: read, ..self }
+    }
+
     fn read(&mut self, number: u64) -> Result<Signed, Error> {
         let bytes = self.source.record(self.competition, number)?;
         let bytes = bytes.ok_or_else(|| Error::Missing(path(self.competition, number)))?;
-        let signed = Signed::of_place(&bytes, self.competition, number)?;
+        let signed = Signed::from_parts(&bytes, self.measured)?;
+        let signed = signed.of_place(self.competition, number)?;
         self.index.check(&signed)?;
         self.links.take(&signed)?;
         let head = self.index.competitions.get(self.competition);

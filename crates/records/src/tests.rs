@@ -7,7 +7,7 @@ use protocol::{
     Uid,
     commitment::COMMITMENT_BYTES_MAX,
     publication::{Seen, Slots},
-    record::RECORD_FORMAT,
+    record::{Measured, RECORD_FORMAT},
 };
 use std::{
     collections::BTreeMap,
@@ -120,6 +120,16 @@ fn a_signed_record_survives_its_own_bytes() {
     assert_eq!(signed.digest(), signed.record.digest());
     let other = Signed::sign(record("tiny", 1, None, &key(1)), &key(2));
     assert!(!other.is_genuine(), "signed by somebody else");
+}
+
+#[test]
+fn what_was_measured_and_what_is_around_it_are_all_that_was_published() {
+    let signed = Signed::sign(record("tiny", 1, None, &key(1)), &key(1));
+    let (around, at) = signed.around();
+    let (before, after) = around.split_at(at);
+    assert_eq!(signed.measured(), br#""models":[]"#);
+    assert_eq!([before, signed.measured(), after].concat(), signed.published());
+    assert_eq!(Signed::from_parts(&signed.published(), &Measured::read).unwrap(), signed);
 }
 
 #[test]

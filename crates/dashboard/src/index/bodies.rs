@@ -1,4 +1,5 @@
-//! Records as they were published, packed, and how much of them pages may have unpacked at a time.
+//! Records as they were published, put together again, and how much of them pages may have
+//! unpacked at a time.
 
 use super::{Error, Index, uint};
 use flate2::{Compression, read::ZlibDecoder, write::ZlibEncoder};
@@ -68,11 +69,14 @@ impl Index {
 
     /// The bytes of a record, if it has no more than so many.
     fn unpacked(&self, id: i64, n_bytes_max: usize) -> Result<Option<Vec<u8>>, Error> {
-        let sql = "SELECT n_bytes, signed FROM bodies WHERE record = ?1";
+        let sql = "SELECT b.n_bytes, b.n_before, b.around, c.n_bytes, c.packed
+            FROM bodies b JOIN commons c ON c.id = b.common WHERE b.record = ?1";
         let mut statement = self.connection.prepare_cached(sql)?;
         let mut rows = statement.query([id])?;
         let row = rows.next()?.ok_or(Error::Damaged("a record"))?;
-        let n_bytes = usize::try_from(uint(row.get(0)?)).unwrap_or(usize::MAX);
+        let number =
+            |at: usize| row.get(at).map(|n| usize::try_from(uint(n)).unwrap_or(usize::MAX));
+        let n_bytes = number(0)?;
         if n_bytes > n_bytes_max {
             return Ok(None);
         }
@@ -82,8 +86,14 @@ impl Index {
             }
             self.n_bytes_held.set(self.n_bytes_held.get() + n_bytes);
         }
-        let packed: Vec<u8> = row.get(1)?;
-        unpacked(&packed, n_bytes).map(Some)
+        let (around, packed): (Vec<u8>, Vec<u8>) = (row.get(2)?, row.get(4)?);
+        let measured = unpacked(&packed, number(3)?)?;
+        match around.split_at_checked(number(1)?) {
+            Some((before, after)) if around.len() + measured.len() == n_bytes => {
+                Ok(Some([before, &measured, after].concat()))
+            }
+            _ => Err(Error::Damaged("a record")),
+        }
     }
 
     /// Gives back what was taken of the budget since it was last given back.
@@ -95,7 +105,7 @@ impl Index {
 }
 
 /// The record in bytes that were taken in.
-pub(super) fn record_of(signed: &[u8]) -> Result<Record, Error> {
+fn record_of(signed: &[u8]) -> Result<Record, Error> {
     #[derive(serde::Deserialize)]
     struct Stored {
         record: Record,
@@ -111,7 +121,7 @@ pub(super) fn packed(bytes: &[u8]) -> Result<Vec<u8>, Error> {
 }
 
 /// What was packed, which has so many bytes.
-pub(super) fn unpacked(packed: &[u8], n_bytes: usize) -> Result<Vec<u8>, Error> {
+fn unpacked(packed: &[u8], n_bytes: usize) -> Result<Vec<u8>, Error> {
     let mut bytes = Vec::with_capacity(n_bytes.min(SIGNED_BYTES_MAX));
     let most = (n_bytes as u64).saturating_add(1);
     let read = ZlibDecoder::new(packed).take(most).read_to_end(&mut bytes);

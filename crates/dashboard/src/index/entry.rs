@@ -2,9 +2,10 @@
 //! that it is one row and not one for each of its models.
 
 use super::Error;
+use std::collections::BTreeMap;
 
 /// Numbers of an entry, 8 bytes each.
-const N_NUMBERS: usize = 8;
+const N_NUMBERS: usize = 7;
 /// Most bytes of the words of an entry; those of ours have some twenty.
 const FATE_BYTES_MAX: usize = 255;
 
@@ -25,15 +26,13 @@ pub(super) struct Entry {
     pub(super) win_rate: f64,
     /// Share of the weight of the round.
     pub(super) weight: f64,
-    /// Moving average of the weights of its miner.
-    pub(super) average: f64,
     /// Whether it broke a rule.
     pub(super) is_broken: bool,
     /// The rule that it broke, or what the rules make of it.
     pub(super) fate: String,
 }
 
-/// Entries as bytes: eight numbers, whether it broke a rule, and words with their length.
+/// Entries as bytes: seven numbers, whether it broke a rule, and words with their length.
 pub(super) fn packed(entries: &[Entry]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(entries.len() * (8 * N_NUMBERS + 16));
     for entry in entries {
@@ -41,7 +40,7 @@ pub(super) fn packed(entries: &[Entry]) -> Vec<u8> {
         bytes.extend(entry.n.to_le_bytes());
         bytes.extend(entry.wins.to_le_bytes());
         let (loss, error) = (entry.loss.unwrap_or(f64::NAN), entry.error.unwrap_or(f64::NAN));
-        for number in [loss, error, entry.win_rate, entry.weight, entry.average] {
+        for number in [loss, error, entry.win_rate, entry.weight] {
             bytes.extend(number.to_le_bytes());
         }
         let fate: Vec<u8> = entry.fate.bytes().take(FATE_BYTES_MAX).collect();
@@ -70,7 +69,7 @@ fn first(bytes: &[u8]) -> Option<(Entry, &[u8])> {
         let (head, tail) = rest.split_first_chunk()?;
         (*word, rest) = (*head, tail);
     }
-    let [model, n, wins, loss, error, win_rate, weight, average] = words;
+    let [model, n, wins, loss, error, win_rate, weight] = words;
     let (&[is_broken, n_bytes], rest) = rest.split_first_chunk()?;
     let (fate, rest) = rest.split_at_checked(usize::from(n_bytes))?;
     let there = |word: [u8; 8]| Some(f64::from_le_bytes(word)).filter(|number| !number.is_nan());
@@ -82,11 +81,34 @@ fn first(bytes: &[u8]) -> Option<(Entry, &[u8])> {
         error: there(error),
         win_rate: f64::from_le_bytes(win_rate),
         weight: f64::from_le_bytes(weight),
-        average: f64::from_le_bytes(average),
         is_broken: is_broken != 0,
         fate: String::from_utf8_lossy(fate).into_owned(),
     };
     Some((entry, rest))
+}
+
+/// Averages as bytes, each with its place: most are zero, and are not there.
+pub(super) fn packed_averages(averages: impl Iterator<Item = f64>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for (place, average) in (0_u32..).zip(averages) {
+        if average.to_bits() != 0 {
+            bytes.extend(place.to_le_bytes());
+            bytes.extend(average.to_le_bytes());
+        }
+    }
+    bytes
+}
+
+/// The averages in bytes that [`packed_averages`] made, by their place.
+pub(super) fn unpacked_averages(mut bytes: &[u8]) -> Result<BTreeMap<usize, f64>, Error> {
+    let mut averages = BTreeMap::new();
+    while !bytes.is_empty() {
+        let (place, rest) = bytes.split_first_chunk().ok_or(Error::Damaged("a round"))?;
+        let (average, rest) = rest.split_first_chunk().ok_or(Error::Damaged("a round"))?;
+        averages.insert(u32::from_le_bytes(*place) as usize, f64::from_le_bytes(*average));
+        bytes = rest;
+    }
+    Ok(averages)
 }
 
 #[cfg(test)]
@@ -103,7 +125,6 @@ mod tests {
             error: loss.map(|loss| loss / 10.0),
             win_rate: 0.5,
             weight: 0.25,
-            average: 1e-9,
             is_broken: loss.is_none(),
             fate: format!("beaten by {model}"),
         };
@@ -112,5 +133,17 @@ mod tests {
         assert_eq!(unpacked(&bytes).unwrap(), entries);
         assert_eq!(unpacked(&[]).unwrap(), []);
         assert!(unpacked(&bytes[..bytes.len() - 1]).is_err());
+    }
+    #[test]
+    fn averages_are_read_as_they_were_written_to_the_bit() {
+        let averages = [0.0, 0.25, 0.0, -0.0, 1e-300];
+        let bytes = packed_averages(averages.into_iter());
+        let read = unpacked_averages(&bytes).unwrap();
+        assert_eq!(read.keys().copied().collect::<Vec<_>>(), [1, 3, 4]);
+        for (place, average) in averages.into_iter().enumerate() {
+            let found = read.get(&place).copied().unwrap_or(0.0);
+            assert_eq!(found.to_bits(), average.to_bits(), "{place}");
+        }
+        assert!(unpacked_averages(&bytes[..bytes.len() - 1]).is_err());
     }
 }

@@ -1,10 +1,12 @@
 //! Records into the index, in order.
 
 use super::{
-    Error, Index, State, bodies,
+    Error, Index, State,
+    common::{Common, Made},
     entry::{self, Entry},
-    int, uint,
-    voices::{self, Voice},
+    int,
+    models::Models,
+    voices,
 };
 use crate::figures::Estimate;
 use protocol::{
@@ -20,8 +22,6 @@ use std::{collections::BTreeMap, sync::Arc};
 const MODEL_BYTES: u64 = 512;
 /// Bytes of the row that says in which records of a validator a model is.
 const SPAN_BYTES: u64 = 96;
-/// Most models whose rows are remembered while records are taken in.
-const MODELS_MAX: usize = 50_000;
 
 /// A record that is genuine and follows the one before it, with what can be told of it alone.
 #[derive(Clone, Debug)]
@@ -37,124 +37,43 @@ pub struct Checked {
     pub is_paid_checked: bool,
     /// Bytes of the record with its signature, as it was published.
     pub n_bytes: usize,
-    packed: Vec<u8>,
-    voice: Voice,
-    voices: Vec<u8>,
-    gap: Option<Estimate>,
+    /// Those around what was measured, and how many of them come before that.
+    around: (Vec<u8>, usize),
+    pub(super) common: Arc<Common>,
 }
 
 impl Checked {
-    /// Packs a record, and looks at its losses: what takes time, and nothing of the index. Nothing
-    /// more is known of it yet.
-    pub fn new(signed: Signed) -> Result<Self, Error> {
-        let bytes = signed.published();
-        let (n_bytes, packed) = (bytes.len(), bodies::packed(&bytes)?);
-        let (digest, record) = (signed.digest(), Arc::new(signed.record));
-        let (voice, voices) = (voices::of_record(&record), voices::packed(&record));
-        let gap = gap(&record);
-        let (is_derived, is_paid_checked) = (false, false);
-        Ok(Self {
-            record,
-            digest,
-            is_derived,
-            is_paid_checked,
-            n_bytes,
-            packed,
-            voice,
-            voices,
-            gap,
-        })
+    /// A record with what it has in common with others, if that is known. Nothing more is known of
+    /// it yet.
+    pub(crate) fn new(signed: Signed, common: Option<Arc<Common>>) -> Self {
+        let common = common.unwrap_or_else(|| Arc::new(Common::alone(&signed)));
+        let around = signed.around();
+        Self {
+            n_bytes: around.0.len() + signed.measured().len(),
+            digest: signed.digest(),
+            record: Arc::new(signed.record),
+            is_derived: false,
+            is_paid_checked: false,
+            around,
+            common,
+        }
+    }
+
+    /// Packs records and looks at their losses: what takes time, and nothing of the index. Threads
+    /// with records of the same rounds share the work; how many were left to this one.
+    pub(crate) fn make(lot: &[Self]) -> usize {
+        let n_made = lot.iter().filter(|checked| checked.common.make()).count();
+        for checked in lot {
+            // What fails is said when it is taken in.
+            let _ = checked.common.made();
+        }
+        n_made
     }
 
     /// The record, for one that follows it.
     pub fn last(&self) -> Last {
         Last { record: Arc::clone(&self.record), digest: self.digest }
     }
-}
-
-/// By how much the loss of the best of the others is higher than the champion's, on the documents
-/// that both were measured on.
-fn gap(record: &Record) -> Option<Estimate> {
-    let champion = record.models.iter().find(|judged| Some(judged.model.uid) == record.champion)?;
-    let own = losses(&champion.model);
-    let loss = |judged: &&Judged| {
-        Estimate::of_losses(losses(&judged.model)).map_or(f64::INFINITY, |estimate| estimate.mean)
-    };
-    let rivals = record.models.iter().filter(|judged| judged.model.uid != champion.model.uid);
-    let second = rivals.min_by(|a, b| loss(a).total_cmp(&loss(b)))?;
-    Estimate::of_gains(losses(&second.model), own)
-}
-
-/// A model as it was committed to: what does not change from round to round.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Committed {
-    hotkey: [u8; 32],
-    uid: u16,
-    commit_block: u64,
-    root: Option<[u8; 32]>,
-    repo: Option<String>,
-    revision: Option<String>,
-}
-
-impl Committed {
-    fn of(model: &Model) -> Self {
-        Self {
-            hotkey: model.hotkey.0,
-            uid: model.uid.0,
-            commit_block: model.commit_block.0,
-            root: model.tensor_root.map(|root| root.0),
-            repo: model.repo.as_ref().map(ToString::to_string),
-            revision: model.revision.as_ref().map(ToString::to_string),
-        }
-    }
-}
-
-/// Rows of models that were looked up.
-#[derive(Debug, Default)]
-pub(super) struct Models {
-    rows: BTreeMap<Committed, i64>,
-    /// How many were made.
-    n_made: u64,
-}
-
-impl Models {
-    /// The row of a model, made if there is none.
-    fn row(&mut self, transaction: &Transaction<'_>, model: &Model) -> Result<i64, Error> {
-        let committed = Committed::of(model);
-        if let Some(row) = self.rows.get(&committed) {
-            return Ok(*row);
-        }
-        let row = match find(transaction, &committed)? {
-            Some(row) => row,
-            None => {
-                self.n_made += 1;
-                insert_model(transaction, &committed)?
-            }
-        };
-        if self.rows.len() >= MODELS_MAX {
-            self.rows.clear();
-        }
-        self.rows.insert(committed, row);
-        Ok(row)
-    }
-}
-
-fn find(transaction: &Transaction<'_>, committed: &Committed) -> Result<Option<i64>, Error> {
-    let sql = "SELECT id FROM models WHERE hotkey = ?1 AND uid = ?2 AND commit_block = ?3
-        AND root IS ?4 AND repo IS ?5 AND revision IS ?6";
-    let mut statement = transaction.prepare_cached(sql)?;
-    let Committed { hotkey, uid, commit_block, root, repo, revision } = committed;
-    let params = params![hotkey, uid, int(*commit_block), root, repo, revision];
-    Ok(statement.query_row(params, |row| row.get(0)).optional()?)
-}
-
-fn insert_model(transaction: &Transaction<'_>, committed: &Committed) -> Result<i64, Error> {
-    let sql = "INSERT INTO models (hotkey, uid, commit_block, root, repo, revision)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
-    let Committed { hotkey, uid, commit_block, root, repo, revision } = committed;
-    let params = params![hotkey, uid, int(*commit_block), root, repo, revision];
-    transaction.prepare_cached(sql)?.execute(params)?;
-    Ok(transaction.last_insert_rowid())
 }
 
 /// A record that was taken in, and its digest.
@@ -192,20 +111,17 @@ impl Progress {
 impl Index {
     /// How far the records of a validator in a competition were taken in.
     pub fn progress(&self, validator: AccountId, competition: &str) -> Result<Progress, Error> {
-        let sql = "SELECT h.reign, r.digest, b.n_bytes, b.signed FROM heads h JOIN records r
+        let sql = "SELECT h.reign, r.digest, r.id FROM heads h JOIN records r
             ON r.validator = h.validator AND r.competition = h.competition
-            AND r.number = h.n_records JOIN bodies b ON b.record = r.id
-            WHERE h.validator = ?1 AND h.competition = ?2";
+            AND r.number = h.n_records WHERE h.validator = ?1 AND h.competition = ?2";
         let mut statement = self.connection.prepare_cached(sql)?;
         let mut rows = statement.query(params![validator.0, competition])?;
         let Some(row) = rows.next()? else { return Ok(Progress::default()) };
         let reign: Option<String> = row.get(0)?;
         let reign = reign.map(|reign| serde_json::from_str(&reign)).transpose();
         let reign = reign.map_err(|_| Error::Damaged("a reign"))?;
-        let n_bytes = usize::try_from(uint(row.get(2)?)).unwrap_or(usize::MAX);
-        let packed: Vec<u8> = row.get(3)?;
-        let record = bodies::record_of(&bodies::unpacked(&packed, n_bytes)?)?;
-        let last = Last { record: Arc::new(record), digest: Digest(row.get(1)?) };
+        let record = Arc::new(self.whole(row.get(2)?)?);
+        let last = Last { record, digest: Digest(row.get(1)?) };
         Ok(Progress { last: Some(last), reign })
     }
 
@@ -305,7 +221,8 @@ impl Named {
 /// First and last number of the records of a lot that have a model, by its row.
 type Spans = BTreeMap<i64, (u64, u64)>;
 
-/// Takes in a record; the bytes that it takes, without the rows of its models.
+/// Takes in a record; the bytes that it takes, without the rows of its models. What it has in
+/// common with others counts for each of them.
 fn take_in(
     transaction: &Transaction<'_>,
     checked: &Checked,
@@ -319,7 +236,8 @@ fn take_in(
         judged.map(Named::of)
     });
     let former = former(transaction, round)?;
-    let state = voices::hear(transaction, round, checked.voice)?;
+    let stored = models.stored(transaction, checked)?;
+    let state = voices::hear(transaction, round, checked.common.made()?.voice)?;
     let id = insert_record(transaction, (checked, state), named.as_ref())?;
     if let Some(named) = &named {
         let who = |named: &Named| (named.hotkey, named.root);
@@ -327,19 +245,24 @@ fn take_in(
             insert_crown(transaction, id, named, former.as_ref())?;
         }
     }
+    let averages = averages_of(record);
+    let n_bytes = stored.n_bytes + averages.len() + checked.around.0.len();
+    insert_body(transaction, id, (checked, stored.id), &averages)?;
+    for row in &stored.models {
+        spans.entry(*row).or_insert((round.number, round.number)).1 = round.number;
+    }
+    Ok(n_bytes as u64)
+}
+
+/// The averages of the miners of a record, as they are kept.
+fn averages_of(record: &Record) -> Vec<u8> {
     let averages: BTreeMap<(u16, AccountId), f64> =
         record.averages.iter().map(|a| ((a.uid.0, a.hotkey), a.weight)).collect();
-    let mut entries = Vec::with_capacity(record.models.len());
-    for judged in &record.models {
-        let row = models.row(transaction, &judged.model)?;
+    let average = |judged: &Judged| {
         let key = (judged.model.uid.0, judged.model.hotkey);
-        entries.push(entry_of(row, judged, averages.get(&key).copied().unwrap_or(0.0)));
-        spans.entry(row).or_insert((round.number, round.number)).1 = round.number;
-    }
-    let sql = "INSERT INTO results (record, entries) VALUES (?1, ?2)";
-    let entries = entry::packed(&entries);
-    transaction.prepare_cached(sql)?.execute(params![id, entries])?;
-    Ok((checked.packed.len() + entries.len() + checked.voices.len()) as u64)
+        averages.get(&key).copied().unwrap_or(0.0)
+    };
+    entry::packed_averages(record.models.iter().map(average))
 }
 
 /// Notes in which records of a validator models are.
@@ -356,7 +279,7 @@ fn note_spans(transaction: &Transaction<'_>, round: &Round, spans: &Spans) -> Re
 }
 
 /// How a model came out, as it is kept.
-fn entry_of(model: i64, judged: &Judged, average: f64) -> Entry {
+pub(super) fn entry_of(model: i64, judged: &Judged) -> Entry {
     let verdict = &judged.verdict;
     let losses = losses(&judged.model);
     let estimate = Estimate::of_losses(losses);
@@ -375,7 +298,6 @@ fn entry_of(model: i64, judged: &Judged, average: f64) -> Entry {
         error: estimate.map(|estimate| estimate.error),
         win_rate: verdict.win_rate,
         weight: verdict.weight,
-        average,
         is_broken,
         fate,
     }
@@ -407,6 +329,7 @@ fn insert_record(
 ) -> Result<i64, Error> {
     let record = &checked.record;
     let round = &record.round;
+    let Made { voice, gap, .. } = checked.common.made()?;
     let sql = "INSERT INTO records
         (validator, competition, number, block, digest, rules, voice, n_documents, n_models,
          uid, hotkey, root, repo, loss, error, state, is_derived, gap, gap_error, gap_n,
@@ -420,7 +343,7 @@ fn insert_record(
         int(round.block.0),
         checked.digest.0,
         round.competition_digest.0,
-        checked.voice,
+        voice,
         int(round.documents.len() as u64),
         int(record.models.len() as u64),
         champion.map(|named| named.uid),
@@ -431,18 +354,28 @@ fn insert_record(
         champion.and_then(|named| named.error),
         state.code(),
         checked.is_derived,
-        checked.gap.map(|gap| gap.mean),
-        checked.gap.map(|gap| gap.error),
-        checked.gap.map(|gap| int(gap.n as u64)),
+        gap.map(|gap| gap.mean),
+        gap.map(|gap| gap.error),
+        gap.map(|gap| int(gap.n as u64)),
         checked.is_paid_checked,
     ])?;
-    let id = transaction.last_insert_rowid();
-    let sql = "INSERT INTO bodies (record, n_bytes, signed) VALUES (?1, ?2, ?3)";
-    let n_bytes = int(checked.n_bytes as u64);
-    transaction.prepare_cached(sql)?.execute(params![id, n_bytes, checked.packed])?;
-    let sql = "INSERT INTO voices (record, found) VALUES (?1, ?2)";
-    transaction.prepare_cached(sql)?.execute(params![id, checked.voices])?;
-    Ok(id)
+    Ok(transaction.last_insert_rowid())
+}
+
+/// Keeps what is a record's own, and where the rest of it is.
+fn insert_body(
+    transaction: &Transaction<'_>,
+    id: i64,
+    (checked, common): (&Checked, i64),
+    averages: &[u8],
+) -> Result<(), Error> {
+    let sql = "INSERT INTO bodies (record, common, n_bytes, n_before, averages, around)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+    let (around, n_before) = &checked.around;
+    let [n_bytes, n_before] = [checked.n_bytes, *n_before].map(|n| int(n as u64));
+    let params = params![id, common, n_bytes, n_before, averages, around];
+    transaction.prepare_cached(sql)?.execute(params)?;
+    Ok(())
 }
 
 fn insert_crown(

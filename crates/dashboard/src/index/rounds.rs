@@ -42,15 +42,21 @@ impl Index {
         entries.into_iter().map(|entry| self.standing(row, entry)).collect()
     }
 
-    /// What is kept of the models of a round.
-    fn entries(&self, record: i64) -> Result<Vec<Entry>, Error> {
-        let sql = "SELECT entries FROM results WHERE record = ?1";
-        let bytes: Option<Vec<u8>> = self.first(sql, [record], |sql| sql.get(0))?;
-        entry::unpacked(&bytes.ok_or(Error::Damaged("a round"))?)
+    /// What is kept of the models of a round, each with the average of its miner.
+    fn entries(&self, record: i64) -> Result<Vec<(Entry, f64)>, Error> {
+        let sql = "SELECT c.entries, b.averages FROM bodies b JOIN commons c ON c.id = b.common
+            WHERE b.record = ?1";
+        let bytes: Option<(Vec<u8>, Vec<u8>)> =
+            self.first(sql, [record], |sql| Ok((sql.get(0)?, sql.get(1)?)))?;
+        let (entries, averages) = bytes.ok_or(Error::Damaged("a round"))?;
+        let averages = entry::unpacked_averages(&averages)?;
+        let average = |at: usize| averages.get(&at).copied().unwrap_or(0.0);
+        let entries = entry::unpacked(&entries)?.into_iter().enumerate();
+        Ok(entries.map(|(at, entry)| (entry, average(at))).collect())
     }
 
     /// The same with what the model was committed as.
-    fn standing(&self, row: &Row, entry: Entry) -> Result<Standing, Error> {
+    fn standing(&self, row: &Row, (entry, average): (Entry, f64)) -> Result<Standing, Error> {
         let sql = "SELECT uid, hotkey, root, repo, revision, commit_block FROM models
             WHERE id = ?1";
         let Entry { loss, error, fate, is_broken, .. } = entry;
@@ -78,7 +84,7 @@ impl Index {
                 wins: entry.wins,
                 win_rate: entry.win_rate,
                 weight: entry.weight,
-                average: entry.average,
+                average,
             })
         });
         found?.ok_or(Error::Damaged("a model"))
@@ -120,7 +126,7 @@ impl Index {
         let mut found = Vec::new();
         for row in self.span((validator, competition), until, (first, last), n_max)? {
             for entry in self.entries(row.id)? {
-                if ids.contains(&entry.model) {
+                if ids.contains(&entry.0.model) {
                     found.push(self.standing(&row, entry)?);
                 }
             }
@@ -191,7 +197,8 @@ impl Index {
             return Ok(Vec::new());
         };
         let every = last.number.saturating_mul(last.n_models).div_ceil(n_max.max(1)).max(1);
-        let sql = "SELECT r.block, s.entries FROM records r JOIN results s ON s.record = r.id
+        let sql = "SELECT r.block, c.entries FROM records r JOIN bodies b ON b.record = r.id
+            JOIN commons c ON c.id = b.common
             WHERE r.validator = ?1 AND r.competition = ?2 AND r.block <= ?3 AND r.state = 0
             AND (?4 - r.number) % ?5 = 0 ORDER BY r.block";
         let (number, until) = (int(last.number), int(until.0));

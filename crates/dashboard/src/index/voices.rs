@@ -1,7 +1,10 @@
 //! What validators found for the same model and text: who measured the same has to find the same.
 
 use super::{Error, Index, State, ingest::losses, int, uint};
-use protocol::{Digest, Loss, Record, record::Round};
+use protocol::{
+    Digest, Loss,
+    record::{Judged, Round},
+};
 use rusqlite::{Transaction, params};
 use std::{collections::BTreeMap, iter};
 
@@ -36,12 +39,12 @@ fn of_model(batches: &Digest, root: &Digest, losses: &[Loss]) -> Vec<(Word, Word
 
 /// The voices of a record as bytes, one for each that was measured: by rules that are not known
 /// here it may have a model twice, and has one voice all the same.
-pub(super) fn packed(record: &Record) -> Vec<u8> {
+pub(super) fn packed(batches: &Digest, models: &[Judged]) -> Vec<u8> {
     let mut all = BTreeMap::new();
-    for judged in &record.models {
+    for judged in models {
         let losses = losses(&judged.model);
         let Some(root) = judged.model.tensor_root.filter(|_| !losses.is_empty()) else { continue };
-        all.extend(of_model(&record.round.batches, &root, losses));
+        all.extend(of_model(batches, &root, losses));
     }
     all.into_iter()
         .flat_map(|(measured, found): (Word, Word)| [measured, found])
@@ -61,9 +64,9 @@ fn unpacked(bytes: &[u8]) -> Result<BTreeMap<Word, Word>, Error> {
 
 /// All that a record found in one: records of a block with the same one contradict each other in
 /// nothing.
-pub(super) fn of_record(record: &Record) -> Voice {
-    let mut bytes = record.round.batches.0.to_vec();
-    for judged in &record.models {
+pub(super) fn of_record(batches: &Digest, models: &[Judged]) -> Voice {
+    let mut bytes = batches.0.to_vec();
+    for judged in models {
         let losses = losses(&judged.model);
         let Some(root) = judged.model.tensor_root.filter(|_| !losses.is_empty()) else { continue };
         bytes.extend(root.0);
@@ -127,23 +130,34 @@ impl Index {
 
 /// Says anew which records of a block are believed.
 fn settle(transaction: &Transaction<'_>, competition: &str, block: i64) -> Result<(), Error> {
-    let sql = "SELECT r.id, v.found, coalesce(k.rao, 0) FROM records r
-        JOIN voices v ON v.record = r.id
+    let sql = "SELECT b.common, r.id, coalesce(k.rao, 0) FROM records r
+        JOIN bodies b ON b.record = r.id
         LEFT JOIN stakes k ON k.validator = r.validator
         WHERE r.competition = ?1 AND r.block = ?2";
     let mut statement = transaction.prepare_cached(sql)?;
     let mut rows = statement.query(params![competition, block])?;
-    let mut all = Vec::new();
-    let mut stakes = Stakes::new();
+    // Records that found the same are believed alike.
+    let mut alike: BTreeMap<i64, (Vec<i64>, u64)> = BTreeMap::new();
     while let Some(row) = rows.next()? {
-        let (id, packed, rao): (i64, Vec<u8>, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        let (common, id, rao): (i64, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        let (ids, behind) = alike.entry(common).or_default();
+        ids.push(id);
+        *behind = behind.saturating_add(uint(rao));
+    }
+    let mut found = transaction.prepare_cached("SELECT found FROM commons WHERE id = ?1")?;
+    let (mut all, mut stakes) = (Vec::new(), Stakes::new());
+    for (common, (ids, rao)) in alike {
+        let packed: Vec<u8> = found.query_row([common], |row| row.get(0))?;
         let voices = unpacked(&packed)?;
-        add(&mut stakes, &voices, uint(rao));
-        all.push((id, voices));
+        add(&mut stakes, &voices, rao);
+        all.push((ids, voices));
     }
     let mut update = transaction.prepare_cached("UPDATE records SET state = ?2 WHERE id = ?1")?;
-    for (id, voices) in all {
-        update.execute(params![id, state_of(&voices, &stakes).code()])?;
+    for (ids, voices) in all {
+        let state = state_of(&voices, &stakes).code();
+        for id in ids {
+            update.execute(params![id, state])?;
+        }
     }
     Ok(())
 }

@@ -1,10 +1,12 @@
 //! The next records of a place, each looked at.
 
 use super::{Place, Reader, checks, flaw::Flaw};
-use crate::index::{Checked, Last, Progress};
+use crate::index::{Checked, Common, Last, Progress};
 use protocol::{
     Block, BlockHash, Competition, Record,
-    record::{verify_duels, verify_link},
+    competition::Rule,
+    duel::Reign,
+    record::{Mismatch, verify_duels, verify_link},
 };
 use records::{Links, Records, Signed, Source};
 
@@ -28,7 +30,9 @@ impl Reader {
         let links = progress.last.as_ref().map(after).unwrap_or_default();
         let source: &dyn Source = &*place.source;
         let from = progress.n_records().saturating_add(1);
-        let records = Records::new(source, known, competition, from..=u64::MAX).following(links);
+        let measured = |rest: &Record, part: &[u8]| self.recall.read(rest, part);
+        let records = Records::new(source, known, competition, from..=u64::MAX);
+        let records = records.following(links).measured_by(&measured);
         for read in records.take(LOT_MAX) {
             let signed = match read {
                 Ok(signed) => signed,
@@ -60,11 +64,12 @@ impl Reader {
         let round = &record.round;
         checks::lengths(record).map_err(Flaw::False)?;
         self.check_seed(round.block, round.block_hash)?;
+        let common = self.recall.of(&signed);
         let rules = self.rules.of(round.competition_digest);
         let (is_derived, is_paid_checked) = match rules.zip(progress.reign.as_ref()) {
             Some((rules, reign)) => {
                 let last = progress.last.as_ref().map(|last| (&*last.record, last.digest));
-                verify_duels(record, rules, reign)
+                derive(record, rules, reign, common.as_deref())
                     .and_then(|()| verify_link(record, last, rules))
                     .map_err(|mismatch| Flaw::False(mismatch.to_string()))?;
                 (true, self.check_paid(record, rules)?)
@@ -75,8 +80,7 @@ impl Reader {
                 (false, record.crown.is_none())
             }
         };
-        // What cannot be packed is no fault of the validator's.
-        let mut checked = Checked::new(signed).map_err(|error| Flaw::OfPlace(error.to_string()))?;
+        let mut checked = Checked::new(signed, common);
         checked.is_derived = is_derived;
         checked.is_paid_checked = is_paid_checked;
         Ok(checked)
@@ -123,4 +127,23 @@ impl Reader {
             Err(error) => Err(Flaw::OfPlace(error.to_string())),
         }
     }
+}
+
+/// Whether the verdict of a record follows from its rules and from what the records before it tell.
+fn derive(
+    record: &Record,
+    rules: &Competition,
+    before: &Reign,
+    common: Option<&Common>,
+) -> Result<(), Mismatch> {
+    // By any other rule it follows from the round: of records that have that in common, once.
+    let common = common.filter(|_| rules.scoring.rule != Rule::Duel);
+    if common.is_some_and(Common::is_derived) {
+        return Ok(());
+    }
+    verify_duels(record, rules, before)?;
+    if let Some(common) = common {
+        common.note_derived();
+    }
+    Ok(())
 }

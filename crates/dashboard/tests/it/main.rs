@@ -1,5 +1,6 @@
 //! Pages of networks whose records are real ones: made and signed as validators make them.
 
+mod alike;
 mod api;
 mod lists;
 mod losses;

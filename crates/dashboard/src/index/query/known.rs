@@ -46,7 +46,8 @@ impl Index {
                 self.all(sql, params![root.0, COMMITMENTS_MAX], |sql| sql.get(0))?;
             wanted.extend(ids.into_iter().map(|id| (id, *root)));
         }
-        let sql = "SELECT r.number, s.entries FROM records r JOIN results s ON s.record = r.id
+        let sql = "SELECT r.number, c.entries FROM records r JOIN bodies b ON b.record = r.id
+            JOIN commons c ON c.id = b.common
             WHERE r.validator = ?1 AND r.competition = ?2 AND r.block <= ?3 AND r.state = 0
             ORDER BY r.block DESC LIMIT ?4";
         let whose = params![validator.0, competition, int(until.0), int(n_rounds)];
