@@ -12,7 +12,9 @@ use protocol::{
 /// Numbers of parameters as the field writes them, such as `6.7B`; exact up to three digits.
 pub fn parameters(n: u64) -> String {
     let scales = [(1_000_000_000, "B"), (1_000_000, "M"), (1_000, "k")];
-    let Some((unit, letter)) = scales.into_iter().find(|(unit, _)| n >= *unit) else {
+    // What is rounded to a thousand of one unit is one of the next.
+    let rounded_up = |unit: u64| unit - unit / 200_000;
+    let Some((unit, letter)) = scales.into_iter().find(|(unit, _)| n >= rounded_up(*unit)) else {
         return n.to_string();
     };
     let digits = format!("{:.2}", n as f64 / unit as f64);

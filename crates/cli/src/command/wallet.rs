@@ -7,7 +7,7 @@ pub use keys::Keys;
 use crate::{
     args::{CreateWalletArgs, ImportWalletArgs, ListWalletsArgs, WalletCommand, WalletCommandArgs},
     failure::HintExt as _,
-    terminal::{print, print_json, spinner},
+    terminal::{print, print_json, shown, spinner},
 };
 use ::keys::{
     Phrase, Wallet,
@@ -172,19 +172,25 @@ fn list(args: &ListWalletsArgs) -> anyhow::Result<()> {
     if args.json {
         return print_json(&wallets);
     }
-    let mut text = format!("wallets in {}\n", root.display());
-    let shown = |address: Option<AccountId>, trouble: &Option<String>| match (address, trouble) {
-        (Some(address), None) => address.to_string(),
-        (Some(address), Some(trouble)) => format!("{address}  {trouble}"),
-        (None, trouble) => trouble.clone().unwrap_or_default(),
+    print(&format!("wallets in {}\n{}", root.display(), table(&wallets)))
+}
+
+/// A line for each key; names of folders and files are whatever somebody gave them.
+fn table(wallets: &[ListedWallet]) -> String {
+    let key = |name: &str, address: Option<AccountId>, trouble: &Option<String>| {
+        let address = address.map(|address| address.to_string());
+        let parts = [address.as_ref(), trouble.as_ref()].into_iter().flatten();
+        let parts: Vec<&str> = parts.map(String::as_str).collect();
+        shown(&format!("{name}  {}", parts.join("  ")))
     };
-    for wallet in wallets {
-        text += &format!("{}  {}\n", wallet.wallet, shown(wallet.coldkey, &wallet.trouble));
-        for hotkey in wallet.hotkeys {
-            text += &format!("  {}  {}\n", hotkey.name, shown(hotkey.address, &hotkey.trouble));
+    let mut text = String::new();
+    for ListedWallet { wallet, coldkey, hotkeys, trouble } in wallets {
+        text += &(key(wallet, *coldkey, trouble) + "\n");
+        for ListedHotkey { name, address, trouble } in hotkeys {
+            text += &format!("  {}\n", key(name, *address, trouble));
         }
     }
-    print(&text)
+    text
 }
 
 fn listed(wallet: wallet::Listed) -> ListedWallet {

@@ -35,6 +35,7 @@ const LOAD_NOTED: f64 = 0.7;
 
 /// Looks at everything, and says how it stands.
 pub fn run(args: &CheckCompetitionArgs) -> anyhow::Result<ExitCode> {
+    check_numbers(args)?;
     let rules = competition_file::rules(&args.competition)?;
     let mut found = Findings::default();
     found.add("rules", State::Ok, format!("{}, {}", rules.name, rules.digest()));
@@ -53,6 +54,20 @@ pub fn run(args: &CheckCompetitionArgs) -> anyhow::Result<ExitCode> {
         print(&found.text())?;
     }
     Ok(if found.is_bad() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Refuses speeds and times by which any round is in time.
+fn check_numbers(args: &CheckCompetitionArgs) -> anyhow::Result<()> {
+    let numbers = [
+        ("--block-seconds", Some(args.block_seconds)),
+        ("--tokens-per-second", args.tokens_per_second),
+    ];
+    for (option, number) in numbers {
+        let Some(number) = number else { continue };
+        let is_one = number.is_finite() && number > 0.0;
+        anyhow::ensure!(is_one, "{option} takes a number above 0, and {number} is none");
+    }
+    Ok(())
 }
 
 /// Whether others can have the same.
@@ -268,8 +283,7 @@ fn of_cost(
     let teraflop = 2.0 * asked / 1e12;
     let n_tokens = asked / largest / n_models as f64;
     let speed = match args.tokens_per_second {
-        Some(tokens) if tokens > 0.0 => tokens * largest,
-        Some(tokens) => anyhow::bail!("{tokens} tokens a second are none"),
+        Some(tokens) => tokens * largest,
         None => {
             let bar = spinner("measuring how fast this machine is");
             let speed = speed::of_this_machine(n_threads(args));

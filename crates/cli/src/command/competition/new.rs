@@ -35,7 +35,8 @@ pub fn run(args: &NewCompetitionArgs) -> anyhow::Result<()> {
             .hint("--force replaces it");
     }
     let text = text(args)?;
-    Competition::from_toml(&text).context("these values make no competition")?;
+    let rules = Competition::from_toml(&text).context("these values make no competition")?;
+    competition_file::check_architectures(&rules)?;
     disk::write(&args.file, text.as_bytes())
         .with_context(|| format!("cannot write {}", input::name(&args.file)))?;
     let file = args.file.display();

@@ -45,8 +45,25 @@ pub fn expect_free(network: &Network, configs: &[Config]) -> anyhow::Result<()> 
         let key = format!("`listen` in `{}`", network.path(&participant.config).display());
         ports.extend(config.listen().map(|listen| (listen, key)));
     }
-    for (listen, key) in ports.into_iter().filter(|(listen, _)| listen.port() != 0) {
+    ports.retain(|(listen, _)| listen.port() != 0);
+    expect_apart(&ports)?;
+    for (listen, key) in ports {
         await_free(listen, &key, N_PAUSES)?;
+    }
+    Ok(())
+}
+
+/// Refuses two processes that would listen on one port: each is free until the other has it.
+fn expect_apart(ports: &[(SocketAddr, String)]) -> anyhow::Result<()> {
+    for (number, (listen, key)) in ports.iter().enumerate() {
+        let is_same = |other: &SocketAddr| {
+            let everywhere = listen.ip().is_unspecified() || other.ip().is_unspecified();
+            listen.port() == other.port() && (everywhere || listen.ip() == other.ip())
+        };
+        if let Some((_, other)) = ports.iter().take(number).find(|(other, _)| is_same(other)) {
+            return Err(anyhow::anyhow!("{other} and {key} name one port, {}", listen.port()))
+                .hint("each process of a network listens on a port of its own");
+        }
     }
     Ok(())
 }

@@ -3,9 +3,11 @@
 use super::file::{Config, Network};
 use crate::{
     args::NetworkStatusArgs,
+    failure::HintExt as _,
     input,
     terminal::{print, print_json},
 };
+use anyhow::Context as _;
 use records::{Folder, RECORDS_FOLDER};
 use serde::{Deserialize, Serialize};
 use std::{path::Path, process::ExitCode};
@@ -86,7 +88,9 @@ pub fn run(args: &NetworkStatusArgs) -> anyhow::Result<ExitCode> {
     let running = network.is_running();
     let path = network.path(Path::new(FILE));
     let status: Status = match path.exists() {
-        true => serde_json::from_slice(&input::read(&path, SIZE_BYTES_MAX)?)?,
+        true => serde_json::from_slice(&input::read(&path, SIZE_BYTES_MAX)?)
+            .with_context(|| input::name(&path))
+            .hint("it is written anew while the network runs: delete it")?,
         false => Status::default(),
     };
     let code = if running { ExitCode::SUCCESS } else { ExitCode::from(NOT_RUNNING) };
