@@ -104,4 +104,19 @@ mod tests {
         drop(other);
         await_free(listen, "`listen`", 20).unwrap();
     }
+
+    #[test]
+    fn two_processes_that_would_listen_on_one_port_are_both_named() {
+        let at = |address: &str, key: &str| -> (SocketAddr, String) {
+            (address.parse().unwrap(), key.to_owned())
+        };
+        let apart = [at("127.0.0.1:9", "one"), at("127.0.0.1:8", "two"), at("[::1]:9", "three")];
+        expect_apart(&apart).unwrap();
+        expect_apart(&[]).unwrap();
+        for other in ["127.0.0.1:9", "0.0.0.0:9", "[::]:9"] {
+            let both = [at("127.0.0.1:9", "one"), at("127.0.0.1:8", "two"), at(other, "three")];
+            let error = expect_apart(&both).unwrap_err().to_string();
+            assert_eq!(error, "one and three name one port, 9", "{other}");
+        }
+    }
 }

@@ -152,4 +152,28 @@ mod tests {
         let text = serde_json::to_string(&status).unwrap();
         assert_eq!(serde_json::from_str::<Status>(&text).unwrap(), status);
     }
+
+    #[test]
+    fn a_status_that_was_cut_is_named_and_one_of_before_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = folder.path().join("network.toml");
+        let text = "format = 1\nnetuid = 1\n\
+                    [chain]\nlisten = \"127.0.0.1:9\"\nhome = \"n\"\nspec = \"c\"\nblock_time = \"1s\"\n\
+                    [hub]\nlisten = \"127.0.0.1:8\"\ndir = \"h\"\n\
+                    [logs]\ndir = \"l\"\nsize_bytes_max = 9\nn_files_max = 2\n";
+        std::fs::write(&config, text).unwrap();
+        let args = NetworkStatusArgs { config, json: false };
+        for cut in ["", "{", "{\"block\": 9", "[]"] {
+            std::fs::write(folder.path().join(FILE), cut).unwrap();
+            let error = format!("{:#}", run(&args).unwrap_err());
+            assert!(error.contains(FILE), "{cut}: {error}");
+        }
+        let before = "{\"block\":null,\"processes\":[{\"name\":\"node\",\"state\":\"up\",\
+                      \"pid\":1,\"n_ends\":0}]}";
+        let status: Status = serde_json::from_str(before).unwrap();
+        assert_eq!(status.line(), "no block yet, node up");
+        assert_eq!(serde_json::to_string(&status).unwrap(), before);
+        assert_eq!(table(&Status::default(), false), "not running, and never was\n");
+        assert_eq!(table(&Status::default(), true), "starting\n");
+    }
 }
