@@ -396,4 +396,49 @@ mod tests {
         let (state, text) = of_duels(rules, 0.005, &gains(0.03)).unwrap();
         assert!(state == State::Note && text.contains("prove more than 0.84 %"), "{text}");
     }
+
+    fn args(tokens_per_second: f64, block_seconds: f64) -> CheckCompetitionArgs {
+        CheckCompetitionArgs {
+            competition: "tiny".to_owned(),
+            data: None,
+            models: Vec::new(),
+            tokens_per_second: Some(tokens_per_second),
+            block_seconds,
+            threads: Some(1),
+            json: false,
+        }
+    }
+
+    #[test]
+    fn numbers_by_which_every_round_is_in_time_are_refused_before_anything_is_measured() {
+        for wrong in [0.0, -12.0, f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+            let error = run(&args(1.0, wrong)).unwrap_err().to_string();
+            assert!(error.contains("--block-seconds takes a number above 0"), "{error}");
+            let error = run(&args(wrong, 12.0)).unwrap_err().to_string();
+            assert!(error.contains("--tokens-per-second takes a number above 0"), "{error}");
+        }
+        check_numbers(&CheckCompetitionArgs { tokens_per_second: None, ..args(1.0, 0.25) })
+            .unwrap();
+    }
+
+    #[test]
+    fn what_a_round_takes_is_held_against_the_time_between_two() {
+        let rules = Competition::builtin("tiny").unwrap();
+        let seconds = rules.evaluation.blocks_per_round as f64 * 12.0;
+        let largest = rules.model.n_parameters_max as f64;
+        for (load, state) in
+            [(0.1, State::Ok), (0.69, State::Ok), (0.71, State::Note), (0.99, State::Note)]
+                .into_iter()
+                .chain([(1.01, State::Bad), (1e6, State::Bad)])
+        {
+            let tokens = speed::asked(&rules) / (load * seconds) / largest;
+            let mut found = Findings::default();
+            of_cost(&args(tokens, 12.0), &rules, &mut found).unwrap();
+            assert_eq!(found.states(), [state], "{load}");
+            // Blocks of half the time leave half the time.
+            let mut faster = Findings::default();
+            of_cost(&args(2.0 * tokens, 6.0), &rules, &mut faster).unwrap();
+            assert_eq!(faster.states(), [state], "{load}");
+        }
+    }
 }

@@ -206,21 +206,20 @@ mod tests {
     #[test]
     fn each_failure_to_open_a_key_has_its_own_advice() {
         let args = args("me", "two");
-        let path = |path: &str| PathBuf::from(path);
         for (error, parts) in [
             (
-                WalletError::NoFolder { path: path("w") },
+                WalletError::NoFolder { path: "w".into() },
                 &["agon wallet create", "--wallet-path"][..],
             ),
             (
-                WalletError::Missing { path: path("w/me/coldkey") },
+                WalletError::Missing { path: "w/me/coldkey".into() },
                 &["agon wallet import --wallet me", "agon wallet list"],
             ),
             (
-                WalletError::Missing { path: path("w/me/hotkeys/two") },
+                WalletError::Missing { path: "w/me/hotkeys/two".into() },
                 &["agon wallet create --wallet me --hotkey two", "agon wallet list"],
             ),
-            (WalletError::PasswordNeeded { path: path("w") }, &PASSWORD_VARIABLES),
+            (WalletError::PasswordNeeded { path: "w".into() }, &PASSWORD_VARIABLES),
         ] {
             let told = error.to_string();
             let advised = advised(error, &args);
@@ -230,7 +229,7 @@ mod tests {
                 assert!(hint.contains(part), "{told}: no `{part}` in {hint}");
             }
         }
-        let other = advised(WalletError::NotAFile { path: path("w") }, &args);
+        let other = advised(WalletError::NotAFile { path: "w".into() }, &args);
         assert!(other.downcast_ref::<Hinted>().is_none() && other.is::<WalletError>());
     }
 
