@@ -72,7 +72,7 @@ mod tests {
         fs::write(&file, "").unwrap();
         assert_eq!(
             parquet_files(&file).unwrap(),
-            (top.path().into(), vec!["a.parquet".to_owned()])
+            (top.path().to_owned(), vec!["a.parquet".to_owned()])
         );
         let other = top.path().join("a.jsonl");
         fs::write(&other, "").unwrap();
