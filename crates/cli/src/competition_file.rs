@@ -246,7 +246,7 @@ mod tests {
         // As some editors begin a file.
         std::fs::write(&path, format!("\u{feff}{text}")).unwrap();
         assert_eq!(rules(name).unwrap(), tiny);
-        let mut unknown = tiny.clone();
+        let mut unknown = tiny;
         unknown.model.architectures.push("gpt_of_tomorrow".to_owned());
         for (bytes, part) in [
             (Vec::new(), "missing field"),

@@ -143,8 +143,10 @@ mod tests {
                 all += &(line + "\n");
             }
             let aside = (1..n_files_max).rev().map(|number| aside(&path, number));
+            let mut files: Vec<PathBuf> = aside.filter(|file| file.exists()).collect();
+            files.push(path);
             let mut kept = String::new();
-            for file in aside.filter(|file| file.exists()).chain([path.clone()]) {
+            for file in files {
                 let text = fs::read_to_string(&file).unwrap();
                 let is_one_line = text.lines().count() == 1;
                 assert!(
