@@ -173,13 +173,17 @@ impl clap::builder::TypedValueParser for HomePath {
         arg: Option<&clap::Arg>,
         value: &std::ffi::OsStr,
     ) -> Result<PathBuf, clap::Error> {
-        let path = clap::builder::PathBufValueParser::new().parse_ref(command, arg, value)?;
-        let home = std::env::home_dir().filter(|home| !home.as_os_str().is_empty());
-        Ok(match (path.strip_prefix("~"), home) {
-            (Ok(rest), Some(home)) if rest.as_os_str().is_empty() => home,
-            (Ok(rest), Some(home)) => home.join(rest),
-            _ => path,
-        })
+        clap::builder::PathBufValueParser::new().parse_ref(command, arg, value).map(in_home)
+    }
+}
+
+/// The same path, in which a leading `~` is the home folder.
+fn in_home(path: PathBuf) -> PathBuf {
+    let home = std::env::home_dir().filter(|home| !home.as_os_str().is_empty());
+    match (path.strip_prefix("~"), home) {
+        (Ok(rest), Some(home)) if rest.as_os_str().is_empty() => home,
+        (Ok(rest), Some(home)) => home.join(rest),
+        _ => path,
     }
 }
 

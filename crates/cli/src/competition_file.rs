@@ -210,3 +210,89 @@ fn on_a_hub<T>(competition: &Competition, what: &str, repo: &str) -> anyhow::Res
     ))
     .hint(works)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::failure::Hinted;
+
+    #[test]
+    fn a_name_is_a_file_where_it_looks_like_one_and_its_paths_start_beside_it() {
+        for known in Competition::builtin_names() {
+            assert_eq!(file(known), None);
+        }
+        assert_eq!(file("no-such-name"), None);
+        for path in ["x.toml", "a/b", "./tiny", "tiny.toml", "/x/tiny"] {
+            assert_eq!(file(path), Some(PathBuf::from(path)));
+        }
+        for (name, path, expected) in [
+            ("dir/mine.toml", "t.json", "dir/t.json"),
+            ("mine.toml", "t.json", "t.json"),
+            ("mine.toml", "../t.json", "../t.json"),
+            ("dir/mine.toml", "/x/t.json", "/x/t.json"),
+            ("tiny", "t.json", "t.json"),
+        ] {
+            assert_eq!(path_in(name, path), Path::new(expected), "{name} {path}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_competition_file_is_told_with_its_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("mine.toml");
+        let name = path.to_str().unwrap();
+        let tiny = Competition::builtin("tiny").unwrap();
+        let text = toml::to_string(&tiny).unwrap();
+        // As some editors begin a file.
+        std::fs::write(&path, format!("\u{feff}{text}")).unwrap();
+        assert_eq!(rules(name).unwrap(), tiny);
+        let mut unknown = tiny;
+        unknown.model.architectures.push("gpt_of_tomorrow".to_owned());
+        for (bytes, part) in [
+            (Vec::new(), "missing field"),
+            (text.as_bytes()[..text.len() / 2].to_vec(), ""),
+            (text.replace("reward_share", "reward_shares").into_bytes(), "reward_shares"),
+            (text.replace("id = 100", "id = 65536").into_bytes(), "65536"),
+            (
+                toml::to_string(&unknown).unwrap().into_bytes(),
+                "`gpt_of_tomorrow`, which is none of",
+            ),
+            (b"name = \"\xff\"".to_vec(), "not UTF-8 text: the byte at offset 8"),
+            (vec![b'#'; SIZE_BYTES_MAX as usize + 1], "has more than"),
+        ] {
+            std::fs::write(&path, &bytes).unwrap();
+            let error = format!("{:#}", rules(name).unwrap_err());
+            assert!(error.contains("mine.toml") && error.contains(part), "no `{part}` in {error}");
+        }
+        std::fs::remove_file(&path).unwrap();
+        let error = format!("{:#}", rules(name).unwrap_err());
+        assert!(error.contains("cannot read") && error.contains("mine.toml"), "{error}");
+        let error = rules("tinny").unwrap_err();
+        assert!(error.to_string().contains("tinny"), "{error}");
+        assert!(
+            format!("{:?}", error.downcast_ref::<Hinted>()).contains("path of a competition file")
+        );
+    }
+
+    #[test]
+    fn attack_another_text_or_tokenizer_than_the_pinned_one_is_refused_by_its_name() {
+        let [one, other] = ["one", "other"].map(|text| Digest::of(text.as_bytes()));
+        expect_digest("texts", None, other).unwrap();
+        expect_digest("texts", Some(other), other).unwrap();
+        let error = expect_digest("texts", Some(one), other).unwrap_err();
+        let told = error.to_string();
+        for part in ["`texts`".to_owned(), one.to_string(), other.to_string()] {
+            assert!(told.contains(&part), "no {part} in {told}");
+        }
+        assert!(error.downcast_ref::<Hinted>().is_some(), "it says what helps");
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tokenizer.json");
+        assert!(!has_digest(&path, one), "it is not there");
+        std::fs::write(&path, "one").unwrap();
+        assert!(has_digest(&path, one) && !has_digest(&path, other));
+        assert!(from_file(&path, other, 512, 511).is_err());
+        let unpinned = Competition::builtin("7b").unwrap();
+        let error = source("7b", &unpinned, None).err().unwrap();
+        assert!(error.to_string().contains("`7b` takes its text from"), "{error}");
+    }
+}

@@ -241,3 +241,91 @@ pub fn text_column(files: &dyn RangeRead, path: Option<&str>) -> anyhow::Result<
     let table = with_own_hint(dataset::table::Table::new(path, size_bytes, &footer, None))?;
     Ok(table.column().to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::failure::Hinted;
+    use dataset::definition::DefinedConfig;
+
+    const FILES: [&str; 5] = [
+        "data/en/a.parquet",
+        "data/en2/b.parquet",
+        "en/c.parquet",
+        "data/en.parquet",
+        "fr/en/x/d.parquet",
+    ];
+
+    fn found(paths: &[&str]) -> Found {
+        Found {
+            place: "acme/texts".to_owned(),
+            revision: "0".repeat(40).parse().unwrap(),
+            paths: paths.iter().map(|path| (*path).to_owned()).collect(),
+            files: Box::new(Directory::new(Path::new("."))),
+        }
+    }
+
+    /// The parts of these files, each with its weight and its paths, or why there are none.
+    fn told(
+        parts: &[(&str, u64)],
+        definition: Option<&Definition>,
+        paths: &[&str],
+    ) -> Result<Vec<(String, u64, Vec<String>)>, String> {
+        let part =
+            |(name, weight): &(&str, u64)| Part { name: (*name).to_owned(), weight: *weight };
+        let listed = listed(parts.iter().map(part).collect(), definition, &found(paths));
+        let row = |Listed { part, paths }| (part.name, part.weight, paths);
+        match listed {
+            Ok(listed) => Ok(listed.into_iter().map(row).collect()),
+            Err(error) => Err(format!("{error:#} {:?}", error.downcast_ref::<Hinted>())),
+        }
+    }
+
+    fn row(name: &str, weight: u64, paths: &[&str]) -> (String, u64, Vec<String>) {
+        (name.to_owned(), weight, paths.iter().map(|path| (*path).to_owned()).collect())
+    }
+
+    #[test]
+    fn a_part_is_named_like_a_folder_that_its_files_are_in_and_no_other() {
+        assert_eq!(told(&[], None, &FILES), Ok(vec![row(WHOLE, 1, &FILES)]));
+        assert_eq!(told(&[(WHOLE, 3)], None, &FILES), Ok(vec![row(WHOLE, 3, &FILES)]));
+        let english = [FILES[0], FILES[2], FILES[4]];
+        assert_eq!(told(&[("en", 2)], None, &FILES), Ok(vec![row("en", 2, &english)]));
+        let both = [("en2", 1), ("fr", 7)];
+        let expected = vec![row("en2", 1, &FILES[1..2]), row("fr", 7, &FILES[4..])];
+        assert_eq!(told(&both, None, &FILES), Ok(expected), "in the order in which they are named");
+        for name in ["EN", "e", "en.parquet", "a.parquet", "", "data/en", ".."] {
+            let error = told(&[("en", 1), (name, 1)], None, &FILES).unwrap_err();
+            assert!(error.contains(&format!("part `{name}`")), "{name}: {error}");
+            assert!(
+                error.contains("acme/texts") && error.contains("named like the folder"),
+                "{error}"
+            );
+        }
+        assert!(told(&[], None, &[]).unwrap_err().contains("holds no parquet files"));
+    }
+
+    #[test]
+    fn of_a_known_dataset_the_parts_are_those_that_there_are_files_of() {
+        let config = |name: &str, files: &str| DefinedConfig {
+            name: name.to_owned(),
+            files: files.to_owned(),
+        };
+        let mut definition = Definition::all().unwrap().remove(0);
+        definition.configs = vec![
+            config("english", "data/en/*.parquet"),
+            config("none", "data/de/*.parquet"),
+            config("french", "fr/*/d.parquet"),
+        ];
+        let definition = Some(&definition);
+        let english = row("english", 1, &FILES[..1]);
+        assert_eq!(told(&[], definition, &FILES), Ok(vec![english]), "a star is no slash");
+        let by_folder = row("fr", 5, &FILES[4..]);
+        assert_eq!(told(&[("fr", 5)], definition, &FILES), Ok(vec![by_folder]));
+        let error = told(&[("none", 1)], definition, &FILES).unwrap_err();
+        assert!(error.contains("part `none`"), "{error}");
+        assert!(error.contains("english, none, french"), "what there is: {error}");
+        let error = told(&[], definition, &FILES[2..]).unwrap_err();
+        assert!(error.contains("no file of a part that is known"), "{error}");
+    }
+}

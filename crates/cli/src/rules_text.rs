@@ -12,7 +12,9 @@ use protocol::{
 /// Numbers of parameters as the field writes them, such as `6.7B`; exact up to three digits.
 pub fn parameters(n: u64) -> String {
     let scales = [(1_000_000_000, "B"), (1_000_000, "M"), (1_000, "k")];
-    let Some((unit, letter)) = scales.into_iter().find(|(unit, _)| n >= *unit) else {
+    // What is rounded to a thousand of one unit is one of the next.
+    let rounded_up = |unit: u64| unit - unit / 200_000;
+    let Some((unit, letter)) = scales.into_iter().find(|(unit, _)| n >= rounded_up(*unit)) else {
         return n.to_string();
     };
     let digits = format!("{:.2}", n as f64 / unit as f64);
@@ -175,6 +177,9 @@ fn scoring_rules(rules: &ScoringRules) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::args::Parameters;
+    use protocol::{Seed, seed::uniform_below, text::is_plain};
+    use std::collections::BTreeSet;
 
     #[test]
     fn numbers_are_written_as_the_field_writes_them() {
@@ -195,5 +200,57 @@ mod tests {
             "from 1 % to 0.01 % as the earlier model ages by 50,400 blocks"
         );
         assert_eq!((plural(1, "round"), plural(0, "round")), ("1 round".into(), "0 rounds".into()));
+    }
+
+    #[test]
+    fn a_number_of_parameters_is_short_and_means_about_the_same_when_it_is_read() {
+        let mut random = Seed::of_number(1).stream();
+        let random = (0..300).map(|bits| uniform_below(&mut random, 1 << (10 + bits % 30)));
+        let ends = [1_000_u64, 1_000_000, 1_000_000_000, 1_000_000_000_000].into_iter();
+        let ends = ends.flat_map(|end| [end - end / 100_000, end - end / 1_000_000, end - 1, end]);
+        for n in random.chain(ends).filter(|n| *n > 0) {
+            let text = parameters(n);
+            let digits = text.split(['.', 'k', 'M', 'B']).next().unwrap();
+            assert!(digits.len() <= 3 || n >= 999_995_000_000, "{n} is {text}");
+            let Parameters(read) = text.parse().unwrap();
+            assert!(read.abs_diff(n) * 100 <= n, "{n} is {text}, which is {read}");
+        }
+        for (n, text) in [
+            (999_994, "999.99k"),
+            (999_995, "1M"),
+            (999_994_999, "999.99M"),
+            (999_995_000, "1B"),
+            (999_999_999, "1B"),
+            (1_000, "1k"),
+        ] {
+            assert_eq!(parameters(n), text);
+        }
+    }
+
+    #[test]
+    fn all_rules_are_told_in_lines_of_their_own_and_what_is_not_pinned_too() {
+        for name in Competition::builtin_names() {
+            let rules = Competition::builtin(name).unwrap();
+            let lines = lines(&rules);
+            let labels: BTreeSet<&str> = lines.iter().map(|(label, _)| *label).collect();
+            assert_eq!(labels.len(), lines.len(), "{name}: a label twice");
+            for (label, text) in &lines {
+                assert!(
+                    !text.is_empty() && text.chars().all(is_plain),
+                    "{name}, {label}: {text:?}"
+                );
+            }
+        }
+        let tiny = Competition::builtin("tiny").unwrap();
+        let seven = Competition::builtin("7b").unwrap();
+        let mixed = |dataset: &Competition, tokenizer: &Competition| {
+            let mut rules = dataset.clone();
+            rules.text.tokenizer = tokenizer.text.tokenizer.clone();
+            unpinned(&rules)
+        };
+        assert_eq!(mixed(&tiny, &tiny), None);
+        assert_eq!(mixed(&tiny, &seven), Some("tokenizer not pinned"));
+        assert_eq!(mixed(&seven, &tiny), Some("text not pinned"));
+        assert_eq!(mixed(&seven, &seven), Some("text and tokenizer not pinned"));
     }
 }

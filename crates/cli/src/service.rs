@@ -65,3 +65,40 @@ fn is_interruption(error: &anyhow::Error) -> bool {
         cause.is::<Interrupted>() || cause.downcast_ref::<hub::Error>().is_some_and(is_stop)
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::failure::HintExt as _;
+    use anyhow::Context as _;
+
+    #[test]
+    fn a_service_that_nobody_told_to_end_ends_with_its_error() {
+        assert!(ended(Ok(())).is_ok());
+        for error in [anyhow::anyhow!("full"), Interrupted.into(), hub::Error::Stopped.into()] {
+            let told = error.to_string();
+            assert_eq!(ended(Err(error)).unwrap_err().to_string(), told);
+        }
+        assert!(go_on(&AtomicBool::new(false)).is_ok());
+        assert!(go_on(&AtomicBool::new(true)).unwrap_err().is::<Interrupted>());
+    }
+
+    #[test]
+    fn an_interruption_is_known_behind_whatever_is_said_of_it() {
+        let stopped = || Err::<(), _>(hub::Error::Stopped);
+        for error in [
+            Err::<(), _>(Interrupted).context("cannot wait").unwrap_err(),
+            Err::<(), _>(Interrupted).hint("wait").context("cannot wait").unwrap_err(),
+            stopped().context("cannot publish").hint("again").unwrap_err(),
+        ] {
+            assert!(is_interruption(&error), "{error:#}");
+        }
+        for error in [
+            anyhow::anyhow!("interrupted"),
+            anyhow::Error::from(hub::Error::Unavailable("stopped".to_owned()))
+                .context("cannot wait"),
+        ] {
+            assert!(!is_interruption(&error), "{error:#}");
+        }
+    }
+}

@@ -460,3 +460,6 @@ fn change(text: &str) -> Result<HyperparameterChange, String> {
         .map_err(|_| format!("`{value}` is neither a number nor true or false"))?;
     serde_json::from_value(serde_json::json!({ rule: value })).map_err(|error| error.to_string())
 }
+
+#[cfg(test)]
+mod tests;

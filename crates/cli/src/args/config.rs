@@ -6,7 +6,7 @@
 //! themselves are the only list of what there is. Where Bittensor's programs have another name for
 //! an option, that is a name of its key and its variable as well.
 
-use super::ecosystem;
+use super::{ecosystem, in_home};
 use crate::{
     failure::{HintExt as _, hinted},
     input,
@@ -15,7 +15,8 @@ use anyhow::Context as _;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use std::{
     any::TypeId,
-    ffi::OsString,
+    ffi::{OsStr, OsString},
+    os::unix::ffi::OsStrExt as _,
     path::{Path, PathBuf},
 };
 use toml::{Table, Value};
@@ -45,7 +46,10 @@ pub(super) fn configured(
     let path = path_of(&command, words);
     let leaf = leaf(&command, &path).filter(|leaf| takes_config(leaf));
     let Some(leaf) = leaf else { return Ok(command) };
-    let file = named_file(words).or_else(|| read(&variable(CONFIG)).map(PathBuf::from));
+    let of_variable = || read(&variable(CONFIG)).filter(|file| !file.trim().is_empty());
+    let file = named_file(words).or_else(|| of_variable().map(PathBuf::from));
+    // A shell leaves `~` alone after `=`. What the file names starts at its folder.
+    let file = file.map(in_home);
     let defaults = defaults(leaf, file.as_deref(), read)?;
     Ok(mutated(command, &path, &defaults))
 }
@@ -150,9 +154,10 @@ fn named_file(words: &[OsString]) -> Option<PathBuf> {
         if *word == *option {
             return words.next().map(PathBuf::from);
         }
-        let value = word.to_str().and_then(|word| word.strip_prefix(&option)?.strip_prefix('='));
-        if let Some(value) = value {
-            return Some(PathBuf::from(value));
+        // The name of a file need not be UTF-8.
+        let rest = word.as_bytes().strip_prefix(option.as_bytes());
+        if let Some(value) = rest.and_then(|rest| rest.strip_prefix(b"=")) {
+            return Some(PathBuf::from(OsStr::from_bytes(value)));
         }
     }
     None
@@ -220,15 +225,9 @@ fn taken(table: &mut Table, id: &str, file: &Path) -> anyhow::Result<Option<Valu
 }
 
 fn table(file: &Path) -> anyhow::Result<Table> {
-    // A shell leaves `~` alone after `=`.
-    let home = std::env::home_dir();
-    let file = match (file.strip_prefix("~"), home) {
-        (Ok(rest), Some(home)) => home.join(rest),
-        _ => file.to_owned(),
-    };
-    let text = input::read_text(&file, SIZE_BYTES_MAX)
+    let text = input::read_text(file, SIZE_BYTES_MAX)
         .hint("--config names a file; `agon network new` writes some to begin with")?;
-    text.parse().with_context(|| input::name(&file))
+    text.parse().with_context(|| input::name(file))
 }
 
 fn unknown_key(command: &Command, unknown: &str, file: &Path) -> anyhow::Error {
@@ -247,7 +246,6 @@ fn unknown_key(command: &Command, unknown: &str, file: &Path) -> anyhow::Error {
 /// A value as the option would be given it.
 fn written(arg: &Arg, value: &Value, file: &Path) -> anyhow::Result<Vec<String>> {
     let id = arg.get_id();
-    let is_list = arg.get_value_delimiter().is_some();
     let one = |value: &Value| {
         Ok(match value {
             Value::String(text) => in_folder_of(arg, text, file),
@@ -259,10 +257,17 @@ fn written(arg: &Arg, value: &Value, file: &Path) -> anyhow::Result<Vec<String>>
     };
     let is_flag = matches!(arg.get_action(), ArgAction::SetTrue);
     anyhow::ensure!(!is_flag || value.is_bool(), "{}: `{id}` is true or false", input::name(file));
-    match value {
-        Value::Array(values) if is_list => values.iter().map(one).collect(),
-        Value::Array(_) => anyhow::bail!("{}: `{id}` is one value, no list", input::name(file)),
-        value => Ok(vec![one(value)?]),
+    match (value, arg.get_value_delimiter()) {
+        (Value::Array(values), Some(_)) => values.iter().map(one).collect(),
+        (Value::Array(_), None) => {
+            anyhow::bail!("{}: `{id}` is one value, no list", input::name(file))
+        }
+        // As on the command line; here each of them starts at the folder of the file.
+        (Value::String(text), Some(delimiter)) => {
+            let parts = text.split(delimiter).map(str::trim);
+            Ok(parts.map(|part| in_folder_of(arg, part, file)).collect())
+        }
+        (value, _) => Ok(vec![one(value)?]),
     }
 }
 
@@ -371,5 +376,108 @@ mod tests {
         };
         assert_eq!(unknown(&["agon", "validator", "run"]), ["AGON_WALET"]);
         assert!(unknown(&["agon", "wallet", "list"]).is_empty());
+    }
+
+    /// What `agon validator run` is told by these words and variables.
+    fn validator(
+        words: &[&str],
+        variables: &[(&str, &str)],
+    ) -> anyhow::Result<crate::args::RunValidatorArgs> {
+        use crate::args::{Command, ValidatorArgs, ValidatorCommand};
+        let usual = ["agon", "validator", "run", "--home", "h", "--netuid", "1"];
+        match parsed(&[&usual[..], words].concat(), variables)?.command {
+            Command::Validator(ValidatorArgs { command: ValidatorCommand::Run(run) }) => Ok(run),
+            _ => anyhow::bail!("another command"),
+        }
+    }
+
+    #[test]
+    fn competition_files_of_a_list_all_start_at_the_folder_of_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("validator.toml");
+        let config = format!("--config={}", path.display());
+        let here = |name: &str| folder.path().join(name).display().to_string();
+        let expected = [here("a.toml"), here("sub/b.toml"), "tiny".to_owned()];
+        for text in [
+            "competitions = [\"a.toml\", \"sub/b.toml\", \"tiny\"]",
+            "competitions = \"a.toml,sub/b.toml,tiny\"",
+            "competitions = \" a.toml , sub/b.toml , tiny \"",
+        ] {
+            std::fs::write(&path, text).unwrap();
+            assert_eq!(validator(&[&config], &[]).unwrap().competitions, expected, "{text}");
+        }
+        // What a variable or an option names starts where the command runs.
+        let variables = [("AGON_COMPETITIONS", "b.toml,c.toml")];
+        let run = validator(&[&config], &variables).unwrap();
+        assert_eq!(run.competitions, ["b.toml", "c.toml"]);
+        let run = validator(&[&config, "--competitions", "d.toml"], &variables).unwrap();
+        assert_eq!(run.competitions, ["d.toml"]);
+    }
+
+    #[test]
+    fn what_a_file_names_is_found_where_the_file_is_named_from_the_home_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("validator.toml");
+        std::fs::write(&path, "competitions = [\"a.toml\"]\ndata = \"texts\"").unwrap();
+        std::fs::write(folder.path().join("a.toml"), "").unwrap();
+        std::fs::create_dir(folder.path().join("texts")).unwrap();
+        // Above the root there is the root.
+        let named = format!("~{}{}", "/..".repeat(64), path.display());
+        let option = format!("--config={named}");
+        for (words, variables) in
+            [(vec![option.as_str()], vec![]), (vec![], vec![("AGON_CONFIG", named.as_str())])]
+        {
+            let run = validator(&words, &variables).unwrap();
+            let real = |path: &Path| path.canonicalize().unwrap();
+            assert_eq!(real(Path::new(&run.competitions[0])), real(&folder.path().join("a.toml")));
+            assert_eq!(real(&run.service.data.unwrap()), real(&folder.path().join("texts")));
+        }
+    }
+
+    #[test]
+    fn a_file_whose_name_is_no_utf_8_is_read_and_a_blank_variable_names_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(OsStr::from_bytes(b"validator-\xff.toml"));
+        std::fs::write(&path, "competitions = \"tiny\"\nnetuid = 7").unwrap();
+        let mut option = OsString::from("--config=");
+        option.push(&path);
+        let mut words = ["agon", "validator", "run", "--home", "h"].map(OsString::from).to_vec();
+        words.push(option);
+        let command = configured(crate::args::command(&|_| None), &words, &|_| None).unwrap();
+        let matches = command.try_get_matches_from(&words).unwrap();
+        let arguments = format!("{:?}", Arguments::from_arg_matches(&matches).unwrap());
+        assert!(arguments.contains("netuid: 7"), "{arguments}");
+        let run = validator(&["--competitions", "tiny"], &[("AGON_CONFIG", " ")]).unwrap();
+        assert_eq!(run.competitions, ["tiny"]);
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_file_is_told_with_its_name_and_what_was_meant() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("validator.toml");
+        let config = format!("--config={}", path.display());
+        for (text, told, hint) in [
+            ("netuid = [1]", "one value, no list", ""),
+            ("take_over = \"yes\"", "`take_over` is true or false", ""),
+            ("home = { a = 1 }", "`home` is no single value", ""),
+            ("netuid = 1\nnetuid = 2", "duplicate key", ""),
+            ("netuid = ", "validator.toml", ""),
+            ("netud = 1", "unknown key `netud`", "did you mean `netuid`?"),
+            ("record-repo = \"a/b\"", "unknown key `record-repo`", "did you mean `records_repo`?"),
+            ("qq = 1", "unknown key `qq`", "--help` lists the options"),
+            ("json = true", "unknown key `json`", ""),
+            ("config = \"other.toml\"", "unknown key `config`", ""),
+            ("competitions = [[\"a\"]]", "`competitions` is no single value", ""),
+        ] {
+            std::fs::write(&path, text).unwrap();
+            let error = validator(&[&config, "--competitions", "tiny"], &[]).unwrap_err();
+            let words = format!("{error:#}");
+            assert!(words.contains("validator.toml") && words.contains(told), "{text}: {words}");
+            let hinted = error.downcast_ref::<crate::failure::Hinted>();
+            assert!(hint.is_empty() || format!("{hinted:?}").contains(hint), "{text}: {hinted:?}");
+        }
+        std::fs::remove_file(&path).unwrap();
+        let error = validator(&[&config], &[]).unwrap_err();
+        assert!(format!("{error:#}").contains("validator.toml"), "{error:#}");
     }
 }

@@ -226,6 +226,7 @@ fn meaningless(word: &OsStr) -> Option<(String, &'static str)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use protocol::{Seed, seed::uniform_below};
 
     fn words(given: &Given) -> Vec<String> {
         given.words.iter().map(|word| word.to_str().unwrap().to_owned()).collect()
@@ -278,6 +279,43 @@ mod tests {
             let given = words(&translate(line, variables));
             let n = given.iter().filter(|word| *word == "--verbose").count();
             assert_eq!((n, given[n + 1].as_str()), (expected, "chain"), "{line}");
+        }
+    }
+
+    #[test]
+    fn no_word_is_lost_that_is_not_told_as_ignored() {
+        const WORDS: [&str; 14] = [
+            "agon",
+            "chain",
+            "--json",
+            "--axon.port",
+            "8091",
+            "--wandb.off",
+            "--wandb.project",
+            "x",
+            "--logging.debug",
+            "3=0.7",
+            "--",
+            "--axon.ip=1.2.3.4",
+            "--dendrite.timeout",
+            "--netuid",
+        ];
+        for seed in 0..500 {
+            let mut random = Seed::of_number(seed).stream();
+            let mut below = |bound: usize| uniform_below(&mut random, bound as u64) as usize;
+            let n_words = below(12);
+            let line: Vec<&str> = (0..n_words).map(|_| WORDS[below(WORDS.len())]).collect();
+            let given = translate(&line.join(" "), &[]);
+            let mut kept = words(&given);
+            kept.retain(|word| word != "--verbose");
+            let end = line.iter().position(|word| *word == "--").unwrap_or(line.len());
+            let n_logging = line[..end].iter().filter(|word| **word == "--logging.debug").count();
+            let n_told: usize = given.ignored.iter().map(|(told, _)| told.split(' ').count()).sum();
+            assert_eq!(kept.len() + n_told + n_logging, line.len(), "seed {seed}: {line:?}");
+            assert!(kept.iter().map(String::as_str).collect::<Vec<_>>().ends_with(&line[end..]));
+            let mut rest = line.iter();
+            let is_in_order = kept.iter().all(|word| rest.any(|other| other == word));
+            assert!(is_in_order, "seed {seed}: {line:?} became {kept:?}");
         }
     }
 }

@@ -7,7 +7,7 @@ pub use keys::Keys;
 use crate::{
     args::{CreateWalletArgs, ImportWalletArgs, ListWalletsArgs, WalletCommand, WalletCommandArgs},
     failure::HintExt as _,
-    terminal::{print, print_json, spinner},
+    terminal::{print, print_json, shown, spinner},
 };
 use ::keys::{
     Phrase, Wallet,
@@ -172,19 +172,25 @@ fn list(args: &ListWalletsArgs) -> anyhow::Result<()> {
     if args.json {
         return print_json(&wallets);
     }
-    let mut text = format!("wallets in {}\n", root.display());
-    let shown = |address: Option<AccountId>, trouble: &Option<String>| match (address, trouble) {
-        (Some(address), None) => address.to_string(),
-        (Some(address), Some(trouble)) => format!("{address}  {trouble}"),
-        (None, trouble) => trouble.clone().unwrap_or_default(),
+    print(&format!("wallets in {}\n{}", root.display(), table(&wallets)))
+}
+
+/// A line for each key; names of folders and files are whatever somebody gave them.
+fn table(wallets: &[ListedWallet]) -> String {
+    let key = |name: &str, address: Option<AccountId>, trouble: &Option<String>| {
+        let address = address.map(|address| address.to_string());
+        let parts = [address.as_ref(), trouble.as_ref()].into_iter().flatten();
+        let parts: Vec<&str> = parts.map(String::as_str).collect();
+        shown(&format!("{name}  {}", parts.join("  ")))
     };
-    for wallet in wallets {
-        text += &format!("{}  {}\n", wallet.wallet, shown(wallet.coldkey, &wallet.trouble));
-        for hotkey in wallet.hotkeys {
-            text += &format!("  {}  {}\n", hotkey.name, shown(hotkey.address, &hotkey.trouble));
+    let mut text = String::new();
+    for ListedWallet { wallet, coldkey, hotkeys, trouble } in wallets {
+        text += &(key(wallet, *coldkey, trouble) + "\n");
+        for ListedHotkey { name, address, trouble } in hotkeys {
+            text += &format!("  {}\n", key(name, *address, trouble));
         }
     }
-    print(&text)
+    text
 }
 
 fn listed(wallet: wallet::Listed) -> ListedWallet {
@@ -213,4 +219,59 @@ fn addressed(result: Result<AccountId, WalletError>) -> (Option<AccountId>, Opti
     };
     let (address, trouble) = split(result);
     (address.or(known), trouble)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use protocol::text::is_plain;
+
+    #[test]
+    fn attack_names_of_folders_and_files_make_no_lines_of_their_own() {
+        let account = AccountId([1; 32]);
+        let hotkey = |name: &str, trouble: Option<&str>| ListedHotkey {
+            name: name.to_owned(),
+            address: trouble.is_none().then_some(account),
+            trouble: trouble.map(str::to_owned),
+        };
+        let wallet = ListedWallet {
+            wallet: "a\nb  5Forged".to_owned(),
+            coldkey: Some(account),
+            hotkeys: vec![hotkey("h\u{202e}\t", None), hotkey("\u{1b}[2J", Some("one\r\ntwo"))],
+            trouble: Some("a key of another kind".to_owned()),
+        };
+        let text = table(&[wallet]);
+        assert_eq!(text.lines().count(), 3, "{text}");
+        assert!(text.chars().all(|letter| letter == '\n' || is_plain(letter)), "{text:?}");
+        assert_eq!(text.matches(&account.to_string()).count(), 2, "{text}");
+        assert!(text.contains("a key of another kind"), "{text}");
+        assert_eq!(table(&[]), "");
+    }
+
+    #[test]
+    fn a_key_that_cannot_be_used_is_listed_with_what_is_known_of_it() {
+        let account = AccountId([1; 32]);
+        assert_eq!(addressed(Ok(account)), (Some(account), None));
+        let path = || std::path::PathBuf::from("w/me/coldkey");
+        let of_type =
+            |address| WalletError::CryptoType { path: path(), crypto_type: "2".into(), address };
+        for (error, address) in [
+            (of_type(Some(account)), Some(account)),
+            (of_type(None), None),
+            (WalletError::Missing { path: path() }, None),
+        ] {
+            let (found, trouble) = addressed(Err(error));
+            assert_eq!(found, address);
+            assert!(trouble.is_some_and(|trouble| trouble.contains("w/me/coldkey")));
+        }
+        let missing = || WalletError::Missing { path: path() };
+        let (name, hotkeys) = ("me".to_owned(), Err(missing()));
+        let found = listed(wallet::Listed { name, coldkey: Err(missing()), hotkeys });
+        let json = serde_json::to_value(&found).unwrap();
+        assert_eq!(
+            (&json["coldkey"], &json["hotkeys"]),
+            (&serde_json::json!(null), &serde_json::json!([]))
+        );
+        assert!(json["trouble"].as_str().unwrap().contains("w/me/coldkey"), "{json}");
+    }
 }

@@ -422,7 +422,8 @@ fn takes_over(held: &Schedule, next: &Schedule, notice: Notice) -> Block {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use protocol::CompetitionId;
+    use protocol::{CompetitionId, Seed, seed::uniform_below};
+    use std::collections::BTreeMap;
 
     fn version(from_block: u64, reward_share: f64) -> Competition {
         let tiny = Competition::builtin("tiny").unwrap();
@@ -695,5 +696,72 @@ mod tests {
         std::fs::write(home.path().join(FOLDER).join("rules").join("stray"), "x").unwrap();
         follower.clean().unwrap();
         assert_eq!(std::fs::read_dir(home.path().join(FOLDER).join("rules")).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn attack_no_block_of_a_notice_has_other_rules_whatever_is_published() {
+        let tiny = version(0, 1.0);
+        for seed in 0..300 {
+            let mut random = Seed::of_number(seed).stream();
+            let mut below = |bound| uniform_below(&mut random, bound);
+            let mut schedule = || {
+                let mut versions = BTreeMap::new();
+                for _ in 0..=below(3) {
+                    let from_block = below(40);
+                    let until_block = (below(3) == 0).then(|| from_block + 1 + below(20));
+                    let reward_share = [0.5, 1.0][usize::from(below(2) == 0)];
+                    let rules =
+                        Competition { from_block, until_block, reward_share, ..tiny.clone() };
+                    versions.insert(from_block, rules);
+                }
+                Schedule::new(versions.into_values().collect()).unwrap()
+            };
+            let (held, next) = (schedule(), schedule());
+            let notice = Notice { committed: Block(below(20)), blocks: below(25), late: below(30) };
+            let from = takes_over(&held, &next, notice);
+            assert!((notice.committed..=notice.ends()).contains(&from), "seed {seed}: {from}");
+            for block in (notice.committed.0..notice.ends().0).map(Block) {
+                let here = if from <= block { &next } else { &held };
+                assert!(here.at(block).eq(held.at(block)), "seed {seed}: block {block}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_notice_is_longer_by_whole_parts_of_it_and_ends_with_the_numbers() {
+        for (blocks, part) in [(0, 1), (1, 1), (23, 1), (24, 1), (49, 2), (7_200, 300)] {
+            let ends = |late| Notice { committed: Block(1_000), blocks, late }.ends().0;
+            assert_eq!(ends(0), 1_000 + blocks);
+            for n_parts in 0..3 {
+                let expected = ends(0) + n_parts * part;
+                assert_eq!(ends(n_parts * part), expected, "{blocks}: {n_parts}");
+                assert_eq!(ends((n_parts + 1) * part - 1), expected, "{blocks}: {n_parts}");
+            }
+        }
+        for (committed, blocks, late) in [(u64::MAX, 7_200, 0), (0, u64::MAX, 1), (9, 0, u64::MAX)]
+        {
+            assert_eq!(
+                Notice { committed: Block(committed), blocks, late }.ends(),
+                Block(u64::MAX)
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_known_and_cannot_be_read_is_named_and_not_taken_for_nothing() {
+        let home = tempfile::tempdir().unwrap();
+        assert_eq!(read(home.path()).unwrap().held, None);
+        let path = home.path().join(FOLDER).join(FILE);
+        for bytes in ["", "{", "[]", "{\"held\": 7}", "{\"next\": {\"from\": -1}}"] {
+            disk::write(&path, bytes.as_bytes()).unwrap();
+            let error = format!("{:#}", read(home.path()).unwrap_err());
+            assert!(error.contains(FILE), "{bytes}: {error}");
+            assert!(Follower::open(home.path(), &args()).is_err(), "{bytes}");
+            assert_eq!(
+                std::fs::read_to_string(&path).unwrap(),
+                bytes,
+                "it stays for whoever mends it"
+            );
+        }
     }
 }

@@ -358,4 +358,81 @@ mod tests {
         let error = store.set(&set.index()).unwrap_err().to_string();
         assert!(error.contains("has the digest"), "{error}");
     }
+
+    /// Rules whose tokenizer is a file with these bytes.
+    fn with_tokenizer(path: &str, bytes: &[u8]) -> Competition {
+        let mut rules = Competition::builtin("tiny").unwrap();
+        let (path, sha256) = (path.to_owned(), Digest::of(bytes));
+        rules.text.tokenizer =
+            TokenizerRules::File { path, vocabulary: 512, end_of_text: 511, sha256 };
+        rules
+    }
+
+    fn names(folder: &Path) -> Vec<String> {
+        let names = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name());
+        let mut names: Vec<String> = names.map(|name| name.into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn a_set_is_whole_with_its_tokenizers_and_its_files_read_as_the_same_rules() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::new(dir.path().to_owned());
+        let rules = with_tokenizer("t.json", b"{}");
+        let set = CompetitionSet::new(vec![rules.clone()]).unwrap();
+        write(&store.rules(rules.digest()), &rules.to_json()).unwrap();
+        assert_eq!(store.set(&set.index()).unwrap(), set);
+        assert!(store.whole(&set.index()).is_err(), "the tokenizer is not there yet");
+        assert!(store.files(&set).is_err());
+        store.keep_tokenizer(b"{}").unwrap();
+        assert_eq!(store.whole(&set.index()).unwrap(), set);
+        let files = store.files(&set).unwrap();
+        assert_eq!(store.files(&set).unwrap(), files, "the same paths each time");
+        assert_eq!(competition_file::rules(&files[0]).unwrap(), rules);
+        let beside = Path::new(&files[0]).with_file_name("t.json");
+        assert_eq!(fs::read(&beside).unwrap(), b"{}");
+        // What was damaged beside the file is written again; what is damaged in the store is told.
+        fs::write(&beside, "").unwrap();
+        store.files(&set).unwrap();
+        assert_eq!(fs::read(&beside).unwrap(), b"{}");
+        for damaged in ["", "{", "{}\n"] {
+            fs::write(store.tokenizer(Digest::of(b"{}")), damaged).unwrap();
+            let error = store.whole(&set.index()).unwrap_err().to_string();
+            assert!(error.contains("has the digest"), "{damaged:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn attack_what_no_index_names_is_deleted_and_nothing_behind_a_link() {
+        let (dir, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let thesis = outside.path().join("thesis.tex");
+        fs::write(&thesis, "years").unwrap();
+        let store = Store::new(dir.path().to_owned());
+        let tiny = Competition::builtin("tiny").unwrap();
+        let index = CompetitionSet::new(vec![tiny.clone()]).unwrap().index();
+        write(&store.rules(tiny.digest()), &tiny.to_json()).unwrap();
+        store.file(&tiny).unwrap();
+        write(&store.rules(Digest([9; 32])), b"of before").unwrap();
+        store.keep_tokenizer(b"of before").unwrap();
+        for folder in [RULES, FILES] {
+            let link = dir.path().join(folder).join("link");
+            std::os::unix::fs::symlink(outside.path(), link).unwrap();
+            fs::create_dir_all(dir.path().join(folder).join("stray/deep")).unwrap();
+        }
+        store.keep_only(&[&index]).unwrap();
+        let hex = tiny.digest().hex();
+        assert_eq!(names(&dir.path().join(RULES)), [format!("{hex}.json")]);
+        assert_eq!(names(&dir.path().join(FILES)), [hex]);
+        assert_eq!(names(&dir.path().join(TOKENIZERS)), [""; 0]);
+        assert_eq!(fs::read_to_string(&thesis).unwrap(), "years");
+        // Of rules that cannot be read nobody knows the tokenizers: none is deleted.
+        store.keep_tokenizer(b"needed").unwrap();
+        fs::write(store.rules(tiny.digest()), "damaged").unwrap();
+        assert!(store.keep_only(&[&index]).is_err());
+        assert_eq!(store.tokenizer_bytes(Digest::of(b"needed")).unwrap(), b"needed");
+        store.keep_only(&[]).unwrap();
+        assert_eq!(names(&dir.path().join(TOKENIZERS)), [""; 0]);
+        Store::new(dir.path().join("none")).keep_only(&[]).unwrap();
+    }
 }

@@ -151,4 +151,47 @@ mod tests {
         kept.forget().unwrap();
         assert!(!path.exists());
     }
+
+    #[test]
+    fn pins_that_several_threads_keep_are_all_found_and_the_last_of_a_file_counts() {
+        const N_THREADS: u64 = 8;
+        const N_FILES: u64 = 20;
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.toml.pins");
+        let pinned = |file: u64, n_rows: u64| PinnedFile {
+            path: format!("data/{file}.parquet"),
+            size_bytes: 100 + file,
+            n_rows,
+            rows_per_group: 5,
+            sha256: Digest::of(&file.to_le_bytes()),
+            footer_bytes: 20,
+            footer_sha256: Digest::of(b"footer"),
+        };
+        let kept = Kept::in_file(&path).unwrap();
+        std::thread::scope(|scope| {
+            for thread in 0..N_THREADS {
+                let (kept, pinned) = (&kept, &pinned);
+                scope.spawn(move || {
+                    for file in (0..N_FILES).map(|file| thread * N_FILES + file) {
+                        kept.keep("text", &pinned(file, 1)).unwrap();
+                    }
+                });
+            }
+        });
+        kept.keep("text", &pinned(3, 7)).unwrap();
+        kept.keep("other", &pinned(4, 1)).unwrap();
+        let kept = Kept::in_file(&path).unwrap();
+        for file in 0..N_THREADS * N_FILES {
+            let place = Place(100 + file, Some(Digest::of(&file.to_le_bytes())));
+            let found = kept.find(&place, &format!("data/{file}.parquet"), "text");
+            let n_rows = if file == 3 { 7 } else { 1 };
+            assert_eq!(found, (file != 4).then(|| pinned(file, n_rows)), "{file}");
+        }
+        assert_eq!(kept.n_found(), N_THREADS * N_FILES - 1);
+        kept.forget().unwrap();
+        assert!(!path.exists());
+        fs::create_dir(&path).unwrap();
+        let error = Kept::in_file(&path).err().unwrap().to_string();
+        assert!(error.contains("a.toml.pins"), "{error}");
+    }
 }

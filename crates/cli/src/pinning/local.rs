@@ -39,3 +39,44 @@ fn walk(root: &Path, below: &str, depth: usize, found: &mut Vec<String>) -> anyh
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn attack_links_and_depths_of_a_folder_lead_nowhere_and_odd_names_are_left() {
+        let top = tempfile::tempdir().unwrap();
+        let top = top.path();
+        for folder in ["b/c", "b-1", "empty.parquet"] {
+            fs::create_dir_all(top.join(folder)).unwrap();
+        }
+        let files = ["z.parquet", "b/c/a.parquet", "b-1/a.parquet", "a b.parquet"];
+        for file in files.into_iter().chain(["b/notes.txt", "b/c/a.PARQUET", "parquet"]) {
+            fs::write(top.join(file), "").unwrap();
+        }
+        std::os::unix::fs::symlink(top, top.join("b/circle")).unwrap();
+        let (root, found) = parquet_files(top).unwrap();
+        assert_eq!(root, top);
+        assert_eq!(found, ["a b.parquet", "b-1/a.parquet", "b/c/a.parquet", "z.parquet"]);
+        let deep = top.join(vec!["d"; DEPTH_MAX + 2].join("/"));
+        fs::create_dir_all(&deep).unwrap();
+        let error = parquet_files(top).unwrap_err().to_string();
+        assert!(error.contains("too deep"), "{error}");
+    }
+
+    #[test]
+    fn one_file_is_found_in_its_folder_and_what_is_none_is_not() {
+        let top = tempfile::tempdir().unwrap();
+        let file = top.path().join("a.parquet");
+        fs::write(&file, "").unwrap();
+        assert_eq!(
+            parquet_files(&file).unwrap(),
+            (top.path().to_owned(), vec!["a.parquet".to_owned()])
+        );
+        let other = top.path().join("a.jsonl");
+        fs::write(&other, "").unwrap();
+        assert_eq!(parquet_files(&other).unwrap().1, [""; 0]);
+        assert_eq!(parquet_files(Path::new("x.parquet")).unwrap().0, Path::new(""));
+    }
+}

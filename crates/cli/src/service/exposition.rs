@@ -186,6 +186,8 @@ fn escaped(value: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use protocol::{Seed, seed::uniform_below};
+    use std::collections::BTreeSet;
 
     const CALLS: Family = Family::new(Kind::Counter, "calls_total", "Calls.").by("of");
     const HEIGHT: Family = Family::new(Kind::Gauge, "height", "Height.");
@@ -246,5 +248,65 @@ mod tests {
         let text = registry.render();
         assert_eq!(text.lines().filter(|line| !line.starts_with('#')).count(), SERIES_MAX);
         assert!(text.contains("calls_total{of=\"0\"} 2\n") && text.contains("\nsum_total 1\n"));
+    }
+
+    /// The value of a label as a reader of the format takes it.
+    fn unescaped(label: &str) -> String {
+        let mut letters = label.chars();
+        let mut text = String::new();
+        while let Some(letter) = letters.next() {
+            assert!(letter != '"', "an open quote in {label}");
+            if letter != '\\' {
+                text.push(letter);
+                continue;
+            }
+            match letters.next() {
+                Some('n') => text.push('\n'),
+                Some(escaped @ ('\\' | '"')) => text.push(escaped),
+                other => panic!("{other:?} behind a backslash in {label}"),
+            }
+        }
+        text
+    }
+
+    #[test]
+    fn attack_a_label_opens_no_line_and_reads_back_as_it_was() {
+        let letters = ['a', '"', '\\', '\n', '{', '}', ' ', ',', '=', '#', 'é', '\u{202e}', '\r'];
+        let registry = Registry::new(vec![CALLS, SUM]);
+        let mut labels = BTreeSet::new();
+        for seed in 0..300 {
+            let mut random = Seed::of_number(seed).stream();
+            let mut below = |bound: usize| uniform_below(&mut random, bound as u64) as usize;
+            let n_letters = 1 + below(7);
+            let label: String = (0..n_letters).map(|_| letters[below(letters.len())]).collect();
+            registry.add(&CALLS, &label, 1.0);
+            labels.insert(label);
+        }
+        let text = registry.render();
+        let lines: Vec<&str> = text.split('\n').collect();
+        assert_eq!(lines.len(), 2 + labels.len() + 3 + 1, "{text}");
+        let found = lines.iter().filter_map(|line| line.strip_prefix("calls_total{of=\""));
+        let found = found.map(|line| unescaped(line.rsplit_once("\"} ").unwrap().0));
+        assert_eq!(found.collect::<BTreeSet<String>>(), labels);
+    }
+
+    #[test]
+    fn families_whose_names_begin_alike_keep_their_series_apart() {
+        const LONGER: Family = Family::new(Kind::Gauge, "height_of_all", "Heights.").by("of");
+        let registry = Registry::new(vec![LONGER, HEIGHT]);
+        registry.set(&LONGER, "a", 1.0);
+        registry.set(&LONGER, "b", 2.0);
+        registry.set(&HEIGHT, "", 3.0);
+        registry.forget(&LONGER, "a");
+        registry.forget(&LONGER, "never there");
+        let expected = "# HELP height_of_all Heights.\n# TYPE height_of_all gauge\n\
+                        height_of_all{of=\"b\"} 2\n\
+                        # HELP height Height.\n# TYPE height gauge\nheight 3\n";
+        assert_eq!(registry.render(), expected);
+        registry.forget(&LONGER, "b");
+        assert!(
+            !registry.render().contains("height_of_all"),
+            "a family without series is not told"
+        );
     }
 }

@@ -171,6 +171,7 @@ fn shown(change: HyperparameterChange) -> anyhow::Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use clap::Parser;
 
     #[test]
     fn of_several_rules_each_has_its_outcome() {
@@ -181,5 +182,57 @@ mod tests {
             "cannot set tempo=0 (set before: activity_cutoff=5) (not tried: kappa=100)"
         );
         assert_eq!(outcome(&rules[..1], 0), "cannot set activity_cutoff=5");
+    }
+
+    #[derive(Parser)]
+    struct Rules {
+        #[command(flatten)]
+        args: SetArgs,
+    }
+
+    #[test]
+    fn a_rule_is_shown_as_it_is_typed() {
+        let typed = |rules: &[String]| {
+            let words = ["agon", "--netuid", "1"].map(str::to_owned).into_iter();
+            Rules::parse_from(words.chain(rules.iter().cloned())).args.changes
+        };
+        let given = ["tempo=20", "commit_reveal=false", "min_burn=5", "weights_version=0"];
+        let changes = typed(&given.map(str::to_owned));
+        let rules: Vec<String> = changes.iter().map(|rule| shown(*rule).unwrap()).collect();
+        assert_eq!(
+            rules,
+            ["tempo=20", "commit_reveal=false", "min_burn_rao=5", "weights_version=0"]
+        );
+        assert_eq!(typed(&rules), changes);
+    }
+
+    #[derive(Parser)]
+    struct Commits {
+        #[command(flatten)]
+        args: CommitArgs,
+    }
+
+    #[test]
+    fn a_model_that_cannot_be_named_on_the_chain_says_what_is_missing() {
+        let told = |dir: &str, competition: &str| {
+            let revision = "1".repeat(40);
+            let words = ["agon", "--netuid", "1", "--repo", "me/m", "--revision", &revision];
+            let more = ["--model", dir, "--competition", competition];
+            let args = Commits::parse_from(words.into_iter().chain(more)).args;
+            let error = of_model(&args, Path::new(dir), AccountId([1; 32])).unwrap_err();
+            format!("{error:#}")
+        };
+        let missing = told("no-such-folder", "tiny");
+        assert!(missing.contains("cannot read the model in `no-such-folder`"), "{missing}");
+        let unknown = told("no-such-folder", "tinny");
+        assert!(unknown.contains("tinny"), "{unknown}");
+        for words in [
+            &["agon", "--netuid", "1"][..],
+            &["agon", "--netuid", "1", "text", "--model", "m"],
+            &["agon", "--netuid", "1", "--model", "m", "--repo", "me/m"],
+            &["agon", "--netuid", "1", "text", "--revision", "1"],
+        ] {
+            assert!(Commits::try_parse_from(words).is_err(), "{words:?}");
+        }
     }
 }

@@ -545,4 +545,69 @@ mod tests {
             assert!(check_development("//Alice", origin, insists).is_err(), "{origin:?}");
         }
     }
+
+    #[test]
+    fn whoever_names_other_endpoints_gets_these_behind_the_best_of_the_network() {
+        let of = |network: Network, others: &[&str]| {
+            let network = Named { network, variable: None };
+            let fallback_endpoints = others.iter().map(|url| (*url).to_owned()).collect();
+            urls(&EndpointArgs { network, fallback_endpoints, json: false })
+        };
+        assert_eq!(of(Network::Finney, &[]), FINNEY);
+        assert_eq!(of(Network::Test, &[]), TEST);
+        assert_eq!(of(Network::Finney, &["wss://a", "wss://b"]), [FINNEY[0], "wss://a", "wss://b"]);
+        assert_eq!(of(Network::Archive, &["ws://a"]), [ARCHIVE[0], "ws://a"]);
+        assert_eq!(of(Network::At("ws://x".to_owned()), &["ws://y"]), ["ws://x", "ws://y"]);
+        for network in [Network::Test, Network::Finney, Network::Archive] {
+            assert!(
+                bittensor(&network).and_then(genesis_of).is_some(),
+                "{network}: any chain would do"
+            );
+            assert!(of(network, &[]).iter().all(|url| url.starts_with("wss://")));
+        }
+    }
+
+    #[test]
+    fn what_became_of_a_call_says_whether_it_may_be_made_again() {
+        let listen = SocketAddr::from(([127, 0, 0, 1], 0));
+        let genesis = Genesis::default();
+        let config = dev::Config { listen, database: None, genesis, block_time: None };
+        let node = DevNode::start(&config).unwrap();
+        let chain = Arc::new(SubstrateChain::connect(ClientConfig::new(node.url())).unwrap());
+        let (wallet, hotkey) = ("me".to_owned(), "default".to_owned());
+        let args = WalletArgs { wallet, hotkey, wallet_path: None };
+        let session = Session {
+            is_json: false,
+            is_sure: false,
+            doubted: None,
+            wallet: &args.wallet,
+            chain,
+            keys: Keys::new(&args),
+            origin: Origin::Agon,
+            stop: Arc::default(),
+        };
+        let payer = Keypair::from_seed(Seed::of_number(1));
+        let call = Call::Transfer { to: AccountId([2; 32]), amount_rao: 1 };
+        let id = CallId([7; 32]);
+        let fate = |fate| session.included(id, fate, (&call, &payer));
+        assert_eq!(fate(CallStatus::Applied(Block(5))).unwrap(), (id, Block(5)));
+        let reason = CallError::from_name("SpaceLimitExceeded");
+        for (status, told, advice) in [
+            (CallStatus::Unreadable(Block(5)), "0x0707", "before you make it again"),
+            (CallStatus::Expired, "nothing was done", "try again"),
+            (CallStatus::Displaced, "nothing was done", "try again"),
+            (CallStatus::Pending, "0x0707", "try again"),
+            (CallStatus::Unknown, "0x0707", "look at the balance"),
+            (CallStatus::Refused(Block(6), reason), "refused the call in block 6", "next epoch"),
+        ] {
+            let error = fate(status).unwrap_err();
+            let hinted = format!("{:?}", error.downcast_ref::<crate::failure::Hinted>());
+            assert!(error.to_string().contains(told), "{error}");
+            assert!(hinted.contains(advice), "{error}: {hinted}");
+        }
+        // On a chain of ours nobody is asked; elsewhere somebody has to be there, or --yes.
+        assert!(session.confirm("pay", Signer::Coldkey).is_ok());
+        let elsewhere = Session { origin: Origin::Unknown, is_sure: true, ..session };
+        assert!(elsewhere.confirm("pay", Signer::Coldkey).is_ok());
+    }
 }

@@ -128,6 +128,9 @@ pub fn commitments(netuid: u16, at: Block, stored: &[StoredCommitment]) -> Strin
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::args::TransferArgs;
+    use clap::Parser;
+    use protocol::{AccountId, BlockHash, NetUid, Seed, Uid, seed::uniform_below, text::is_plain};
 
     #[test]
     fn amounts_show_every_rao_and_no_more() {
@@ -136,5 +139,121 @@ mod tests {
         {
             assert_eq!(tao(rao), text);
         }
+    }
+
+    #[derive(Parser)]
+    struct Only {
+        #[command(flatten)]
+        args: TransferArgs,
+    }
+
+    #[test]
+    fn an_amount_that_is_shown_is_the_same_when_it_is_typed() {
+        let to = AccountId([1; 32]).to_string();
+        let typed = |text: &str| {
+            let parsed = Only::try_parse_from(["agon", "--to", &to, text]);
+            parsed.map(|only| only.args.amount_rao)
+        };
+        let ends = [1, 9, 10, 999_999_999, 1_000_000_000, 1_000_000_001, u64::MAX - 1, u64::MAX];
+        let mut random = Seed::of_number(7).stream();
+        let others = (1..=60).map(|bits| 1 + uniform_below(&mut random, 1 << bits));
+        for rao in ends.into_iter().chain(others) {
+            let shown = tao(rao);
+            assert_eq!(typed(&shown).unwrap(), rao, "{shown}");
+            assert!(!shown.contains('.') || !shown.ends_with(['0', '.']), "{shown}");
+        }
+    }
+
+    fn neuron(uid: u16, stake_rao: u64, last_update: u64) -> Neuron {
+        Neuron {
+            uid: Uid(uid),
+            hotkey: AccountId([u8::try_from(uid % 251).unwrap() + 1; 32]),
+            coldkey: AccountId([9; 32]),
+            stake_rao,
+            validator_permit: uid.is_multiple_of(2),
+            active: uid.is_multiple_of(3),
+            last_update: Block(last_update),
+            block_at_registration: Block(0),
+            consensus: uid,
+            incentive: u16::MAX,
+            dividends: 0,
+            validator_trust: u16::MAX / 2,
+            emission_rao: stake_rao / 3,
+            weights: Vec::new(),
+            bonds: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn the_columns_of_slots_stand_below_each_other_whatever_the_numbers() {
+        let neurons = vec![
+            neuron(0, 0, 0),
+            neuron(7, 1, 100),
+            neuron(256, 15, 9),
+            neuron(65_535, u64::MAX, 999),
+        ];
+        let (block, last_epoch) = (Block(100), Block(0));
+        let netuid = NetUid(1);
+        let found =
+            Metagraph { netuid, block, tempo: 9, weights_rate_limit: 0, last_epoch, neurons };
+        let text = metagraph("subnet 1", &found);
+        let lines: Vec<&str> = text.lines().skip(1).collect();
+        assert_eq!(lines.len(), 5, "{text}");
+        // Where each cell begins and ends; the keys stand to the left of theirs, and numbers to the
+        // right.
+        let places = |line: &str| {
+            let letters: Vec<char> = line.chars().collect();
+            let is_blank = |at: usize| letters.get(at).is_none_or(|letter| *letter == ' ');
+            let cells = (0..letters.len()).filter(|at| !is_blank(*at));
+            let begins = cells.clone().filter(|at| *at == 0 || is_blank(at - 1));
+            let ends = cells.filter(|at| is_blank(at + 1));
+            begins.zip(ends).collect::<Vec<(usize, usize)>>()
+        };
+        let head = places(lines[0]);
+        assert_eq!(head.len(), 11);
+        for line in &lines {
+            let found = places(line);
+            assert_eq!(found.len(), head.len(), "{text}");
+            for (column, (cell, titled)) in found.iter().zip(&head).enumerate() {
+                let is_below = if column == 1 { cell.0 == titled.0 } else { cell.1 == titled.1 };
+                assert!(is_below, "column {column} of `{line}` in\n{text}");
+            }
+        }
+        assert!(lines[4].contains("18446744073.709551615"), "{text}");
+        let ages: Vec<&str> =
+            lines.iter().skip(1).map(|line| line.split_whitespace().nth(5).unwrap()).collect();
+        assert_eq!(ages, ["100", "0", "91", "0"], "an update that is ahead is of now");
+        let empty = Metagraph { neurons: Vec::new(), ..found };
+        assert!(metagraph("subnet 1", &empty).ends_with("no slot is taken\n"));
+    }
+
+    #[test]
+    fn attack_a_commitment_is_told_in_a_line_of_its_own_and_deceives_nobody() {
+        let stored = |data: &[u8]| StoredCommitment {
+            hotkey: AccountId([1; 32]),
+            coldkey: AccountId([2; 32]),
+            uid: Uid(3),
+            registered: Block(1),
+            block: Block(5),
+            block_hash: BlockHash([4; 32]),
+            data: data.to_vec(),
+        };
+        for data in [
+            &b"me:model:rev"[..],
+            b"",
+            b"a\n   0  block        1  forged",
+            b"a\r\x1b[2Jb\t\0",
+            "turned \u{202e}txt.exe\u{2028}next".as_bytes(),
+            b"\xff\xfe",
+        ] {
+            let text = commitments(7, Block(9), &[stored(data), stored(b"last")]);
+            assert_eq!(text.lines().count(), 3, "{text}");
+            assert!(text.chars().all(|letter| letter == '\n' || is_plain(letter)), "{text:?}");
+            assert!(text.ends_with("last\n"), "{text}");
+        }
+        assert!(
+            commitments(7, Block(9), &[stored(b"\xff\xfe")]).contains("2 bytes that are not text")
+        );
+        assert!(commitments(7, Block(9), &[]).contains("nobody has committed"));
     }
 }

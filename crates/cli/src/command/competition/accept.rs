@@ -371,4 +371,23 @@ mod tests {
         assert_eq!(again.offers[0].payments[0].rao, 1_000);
         assert!(Ledger::read(&dir.path().join("none.json")).unwrap().offers.is_empty());
     }
+
+    #[test]
+    fn a_ledger_that_was_cut_is_named_and_not_begun_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("ledger.json");
+        let mut ledger = Ledger::default();
+        let place = ledger.account(&Offer::new(&tiny(), TERMS).unwrap());
+        let hash = BlockHash([9; 32]);
+        ledger.offers[place].payments.push(Payment { block: Block(5), hash, rao: u64::MAX });
+        ledger.write(&path).unwrap();
+        let whole = std::fs::read(&path).unwrap();
+        for n_bytes in 0..whole.len() {
+            std::fs::write(&path, &whole[..n_bytes]).unwrap();
+            let error = format!("{:#}", Ledger::read(&path).unwrap_err());
+            assert!(error.contains("ledger.json"), "{n_bytes} bytes: {error}");
+        }
+        std::fs::write(&path, &whole).unwrap();
+        assert_eq!(Ledger::read(&path).unwrap().offers[0].payments[0].rao, u64::MAX);
+    }
 }

@@ -35,6 +35,7 @@ const LOAD_NOTED: f64 = 0.7;
 
 /// Looks at everything, and says how it stands.
 pub fn run(args: &CheckCompetitionArgs) -> anyhow::Result<ExitCode> {
+    check_numbers(args)?;
     let rules = competition_file::rules(&args.competition)?;
     let mut found = Findings::default();
     found.add("rules", State::Ok, format!("{}, {}", rules.name, rules.digest()));
@@ -53,6 +54,20 @@ pub fn run(args: &CheckCompetitionArgs) -> anyhow::Result<ExitCode> {
         print(&found.text())?;
     }
     Ok(if found.is_bad() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Refuses speeds and times by which any round is in time.
+fn check_numbers(args: &CheckCompetitionArgs) -> anyhow::Result<()> {
+    let numbers = [
+        ("--block-seconds", Some(args.block_seconds)),
+        ("--tokens-per-second", args.tokens_per_second),
+    ];
+    for (option, number) in numbers {
+        let Some(number) = number else { continue };
+        let is_one = number.is_finite() && number > 0.0;
+        anyhow::ensure!(is_one, "{option} takes a number above 0, and {number} is none");
+    }
+    Ok(())
 }
 
 /// Whether others can have the same.
@@ -268,8 +283,7 @@ fn of_cost(
     let teraflop = 2.0 * asked / 1e12;
     let n_tokens = asked / largest / n_models as f64;
     let speed = match args.tokens_per_second {
-        Some(tokens) if tokens > 0.0 => tokens * largest,
-        Some(tokens) => anyhow::bail!("{tokens} tokens a second are none"),
+        Some(tokens) => tokens * largest,
         None => {
             let bar = spinner("measuring how fast this machine is");
             let speed = speed::of_this_machine(n_threads(args));
@@ -381,5 +395,50 @@ mod tests {
         assert!(text.contains("prove more than 0.50 %"), "{text}");
         let (state, text) = of_duels(rules, 0.005, &gains(0.03)).unwrap();
         assert!(state == State::Note && text.contains("prove more than 0.84 %"), "{text}");
+    }
+
+    fn args(tokens_per_second: f64, block_seconds: f64) -> CheckCompetitionArgs {
+        CheckCompetitionArgs {
+            competition: "tiny".to_owned(),
+            data: None,
+            models: Vec::new(),
+            tokens_per_second: Some(tokens_per_second),
+            block_seconds,
+            threads: Some(1),
+            json: false,
+        }
+    }
+
+    #[test]
+    fn numbers_by_which_every_round_is_in_time_are_refused_before_anything_is_measured() {
+        for wrong in [0.0, -12.0, f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+            let error = run(&args(1.0, wrong)).unwrap_err().to_string();
+            assert!(error.contains("--block-seconds takes a number above 0"), "{error}");
+            let error = run(&args(wrong, 12.0)).unwrap_err().to_string();
+            assert!(error.contains("--tokens-per-second takes a number above 0"), "{error}");
+        }
+        check_numbers(&CheckCompetitionArgs { tokens_per_second: None, ..args(1.0, 0.25) })
+            .unwrap();
+    }
+
+    #[test]
+    fn what_a_round_takes_is_held_against_the_time_between_two() {
+        let rules = Competition::builtin("tiny").unwrap();
+        let seconds = rules.evaluation.blocks_per_round as f64 * 12.0;
+        let largest = rules.model.n_parameters_max as f64;
+        for (load, state) in
+            [(0.1, State::Ok), (0.69, State::Ok), (0.71, State::Note), (0.99, State::Note)]
+                .into_iter()
+                .chain([(1.01, State::Bad), (1e6, State::Bad)])
+        {
+            let tokens = speed::asked(&rules) / (load * seconds) / largest;
+            let mut found = Findings::default();
+            of_cost(&args(tokens, 12.0), &rules, &mut found).unwrap();
+            assert_eq!(found.states(), [state], "{load}");
+            // Blocks of half the time leave half the time.
+            let mut faster = Findings::default();
+            of_cost(&args(2.0 * tokens, 6.0), &rules, &mut faster).unwrap();
+            assert_eq!(faster.states(), [state], "{load}");
+        }
     }
 }

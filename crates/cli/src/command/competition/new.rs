@@ -35,7 +35,8 @@ pub fn run(args: &NewCompetitionArgs) -> anyhow::Result<()> {
             .hint("--force replaces it");
     }
     let text = text(args)?;
-    Competition::from_toml(&text).context("these values make no competition")?;
+    let rules = Competition::from_toml(&text).context("these values make no competition")?;
+    competition_file::check_architectures(&rules)?;
     disk::write(&args.file, text.as_bytes())
         .with_context(|| format!("cannot write {}", input::name(&args.file)))?;
     let file = args.file.display();
@@ -252,5 +253,48 @@ mod tests {
         let rules = competition_file::rules(other.to_str().unwrap()).unwrap();
         assert_eq!(crate::rules_text::unpinned(&rules), Some("text not pinned"));
         assert!(run(&args(&dir.path().join("x.toml"), "no such text")).is_err());
+    }
+
+    #[test]
+    fn values_that_make_no_competition_write_nothing_and_say_which_they_are() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("mine.toml");
+        let usual = || args(&file, "acme/texts");
+        let named = |name: &str| NewCompetitionArgs { name: Some(name.to_owned()), ..usual() };
+        let shared = |reward_share| NewCompetitionArgs { reward_share, ..usual() };
+        let built =
+            |name: &str| NewCompetitionArgs { architectures: vec![name.to_owned()], ..usual() };
+        let sized = |min, max| NewCompetitionArgs {
+            parameters_min: Some(Parameters(min)),
+            parameters_max: Some(Parameters(max)),
+            ..usual()
+        };
+        for (args, part) in [
+            (named("Mine"), "name"),
+            (named(""), "name"),
+            (named("a\"\nid = 3\nx = \""), "name"),
+            (named("../mine"), "name"),
+            (shared(f64::NAN), "no competition"),
+            (shared(f64::INFINITY), "reward_share"),
+            (shared(-0.5), "reward_share"),
+            (built("lama"), "`lama`, which is none of"),
+            (built("llama\"]\n[x"), "architectures"),
+            (sized(1_001, 1_000), "n_parameters"),
+            (sized(0, 0), "n_parameters"),
+            (NewCompetitionArgs { sequence_length: Some(0), ..usual() }, "sequence_length"),
+            (NewCompetitionArgs { vocabulary: Some(0), ..usual() }, "vocabulary"),
+            (NewCompetitionArgs { vocabulary: Some(usize::MAX), ..usual() }, "no competition"),
+            (NewCompetitionArgs { blocks_per_round: Some(0), ..usual() }, "blocks_per_round"),
+            (NewCompetitionArgs { text: Some("../texts".to_owned()), ..usual() }, "`../texts`"),
+        ] {
+            let error = format!("{:#}", run(&args).unwrap_err());
+            assert!(error.contains(part), "no `{part}` in {error}");
+            assert!(!file.exists(), "{error}");
+        }
+        run(&usual()).unwrap();
+        let before = fs::read(&file).unwrap();
+        let forced = NewCompetitionArgs { force: true, ..shared(-1.0) };
+        run(&forced).unwrap_err();
+        assert_eq!(fs::read(&file).unwrap(), before, "what was there stays");
     }
 }

@@ -140,4 +140,30 @@ mod tests {
         assert!(verified(swapped.as_bytes()).is_err());
         assert!(verified(b"{}").is_err());
     }
+
+    #[test]
+    fn attack_no_byte_of_a_signed_offer_can_be_changed() {
+        let [payer, payee] = [1, 2].map(|number| Keypair::from_seed(Seed::of_number(number)));
+        let mut rules = Competition::builtin("tiny").unwrap();
+        rules.until_block = Some(9_000);
+        let terms = Terms {
+            genesis: BlockHash([3; 32]),
+            netuid: NetUid(1),
+            payer: payer.public(),
+            payee: payee.public(),
+            rao_per_day: 1_234_567,
+        };
+        let offer = Offer::new(&rules, terms).unwrap();
+        let bytes = signed(&offer, &payer).unwrap();
+        for at in 0..bytes.len() {
+            assert!(verified(&bytes[..at]).is_err(), "cut at {at}");
+            let mut changed = bytes.clone();
+            changed[at] ^= 1 << (at % 7);
+            // Some changes are none to a reader of JSON.
+            let found = verified(&changed).ok();
+            assert!(found.is_none_or(|found| found == offer), "byte {at}");
+        }
+        let long = [&bytes[..], &vec![b' '; SIZE_BYTES_MAX]].concat();
+        assert!(verified(&long).unwrap_err().to_string().contains("too long"));
+    }
 }

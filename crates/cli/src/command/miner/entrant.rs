@@ -358,6 +358,7 @@ pub fn seed_from(competition: &Competition, block: Block) -> Block {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use protocol::Seed;
 
     #[test]
     fn a_hub_of_ones_own_is_known_by_its_address() {
@@ -390,5 +391,31 @@ mod tests {
         tiny.from_block = 25;
         assert_eq!(first(&tiny, 1), 30);
         assert_eq!(first(&tiny, u64::MAX), u64::MAX);
+    }
+
+    #[test]
+    fn the_room_for_a_name_that_is_told_is_the_room_that_there_is() {
+        let (hotkey, tiny) =
+            (Keypair::from_seed(Seed::of_number(1)), Competition::builtin("tiny").unwrap());
+        let checked = |length: usize| {
+            let repo: Repo = format!("me/{}", "m".repeat(length - "me/".len())).parse().unwrap();
+            check_length(&hotkey, &tiny, &repo)
+        };
+        let first = (4..90).find(|length| checked(*length).is_err()).unwrap();
+        checked(first - 1).unwrap();
+        for length in first..first + 8 {
+            let error = checked(length).unwrap_err().to_string();
+            let told =
+                format!("has {length} characters, and a commitment has room for {}", first - 1);
+            assert!(error.contains(&told), "{error}");
+        }
+        // A commitment to such a repo is in fact what the chain takes.
+        let repo: Repo = format!("me/{}", "m".repeat(first - 1 - "me/".len())).parse().unwrap();
+        let revision: Revision = "f".repeat(40).parse().unwrap();
+        let root = Digest([0xff; 32]);
+        let bound = Commitment::bound(&repo, &revision, &root, &hotkey.public(), tiny.id);
+        let text = bound.to_text().unwrap();
+        assert!(text.len() <= COMMITMENT_BYTES_MAX);
+        assert_eq!(Commitment::parse(text.as_bytes()).unwrap(), bound);
     }
 }

@@ -92,6 +92,13 @@ impl Person {
 pub fn run(args: &NewNetworkArgs) -> anyhow::Result<ExitCode> {
     let dir = std::path::absolute(&args.dir).context("cannot tell where the folder is")?;
     expect_empty(&dir)?;
+    if dir.as_os_str().as_encoded_bytes().contains(&b',') {
+        return Err(anyhow::anyhow!(
+            "`{}` has a comma in it, which parts the names in the lists of config files",
+            dir.display()
+        ))
+        .hint("name a folder without one");
+    }
     let mut names = BTreeSet::new();
     if let Some(name) = args.competitions.iter().find(|name| !names.insert(*name)) {
         return Err(anyhow::anyhow!("competition `{name}` is named twice"))

@@ -372,4 +372,88 @@ mod tests {
         assert!(!network.is_running());
         network.lock().unwrap();
     }
+
+    /// The config of the validator of a network, which says this.
+    fn config(text: &str) -> anyhow::Result<Config> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(FILE);
+        std::fs::write(&path, TEXT).unwrap();
+        std::fs::write(folder.path().join("v.toml"), text).unwrap();
+        let network = Network::read(&path)?;
+        network.config(&network.validators[0])
+    }
+
+    const CONFIG: &str = "network = \"ws://127.0.0.1:9\"\nhub = \"http://127.0.0.1:8\"\n\
+        wallet = \"me\"\nhotkey = \"two\"\nwallet_path = \"w\"\nhome = \"h\"\n";
+
+    #[test]
+    fn a_config_belongs_to_its_network_by_whatever_names_its_keys_have() {
+        let plain = config(CONFIG).unwrap();
+        assert_eq!(plain.wallet().unwrap().hotkey_path(), Path::new("w/me/hotkeys/two"));
+        for (from, to) in [
+            ("127.0.0.1:9\"", "127.0.0.1:9/\""),
+            ("network", "chain"),
+            ("network", "subtensor_chain_endpoint"),
+            ("wallet =", "wallet_name ="),
+            ("hotkey =", "wallet-hotkey ="),
+            ("wallet_path", "wallet-path"),
+            ("home", "threads = 4\nhome"),
+        ] {
+            let found = config(&CONFIG.replace(from, to)).unwrap_or_else(|e| panic!("{to}: {e:#}"));
+            assert_eq!(
+                found.wallet().unwrap().hotkey_path(),
+                plain.wallet().unwrap().hotkey_path()
+            );
+        }
+        let unnamed = config(&CONFIG.replace("hotkey = \"two\"\n", "")).unwrap();
+        let hotkeys = Path::new("w/me/hotkeys");
+        assert_eq!(unnamed.wallet().unwrap().hotkey_path(), hotkeys.join(DEFAULT_NAME));
+        for (from, to, parts) in [
+            ("ws://127.0.0.1:9", "local", ["`network`", "`local`", "`ws://127.0.0.1:9`"]),
+            ("ws://127.0.0.1:9", "ws://127.0.0.1:99", ["`network`", ":99`", "v.toml"]),
+            ("hub =", "hob =", ["`hub`", "`nothing`", "`http://127.0.0.1:8`"]),
+            ("wallet =", "walet =", ["v.toml", "no config of a service", "wallet"]),
+            ("home = \"h\"", "home = 7", ["v.toml", "no config of a service", "string"]),
+        ] {
+            let error = format!("{:#}", config(&CONFIG.replace(from, to)).unwrap_err());
+            for part in parts {
+                assert!(error.contains(part), "{to}: no {part} in {error}");
+            }
+        }
+    }
+
+    #[test]
+    fn competition_files_are_found_in_either_way_in_which_a_config_names_them() {
+        for (named, expected) in [
+            ("", &[][..]),
+            ("competitions = []", &[]),
+            ("competitions = \"owner\"", &[]),
+            ("competitions = 7", &[]),
+            ("competitions = [\"tiny\", \"a.toml\", \"sub/b.toml\"]", &["a.toml", "sub/b.toml"]),
+            ("competitions = \"a.toml, tiny ,sub/b.toml\"", &["a.toml", "sub/b.toml"]),
+            ("competitions = [\"a.toml\", 7]", &["a.toml"]),
+        ] {
+            assert_eq!(config(&format!("{CONFIG}{named}")).unwrap().competition_files(), expected);
+        }
+        for (listen, expected) in [("127.0.0.1:7", Some(7)), ("nowhere", None), ("127.0.0.1", None)]
+        {
+            let config = config(&format!("{CONFIG}listen = \"{listen}\"")).unwrap();
+            assert_eq!(config.listen().map(|listen| listen.port()), expected, "{listen}");
+        }
+    }
+
+    #[test]
+    fn names_of_processes_are_names_of_files_of_some_length() {
+        let named = |name: &str| read(&TEXT.replace("name = \"v\"", &format!("name = \"{name}\"")));
+        let longest = "v".repeat(NAME_LETTERS_MAX);
+        for name in ["v", "validator-1", longest.as_str()] {
+            named(name).unwrap();
+        }
+        let longer = format!("{longest}v");
+        for name in ["", "V", "v.log", "v/w", "..", "vé", "v w", "network", "hub", longer.as_str()]
+        {
+            let error = format!("{:#}", named(name).unwrap_err());
+            assert!(error.contains(&format!("`{name}`")), "{name}: {error}");
+        }
+    }
 }

@@ -84,6 +84,7 @@ fn moved(from: &Path, to: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use protocol::{Seed, seed::uniform_below};
 
     fn names(folder: &Path) -> Vec<String> {
         let names = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name());
@@ -120,5 +121,42 @@ mod tests {
         }
         assert_eq!(names(folder.path()), ["hub.log"]);
         assert_eq!(fs::read_to_string(&path).unwrap(), "b\n");
+    }
+
+    #[test]
+    fn whatever_lines_come_the_newest_stay_in_order_and_the_files_are_bounded() {
+        for seed in 0..20 {
+            let mut random = Seed::of_number(seed).stream();
+            let mut below = |bound| uniform_below(&mut random, bound);
+            let n_files_max = 1 + u32::try_from(below(4)).unwrap();
+            let limits = LogLimits { size_bytes_max: 10 + below(40), n_files_max };
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("node.log");
+            let mut log = RotatingLog::open(&path, limits).unwrap();
+            let mut all = String::new();
+            for number in 0..50 {
+                if below(10) == 0 {
+                    log = RotatingLog::open(&path, limits).unwrap();
+                }
+                let line = format!("{number} {}", "x".repeat(usize::try_from(below(60)).unwrap()));
+                log.append(line.as_bytes()).unwrap();
+                all += &(line + "\n");
+            }
+            let aside = (1..n_files_max).rev().map(|number| aside(&path, number));
+            let mut files: Vec<PathBuf> = aside.filter(|file| file.exists()).collect();
+            files.push(path);
+            let mut kept = String::new();
+            for file in files {
+                let text = fs::read_to_string(&file).unwrap();
+                let is_one_line = text.lines().count() == 1;
+                assert!(
+                    text.len() as u64 <= limits.size_bytes_max || is_one_line,
+                    "seed {seed}: {text}"
+                );
+                kept += &text;
+            }
+            assert!(!kept.is_empty() && all.ends_with(&kept), "seed {seed}: {kept}");
+            assert!(names(folder.path()).len() <= n_files_max as usize, "seed {seed}");
+        }
     }
 }

@@ -45,8 +45,25 @@ pub fn expect_free(network: &Network, configs: &[Config]) -> anyhow::Result<()> 
         let key = format!("`listen` in `{}`", network.path(&participant.config).display());
         ports.extend(config.listen().map(|listen| (listen, key)));
     }
-    for (listen, key) in ports.into_iter().filter(|(listen, _)| listen.port() != 0) {
+    ports.retain(|(listen, _)| listen.port() != 0);
+    expect_apart(&ports)?;
+    for (listen, key) in ports {
         await_free(listen, &key, N_PAUSES)?;
+    }
+    Ok(())
+}
+
+/// Refuses two processes that would listen on one port: each is free until the other has it.
+fn expect_apart(ports: &[(SocketAddr, String)]) -> anyhow::Result<()> {
+    for (number, (listen, key)) in ports.iter().enumerate() {
+        let is_same = |other: &SocketAddr| {
+            let everywhere = listen.ip().is_unspecified() || other.ip().is_unspecified();
+            listen.port() == other.port() && (everywhere || listen.ip() == other.ip())
+        };
+        if let Some((_, other)) = ports.iter().take(number).find(|(other, _)| is_same(other)) {
+            return Err(anyhow::anyhow!("{other} and {key} name one port, {}", listen.port()))
+                .hint("each process of a network listens on a port of its own");
+        }
     }
     Ok(())
 }
@@ -86,5 +103,20 @@ mod tests {
         assert!(error.to_string().contains(&format!("port {}", listen.port())), "{error}");
         drop(other);
         await_free(listen, "`listen`", 20).unwrap();
+    }
+
+    #[test]
+    fn two_processes_that_would_listen_on_one_port_are_both_named() {
+        let at = |address: &str, key: &str| -> (SocketAddr, String) {
+            (address.parse().unwrap(), key.to_owned())
+        };
+        let apart = [at("127.0.0.1:9", "one"), at("127.0.0.1:8", "two"), at("[::1]:9", "three")];
+        expect_apart(&apart).unwrap();
+        expect_apart(&[]).unwrap();
+        for other in ["127.0.0.1:9", "0.0.0.0:9", "[::]:9"] {
+            let both = [at("127.0.0.1:9", "one"), at("127.0.0.1:8", "two"), at(other, "three")];
+            let error = expect_apart(&both).unwrap_err().to_string();
+            assert_eq!(error, "one and three name one port, 9", "{other}");
+        }
     }
 }

@@ -199,3 +199,34 @@ pub fn how(status: ExitStatus) -> String {
         (None, None) => "ended".to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_process_is_told_by_its_code_or_its_signal() {
+        for (status, told) in [
+            (0, "ended with code 0"),
+            (2 << 8, "ended with code 2"),
+            (255 << 8, "ended with code 255"),
+            (9, "was killed by signal 9"),
+            // The bit of a core dump is none of the signal.
+            (11 | 0x80, "was killed by signal 11"),
+        ] {
+            assert_eq!(how(ExitStatus::from_raw(status)), told);
+        }
+    }
+
+    #[test]
+    fn only_a_whole_json_object_says_that_a_process_is_up() {
+        for line in [&b"{}"[..], b" {\"url\": \"http://x\"} ", b"{\"a\": [1, null]}\r"] {
+            assert!(is_object(line), "{}", String::from_utf8_lossy(line));
+        }
+        for line in
+            [&b""[..], b"{", b"[]", b"null", b"\"ready\"", b"ready", b"{} {}", b"{\"a\": \xff}"]
+        {
+            assert!(!is_object(line), "{}", String::from_utf8_lossy(line));
+        }
+    }
+}

@@ -3,9 +3,11 @@
 use super::file::{Config, Network};
 use crate::{
     args::NetworkStatusArgs,
+    failure::HintExt as _,
     input,
     terminal::{print, print_json},
 };
+use anyhow::Context as _;
 use records::{Folder, RECORDS_FOLDER};
 use serde::{Deserialize, Serialize};
 use std::{path::Path, process::ExitCode};
@@ -86,7 +88,9 @@ pub fn run(args: &NetworkStatusArgs) -> anyhow::Result<ExitCode> {
     let running = network.is_running();
     let path = network.path(Path::new(FILE));
     let status: Status = match path.exists() {
-        true => serde_json::from_slice(&input::read(&path, SIZE_BYTES_MAX)?)?,
+        true => serde_json::from_slice(&input::read(&path, SIZE_BYTES_MAX)?)
+            .with_context(|| input::name(&path))
+            .hint("it is written anew while the network runs: delete it")?,
         false => Status::default(),
     };
     let code = if running { ExitCode::SUCCESS } else { ExitCode::from(NOT_RUNNING) };
@@ -147,5 +151,29 @@ mod tests {
         assert!(off.contains(" off ") && !off.contains("77"), "{off}");
         let text = serde_json::to_string(&status).unwrap();
         assert_eq!(serde_json::from_str::<Status>(&text).unwrap(), status);
+    }
+
+    #[test]
+    fn a_status_that_was_cut_is_named_and_one_of_before_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = folder.path().join("network.toml");
+        let text = "format = 1\nnetuid = 1\n\
+                    [chain]\nlisten = \"127.0.0.1:9\"\nhome = \"n\"\nspec = \"c\"\nblock_time = \"1s\"\n\
+                    [hub]\nlisten = \"127.0.0.1:8\"\ndir = \"h\"\n\
+                    [logs]\ndir = \"l\"\nsize_bytes_max = 9\nn_files_max = 2\n";
+        std::fs::write(&config, text).unwrap();
+        let args = NetworkStatusArgs { config, json: false };
+        for cut in ["", "{", "{\"block\": 9", "[]"] {
+            std::fs::write(folder.path().join(FILE), cut).unwrap();
+            let error = format!("{:#}", run(&args).unwrap_err());
+            assert!(error.contains(FILE), "{cut}: {error}");
+        }
+        let before = "{\"block\":null,\"processes\":[{\"name\":\"node\",\"state\":\"up\",\
+                      \"pid\":1,\"n_ends\":0}]}";
+        let status: Status = serde_json::from_str(before).unwrap();
+        assert_eq!(status.line(), "no block yet, node up");
+        assert_eq!(serde_json::to_string(&status).unwrap(), before);
+        assert_eq!(table(&Status::default(), false), "not running, and never was\n");
+        assert_eq!(table(&Status::default(), true), "starting\n");
     }
 }

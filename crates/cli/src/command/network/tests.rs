@@ -148,3 +148,57 @@ fn miners_are_spread_over_competitions_and_strategies() {
         }
     }
 }
+
+#[test]
+fn files_of_a_folder_with_an_odd_name_say_the_same_paths() {
+    let person =
+        |name: &str| Person { name: name.to_owned(), coldkey: AccountId([1; 32]), stake_tao: 5 };
+    let (owner, people) = (person(OWNER), [person("somebody")]);
+    for dir in [
+        "/x/it's",
+        "/x/a \"b\"",
+        "/x/'\"both\"'",
+        "/x/'''\"\"\"",
+        "/x/back\\slash\\u0041",
+        "/x/# no remark",
+        "/x/[table]\u{a0}é日本",
+        "/x/${HOME}",
+    ] {
+        let site = Site {
+            dir,
+            block_time: Duration::from_millis(10),
+            seed: u64::from(u32::MAX),
+            tempo: u16::MAX,
+            first_port: 20_000,
+            competitions: vec!["tiny"],
+            owner: &owner,
+            validators: &people,
+            miners: &people,
+        };
+        let table = |text: String| -> toml::Table {
+            text.parse().unwrap_or_else(|error| panic!("{dir}: {error}\n{text}"))
+        };
+        table(text::network(&site));
+        table(text::chain(&site));
+        let validator = table(text::validator(&site, &people[0], 0).unwrap());
+        let miner = table(text::miner(&site, &Rival::new(&site, 0), &people[0]).unwrap());
+        for service in [&validator, &miner] {
+            assert_eq!(service["home"].as_str().unwrap(), format!("{dir}/somebody"));
+            assert_eq!(service["wallet_path"].as_str().unwrap(), format!("{dir}/wallets"));
+        }
+        let file = format!("{dir}/competitions/tiny/competition.toml");
+        assert_eq!(miner["competition"].as_str().unwrap(), file);
+        assert_eq!(validator["competitions"][0].as_str().unwrap(), file);
+        assert_eq!(miner["steps_per_block"].as_integer(), Some(1), "at least one");
+    }
+}
+
+#[test]
+fn a_folder_whose_path_has_a_comma_is_refused_before_anything_is_made() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["a,b", "a,b/network"] {
+        let error = create::run(&args(&folder.path().join(name), &[])).unwrap_err().to_string();
+        assert!(error.contains("comma") && error.contains("a,b"), "{error}");
+    }
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+}

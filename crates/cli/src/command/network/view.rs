@@ -141,3 +141,58 @@ impl Voice {
         self.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::network::log::LogLimits;
+
+    /// A speaker with so much room for lines that wait, and whoever hears it.
+    fn speaker(room: usize) -> (Speaker, Receiver<String>) {
+        let (lines, heard) = mpsc::sync_channel(room);
+        let prefix = "node |".to_owned();
+        (Speaker { lines: Some(lines), n_lost: Arc::default(), prefix }, heard)
+    }
+
+    #[test]
+    fn attack_a_process_speaks_in_its_own_name_alone() {
+        let (speaker, heard) = speaker(8);
+        speaker.say("ok\u{1b}[2J\rhub  | forged\nhub  | forged\u{202e}");
+        let line = heard.recv().unwrap();
+        assert!(line.starts_with("node | ok"), "{line}");
+        assert!(line.chars().all(text::is_plain), "{line:?}");
+        speaker.say(&"é".repeat(LETTERS_SHOWN_MAX * 5));
+        let n_letters = heard.recv().unwrap().chars().count();
+        assert_eq!(n_letters, "node | ".len() + LETTERS_SHOWN_MAX);
+    }
+
+    #[test]
+    fn a_terminal_that_stands_still_holds_nobody_up_and_what_is_lost_is_counted() {
+        let (speaker, heard) = speaker(2);
+        for number in 0..5 {
+            speaker.say(&number.to_string());
+        }
+        assert_eq!(heard.try_iter().collect::<Vec<_>>(), ["node | 0", "node | 1"]);
+        assert_eq!(speaker.n_lost.load(Ordering::Relaxed), 3);
+        drop(heard);
+        speaker.say("to nobody");
+        assert_eq!(speaker.n_lost.load(Ordering::Relaxed), 3, "nobody is there to be told of it");
+    }
+
+    #[test]
+    fn the_log_has_what_a_process_said_and_its_last_words_are_made_safe() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("node.log");
+        let limits = LogLimits { size_bytes_max: 1 << 20, n_files_max: 1 };
+        let (speaker, heard) = speaker(8);
+        let voice = Voice::new(RotatingLog::open(&path, limits).unwrap(), speaker);
+        assert_eq!(voice.last(), "");
+        for line in [&b"first"[..], b"not \xff UTF-8", b"last\x1b[31m"] {
+            voice.tell(line);
+        }
+        let log = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(log, "first\nnot \u{fffd} UTF-8\nlast\u{1b}[31m\n");
+        assert_eq!(voice.last(), "last\u{fffd}[31m");
+        assert_eq!(heard.try_iter().count(), 3);
+    }
+}

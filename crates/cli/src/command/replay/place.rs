@@ -12,7 +12,8 @@ use crate::{
     contest::Contest,
     evaluator::ProcessEvaluate,
     failure::{self, Interrupted},
-    hugging_face, terminal,
+    hugging_face,
+    terminal::{self, spinner},
 };
 use ::hugging_face::DevHub;
 use anyhow::Context as _;

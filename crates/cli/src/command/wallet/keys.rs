@@ -193,3 +193,82 @@ pub fn new_password(no_password: bool) -> anyhow::Result<Option<Zeroizing<String
     anyhow::ensure!(*password == *again, "the two passwords differ; nothing was written");
     Ok(Some(password))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::failure::Hinted;
+
+    fn args(wallet: &str, hotkey: &str) -> WalletArgs {
+        WalletArgs { wallet: wallet.to_owned(), hotkey: hotkey.to_owned(), wallet_path: None }
+    }
+
+    #[test]
+    fn each_failure_to_open_a_key_has_its_own_advice() {
+        let args = args("me", "two");
+        for (error, parts) in [
+            (
+                WalletError::NoFolder { path: "w".into() },
+                &["agon wallet create", "--wallet-path"][..],
+            ),
+            (
+                WalletError::Missing { path: "w/me/coldkey".into() },
+                &["agon wallet import --wallet me", "agon wallet list"],
+            ),
+            (
+                WalletError::Missing { path: "w/me/hotkeys/two".into() },
+                &["agon wallet create --wallet me --hotkey two", "agon wallet list"],
+            ),
+            (WalletError::PasswordNeeded { path: "w".into() }, &PASSWORD_VARIABLES),
+        ] {
+            let told = error.to_string();
+            let advised = advised(error, &args);
+            assert_eq!(advised.to_string(), told);
+            let hint = format!("{:?}", advised.downcast_ref::<Hinted>());
+            for part in parts {
+                assert!(hint.contains(part), "{told}: no `{part}` in {hint}");
+            }
+        }
+        let other = advised(WalletError::NotAFile { path: "w".into() }, &args);
+        assert!(other.downcast_ref::<Hinted>().is_none() && other.is::<WalletError>());
+    }
+
+    #[test]
+    fn keys_of_development_are_those_that_everybody_knows() {
+        let alice = args("//Alice", "default");
+        let keys = Keys::new(&alice);
+        assert!(keys.are_for_development());
+        let coldkey = keys.coldkey_account().unwrap();
+        assert_eq!(coldkey.to_string(), "5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQY");
+        assert_eq!(keys.coldkey().unwrap().public(), coldkey);
+        let hotkey = keys.hotkey_account().unwrap();
+        assert_eq!(hotkey, Keypair::from_uri("//Alice//default").unwrap().public());
+        let other = args("//Alice", "other");
+        assert_ne!(Keys::new(&other).hotkey_account().unwrap(), hotkey);
+        for name in ["Alice", "/Alice", "default"] {
+            assert!(!Keys::new(&args(name, "default")).are_for_development(), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_wallet_is_looked_for_where_the_options_say_and_never_outside_it() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(root(Some(folder.path())).unwrap(), folder.path());
+        for (name, hotkey) in [
+            ("../me", "default"),
+            ("me", "../../x"),
+            ("", "default"),
+            ("me", ""),
+            ("a\nb", "default"),
+        ] {
+            let odd =
+                WalletArgs { wallet_path: Some(folder.path().to_owned()), ..args(name, hotkey) };
+            let error = Keys::new(&odd).hotkey_account().unwrap_err().to_string();
+            assert!(error.contains("cannot be the name of a"), "{name} {hotkey}: {error}");
+        }
+        let none =
+            WalletArgs { wallet_path: Some(folder.path().join("none")), ..args("me", "two") };
+        let error = Keys::new(&none).coldkey_account().unwrap_err().to_string();
+        assert!(error.contains("none"), "{error}");
+    }
+}

@@ -197,8 +197,9 @@ pub fn perplexity(losses: &[Loss]) -> f64 {
 mod tests {
     use super::*;
     use protocol::{
-        Competition,
+        Competition, Seed,
         competition::{Epsilon, Rule},
+        seed::uniform_below,
     };
 
     fn rules(rule: Rule, loss: LossKind) -> ScoringRules {
@@ -257,6 +258,7 @@ mod tests {
         assert!(comparison.wins && comparison.needed.is_none());
         assert!(!bar.compare(&[Loss::INFINITE; 4], &[]).wins);
     }
+
     /// What duels by the rules of `tiny` come to on so many documents, on which all losses are
     /// these.
     fn dueled(n: u64, own: f64, others: &[(Whose, f64)], margin: f64) -> Option<Comparison> {
@@ -309,5 +311,49 @@ mod tests {
         assert!(dueled(600, 1.8, &both, 0.0).unwrap().wins);
         let alone = dueled(100, 5.0, &[], 0.1).unwrap();
         assert!(alone.wins && alone.duel.is_none() && alone.needed.is_none());
+    }
+
+    #[test]
+    fn a_model_wins_below_what_it_needs_and_nowhere_else_by_every_rule_and_loss() {
+        for seed in 0..60 {
+            let mut random = Seed::of_number(seed).stream();
+            let mut share = || uniform_below(&mut random, 1_000) as f64 / 1_000.0;
+            let (champion, margin) = (2.0 + 50.0 * share(), 0.5 * share());
+            let factor = 0.05 + 1.1 * share();
+            for rule in [Rule::Succession, Rule::Mean, Rule::Wins] {
+                for loss in [LossKind::Perplexity, LossKind::CrossEntropy] {
+                    let rules = rules(rule, loss);
+                    let bar = Bar { rules: &rules, margin, judged: Block(20) };
+                    let others = [beside(Whose::Champion, champion)];
+                    let needed = bar.compare(&losses(champion), &others).needed.unwrap();
+                    let own = (needed * factor).max(1.0);
+                    if (own / needed - 1.0).abs() < 1e-6 {
+                        continue;
+                    }
+                    let comparison = bar.compare(&losses(own), &others);
+                    let told = format!("seed {seed}: {rule:?} {loss:?} {own} of {needed}");
+                    assert_eq!(comparison.wins, own < needed, "{told}");
+                    assert!((comparison.perplexity / own - 1.0).abs() < 1e-9, "{told}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_loss_without_end_wins_nothing_and_stands_in_nobodys_way() {
+        for rule in [Rule::Succession, Rule::Mean, Rule::Wins] {
+            let rules = rules(rule, LossKind::Perplexity);
+            let bar = Bar { rules: &rules, margin: 0.0, judged: Block(20) };
+            let mut endless = losses(2.0);
+            endless[3] = Loss::INFINITE;
+            assert!(!bar.compare(&endless, &[beside(Whose::Champion, 10.0)]).wins, "{rule:?}");
+            assert!(
+                !bar.compare(&[Loss::INFINITE; 4], &[beside(Whose::Own, 10.0)]).wins,
+                "{rule:?}"
+            );
+            let broken =
+                Beside { losses: vec![Loss::INFINITE; 4], ..beside(Whose::Champion, 10.0) };
+            assert!(bar.compare(&losses(400.0), &[broken]).wins, "{rule:?}");
+        }
     }
 }

@@ -122,14 +122,14 @@ impl Checkpoint {
 
     fn find_whole(&self) -> io::Result<bool> {
         let config = read_start(&self.dir.join(CONFIG), CONFIG_BYTES_MAX)?;
-        if is_cut_json(&config) {
+        if is_cut_json(&config, CONFIG_BYTES_MAX) {
             return Ok(false);
         }
         if !self.dir.join(INDEX).is_file() {
             return is_whole_shard(&self.dir.join(SINGLE));
         }
         let index = read_start(&self.dir.join(INDEX), INDEX_BYTES_MAX)?;
-        if is_cut_json(&index) {
+        if is_cut_json(&index, INDEX_BYTES_MAX) {
             return Ok(false);
         }
         let Ok(shards) = shards_of_index(&index) else { return Ok(true) };
@@ -152,16 +152,18 @@ fn open(path: &Path) -> io::Result<File> {
     }
 }
 
-/// The first bytes of a file, at most so many.
+/// The first bytes of a file: so many, and one more by which it is known to be longer.
 fn read_start(path: &Path, n_bytes_max: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    open(path)?.take(n_bytes_max).read_to_end(&mut bytes)?;
+    open(path)?.take(n_bytes_max.saturating_add(1)).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
-/// Whether a JSON document ends before its end.
-fn is_cut_json(bytes: &[u8]) -> bool {
-    serde_json::from_slice::<Value>(bytes).is_err_and(|error| error.is_eof())
+/// Whether a JSON document ends before its end; one that is longer than any that is read is wrong
+/// in another way.
+fn is_cut_json(bytes: &[u8], n_bytes_max: u64) -> bool {
+    let is_read = bytes.len() as u64 <= n_bytes_max;
+    is_read && serde_json::from_slice::<Value>(bytes).is_err_and(|error| error.is_eof())
 }
 
 /// Whether a safetensors file is as long as its header says, or wrong in another way.
@@ -296,5 +298,55 @@ mod tests {
         fs::remove_dir_all(top.join("a")).unwrap();
         assert!(checkpoint.has_changed());
         assert!(look(&[top.join("none")], &top).checkpoints.is_empty());
+    }
+
+    #[test]
+    fn what_is_longer_than_anything_that_is_read_is_left_to_whoever_judges() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path();
+        // A text that has no end, with so many bytes.
+        let open = |n_bytes: u64| {
+            let n_bytes = usize::try_from(n_bytes).unwrap();
+            let mut text = b"{\"a\": \"".to_vec();
+            text.resize(n_bytes, b'x');
+            text
+        };
+        write(dir, SINGLE, &shard(4));
+        write(dir, CONFIG, &open(CONFIG_BYTES_MAX));
+        assert!(!is_whole(dir), "half a config that may yet be read");
+        write(dir, CONFIG, &open(CONFIG_BYTES_MAX + 1));
+        assert!(is_whole(dir), "it will be refused, and that is told");
+        write(dir, CONFIG, b"{}");
+        write(dir, INDEX, &open(INDEX_BYTES_MAX));
+        assert!(!is_whole(dir));
+        write(dir, INDEX, &open(INDEX_BYTES_MAX + 1));
+        assert!(is_whole(dir));
+    }
+
+    #[test]
+    fn attack_headers_that_say_absurd_things_are_left_to_whoever_judges() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path();
+        write(dir, CONFIG, b"{}");
+        let shard = |header: &str, length: u64| {
+            write(dir, SINGLE, &[&length.to_le_bytes()[..], header.as_bytes()].concat());
+            is_whole(dir)
+        };
+        for (length, expected) in
+            [(0, true), (HEADER_BYTES_MAX, false), (HEADER_BYTES_MAX + 1, true), (u64::MAX, true)]
+        {
+            assert_eq!(shard("", length), expected, "{length}");
+        }
+        for (header, expected) in [
+            ("[1]", true),
+            ("{}", true),
+            ("{\"x\":7}", true),
+            ("{\"x\":{\"data_offsets\":[0]}}", true),
+            ("{\"x\":{\"data_offsets\":[0,-1]}}", true),
+            ("{\"x\":{\"data_offsets\":[0,1]}}", false),
+            ("{\"x\":{\"data_offsets\":[0,18446744073709551615]}}", false),
+        ] {
+            assert_eq!(shard(header, header.len() as u64), expected, "{header}");
+        }
     }
 }

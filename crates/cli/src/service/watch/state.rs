@@ -193,6 +193,8 @@ fn push<T>(queue: &mut VecDeque<T>, value: T, n_max: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use protocol::{Seed, seed::uniform_below};
+    use serde_json::json;
 
     fn known(number: u8) -> Known {
         Known { fingerprint: Digest([number; 32]), root: Some(Digest([number; 32])) }
@@ -255,5 +257,86 @@ mod tests {
         assert!(state.apply(&chosen(3)).is_err());
         state.apply(&Entry::Settled).unwrap();
         assert!(state.apply(&Entry::Committing { block: Block(1) }).is_err());
+    }
+
+    #[test]
+    fn the_budget_frees_itself_at_the_first_block_at_which_it_can() {
+        for seed in 0..300 {
+            let mut random = Seed::of_number(seed).stream();
+            let mut below = |bound| uniform_below(&mut random, bound);
+            let (mut block, mut entries, mut made) = (0, Vec::new(), Vec::new());
+            for number in 0..below(8) {
+                block += below(20);
+                let number = u8::try_from(number).unwrap();
+                entries.extend([chosen(number), Entry::Committing { block: Block(block) }]);
+                entries.push(Entry::Settled);
+                made.push(block);
+            }
+            let state = state(&entries);
+            let budget = Budget { n_max: 1 + below(4), window: below(40) };
+            let now = block + below(30);
+            let is_free = |at: u64| {
+                let recent = made.iter().filter(|made| **made + budget.window > at);
+                (recent.count() as u64) < budget.n_max
+            };
+            let expected = (now..).find(|at| is_free(*at)).filter(|at| *at > now).map(Block);
+            let found = state.again(budget, Block(now));
+            assert_eq!(found, expected, "seed {seed}: {made:?} {budget:?} at {now}");
+        }
+        let late = state(&[chosen(1), Entry::Committing { block: Block(u64::MAX) }]);
+        let budget = Budget { n_max: 1, window: u64::MAX };
+        assert_eq!(late.again(budget, Block(u64::MAX)), None, "no block comes after");
+    }
+
+    #[test]
+    fn entries_are_written_as_journals_of_before_have_them() {
+        let digest = Digest([7; 32]);
+        let root = serde_json::to_value(digest).unwrap();
+        for (entry, written) in [
+            (Entry::Began { identity: "a".to_owned() }, json!({ "began": { "identity": "a" } })),
+            (Entry::Drawn { block: Block(7) }, json!({ "drawn": { "block": 7 } })),
+            (
+                Entry::Judged(Known { fingerprint: digest, root: None }),
+                json!({ "judged": { "fingerprint": root, "root": null } }),
+            ),
+            (Entry::Confirmed { block: Block(8) }, json!({ "confirmed": { "block": 8 } })),
+            (Entry::Committing { block: Block(9) }, json!({ "committing": { "block": 9 } })),
+            (Entry::Withdrawn, json!("withdrawn")),
+            (Entry::Settled, json!("settled")),
+        ] {
+            assert_eq!(serde_json::to_value(&entry).unwrap(), written);
+            assert_eq!(serde_json::from_value::<Entry>(written).unwrap(), entry);
+        }
+        let state =
+            state(&[Entry::Judged(known(1)), chosen(2), Entry::Committing { block: Block(3) }]);
+        let text = serde_json::to_string(&state).unwrap();
+        assert_eq!(serde_json::from_str::<State>(&text).unwrap(), state);
+        let newer = text.replacen('{', "{\"of_tomorrow\":1,", 1);
+        assert!(serde_json::from_str::<State>(&newer).is_err(), "what is not known is not dropped");
+    }
+
+    #[test]
+    fn of_checkpoints_without_number_the_newest_are_known() {
+        let known = |number: usize| {
+            let fingerprint = Digest::of(&number.to_le_bytes());
+            Known { fingerprint, root: Some(fingerprint) }
+        };
+        let mut state = State::default();
+        for number in 0..=JUDGED_MAX {
+            state.apply(&Entry::Judged(known(number))).unwrap();
+        }
+        assert_eq!(state.judged.len(), JUDGED_MAX);
+        let knows = |number| {
+            let Known { fingerprint, .. } = known(number);
+            (state.knows(&fingerprint), state.knows_files(&fingerprint))
+        };
+        assert_eq!(
+            (knows(0), knows(1), knows(JUDGED_MAX)),
+            ((false, false), (true, true), (true, true))
+        );
+        let unread = Known { root: None, ..known(0) };
+        let mut state = State::default();
+        state.apply(&Entry::Judged(unread)).unwrap();
+        assert!(state.knows(&known(0).fingerprint) && !state.knows_files(&known(0).fingerprint));
     }
 }
