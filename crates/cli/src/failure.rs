@@ -88,6 +88,6 @@ pub fn is_closed_pipe(error: &anyhow::Error) -> bool {
 }
 
 /// Text of strangers may stand in an error: lines become one, and nothing in it deceives.
-fn one_line(text: &str) -> String {
+pub fn one_line(text: &str) -> String {
     crate::terminal::shown(&text.replace(['\n', '\r', '\t'], " "))
 }

@@ -1,5 +1,6 @@
 //! What was found of several things, one after the other: how each stands, and what can be done.
 
+use crate::failure::one_line;
 use serde::Serialize;
 
 /// What was found of one thing.
@@ -50,7 +51,8 @@ impl Findings {
                 State::Note => "note",
                 State::Bad => "BAD ",
             };
-            format!("{state}  {:<14}{}\n", finding.what, finding.text)
+            // A hub's word for whose token it is, say: it must not pass for a line of ours.
+            format!("{state}  {:<14}{}\n", finding.what, one_line(&finding.text))
         };
         self.findings.iter().map(line).collect()
     }

@@ -10,6 +10,7 @@ use super::replay::{
 };
 use crate::{
     args::{AddressArgs, EvidenceArgs},
+    failure::one_line,
     terminal::{print, print_json},
 };
 use anyhow::Context as _;
@@ -317,7 +318,7 @@ impl Told {
             ("crown", self.log10_e_crown, self.crown, "not better by the margin"),
             ("rejection", self.log10_e_reject, self.reject, "better by epsilon"),
         ] {
-            let words = meaning(strength);
+            let (words, log10) = (meaning(strength), down(log10));
             writeln!(text, "  log10 e for a {what}: {log10:.2}, {words}")?;
             if log10 > 0.0 {
                 writeln!(
@@ -363,7 +364,7 @@ impl Report {
         }
         for Refused { what, why, is_fault } in &self.refused {
             let word = if *is_fault { "REFUSED" } else { "left out" };
-            writeln!(text, "\n{word}: {what}: {why}")?;
+            writeln!(text, "\n{word}: {}: {}", one_line(what), one_line(why))?;
         }
         Ok(text)
     }
@@ -371,6 +372,12 @@ impl Report {
 
 fn log10(log: f64) -> f64 {
     log / LN_10
+}
+
+/// A logarithm with two decimals that says no more than there is.
+fn down(log10: f64) -> f64 {
+    // A hair is added: what stands for 2.3 may be a little less. A zero has no sign.
+    (100.0 * log10 + 1e-6).floor() / 100.0 + 0.0
 }
 
 /// What a strength says.

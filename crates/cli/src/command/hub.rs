@@ -10,7 +10,11 @@ use anyhow::Context as _;
 use hugging_face::dev::{self, Config, DevHub, Front, Limits, Role, ServerError, User};
 use serde::{Deserialize, Serialize};
 use std::{
-    collections::BTreeMap, path::Path, process::ExitCode, sync::atomic::Ordering, time::Duration,
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+    process::ExitCode,
+    sync::atomic::Ordering,
+    time::Duration,
 };
 
 /// How often the hub looks whether it is to stop.
@@ -99,8 +103,10 @@ impl StandingHub {
         let mut environment =
             BTreeMap::from([("HF_ENDPOINT", url.clone()), ("HF_HUB_DISABLE_XET", "1".to_owned())]);
         environment.extend(writer.map(|user| ("HF_TOKEN", user.token.clone())));
-        let mut names: Vec<String> = users.iter().map(|user| user.name.clone()).collect();
-        names.dedup();
+        // A user may have several tokens, not always one after the other.
+        let mut seen = BTreeSet::new();
+        let names = users.iter().filter(|user| seen.insert(&user.name));
+        let names = names.map(|user| user.name.clone()).collect();
         let folder = self.config.folder.display().to_string();
         Listening { url, folder, users: names, environment }
     }

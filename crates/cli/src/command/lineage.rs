@@ -83,18 +83,27 @@ fn compare_losses(first: &Path, second: &Path) -> anyhow::Result<Lineage> {
 impl Report {
     fn for_people(&self) -> String {
         let mut out = match self.parameter_delta {
+            // Models that are not the same must not look so.
+            Some(delta) if delta > 0.0 && delta < 0.5e-6 => {
+                "parameters  less than 0.0001 % apart\n".to_owned()
+            }
             Some(delta) => format!("parameters  {:.4} % apart\n", 100.0 * delta),
             None => "parameters  not comparable: the models have different tensors\n".to_owned(),
         };
         if let Some(Lineage { n_documents, correlation, kin }) = self.losses {
+            // Towards zero: only what is one looks like one.
+            let down = |correlation: f64| (1e5 * correlation).trunc() / 1e5 + 0.0;
             let correlation =
-                correlation.map_or("none".to_owned(), |correlation| format!("{correlation:.5}"));
+                correlation.map_or("none".to_owned(), |rho| format!("{:.5}", down(rho)));
             let kin = match kin {
                 Kin::Same => "the same model".to_owned(),
                 Kin::NearCopy => "a copy made unlike".to_owned(),
                 Kin::Related => "trained on from the other, or both from a third".to_owned(),
                 Kin::Independent => "trained apart".to_owned(),
-                Kin::Unknown => format!("unknown: {DOCUMENTS_MIN} sequences at least are needed"),
+                Kin::Unknown if n_documents < DOCUMENTS_MIN => {
+                    format!("unknown: {DOCUMENTS_MIN} sequences at least are needed")
+                }
+                Kin::Unknown => "unknown: all losses of one of them are the same".to_owned(),
             };
             out += &format!("losses      correlation {correlation} over {n_documents}: {kin}\n");
         }

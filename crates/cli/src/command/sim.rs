@@ -129,11 +129,17 @@ fn tell(scenario: &Scenario, summaries: &[Summary], common: &CommonSimArgs) -> a
 
 /// A share in percent with its interval.
 fn percent(interval: &Interval) -> String {
-    format!("{:.2} ± {:.2} %", interval.mean * 100.0, interval.half_width * 100.0)
+    format!("{} ± {:.2} %", two_decimals(interval.mean * 100.0), interval.half_width * 100.0)
 }
 
 fn number(interval: &Interval) -> String {
-    format!("{:.2} ± {:.2}", interval.mean, interval.half_width)
+    format!("{} ± {:.2}", two_decimals(interval.mean), interval.half_width)
+}
+
+/// A number with two decimals; what is shown as zero has no sign.
+fn two_decimals(number: f64) -> String {
+    let text = format!("{number:.2}");
+    if text == "-0.00" { "0.00".to_owned() } else { text }
 }
 
 /// Columns as wide as their widest cell: the first `n_names` to the left, figures to the right.

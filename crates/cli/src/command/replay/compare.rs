@@ -1,7 +1,7 @@
 //! Two validators' records beside each other: losses of one model on one sequence that differ.
 
 use super::report::{DIFFERS, NOT_CHECKED};
-use crate::input;
+use crate::{failure::one_line, input};
 use protocol::{AccountId, Digest, Loss, Record, record::Finding};
 use records::{Signed, signed::SIGNED_BYTES_MAX};
 use serde::Serialize;
@@ -97,7 +97,8 @@ impl Comparison {
         let mut text = String::new();
         for (letter, statement) in ["A", "B"].into_iter().zip(&self.records) {
             let Statement { record, validator, number, digest, signature, is_genuine } = statement;
-            writeln!(text, "{letter}  {record}\n   record {number} by {validator}, {digest}")?;
+            writeln!(text, "{letter}  {}", one_line(record))?;
+            writeln!(text, "   record {number} by {validator}, {digest}")?;
             let word = if *is_genuine { "signature" } else { "NO SIGNATURE OF ITS VALIDATOR" };
             writeln!(text, "   {word} {signature}")?;
         }
@@ -108,7 +109,7 @@ impl Comparison {
             writeln!(text, "DIFFERS  one validator has signed two records of one number")?;
         }
         if let Some(why) = &self.not_compared {
-            writeln!(text, "not compared: {why}")?;
+            writeln!(text, "not compared: {}", one_line(why))?;
         }
         let (n, n_faults) = (self.n_compared, self.n_faults);
         writeln!(text, "{n} losses that both have, {n_faults} differ")?;

@@ -1,5 +1,6 @@
 //! What a replay came to: how each step of each record ended, and the exit code.
 
+use crate::failure::one_line;
 use protocol::{AccountId, Digest};
 use serde::Serialize;
 use std::{fmt, process::ExitCode};
@@ -117,7 +118,7 @@ impl Step {
         found.unwrap_or_else(|| Self::equal(part, what))
     }
 
-    /// A line for people.
+    /// A line for people; names of files and what strangers wrote add none.
     fn line(&self) -> String {
         let short = |value: &str| protocol::text::shown(value, VALUE_LETTERS_MAX);
         let (word, text) = match &self.outcome {
@@ -128,7 +129,7 @@ impl Step {
             Outcome::NotChecked { why } => ("not checked", why.clone()),
         };
         let part = self.part;
-        format!("  {word:<11}  {part:<9}  {text}\n")
+        format!("  {word:<11}  {part:<9}  {}\n", one_line(&text))
     }
 }
 
@@ -208,11 +209,12 @@ impl Report {
 
 impl Replayed {
     fn for_people(&self) -> String {
+        let name = one_line(&self.record);
         let mut text = match (&self.competition, self.number, self.validator) {
             (Some(competition), Some(number), Some(validator)) => {
-                format!("record {number} of {competition} by {validator}, {}\n", self.record)
+                format!("record {number} of {competition} by {validator}, {name}\n")
             }
-            _ => format!("{}\n", self.record),
+            _ => format!("{name}\n"),
         };
         if let Some(seed) = self.leaf_seed {
             text += &format!("  the leaf is chosen by --seed {seed}\n");

@@ -347,8 +347,9 @@ struct Address {
 
 impl Address {
     /// Reads `URL/datasets/OWNER/NAME` with `/resolve/REVISION/PATH` behind it or not; `None` for
-    /// what is none.
+    /// what is none. What browsers put behind an address, such as `?download=true`, says nothing.
     fn parse(url: &str) -> Option<Self> {
+        let (url, _) = url.split_once(['?', '#']).unwrap_or((url, ""));
         let (scheme, rest) = url.split_once("://")?;
         let (host, rest) = rest.split_once("/datasets/")?;
         let mut parts = rest.trim_end_matches('/').splitn(5, '/');

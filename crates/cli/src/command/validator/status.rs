@@ -3,7 +3,7 @@
 use crate::{
     args::{ExportValidatorArgs, RunValidatorArgs, StatusValidatorArgs},
     competition_file,
-    failure::{HintExt as _, hinted},
+    failure::{HintExt as _, hinted, one_line},
     owner_set::{self, Commitment, Followed, Follower, Missed, OWNER, Refused},
     service::pulse::{self, Pulse},
     terminal::{self, print, print_json, print_json_line},
@@ -252,6 +252,7 @@ fn owner(out: &mut String, followed: &Followed) -> std::fmt::Result {
     }
     if let Some(set) = refused {
         let Refused { of: Commitment { commitment, committed }, reason } = set;
+        let reason = one_line(reason);
         writeln!(out, "those of block {committed} are not taken: {reason} ({commitment})")?;
     }
     Ok(())
@@ -304,7 +305,8 @@ fn text(status: &Status) -> Result<String, std::fmt::Error> {
         writeln!(out, "competitions next change at block {block}")?;
     }
     for trouble in status.process.iter().flat_map(|pulse| &pulse.trouble) {
-        writeln!(out, "since block {}: {}: {}", trouble.since, trouble.what, trouble.detail)?;
+        let detail = one_line(&trouble.detail);
+        writeln!(out, "since block {}: {}: {detail}", trouble.since, trouble.what)?;
     }
     Ok(out)
 }
