@@ -250,11 +250,11 @@ mod tests {
         let Round { models, .. } = parsed(&value);
         assert!(models[1].entry(refused.get(&Uid(1))).losses.is_empty(), "refused is absent");
         assert_eq!(models[0].entry(None).losses.len(), 2);
-        // Without the bar nobody guesses; of one block the lower slot is the senior.
+        // Without the bar nobody guesses; what two committed to in one block is nobody's.
         value["unigram"] = Value::Null;
         value["models"][1]["block"] = json!(10);
         let refused = parsed(&value).refused();
-        assert_eq!(refused.keys().map(|uid| uid.0).collect::<Vec<_>>(), [0, 4]);
+        assert_eq!(refused.keys().map(|uid| uid.0).collect::<Vec<_>>(), [0, 1, 4]);
     }
 
     #[test]
@@ -278,9 +278,9 @@ mod tests {
             (
                 |v| {
                     let model = |n: u16| json!({"uid": n, "block": 1, "cross_entropy": [1.0]});
-                    v["models"] = (0..257).map(model).collect();
+                    v["models"] = (0..4_097).map(model).collect();
                 },
-                "257 models, more than the 256 slots",
+                "4097 models, more than the 4096 slots",
             ),
         ];
         for (change, part) in cases {
