@@ -117,7 +117,8 @@ fn legend(points: &[(&Round, f64)], optimum: Option<f64>) -> String {
     let Some(optimum) = optimum else { return names };
     let optimum = format!("· optimum {optimum:.2}, the entropy of the text");
     let fits = names.chars().count() + 3 + optimum.chars().count() <= N_COLUMNS;
-    names + if fits { "   " } else { "\n  " } + &optimum
+    let gap = if fits { "   " } else { "\n  " };
+    format!("{names}{gap}{optimum}")
 }
 
 /// One letter per miner.
