@@ -493,13 +493,13 @@ pub mod tests {
     }
 
     /// Where the losses of a record differ from those of three sequences.
-    fn other(recorded: &[f64], found: &[f64], batches: Range<usize>, bar: Bar) -> Option<String> {
+    fn other(recorded: &[f64], found: &[f64], batches: &Range<usize>, bar: Bar) -> Option<String> {
         let recorded: Vec<Loss> = recorded.iter().map(|loss| Loss::new(*loss).unwrap()).collect();
         let (record, rules) = (record(Vec::new()), Competition::builtin("tiny").unwrap());
         let drawn = drawn();
         let exam = Exam { record: &record, rules: &rules, drawn: &drawn, bar, on_chain: None };
         let at = |field: &str| field.to_owned();
-        let step = exam.first_other(&measured(found), &batches, (&recorded, &at))?;
+        let step = exam.first_other(&measured(found), batches, (&recorded, &at))?;
         match step.outcome {
             Outcome::Differs { at, expected, .. } => Some(format!("{at}: {expected}")),
             outcome => panic!("{outcome:?}"),
@@ -510,26 +510,30 @@ pub mod tests {
     fn attack_a_loss_that_is_off_by_its_last_bit_is_named_by_its_batch() {
         let next = f64::from_bits(2.0_f64.to_bits() + 1);
         let all = [1.0, 2.0, 2.0];
-        assert_eq!(other(&[1.5, 2.0], &all, 0..2, Bar::Holds), None);
-        let second = other(&[1.5, next], &all, 0..2, Bar::Holds);
+        assert_eq!(other(&[1.5, 2.0], &all, &(0..2), Bar::Holds), None);
+        let second = other(&[1.5, next], &all, &(0..2), Bar::Holds);
         assert_eq!(second.as_deref(), Some("finding.evaluated[1]: 2"));
-        let first = other(&[1.6, next], &all, 0..2, Bar::Holds);
+        let first = other(&[1.6, next], &all, &(0..2), Bar::Holds);
         assert_eq!(first.as_deref(), Some("finding.evaluated[0]: 1.5"));
         // Of a leaf the other losses are not looked at, and its place is that in the record.
-        assert_eq!(other(&[9.0, 2.0], &all[2..], 1..2, Bar::Holds), None);
-        let leaf = other(&[9.0, 2.5], &all[2..], 1..2, Bar::Holds);
+        assert_eq!(other(&[9.0, 2.0], &all[2..], &(1..2), Bar::Holds), None);
+        let leaf = other(&[9.0, 2.5], &all[2..], &(1..2), Bar::Holds);
         assert_eq!(leaf.as_deref(), Some("finding.evaluated[1]: 2"));
     }
 
     #[test]
     fn whoever_guesses_was_to_be_refused_where_the_bar_holds_on_the_whole_text() {
         let guess = [3.0, 3.0, 3.0];
-        let found = other(&[3.0, 3.0], &guess, 0..2, Bar::Holds).unwrap();
+        let found = other(&[3.0, 3.0], &guess, &(0..2), Bar::Holds).unwrap();
         assert!(found.starts_with("finding: degenerate-output"), "{found}");
         for bar in [Bar::Off, Bar::Unknown] {
-            assert_eq!(other(&[3.0, 3.0], &guess, 0..2, bar), None, "{bar:?}");
+            assert_eq!(other(&[3.0, 3.0], &guess, &(0..2), bar), None, "{bar:?}");
         }
-        assert_eq!(other(&[3.0, 3.0], &guess[..2], 0..1, Bar::Holds), None, "a part of the text");
+        assert_eq!(
+            other(&[3.0, 3.0], &guess[..2], &(0..1), Bar::Holds),
+            None,
+            "a part of the text"
+        );
     }
 
     #[test]
