@@ -271,9 +271,12 @@ mod tests {
     use std::{collections::BTreeMap, path::PathBuf};
     use validator::Fought;
 
-    /// A report of rounds ten blocks apart, with these champions and their perplexities.
-    fn report(rounds: &[(Option<&'static str>, Option<f64>)]) -> Report {
-        let round = |(index, (champion, perplexity)): (usize, &(_, Option<f64>))| Round {
+    /// A champion of a round and its perplexity.
+    type Reigned = (Option<&'static str>, Option<f64>);
+
+    /// A report of rounds ten blocks apart.
+    fn report(rounds: &[Reigned]) -> Report {
+        let round = |(index, (champion, perplexity)): (usize, &Reigned)| Round {
             block: 40 + 10 * index as u64,
             champion_uid: champion.map(uid_of),
             champion: *champion,
