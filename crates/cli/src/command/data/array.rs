@@ -120,7 +120,7 @@ mod tests {
             assert_eq!(header(&bytes), expected, "seed 5, {round}");
             let numbers: Vec<u32> = bytes[HEADER_BYTES..]
                 .chunks_exact(width)
-                .map(|bytes| bytes.iter().rev().fold(0, |n, byte| (n << 8) | u32::from(*byte)))
+                .map(|bytes| bytes.iter().rev().fold(0_u32, |n, byte| (n << 8) | u32::from(*byte)))
                 .collect();
             assert_eq!(bytes.len(), HEADER_BYTES + n_rows * row_length * width);
             assert_eq!(numbers, all[..n_rows * row_length], "seed 5, {round}");
