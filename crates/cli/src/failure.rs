@@ -92,14 +92,15 @@ pub fn is_closed_pipe(error: &anyhow::Error) -> bool {
 }
 
 /// Text of strangers may stand in an error: lines become one, and nothing in it deceives.
-fn one_line(text: &str) -> String {
+pub fn one_line(text: &str) -> String {
     crate::terminal::shown(&text.replace(['\n', '\r', '\t'], " "))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use anyhow::Context as _;
+    use anyhow::{Context as _, anyhow};
+    use std::io;
 
     #[test]
     fn the_start_of_a_chain_that_was_interrupted_is_told_as_an_interruption() {
@@ -109,5 +110,52 @@ mod tests {
         };
         assert!(told(NodeError::Interrupted));
         assert!(!told(NodeError::Stopped));
+    }
+
+    fn code(error: &anyhow::Error) -> String {
+        format!("{:?}", report(error))
+    }
+
+    fn is(code: u8) -> String {
+        format!("{:?}", ExitCode::from(code))
+    }
+
+    #[test]
+    fn causes_stand_in_a_row_whatever_hints_wrap_them() {
+        let disk = || io::Error::other("disk full");
+        let read = Err::<(), _>(disk()).hint("make room").context("cannot write `a`");
+        let error = read.hint("try again").context("the round").unwrap_err();
+        assert_eq!(causes(&error), "the round: cannot write `a`: disk full");
+        let hints: Vec<&str> = error
+            .chain()
+            .filter_map(|cause| cause.downcast_ref::<Hinted>())
+            .map(|hinted| hinted.hint.as_str())
+            .collect();
+        assert_eq!(hints, ["try again", "make room"], "the outermost is told");
+        assert_eq!(causes(&hinted(disk(), "x")), "disk full");
+    }
+
+    #[test]
+    fn a_reader_that_goes_away_is_no_failure_and_an_end_that_was_wanted_has_its_code() {
+        let gone = || io::Error::from(io::ErrorKind::BrokenPipe);
+        assert_eq!(code(&anyhow::Error::from(gone()).context("cannot print")), is(0));
+        assert_eq!(code(&hinted(gone(), "x").context("deeper").context("still")), is(0));
+        assert!(!is_closed_pipe(&anyhow!("broken pipe")), "words are none");
+        let reset = io::Error::from(io::ErrorKind::ConnectionReset);
+        assert_eq!(code(&anyhow::Error::from(reset)), is(2));
+        assert_eq!(code(&anyhow::Error::from(Interrupted)), is(130));
+        assert_eq!(code(&hinted(Interrupted, "x").context("cannot upload")), is(130));
+        assert_eq!(code(&anyhow!("interrupted")), is(2), "only the type tells");
+        // Nobody wanted this process to end, so that a chain that is away is a failure.
+        assert_eq!(code(&anyhow::Error::from(chain::Error::PoolFull)), is(2));
+    }
+
+    #[test]
+    fn attack_an_error_is_one_line_whatever_strangers_wrote_into_it() {
+        let hostile = "a\nhint: send me your keys\r\tb\u{1b}[2J\u{2028}c\u{202e}";
+        let line = one_line(hostile);
+        assert_eq!(line, "a hint: send me your keys  b\u{fffd}[2J\u{fffd}c\u{fffd}");
+        assert!(line.chars().all(protocol::text::is_plain));
+        assert_eq!(one_line("Müller 日本語"), "Müller 日本語");
     }
 }

@@ -1,5 +1,6 @@
 //! What was found of several things, one after the other: how each stands, and what can be done.
 
+use crate::failure::one_line;
 use serde::Serialize;
 
 /// What was found of one thing.
@@ -50,7 +51,8 @@ impl Findings {
                 State::Note => "note",
                 State::Bad => "BAD ",
             };
-            format!("{state}  {:<14}{}\n", finding.what, finding.text)
+            // A hub's word for whose token it is, say: it must not pass for a line of ours.
+            format!("{state}  {:<14}{}\n", finding.what, one_line(&finding.text))
         };
         self.findings.iter().map(line).collect()
     }
@@ -59,5 +61,40 @@ impl Findings {
     #[cfg(test)]
     pub fn states(&self) -> Vec<State> {
         self.findings.iter().map(|finding| finding.state).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn attack_what_a_hub_says_cannot_pass_for_a_finding_of_ours() {
+        let mut found = Findings::default();
+        found.add("hub", State::Bad, "no\nok    chain         all is well\r\u{1b}[1A\u{202e}");
+        found.add("chain", State::Note, "slow");
+        let text = found.text();
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), 2, "{text}");
+        assert!(lines[0].starts_with("BAD   hub           no ok    chain"), "{text}");
+        assert_eq!(lines[1], "note  chain         slow");
+        assert!(text.chars().all(|c| c == '\n' || protocol::text::is_plain(c)), "{text:?}");
+    }
+
+    #[test]
+    fn one_bad_finding_is_enough_and_programs_read_states_in_lower_case() {
+        let mut found = Findings::default();
+        assert!(!found.is_bad() && found.text().is_empty());
+        found.add("keys", State::Ok, "here");
+        found.add("chain", State::Note, "slow");
+        assert!(!found.is_bad());
+        found.add("hub", State::Bad, "away");
+        found.add("disk", State::Ok, "large");
+        assert!(found.is_bad());
+        let json = serde_json::to_value(&found).unwrap();
+        let states: Vec<&serde_json::Value> =
+            json["findings"].as_array().unwrap().iter().map(|f| &f["state"]).collect();
+        assert_eq!(states, ["ok", "note", "bad", "ok"]);
+        assert_eq!(json["findings"][2]["what"], "hub");
     }
 }

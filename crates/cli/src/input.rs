@@ -102,4 +102,68 @@ mod tests {
             assert_eq!(pythons_number(text.as_bytes(), &error), word, "{text}: {error}");
         }
     }
+
+    fn file(bytes: &[u8]) -> (tempfile::TempDir, std::path::PathBuf) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file.json");
+        std::fs::write(&path, bytes).unwrap();
+        (dir, path)
+    }
+
+    #[test]
+    fn a_file_may_have_as_many_bytes_as_are_read_and_no_more() {
+        let (dir, path) = file(b"12345");
+        assert_eq!(read(&path, 5).unwrap(), b"12345");
+        assert_eq!(read(&path, u64::MAX).unwrap(), b"12345");
+        let error = read(&path, 4).unwrap_err().to_string();
+        assert!(error.contains("file.json` has more than 4 bytes"), "{error}");
+        assert!(read(&path, 0).is_err());
+        let (_empty, path) = file(b"");
+        assert_eq!(read(&path, 0).unwrap(), b"");
+        for (path, part) in
+            [(dir.path().join("gone"), "gone"), (dir.path().to_owned(), "cannot read")]
+        {
+            let error = format!("{:#}", read(&path, 5).unwrap_err());
+            assert!(error.contains(part) && error.contains("cannot read `"), "{error}");
+        }
+        assert_eq!(name(Path::new("-")), "standard input");
+        assert_eq!(name(Path::new("./-")), "`./-`", "so a file of that name can be read");
+    }
+
+    #[test]
+    fn text_that_is_none_is_named_by_the_place_of_its_first_wrong_byte() {
+        for (bytes, offset) in
+            [(&b"\xff"[..], 0), (&b"abc\xc3"[..], 3), ("日本\u{7f}".as_bytes(), 99)]
+        {
+            let (_dir, path) = file(bytes);
+            match read_text(&path, 100) {
+                Ok(text) => assert_eq!((text.as_bytes(), offset), (bytes, 99)),
+                Err(error) => {
+                    let error = error.to_string();
+                    assert!(error.contains(&format!("offset {offset} is wrong")), "{error}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn attack_what_a_parser_quotes_is_cut_and_a_mark_of_an_editor_is_passed_over() {
+        #[derive(Debug, serde::Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Known {
+            a: u8,
+        }
+        let parse = |bytes: &[u8]| parse_json::<Known>(bytes, "`f`", "score");
+        assert_eq!(parse(b"\xef\xbb\xbf{\"a\": 7}").unwrap().a, 7);
+        let long = format!("{{\"{}\": 1}}", "x".repeat(100_000));
+        for text in [long.as_str(), "{\"a\": 256}", "{\"a\": -1}", "{\"a\": 1} {}", "[", ""] {
+            let error = parse(text.as_bytes()).unwrap_err();
+            let told = crate::failure::causes(&error);
+            assert!(told.starts_with("`f` is not what `agon score` reads: "), "{told}");
+            assert!(told.chars().count() < 400, "{} letters", told.chars().count());
+            assert!(format!("{error:#?}").contains("agon score --help"), "{error:?}");
+        }
+        let error = parse(b"{\"a\": NaN}").unwrap_err().to_string();
+        assert!(error.contains("`NaN` is no JSON, `null` stands for"), "{error}");
+    }
 }

@@ -64,3 +64,53 @@ pub fn fitting(
     ))
     .hint("widen the limits under [model], or take a smaller vocabulary")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_llama_that_is_chosen_can_be_built_fits_and_is_the_nearest() {
+        let mut rules = Competition::builtin("tiny").unwrap();
+        for vocabulary in [257, 512, 8_192] {
+            rules.text.tokenizer =
+                protocol::competition::TokenizerRules::Trained { vocabulary, sha256: None };
+            for (wanted, layers) in [(1, 1), (64, 2), (100, 2), (128, 3), (5_000, 1), (64, 40)] {
+                let Ok(chosen) = fitting(&rules, wanted, layers) else {
+                    assert!(vocabulary > 512 || layers > 3, "{vocabulary} {wanted} {layers}");
+                    continue;
+                };
+                let n = chosen.n_parameters().unwrap();
+                let limits = &rules.model;
+                assert!((limits.n_parameters_min..=limits.n_parameters_max).contains(&n), "{n}");
+                assert!(4 * n < limits.size_bytes_max, "{n}");
+                chosen.check().unwrap();
+                assert_eq!((chosen.vocabulary, chosen.n_layers), (vocabulary, layers));
+                for hidden in HIDDEN {
+                    let other = config(&rules, hidden, layers).n_parameters().unwrap();
+                    let fits = (limits.n_parameters_min..=limits.n_parameters_max).contains(&other)
+                        && 4 * other + HEADER_BYTES <= limits.size_bytes_max;
+                    let is_nearer = hidden.abs_diff(wanted) < chosen.hidden.abs_diff(wanted);
+                    assert!(!(fits && is_nearer), "{hidden} is nearer to {wanted}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_competition_without_a_llama_that_fits_says_what_it_admits_and_what_there_is() {
+        let mut small = Competition::builtin("tiny").unwrap();
+        (small.model.n_parameters_min, small.model.n_parameters_max) = (1, 2_000);
+        let mut tight = Competition::builtin("tiny").unwrap();
+        tight.model.size_bytes_max = 30_000;
+        let large = Competition::builtin("7b").unwrap();
+        for rules in [small, tight, large] {
+            let error = format!("{:#?}", fitting(&rules, 64, 2).unwrap_err());
+            for part in
+                [rules.name.as_str(), "parameters in", "4 bytes for each", "widen the limits"]
+            {
+                assert!(error.contains(part), "no `{part}` in {error}");
+            }
+        }
+    }
+}

@@ -128,4 +128,43 @@ mod tests {
         }
         assert_eq!(open_to_others(&dir.path().join("none")), None);
     }
+
+    #[test]
+    fn attack_a_secret_is_never_written_where_something_is_already() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        write_new(&at("new"), "secret").unwrap();
+        assert_eq!(mode(&at("new")), 0o600);
+        assert_eq!(fs::read_to_string(at("new")).unwrap(), "secret");
+        fs::write(at("old"), "old").unwrap();
+        fs::create_dir(at("folder")).unwrap();
+        // Somebody else's link must not lead the secret to a file of theirs, there or not.
+        std::os::unix::fs::symlink(at("old"), at("link")).unwrap();
+        std::os::unix::fs::symlink(at("theirs"), at("dangling")).unwrap();
+        for name in ["new", "old", "folder", "link", "dangling", "no/such/folder"] {
+            let error = format!("{:#}", write_new(&at(name), "other").unwrap_err());
+            assert!(error.contains(name) && error.contains("cannot write"), "{error}");
+        }
+        assert_eq!(fs::read_to_string(at("new")).unwrap(), "secret");
+        assert_eq!(fs::read_to_string(at("old")).unwrap(), "old");
+        assert!(!at("theirs").exists());
+    }
+
+    #[test]
+    fn a_home_that_cannot_be_is_named_in_one_plain_line() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("file\n\u{202e}");
+        fs::write(&file, "").unwrap();
+        for path in [file.clone(), file.join("below")] {
+            let error = format!("{:#}", make_home(&path, "mark").unwrap_err());
+            assert!(error.contains("cannot make the folder"), "{error}");
+            assert!(error.chars().all(protocol::text::is_plain), "{error:?}");
+        }
+        // A mode that says more than who may enter keeps the rest.
+        let home = dir.path().join("home");
+        fs::create_dir(&home).unwrap();
+        fs::set_permissions(&home, Permissions::from_mode(0o1755)).unwrap();
+        make_home(&home, "mark").unwrap();
+        assert_eq!(fs::metadata(&home).unwrap().permissions().mode() & 0o7777, 0o1700);
+    }
 }

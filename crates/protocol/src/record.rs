@@ -20,6 +20,7 @@ use crate::{
     duel::{Attempts, Champion, Fight, Predecessor},
     owner::Claim,
     score,
+    text::shown,
     weights::{Average, Miner, MovingAverage},
     wins::{Entry, Seniority},
 };
@@ -30,6 +31,9 @@ pub const RECORD_FORMAT: u32 = 4;
 
 /// Most bytes of a record that anybody reads; 256 models on 10,000 batches take about 50 MiB.
 pub const RECORD_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Most letters of what is wrong with a record that cannot be read.
+const MESSAGE_LETTERS_MAX: usize = 300;
 
 /// What a validator publishes about one round.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -271,7 +275,8 @@ impl Record {
                 Some(Version { format }) => {
                     refuse(format!("it has format {format}, not {RECORD_FORMAT}"))
                 }
-                None => refuse(error.to_string()),
+                // It may quote the file, which is a stranger's.
+                None => refuse(shown(&error.to_string(), MESSAGE_LETTERS_MAX)),
             }
         })?;
         if record.to_json() != json {

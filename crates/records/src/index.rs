@@ -1,12 +1,14 @@
 //! The newest record of each competition, which together name all.
 
 use crate::{Broken, Error, Signed, check_name, links::Origin};
-use protocol::{AccountId, BlockHash, Digest, NetUid};
+use protocol::{AccountId, BlockHash, Digest, NetUid, text::shown};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// Most bytes of an index that anybody reads.
 pub const INDEX_BYTES_MAX: usize = 64 << 10;
+/// Most letters of what is wrong with an index that cannot be read.
+const DETAIL_LETTERS_MAX: usize = 300;
 /// Number of the form of an index.
 const FORMAT: u32 = 1;
 
@@ -50,7 +52,8 @@ impl Index {
 
     /// Reads what a stranger wrote; refuses whatever is not spelt as [`Index::to_json`] spells it.
     pub fn from_json(json: &[u8]) -> Result<Self, Error> {
-        let refuse = |detail: &str| Error::NotAnIndex(detail.to_owned());
+        // It may quote the file, which is a stranger's.
+        let refuse = |detail: &str| Error::NotAnIndex(shown(detail, DETAIL_LETTERS_MAX));
         if json.len() > INDEX_BYTES_MAX {
             return Err(refuse("too long"));
         }

@@ -15,7 +15,7 @@ use dashboard::{Config, Limits, Place};
 use protocol::{Competition, NetUid, Repo};
 use records::{Folder, RECORDS_FOLDER, RootCommitment};
 use serde::Serialize;
-use std::{path::Path, process::ExitCode, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, path::Path, process::ExitCode, sync::Arc, time::Duration};
 
 /// Time between two looks at chain and records.
 const PAUSE: Duration = Duration::from_secs(2);
@@ -75,7 +75,9 @@ fn places(args: &DashboardArgs, chain: &dyn Chain, netuid: NetUid) -> anyhow::Re
         let commitments = chain.commitments(netuid, head.block)?;
         let roots = commitments.iter().filter_map(|stored| RootCommitment::parse(&stored.data));
         named.extend(roots.map(|root| root.repo.to_string()));
-        named.dedup();
+        // Several validators may name one repo.
+        let mut seen = BTreeSet::new();
+        named.retain(|name| seen.insert(name.clone()));
     }
     anyhow::ensure!(
         !named.is_empty(),

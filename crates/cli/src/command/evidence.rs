@@ -10,6 +10,7 @@ use super::replay::{
 };
 use crate::{
     args::{AddressArgs, EvidenceArgs},
+    failure::one_line,
     terminal::{print, print_json},
 };
 use anyhow::Context as _;
@@ -317,7 +318,7 @@ impl Told {
             ("crown", self.log10_e_crown, self.crown, "not better by the margin"),
             ("rejection", self.log10_e_reject, self.reject, "better by epsilon"),
         ] {
-            let words = meaning(strength);
+            let (words, log10) = (meaning(strength), down(log10));
             writeln!(text, "  log10 e for a {what}: {log10:.2}, {words}")?;
             if log10 > 0.0 {
                 writeln!(
@@ -363,7 +364,7 @@ impl Report {
         }
         for Refused { what, why, is_fault } in &self.refused {
             let word = if *is_fault { "REFUSED" } else { "left out" };
-            writeln!(text, "\n{word}: {what}: {why}")?;
+            writeln!(text, "\n{word}: {}: {}", one_line(what), one_line(why))?;
         }
         Ok(text)
     }
@@ -371,6 +372,12 @@ impl Report {
 
 fn log10(log: f64) -> f64 {
     log / LN_10
+}
+
+/// A logarithm with two decimals that says no more than there is.
+fn down(log10: f64) -> f64 {
+    // A hair is added: what stands for 2.3 may be a little less. A zero has no sign.
+    (100.0 * log10 + 1e-6).floor() / 100.0 + 0.0
 }
 
 /// What a strength says.
@@ -461,5 +468,81 @@ mod tests {
         let (told, refused) = pair(vec![(1, held(1, 3.0)), (2, lacks)]);
         assert!(told.is_none() && refused.iter().all(|refused| !refused.is_fault));
         assert_eq!(refused.len(), 2);
+    }
+
+    #[test]
+    fn evidence_is_told_no_stronger_than_it_is() {
+        for (log10, told) in [
+            (2.999, "2.99"),
+            (2.3, "2.30"),
+            (3.0, "3.00"),
+            (0.004, "0.00"),
+            (-0.004, "-0.01"),
+            (-1e-12, "0.00"),
+            (f64::NEG_INFINITY, "-inf"),
+        ] {
+            assert_eq!(format!("{:.2}", down(log10)), told, "{log10}");
+        }
+        let (told, _) = pair(vec![(1, held(1, 3.0)), (2, held(2, 3.0))]);
+        let told = Told { log10_e_crown: 2.9999, crown: Strength::Strong, ..told.unwrap() };
+        let text = told.for_people().unwrap();
+        assert!(text.contains("log10 e for a crown: 2.99, which is strong"), "{text}");
+        assert!(text.contains("at most one duel in 10^2.99 would ever"), "{text}");
+        // What says nothing for a crown makes no statement about chances.
+        let told = Told { log10_e_crown: 0.001, log10_e_reject: -2.0, ..told };
+        let text = told.for_people().unwrap();
+        assert!(!text.contains("10^"), "one in 10^0.00 is everybody: {text}");
+    }
+
+    #[test]
+    fn attack_what_is_refused_cannot_pass_for_evidence() {
+        let mut report = Report::nothing(Vec::new());
+        let forged = "r.json\n\nchallenger sha256:00\n  together as one duel\u{1b}[2J".to_owned();
+        let refused = Refused { what: forged.clone(), why: forged, is_fault: false };
+        report.refused.push(refused);
+        let text = report.for_people().unwrap();
+        assert!(!text.lines().any(|line| line.starts_with("challenger")), "{text}");
+        assert!(!text.lines().any(|line| line.starts_with("  together")), "{text}");
+    }
+
+    #[test]
+    fn the_exit_code_tells_a_fault_before_what_is_missing() {
+        let code = |report: &Report| format!("{:?}", report.exit_code());
+        let is = |code: u8| format!("{:?}", ExitCode::from(code));
+        let mut report = Report::nothing(Vec::new());
+        assert_eq!(code(&report), is(NOT_CHECKED), "nothing was multiplied");
+        let (told, _) = pair(vec![(1, held(1, 3.0)), (2, held(2, 3.0))]);
+        report.duels.extend(told);
+        assert_eq!(code(&report), is(0));
+        report.stated.push(Stated { validator: AccountId([1; 32]), from: 7 });
+        assert_eq!(code(&report), is(NOT_CHECKED));
+        assert!(report.for_people().unwrap().contains("before record 7 is as stated"));
+        let refused = |is_fault| Refused { what: "x".to_owned(), why: "y".to_owned(), is_fault };
+        report.refused.push(refused(false));
+        assert_eq!(code(&report), is(NOT_CHECKED));
+        report.refused.push(refused(true));
+        assert_eq!(code(&report), is(DIFFERS));
+        let text = report.for_people().unwrap();
+        assert!(text.contains("left out: x: y") && text.contains("REFUSED: x: y"), "{text}");
+    }
+
+    #[test]
+    fn one_validator_alone_is_no_second_opinion_and_three_are_more_than_two() {
+        let (told, refused) = pair(vec![(1, held(1, 3.0))]);
+        assert!(told.is_none() && !refused[0].is_fault);
+        assert!(refused[0].why.contains("fewer than two"), "{}", refused[0].why);
+        let of = |numbers: &[u8]| {
+            let held = numbers.iter().map(|number| (*number, held(*number, 3.0)));
+            pair(held.collect()).0.unwrap()
+        };
+        let (two, three) = (of(&[1, 2]), of(&[1, 2, 3]));
+        assert_eq!((three.n_documents, three.validators.len()), (120, 3));
+        assert!(three.log10_e_crown > two.log10_e_crown);
+        let backwards = of(&[3, 2, 1]);
+        let bits = |told: &Told| (told.log10_e_crown.to_bits(), told.log10_e_reject.to_bits());
+        assert_eq!(bits(&backwards), bits(&three), "the order of files does not matter");
+        // Two of whom one has another's document: nothing is multiplied, whoever the third is.
+        let (none, refused) = pair(vec![(1, held(1, 3.0)), (2, held(2, 3.0)), (3, held(1, 3.0))]);
+        assert!(none.is_none() && refused.iter().any(|refused| refused.is_fault));
     }
 }

@@ -10,7 +10,11 @@ use anyhow::Context as _;
 use hugging_face::dev::{self, Config, DevHub, Front, Limits, Role, ServerError, User};
 use serde::{Deserialize, Serialize};
 use std::{
-    collections::BTreeMap, path::Path, process::ExitCode, sync::atomic::Ordering, time::Duration,
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+    process::ExitCode,
+    sync::atomic::Ordering,
+    time::Duration,
 };
 
 /// How often the hub looks whether it is to stop.
@@ -99,8 +103,10 @@ impl StandingHub {
         let mut environment =
             BTreeMap::from([("HF_ENDPOINT", url.clone()), ("HF_HUB_DISABLE_XET", "1".to_owned())]);
         environment.extend(writer.map(|user| ("HF_TOKEN", user.token.clone())));
-        let mut names: Vec<String> = users.iter().map(|user| user.name.clone()).collect();
-        names.dedup();
+        // A user may have several tokens, not always one after the other.
+        let mut seen = BTreeSet::new();
+        let names = users.iter().filter(|user| seen.insert(&user.name));
+        let names = names.map(|user| user.name.clone()).collect();
         let folder = self.config.folder.display().to_string();
         Listening { url, folder, users: names, environment }
     }
@@ -211,4 +217,91 @@ fn told(error: ServerError, folder: &Path) -> anyhow::Error {
         _ => return error.into(),
     };
     hinted(error, hint)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::failure::causes;
+    use std::{fs, os::unix::fs::PermissionsExt as _};
+
+    fn user(name: &str, token: &str, role: Role) -> User {
+        let (name, token) = (name.to_owned(), token.to_owned());
+        User { name, token, role, organisations: vec!["lab".to_owned()] }
+    }
+
+    fn config(folder: &Path, users: Vec<User>) -> Config {
+        let (limits, front) = (Limits::default(), Front::default());
+        let listen = ([127, 0, 0, 1], 0).into();
+        Config { listen, folder: folder.to_owned(), users, limits, front }
+    }
+
+    #[test]
+    fn whoever_has_several_tokens_is_named_once_and_a_shell_is_given_one_that_writes() {
+        let dir = tempfile::tempdir().unwrap();
+        let users = vec![
+            user("ann", "hf_ann_reads", Role::Read),
+            user("bob", "hf_bob_writes", Role::Write),
+            user("ann", "hf_ann_writes", Role::Write),
+        ];
+        let hub = StandingHub::start(config(dir.path(), users)).unwrap();
+        let listening = hub.listening();
+        assert_eq!(listening.users, ["ann", "bob"]);
+        assert_eq!(listening.environment["HF_TOKEN"], "hf_bob_writes");
+        assert_eq!(listening.environment["HF_ENDPOINT"], listening.url);
+        let text = listening.for_people();
+        let first = text.lines().next().unwrap();
+        assert!(first.starts_with("export HF_ENDPOINT=http://127.0.0.1:"), "{text}");
+        assert!(first.contains(" HF_TOKEN=hf_bob_writes"), "{text}");
+        let again =
+            StandingHub::start(config(dir.path(), vec![user("x", "hf_secret", Role::Read)]));
+        let error = again.map(|_| ()).unwrap_err();
+        assert!(format!("{error:#?}").contains("name another folder"), "{error:?}");
+    }
+
+    #[test]
+    fn users_are_kept_for_nobody_else_to_read_and_read_as_they_were() {
+        let dir = tempfile::tempdir().unwrap();
+        let made = kept_users(dir.path()).unwrap();
+        assert_eq!((made.len(), made[0].name.as_str()), (1, USUAL));
+        let again = kept_users(dir.path()).unwrap();
+        assert_eq!(again[0].token, made[0].token, "a token stays");
+        let mode = fs::metadata(dir.path().join(USERS)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        let error = write_users(dir.path(), &made).unwrap_err();
+        assert!(causes(&error).contains(USERS), "tokens are not written over: {error:#}");
+
+        let dir = tempfile::tempdir().unwrap();
+        let users = [user("ann", "hf_ann", Role::Read), user("b\"o\\b", "hf_bob", Role::Write)];
+        write_users(dir.path(), &users).unwrap();
+        let read = kept_users(dir.path()).unwrap();
+        for (read, user) in read.iter().zip(&users) {
+            assert_eq!((&read.name, &read.token), (&user.name, &user.token));
+            assert!(read.role == user.role && read.organisations == user.organisations);
+        }
+    }
+
+    #[test]
+    fn a_list_of_users_that_is_none_is_named_and_its_tokens_are_told_to_nobody() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(USERS);
+        let entry = r#""name": "ann", "token": "hf_secret_of_ann""#;
+        for text in [
+            String::new(),
+            "{}".to_owned(),
+            format!("[{{{entry}}}]"),
+            format!("[{{{entry}, \"role\": \"admin\"}}]"),
+            format!("[{{{entry}, \"role\": \"read\", \"more\": 1}}]"),
+            format!("[{{{entry}, \"role\": \"read\"}}"),
+        ] {
+            fs::write(&path, &text).unwrap();
+            let error = kept_users(dir.path()).map(|_| ()).unwrap_err();
+            let told = causes(&error);
+            assert!(told.contains(USERS) && told.contains("no list of users"), "{text}: {told}");
+            assert!(!told.contains("secret"), "{text}: {told}");
+        }
+        fs::write(&path, [0xff, 0xfe]).unwrap();
+        let error = kept_users(dir.path()).map(|_| ()).unwrap_err();
+        assert!(causes(&error).contains("not UTF-8"), "{error:#}");
+    }
 }

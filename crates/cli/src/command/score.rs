@@ -197,3 +197,127 @@ fn in_terms_of_the_file(error: Error) -> Error {
         error => error,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::failure::causes;
+    use protocol::ReasonCode;
+    use serde_json::{Value, json};
+
+    /// A round of these models: slot, block, losses and the byte of a root.
+    fn round(models: &[(u16, u64, Value, Option<u8>)]) -> Value {
+        let model = |(uid, block, losses, root): &(u16, u64, Value, Option<u8>)| {
+            let root = root.map(|byte| Digest([byte; 32]));
+            json!({"uid": uid, "block": block, "cross_entropy": losses, "root": root})
+        };
+        json!({
+            "rule": "succession", "loss": "cross-entropy",
+            "epsilon": {"kind": "fixed", "value": 0.005}, "temperature": 0.01,
+            "block": 1_000, "models": models.iter().map(model).collect::<Vec<_>>(),
+        })
+    }
+
+    fn parsed(value: &Value) -> Round {
+        serde_json::from_value(value.clone()).unwrap()
+    }
+
+    fn error(value: &Value) -> String {
+        causes(&score(&parsed(value), "`r.json`").unwrap_err())
+    }
+
+    #[test]
+    fn whoever_a_validator_would_refuse_is_and_for_the_first_reason() {
+        let mut value = round(&[
+            (4, 10, json!([5.0, 5.0]), Some(7)),
+            (1, 20, json!([5.0, 5.0]), Some(7)),
+            (2, 20, json!([6.0, 7.0]), Some(8)),
+            (3, 30, json!([6.0, null]), None),
+            (0, 30, json!([]), Some(7)),
+        ]);
+        value["unigram"] = json!(6.0);
+        let refused = parsed(&value).refused();
+        let codes: Vec<(u16, ReasonCode)> =
+            refused.iter().map(|(uid, reason)| (uid.0, reason.code)).collect();
+        // A model that lacks a loss is absent and no guesser; a copy is one though it was not
+        // measured.
+        let expected = [
+            (0, ReasonCode::Duplicate),
+            (1, ReasonCode::Duplicate),
+            (2, ReasonCode::DegenerateOutput),
+        ];
+        assert_eq!(codes, expected);
+        let Round { models, .. } = parsed(&value);
+        assert!(models[1].entry(refused.get(&Uid(1))).losses.is_empty(), "refused is absent");
+        assert_eq!(models[0].entry(None).losses.len(), 2);
+        // Without the bar nobody guesses; what two committed to in one block is nobody's.
+        value["unigram"] = Value::Null;
+        value["models"][1]["block"] = json!(10);
+        let refused = parsed(&value).refused();
+        assert_eq!(refused.keys().map(|uid| uid.0).collect::<Vec<_>>(), [0, 1, 4]);
+    }
+
+    #[test]
+    fn slips_in_a_file_are_named_in_its_own_words() {
+        let good = round(&[(1, 1, json!([1.0]), None), (2, 2, json!([2.0]), None)]);
+        type Change = fn(&mut Value);
+        let cases: [(Change, &str); 8] = [
+            (|v| v["temperature"] = json!(0.0), "`temperature`"),
+            (|v| v["temperature"] = json!(0.3), "`temperature`"),
+            (|v| v["epsilon"]["value"] = json!(1.0), "`epsilon.value`"),
+            (|v| v["rule"] = json!("duel"), "the rule `duel` decides by duels"),
+            (|v| v["models"][1]["uid"] = json!(1), "`uid` 1 stands in `models` twice"),
+            (|v| v["models"][1]["cross_entropy"] = json!([1, 2]), "uid 1 has 1 losses"),
+            (
+                |v| {
+                    v["models"][0]["cross_entropy"] = json!([]);
+                    v["models"][1]["cross_entropy"] = json!([]);
+                },
+                "no model has a loss in its `cross_entropy`",
+            ),
+            (
+                |v| {
+                    let model = |n: u16| json!({"uid": n, "block": 1, "cross_entropy": [1.0]});
+                    v["models"] = (0..4_097).map(model).collect();
+                },
+                "4097 models, more than the 4096 slots",
+            ),
+        ];
+        for (change, part) in cases {
+            let mut value = good.clone();
+            change(&mut value);
+            let told = error(&value);
+            assert!(told.contains(part) && told.starts_with("`r.json`: "), "no `{part}`: {told}");
+            assert!(!told.contains("scoring."), "a file has no such table: {told}");
+        }
+        assert_eq!(parsed(&round(&[])).n_batches("f").unwrap(), 0, "a round without models is one");
+    }
+
+    #[test]
+    fn what_is_no_round_is_not_taken_for_one() {
+        let good = round(&[(1, 1, json!([1.0]), None)]);
+        type Change = fn(&mut Value);
+        let cases: [Change; 9] = [
+            |v| v["models"][0]["cross_entropy"] = json!([-0.1]),
+            |v| v["models"][0]["cross_entropy"] = json!(["1.0"]),
+            |v| v["models"][0]["cross_entropy"] = json!(1.0),
+            |v| v["models"][0]["uid"] = json!(65_536),
+            |v| v["models"][0]["uid"] = json!(-1),
+            |v| v["models"][0]["root"] = json!("sha256:00"),
+            |v| v["models"][0]["perplexity"] = json!(2.0),
+            |v| v["rules"] = json!({}),
+            |v| v["rule"] = json!("Wins"),
+        ];
+        for (number, change) in cases.into_iter().enumerate() {
+            let mut value = good.clone();
+            change(&mut value);
+            assert!(serde_json::from_value::<Round>(value).is_err(), "case {number}");
+        }
+        assert!(serde_json::from_value::<Round>(good).is_ok());
+        let kind = |value: Value| serde_json::from_value::<Kind>(value).unwrap();
+        assert!(kind(json!({"format": 4})).format.is_some());
+        assert!(kind(json!({"record": {}, "signature": ""})).record.is_some());
+        let own = kind(json!({"rule": "mean"}));
+        assert!(own.format.is_none() && own.record.is_none());
+    }
+}

@@ -129,11 +129,17 @@ fn tell(scenario: &Scenario, summaries: &[Summary], common: &CommonSimArgs) -> a
 
 /// A share in percent with its interval.
 fn percent(interval: &Interval) -> String {
-    format!("{:.2} ± {:.2} %", interval.mean * 100.0, interval.half_width * 100.0)
+    format!("{} ± {:.2} %", two_decimals(interval.mean * 100.0), interval.half_width * 100.0)
 }
 
 fn number(interval: &Interval) -> String {
-    format!("{:.2} ± {:.2}", interval.mean, interval.half_width)
+    format!("{} ± {:.2}", two_decimals(interval.mean), interval.half_width)
+}
+
+/// A number with two decimals; what is shown as zero has no sign.
+fn two_decimals(number: f64) -> String {
+    let text = format!("{number:.2}");
+    if text == "-0.00" { "0.00".to_owned() } else { text }
 }
 
 /// Columns as wide as their widest cell: the first `n_names` to the left, figures to the right.
@@ -225,5 +231,62 @@ mod tests {
         let rows = [vec!["copy".to_owned(), "1.00 ± 0.50 %".to_owned()]];
         let expected = "attack           gain\ncopy    1.00 ± 0.50 %\n";
         assert_eq!(table(&["attack", "gain"], &rows, 1), expected);
+    }
+
+    #[test]
+    fn what_is_shown_as_zero_has_no_sign() {
+        let of = |mean: f64| percent(&Interval { mean, half_width: 0.0123, n: 3 });
+        for (mean, told) in [
+            (0.0, "0.00 ± 1.23 %"),
+            (-0.0, "0.00 ± 1.23 %"),
+            (-0.00004, "0.00 ± 1.23 %"),
+            (-0.00006, "-0.01 ± 1.23 %"),
+            (1.0, "100.00 ± 1.23 %"),
+        ] {
+            assert_eq!(of(mean), told, "{mean}");
+        }
+        assert_eq!(number(&Interval { mean: -0.001, half_width: 0.0, n: 1 }), "0.00 ± 0.00");
+    }
+
+    #[test]
+    fn attacks_and_scenarios_that_are_not_there_are_named_with_what_helps() {
+        assert_eq!(attacks(&[]).unwrap(), Attack::all());
+        for known in Attack::all() {
+            assert_eq!(attacks(&[known.name().to_owned()]).unwrap(), [known]);
+            let mistyped = known.name().to_owned() + "x";
+            let error = attacks(std::slice::from_ref(&mistyped)).unwrap_err();
+            assert!(error.to_string().contains(&mistyped), "{error}");
+            assert!(format!("{error:#?}").contains("did you mean `"), "{error:?}");
+        }
+        assert!(attacks(&["\u{1b}[2J".to_owned()]).is_err());
+        for name in Scenario::builtin_names() {
+            assert!(scenario(name).is_ok(), "{name}");
+        }
+        let error = format!("{:#?}", scenario("nowhere").unwrap_err());
+        assert!(error.contains("nowhere") && error.contains("path of a file"), "{error}");
+        let error = format!("{:#}", scenario("no/such.toml").unwrap_err());
+        assert!(error.contains("cannot read `no/such.toml`"), "{error}");
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("s.toml");
+        for (text, part) in [("x = ", "s.toml"), ("\n\nunheard = 1\n", "s.toml")] {
+            std::fs::write(&path, text).unwrap();
+            let error = format!("{:#}", scenario(path.to_str().unwrap()).unwrap_err());
+            assert!(error.contains(part), "{text:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn rows_with_names_of_every_script_stand_under_their_heads() {
+        let cell = |text: &str| text.to_owned();
+        let rows = [
+            vec![cell("ä日"), cell("1 %")],
+            vec![cell("a longer name"), cell("100 %")],
+            vec![cell(""), cell("")],
+        ];
+        let told = table(&["name", "share of all"], &rows, 1);
+        let lines: Vec<&str> = told.lines().collect();
+        let widths: Vec<usize> = lines[..3].iter().map(|line| line.chars().count()).collect();
+        assert_eq!(widths, [27, 27, 27], "figures end in one column: {told}");
+        assert_eq!(lines[3], "", "no blanks at the end");
     }
 }

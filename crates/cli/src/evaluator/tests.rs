@@ -168,3 +168,58 @@ fn an_evaluation_ends_when_this_process_is_to_stop() {
     let error = evaluate.inspect(folder().path(), &competition).unwrap_err();
     assert!(error.is::<Interrupted>(), "{error:#}");
 }
+
+#[test]
+fn attack_a_message_is_read_to_its_end_and_to_no_more_than_its_limit() {
+    use std::io::Cursor;
+    let read = |bytes: &[u8]| wire::read(&mut Cursor::new(bytes));
+    assert!(read(b"").unwrap().is_none());
+    let mut two = Cursor::new(&b"{\"SelfTested\":[]}\n{\"Ready\":{\"missing\":[\"x\"]}}\n"[..]);
+    assert!(matches!(wire::read(&mut two), Ok(Some(Message::SelfTested(none))) if none.is_empty()));
+    assert!(
+        matches!(wire::read(&mut two), Ok(Some(Message::Ready { missing })) if missing == ["x"])
+    );
+    assert!(wire::read(&mut two).unwrap().is_none());
+    let cut = read(b"{\"SelfTested\":[]}").unwrap_err().to_string();
+    assert!(cut.contains("a message of 17 bytes has no end"), "{cut}");
+    for bytes in [&b"\n"[..], b"{}\n", b"{\"SelfTested\":[]} {}\n", b"\xff\n", b"[1]\n"] {
+        assert!(read(bytes).is_err(), "{:?}", String::from_utf8_lossy(bytes));
+    }
+    let endless = vec![b' '; (4 << 20) + 1];
+    let error = read(&endless).unwrap_err().to_string();
+    assert!(error.contains("a message of 4194304 bytes has no end"), "{error}");
+}
+
+#[test]
+fn last_words_are_the_last_and_no_more_than_fit_a_line() {
+    let said = |bytes: &[u8]| last_words(std::io::Cursor::new(bytes.to_vec()));
+    assert_eq!(said(b""), "");
+    assert_eq!(said(b"\n out of memory \n"), "out of memory");
+    let long = "x".repeat(100_000) + "the end";
+    let kept = said(long.as_bytes());
+    assert!(kept.len() == LAST_WORDS_BYTES_MAX && kept.ends_with("xthe end"), "{}", kept.len());
+    // A letter that is cut in two is no trouble.
+    let letters = said("日".repeat(2_000).as_bytes());
+    assert!(letters.ends_with('日') && letters.len() <= LAST_WORDS_BYTES_MAX + 6);
+    assert!(said(&[0xff; 10]).chars().all(|letter| letter == '\u{fffd}'));
+}
+
+#[test]
+fn a_machine_with_less_memory_than_the_rules_allow_takes_its_own() {
+    let rules = Competition::builtin("tiny").unwrap();
+    let allowed = rules.model.memory_max();
+    let with = |bytes: u64| played("true").with_memory_limit(bytes);
+    let small = with(allowed - 1);
+    assert_eq!(small.memory_limit(&rules), Some(allowed - 1));
+    assert_eq!(small.limits(&rules).memory_bytes_max, allowed - 1 + SLACK_BYTES);
+    for enough in [allowed, u64::MAX] {
+        let large = with(enough);
+        assert_eq!(large.memory_limit(&rules), None);
+        assert_eq!(large.limits(&rules).memory_bytes_max, allowed);
+    }
+    let seconds = rules.evaluation.blocks_per_round * SECONDS_PER_BLOCK;
+    assert_eq!(Limits::of(&rules).patience, Duration::from_secs(seconds));
+    let mut endless = rules;
+    endless.evaluation.blocks_per_round = u64::MAX;
+    assert_eq!(Limits::of(&endless).patience, Duration::from_secs(u64::MAX));
+}

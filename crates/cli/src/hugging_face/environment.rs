@@ -140,10 +140,18 @@ pub fn token_of(path: &Path) -> anyhow::Result<Option<Token>> {
     let cannot = || format!("cannot read `{}`", path.display());
     let mut text = String::new();
     match fs::File::open(path) {
-        Ok(file) => file.take(TOKEN_BYTES_MAX).read_to_string(&mut text).with_context(cannot)?,
+        Ok(file) => {
+            file.take(TOKEN_BYTES_MAX + 1).read_to_string(&mut text).with_context(cannot)?
+        }
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error).with_context(cannot),
     };
+    // The beginning of some other file is nobody's token, and must not leave this machine as one.
+    anyhow::ensure!(
+        text.len() as u64 <= TOKEN_BYTES_MAX && text.trim().chars().all(|c| c.is_ascii_graphic()),
+        "`{}` holds no token: a token is one word of at most {TOKEN_BYTES_MAX} letters",
+        path.display()
+    );
     let value = text.trim().to_owned();
     Ok(Some(Token { value, from: format!("`{}`", path.display()) }))
 }

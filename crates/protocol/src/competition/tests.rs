@@ -233,18 +233,19 @@ fn each_validator_may_draw_text_of_its_own() {
 
 #[test]
 fn a_commitment_may_count_once_two_thirds_of_the_stake_have_it() {
+    let duels = with(TINY, DUELS);
     let published = |value: &str| {
         let line = format!("n_models_kept = 5\npublished = \"{value}\"");
-        Competition::from_toml(&with(TINY, &[("n_models_kept = 5", line.as_str())]))
+        Competition::from_toml(&with(&duels, &[("n_models_kept = 5", line.as_str())]))
     };
-    let unnamed = Competition::from_toml(TINY).unwrap();
+    let unnamed = Competition::from_toml(&duels).unwrap();
     assert_eq!(published("own").unwrap().digest(), unnamed.digest());
     assert_eq!(unnamed.evaluation.published, Published::Own);
     let two_thirds = published("two-thirds").unwrap();
     assert_eq!(two_thirds.evaluation.published, Published::TwoThirds);
     assert_ne!(two_thirds.digest(), unnamed.digest());
     let mut wins = two_thirds;
-    wins.scoring.rule = Rule::Wins;
+    (wins.scoring.rule, wins.scoring.duel) = (Rule::Wins, None);
     let error = wins.check().unwrap_err().to_string();
     assert!(error.contains("evaluation.published") && error.contains("duel"), "{error}");
 }

@@ -128,3 +128,57 @@ impl ProbeReport {
         )
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use trainer::TensorGradient;
+
+    fn report(loss_after: f64, decades: &[f64]) -> ProbeReport {
+        let tensor = |(number, decades): (usize, &f64)| TensorGradient {
+            name: format!("t{number}"),
+            ratio: 0.5,
+            decades: *decades,
+        };
+        let probe = Probe {
+            loss_before: 2.0,
+            loss_after,
+            n_steps: 12,
+            gradient_norm: f64::INFINITY,
+            tensors: decades.iter().enumerate().map(tensor).collect(),
+        };
+        ProbeReport::new(&probe, &HealthLimits::default())
+    }
+
+    #[test]
+    fn a_probe_passes_up_to_its_limits_and_says_which_one_it_breaks() {
+        for (loss_after, decades, is_passed) in [
+            (1.9, &[0.0, 2.0, -2.0][..], true),
+            (2.09, &[][..], true),
+            (2.2, &[0.0][..], false),
+            (f64::INFINITY, &[0.0][..], false),
+            (f64::NAN, &[0.0][..], false),
+            (1.9, &[0.0, -2.1, 1.0][..], false),
+            (1.9, &[0.0, f64::NAN][..], false),
+        ] {
+            let report = report(loss_after, decades);
+            assert_eq!(report.is_passed, is_passed, "{loss_after} {decades:?}");
+            let told = report.for_people();
+            assert!(told.starts_with(if is_passed { "passed: " } else { "failed: " }), "{told}");
+            assert_eq!(told.contains("diverged"), !loss_after.is_finite(), "{told}");
+            let is_far = decades.contains(&-2.1);
+            assert_eq!(told.contains("`t1` is -2.1 decades from"), is_far, "{told}");
+            let json = serde_json::to_value(&report).unwrap();
+            assert_eq!(json["loss_after"].is_null(), !loss_after.is_finite());
+            assert!(json["gradient_norm"].is_null(), "programs read no infinity");
+        }
+    }
+
+    #[test]
+    fn the_tensors_that_are_farthest_are_shown_whichever_way() {
+        let report = report(1.0, &[0.1, -3.0, 2.5, 0.0, -0.2, 1.0, 0.3]);
+        let shown: Vec<&str> = report.tensors.iter().map(|row| row.tensor.as_str()).collect();
+        assert_eq!(shown, ["t1", "t2", "t5", "t6", "t4"]);
+        assert_eq!(shown.len(), N_SHOWN);
+    }
+}

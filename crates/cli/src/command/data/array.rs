@@ -68,3 +68,83 @@ impl Writer {
         header
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use protocol::{Seed, seed::uniform_below};
+
+    /// The array of tokens that came in pieces of these lengths, and how many tokens and rows.
+    fn written(pieces: &[Vec<u32>], vocabulary: usize, row_length: usize) -> (Vec<u8>, (u64, u64)) {
+        let dir = tempfile::tempdir().unwrap();
+        let part = Part::create(dir.path().join("tokens.npy")).unwrap();
+        let mut writer = Writer::new(part, vocabulary, row_length).unwrap();
+        for piece in pieces {
+            writer.push(piece).unwrap();
+        }
+        let counts = writer.counts();
+        (std::fs::read(writer.finish().unwrap()).unwrap(), counts)
+    }
+
+    /// Type, number of rows and row length that a header says, read as NumPy's format has it.
+    fn header(bytes: &[u8]) -> (String, String) {
+        assert_eq!(&bytes[..8], b"\x93NUMPY\x01\x00");
+        let n_bytes = usize::from(u16::from_le_bytes([bytes[8], bytes[9]]));
+        assert!((10 + n_bytes).is_multiple_of(64), "numbers begin at a multiple of 64");
+        let text = std::str::from_utf8(&bytes[10..10 + n_bytes]).unwrap();
+        assert!(text.ends_with('\n') && !text.trim_end().contains('\n'), "{text:?}");
+        let between = |from: &str, to: &str| -> String {
+            let rest = text.split_once(from).unwrap().1;
+            rest.split_once(to).unwrap().0.to_owned()
+        };
+        assert!(text.contains("'fortran_order': False"), "{text}");
+        (between("'descr': '", "'"), between("'shape': (", ")"))
+    }
+
+    #[test]
+    fn an_array_holds_the_whole_rows_of_the_stream_however_it_comes() {
+        let mut stream = Seed::of_number(5).stream();
+        let mut below = |n: u64| uniform_below(&mut stream, n);
+        for round in 0..16 {
+            let vocabulary = [257, 1 << 16, (1 << 16) + 1, 1 << 20][below(4) as usize];
+            let row_length = 2 + below(9) as usize;
+            let pieces: Vec<Vec<u32>> = (0..below(12))
+                .map(|_| (0..below(30)).map(|_| below(vocabulary as u64) as u32).collect())
+                .collect();
+            let all = pieces.concat();
+            let n_rows = all.len() / row_length;
+            let (bytes, counts) = written(&pieces, vocabulary, row_length);
+            assert_eq!(counts, (all.len() as u64, n_rows as u64), "seed 5, {round}");
+            let width = if vocabulary <= 1 << 16 { 2 } else { 4 };
+            let expected = (format!("<u{width}"), format!("{n_rows}, {row_length}"));
+            assert_eq!(header(&bytes), expected, "seed 5, {round}");
+            let numbers: Vec<u32> = bytes[HEADER_BYTES..]
+                .chunks_exact(width)
+                .map(|bytes| bytes.iter().rev().fold(0_u32, |n, byte| (n << 8) | u32::from(*byte)))
+                .collect();
+            assert_eq!(bytes.len(), HEADER_BYTES + n_rows * row_length * width);
+            assert_eq!(numbers, all[..n_rows * row_length], "seed 5, {round}");
+        }
+    }
+
+    #[test]
+    fn an_array_that_is_not_finished_leaves_nothing_and_a_finished_one_replaces_another() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("tokens.npy");
+        std::fs::write(&path, "before").unwrap();
+        let start = || Writer::new(Part::create(path.clone()).unwrap(), 300, 2).unwrap();
+        let mut dropped = start();
+        dropped.push(&[1, 2, 3]).unwrap();
+        drop(dropped);
+        assert_eq!(std::fs::read(&path).unwrap(), b"before");
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "no part stays");
+        let mut whole = start();
+        whole.push(&[256, 2, 3]).unwrap();
+        assert_eq!(whole.finish().unwrap(), path);
+        let bytes = std::fs::read(&path).unwrap();
+        assert_eq!(bytes[HEADER_BYTES..], [0, 1, 2, 0]);
+        let nowhere =
+            Part::create(dir.path().join("no/such/folder/x.npy")).map(|_| ()).unwrap_err();
+        assert!(format!("{nowhere:#}").contains("cannot write to"), "{nowhere:#}");
+    }
+}

@@ -182,7 +182,7 @@ pub struct Part {
 }
 
 impl Part {
-    fn create(path: PathBuf) -> anyhow::Result<Self> {
+    pub fn create(path: PathBuf) -> anyhow::Result<Self> {
         let folder = path.parent().unwrap_or(Path::new("."));
         let mut builder = tempfile::Builder::new();
         builder.prefix(".export-").suffix(".partial");

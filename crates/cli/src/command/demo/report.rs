@@ -255,3 +255,88 @@ fn earnings(epochs: &[EpochSummary], roles: &BTreeMap<Uid, Role>) -> Vec<Earning
 fn share(rao: u64, total: u64) -> f64 {
     if total == 0 { 0.0 } else { rao as f64 / total as f64 }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use chain::ledger::SlotEarnings;
+    use protocol::{AccountId, Block, NetUid, Seed, seed::uniform_below};
+
+    fn round(block: u64, champion_uid: Option<u16>) -> Round {
+        Round {
+            block,
+            champion_uid,
+            champion: None,
+            perplexity: None,
+            record: String::new(),
+            validators: Vec::new(),
+            models: Vec::new(),
+        }
+    }
+
+    /// An epoch that pays slots, as miners and as validators.
+    fn epoch(block: u64, paid: &[(u16, u64, u64)]) -> EpochSummary {
+        let slot = |(uid, server_rao, validator_rao): &(u16, u64, u64)| SlotEarnings {
+            uid: Uid(*uid),
+            hotkey: AccountId([0; 32]),
+            incentive: 0,
+            dividends: 0,
+            server_rao: *server_rao,
+            validator_rao: *validator_rao,
+        };
+        let slots = paid.iter().map(slot).collect();
+        EpochSummary { netuid: NetUid(1), block: Block(block), owner_rao: 0, slots }
+    }
+
+    #[test]
+    fn an_epoch_pays_by_the_last_round_whose_weights_are_open() {
+        let rounds = [round(40, Some(3)), round(50, Some(4)), round(60, None)];
+        // Weights of a round are hidden for the ten blocks after it.
+        for (block, champion) in
+            [(51, Some(3)), (60, Some(3)), (61, Some(4)), (71, None), (500, None)]
+        {
+            let paid = tempos(&[epoch(block, &[(3, 30, 0), (4, 10, 0), (5, 0, 9)])], &rounds, 10);
+            assert_eq!(paid.len(), 1, "{block}");
+            assert_eq!(paid[0].champion_uid, champion, "{block}");
+            let share = champion.map_or(0.0, |uid| if uid == 3 { 0.75 } else { 0.25 });
+            assert_eq!(paid[0].champion_incentive, share, "{block}");
+            assert_eq!(paid[0].incentive, BTreeMap::from([(3, 0.75), (4, 0.25)]), "{block}");
+        }
+        assert!(tempos(&[epoch(50, &[(3, 1, 0)])], &rounds, 10).is_empty(), "nothing is open yet");
+        let nobody = tempos(&[epoch(61, &[(3, 0, 0)])], &rounds, 10);
+        assert!(nobody[0].incentive.is_empty() && nobody[0].champion_incentive == 0.0);
+    }
+
+    #[test]
+    fn earnings_add_up_to_all_that_was_paid_and_nobody_is_left_out() {
+        let roles: BTreeMap<Uid, Role> = Role::cast(None)
+            .into_iter()
+            .enumerate()
+            .map(|(n, role)| (Uid(n as u16), role))
+            .collect();
+        for earning in earnings(&[], &roles) {
+            assert_eq!((earning.incentive, earning.dividends, earning.tao), (0.0, 0.0, 0.0));
+        }
+        let mut stream = Seed::of_number(2).stream();
+        let mut rao = || uniform_below(&mut stream, 5 * RAO_PER_TAO);
+        let epochs: Vec<EpochSummary> = (0..20)
+            .map(|n| {
+                let paid: Vec<_> = (0..9).map(|uid| (uid, rao(), rao())).collect();
+                epoch(n, &paid)
+            })
+            .collect();
+        let told = earnings(&epochs, &roles);
+        assert_eq!(told.len(), 9, "slots of others are told as well");
+        assert_eq!(
+            (told[0].role, told[7].role, told[8].role),
+            ("validator-1", "broken", "unknown")
+        );
+        let sum = |of: fn(&Earning) -> f64| told.iter().map(of).sum::<f64>();
+        assert!((sum(|earning| earning.incentive) - 1.0).abs() < 1e-12, "seed 2");
+        assert!((sum(|earning| earning.dividends) - 1.0).abs() < 1e-12, "seed 2");
+        let slots = epochs.iter().flat_map(|epoch| &epoch.slots);
+        let paid: u64 = slots.map(|slot| slot.server_rao + slot.validator_rao).sum();
+        let paid = paid as f64 / RAO_PER_TAO as f64;
+        assert!((sum(|earning| earning.tao) - paid).abs() < 1e-6, "seed 2: {paid}");
+    }
+}

@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 use validator::Fought;
 
 /// Columns of a narrow terminal.
-const N_COLUMNS: usize = 80;
+pub const N_COLUMNS: usize = 80;
 
 /// How a challenger stands against the champion, in a sentence without its end.
 pub fn standing(challenger: &str, fought: &Fought) -> String {
@@ -39,9 +39,10 @@ fn end(fought: &Fought) -> String {
     }
 }
 
-/// A chance as people say it.
+/// A chance of at most this, as people say it.
 fn one_in(chance: f64) -> String {
-    format!("1 in {}", HumanCount((1.0 / chance).round() as u64))
+    // Down, since 1 in 1,667 is less than 0.0006; a hair is added for quotients of whole numbers.
+    format!("1 in {}", HumanCount((1.0 / chance * (1.0 + 1e-9)).floor() as u64))
 }
 
 /// A part by which somebody is better, or worse.
@@ -207,5 +208,73 @@ mod tests {
         assert!(told.starts_with("block   50  rebaser"), "{told}");
         assert!(told.lines().skip(1).all(|line| line.starts_with(&" ".repeat(12))), "{told}");
         assert_eq!(wrapped("  a", 4), "  a");
+    }
+
+    #[test]
+    fn a_chance_of_luck_is_never_told_smaller_than_it_is() {
+        for (chance, told) in
+            [(6e-4, "1 in 1,666"), (1e-3 / 12.0, "1 in 12,000"), (0.05, "1 in 20"), (1.0, "1 in 1")]
+        {
+            assert_eq!(one_in(chance), told);
+        }
+        // All budgets that rules share out by whole numbers are told as they are.
+        for n in 1..5_000_u32 {
+            let told = one_in(1e-3 / f64::from(n)).replace(',', "");
+            assert_eq!(told, format!("1 in {}", 1_000 * n));
+        }
+        let mut stream = protocol::Seed::of_number(7).stream();
+        for _ in 0..2_000 {
+            let part = 1 + protocol::seed::uniform_below(&mut stream, 1_000_000);
+            let chance = part as f64 / 1e6;
+            let told: f64 = one_in(chance)["1 in ".len()..].replace(',', "").parse().unwrap();
+            assert!(1.0 / told >= chance * (1.0 - 1e-8), "seed 7: {chance} told as 1 in {told}");
+        }
+    }
+
+    #[test]
+    fn texts_of_any_words_are_wrapped_within_the_terminal_and_lose_none() {
+        let mut stream = protocol::Seed::of_number(3).stream();
+        let mut below = |n| protocol::seed::uniform_below(&mut stream, n) as usize;
+        for round in 0..500 {
+            let words: Vec<String> = (0..1 + below(60))
+                .map(|_| ["ä", "x", "日"][below(3)].repeat(1 + below(40)))
+                .collect();
+            let indent = below(24);
+            let text = " ".repeat(indent.min(5)) + &words.join(" ");
+            let told = wrapped(&text, indent);
+            let found: Vec<&str> = told.split_whitespace().collect();
+            assert_eq!(found, words, "seed 3, round {round}");
+            for line in told.lines() {
+                assert!(line.chars().count() <= N_COLUMNS, "seed 3, round {round}: {line}");
+            }
+        }
+        let long = "w".repeat(200);
+        assert_eq!(wrapped(&long, 4), long, "one word is not broken");
+    }
+
+    #[test]
+    fn a_gain_is_told_without_signs_on_either_side_of_nothing() {
+        let fought = |gain, low, high| Fought {
+            verdict: None,
+            gain,
+            interval: Interval { low, high },
+            crown: Strength::Nothing,
+            ..BETTER
+        };
+        for (fought, part) in [
+            (fought(0.0, 0.0, 0.03), "is 0 % better than the champion (between 0 and 3 %)"),
+            (fought(-0.02, -0.04, 0.0), "is 2 % worse than the champion (between 0 and 4 %)"),
+            (fought(-1.0, -1.0, 1.0), "(between 100 % worse and 100 % better)"),
+            (fought(0.02, 0.02, 0.02), "(between 2.000000 and 2.000000 %)"),
+        ] {
+            let told = standing("x", &fought);
+            assert!(told.contains(part), "no `{part}` in {told}");
+        }
+        let one = Fought { n_documents: 1, ..fought(0.1, 0.0, 0.2) };
+        assert!(standing("x", &one).contains("after 1 document:"), "{}", standing("x", &one));
+        let sure = Fought { crown: Strength::Strong, ..one };
+        assert!(standing("x", &sure).contains("at most 1 in 100 so far"));
+        let against = Fought { reject: Strength::Decisive, ..sure };
+        assert!(standing("x", &against).contains("nothing is proven yet"));
     }
 }

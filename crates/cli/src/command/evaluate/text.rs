@@ -127,3 +127,88 @@ fn undamaged(drawn: Vec<Drawn>, all: Option<Digest>, file: &str) -> anyhow::Resu
     expect("the batches", &batches, all)?;
     Ok(batches)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::failure::causes;
+    use serde_json::{Value, json};
+
+    fn of_tokens(value: &Value) -> Result<Text, String> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("tokens.json");
+        std::fs::write(&path, value.to_string()).unwrap();
+        Text::of_tokens(&path).map_err(|error| causes(&error))
+    }
+
+    /// Batches as `agon sample --json` prints them, with the digests of their tokens.
+    fn sampled() -> Value {
+        let batches = [vec![vec![1, 2, 3], vec![4, 5, 6]], vec![vec![7, 8, 9]]]
+            .map(|sequences| Batch { sequences });
+        let digests: Vec<Digest> =
+            batches.iter().map(|batch| pack::digest(std::slice::from_ref(batch))).collect();
+        let batch = |(batch, digest): (&Batch, &Digest)| {
+            let sequences = &batch.sequences;
+            json!({"digest": digest, "beginning": "x", "sequences": sequences})
+        };
+        let drawn: Vec<Value> = batches.iter().zip(&digests).map(batch).collect();
+        json!({"seed": "00", "batches": drawn, "batches_digest": pack::digest(&batches)})
+    }
+
+    #[test]
+    fn what_sample_prints_is_read_batch_by_batch() {
+        let text = of_tokens(&sampled()).unwrap();
+        assert_eq!(text.batches, Some(vec![2, 1]));
+        assert_eq!(text.sequences.concat(), [1, 2, 3, 4, 5, 6, 7, 8, 9]);
+        assert_eq!(text.first_token, None, "tokens have what they have in front");
+        let own = of_tokens(&json!({"sequences": [[0, u32::MAX], [1, 2, 3]]})).unwrap();
+        assert_eq!((own.batches, own.sequences.len()), (None, 2));
+    }
+
+    #[test]
+    fn attack_tokens_that_are_not_those_of_their_digest_are_refused() {
+        type Change = fn(&mut Value);
+        let cases: [(Change, &str); 6] = [
+            (|v| v["batches"][1]["sequences"][0][2] = json!(10), "the sequences of batch 2"),
+            (|v| v["batches"][0]["sequences"][0] = json!([1, 2]), "the sequences of batch 1"),
+            // Equal tokens, cut elsewhere.
+            (|v| v["batches"][0]["sequences"] = json!([[1, 2], [3, 4, 5, 6]]), "of batch 1"),
+            (|v| v["batches"].as_array_mut().unwrap().swap(0, 1), "the batches of"),
+            (|v| drop(v["batches"].as_array_mut().unwrap().pop()), "the batches of"),
+            (|v| v["batches_digest"] = json!(Digest([7; 32])), "the batches of"),
+        ];
+        for (change, part) in cases {
+            let mut value = sampled();
+            change(&mut value);
+            let told = of_tokens(&value).map(|_| ()).unwrap_err();
+            assert!(told.contains(part) && told.contains("hold other tokens"), "{part}: {told}");
+        }
+        let mut bare = sampled();
+        bare["batches_digest"] = Value::Null;
+        for batch in bare["batches"].as_array_mut().unwrap() {
+            batch["digest"] = Value::Null;
+            batch["sequences"][0][0] = json!(99);
+        }
+        assert!(of_tokens(&bare).is_ok(), "tokens of one's own go without a digest");
+    }
+
+    #[test]
+    fn tokens_that_nobody_can_measure_are_named() {
+        for (value, part) in [
+            (json!({}), "neither `sequences` nor `batches`"),
+            (json!({"sequences": [[1, 2]], "batches": []}), "both `sequences` and `batches`"),
+            (json!({"sequences": []}), "holds no sequences"),
+            (json!({"batches": []}), "holds no sequences"),
+            (json!({"batches": [{"sequences": []}]}), "a batch of"),
+            (json!({"sequences": [[1, 2], [3]]}), "sequence 2 of"),
+            (json!({"sequences": [[]]}), "has 0 tokens: a loss needs at least 2"),
+            (json!({"sequences": [[1, -2]]}), "agon evaluate"),
+            (json!({"sequences": [[1, 4_294_967_296_u64]]}), "agon evaluate"),
+            (json!({"sequences": [[1, 2.5]]}), "agon evaluate"),
+            (json!([[1, 2]]), "agon evaluate"),
+        ] {
+            let told = of_tokens(&value).map(|_| ()).unwrap_err();
+            assert!(told.contains(part) && told.contains("tokens.json"), "no `{part}`: {told}");
+        }
+    }
+}

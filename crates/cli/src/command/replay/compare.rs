@@ -1,7 +1,7 @@
 //! Two validators' records beside each other: losses of one model on one sequence that differ.
 
 use super::report::{DIFFERS, NOT_CHECKED};
-use crate::input;
+use crate::{failure::one_line, input};
 use protocol::{AccountId, Digest, Loss, Record, record::Finding};
 use records::{Signed, signed::SIGNED_BYTES_MAX};
 use serde::Serialize;
@@ -97,7 +97,8 @@ impl Comparison {
         let mut text = String::new();
         for (letter, statement) in ["A", "B"].into_iter().zip(&self.records) {
             let Statement { record, validator, number, digest, signature, is_genuine } = statement;
-            writeln!(text, "{letter}  {record}\n   record {number} by {validator}, {digest}")?;
+            writeln!(text, "{letter}  {}", one_line(record))?;
+            writeln!(text, "   record {number} by {validator}, {digest}")?;
             let word = if *is_genuine { "signature" } else { "NO SIGNATURE OF ITS VALIDATOR" };
             writeln!(text, "   {word} {signature}")?;
         }
@@ -108,7 +109,7 @@ impl Comparison {
             writeln!(text, "DIFFERS  one validator has signed two records of one number")?;
         }
         if let Some(why) = &self.not_compared {
-            writeln!(text, "not compared: {why}")?;
+            writeln!(text, "not compared: {}", one_line(why))?;
         }
         let (n, n_faults) = (self.n_compared, self.n_faults);
         writeln!(text, "{n} losses that both have, {n_faults} differ")?;
@@ -270,5 +271,115 @@ mod tests {
         let found = Differing::of(&a, &b);
         assert_eq!(found.n_faults, 1);
         assert_eq!(found.faults[0].sequence, Digest([2; 32]).to_string());
+    }
+
+    /// A record of one measured model, signed by a validator of its own or by somebody else.
+    fn signed(by: u64, value: f64, change: impl FnOnce(&mut Record)) -> Signed {
+        let key = |number| keys::Keypair::from_seed(protocol::Seed::of_number(number));
+        let mut record = record(vec![losses(2, value)]);
+        record.models[0].model.tensor_root = Some(Digest([4; 32]));
+        record.round.validator = key(by).public();
+        change(&mut record);
+        Signed::sign(record, &key(by))
+    }
+
+    fn compared(a: &Signed, b: &Signed) -> Comparison {
+        let statements = [Statement::new(Path::new("a"), a), Statement::new(Path::new("b"), b)];
+        Comparison::new(statements, [&a.record, &b.record])
+    }
+
+    #[test]
+    fn what_comes_of_two_records_is_told_by_code_text_and_json() {
+        let code = |comparison: &Comparison| format!("{:?}", comparison.exit_code());
+        let is = |code: u8| format!("{:?}", ExitCode::from(code));
+        let (honest, same) = (signed(1, 1.0, |_| {}), signed(2, 1.0, |_| {}));
+        let equal = compared(&honest, &same);
+        assert_eq!(code(&equal), is(0));
+        let text = equal.for_people().unwrap();
+        assert!(text.ends_with("2 losses that both have, 0 differ\n"), "{text}");
+        let json = serde_json::to_value(&equal).unwrap();
+        assert!(json.get("not_compared").is_none() && json["is_equivocation"] == false, "{json}");
+
+        let last_bit = f64::from_bits(1.0_f64.to_bits() + 1);
+        let faulty = compared(&honest, &signed(2, last_bit, |_| {}));
+        assert_eq!(code(&faulty), is(DIFFERS));
+        let text = faulty.for_people().unwrap();
+        for part in ["on batch 0: A has 1, B has 1.0000000000000002", "2 differ", "agon replay"] {
+            assert!(text.contains(part), "no `{part}` in {text}");
+        }
+        let other = compared(&honest, &signed(2, 1.0, |record| record.models.clear()));
+        assert_eq!(code(&other), is(NOT_CHECKED));
+        assert!(
+            other.for_people().unwrap().contains("not compared: no model was measured in both")
+        );
+        let engine = signed(2, 2.0, |record| record.round.engine = "a\n0 differ\u{1b}".to_owned());
+        let engine = compared(&honest, &engine);
+        assert_eq!((code(&engine), engine.n_compared), (is(NOT_CHECKED), 0));
+        let text = engine.for_people().unwrap();
+        assert!(!text.lines().any(|line| line.starts_with("0 differ")), "{text}");
+        let rules = compared(&honest, &signed(2, 2.0, |r| r.round.tokenizer = Digest([5; 32])));
+        assert_eq!((code(&rules), rules.n_faults), (is(NOT_CHECKED), 0));
+    }
+
+    #[test]
+    fn attack_two_records_of_one_number_are_told_though_they_have_no_loss_in_common() {
+        let first = signed(1, 1.0, |_| {});
+        let second = signed(1, 1.0, |record| record.models.clear());
+        let found = compared(&first, &second);
+        assert!(found.is_equivocation && found.n_compared == 0);
+        assert_eq!(format!("{:?}", found.exit_code()), format!("{:?}", ExitCode::from(DIFFERS)));
+        assert!(found.for_people().unwrap().contains("signed two records of one number"));
+        assert!(!compared(&first, &first).is_equivocation, "one record twice is none");
+        type Change = fn(&mut Record);
+        let others: [(&str, Change); 4] = [
+            ("number", |record| record.round.number = 2),
+            ("competition", |record| record.round.competition = "nano".to_owned()),
+            ("subnet", |record| record.round.netuid = protocol::NetUid(8)),
+            ("chain", |record| record.round.genesis = protocol::BlockHash([7; 32])),
+        ];
+        for (what, change) in others {
+            let other = signed(1, 1.0, change);
+            assert!(!compared(&first, &other).is_equivocation, "of another {what}");
+        }
+    }
+
+    #[test]
+    fn attack_a_record_that_its_validator_has_not_signed_is_no_evidence() {
+        let honest = signed(1, 1.0, |_| {});
+        let framed =
+            signed(2, 1.0, |record| record.round.validator = honest.record.round.validator);
+        let found = compared(&honest, &framed);
+        assert_eq!(format!("{:?}", found.exit_code()), format!("{:?}", ExitCode::from(DIFFERS)));
+        let text = found.for_people().unwrap();
+        assert_eq!(text.matches("NO SIGNATURE OF ITS VALIDATOR").count(), 1, "{text}");
+        let json = serde_json::to_value(&found).unwrap();
+        assert_eq!(json["records"][0]["is_genuine"], true);
+        assert_eq!(json["records"][1]["is_genuine"], false);
+    }
+
+    #[test]
+    fn files_that_are_no_records_are_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let write = |name: &str, bytes: &[u8]| {
+            let path = dir.path().join(name);
+            std::fs::write(&path, bytes).unwrap();
+            path
+        };
+        let json = signed(1, 1.0, |_| {}).to_json();
+        let good = write("good.json", &json);
+        assert!(Comparison::of_files([&good, &good]).is_ok());
+        let cases: [(&str, Vec<u8>); 4] = [
+            ("empty.json", Vec::new()),
+            ("cut.json", json[..json.len() - 1].to_vec()),
+            ("spaced.json", [&json[..], b"\n"].concat()),
+            ("binary.json", vec![0xff; 100]),
+        ];
+        for (name, bytes) in cases {
+            let bad = write(name, &bytes);
+            for files in [[&good, &bad], [&bad, &good]] {
+                let error = Comparison::of_files(files.map(|path| path.as_path())).unwrap_err();
+                assert!(format!("{error:#}").contains(name), "{error:#}");
+            }
+        }
     }
 }

@@ -417,4 +417,152 @@ mod tests {
         assert_eq!(differs(json!({"x": [1.0, 0.1], "y": {"z": null}, "w": 1})).unwrap(), "r.w");
         assert_eq!(difference(&json!(0.0), &json!(-0.0), "r".to_owned()).unwrap().0, "r");
     }
+
+    use super::super::losses::tests::{losses, record};
+    use protocol::{BlockHash, NetUid, Uid};
+
+    /// The record of this number, after the one of this digest.
+    fn numbered(number: u64, previous: Option<Digest>) -> Record {
+        let mut record = record(vec![losses(1, 1.0)]);
+        record.round.number = number;
+        record.round.previous = previous;
+        record.round.block = Block(number.saturating_mul(10));
+        record
+    }
+
+    fn past(records: Vec<Record>) -> Past {
+        let mut past = Past::default();
+        for record in records {
+            let digest = record.digest();
+            past.take(record, digest);
+        }
+        past
+    }
+
+    /// How a link ended: nothing where it equals, else where it differs or why it is not known.
+    fn ended(step: Step) -> Option<String> {
+        match step.outcome {
+            Outcome::Equal { .. } => None,
+            Outcome::Differs { at, .. } => Some(at),
+            Outcome::NotChecked { why } => Some(why),
+        }
+    }
+
+    #[test]
+    fn attack_a_record_that_goes_on_from_another_than_the_one_before_is_named() {
+        let first = numbered(1, None);
+        let digest = first.digest();
+        let past = past(vec![first]);
+        let link = |change: fn(&mut Record)| {
+            let mut second = numbered(2, Some(digest));
+            change(&mut second);
+            ended(past.link(&second))
+        };
+        assert_eq!(link(|_| {}), None);
+        let cases: [(&str, fn(&mut Record)); 7] = [
+            ("round.previous", |record| record.round.previous = Some(Digest([7; 32]))),
+            ("round.previous", |record| record.round.previous = None),
+            ("round.validator", |record| record.round.validator = AccountId([7; 32])),
+            ("round.genesis", |record| record.round.genesis = BlockHash([7; 32])),
+            ("round.netuid", |record| record.round.netuid = NetUid(8)),
+            ("round.block", |record| record.round.block = Block(10)),
+            ("round.block", |record| record.round.block = Block(0)),
+        ];
+        for (at, change) in cases {
+            assert_eq!(link(change).as_deref(), Some(at));
+        }
+        for number in [0, 1, 3, u64::MAX] {
+            let why = ended(past.link(&numbered(number, Some(digest)))).unwrap();
+            let before = number.saturating_sub(1);
+            assert_eq!(why, format!("record {before} is not there: give it, too"));
+        }
+    }
+
+    #[test]
+    fn a_first_record_names_none_and_a_later_one_names_one() {
+        let none = Past::default();
+        assert_eq!(ended(none.link(&numbered(1, None))), None);
+        let named = numbered(1, Some(Digest([7; 32])));
+        assert_eq!(ended(none.link(&named)).as_deref(), Some("round.previous"));
+        assert_eq!(ended(none.link(&numbered(5, None))).as_deref(), Some("round.previous"));
+        let why = ended(none.link(&numbered(5, Some(Digest([7; 32]))))).unwrap();
+        assert!(why.contains("record 4 is not there"), "{why}");
+    }
+
+    #[test]
+    fn whoever_was_absent_counts_from_its_return_and_what_is_missing_is_unknown() {
+        let absent = |number, previous| {
+            let mut record = numbered(number, previous);
+            record.models[0].model.finding = Finding::Disqualified(ReasonCode::NotPublished);
+            record
+        };
+        let first = absent(1, None);
+        let digest = first.digest();
+        let after_absence = past(vec![first]);
+        let mut back = numbered(2, Some(digest));
+        let ends = |past: &Past, record: &Record| -> Vec<String> {
+            past.since(record).into_iter().filter_map(ended).collect()
+        };
+        assert_eq!(ends(&after_absence, &back), ["models[0].model.since"], "its age is hidden");
+        back.models[0].model.since = Some(Block(20));
+        assert_eq!(ends(&after_absence, &back), [""; 0]);
+        // A new commitment of the same key is one that nobody saw absent.
+        back.models[0].model.commit_block = Block(15);
+        assert_eq!(ends(&after_absence, &back), ["models[0].model.since"]);
+        back.models[0].model.since = None;
+        assert_eq!(ends(&after_absence, &back), [""; 0]);
+        // Without the records before, nobody can tell; the slot is named.
+        let unknown = ends(&Past::default(), &numbered(2, Some(digest)));
+        assert!(unknown[0].contains("uid 0") && unknown.len() == 1, "{unknown:?}");
+    }
+
+    #[test]
+    fn a_gap_in_the_records_is_believed_from_there_on_and_said() {
+        let past = past(vec![numbered(1, None), numbered(7, Some(Digest([7; 32])))]);
+        assert_eq!(past.believed, Some(7));
+        let mut equal = Step::equal(Part::Evidence, "2 duels");
+        doubt(&mut equal, 7);
+        assert_eq!(equal, Step::equal(Part::Evidence, "2 duels, on from record 7 as it is given"));
+        for (at, is_lie) in [
+            ("crown", false),
+            ("models[3].fight", false),
+            ("models[3].verdict", true),
+            (RECORD, true),
+        ] {
+            let mut step = Step::differs(Part::Decision, at, (1, 2));
+            doubt(&mut step, 7);
+            assert_eq!(step.is_other(), is_lie, "{at}");
+            let text = ended(step).unwrap();
+            assert_eq!(text.contains("give those from 1 on"), !is_lie, "{text}");
+        }
+        let mut unknown = Step::not_checked(Part::Weights, "why");
+        doubt(&mut unknown, 7);
+        assert_eq!(unknown, Step::not_checked(Part::Weights, "why"));
+    }
+
+    #[test]
+    fn attack_any_change_of_one_number_in_a_record_has_a_place() {
+        use protocol::{Seed, seed::uniform_below};
+        let mut stream = Seed::of_number(11).stream();
+        let mut below = |n: usize| uniform_below(&mut stream, n as u64) as usize;
+        for round in 0..200 {
+            let lists: Vec<Vec<f64>> = (0..1 + below(4))
+                .map(|_| (0..1 + below(5)).map(|_| below(1_000) as f64 / 7.0).collect())
+                .collect();
+            let (list, place) = (below(lists.len()), 0);
+            let mut changed = lists.clone();
+            let number = &mut changed[list][place];
+            *number = f64::from_bits(number.to_bits() + 1);
+            let (a, b) = (json!({"x": {"y": lists}}), json!({"x": {"y": changed}}));
+            assert_eq!(difference(&a, &a, "r".to_owned()), None, "seed 11, {round}");
+            let (at, (expected, found)) = difference(&a, &b, "r".to_owned()).unwrap();
+            assert_eq!(at, format!("r.x.y[{list}][{place}]"), "seed 11, {round}");
+            assert_ne!(expected, found);
+        }
+        let uid = json(&Some(Uid(7)));
+        assert_eq!(
+            difference(&uid, &json(&None::<Uid>), "champion".to_owned()).unwrap().1.1,
+            "null"
+        );
+    }
 }

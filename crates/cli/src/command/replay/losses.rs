@@ -471,4 +471,123 @@ pub mod tests {
         assert_eq!(seen.into_iter().collect::<Vec<_>>(), [(0, 0), (0, 1), (2, 0)]);
         assert_eq!(leaf(&self::record(vec![losses(0)]), 1), None);
     }
+
+    use super::super::report::Outcome;
+
+    /// Two batches of two and of one sequence, on which guessing has 3 nats.
+    fn drawn() -> Drawn {
+        let sequence = |n: u8| Sequence { digest: Digest([n; 32]), tokens: vec![1, 2, 3] };
+        Drawn {
+            documents: Vec::new(),
+            batches: vec![vec![sequence(1), sequence(2)], vec![sequence(3)]],
+            digest: Digest([0; 32]),
+            guessing: Loss::new(3.0).unwrap(),
+            optimum_perplexity: None,
+        }
+    }
+
+    fn measured(values: &[f64]) -> Vec<SequenceLoss> {
+        let of =
+            |value: &f64| SequenceLoss { n_tokens: 2, cross_entropy: Loss::new(*value).unwrap() };
+        values.iter().map(of).collect()
+    }
+
+    /// Where the losses of a record differ from those of three sequences.
+    fn other(recorded: &[f64], found: &[f64], batches: &Range<usize>, bar: Bar) -> Option<String> {
+        let recorded: Vec<Loss> = recorded.iter().map(|loss| Loss::new(*loss).unwrap()).collect();
+        let (record, rules) = (record(Vec::new()), Competition::builtin("tiny").unwrap());
+        let drawn = drawn();
+        let exam = Exam { record: &record, rules: &rules, drawn: &drawn, bar, on_chain: None };
+        let at = |field: &str| field.to_owned();
+        let step = exam.first_other(&measured(found), batches, (&recorded, &at))?;
+        match step.outcome {
+            Outcome::Differs { at, expected, .. } => Some(format!("{at}: {expected}")),
+            outcome => panic!("{outcome:?}"),
+        }
+    }
+
+    #[test]
+    fn attack_a_loss_that_is_off_by_its_last_bit_is_named_by_its_batch() {
+        let next = f64::from_bits(2.0_f64.to_bits() + 1);
+        let all = [1.0, 2.0, 2.0];
+        assert_eq!(other(&[1.5, 2.0], &all, &(0..2), Bar::Holds), None);
+        let second = other(&[1.5, next], &all, &(0..2), Bar::Holds);
+        assert_eq!(second.as_deref(), Some("finding.evaluated[1]: 2"));
+        let first = other(&[1.6, next], &all, &(0..2), Bar::Holds);
+        assert_eq!(first.as_deref(), Some("finding.evaluated[0]: 1.5"));
+        // Of a leaf the other losses are not looked at, and its place is that in the record.
+        assert_eq!(other(&[9.0, 2.0], &all[2..], &(1..2), Bar::Holds), None);
+        let leaf = other(&[9.0, 2.5], &all[2..], &(1..2), Bar::Holds);
+        assert_eq!(leaf.as_deref(), Some("finding.evaluated[1]: 2"));
+    }
+
+    #[test]
+    fn whoever_guesses_was_to_be_refused_where_the_bar_holds_on_the_whole_text() {
+        let guess = [3.0, 3.0, 3.0];
+        let found = other(&[3.0, 3.0], &guess, &(0..2), Bar::Holds).unwrap();
+        assert!(found.starts_with("finding: degenerate-output"), "{found}");
+        for bar in [Bar::Off, Bar::Unknown] {
+            assert_eq!(other(&[3.0, 3.0], &guess, &(0..2), bar), None, "{bar:?}");
+        }
+        assert_eq!(
+            other(&[3.0, 3.0], &guess[..2], &(0..1), Bar::Holds),
+            None,
+            "a part of the text"
+        );
+    }
+
+    #[test]
+    fn what_is_asked_for_is_measured_and_nothing_else() {
+        let mut record = record(vec![losses(2, 1.0), losses(0, 1.0), losses(3, 1.0)]);
+        let places = |record: &Record, asked| -> Vec<usize> {
+            chosen(record, asked).into_iter().map(|chosen| chosen.place).collect()
+        };
+        assert_eq!(places(&record, Asked::All), [0, 1, 2]);
+        assert_eq!(places(&record, Asked::Of(Uid(2))), [2]);
+        assert_eq!(places(&record, Asked::Of(Uid(9))), [0; 0]);
+        assert_eq!(places(&record, Asked::Champion), [0; 0], "nobody is");
+        assert!(!nobody(Asked::Champion).is_other());
+        record.champion = Some(Uid(1));
+        assert_eq!(places(&record, Asked::Champion), [1]);
+        let unknown = nobody(Asked::Of(Uid(9)));
+        assert!(matches!(&unknown.outcome, Outcome::NotChecked { why } if why.contains("uid 9")));
+        for (n, batches, told) in
+            [(3, 0..3, "all 3 losses"), (3, 2..3, "loss 3 of 3"), (1, 0..1, "all 1 losses")]
+        {
+            assert_eq!(which(n, &batches), told);
+        }
+    }
+
+    #[test]
+    fn attack_the_leaf_depends_on_the_record_and_falls_on_each_loss_about_as_often() {
+        let record = record(vec![losses(3, 1.0), losses(1, 1.0), losses(4, 1.0)]);
+        let mut counts = std::collections::BTreeMap::new();
+        for number in 0..1_600 {
+            let Chosen { place, batches } = leaf(&record, number).unwrap();
+            *counts.entry((place, batches.unwrap().start)).or_insert(0_u32) += 1;
+        }
+        assert_eq!(counts.len(), 8);
+        // 200 each, with a deviation of 13.
+        assert!(counts.values().all(|n| (130..270).contains(n)), "seeds 0..1600: {counts:?}");
+        let mut other = record.clone();
+        other.round.block_hash = BlockHash([77; 32]);
+        let is_moved = |number: &u64| leaf(&record, *number) != leaf(&other, *number);
+        assert!((0..64).filter(is_moved).count() > 32, "whoever knows the number knows nothing");
+    }
+
+    #[test]
+    fn copies_are_those_that_share_a_root_with_a_senior() {
+        let mut record = record(vec![losses(1, 1.0); 4]);
+        for (judged, root) in record.models.iter_mut().zip([7, 7, 8, 7]) {
+            judged.model.tensor_root = Some(Digest([root; 32]));
+        }
+        // The last came first.
+        record.models[3].model.commit_block = Block(0);
+        let (rules, drawn) = (Competition::builtin("tiny").unwrap(), drawn());
+        let (bar, on_chain) = (Bar::Holds, None);
+        let exam = Exam { record: &record, rules: &rules, drawn: &drawn, bar, on_chain };
+        let copies: Vec<Uid> = exam.copies(|model| model.tensor_root).into_iter().collect();
+        assert_eq!(copies, [Uid(0), Uid(1)]);
+        assert!(exam.copies(|model| model.file_root).is_empty(), "no root is no copy");
+    }
 }

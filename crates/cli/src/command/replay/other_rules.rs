@@ -165,3 +165,87 @@ fn n_losses(record: &Record) -> Result<usize, String> {
         (least, most) => Err(format!("it holds {least} losses of one model and {most} of another")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::losses::tests::{losses, record};
+    use super::*;
+    use protocol::ReasonCode;
+
+    fn course(rules: &Competition) -> Course<'_> {
+        let (reign, average) = (Reign::default(), MovingAverage::default());
+        Course { rules, reign, average, n_seen: 0, lost: None }
+    }
+
+    /// The rules of `tiny` with another decision rule.
+    fn rules(rule: Rule) -> Competition {
+        let mut rules = Competition::builtin("tiny").unwrap();
+        rules.scoring.rule = rule;
+        rules
+    }
+
+    #[test]
+    fn losses_of_batches_crown_by_other_rules_of_batches_alone() {
+        let mut record = record(vec![losses(2, 2.0), losses(2, 1.0)]);
+        record.champion = Some(Uid(0));
+        for rule in [Rule::Wins, Rule::Mean, Rule::Succession] {
+            let rules = rules(rule);
+            let row = course(&rules).row("r", &record);
+            assert_eq!((row.recorded, row.given), (Some(Uid(0)), Some(Uid(1))), "{rule:?}");
+            assert_eq!(row.unknown, None, "{rule:?}");
+        }
+        let rules = rules(Rule::Duel);
+        let mut course = course(&rules);
+        let row = course.row("r", &record);
+        assert!(row.given.is_none() && row.unknown.unwrap().contains("of batches"));
+        // From there on nobody can tell, and the first reason stays.
+        record.round.number = 2;
+        let next = course.row("s", &record).unknown.unwrap();
+        assert!(next.contains("after record 1") && next.contains("of batches"), "{next}");
+    }
+
+    #[test]
+    fn what_a_record_lacks_is_said_and_each_round_stands_for_itself_without_duels() {
+        assert_eq!(n_losses(&record(Vec::new())), Ok(1));
+        let refused = Finding::Disqualified(ReasonCode::TooLarge);
+        assert_eq!(n_losses(&record(vec![refused, losses(3, 1.0)])), Ok(3));
+        let none = n_losses(&record(vec![losses(2, 1.0), losses(0, 1.0)])).unwrap_err();
+        assert!(none.contains("no losses of some"), "{none}");
+        let unlike = record(vec![losses(2, 1.0), losses(3, 1.0)]);
+        assert!(n_losses(&unlike).unwrap_err().contains("2 losses of one model and 3 of another"));
+        let rules = rules(Rule::Succession);
+        let mut course = course(&rules);
+        assert!(course.row("r", &unlike).unknown.is_some());
+        assert!(course.unread("s", "it is gone").unknown.is_some());
+        let good = course.row("t", &record(vec![losses(1, 1.0)]));
+        assert_eq!(
+            (good.given, good.unknown),
+            (Some(Uid(0)), None),
+            "the next is told all the same"
+        );
+    }
+
+    #[test]
+    fn a_table_of_crowns_marks_what_differs_and_what_nobody_can_tell() {
+        let row = |recorded: Option<u16>, given: Option<u16>, unknown: Option<&str>| Row {
+            record: "r".to_owned(),
+            number: Some(1_234_567),
+            block: None,
+            recorded: recorded.map(Uid),
+            given: given.map(Uid),
+            unknown: unknown.map(str::to_owned),
+        };
+        let rounds =
+            vec![row(Some(1), Some(1), None), row(Some(1), Some(255), None), row(None, None, None)];
+        let mut crowns = Crowns { rules: "own".to_owned(), rounds };
+        let code = |crowns: &Crowns| format!("{:?}", crowns.exit_code());
+        assert_eq!(code(&crowns), format!("{:?}", ExitCode::SUCCESS));
+        crowns.rounds.push(row(Some(3), None, Some("it is gone")));
+        assert_eq!(code(&crowns), format!("{:?}", ExitCode::from(NOT_CHECKED)));
+        let text = crowns.for_people().unwrap();
+        let ends: Vec<&str> =
+            text.lines().skip(3).map(|line| line.get(42..).unwrap_or("").trim()).collect();
+        assert_eq!(ends, ["", "another", "", "it is gone"], "{text}");
+        assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+    }
+}

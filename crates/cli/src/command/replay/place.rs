@@ -207,3 +207,100 @@ fn read(name: &str, dir: Option<&Path>) -> Result<Contest, String> {
     bar.finish_and_clear();
     contest.map_err(|error| failure::causes(&error))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::losses::tests::{losses, record};
+    use super::super::report::Outcome;
+    use super::*;
+    use std::fs;
+
+    /// A record by these rules, under this name.
+    fn by(rules: &Competition, name: &str) -> Record {
+        let mut record = record(vec![losses(1, 1.0)]);
+        record.round.competition = name.to_owned();
+        record.round.competition_digest = rules.digest();
+        record
+    }
+
+    fn write(path: &Path, rules: &Competition) {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, toml::to_string(rules).unwrap()).unwrap();
+    }
+
+    /// The name under which rules were found, or why they were not.
+    fn found(shelf: Shelf<'_>, record: &Record) -> Result<String, Outcome> {
+        shelf.rules(record).unwrap().map(|(name, _)| name).map_err(|step| step.outcome)
+    }
+
+    #[test]
+    fn rules_are_found_by_their_digest_wherever_they_lie() {
+        let dir = tempfile::tempdir().unwrap();
+        let tiny = Competition::builtin("tiny").unwrap();
+        let mut own = tiny.clone();
+        own.scoring.alpha = 0.25;
+        let none = Shelf { given: None, homes: &[] };
+        assert_eq!(found(none, &by(&tiny, "tiny")).unwrap(), "tiny");
+        let Err(Outcome::NotChecked { why }) = found(none, &by(&own, "tiny")) else { panic!() };
+        assert!(why.contains(&own.digest().to_string()) && why.contains("--competition"), "{why}");
+
+        // A network has several competitions, of which one cannot be read.
+        let network = dir.path().join("network");
+        write(&network.join("competitions/a/competition.toml"), &tiny);
+        write(&network.join("competitions/b/competition.toml"), &own);
+        let broken = network.join("competitions/0/competition.toml");
+        write(&broken, &tiny);
+        fs::write(&broken, "name = ").unwrap();
+        let homes = [Home::open(&network).unwrap()];
+        let shelf = Shelf { given: None, homes: &homes };
+        assert!(found(shelf, &by(&own, "tiny")).unwrap().ends_with("b/competition.toml"));
+        own.scoring.alpha = 0.75;
+        let Err(Outcome::NotChecked { why }) = found(shelf, &by(&own, "tiny")) else { panic!() };
+        assert!(why.contains("0/competition.toml"), "what cannot be read is named: {why}");
+
+        // Whoever names rules means those.
+        let given = dir.path().join("own.toml");
+        write(&given, &own);
+        let given = given.display().to_string();
+        let shelf = Shelf { given: Some(&given), homes: &homes };
+        assert_eq!(found(shelf, &by(&own, "another name")).unwrap(), given);
+        let other = found(shelf, &by(&tiny, "tiny"));
+        assert!(matches!(other, Err(Outcome::Differs { .. })), "{other:?}");
+    }
+
+    #[test]
+    fn attack_a_record_cannot_name_a_file_of_this_machine_as_its_rules() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("competition.toml");
+        let rules = Competition::builtin("tiny").unwrap();
+        write(&path, &rules);
+        let none = Shelf { given: None, homes: &[] };
+        for name in [path.to_str().unwrap(), "../tiny", "tiny\u{0}", "", "\u{1b}[2J"] {
+            let outcome = found(none, &by(&rules, name));
+            assert!(matches!(outcome, Err(Outcome::NotChecked { .. })), "{name:?}: {outcome:?}");
+        }
+    }
+
+    #[test]
+    fn homes_are_looked_through_in_order_and_a_store_is_no_model() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(Home::open(&dir.path().join("none")).is_err());
+        let home = Home::open(dir.path()).unwrap();
+        assert!(home.competitions().unwrap().is_empty() && home.stores().unwrap().is_empty());
+        assert!(home.hub().unwrap().is_none() && home.chain().unwrap().is_none());
+        for name in ["validator-2", "validator-10", "validator-1"] {
+            fs::create_dir_all(dir.path().join(name).join("models")).unwrap();
+        }
+        fs::write(dir.path().join("models.txt"), "").unwrap();
+        let stores = home.stores().unwrap();
+        let of = |name: &str| dir.path().join(name).join("models");
+        assert_eq!(stores, ["validator-1", "validator-10", "validator-2"].map(of));
+        let (first, temporary) = fetched(&stores).unwrap();
+        assert!(first == stores[0] && temporary.is_none());
+        // Nothing is written into a folder that is a model itself.
+        fs::write(stores[0].join(protocol::files::CONFIG), "{}").unwrap();
+        assert_eq!(fetched(&stores).unwrap().0, stores[1]);
+        let (elsewhere, temporary) = fetched(&stores[..1]).unwrap();
+        assert!(temporary.is_some_and(|folder| folder.path() == elsewhere));
+    }
+}

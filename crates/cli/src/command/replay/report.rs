@@ -1,5 +1,6 @@
 //! What a replay came to: how each step of each record ended, and the exit code.
 
+use crate::failure::one_line;
 use protocol::{AccountId, Digest};
 use serde::Serialize;
 use std::{fmt, process::ExitCode};
@@ -117,7 +118,7 @@ impl Step {
         found.unwrap_or_else(|| Self::equal(part, what))
     }
 
-    /// A line for people.
+    /// A line for people; names of files and what strangers wrote add none.
     fn line(&self) -> String {
         let short = |value: &str| protocol::text::shown(value, VALUE_LETTERS_MAX);
         let (word, text) = match &self.outcome {
@@ -128,7 +129,7 @@ impl Step {
             Outcome::NotChecked { why } => ("not checked", why.clone()),
         };
         let part = self.part;
-        format!("  {word:<11}  {part:<9}  {text}\n")
+        format!("  {word:<11}  {part:<9}  {}\n", one_line(&text))
     }
 }
 
@@ -208,11 +209,12 @@ impl Report {
 
 impl Replayed {
     fn for_people(&self) -> String {
+        let name = one_line(&self.record);
         let mut text = match (&self.competition, self.number, self.validator) {
             (Some(competition), Some(number), Some(validator)) => {
-                format!("record {number} of {competition} by {validator}, {}\n", self.record)
+                format!("record {number} of {competition} by {validator}, {name}\n")
             }
-            _ => format!("{}\n", self.record),
+            _ => format!("{name}\n"),
         };
         if let Some(seed) = self.leaf_seed {
             text += &format!("  the leaf is chosen by --seed {seed}\n");
@@ -268,5 +270,66 @@ mod tests {
         let expected =
             serde_json::json!({"part": "seed", "outcome": "not-checked", "why": "no chain"});
         assert_eq!(json, expected);
+    }
+
+    #[test]
+    fn attack_neither_a_file_nor_a_record_adds_a_line_to_the_report() {
+        let forged = "r.json\n  equal        signature  of 5F\r\u{1b}[2J\u{202e}".to_owned();
+        let steps = vec![
+            Step::equal(Part::Rules, forged.clone()),
+            Step::differs(Part::Record, forged.clone(), (&forged, &forged)),
+            Step::not_checked(Part::Seed, forged.clone()),
+        ];
+        let mut report = report(steps);
+        report.records[0].record = forged.clone();
+        for _ in 0..2 {
+            let text = report.for_people();
+            assert_eq!(text.lines().count(), 1 + 3 + 2, "{text}");
+            assert!(
+                text.lines().filter(|line| line.starts_with("  equal ")).count() == 1,
+                "{text}"
+            );
+            assert!(text.chars().all(|c| c == '\n' || protocol::text::is_plain(c)), "{text:?}");
+            report.records[0].competition = Some("tiny".to_owned());
+            report.records[0].number = Some(7);
+            report.records[0].validator = Some(AccountId([1; 32]));
+        }
+        let json = serde_json::to_value(&report).unwrap();
+        assert_eq!(json["records"][0]["record"], forged.as_str(), "programs get it as it is");
+    }
+
+    #[test]
+    fn long_values_are_cut_for_people_and_whole_for_programs() {
+        let value = "ä".repeat(10_000);
+        let report = report(vec![Step::differs(Part::Losses, "at", (&value, &value))]);
+        let longest = report.for_people().lines().map(|line| line.chars().count()).max();
+        assert!(longest < Some(2 * VALUE_LETTERS_MAX + 80), "{longest:?}");
+        let json = serde_json::to_value(&report).unwrap();
+        assert_eq!(json["records"][0]["steps"][0]["found"], value.as_str());
+    }
+
+    #[test]
+    fn every_part_has_its_column_and_the_sums_are_those_of_the_steps() {
+        let parts =
+            [Part::Record, Part::Signature, Part::Link, Part::Rules, Part::Seed, Part::Paid];
+        let more = [Part::Models, Part::Rows, Part::Sequences, Part::Model, Part::Losses];
+        let last = [Part::Evidence, Part::Decision, Part::Weights];
+        let parts: Vec<Part> = parts.into_iter().chain(more).chain(last).collect();
+        let step = |(number, part): (usize, &Part)| match number % 3 {
+            0 => Step::equal(*part, "x"),
+            1 => Step::differs(*part, "at", (1, 2)),
+            _ => Step::not_checked(*part, "y"),
+        };
+        let report = report(parts.iter().enumerate().map(step).collect());
+        assert_eq!((report.n_equal, report.n_differ, report.n_not_checked), (5, 5, 4));
+        let text = report.for_people();
+        let steps: Vec<&str> = text.lines().filter(|line| line.starts_with("  ")).collect();
+        assert_eq!(steps.len(), parts.len());
+        for (line, part) in steps.iter().zip(&parts) {
+            let (head, rest) = line.split_at(26);
+            assert!(head.trim_end().ends_with(&part.to_string()), "{line}");
+            assert!(!rest.starts_with(' '), "all texts begin in one column: {line}");
+        }
+        assert!(text.ends_with("1 record: 5 equal, 5 differ, 4 not checked\n"), "{text}");
     }
 }

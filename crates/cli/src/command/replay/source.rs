@@ -347,8 +347,9 @@ struct Address {
 
 impl Address {
     /// Reads `URL/datasets/OWNER/NAME` with `/resolve/REVISION/PATH` behind it or not; `None` for
-    /// what is none.
+    /// what is none. What browsers put behind an address, such as `?download=true`, says nothing.
     fn parse(url: &str) -> Option<Self> {
+        let (url, _) = url.split_once(['?', '#']).unwrap_or((url, ""));
         let (scheme, rest) = url.split_once("://")?;
         let (host, rest) = rest.split_once("/datasets/")?;
         let mut parts = rest.trim_end_matches('/').splitn(5, '/');
@@ -409,5 +410,105 @@ mod tests {
         assert!(gaps(Path::new("r"), "tiny", &[7, 8]).is_empty(), "older ones may lie elsewhere");
         assert!(lacking(Path::new("r"), "tiny", (3, &[1, 2])).is_some());
         assert!(lacking(Path::new("r"), "tiny", (2, &[1, 2])).is_none());
+    }
+
+    #[test]
+    fn what_browsers_put_behind_an_address_says_nothing() {
+        let file =
+            "https://hub.example/datasets/lab/r/resolve/main/records/tiny/000000/000001.json";
+        let plain = Address::parse(file).unwrap();
+        for behind in ["?download=true", "#L1", "?a=b#L1", "?x=/datasets/a/b", "?"] {
+            assert_eq!(
+                Address::parse(&format!("{file}{behind}")).as_ref(),
+                Some(&plain),
+                "{behind}"
+            );
+        }
+        let repo = "https://hub.example/base/datasets/lab/r";
+        let whole = Address::parse(repo).unwrap();
+        assert_eq!(whole.hub, "https://hub.example/base", "a hub may lie below a path");
+        for same in ["/", "/tree/main", "/tree/main/", "/resolve/main", "?x"] {
+            assert_eq!(Address::parse(&format!("{repo}{same}")).as_ref(), Some(&whole), "{same}");
+        }
+        let pinned = format!("{repo}/blob/{}/a/b.json", "0".repeat(40));
+        let pinned = Address::parse(&pinned).unwrap();
+        assert_eq!((pinned.revision.len(), pinned.path.as_deref()), (40, Some("a/b.json")));
+        for none in
+            ["https://h/datasets/lab/r/commits/main", "https://h/datasets/../r", "https://h"]
+        {
+            assert_eq!(Address::parse(none), None, "{none}");
+        }
+    }
+
+    #[test]
+    fn only_the_newest_count_and_those_before_are_read_for_what_they_say() {
+        let items = |n: usize| -> Vec<Item> {
+            (0..n).map(|n| Item::of_file(PathBuf::from(n.to_string()), None)).collect()
+        };
+        for (n, latest, n_before) in [
+            (5, None, 0),
+            (5, Some(1), 4),
+            (5, Some(5), 0),
+            (5, Some(u64::MAX), 0),
+            (0, Some(3), 0),
+            (1, Some(1), 0),
+        ] {
+            let series = Series::of(items(n), latest);
+            assert_eq!((series.items.len(), series.n_before), (n, n_before), "{n} {latest:?}");
+        }
+    }
+
+    #[test]
+    fn records_of_several_validators_are_put_together_whatever_the_order_of_files() {
+        use super::super::losses::tests::{losses, record};
+        use protocol::Seed;
+        let dir = tempfile::tempdir().unwrap();
+        let key = |number: u64| keys::Keypair::from_seed(Seed::of_number(number));
+        let mut names = Vec::new();
+        for (validator, number) in [(1, 10), (2, 1), (1, 2), (1, 9), (2, 3)] {
+            let mut record = record(vec![losses(1, 1.0)]);
+            record.round.number = number;
+            record.round.validator = key(validator).public();
+            let path = dir.path().join(format!("{validator}-{number}.json"));
+            fs::write(&path, Signed::sign(record, &key(validator)).to_json()).unwrap();
+            names.push(path.display().to_string());
+        }
+        let (broken, address) = (dir.path().join("broken.json"), AddressArgs::default());
+        fs::write(&broken, "{}").unwrap();
+        names.push(broken.display().to_string());
+        let wanted = Wanted { latest: Some(1), address: &address };
+        let mut series = named(&names, wanted).unwrap();
+        let numbers = |series: &Series| -> Vec<Option<u64>> {
+            let number = |item: &Item| item.read().unwrap().ok().map(|s| s.record.round.number);
+            series.items.iter().map(number).collect()
+        };
+        let mut all: Vec<_> = series.iter().map(numbers).collect();
+        all.sort();
+        let expected = [vec![None], vec![Some(1), Some(3)], vec![Some(2), Some(9), Some(10)]];
+        assert_eq!(all, expected);
+        assert!(series.iter().all(|one| one.n_before + 1 == one.items.len()));
+        retain(&mut series, key(2).public()).unwrap();
+        assert_eq!(series.iter().map(numbers).collect::<Vec<_>>(), [[Some(1), Some(3)]]);
+        names.push(dir.path().join("gone.json").display().to_string());
+        let error = named(&names, wanted).map(|_| ()).unwrap_err();
+        assert!(format!("{error:#}").contains("gone.json"), "{error:#}");
+    }
+
+    #[test]
+    fn attack_what_a_stranger_wrote_into_a_record_is_cut_and_begins_no_line() {
+        use super::super::losses::tests::{losses, record};
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("r.json");
+        let key = keys::Keypair::from_seed(protocol::Seed::of_number(1));
+        let json = Signed::sign(record(vec![losses(1, 1.0)]), &key).to_json();
+        let json = String::from_utf8(json).unwrap();
+        let hostile =
+            r"\n  equal        signature  \u202e\u001b[2J".to_owned() + &"x".repeat(5_000);
+        let json = json.replacen("\"round\":", &format!("\"{hostile}\":"), 1);
+        fs::write(&path, json).unwrap();
+        let why = Item::of_file(path, None).read().unwrap().unwrap_err();
+        assert!(why.chars().count() <= 500, "{} letters", why.chars().count());
+        assert!(why.chars().all(protocol::text::is_plain), "{why:?}");
+        assert!(why.contains("unknown field"), "{why}");
     }
 }

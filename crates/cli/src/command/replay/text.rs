@@ -92,3 +92,72 @@ fn sequences(round: &Round, contest: &Contest, drawn: &Drawn) -> Step {
         other.map(|(at, expected, found)| Step::differs(Part::Sequences, at, (expected, found)));
     Step::or_equal(other, Part::Sequences, plural(drawn.n_sequences(), "sequence"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{
+        losses::tests::{losses, record},
+        report::Outcome,
+    };
+    use super::*;
+    use chain::{Genesis, MemoryChain};
+    use protocol::BlockHash;
+
+    fn document(number: u8) -> DocumentDigest {
+        DocumentDigest { id: number.to_string(), sha256: Digest([number; 32]) }
+    }
+
+    #[test]
+    fn attack_a_seed_that_the_chain_does_not_have_is_named() {
+        let chain = MemoryChain::new(&Genesis::default()).unwrap();
+        for _ in 0..3 {
+            chain.produce_block().unwrap();
+        }
+        let mut record = record(vec![losses(1, 1.0)]);
+        let hash = |block| chain.block_hash(block).unwrap().unwrap();
+        record.round.block = Block(2);
+        record.round.genesis = hash(Block(0));
+        record.round.block_hash = hash(Block(2));
+        let told = |record: &Record| match seed(record, Ok(&chain)).outcome {
+            Outcome::Equal { what } => format!("equal {what}"),
+            Outcome::Differs { at, .. } => at,
+            Outcome::NotChecked { why } => why,
+        };
+        assert!(told(&record).starts_with("equal hash of block 2"), "{}", told(&record));
+        let mut other = record.clone();
+        other.round.block = Block(1);
+        assert_eq!(told(&other), "round.block_hash", "the hash of another block");
+        other.round.genesis = BlockHash([7; 32]);
+        assert_eq!(told(&other), "round.genesis", "another chain");
+        record.round.block = Block(1_000);
+        assert!(told(&record).contains("hash of block 1000"), "{}", told(&record));
+        let none = seed(&record, Err("no chain given"));
+        assert_eq!(none, Step::not_checked(Part::Seed, "no chain given"));
+    }
+
+    #[test]
+    fn attack_documents_that_are_swapped_added_or_left_out_are_named() {
+        let drawn: Vec<DocumentDigest> = [1, 2, 3].map(document).into();
+        let at = |recorded: &[u8]| {
+            let recorded: Vec<_> = recorded.iter().map(|number| document(*number)).collect();
+            match first_other(&drawn, &recorded)?.outcome {
+                Outcome::Differs { at, expected, found } => Some((at, expected, found)),
+                outcome => panic!("{outcome:?}"),
+            }
+        };
+        assert_eq!(at(&[1, 2, 3]), None);
+        for (recorded, place, found) in [
+            (&[2, 1, 3][..], "round.documents[0]", "2 (sha256:"),
+            (&[1, 2, 4][..], "round.documents[2]", "4 (sha256:"),
+            (&[1, 2][..], "round.documents", "2 documents"),
+            (&[1, 2, 3, 3][..], "round.documents", "4 documents"),
+            (&[][..], "round.documents", "0 documents"),
+        ] {
+            let (at, _, told) = at(recorded).unwrap();
+            assert!(at == place && told.starts_with(found), "{recorded:?}: {at}, {told}");
+        }
+        let mut renamed = drawn.clone();
+        renamed[1].id = "9".to_owned();
+        assert!(first_other(&drawn, &renamed).is_some(), "another row of the same text");
+    }
+}

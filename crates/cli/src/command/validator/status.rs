@@ -3,7 +3,7 @@
 use crate::{
     args::{ExportValidatorArgs, RunValidatorArgs, StatusValidatorArgs},
     competition_file,
-    failure::{HintExt as _, hinted},
+    failure::{HintExt as _, hinted, one_line},
     owner_set::{self, Commitment, Followed, Follower, Missed, OWNER, Refused},
     service::pulse::{self, Pulse},
     terminal::{self, print, print_json, print_json_line},
@@ -260,6 +260,7 @@ fn owner(out: &mut String, followed: &Followed) -> std::fmt::Result {
     }
     if let Some(set) = refused {
         let Refused { of: Commitment { commitment, committed }, reason } = set;
+        let reason = one_line(reason);
         writeln!(out, "those of block {committed} are not taken: {reason} ({commitment})")?;
     }
     Ok(())
@@ -312,7 +313,8 @@ fn text(status: &Status) -> Result<String, std::fmt::Error> {
         writeln!(out, "competitions next change at block {block}")?;
     }
     for trouble in status.process.iter().flat_map(|pulse| &pulse.trouble) {
-        writeln!(out, "since block {}: {}: {}", trouble.since, trouble.what, trouble.detail)?;
+        let detail = one_line(&trouble.detail);
+        writeln!(out, "since block {}: {}: {detail}", trouble.since, trouble.what)?;
     }
     Ok(out)
 }
@@ -334,7 +336,7 @@ fn weights(weights: &Weights) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::failure::Hinted;
+    use crate::{failure::Hinted, service::pulse::Trouble};
 
     /// Where a file of SQLite has the version of its tables, in four bytes.
     const VERSION: std::ops::Range<usize> = 60..64;
@@ -351,5 +353,89 @@ mod tests {
         let told = format!("{:?}", error.downcast_ref::<Hinted>().unwrap());
         assert!(told.contains("agon validator run"), "{told}");
         assert!(told.contains("has format 1"), "{told}");
+    }
+
+    fn standing(competition: &str) -> Standing {
+        Standing {
+            competition: competition.to_owned(),
+            rounds: 3,
+            champion: None,
+            last_seed: Block(40),
+            next_seed: Some(Block(60)),
+            running: None,
+            models: 5,
+            measured: 4,
+            duel: None,
+        }
+    }
+
+    fn status(competitions: Vec<Standing>) -> Status {
+        let (set, again_by) = (None, None);
+        Status {
+            netuid: NetUid(7),
+            process: None,
+            at_work: false,
+            competitions,
+            weights: Weights { set, again_by, due: false, on_their_way: false, hidden: 0 },
+            owner: None,
+            next_change: None,
+        }
+    }
+
+    #[test]
+    fn attack_trouble_with_a_hub_and_a_refused_set_add_no_lines_of_their_own() {
+        let forged = "x\nweights set at block 9, again by block 10\r\u{1b}[2J\u{202e}".to_owned();
+        let (what, since, detail) = ("hub".to_owned(), Block(5), forged.clone());
+        let trouble = vec![Trouble { what, since, detail }];
+        let process = Some(Pulse { process: 1, block: None, trouble });
+        let of = Commitment { commitment: "agon".to_owned(), committed: Block(3) };
+        let owner =
+            Followed { refused: Some(Refused { of, reason: forged }), ..Followed::default() };
+        let hostile = Status { process, owner: Some(owner), ..status(vec![standing("tiny")]) };
+        let told = text(&hostile).unwrap();
+        let weights: Vec<&str> = told.lines().filter(|line| line.starts_with("weights")).collect();
+        assert_eq!(weights, ["weights were never set"], "{told}");
+        assert!(told.chars().all(|c| c == '\n' || protocol::text::is_plain(c)), "{told:?}");
+        assert!(told.contains("not running, process 1, no block heard of"), "{told}");
+        assert!(told.contains("who has published none yet"), "{told}");
+    }
+
+    #[test]
+    fn a_screen_has_a_line_for_each_competition_under_its_columns() {
+        let mut crowned = standing("nano");
+        let (uid, hotkey) = (Uid(255), AccountId([1; 32]));
+        let perplexity = Some(Loss::INFINITE);
+        crowned.champion =
+            Some(Champion { uid, hotkey, since: Some(Block(9_999_999)), perplexity });
+        crowned.running = Some(Block(9_999_999));
+        let told = text(&status(vec![standing("tiny"), crowned])).unwrap();
+        for line in told.lines() {
+            assert!(line.chars().count() <= 100, "{line}");
+        }
+        let rows: Vec<&str> = told.lines().skip(3).take(2).collect();
+        assert!(rows[0].contains("nobody") && rows[0].ends_with("4/5   60"), "{told}");
+        assert!(rows[1].contains("uid 255") && rows[1].ends_with("now, of 9999999"), "{told}");
+        assert!(rows[1].contains(" inf "), "an infinite perplexity is told as one: {told}");
+        let head = told.lines().nth(2).unwrap();
+        let end = head.find("measured").unwrap() + "measured".len();
+        assert_eq!(rows[0].find("4/5").unwrap() + 3, end, "under its head: {told}");
+        let none = text(&status(Vec::new())).unwrap();
+        assert!(none.contains("no validator has run in this home"), "{none}");
+        assert!(none.contains("no round has begun yet"), "{none}");
+    }
+
+    #[test]
+    fn weights_are_told_with_all_that_is_so_of_them() {
+        let of = |set: Option<u64>, due, on_their_way, hidden| {
+            let set = set.map(Block);
+            let again_by = set.map(|set| Block(set.0 + 100));
+            weights(&Weights { set, again_by, due, on_their_way, hidden })
+        };
+        assert_eq!(of(None, false, false, 0), "weights were never set");
+        assert_eq!(of(Some(5), false, false, 0), "weights set at block 5, again by block 105");
+        let all = of(Some(5), true, true, 2);
+        for part in ["on their way", "wait to be handed over", "2 hidden"] {
+            assert!(all.contains(part), "no `{part}` in {all}");
+        }
     }
 }

@@ -157,3 +157,73 @@ fn proxies_are_written_as_everywhere_and_times_are_seconds() {
         assert!(silence(wrong).unwrap_err().contains("HF_HUB_DOWNLOAD_TIMEOUT"), "{wrong}");
     }
 }
+
+#[test]
+fn attack_the_beginning_of_another_file_is_never_sent_as_a_token() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("token");
+    let token = |bytes: &[u8]| {
+        fs::write(&path, bytes).unwrap();
+        let found = token_of(&path).map(|token| token.unwrap().value);
+        found.map_err(|error| format!("{error:#}"))
+    };
+    let longest = "h".repeat(4 << 10);
+    for (bytes, expected) in [
+        ("hf_secret", "hf_secret"),
+        (" \n hf_secret\r\n\n", "hf_secret"),
+        ("", ""),
+        ("\n", ""),
+        (longest.as_str(), longest.as_str()),
+    ] {
+        assert_eq!(token(bytes.as_bytes()).as_deref(), Ok(expected));
+    }
+    let key = "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXk\n";
+    let too_long = longest + "h";
+    for wrong in [key, &too_long, "hf_one\nhf_two", "hf_one hf_two", "hf_\u{202e}x", "hf_\u{1b}[2J"]
+    {
+        let error = token(wrong.as_bytes()).unwrap_err();
+        assert!(error.contains("holds no token") && error.contains("token`"), "{error}");
+        let secret: String = wrong.chars().take(12).collect();
+        assert!(!error.contains(&secret), "what is in the file is told to nobody: {error}");
+    }
+    assert!(token(b"hf_\xff").unwrap_err().contains("cannot read"), "no text");
+    // Blanks up to the limit hide nothing behind it.
+    let hidden = " ".repeat(4 << 10) + "hf_secret";
+    assert!(token(hidden.as_bytes()).is_err());
+    assert!(token_of(&dir.path().join("none")).unwrap().is_none());
+    assert!(token_of(dir.path()).is_err(), "a folder is no token");
+}
+
+#[test]
+fn addresses_and_switches_are_taken_as_people_write_them() {
+    let with = |name: &'static str, value: &'static str| {
+        move |asked: &str| (asked == name).then(|| value.to_owned())
+    };
+    for (value, expected) in [
+        (" https://hub.example/ \n", "https://hub.example/"),
+        ("   ", HUGGING_FACE),
+        ("", HUGGING_FACE),
+    ] {
+        let read = with("HF_ENDPOINT", value);
+        assert_eq!(Environment { read: &read }.endpoint(), expected, "{value:?}");
+    }
+    for (value, is_on) in
+        [("1", true), (" Yes ", true), ("TRUE", true), ("on", true), ("0", false), ("2", false)]
+    {
+        for name in ["HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"] {
+            let read = with(name, value);
+            let offline = Environment { read: &read }.offline();
+            assert_eq!(offline, Some(name).filter(|_| is_on), "{name}={value:?}");
+        }
+    }
+    let read = with("HTTP_PROXY", " socks5://proxy.example:1080 ");
+    let http = Environment { read: &read }.proxies().http;
+    assert_eq!(http.as_deref(), Some("socks5://proxy.example:1080"));
+    for seconds in ["1", " 3600 "] {
+        let read = with("HF_HUB_DOWNLOAD_TIMEOUT", seconds);
+        assert!(Environment { read: &read }.silence().unwrap().is_some(), "{seconds}");
+    }
+    let read = with("HF_HUB_DOWNLOAD_TIMEOUT", "7\u{1b}[2J");
+    let error = Environment { read: &read }.silence().unwrap_err().to_string();
+    assert!(!error.contains('\u{1b}') && error.contains("HF_HUB_DOWNLOAD_TIMEOUT"), "{error}");
+}
