@@ -26,7 +26,7 @@ fn crawled(home: &Home, start: &str, follows: impl Fn(&str) -> bool) -> BTreeSet
     let mut wanted = vec![(start.to_owned(), "the reader".to_owned())];
     let (mut seen, mut paths) = (BTreeSet::new(), BTreeSet::new());
     while let Some((address, from)) = wanted.pop() {
-        let (address, fragment) = address.split_once('#').unwrap_or((&address, ""));
+        let (address, fragment) = address.split_once('#').unwrap_or((address.as_str(), ""));
         let path = address.split('?').next().unwrap();
         if !seen.insert(address.to_owned()) {
             continue;
@@ -307,7 +307,7 @@ fn what_is_not_there_is_said_to_be_missing() {
         let lead = all.iter().find(|it| it.get("class") == Some("lead")).unwrap();
         assert!(lead.text.contains(said), "{address}: {}", lead.text);
         assert!(named(&all, "a").iter().any(|it| it.get("href") == Some("/")), "{address}");
-        let (path, query) = address.split_once('?').unwrap_or((&address, ""));
+        let (path, query) = address.split_once('?').unwrap_or((address.as_str(), ""));
         let answer = home.answer(&format!("/api/v1{path}?{query}"));
         let json: Value = serde_json::from_slice(&answer.body).unwrap();
         assert_eq!(answer.status, 404, "{address}");
