@@ -21,10 +21,10 @@ pub use whose::Narration;
 
 use crate::{
     api,
-    ask::{Ask, Form},
+    ask::{Ask, Form, encoded},
     clock::{Clock, utc},
     feed, figures,
-    index::{self, Head, Index, State},
+    index::{self, Index, State},
     reader::{Rules, Troubles},
     table::{Cell, Table},
 };
@@ -196,7 +196,8 @@ impl Site {
             }
             Form::Html => {
                 let heads = index.heads()?;
-                Ok(Answer::of(HTML, self.framed(ask, &page, &heads).into_string()))
+                let names = self.told(index, ask, &heads)?;
+                Ok(Answer::of(HTML, self.framed(ask, &page, &names).into_string()))
             }
         }
     }
@@ -218,8 +219,8 @@ impl Site {
         Answer { status, kind: HTML, body }
     }
 
-    fn framed(&self, ask: &Ask, page: &Page, heads: &[Head]) -> Markup {
-        let competitions = self.known(heads);
+    /// A page with what is around all of them; the competitions are those of the navigation.
+    fn framed(&self, ask: &Ask, page: &Page, competitions: &[&str]) -> Markup {
         html! {
             (DOCTYPE)
             html lang="en" {
@@ -229,7 +230,7 @@ impl Site {
                     header class="top" {
                         a class="brand" href=(ask.to(&[])) { "agon" }
                         nav aria-label="Pages" {
-                            @for name in &competitions { a href=(ask.to(&["c", *name])) { (*name) } }
+                            @for name in competitions { a href=(ask.to(&["c", *name])) { (*name) } }
                             a href=(ask.to(&["network"])) { "network" }
                         }
                         (scrubber(ask))
@@ -365,6 +366,12 @@ fn published(
 fn key_cell(ask: &Ask, kind: &str, key: AccountId) -> Cell {
     let key = key.to_string();
     Cell::text(key.clone()).shown(figures::short(&key)).to(ask.to(&[kind, &key]))
+}
+
+/// The page of a round by the records of this validator, whoever other pages are told by.
+fn round_of(ask: &Ask, validator: AccountId, (competition, number): (&str, u64)) -> String {
+    let block = ask.block().map_or(String::new(), |block| format!("&block={block}"));
+    format!("/c/{}/round/{number}?validator={validator}{block}", encoded(competition))
 }
 
 /// A root as a cell that leads to the page of its model.

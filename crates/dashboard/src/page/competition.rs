@@ -224,7 +224,7 @@ impl Site {
     pub(super) fn judges(&self, ask: &Ask, others: &[Other]) -> Table {
         let columns = vec![
             column("validator", "Validator", ""),
-            column("stake_rao", "Stake", "TAO"),
+            column("stake_rao", "Stake", "TAO, rao in data"),
             column("number", "Record", ""),
             column("champion", "Champion", ""),
             column("loss", "Its loss", "nats/token"),

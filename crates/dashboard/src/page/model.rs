@@ -5,7 +5,7 @@ use super::{
     competition::no_model,
     is_of_all_rows, missing,
     overview::{miner_link, name, shares},
-    root_cell,
+    root_cell, round_of,
 };
 use crate::{
     ask::Ask,
@@ -85,7 +85,7 @@ impl Site {
             page.show(over_time(&results.standings, &title));
         }
         page.table(self.kin(index, ask, first, root)?);
-        page.table(self.outcomes(ask, all.iter().flat_map(|results| &results.standings)));
+        page.table(self.outcomes(ask, &all));
         Ok(page)
     }
 
@@ -191,7 +191,7 @@ impl Site {
             page.show(html! { p class="empty" { "No record has measured a model of this key." } });
         }
         self.pay(&mut page, index, ask, hotkey)?;
-        page.table(self.outcomes(ask, all.iter().flat_map(|results| &results.standings)));
+        page.table(self.outcomes(ask, &all));
         Ok(page)
     }
 
@@ -207,8 +207,8 @@ impl Site {
         };
         let mut heads = index.heads()?;
         heads.retain(|head| head.validator == hotkey);
-        let said = format!("It has records of {}.", plural(heads.len(), "competition"));
-        let mut page = Page::new(format!("Validator {hotkey}"), said);
+        let mut page = Page::new(format!("Validator {hotkey}"), "");
+        let mut n_told = 0;
         page.show(self.slot(index, ask, hotkey)?);
         let (mut records, mut agreement) = (self.records_table(ask, &[]), agreement_table());
         for head in &heads {
@@ -216,6 +216,7 @@ impl Site {
             let n_rows = if is_of_all_rows(ask) { ROWS_MAX } else { RECORDS_MAX };
             let rows = index.records(whose, ask.until(), (n_rows, 0))?;
             page.show(self.chain_of(ask, head, &rows));
+            n_told += usize::from(!rows.is_empty());
             // What is false has no block that could be believed, so that it is told of now alone.
             if ask.block().is_none() {
                 let flaws = index.flaws(whose)?;
@@ -226,6 +227,7 @@ impl Site {
             let told = rows.iter().filter_map(|row| Some((row, *found.get(&row.number)?)));
             agreement.rows.extend(told.map(|(row, counts)| self.agreed(row, counts)));
         }
+        page.lead = format!("It has records of {}.", plural(n_told, "competition"));
         self.pay(&mut page, index, ask, hotkey)?;
         page.table(agreement);
         page.table(records);
@@ -291,11 +293,8 @@ impl Site {
             let champion = row.champion.as_ref();
             let loss = champion.and_then(|champion| champion.loss);
             let (said, class) = belief(row.state, row.is_derived);
-            let (number, validator) = (row.number.to_string(), row.validator.to_string());
             // The page of a round is told by one validator: this one.
-            let block = ask.block().map_or(String::new(), |block| format!("&block={block}"));
-            let competition = &row.competition;
-            let page = format!("/c/{competition}/round/{number}?validator={validator}{block}");
+            let page = round_of(ask, row.validator, (row.competition.as_str(), row.number));
             table.rows.push(vec![
                 Cell::text(row.competition.clone()),
                 Cell::count(row.number).to(page),
@@ -311,7 +310,7 @@ impl Site {
     }
 
     /// How models came out of rounds.
-    fn outcomes<'a>(&self, ask: &Ask, standings: impl Iterator<Item = &'a Standing>) -> Table {
+    fn outcomes(&self, ask: &Ask, all: &[Results]) -> Table {
         let columns = vec![
             column("competition", "Competition", ""),
             column("number", "Record", ""),
@@ -325,19 +324,17 @@ impl Site {
         ];
         let mut table = Table::new("outcomes", "Results, newest first", columns);
         table.empty = "no result is known";
-        for standing in standings {
+        let standings = all.iter().flat_map(|results| {
+            results.standings.iter().map(move |standing| (results.validator, standing))
+        });
+        for (validator, standing) in standings {
             let holder = &standing.holder;
-            let number = standing.number.to_string();
+            let round = (standing.competition.as_str(), standing.number);
             let verdict = standing.reason.as_ref().unwrap_or(&standing.merit);
             let class = if standing.reason.is_some() { "bad" } else { "" };
             table.rows.push(vec![
                 Cell::text(standing.competition.clone()).to(ask.to(&["c", &standing.competition])),
-                Cell::count(standing.number).to(ask.to(&[
-                    "c",
-                    &standing.competition,
-                    "round",
-                    &number,
-                ])),
+                Cell::count(standing.number).to(round_of(ask, validator, round)),
                 self.block_cell(standing.block),
                 self.repo_cell(holder.repo.as_deref(), standing.revision.as_deref()),
                 root_cell(ask, holder.root),

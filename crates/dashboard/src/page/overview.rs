@@ -6,7 +6,7 @@ use crate::{
     figures::{
         Estimate, bits, decimals, lasting, percent, perplexity, plural, short, tao, with_interval,
     },
-    index::{Holder, Index, Standing, State},
+    index::{Crown, Holder, Index, Standing, State},
     page::Narration,
     table::{Cell, Table, column},
 };
@@ -77,7 +77,10 @@ impl Site {
         let standings = index.standings(told)?;
         let second = second(&standings, &holder).map(|second| (second.clone(), told.gap));
         let measured_in = earlier.as_ref().map(|earlier| earlier.number);
-        let since = crowns.first().map(|crown| crown.row.block);
+        // Where it took the crown in a round that is not believed, nobody can tell since when.
+        let is_its =
+            |crown: &&Crown| (crown.to.hotkey, crown.to.root) == (holder.hotkey, holder.root);
+        let since = crowns.first().filter(is_its).map(|crown| crown.row.block);
         Ok(Some(Champion { holder, measured_in, since, second }))
     }
 
@@ -92,16 +95,23 @@ impl Site {
     /// The overview of all competitions.
     pub(super) fn overview(&self, index: &Index, ask: &Ask) -> Result<Page, Trouble> {
         let heads = index.heads()?;
-        let names = self.known(&heads);
+        let names = self.told(index, ask, &heads)?;
+        let mut n_chains = 0;
+        for head in heads.iter().filter(|head| names.contains(&head.competition.as_str())) {
+            let last = index.latest(head.validator, &head.competition, ask.until())?;
+            n_chains += usize::from(last.is_some());
+        }
         let mut page = Page::new(
             "Who is champion",
             format!(
                 "{}, judged by {} of signed records.",
                 plural(names.len(), "competition"),
-                plural(heads.len(), "chain")
+                plural(n_chains, "chain")
             ),
         );
-        if names.is_empty() {
+        if names.is_empty() && !self.known(&heads).is_empty() {
+            page.show(html! { p class="empty" { "No record is believed, up to this block." } });
+        } else if names.is_empty() {
             page.show(html! {
                 p class="empty" {
                     "No validator has published a record yet. As soon as one of the places that are "

@@ -35,7 +35,9 @@ impl Site {
         );
         let mut page = Page::new(format!("Round {} of {competition}", row.number), said);
         page.from = Some(self.origin(ask, &row));
-        page.show(self.facts(ask, &row, &record.round));
+        let after = index.record(row.validator, &row.competition, row.number.saturating_add(1))?;
+        let is_last = after.is_none_or(|after| after.block > ask.until());
+        page.show(self.facts(ask, &row, &record.round, is_last));
         if index.crown(row.id)?.is_some() {
             let why = ask.to(&["c", competition, "crown", &row.number.to_string()]);
             page.show(html! { p { a href=(why) { "The crown changed in this round: why" } } });
@@ -48,13 +50,15 @@ impl Site {
         Ok(page)
     }
 
-    fn facts(&self, ask: &Ask, row: &Row, round: &Round) -> Markup {
+    fn facts(&self, ask: &Ask, row: &Row, round: &Round, is_last: bool) -> Markup {
         let (said, class) = belief(row.state, row.is_derived);
         let beside = |number: u64| ask.to(&["c", &row.competition, "round", &number.to_string()]);
         html! {
             nav class="pages" aria-label="Rounds before and after" {
                 @if row.number > 1 { a href=(beside(row.number - 1)) { "← round before" } }
-                a href=(beside(row.number.saturating_add(1))) { "round after →" }
+                @if !is_last {
+                    a href=(beside(row.number.saturating_add(1))) { "round after →" }
+                }
             }
             dl class="facts" {
                 dt { "Check" } dd class=(class) { (said) }

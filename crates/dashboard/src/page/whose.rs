@@ -1,6 +1,6 @@
 //! By whose records a page is told.
 
-use super::{Site, Trouble, belief, missing};
+use super::{Site, Trouble, belief, missing, round_of};
 use crate::{
     ask::Ask,
     figures::short,
@@ -25,6 +25,26 @@ impl Narration {
     }
 }
 
+/// Whoever a competition is told by, of those that are known, and the last record of it that
+/// counts.
+fn narrated_by<'a>(
+    index: &Index,
+    ask: &Ask,
+    competition: &str,
+    heads: &'a [Head],
+) -> Result<Option<(&'a Head, Row)>, Trouble> {
+    let wanted = ask.validator();
+    for head in heads.iter().filter(|head| head.competition == competition) {
+        if wanted.is_some_and(|wanted| wanted != head.validator) {
+            continue;
+        }
+        if let Some(row) = index.latest(head.validator, competition, ask.until())? {
+            return Ok(Some((head, row)));
+        }
+    }
+    Ok(None)
+}
+
 impl Site {
     /// By whose records a competition is told: those of the validator that the address names, or of
     /// the one with the most stake; `None` while nobody has any.
@@ -34,18 +54,26 @@ impl Site {
         ask: &Ask,
         competition: &str,
     ) -> Result<Option<Narration>, Trouble> {
-        let wanted = ask.validator();
-        for head in index.heads()? {
-            if head.competition != competition
-                || wanted.is_some_and(|wanted| wanted != head.validator)
-            {
-                continue;
-            }
-            if let Some(row) = index.latest(head.validator, competition, ask.until())? {
-                return Ok(Some(Narration { head, row }));
+        let heads = index.heads()?;
+        let told = narrated_by(index, ask, competition, &heads)?;
+        Ok(told.map(|(head, row)| Narration { head: head.clone(), row }))
+    }
+
+    /// Of the competitions that are known here, those that a page can be made of: with a believed
+    /// record, up to the block and by the validator that are asked for.
+    pub(super) fn told<'a>(
+        &self,
+        index: &Index,
+        ask: &Ask,
+        heads: &'a [Head],
+    ) -> Result<Vec<&'a str>, Trouble> {
+        let mut told = Vec::new();
+        for name in self.known(heads) {
+            if narrated_by(index, ask, name, heads)?.is_some() {
+                told.push(name);
             }
         }
-        Ok(None)
+        Ok(told)
     }
 
     /// Names of competitions, each once, whose rules are known here: anybody can make up others,
@@ -110,10 +138,10 @@ impl Site {
     pub(super) fn origin(&self, ask: &Ask, row: &Row) -> Markup {
         let validator = row.validator.to_string();
         let (said, class) = belief(row.state, row.is_derived);
-        let number = row.number.to_string();
+        let page = round_of(ask, row.validator, (row.competition.as_str(), row.number));
         html! {
             "From record "
-            a href=(ask.to(&["c", &row.competition, "round", &number])) { (number) }
+            a href=(page) { (row.number) }
             " of validator "
             a href=(ask.to(&["validator", &validator])) { (short(&validator)) }
             ", seeded by block " (self.block(row.block)) ": "

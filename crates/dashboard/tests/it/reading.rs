@@ -219,7 +219,7 @@ fn nothing_is_read_again_of_a_place_that_has_nothing_new() {
 }
 
 /// A chain of so many blocks, with the hotkey of judge 1 in the first slot.
-fn chain_of(n_blocks: u64) -> Arc<MemoryChain> {
+pub(crate) fn chain_of(n_blocks: u64) -> Arc<MemoryChain> {
     let owner = key(50);
     let subnet =
         SubnetGenesis { owner: owner.public(), hyperparameters: Hyperparameters::default() };

@@ -1,6 +1,6 @@
 //! Validators with signed records of a competition with duels, and what a dashboard makes of them.
 
-use chain::{Chain, MemoryChain};
+use chain::{Chain, MemoryChain, Metagraph, Neuron};
 use dashboard::{
     Judges, Limits, Place,
     ask::Ask,
@@ -123,6 +123,8 @@ pub(crate) struct Judge {
     pub(crate) rules: Competition,
     /// The chain that its blocks are of; without one they have made-up hashes.
     pub(crate) chain: Option<Arc<MemoryChain>>,
+    /// Block ten before that of its first round.
+    pub(crate) begins: u64,
     reign: Reign,
     average: MovingAverage,
     last: Option<Record>,
@@ -135,26 +137,27 @@ impl Judge {
         let folder = Folder::new(dir.path().to_owned());
         let (reign, average) = (Reign::default(), MovingAverage::default());
         let text = "a test".to_owned();
-        let (key, chain, rules) = (key(number), None, rules());
-        Self { key, folder, text, rules, chain, reign, average, last: None, dir }
+        let (key, chain, rules, begins) = (key(number), None, rules(), 1_000);
+        Self { key, folder, text, rules, chain, begins, reign, average, last: None, dir }
     }
 
     /// Judges the next round, and publishes its record.
     pub(crate) fn judge(&mut self, players: &[Player]) -> Record {
         let number = self.last.as_ref().map_or(0, |last| last.round.number) + 1;
         let documents = number * 1_000..number * 1_000 + N_DOCUMENTS;
+        let block = Block(self.begins + 10 * number);
         let text = &self.text;
         let document = |n: u64| DocumentDigest {
             id: format!("{text} {n}"),
             sha256: Digest::of(&n.to_be_bytes()),
         };
         let round = Round {
-            competition: "tiny".to_owned(),
+            competition: self.rules.name.clone(),
             competition_digest: self.rules.digest(),
             number,
             previous: self.last.as_ref().map(Record::digest),
-            block: Block(1_000 + 10 * number),
-            block_hash: self.hash(Block(1_000 + 10 * number), BlockHash([1; 32])),
+            block,
+            block_hash: self.hash(block, BlockHash([1; 32])),
             validator: self.key.public(),
             genesis: self.hash(Block(0), BlockHash([2; 32])),
             netuid: NETUID,
@@ -185,7 +188,7 @@ impl Judge {
 
     /// The file of a record.
     pub(crate) fn path(&self, number: u64) -> std::path::PathBuf {
-        self.folder.path("tiny", number)
+        self.folder.path(&self.rules.name, number)
     }
 
     pub(crate) fn place(&self) -> Place {
@@ -280,6 +283,11 @@ impl Home {
         self.read_until(judges, &|| false);
     }
 
+    /// Notes a subnet, as the chain would tell it.
+    pub(crate) fn note(&self, metagraph: &Metagraph) {
+        Index::open(self.path()).unwrap().note_metagraph(metagraph).unwrap();
+    }
+
     pub(crate) fn index(&self) -> Index {
         Index::look(self.path()).unwrap()
     }
@@ -296,6 +304,35 @@ impl Home {
         let body = String::from_utf8(answer.body).unwrap();
         assert_eq!(answer.status, 200, "{address}: {body}");
         body
+    }
+}
+
+/// A subnet at a block with a slot for each key, its stake in rao, and whether it may judge.
+pub(crate) fn subnet(block: u64, slots: &[(AccountId, u64, bool)]) -> Metagraph {
+    let neuron = |(uid, slot): (u16, &(AccountId, u64, bool))| Neuron {
+        uid: Uid(uid),
+        hotkey: slot.0,
+        coldkey: AccountId([9; 32]),
+        stake_rao: slot.1,
+        validator_permit: slot.2,
+        active: true,
+        last_update: Block(block - 1),
+        block_at_registration: Block(1),
+        consensus: 65_535,
+        incentive: 32_768,
+        dividends: 0,
+        validator_trust: 0,
+        emission_rao: 2_500_000_000,
+        weights: vec![(Uid(0), 65_535)],
+        bonds: Vec::new(),
+    };
+    Metagraph {
+        netuid: NETUID,
+        block: Block(block),
+        tempo: 360,
+        weights_rate_limit: 100,
+        last_epoch: Block(block - 1),
+        neurons: (0..).zip(slots).map(neuron).collect(),
     }
 }
 
