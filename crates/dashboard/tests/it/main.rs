@@ -15,4 +15,5 @@ mod served;
 mod spoken;
 mod strangers;
 mod tables;
+mod told;
 mod xml;

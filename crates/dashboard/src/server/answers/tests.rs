@@ -69,7 +69,7 @@ fn a_tag_is_found_wherever_it_stands_in_what_is_known() {
         }
         made.response(&asked).status().as_u16()
     };
-    assert_eq!(status(&[tag.clone()]), 304);
+    assert_eq!(status(std::slice::from_ref(&tag)), 304);
     assert_eq!(status(&[format!("W/{tag}")]), 304, "a proxy that packs makes it weak");
     assert_eq!(status(&[format!("\"other\", {tag}")]), 304);
     assert_eq!(status(&["\"other\"".to_owned(), tag.clone()]), 304, "in two headers");
@@ -102,7 +102,7 @@ fn what_is_packed_unpacks_to_the_same_and_a_short_text_stays_as_it_is() {
     assert!(packed.is_packed && !plain.is_packed && packed.body.len() < whole.len() / 4);
     assert_ne!(packed.tag, plain.tag, "a tag is of the bytes that are sent");
     let mut unpacked = String::new();
-    flate2::read::GzDecoder::new(packed.body.as_ref()).read_to_string(&mut unpacked).unwrap();
+    flate2::read::GzDecoder::new(&packed.body[..]).read_to_string(&mut unpacked).unwrap();
     assert_eq!(unpacked, whole);
     let at_limit =
         |n_bytes| Made::new(Answer::of("text/html", vec![b'x'; n_bytes]), Packing::Gzip).is_packed;
