@@ -12,7 +12,7 @@ use maud::{Markup, html};
 
 const WIDTH: f64 = 920.0;
 const HEIGHT: f64 = 340.0;
-const LEFT: f64 = 64.0;
+const LEFT: f64 = 68.0;
 const RIGHT: f64 = 16.0;
 const TOP: f64 = 46.0;
 const BOTTOM: f64 = 40.0;
@@ -22,6 +22,14 @@ const TICKS_MAX: f64 = 6.0;
 const LANES: usize = 3;
 /// Width of a letter of a name.
 const LETTER: f64 = 6.6;
+/// Height of a line of letters.
+const LINE: f64 = 13.0;
+/// Most letters of a number left of a chart.
+const DIGITS_MAX: usize = 9;
+/// What is further from zero is drawn there: sums of such numbers are still numbers.
+const FAR: f64 = 1e300;
+/// What a chart of losses has upwards.
+const LOSS: &str = "loss, nats per token";
 /// Most places of a line whose numbers can be read off.
 const SPOTS_MAX: usize = 600;
 
@@ -62,6 +70,7 @@ impl Plane {
     fn around(points: impl Iterator<Item = (f64, f64)>) -> Option<Self> {
         let mut plane: Option<Self> = None;
         for (x, y) in points.filter(|(x, y)| x.is_finite() && y.is_finite()) {
+            let y = y.clamp(-FAR, FAR);
             let held = plane.get_or_insert(Self { x: (x, x), y: (y, y) });
             held.x = (held.x.0.min(x), held.x.1.max(x));
             held.y = (held.y.0.min(y), held.y.1.max(y));
@@ -71,9 +80,16 @@ impl Plane {
         let air = if air > 0.0 { air } else { (0.02 * plane.y.1.abs()).max(1e-6) };
         plane.y = (plane.y.0 - air, plane.y.1 + air);
         if plane.x.0 == plane.x.1 {
-            plane.x = (plane.x.0 - 1.0, plane.x.1 + 1.0);
+            // The largest blocks are floats that lie far apart.
+            let half = (1e-9 * plane.x.0.abs()).max(1.0);
+            plane.x = (plane.x.0 - half, plane.x.1 + half);
         }
         Some(plane)
+    }
+
+    /// Whether a point belongs to what is shown along it: crowns are known from longer ago.
+    fn has(&self, x: f64, y: f64) -> bool {
+        (self.x.0..=self.x.1).contains(&x) && !y.is_nan()
     }
 
     fn across(&self, x: f64) -> f64 {
@@ -97,21 +113,22 @@ impl Plane {
 
     /// Axes with ticks; `x` and `y` say what they are of.
     fn axes(&self, x: &str, y: &str) -> Markup {
-        let (x_ticks, x_decimals) = ticks(self.x);
-        let (y_ticks, y_decimals) = ticks(self.y);
+        // Along it there are blocks or documents: nothing lies between two of them.
+        let (x_ticks, x_decimals) = ticks(self.x, 1.0);
+        let (y_ticks, y_decimals) = ticks(self.y, 0.0);
         let (right, floor) = (WIDTH - RIGHT, HEIGHT - BOTTOM);
         html! {
             g class="axes" {
                 @for tick in y_ticks {
                     (level("tick", self.down(tick)))
                     text x=(px(LEFT - 8.0)) y=(px(self.down(tick) + 4.0)) text-anchor="end" {
-                        (decimals(Some(tick), y_decimals))
+                        (brief(tick, y_decimals))
                     }
                 }
                 @for tick in x_ticks {
-                    text x=(px(self.across(tick))) y=(px(floor + 18.0)) text-anchor="middle" {
-                        (decimals(Some(tick), x_decimals))
-                    }
+                    @let said = decimals(Some(tick), x_decimals);
+                    @let middle = self.across(tick).min(WIDTH - width(&said) / 2.0);
+                    text x=(px(middle)) y=(px(floor + 18.0)) text-anchor="middle" { (said) }
                 }
                 text class="of" x=(px(right)) y=(px(HEIGHT - 4.0)) text-anchor="end" { (x) }
                 text class="of" x=(px(4.0)) y=(px(14.0)) { (y) }
@@ -130,19 +147,35 @@ fn px(length: f64) -> String {
     format!("{length:.1}")
 }
 
+/// How wide a text is, about.
+fn width(text: &str) -> f64 {
+    LETTER * text.chars().count() as f64
+}
+
+/// A number that has to fit beside a chart: one of many digits by its power of ten.
+fn brief(number: f64, n_decimals: usize) -> String {
+    let text = decimals(Some(number), n_decimals);
+    if text.len() <= DIGITS_MAX || number.abs() < 1e6 {
+        return text;
+    }
+    let mut powers = (1..=3).rev().map(|n| format!("{number:.n$e}"));
+    powers.find(|power| power.len() <= DIGITS_MAX).unwrap_or(text)
+}
+
 /// Powers of ten that steps are made of, each as exact as it can be; the seventh is 1.
 const UNITS: [f64; 20] = [
     1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10,
     1e12, 1e15, 1e18,
 ];
 
-/// Round numbers within a range, and how many decimals they need.
-fn ticks((low, high): (f64, f64)) -> (Vec<f64>, usize) {
+/// Round numbers within a range, at least so far apart, and how many decimals they need.
+fn ticks((low, high): (f64, f64), least: f64) -> (Vec<f64>, usize) {
     let steps = UNITS.iter().enumerate().flat_map(|(at, unit)| {
         let n_decimals = 6usize.saturating_sub(at);
         [1.0, 2.0, 5.0].map(|factor| (unit * factor, n_decimals))
     });
-    let mut fitting = steps.filter(|(step, _)| (high - low) / step <= TICKS_MAX);
+    let is_fit = |step: f64| step >= least && (high - low) / step <= TICKS_MAX;
+    let mut fitting = steps.filter(|(step, _)| is_fit(*step));
     let (step, n_decimals) = fitting.next().unwrap_or((high - low, 0));
     let first = (low / step).ceil();
     let all = (0..16u32).map(|at| (first + f64::from(at)) * step);
@@ -187,8 +220,10 @@ const ALONE: &str = "text{font:12px system-ui,sans-serif;fill:#333}.paper{fill:#
 .crown{fill:#9a6700}.stem{stroke:#9a6700;opacity:.5}.spot{fill:transparent}\
 .name{paint-order:stroke;stroke:#fff;stroke-width:3px}";
 
+/// Points as they are drawn: what is no number is nowhere.
 fn floats(points: &[(u64, f64)]) -> Vec<(f64, f64)> {
-    points.iter().map(|(block, loss)| (*block as f64, *loss)).collect()
+    let there = points.iter().filter(|(_, value)| !value.is_nan());
+    there.map(|(block, value)| (*block as f64, *value)).collect()
 }
 
 impl Losses {
@@ -201,7 +236,7 @@ impl Losses {
             return html! { p class="empty" { "No round has been measured yet." } };
         };
         let drawn = html! {
-            (plane.axes("block", "loss, nats per token"))
+            (plane.axes("block", LOSS))
             @for (block, loss) in &models {
                 circle class="point" r="2" cx=(px(plane.across(*block)))
                     cy=(px(plane.down(*loss))) {
@@ -213,7 +248,7 @@ impl Losses {
             }
             @if let Some((_, loss)) = self.threshold.last() {
                 text class="of" x=(px(LEFT)) y=(px(HEIGHT - 4.0)) {
-                    "dashed: to get under " (decimals(Some(*loss), 4))
+                    "dashed: to get under " (brief(*loss, 4))
                 }
             }
             path class="line" d=(plane.path(&line)) {}
@@ -225,19 +260,21 @@ impl Losses {
         framed(title, "group", setting, &drawn)
     }
 
-    /// The crowns, each with its name where there is room.
+    /// The crowns since the first block of the chart, each with its name where there is room.
     fn marks(&self, plane: &Plane) -> Markup {
         let mut ends = [f64::NEG_INFINITY; LANES];
+        // Its row begins with what the chart has upwards.
+        ends[LANES - 1] = LEFT + width(LOSS);
         let mut placed = Vec::new();
-        for mark in &self.crowns {
+        for mark in self.crowns.iter().filter(|mark| plane.has(mark.block as f64, mark.loss)) {
             let (x, y) = (plane.across(mark.block as f64), plane.down(mark.loss));
-            let half = LETTER * mark.name.chars().count() as f64 / 2.0;
+            let half = width(&mark.name) / 2.0;
             let middle = x.clamp(LEFT + half, (WIDTH - RIGHT - half).max(LEFT + half));
             let lane = ends.iter().position(|end| *end < middle - half);
             if let Some(lane) = lane {
                 ends[lane] = middle + half + LETTER;
             }
-            let height = lane.map(|lane| TOP - 6.0 - 13.0 * lane as f64);
+            let height = lane.map(|lane| TOP - 6.0 - LINE * lane as f64);
             placed.push((mark, (x, y), height.map(|height| (middle, height))));
         }
         html! {
@@ -291,12 +328,13 @@ impl Evidence {
             return html! { p class="empty" { "No document has been measured yet." } };
         };
         let least = plane.across(f64::from(self.n_min));
+        let (above, below) = apart(plane.down(self.crown), plane.down(self.reject));
         let drawn = html! {
             (plane.axes("documents", "evidence, powers of ten"))
             (level("threshold", plane.down(self.crown)))
-            (label(&plane, self.crown, "a new crown"))
+            (label(above, "a new crown"))
             (level("refusal", plane.down(self.reject)))
-            (label(&plane, self.reject, "rejected"))
+            (label(below, "rejected"))
             line class="stem" x1=(px(least)) x2=(px(least)) y1=(px(TOP)) y2=(px(HEIGHT - BOTTOM)) {
                 title { "no crown before " (self.n_min) " documents" }
             }
@@ -323,11 +361,20 @@ fn spots(plane: &Plane, line: &[(f64, f64)], said: impl Fn((f64, f64)) -> String
     }
 }
 
+/// Where the names of two levels stand: above their lines, or on either side where these are near.
+fn apart(one: f64, other: f64) -> (f64, f64) {
+    let (mut heights, is_near) = ((one - 4.0, other - 4.0), (one - other).abs() < LINE);
+    if is_near {
+        let lower = if one > other { &mut heights.0 } else { &mut heights.1 };
+        *lower += LINE + 2.0;
+    }
+    heights
+}
+
 /// The name of a level, at the right end of it.
-fn label(plane: &Plane, at: f64, name: &str) -> Markup {
-    let y = px(plane.down(at) - 4.0);
+fn label(y: f64, name: &str) -> Markup {
     html! {
-        text class="name" x=(px(WIDTH - RIGHT)) y=(y) text-anchor="end" { (name) }
+        text class="name" x=(px(WIDTH - RIGHT)) y=(px(y)) text-anchor="end" { (name) }
     }
 }
 
@@ -363,8 +410,8 @@ pub fn over_blocks(title: &str, unit: &str, points: &[(u64, f64)]) -> Markup {
     let drawn = html! {
         (plane.axes("block", unit))
         path class="line" d=(plane.path(&line)) {}
-        @for (block, value) in points {
-            circle class="dot" r="2.5" cx=(px(plane.across(*block as f64)))
+        @for (block, value) in &line {
+            circle class="dot" r="2.5" cx=(px(plane.across(*block)))
                 cy=(px(plane.down(*value))) {
                 title { "block " (block) ": " (decimals(Some(*value), 4)) }
             }
@@ -374,49 +421,4 @@ pub fn over_blocks(title: &str, unit: &str, points: &[(u64, f64)]) -> Markup {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ticks_are_round_and_few() {
-        assert_eq!(ticks((0.0, 10.0)), (vec![0.0, 2.0, 4.0, 6.0, 8.0, 10.0], 0));
-        let (found, n_decimals) = ticks((1.312, 1.358));
-        assert_eq!((found.len(), n_decimals), (4, 2), "{found:?}");
-        assert!(ticks((0.0, 1e12)).0.len() <= 7);
-    }
-
-    #[test]
-    fn a_chart_names_crowns_where_there_is_room_and_marks_all() {
-        let mark = |block: u64| Mark {
-            block,
-            loss: 2.0,
-            name: format!("<miner {block}>"),
-            href: "/x".to_owned(),
-        };
-        let losses = Losses {
-            champion: vec![(1, 2.0), (1_000, 1.0)],
-            crowns: (1..20).map(mark).collect(),
-            ..Losses::default()
-        };
-        let svg = losses.svg("loss", Setting::Alone).into_string();
-        assert_eq!(svg.matches("class=\"crown\"").count(), 19);
-        assert_eq!(svg.matches("class=\"name\"").count(), LANES);
-        assert!(!svg.contains("<miner") && svg.contains("&lt;miner 1&gt;"));
-        assert!(Losses::default().svg("", Setting::Page).into_string().contains("No round"));
-    }
-
-    #[test]
-    fn maps_and_bars_have_a_shape_for_each_number() {
-        let rows = [("a".to_owned(), vec![1.0, 2.0]), ("b".to_owned(), vec![f64::INFINITY, 1.0])];
-        let map = heat_map("losses", ("batch", 1), Shades::Column, &rows).into_string();
-        assert_eq!(map.matches("<rect").count(), 4);
-        assert!(map.contains("class=\"h8\"") && map.contains("class=\"none\""));
-        let rows = [("a".to_owned(), vec![0.0, 1.0]), ("b".to_owned(), vec![0.0, 1.0])];
-        let map = heat_map("weights", ("uid", 0), Shades::Map, &rows).into_string();
-        assert_eq!(map.matches("class=\"h8\"").count(), 2, "columns that are alike are seen");
-        let drawn = bars("gains", "nats", &[("x".to_owned(), 1.0), ("y".to_owned(), -1.0)]);
-        let drawn = drawn.into_string();
-        assert!(drawn.contains("class=\"gain\"") && drawn.contains("class=\"harm\""));
-        assert!(bars("gains", "nats", &[]).into_string().contains("No document"));
-    }
-}
+mod tests;

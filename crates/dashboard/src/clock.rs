@@ -96,29 +96,4 @@ pub fn utc(seconds: u64) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn seconds_are_written_as_dates() {
-        for (seconds, text) in [
-            (0, "1970-01-01T00:00:00Z"),
-            (951_782_400, "2000-02-29T00:00:00Z"),
-            (1_709_251_199, "2024-02-29T23:59:59Z"),
-            (1_735_689_600, "2025-01-01T00:00:00Z"),
-        ] {
-            assert_eq!(utc(seconds), text);
-        }
-        assert!(utc(u64::MAX).starts_with("9999-12-31"), "{}", utc(u64::MAX));
-    }
-
-    #[test]
-    fn a_block_is_dated_from_those_that_were_seen() {
-        let clock = Clock::default();
-        assert_eq!(clock.seconds(Block(5)), None);
-        clock.see(Block(100));
-        let (now, before) = (clock.seconds(Block(100)).unwrap(), clock.seconds(Block(95)).unwrap());
-        assert_eq!(now - before, 60, "at the usual pace");
-        assert_eq!(clock.head(), Some(Block(100)));
-    }
-}
+mod tests;

@@ -19,7 +19,8 @@ pub struct Estimate {
 }
 
 impl Estimate {
-    /// Of values in order; `None` without any, and where one is not finite.
+    /// Of values in order; `None` without any, and where one is not finite or they are too large
+    /// for a sum of their squares.
     pub fn of(values: &[f64]) -> Option<Self> {
         if values.is_empty() || values.iter().any(|value| !value.is_finite()) {
             return None;
@@ -28,10 +29,10 @@ impl Estimate {
         let mean = values.iter().sum::<f64>() / n as f64;
         let squares: f64 = values.iter().map(|value| (value - mean) * (value - mean)).sum();
         let error = if n < 2 { 0.0 } else { (squares / (n as f64 - 1.0) / n as f64).sqrt() };
-        Some(Self { mean, error, n })
+        (mean.is_finite() && error.is_finite()).then_some(Self { mean, error, n })
     }
 
-    /// Of losses; `None` without any, and where one is not finite.
+    /// Of losses; `None` where [`Estimate::of`] has none.
     pub fn of_losses(losses: &[Loss]) -> Option<Self> {
         Self::of(&values(losses))
     }
@@ -80,7 +81,7 @@ pub fn odds(log10: f64) -> String {
         return format!("{} to 1", fixed(value, 1));
     }
     // Both are small enough for their integers.
-    let unit = 10_u64.pow(log10 as u32 - 1);
+    let unit = 10_u64.pow((log10 as u32).saturating_sub(1));
     let digits = (value / unit as f64).round() as u64;
     format!("{} to 1", grouped(digits * unit))
 }
@@ -102,7 +103,9 @@ pub fn fixed(value: f64, n: usize) -> String {
 pub fn lower_by(gain: &Estimate) -> String {
     let (low, high) = gain.interval();
     let half = (high - low) / 2.0;
-    let n = (4..9).find(|n| half >= 10.0 * math::exp(-LN_10 * *n as f64)).unwrap_or(4);
+    let is_enough = |n: &usize| half >= 10.0 * math::exp(-LN_10 * *n as f64);
+    // Without an interval nobody knows what it is worth.
+    let n = (4..8).find(is_enough).unwrap_or(if half > 0.0 { 8 } else { 4 });
     let of = |value: f64| fixed(value, n);
     if gain.mean < 0.0 {
         let (mean, low, high) = (of(-gain.mean), of(-high), of(-low));
@@ -113,7 +116,7 @@ pub fn lower_by(gain: &Estimate) -> String {
 
 /// A share as per cent.
 pub fn percent(share: f64) -> String {
-    format!("{:.2} %", 100.0 * share)
+    format!("{} %", decimals(Some(100.0 * share), 2))
 }
 
 /// A mean with half of its 95 % interval.

@@ -14,13 +14,13 @@ use crate::{
     page::{Answer, Site},
     reader::{News, Reader, Rules, Troubles},
 };
-use answers::{Answers, Made, Packing};
+use answers::{Answers, Made, Packing, unending};
 use axum::{
     Router,
     body::{Body, Bytes},
     extract::{Request, State},
-    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header, request::Parts},
-    response::{IntoResponse as _, Response},
+    http::{HeaderMap, HeaderName, Method, StatusCode, header, request::Parts},
+    response::Response,
     routing::get,
 };
 use futures_util::stream;
@@ -203,7 +203,8 @@ fn read_on(
 
 async fn accept(listener: TcpListener, shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) {
     let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    let router = Router::new().route("/events", get(events)).fallback(respond).with_state(shared);
+    let news = get(events).fallback(respond);
+    let router = Router::new().route("/events", news).fallback(respond).with_state(shared);
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -244,15 +245,15 @@ async fn converse(stream: TcpStream, router: Router) {
 /// News as server-sent events.
 async fn events(State(shared): State<Arc<Shared>>) -> Response {
     let Ok(seat) = Arc::clone(&shared.listeners).try_acquire_owned() else {
-        return (StatusCode::SERVICE_UNAVAILABLE, "too many listen\n").into_response();
+        return refused(StatusCode::SERVICE_UNAVAILABLE, "too many listen\n");
     };
     let state = (shared.news.subscribe(), seat, true);
-    let body = Body::from_stream(stream::unfold(state, next_news));
-    let mut response = Response::new(body);
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
+    unending("text/event-stream", Body::from_stream(stream::unfold(state, next_news)))
+}
+
+/// What is said to whoever asked for nothing that can be made.
+fn refused(status: StatusCode, said: &str) -> Response {
+    Made::refusal(status, said).response(&HeaderMap::new())
 }
 
 type Listening = (broadcast::Receiver<Bytes>, OwnedSemaphorePermit, bool);
@@ -278,17 +279,19 @@ async fn next_news(
 async fn respond(State(shared): State<Arc<Shared>>, request: Request) -> Response {
     let (Parts { method, uri, headers, .. }, _) = request.into_parts();
     if ![Method::GET, Method::HEAD].contains(&method) {
-        return (StatusCode::METHOD_NOT_ALLOWED, "only GET\n").into_response();
+        return refused(StatusCode::METHOD_NOT_ALLOWED, "only GET\n");
     }
-    let packing = match has(&headers, header::ACCEPT_ENCODING, "gzip") {
+    let packing = match preference(&headers, header::ACCEPT_ENCODING, "gzip") > 0.0 {
         true => Packing::Gzip,
         false => Packing::None,
     };
-    let is_json = has(&headers, header::ACCEPT, "application/json");
+    let [json, html] =
+        ["application/json", "text/html"].map(|kind| preference(&headers, header::ACCEPT, kind));
+    let is_json = json > 0.0 && json >= html;
     let accept = if is_json { "application/json" } else { "" };
     let (path, query) = (uri.path(), uri.query().unwrap_or_default());
     let Some(ask) = Ask::read(path, query, accept) else {
-        return (StatusCode::BAD_REQUEST, "this address cannot be read\n").into_response();
+        return refused(StatusCode::BAD_REQUEST, "this address cannot be read\n");
     };
     let asked = format!("{packing:?} {accept} {path}?{query}");
     let slot = shared.answers.slot(shared.version(), &asked);
@@ -325,10 +328,19 @@ async fn make(shared: Arc<Shared>, path: String, ask: Ask, packing: Packing) -> 
     made.unwrap_or_else(|_| Made::refusal(StatusCode::INTERNAL_SERVER_ERROR, "no page\n"))
 }
 
-/// Whether a header of this name contains a word.
-fn has(headers: &HeaderMap, name: HeaderName, word: &str) -> bool {
-    let mut values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
-    values.any(|value| value.contains(word))
+/// How much of something a client would have, from 0 to 1, by a header that lists what it takes
+/// (RFC 9110, section 12.4.2); 0 of what is not named.
+fn preference(headers: &HeaderMap, name: HeaderName, wanted: &str) -> f64 {
+    let lists = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
+    let quality = |item: &str| {
+        let mut parts = item.split(';').map(str::trim);
+        if !parts.next()?.eq_ignore_ascii_case(wanted) {
+            return None;
+        }
+        let weight = parts.find_map(|part| part.strip_prefix(['q', 'Q'])?.strip_prefix('='));
+        Some(weight.map_or(1.0, |weight| weight.parse::<f64>().unwrap_or(0.0)))
+    };
+    lists.flat_map(|list| list.split(',')).find_map(quality).unwrap_or(0.0)
 }
 
 impl Shared {
@@ -359,3 +371,6 @@ fn unreadable(error: &index::Error) -> Answer {
         body: format!("{error}\n").into_bytes(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -221,13 +221,15 @@ fn line(row: &[Cell]) -> Markup {
     }
 }
 
+/// What a text begins with that programs take for a formula, and what some of them pass over
+/// before they look.
+const FORMULA: [char; 7] = ['=', '+', '-', '@', '\t', '\r', '\n'];
+
 /// A value as a field of CSV; no program takes a text of a stranger for a formula.
 fn field(cell: &Cell) -> String {
     match &cell.value {
         Value::Null => String::new(),
-        Value::String(text) if text.starts_with(['=', '+', '-', '@']) => {
-            quoted(&format!("'{text}"))
-        }
+        Value::String(text) if text.starts_with(FORMULA) => quoted(&format!("'{text}")),
         Value::String(text) => quoted(text),
         other => other.to_string(),
     }

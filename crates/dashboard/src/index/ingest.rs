@@ -43,6 +43,11 @@ pub struct Checked {
 }
 
 impl Checked {
+    /// A record that is known to have nothing in common with others.
+    pub fn alone(signed: Signed) -> Self {
+        Self::new(signed, None)
+    }
+
     /// A record with what it has in common with others, if that is known. Nothing more is known of
     /// it yet.
     pub(crate) fn new(signed: Signed, common: Option<Arc<Common>>) -> Self {

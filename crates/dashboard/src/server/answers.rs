@@ -91,12 +91,9 @@ impl Made {
         };
         *response.status_mut() = if is_there { StatusCode::NOT_MODIFIED } else { self.status };
         let headers = response.headers_mut();
-        let policy = if self.kind == SVG { PICTURE_POLICY } else { POLICY };
+        guard(headers, if self.kind == SVG { PICTURE_POLICY } else { POLICY });
         for (name, value) in [
             (header::CONTENT_TYPE, self.kind),
-            (header::CONTENT_SECURITY_POLICY, policy),
-            (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-            (header::REFERRER_POLICY, "no-referrer"),
             (header::CACHE_CONTROL, "no-cache"),
             (header::VARY, "accept, accept-encoding"),
         ] {
@@ -114,8 +111,32 @@ impl Made {
         if self.status == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static(AGAIN));
         }
+        if self.status == StatusCode::METHOD_NOT_ALLOWED {
+            headers.insert(header::ALLOW, HeaderValue::from_static("GET,HEAD"));
+        }
         response
     }
+}
+
+/// Tells a browser what an answer may do, whatever it is.
+fn guard(headers: &mut HeaderMap, policy: &'static str) {
+    for (name, value) in [
+        (header::CONTENT_SECURITY_POLICY, policy),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "no-referrer"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+}
+
+/// An answer without end, of which nothing is kept.
+pub(super) fn unending(kind: &'static str, body: Body) -> Response {
+    let mut response = Response::new(body);
+    let headers = response.headers_mut();
+    guard(headers, POLICY);
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
 }
 
 fn packed(body: &[u8]) -> Option<Vec<u8>> {
@@ -183,58 +204,4 @@ impl Kept {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn made(n_bytes: usize) -> Made {
-        Made::new(Answer::of("application/json", vec![b'x'; n_bytes]), Packing::None)
-    }
-
-    #[test]
-    fn an_answer_is_kept_until_something_changes() {
-        let answers = Answers::default();
-        let slot = answers.slot(1, "/a");
-        assert!(Arc::ptr_eq(&slot, &answers.slot(1, "/a")), "one for all who ask");
-        assert!(!Arc::ptr_eq(&slot, &answers.slot(1, "/b")));
-        assert!(!Arc::ptr_eq(&slot, &answers.slot(2, "/a")), "another after a change");
-    }
-
-    #[test]
-    fn attack_answers_of_many_addresses_take_no_more_than_their_share() {
-        let answers = Answers::default();
-        for n in 0..60 {
-            let address = format!("/{n}");
-            let slot = answers.slot(1, &address);
-            answers.count(&address, &slot, &made(1 << 20));
-            let n_bytes: usize = answers.lock().slots.len() << 20;
-            assert!(
-                n_bytes <= ALL_BYTES_MAX + (1 << 20) && answers.lock().n_bytes <= ALL_BYTES_MAX
-            );
-        }
-        let large = answers.slot(1, "/large");
-        answers.count("/large", &large, &made(ANSWER_BYTES_MAX + 1));
-        assert!(!answers.lock().slots.contains_key("/large"));
-        // Addresses whose answers nobody waits for.
-        for n in 0..200_000 {
-            answers.slot(2, &format!("/{n}"));
-        }
-        assert!(answers.lock().slots.len() <= ALL_BYTES_MAX / ENTRY_BYTES);
-    }
-
-    #[test]
-    fn who_has_an_answer_is_not_sent_it_and_programs_may_read_it_anywhere() {
-        let made = made(10);
-        let whole = made.response(&HeaderMap::new());
-        assert_eq!(whole.status(), StatusCode::OK);
-        assert_eq!(whole.headers()[header::ACCESS_CONTROL_ALLOW_ORIGIN], "*");
-        let mut asked = HeaderMap::new();
-        asked.insert(header::IF_NONE_MATCH, whole.headers()[header::ETAG].clone());
-        assert_eq!(made.response(&asked).status(), StatusCode::NOT_MODIFIED);
-        let page = Made::new(Answer::of("text/html; charset=utf-8", "page"), Packing::None);
-        let page = page.response(&asked);
-        assert_eq!(page.status(), StatusCode::OK, "it has another");
-        assert!(!page.headers().contains_key(header::ACCESS_CONTROL_ALLOW_ORIGIN));
-        let busy = Made::refusal(StatusCode::SERVICE_UNAVAILABLE, "busy\n");
-        assert_eq!(busy.response(&asked).headers()[header::RETRY_AFTER], AGAIN);
-    }
-}
+mod tests;

@@ -5,7 +5,7 @@ use dashboard::api::OPENAPI;
 use serde_json::Value;
 
 /// Checks a value against a schema, as far as ours go.
-fn check(value: &Value, schema: &Value, whole: &Value, at: &str) {
+pub(crate) fn check(value: &Value, schema: &Value, whole: &Value, at: &str) {
     if let Some(name) = schema["$ref"].as_str() {
         let name = name.strip_prefix('#').unwrap();
         return check(value, whole.pointer(name).unwrap(), whole, at);

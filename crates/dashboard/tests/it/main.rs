@@ -2,8 +2,12 @@
 
 mod alike;
 mod api;
+mod asked;
 mod crawl;
 mod crowns;
+mod described;
+mod drawn;
+mod fed;
 mod forged;
 mod kept;
 mod lists;
@@ -17,4 +21,8 @@ mod queries;
 mod reading;
 mod scene;
 mod served;
+mod spoken;
 mod strangers;
+mod tables;
+mod told;
+mod xml;

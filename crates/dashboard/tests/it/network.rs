@@ -51,7 +51,7 @@ fn metagraph() -> Metagraph {
     }
 }
 
-fn home_with_network() -> Home {
+pub(crate) fn home_with_network() -> Home {
     let judge = Judge::of_four_rounds(1);
     let mut home = Home::new();
     home.read(&[&judge]);

@@ -330,7 +330,7 @@ fn records_of_other_processes_are_seen_whole_or_not_at_all() {
     let index = home.index();
     let count = |index: &Index| index.n_records((judge.key.public(), "tiny")).unwrap();
     let signed = |number: u64| -> Signed { crate::reading::read(&judge, number) };
-    let checked = |number: u64| dashboard::index::Checked::new(signed(number)).unwrap();
+    let checked = |number: u64| dashboard::index::Checked::alone(signed(number));
     let other = Home::new();
     let mut writing = Index::open(other.path()).unwrap();
     let looking = Index::look(other.path()).unwrap();
