@@ -409,8 +409,9 @@ impl TextRules {
 impl ModelRules {
     /// The first value that is out of range, with its key and what it may be.
     fn check(&self) -> Result<(), (&'static str, String, &'static str)> {
-        let Self { start, floor, rate, training_blocks, bits_per_parameter, bits_per_token, .. } =
-            *self;
+        let Self {
+            start, floor, rate, training_blocks, bits_per_parameter, bits_per_token, ..
+        } = *self;
         if !(0.1..=6.0).contains(&floor) {
             return Err(("models.floor", floor.to_string(), "0.1 to 6 nats per token"));
         }

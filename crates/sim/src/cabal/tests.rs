@@ -117,9 +117,8 @@ fn cabals_set_weights_as_often_as_the_chain_takes_them() {
         let rules = ChainRules { tempo: 5, weights_rate_limit: limit, ..ChainRules::default() };
         let (network, _) = network(rules);
         let own = uid(&network, network.validators[3].public());
-        let last_update = || {
-            network.chain.metagraph(NETUID).unwrap().neurons[usize::from(own.0)].last_update
-        };
+        let last_update =
+            || network.chain.metagraph(NETUID).unwrap().neurons[usize::from(own.0)].last_update;
         let mut set = Vec::new();
         for _ in 0..30 {
             act(&network, &Cabal::ALL, 2).unwrap();

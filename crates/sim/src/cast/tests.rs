@@ -22,10 +22,7 @@ fn a_cast_is_what_the_rows_of_its_scenario_list_in_their_order() {
     ));
     let players: Vec<(Kind, usize)> =
         cast.players.iter().map(|part| (part.kind, part.n_slots)).collect();
-    assert_eq!(
-        players,
-        [(Kind::Sybil, 4), (Kind::Copy, 2), (Kind::Copy, 2), (Kind::Rebase, 1)]
-    );
+    assert_eq!(players, [(Kind::Sybil, 4), (Kind::Copy, 2), (Kind::Copy, 2), (Kind::Rebase, 1)]);
     assert_eq!(cast.cabals, [Cabal::Censor, Cabal::PayOwn, Cabal::PayOwn]);
     assert_eq!((cast.n_validators, cast.n_all_validators()), (3, 6));
 }

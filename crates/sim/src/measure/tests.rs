@@ -1,7 +1,11 @@
 //! What is measured of a season, by cases that were computed by hand.
 
 use super::*;
-use crate::{hub::FileId, model::ModelId, noise::{mix, unit}};
+use crate::{
+    hub::FileId,
+    model::ModelId,
+    noise::{mix, unit},
+};
 use protocol::Block;
 
 #[test]
@@ -72,9 +76,7 @@ fn a_crown_is_right_unless_somebody_whose_time_has_come_is_clearly_better() {
 #[test]
 fn agreement_is_the_part_of_all_validators_that_crowns_the_same() {
     let [a, b] = [1, 2].map(account);
-    let of = |crowns: &[Option<AccountId>]| {
-        measured(&[Moment { crowns, ..EMPTY }]).agreement()
-    };
+    let of = |crowns: &[Option<AccountId>]| measured(&[Moment { crowns, ..EMPTY }]).agreement();
     assert_eq!(of(&[a, a, a, a]), 1.0);
     assert_eq!(of(&[a, a, b, a]), 0.75);
     assert_eq!(of(&[a, None, None, None]), 0.25, "whoever crowns nobody does not agree");
@@ -107,7 +109,8 @@ fn figures_of_any_season_are_parts_of_a_whole() {
         let n = 1 + word(0) % 7;
         let crown = |i: u64| account((word(100 + i) % 3) as u8).filter(|key| key.0[0] > 0);
         let crowns: Vec<Option<AccountId>> = (0..n).map(crown).collect();
-        let merit = |place: u64| Some(3.0 + unit(word(place))).filter(|_| !word(place).is_multiple_of(4));
+        let merit =
+            |place: u64| Some(3.0 + unit(word(place))).filter(|_| !word(place).is_multiple_of(4));
         let moment = |step: u64| Moment {
             crowns: &crowns,
             champion: merit(10 * step + 1).map(entry),

@@ -220,9 +220,8 @@ fn two_models_of_one_tilt_know_different_documents() {
     let model = library.independent(3.0);
     let tilt = Tilt { over: None, class: None, share: 0.5, inside: 0.5, outside: 1.0 };
     let [one, two] = [tilt, tilt].map(|tilt| library.tilted(model, tilt));
-    let both = (0..2_000).filter(|number| {
-        [one, two].iter().all(|id| library.loss(*id, fresh(*number)) < 2.0)
-    });
+    let both = (0..2_000)
+        .filter(|number| [one, two].iter().all(|id| library.loss(*id, fresh(*number)) < 2.0));
     // A quarter, within five standard errors of a fair choice.
     let found = both.count() as f64 / 2_000.0;
     assert!((found - 0.25).abs() < 5.0 * (0.1875_f64 / 2_000.0).sqrt(), "{found}");

@@ -57,7 +57,10 @@ fn a_sum_of_four_uniform_numbers_has_the_moments_of_its_closed_form() {
         let error = (1.7 / n).sqrt();
         assert!((found.variance - 1.0).abs() < SIGMAS * error, "seed {seed}: {found:?}");
         assert!(found.skewness.abs() < SIGMAS * (6.0 / n).sqrt(), "seed {seed}: {found:?}");
-        assert!((found.kurtosis - 2.7).abs() < SIGMAS * (24.0 / n).sqrt(), "seed {seed}: {found:?}");
+        assert!(
+            (found.kurtosis - 2.7).abs() < SIGMAS * (24.0 / n).sqrt(),
+            "seed {seed}: {found:?}"
+        );
     }
 }
 
@@ -137,7 +140,6 @@ fn every_bit_of_both_keys_turns_half_of_the_word() {
 
 #[test]
 fn words_of_small_keys_never_meet() {
-    let words: BTreeSet<u64> =
-        (0..100).flat_map(|a| (0..100).map(move |b| mix(a, b))).collect();
+    let words: BTreeSet<u64> = (0..100).flat_map(|a| (0..100).map(move |b| mix(a, b))).collect();
     assert_eq!(words.len(), 100 * 100);
 }

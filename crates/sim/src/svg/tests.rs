@@ -56,7 +56,8 @@ impl Element {
 fn meant(text: &str) -> String {
     assert!(!text.contains(['<', '>']), "{text}");
     for (at, _) in text.match_indices('&') {
-        let is_known = ["&amp;", "&lt;", "&gt;", "&quot;"].iter().any(|e| text[at..].starts_with(e));
+        let is_known =
+            ["&amp;", "&lt;", "&gt;", "&quot;"].iter().any(|e| text[at..].starts_with(e));
         assert!(is_known, "{text}");
     }
     let text = text.replace("&lt;", "<").replace("&gt;", ">").replace("&quot;", "\"");
@@ -268,10 +269,12 @@ fn a_bar_goes_from_zero_to_its_value_with_its_interval_around_the_end() {
 
 #[test]
 fn every_curve_has_its_line_in_the_legend_and_the_page_makes_room_for_it() {
-    let height = |chart: &Chart| elements(&chart.to_svg())[1..]
-        .iter()
-        .find(|element| element.is("rect", "p"))
-        .map(|element| element.number("height"));
+    let height = |chart: &Chart| {
+        elements(&chart.to_svg())[1..]
+            .iter()
+            .find(|element| element.is("rect", "p"))
+            .map(|element| element.number("height"))
+    };
     let one = height(&curves(&[&[(1.0, 2.0)]])).unwrap();
     let three = height(&curves(&[&[(1.0, 2.0)], &[(2.0, 3.0)], &[]])).unwrap();
     assert_eq!(three - one, 2.0 * LEGEND_HEIGHT);

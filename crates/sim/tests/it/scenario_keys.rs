@@ -151,7 +151,8 @@ fn unknown_keys_and_values_of_the_wrong_kind_are_refused_at_their_line() {
 
 #[test]
 fn validators_and_slots_fit_the_subnet_all_together() {
-    let cabals = |n: usize| format!("validators = 60\n[[cabals]]\ncabal = \"censor\"\ncount = {n}\n");
+    let cabals =
+        |n: usize| format!("validators = 60\n[[cabals]]\ncabal = \"censor\"\ncount = {n}\n");
     assert!(Scenario::from_toml(&format!("{}{SMALL}", cabals(4))).is_ok());
     assert!(error(&format!("{}{SMALL}", cabals(5))).contains("`validators` is `65`"));
     // Five validators, and four slots for each sybil but where a row says another number.
@@ -162,7 +163,8 @@ fn validators_and_slots_fit_the_subnet_all_together() {
     assert!(error(&sybils(63, "")).contains("`miners` is `257`"));
     assert!(Scenario::from_toml(&sybils(251, "slots = 1\n")).is_ok());
     assert!(error(&sybils(252, "slots = 1\n")).contains("`miners` is `257`"));
-    for none in ["slots = 0\n".to_owned(), "slots = 0\n[[cabals]]\ncabal = \"censor\"\n".to_owned()] {
+    for none in ["slots = 0\n".to_owned(), "slots = 0\n[[cabals]]\ncabal = \"censor\"\n".to_owned()]
+    {
         assert!(error(&sybils(3, &none)).contains("`miners`"), "nobody mines");
     }
     let most = i64::MAX;
@@ -224,7 +226,11 @@ fn a_scenario_that_comes_along_is_its_file() {
         let path = format!("{}/../../scenarios/{name}.toml", env!("CARGO_MANIFEST_DIR"));
         let text = std::fs::read_to_string(path).unwrap();
         let read = Scenario::from_toml(&text).unwrap();
-        assert_eq!(format!("{read:?}"), format!("{:?}", Scenario::builtin(name).unwrap()), "{name}");
+        assert_eq!(
+            format!("{read:?}"),
+            format!("{:?}", Scenario::builtin(name).unwrap()),
+            "{name}"
+        );
         // Its head tells how it is played.
         let command = text.lines().find(|line| line.starts_with("# agon sim ")).unwrap();
         assert!(command.contains(&format!("scenarios/{name}.toml")), "{command}");

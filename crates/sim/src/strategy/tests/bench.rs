@@ -129,8 +129,7 @@ impl Bench {
         let model = self.world.library.independent(merit);
         let file = self.world.upload(model, slot, shown, 0).unwrap();
         let standing = Standing { file, model, since: self.world.now };
-        self.slots[slot] =
-            Slot { standing: Some(standing), committed: Some(self.world.now) };
+        self.slots[slot] = Slot { standing: Some(standing), committed: Some(self.world.now) };
         standing
     }
 

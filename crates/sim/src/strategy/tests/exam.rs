@@ -12,7 +12,12 @@ use crate::{
 use protocol::Block;
 
 /// What a model loses on documents of a kind, over what it is worth.
-fn on(bench: &Bench, model: ModelId, kind: DocumentKind, numbers: impl Iterator<Item = u64>) -> f64 {
+fn on(
+    bench: &Bench,
+    model: ModelId,
+    kind: DocumentKind,
+    numbers: impl Iterator<Item = u64>,
+) -> f64 {
     let library = &bench.world.library;
     let losses: Vec<f64> =
         numbers.map(|number| library.loss(model, Document { kind, number })).collect();
