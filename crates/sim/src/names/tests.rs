@@ -43,8 +43,8 @@ fn what_a_reader_says_is_one_line_and_a_name_is_added_only_where_one_is_unknown(
         ("unknown field `x`, there are no fields", "unknown field `x`, there are no fields"),
         ("unknown field", "unknown field"),
         (
-            "unknown variant `hord`, expected `hoard` or `snipe`",
-            "unknown variant `hord`, expected `hoard` or `snipe`; did you mean `hoard`?",
+            "unknown variant `hoardx`, expected `hoard` or `snipe`",
+            "unknown variant `hoardx`, expected `hoard` or `snipe`; did you mean `hoard`?",
         ),
     ] {
         assert_eq!(explained(message), told);

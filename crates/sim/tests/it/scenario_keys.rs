@@ -139,7 +139,7 @@ fn unknown_keys_and_values_of_the_wrong_kind_are_refused_at_their_line() {
         (format!("blocks = \"many\"\n{SMALL}"), 1, "string"),
         (format!("validators = -1\n{SMALL}"), 1, "-1"),
         (format!("{SMALL}[chain]\ntempo = 70000\n"), 4, "70000"),
-        (format!("{SMALL}[[cabals]]\ncabal = \"payown\"\n"), 4, "did you mean `pay-own`?"),
+        (format!("{SMALL}[[cabals]]\ncabal = \"pay-ownx\"\n"), 4, "did you mean `pay-own`?"),
         (format!("{SMALL}count = 1\ncount = 2\n"), 4, "duplicate"),
         ("blocks = 60\n".to_owned(), 1, "`miners`"),
     ] {
