@@ -44,7 +44,8 @@ fn measured(moments: &[Moment<'_>]) -> Measure {
 
 #[test]
 fn a_season_in_which_nothing_happened_is_right_and_of_one_mind_and_hoards_nothing() {
-    for moments in [&[][..], &[EMPTY, EMPTY]] {
+    let seasons: [&[Moment<'_>]; 2] = [&[], &[EMPTY, EMPTY]];
+    for moments in seasons {
         let measure = measured(moments);
         assert_eq!((measure.right(), measure.agreement(), measure.hoarded()), (1.0, 1.0, 0.0));
     }

@@ -278,8 +278,8 @@ fn every_curve_has_its_line_in_the_legend_and_the_page_makes_room_for_it() {
     let one = height(&curves(&[&[(1.0, 2.0)]])).unwrap();
     let three = height(&curves(&[&[(1.0, 2.0)], &[(2.0, 3.0)], &[]])).unwrap();
     assert_eq!(three - one, 2.0 * LEGEND_HEIGHT);
-    let many: Vec<&[(f64, f64)]> = vec![&[(1.0, 2.0)][..]; 9];
-    let svg = curves(&many).to_svg();
+    let one: &[(f64, f64)] = &[(1.0, 2.0)];
+    let svg = curves(&[one; 9]).to_svg();
     let found = elements(&svg);
     let strokes: Vec<&str> = found
         .iter()

@@ -50,8 +50,8 @@ fn what_is_new_was_uploaded_in_this_block_or_the_one_before() {
         };
         new.push(files);
         let place = new.len() - 1;
-        let before = place.checked_sub(1).map_or(&[][..], |before| new[before].as_slice());
-        let expected: Vec<FileId> = before.iter().chain(&new[place]).copied().collect();
+        let from = place.saturating_sub(1);
+        let expected: Vec<FileId> = new[from..].concat();
         assert_eq!(world.newest().collect::<Vec<_>>(), expected, "block {block}");
     }
     assert_eq!(world.newest().count(), 0);
