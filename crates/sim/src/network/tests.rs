@@ -17,7 +17,7 @@ fn everybody_is_registered_and_validators_alone_have_stake_and_permits_whatever_
         assert!(metagraph.block.0 < 2 * u64::from(tempo) + 5, "tempo {tempo}");
         assert_eq!(metagraph.neurons.len(), 7, "tempo {tempo}");
         let validators: BTreeSet<AccountId> =
-            network.validators.iter().map(chain::Keypair::public).collect();
+            network.validators.iter().map(Keypair::public).collect();
         for neuron in &metagraph.neurons {
             let is_validator = validators.contains(&neuron.hotkey);
             assert_eq!(neuron.validator_permit, is_validator, "tempo {tempo}");

@@ -130,16 +130,14 @@ fn bars(numbers: &[(f64, f64)]) -> Chart {
 fn check_on_page(chart: &Chart) {
     let svg = chart.to_svg();
     assert!(!svg.contains("NaN") && !svg.contains("inf"), "{svg}");
-    let elements = elements(&svg);
-    let size: Vec<f64> = elements[0].attributes["viewBox"]
-        .split(' ')
-        .map(|number| number.parse().unwrap())
-        .collect();
+    let found = elements(&svg);
+    let size: Vec<f64> =
+        found[0].attributes["viewBox"].split(' ').map(|number| number.parse().unwrap()).collect();
     let check = |x: f64, y: f64| {
         let is_on = (0.0..=size[2]).contains(&x) && (0.0..=size[3]).contains(&y);
         assert!(is_on, "{x}, {y} is not on the page: {svg}");
     };
-    for element in &elements {
+    for element in &found {
         for (x, y) in [("x", "y"), ("x1", "y1"), ("x2", "y2")] {
             if element.attributes.contains_key(x) {
                 check(element.number(x), element.number(y));
@@ -178,12 +176,12 @@ fn charts_of_any_data_are_well_formed_and_stay_on_their_page() {
 #[test]
 fn whoever_cannot_be_drawn_is_named_all_the_same() {
     let svg = bars(&[(f64::NAN, 1.0), (2.0, 0.5)]).to_svg();
-    let elements = elements(&svg);
-    assert_eq!(elements.iter().filter(|element| element.text == "copy").count(), 2, "{svg}");
-    assert_eq!(elements.iter().filter(|element| element.is("rect", "b")).count(), 1, "{svg}");
+    let found = elements(&svg);
+    assert_eq!(found.iter().filter(|element| element.text == "copy").count(), 2, "{svg}");
+    assert_eq!(found.iter().filter(|element| element.is("rect", "b")).count(), 1, "{svg}");
     let svg = curves(&[&[(1.0, f64::NAN), (2.0, 3.0), (f64::NAN, 3.0)], &[]]).to_svg();
-    let lines = self::elements(&svg);
-    let points: Vec<&str> = lines
+    let found = elements(&svg);
+    let points: Vec<&str> = found
         .iter()
         .filter(|element| element.name == "polyline")
         .map(|element| element.attributes["points"].as_str())
