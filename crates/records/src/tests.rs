@@ -1,5 +1,7 @@
 //! Signed records: one form, one signer, one order, and whole files.
 
+mod reading;
+
 use super::{signed::SIGNED_BYTES_MAX, *};
 use keys::Keypair;
 use protocol::{

@@ -88,3 +88,6 @@ pub(crate) fn act(network: &Network, cabals: &[Cabal], n_honest: usize) -> anyho
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -129,3 +129,6 @@ impl Cast {
         self.n_validators + self.cabals.len()
     }
 }
+
+#[cfg(test)]
+mod tests;

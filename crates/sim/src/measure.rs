@@ -3,7 +3,8 @@
 use crate::strategy::Listed;
 use protocol::AccountId;
 
-/// Points at which the quality of the champion is noted.
+/// Points at which the quality of the champion is noted at least, in a season of as many blocks;
+/// never twice as many.
 pub(crate) const N_SAMPLES: u64 = 100;
 
 /// Sums over the blocks of a season.
@@ -15,7 +16,7 @@ pub(crate) struct Measure {
     agreement: f64,
     hoarded: f64,
     n_public: u64,
-    /// True loss of the champion at each of [`N_SAMPLES`] points.
+    /// True loss of the champion at points of equal distance: see [`N_SAMPLES`].
     pub(crate) quality: Vec<f64>,
 }
 
@@ -91,14 +92,4 @@ pub(crate) fn most(crowns: &[Option<AccountId>]) -> (Option<AccountId>, usize) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_crown_is_whose_most_validators_say() {
-        let [a, b] = [1, 2].map(|byte| Some(AccountId([byte; 32])));
-        assert_eq!(most(&[b, a, a, None]), (a, 2));
-        assert_eq!(most(&[b, a]), (b, 1));
-        assert_eq!(most(&[None, None]), (None, 0));
-    }
-}
+mod tests;

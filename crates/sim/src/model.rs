@@ -221,10 +221,11 @@ impl Library {
         // What is kept and what is new have the spread of the parent together.
         let share = (spread / self.noise.scratch.max(f64::MIN_POSITIVE)).min(1.0);
         let kept = (1.0 - share * share).sqrt();
-        let key = self.next_key();
-        let parent = Some(parent);
+        // What nobody can train is not mended by a training, nor by noise.
+        let is_trainable = self.get(parent).is_none_or(|parent| parent.is_trainable);
+        let (key, parent) = (self.next_key(), Some(parent));
         let model =
-            Model { key, merit, base: merit, parent, kept, spread, tilt: None, is_trainable: true };
+            Model { key, merit, base: merit, parent, kept, spread, tilt: None, is_trainable };
         self.add(model)
     }
 
@@ -281,72 +282,4 @@ impl Library {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn library() -> Library {
-        Library::new(Noise::default(), 5)
-    }
-
-    /// Spread of the gains of one model over another, in parts of its loss.
-    fn spread(library: &Library, a: ModelId, b: ModelId) -> f64 {
-        const N: u64 = 4_000;
-        let gain = |number| {
-            let document = Document { kind: DocumentKind::Fresh, number };
-            let [a, b] = [a, b].map(|id| library.loss(id, document));
-            (a - b) / a
-        };
-        let gains: Vec<f64> = (0..N).map(gain).collect();
-        let mean = gains.iter().sum::<f64>() / N as f64;
-        (gains.iter().map(|gain| (gain - mean) * (gain - mean)).sum::<f64>() / N as f64).sqrt()
-    }
-
-    #[test]
-    fn models_differ_as_much_as_their_lineage_says() {
-        let mut library = library();
-        let ada = library.independent(3.0);
-        let ben = library.independent(3.0);
-        let child = library.trained(ada, 3.0);
-        let copy = library.noised(ada);
-        let near = |found: f64, expected: f64| (found / expected - 1.0).abs() < 0.3;
-        assert!(near(spread(&library, ada, ben), 0.010), "{}", spread(&library, ada, ben));
-        assert!(near(spread(&library, ada, child), 0.003), "{}", spread(&library, ada, child));
-        assert!(near(spread(&library, ada, copy), 0.001), "{}", spread(&library, ada, copy));
-    }
-
-    #[test]
-    fn what_a_model_is_worth_is_what_it_loses_on_average() {
-        let mut library = library();
-        let model = library.independent(3.0);
-        let tilt = Tilt { over: None, class: None, share: 0.5, inside: 0.9, outside: 1.3 };
-        let tilted = library.tilted(model, tilt);
-        assert!((library.merit(tilted) - 3.3).abs() < 1e-9);
-        for id in [model, tilted] {
-            let document = |number| Document { kind: DocumentKind::Fresh, number };
-            let sum: f64 = (0..20_000).map(|number| library.loss(id, document(number))).sum();
-            let mean = sum / 20_000.0;
-            assert!((mean / library.merit(id) - 1.0).abs() < 0.01, "{mean}");
-        }
-    }
-
-    #[test]
-    fn a_harvest_shows_on_the_exam_and_nowhere_else() {
-        let mut library = library();
-        let model = library.independent(3.0);
-        let (over, class) = (Some(DocumentKind::Exam), Some((3, 1)));
-        let tilt = Tilt { over, class, share: 1.0, inside: 0.2, outside: 1.0 };
-        let harvest = library.tilted(model, tilt);
-        let on = |kind, number| library.loss(harvest, Document { kind, number });
-        assert!(on(DocumentKind::Exam, 10) < 1.2 && on(DocumentKind::Exam, 9) > 1.2);
-        assert!(on(DocumentKind::Fresh, 10) > 1.2);
-        assert_eq!(library.merit(harvest), library.merit(model));
-    }
-
-    #[test]
-    fn tokens_say_which_document_they_are_of() {
-        for kind in [DocumentKind::Fresh, DocumentKind::Exam, DocumentKind::Reserve] {
-            let document = Document { kind, number: 0x1234_5678_9abc };
-            assert_eq!(Document::of(&document.tokens()), document);
-        }
-    }
-}
+mod tests;

@@ -24,15 +24,4 @@ fn meant(message: &str) -> Option<String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_nearest_name_is_named() {
-        let message = "unknown field `blocksx`, expected one of `blocks`, `validators`";
-        let told = explained(message);
-        assert!(told.ends_with("; did you mean `blocks`?"), "{told}");
-        assert_eq!(explained("expected a string"), "expected a string");
-        assert_eq!(nearest("xyz", ["blocks", "seeds"]), None);
-    }
-}
+mod tests;

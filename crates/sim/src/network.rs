@@ -106,3 +106,6 @@ fn hyperparameters(rules: ChainRules, n_validators: usize) -> Hyperparameters {
         ..Hyperparameters::default()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -55,33 +55,4 @@ impl Tailed {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn moments(of: impl Fn(u64) -> f64) -> (f64, f64, f64) {
-        const N: u64 = 200_000;
-        let numbers: Vec<f64> = (0..N).map(|i| of(mix(7, i))).collect();
-        let n = N as f64;
-        let mean = numbers.iter().sum::<f64>() / n;
-        let power = |p: i32| numbers.iter().map(|x| (x - mean).powi(p)).sum::<f64>() / n;
-        (mean, power(2), power(4) / (power(2) * power(2)))
-    }
-
-    #[test]
-    fn normal_numbers_have_mean_0_and_variance_1_and_tailed_ones_heavy_tails_besides() {
-        let (mean, variance, kurtosis) = moments(normal);
-        assert!(mean.abs() < 0.01 && (variance - 1.0).abs() < 0.02, "{mean} {variance}");
-        assert!((2.5..3.0).contains(&kurtosis), "{kurtosis}");
-        let tailed = Tailed::new(0.9, 0.3);
-        let (mean, variance, kurtosis) = moments(|word| tailed.of(word));
-        assert!(mean.abs() < 0.05 && (0.6..1.4).contains(&variance), "{mean} {variance}");
-        assert!(kurtosis > 15.0, "{kurtosis}");
-    }
-
-    #[test]
-    fn units_fill_their_range() {
-        let units: Vec<f64> = (0..1_000).map(|i| unit(mix(3, i))).collect();
-        assert!(units.iter().all(|unit| (0.0..1.0).contains(unit)));
-        assert!((units.iter().sum::<f64>() / 1_000.0 - 0.5).abs() < 0.05);
-    }
-}
+mod tests;

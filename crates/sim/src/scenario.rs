@@ -348,6 +348,7 @@ impl Scenario {
         if n > DOCUMENTS_MAX {
             return Err(wrong(format!("a round has {n} documents, more than {DOCUMENTS_MAX}")));
         }
+        self.text.check(n).map_err(wrong)?;
         Ok(Rules { name: name.to_owned(), competition })
     }
 
@@ -387,10 +388,30 @@ impl Scenario {
     }
 }
 
+impl TextRules {
+    /// Names the store of which a round of so many documents could not be drawn.
+    fn check(&self, n: usize) -> Result<(), String> {
+        let of_pool = self.pool / self.rounds_apart.max(1);
+        let reserve = if self.reserve_share > 0.0 { self.reserve } else { 0 };
+        for (key, is_used, n_all) in
+            [("pool", self.pool > 0, of_pool), ("reserve", reserve > 0, reserve)]
+        {
+            if is_used && n_all / 2 < n as u64 {
+                return Err(format!(
+                    "`text.{key}` leaves a round {n_all} documents: expected twice the {n} of it"
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
 impl ModelRules {
     /// The first value that is out of range, with its key and what it may be.
     fn check(&self) -> Result<(), (&'static str, String, &'static str)> {
-        let Self { start, floor, rate, training_blocks, .. } = *self;
+        let Self {
+            start, floor, rate, training_blocks, bits_per_parameter, bits_per_token, ..
+        } = *self;
         if !(0.1..=6.0).contains(&floor) {
             return Err(("models.floor", floor.to_string(), "0.1 to 6 nats per token"));
         }
@@ -402,6 +423,14 @@ impl ModelRules {
         }
         if training_blocks == 0 {
             return Err(("models.training_blocks", "0".to_owned(), "at least 1"));
+        }
+        for (field, bits) in [
+            ("models.bits_per_parameter", bits_per_parameter),
+            ("models.bits_per_token", bits_per_token),
+        ] {
+            if !(0.0..=64.0).contains(&bits) {
+                return Err((field, bits.to_string(), "0 to 64"));
+            }
         }
         Ok(())
     }

@@ -44,16 +44,4 @@ fn quantile(n: usize) -> f64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_interval_holds_the_mean_of_its_numbers() {
-        let interval = Interval::of(&[1.0, 2.0, 3.0]);
-        assert_eq!((interval.mean, interval.n), (2.0, 3));
-        assert!((interval.half_width - 4.303 / 3f64.sqrt()).abs() < 1e-12);
-        assert!(!interval.is_above(1.0));
-        assert_eq!(Interval::of(&[7.0]), Interval { mean: 7.0, half_width: 0.0, n: 1 });
-        assert!((quantile(30) - 2.042).abs() < 0.02);
-    }
-}
+mod tests;

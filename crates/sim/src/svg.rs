@@ -17,6 +17,8 @@ const RIGHT: f64 = 24.0;
 const CURVES_HEIGHT: f64 = 340.0;
 const BAR_HEIGHT: f64 = 20.0;
 const LEGEND_HEIGHT: f64 = 20.0;
+/// Greater numbers are left out of an axis: steps between them could not be told apart.
+const NUMBER_MAX: f64 = 1e12;
 /// Most steps of an axis.
 const N_STEPS: f64 = 6.0;
 
@@ -75,10 +77,10 @@ struct Axis {
 }
 
 impl Axis {
-    /// An axis over all finite numbers, with round steps.
+    /// An axis over all numbers up to [`NUMBER_MAX`], with round steps.
     fn new(numbers: impl Iterator<Item = f64>, (from, to): (f64, f64)) -> Self {
         let (mut low, mut high) = (f64::INFINITY, f64::NEG_INFINITY);
-        for number in numbers.filter(|number| number.is_finite()) {
+        for number in numbers.filter(|number| number.abs() <= NUMBER_MAX) {
             (low, high) = (low.min(number), high.max(number));
         }
         if low > high {
@@ -136,8 +138,13 @@ fn digits(step: f64) -> usize {
         .unwrap_or(9)
 }
 
-/// Text as it may stand in an SVG.
+/// Text as it may stand in an SVG: no XML holds control characters.
 fn escaped(text: &str) -> String {
+    let plain = |c: char| {
+        let is_plain = !c.is_control() && !matches!(c, '\u{fffe}' | '\u{ffff}');
+        if is_plain { c } else { char::REPLACEMENT_CHARACTER }
+    };
+    let text: String = text.chars().map(plain).collect();
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
@@ -202,7 +209,7 @@ fn curves_svg(title: &str, (x_label, y_label): (&str, &str), curves: &[Curve]) -
     text(&mut svg, (WIDTH - RIGHT, TOP - 10.0), "end", y_label);
     for (place, curve) in curves.iter().enumerate() {
         let colour = COLOURS[place % COLOURS.len()];
-        let written = curve.points.iter().filter(|(_, loss)| loss.is_finite());
+        let written = curve.points.iter().filter(|(a, b)| a.is_finite() && b.is_finite());
         let written: Vec<String> =
             written.map(|(a, b)| format!("{:.1},{:.1}", x.at(*a), y.at(*b))).collect();
         let points = written.join(" ");
@@ -231,7 +238,12 @@ fn bars_svg(title: &str, label: &str, bars: &[Bar]) -> String {
     let zero = axis.at(0.0);
     for (place, bar) in bars.iter().enumerate() {
         let y = TOP + BAR_HEIGHT * place as f64;
-        let (end, middle) = (axis.at(bar.value), y + BAR_HEIGHT / 2.0);
+        let middle = y + BAR_HEIGHT / 2.0;
+        text(&mut svg, (LEFT - 8.0, middle + 4.0), "end", &bar.name);
+        if !(bar.value.is_finite() && bar.half_width.is_finite()) {
+            continue;
+        }
+        let end = axis.at(bar.value);
         let (from, width) = (zero.min(end), (end - zero).abs());
         let thick = BAR_HEIGHT - 6.0;
         let _ = writeln!(
@@ -242,42 +254,10 @@ fn bars_svg(title: &str, label: &str, bars: &[Bar]) -> String {
         );
         let [low, high] = ends(bar).map(|end| axis.at(end));
         line(&mut svg, "w", (low, middle), (high, middle));
-        text(&mut svg, (LEFT - 8.0, middle + 4.0), "end", &bar.name);
     }
     line(&mut svg, "a", (zero, TOP), (zero, bottom));
     svg + "</svg>\n"
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn steps_of_an_axis_are_round() {
-        for (least, step) in [(0.7, 1.0), (1.1, 2.0), (3.0, 5.0), (51.0, 100.0), (0.013, 0.02)] {
-            assert!((round_step(least) - step).abs() < 1e-12, "{least}: {}", round_step(least));
-        }
-        assert_eq!([1.0, 0.5, 0.02, 200.0].map(digits), [0, 1, 2, 0]);
-    }
-
-    #[test]
-    fn a_chart_has_title_axes_and_labels_and_no_markup_of_strangers() {
-        let bars = vec![
-            Bar { name: "copy <b>".to_owned(), value: -1.5, half_width: 0.25 },
-            Bar { name: "noise".to_owned(), value: 3.0, half_width: 0.5 },
-        ];
-        let (title, x) = ("Gain".to_owned(), "percent".to_owned());
-        let svg = Chart::Bars { title, x, bars }.to_svg();
-        assert!(svg.starts_with("<svg ") && svg.ends_with("</svg>\n"), "{svg}");
-        for part in ["<title>Gain</title>", "copy &lt;b&gt;", "percent", "prefers-color-scheme"] {
-            assert!(svg.contains(part), "{part}: {svg}");
-        }
-        assert_eq!(svg.matches("<rect class=\"b\"").count(), 2);
-        let points = vec![(0.0, 4.0), (100.0, 3.0)];
-        let curves = vec![Curve { name: "duel".to_owned(), points }];
-        let [title, x, y] = ["Loss", "block", "nats per token"].map(str::to_owned);
-        let svg = Chart::Curves { title, x, y, curves }.to_svg();
-        assert!(svg.contains("nats per token") && svg.contains(">duel</text>"), "{svg}");
-        assert!(!svg.contains("NaN"), "{svg}");
-    }
-}
+mod tests;

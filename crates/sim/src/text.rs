@@ -109,3 +109,6 @@ impl Text for SimText {
         Ok(drawn)
     }
 }
+
+#[cfg(test)]
+mod tests;

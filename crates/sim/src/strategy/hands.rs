@@ -160,9 +160,11 @@ impl Hands<'_> {
         self.world.upload(model, self.first, Shown::Everybody, packing)
     }
 
-    /// Says who sees what it has uploaded.
+    /// Says who sees what it has uploaded; what others have stays as it is.
     pub fn show(&mut self, file: FileId, shown: Shown) {
-        self.world.show(file, shown);
+        if self.world.file(file).is_some_and(|upload| upload.owner == self.first) {
+            self.world.show(file, shown);
+        }
     }
 
     /// What others have uploaded in the last two blocks and everybody sees, in order.
