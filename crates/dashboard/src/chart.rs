@@ -68,14 +68,19 @@ struct Plane {
 impl Plane {
     /// The smallest that holds the points, with some air above and below; `None` without any.
     fn around(points: impl Iterator<Item = (f64, f64)>) -> Option<Self> {
-        let mut plane: Option<Self> = None;
-        for (x, y) in points.filter(|(x, y)| x.is_finite() && y.is_finite()) {
-            let y = y.clamp(-FAR, FAR);
-            let held = plane.get_or_insert(Self { x: (x, x), y: (y, y) });
-            held.x = (held.x.0.min(x), held.x.1.max(x));
-            held.y = (held.y.0.min(y), held.y.1.max(y));
+        let none = (f64::INFINITY, f64::NEG_INFINITY);
+        let mut plane = Self { x: none, y: none };
+        for (x, y) in points.filter(|(x, y)| x.is_finite() && !y.is_nan()) {
+            plane.x = (plane.x.0.min(x), plane.x.1.max(x));
+            // What is infinite is drawn at the edge, above or below its place.
+            if y.is_finite() {
+                let y = y.clamp(-FAR, FAR);
+                plane.y = (plane.y.0.min(y), plane.y.1.max(y));
+            }
         }
-        let mut plane = plane?;
+        if plane.y == none {
+            return None;
+        }
         let air = 0.06 * (plane.y.1 - plane.y.0);
         let air = if air > 0.0 { air } else { (0.02 * plane.y.1.abs()).max(1e-6) };
         plane.y = (plane.y.0 - air, plane.y.1 + air);

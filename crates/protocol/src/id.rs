@@ -3,7 +3,7 @@
 use crate::text::shown;
 use blake2::{Blake2b512, Digest as _};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
-use std::{fmt, str::FromStr};
+use std::{cell::RefCell, collections::HashMap, fmt, str::FromStr};
 
 /// Slot number of a hotkey on a subnet.
 #[derive(
@@ -82,16 +82,69 @@ impl AccountId {
     }
 }
 
-impl fmt::Display for AccountId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+/// Accounts and their addresses that a thread keeps: hotkeys and coldkeys of some subnets.
+const KNOWN_MAX: usize = 4_096;
+
+/// An SS58 address with prefix 42: 35 bytes are 48 digits of base 58.
+type Address = [u8; 48];
+
+/// Addresses that a thread has made or read before: a record has each of a few hundred again and
+/// again, and base 58 with its checksum was a third of the time of a round.
+#[derive(Default)]
+struct Known {
+    addresses: HashMap<AccountId, Address>,
+    accounts: HashMap<Address, AccountId>,
+}
+
+thread_local! {
+    static KNOWN: RefCell<Known> = RefCell::default();
+}
+
+impl Known {
+    /// Takes an address in; those of strangers without number take no more room than [`KNOWN_MAX`].
+    fn learn(&mut self, account: AccountId, address: Address) {
+        if self.addresses.len() >= KNOWN_MAX {
+            *self = Self::default();
+        }
+        self.addresses.insert(account, address);
+        self.accounts.insert(address, account);
+    }
+}
+
+impl AccountId {
+    /// Its address, made anew.
+    fn address(&self) -> Option<Address> {
         let mut bytes = [0; 35];
         bytes[0] = Self::PREFIX;
         bytes[1..33].copy_from_slice(&self.0);
         bytes[33..].copy_from_slice(&self.checksum());
-        // 35 bytes are at most 48 digits of base 58.
         let mut digits = [0; 48];
-        let n = bs58::encode(bytes).onto(&mut digits[..]).map_err(|_| fmt::Error)?;
-        f.write_str(std::str::from_utf8(&digits[..n]).map_err(|_| fmt::Error)?)
+        let n = bs58::encode(bytes).onto(&mut digits[..]).ok()?;
+        (n == digits.len()).then_some(digits)
+    }
+
+    /// The account of an address, read anew.
+    fn of_address(address: &[u8]) -> Option<Self> {
+        let mut bytes = [0; 35];
+        let n = bs58::decode(address).onto(&mut bytes[..]).ok()?;
+        let account = Self(bytes[1..33].try_into().ok()?);
+        let is_one = n == 35 && bytes[0] == Self::PREFIX && bytes[33..] == account.checksum();
+        is_one.then_some(account)
+    }
+}
+
+impl fmt::Display for AccountId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let known = KNOWN.with_borrow(|known| known.addresses.get(self).copied());
+        let address = match known {
+            Some(address) => address,
+            None => {
+                let address = self.address().ok_or(fmt::Error)?;
+                KNOWN.with_borrow_mut(|known| known.learn(*self, address));
+                address
+            }
+        };
+        f.write_str(std::str::from_utf8(&address).map_err(|_| fmt::Error)?)
     }
 }
 
@@ -100,12 +153,12 @@ impl FromStr for AccountId {
 
     fn from_str(text: &str) -> Result<Self, IdError> {
         let refuse = || refuse(text, "an SS58 address with prefix 42");
-        let mut bytes = [0; 35];
-        let n = bs58::decode(text).onto(&mut bytes[..]).map_err(|_| refuse())?;
-        let account = Self(bytes[1..33].try_into().map_err(|_| refuse())?);
-        if n != 35 || bytes[0] != Self::PREFIX || bytes[33..] != account.checksum() {
-            return Err(refuse());
+        let address: &Address = text.as_bytes().try_into().map_err(|_| refuse())?;
+        if let Some(account) = KNOWN.with_borrow(|known| known.accounts.get(address).copied()) {
+            return Ok(account);
         }
+        let account = Self::of_address(address).ok_or_else(refuse)?;
+        KNOWN.with_borrow_mut(|known| known.learn(account, *address));
         Ok(account)
     }
 }
@@ -248,6 +301,42 @@ debug_as_text!(AccountId, BlockHash);
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn addresses_are_48_digits_and_the_same_however_often_and_in_whatever_order_they_are_asked_for()
+    {
+        let accounts: Vec<AccountId> = (0..3 * KNOWN_MAX as u32)
+            .map(|number| {
+                let mut bytes = [(number % 251) as u8; 32];
+                bytes[..4].copy_from_slice(&number.to_le_bytes());
+                AccountId(bytes)
+            })
+            .chain([AccountId([0; 32]), AccountId([255; 32])])
+            .collect();
+        let address = |account: &AccountId| String::from_utf8(account.address().unwrap().to_vec());
+        for account in accounts.iter().chain(accounts.iter().rev()) {
+            let text = account.to_string();
+            assert_eq!((text.len(), &text), (48, &address(account).unwrap()));
+            assert_eq!(text.parse::<AccountId>().as_ref(), Ok(account));
+            assert_eq!(AccountId::of_address(text.as_bytes()).as_ref(), Some(account));
+        }
+        let n_known = KNOWN.with_borrow(|known| (known.addresses.len(), known.accounts.len()));
+        assert!(n_known.0 <= KNOWN_MAX && n_known.0 == n_known.1, "{n_known:?}");
+    }
+
+    #[test]
+    fn attack_an_address_with_another_digit_is_refused_though_the_true_one_is_known() {
+        let text = AccountId([7; 32]).to_string();
+        for place in 0..text.len() {
+            let mut other = text.clone().into_bytes();
+            other[place] = if other[place] == b'5' { b'6' } else { b'5' };
+            let other = String::from_utf8(other).unwrap();
+            assert!(other.parse::<AccountId>().is_err(), "{other}");
+        }
+        for other in ["", &text[1..], &format!("{text}1"), &format!("1{text}")] {
+            assert!(other.parse::<AccountId>().is_err(), "{other}");
+        }
+    }
 
     #[test]
     fn ss58_agrees_with_the_dev_account_alice() {

@@ -59,6 +59,8 @@ pub(crate) struct Turn {
     pub(crate) kept: BTreeMap<Digest, BTreeMap<Digest, SequenceLoss>>,
     /// With rule `duel`, the reign before the round, and how far its duels have come on from there.
     pub(crate) duels: Option<(Reign, Progress)>,
+    /// The models of the round, where nothing has come since they were told but losses of one.
+    pub(crate) told: Option<Vec<Measured>>,
 }
 
 /// A hub that did not give what was asked for, in words.
@@ -179,7 +181,7 @@ pub(crate) struct Known<'a> {
 ///
 /// With rule `duel`, as far as their models were measured: how far that is to be, their duels tell
 /// ([`crate::duels::fight`]).
-pub(crate) fn round(known: &Known<'_>) -> Result<Vec<Measured>, Pause> {
+pub(crate) fn round(known: &Known<'_>) -> Result<Told, Pause> {
     // 2.3: which models there are.
     let book = known.turn.book.as_ref().ok_or(Need::Book)?;
     let (rules, seed) = (&known.contest.competition.evaluation, known.seed.block);
@@ -222,7 +224,15 @@ pub(crate) fn round(known: &Known<'_>) -> Result<Vec<Measured>, Pause> {
     // Last, so that what does not count yet keeps nobody from being measured.
     measured.extend(known.have_unheard(book)?);
     measured.sort_by_key(|model| model.entry.stored.uid);
-    Ok(measured)
+    Ok(Told { models: measured, is_vacant: is_alone })
+}
+
+/// The models of a round as far as they were measured.
+pub(crate) struct Told {
+    /// In order of uid.
+    pub(crate) models: Vec<Measured>,
+    /// Whether nobody is there who was crowned before, so that losses decide who is measured.
+    pub(crate) is_vacant: bool,
 }
 
 /// Whether one of the models has losses and is of these slots.

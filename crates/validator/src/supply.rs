@@ -8,14 +8,13 @@ use crate::{
     memory::Memory,
     ours,
     ports::{Admission, Ask, Contest, Had, Ports, Sequence, Terms, Trouble},
-    round::{Hindrance, Need, Refusal, Turn},
+    round::{Hindrance, Measured, Need, Refusal, Turn, of_batches},
     state::{ContestState, Found, Verdict},
 };
 use anyhow::Context as _;
 use chain::Head;
-use journal::Measured;
 use protocol::{
-    AccountId, Digest, Reason, ReasonCode, SequenceLoss, Uid, content::TENSOR_ROOT_VERSION,
+    AccountId, Digest, Outcome, Reason, ReasonCode, SequenceLoss, Uid, content::TENSOR_ROOT_VERSION,
 };
 use std::collections::{BTreeMap, btree_map::Entry as Slot};
 
@@ -53,13 +52,16 @@ impl Supply<'_> {
         turn: &mut Turn,
         watch: &(dyn Fn(Event) + Sync),
     ) -> anyhow::Result<()> {
+        let told = turn.told.take();
         let stage = match &need {
             Need::Book => Stage::Book,
             Need::Looks(_) | Need::IsUp | Need::Delivery(_) => Stage::Look,
             Need::Text => Stage::Text,
             Need::Model(entry) => return self.have(entry, turn, watch).map(drop),
             Need::Losses { entry, n_sequences } => {
-                return self.losses((entry, *n_sequences), turn, watch);
+                self.losses((entry, *n_sequences), turn, watch)?;
+                turn.tell_again(told, (entry, *n_sequences));
+                return Ok(());
             }
         };
         self.tell(Progress::Began(stage), watch);
@@ -336,8 +338,8 @@ impl Supply<'_> {
         self.memory.lock().journal().losses(self.measured(of)).map_err(ours)
     }
 
-    fn measured(&self, of: &Admission) -> Measured<'_> {
-        Measured { model: of.tensor_root, engine: self.ports.evaluate.engine() }
+    fn measured(&self, of: &Admission) -> journal::Measured<'_> {
+        journal::Measured { model: of.tensor_root, engine: self.ports.evaluate.engine() }
     }
 
     /// Has the evaluator measure what is missing; adds what the journal has taken of it to `kept`.
@@ -353,7 +355,7 @@ impl Supply<'_> {
         let Left { mut n_done, sequences } = left;
         watch(Event::Evaluating { uid, n_batches_done: n_done / per_batch });
         let evaluate = &*self.ports.evaluate;
-        let of = Measured { model: admission.tensor_root, engine: evaluate.engine() };
+        let of = journal::Measured { model: admission.tensor_root, engine: evaluate.engine() };
         let seed = self.seed.block;
         let mut rest = sequences.iter();
         let mut learn = |losses: &[SequenceLoss]| {
@@ -391,6 +393,22 @@ struct Left<'a> {
 }
 
 impl Turn {
+    /// Keeps what was told of a round before losses of a model came, with these: what else it
+    /// depends on is as it was, if they came.
+    fn tell_again(&mut self, told: Option<Vec<Measured>>, (entry, n_sequences): (&Entry, usize)) {
+        let (Some(mut models), Some(text)) = (told, &self.text) else { return };
+        let is_its = |model: &&mut Measured| model.entry.stored.hotkey == entry.stored.hotkey;
+        let Some(model) = models.iter_mut().find(is_its) else { return };
+        let losses = model.tensor_root.and_then(|root| self.measured.get(&root));
+        if let Some(Ok(losses)) = losses
+            && losses.len() >= n_sequences
+            && model.is_sound()
+        {
+            model.outcome = Ok(Outcome::Evaluated(of_batches(losses, text)));
+            self.told = Some(models);
+        }
+    }
+
     /// The losses of a model on the first sequences of the text in its order, if all of them are
     /// kept.
     fn first_losses(&self, root: &Digest, n_sequences: usize) -> Option<Vec<SequenceLoss>> {

@@ -8,7 +8,7 @@ use crate::{
     event::{Event, Progress, Stage},
     is_ours, ours,
     ports::Contest,
-    round::{self, Known, Measured, Pause, Turn},
+    round::{self, Known, Measured, Pause, Told, Turn},
     state::State,
     supply::Supply,
 };
@@ -254,12 +254,22 @@ impl Validator {
         turn: &mut Turn,
     ) -> Result<Vec<Measured>, Pause> {
         let name = &contest.competition.name;
-        let measured = self
-            .memory
-            .contest(name, |state| round::round(&Known { contest, state, seed, turn }))?;
+        let told = match turn.told.take() {
+            Some(models) => Told { models, is_vacant: false },
+            None => self
+                .memory
+                .contest(name, |state| round::round(&Known { contest, state, seed, turn }))?,
+        };
         let reign = || self.memory.contest(name, |state| state.reign.clone());
-        duels::fight((contest, seed.block), turn, &measured, reign)?;
-        Ok(measured)
+        let fought = duels::fight((contest, seed.block), turn, &told.models, reign);
+        match fought {
+            Ok(()) => Ok(told.models),
+            Err(pause) => {
+                // Losses alone change nothing of who is in the round, unless the throne is empty.
+                turn.told = (!told.is_vacant).then_some(told.models);
+                Err(pause)
+            }
+        }
     }
 
     /// Takes the decision of a round, and tells how long it takes.

@@ -237,7 +237,7 @@ pub struct TransferArgs {
     #[arg(long, value_name = "ADDRESS")]
     pub to: AccountId,
     /// How much, in TAO, with up to nine decimals.
-    #[arg(value_name = "TAO", value_parser = super::tao)]
+    #[arg(value_name = "TAO", value_parser = super::amount::tao)]
     pub amount_rao: u64,
 }
 
@@ -251,7 +251,7 @@ pub struct RegisterArgs {
     pub netuid: u16,
     /// Pay no more than this for the slot, in TAO: the chain itself holds to it, unless its runtime
     /// is too old for that; then the price is looked at before the call is sent.
-    #[arg(long, value_name = "TAO", value_parser = super::tao)]
+    #[arg(long, value_name = "TAO", value_parser = super::amount::tao)]
     pub limit: Option<u64>,
 }
 
@@ -267,7 +267,7 @@ pub struct StakeArgs {
     #[arg(long, value_name = "ADDRESS")]
     pub hotkey_address: Option<AccountId>,
     /// How much, in TAO, with up to nine decimals.
-    #[arg(value_name = "TAO", value_parser = super::tao)]
+    #[arg(value_name = "TAO", value_parser = super::amount::tao)]
     pub amount_rao: u64,
 }
 
@@ -355,7 +355,7 @@ pub struct CreateArgs {
     #[command(flatten)]
     pub sign: SignArgs,
     /// Pay no more than this for the subnet, in TAO.
-    #[arg(long, value_name = "TAO", value_parser = super::tao)]
+    #[arg(long, value_name = "TAO", value_parser = super::amount::tao)]
     pub limit: Option<u64>,
     /// Wait until the chain takes another subnet, at no higher a price than --limit; and, where it
     /// queues for a place, until it is there.

@@ -147,7 +147,7 @@ pub struct PublishCompetitionsArgs {
     pub accept: Vec<Repo>,
     /// What the whole reward of a day costs, in TAO: a competition that pays a tenth of that has a
     /// tenth of the reward.
-    #[arg(long, value_name = "TAO", value_parser = super::tao)]
+    #[arg(long, value_name = "TAO", value_parser = super::amount::tao)]
     pub price: Option<u64>,
     /// File of the payments that were verified: an endpoint forgets blocks, and it does not.
     #[arg(long, value_name = "FILE", default_value = "agon-payments.json")]
@@ -178,10 +178,10 @@ pub struct ProposeCompetitionArgs {
     #[arg(long)]
     pub netuid: u16,
     /// TAO for a day of 7,200 blocks.
-    #[arg(long, value_name = "TAO", value_parser = super::tao)]
+    #[arg(long, value_name = "TAO", value_parser = super::amount::tao)]
     pub tao_per_day: u64,
     /// Pay so much now.
-    #[arg(long, value_name = "TAO", value_parser = super::tao)]
+    #[arg(long, value_name = "TAO", value_parser = super::amount::tao)]
     pub pay: Option<u64>,
     #[command(flatten)]
     pub sign: SignArgs,

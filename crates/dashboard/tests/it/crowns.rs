@@ -126,7 +126,7 @@ fn as_many_crowns_as_there_are_each_have_a_page_a_row_a_ring_and_an_entry_of_the
         let crown = home.page(&format!("/c/tiny/crown/{number}"));
         for of in [uid - 1, uid] {
             let loss = decimals(Some(mean(losses(record, of))), 4);
-            assert!(crown.contains(&format!("{loss} ±")), "no {loss} in {crown}");
+            assert!(crown.contains(&format!("{loss} nats per token")), "no {loss} in {crown}");
         }
     }
     let competition = home.page("/c/tiny");

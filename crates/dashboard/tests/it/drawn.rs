@@ -66,11 +66,15 @@ fn sound(chart: &Markup) -> Element {
     root
 }
 
+fn text_of(label: &Element) -> &str {
+    &label.text
+}
+
 /// The same of a chart whose labels can all be read.
 fn legible(chart: &Markup) -> Element {
     let root = sound(chart);
-    let labels: Vec<(&str, (f64, f64, f64, f64))> =
-        root.named("text").into_iter().map(|label| (label.text.as_str(), place(label))).collect();
+    let place_of = |label| (text_of(label), place(label));
+    let labels: Vec<_> = root.named("text").into_iter().map(place_of).collect();
     for (at, (text, one)) in labels.iter().enumerate() {
         let is_shown = one.0 >= -0.5 && one.1 <= 920.5 && one.2 >= 0.0 && one.3 <= 340.0;
         assert!(is_shown, "{text} is cut: {one:?}");

@@ -283,7 +283,7 @@ fn attack_a_place_that_is_slow_keeps_no_other_waiting() {
     let [slow, quick] = [1, 2].map(Judge::of_four_rounds);
     let (sender, receiver) = channel();
     let has_come = Arc::new(Mutex::new(None));
-    let (until, folder) = (Mutex::new(receiver), slow.folder.clone());
+    let (until, folder) = (Mutex::new(receiver), slow.folder);
     let source = Slow { folder, until, has_come: Arc::clone(&has_come) };
     let mut places =
         vec![Place { name: "slow".to_owned(), source: Box::new(source) }, quick.place()];

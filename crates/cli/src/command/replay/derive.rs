@@ -459,7 +459,8 @@ mod tests {
             ended(past.link(&second))
         };
         assert_eq!(link(|_| {}), None);
-        let cases: [(&str, fn(&mut Record)); 7] = [
+        type Change = fn(&mut Record);
+        let cases: [(&str, Change); 7] = [
             ("round.previous", |record| record.round.previous = Some(Digest([7; 32]))),
             ("round.previous", |record| record.round.previous = None),
             ("round.validator", |record| record.round.validator = AccountId([7; 32])),
