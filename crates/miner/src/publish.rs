@@ -11,7 +11,10 @@ use anyhow::Context as _;
 use chain::{Call, CallError, CallStatus, Chain, Head, Keypair, Signed, StoredCommitment};
 use hub::Hub;
 use journal::{Journal, Past};
-use protocol::{AccountId, Block, Commitment, Competition, NetUid, Reason, Repo, Revision};
+use protocol::{
+    AccountId, Block, Commitment, Competition, NetUid, Reason, Repo, Revision,
+    competition::Published as Counted, publication::replaceable_from,
+};
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -70,6 +73,19 @@ impl Publisher {
         Ok(Ok(Commitment::bound(repo, &revision, &root, &keypair.public(), competition.id)))
     }
 
+    /// Block of the commitment of this miner to the competition, if one stands.
+    fn standing_since(&self, at: Block) -> Result<Option<Block>, chain::Error> {
+        let hotkey = self.keypair.public();
+        let stored = self.chain.commitments(self.netuid, at)?;
+        let own = stored.iter().find(|stored| stored.hotkey == hotkey);
+        Ok(own.and_then(|stored| {
+            let commitment = Commitment::parse(&stored.data).ok()?;
+            let counts =
+                commitment.competition == self.competition.id && stored.block >= stored.registered;
+            counts.then_some(stored.block)
+        }))
+    }
+
     /// Whether the commitment of this miner on the chain is `text`.
     fn has_committed(&self, text: &str, at: Block) -> Result<bool, chain::Error> {
         let hotkey: AccountId = self.keypair.public();
@@ -102,6 +118,8 @@ pub struct Outbox {
     pub home: PathBuf,
     past: Past<State>,
     patience: Patience,
+    /// Block until which the commitment that stands is not replaced, where that is known.
+    held_until: Option<Block>,
 }
 
 /// When a hub in trouble is asked again: after one block, then after two, and so on up to eight.
@@ -129,7 +147,8 @@ impl Outbox {
     /// Goes on with what was on its way when the journal was last written.
     pub fn open(publisher: Publisher, home: PathBuf, journal: Journal) -> anyhow::Result<Self> {
         fs::create_dir_all(&home).with_context(|| format!("cannot create `{}`", home.display()))?;
-        Ok(Self { publisher, home, past: Past::open(journal)?, patience: Patience::default() })
+        let (past, patience) = (Past::open(journal)?, Patience::default());
+        Ok(Self { publisher, home, past, patience, held_until: None })
     }
 
     /// What this miner remembers.
@@ -189,6 +208,8 @@ impl Outbox {
             };
             let Some(entry) = entry else { return Ok(()) };
             self.learn(&entry, head.block)?;
+            // Another commitment may stand from now on.
+            self.held_until = None;
         }
         Ok(())
     }
@@ -201,6 +222,12 @@ impl Outbox {
     ) -> anyhow::Result<Option<Entry>> {
         if !self.patience.is_over(head.block) {
             return Ok(None);
+        }
+        match self.is_held(head.block) {
+            Ok(false) => {}
+            // Meanwhile a better one may take its place here, which costs nothing.
+            Ok(true) => return Ok(None),
+            Err(error) => return Ok(trouble("cannot read the commitments", error, watch)),
         }
         // Checked each time it is tried: what lies on a disk may have changed since.
         let dir = self.home.join(&outgoing.folder);
@@ -221,6 +248,24 @@ impl Outbox {
                 None
             }
         })
+    }
+
+    /// Whether the commitment that stands has to be left alone for now: where two thirds of the
+    /// stake must have its bytes, whoever replaces it again and again never takes part.
+    fn is_held(&mut self, now: Block) -> Result<bool, chain::Error> {
+        let Publisher { competition, .. } = &self.publisher;
+        if competition.evaluation.published == Counted::Own {
+            return Ok(false);
+        }
+        let until = match self.held_until {
+            Some(until) => until,
+            None => {
+                let stands = self.publisher.standing_since(now)?;
+                stands.map_or(Block(0), |since| replaceable_from(competition, since))
+            }
+        };
+        self.held_until = Some(until);
+        Ok(now < until)
     }
 
     /// Hands a commitment to the chain, unless the chain has it.

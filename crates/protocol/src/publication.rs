@@ -4,7 +4,10 @@
 //! them alone. Each validator says on the chain which commitments it has the bytes of ([`Seen`]),
 //! and what the others count is read from there: everybody comes to the same.
 
-use crate::{Block, Uid, competition::EvaluationRules};
+use crate::{
+    Block, Competition, Uid,
+    competition::{EvaluationRules, Published},
+};
 use std::fmt;
 
 /// Slots that a set can tell apart: no subnet has more.
@@ -103,6 +106,49 @@ pub fn holds_blocks(rules: &EvaluationRules) -> u64 {
     rules.blocks_per_round.saturating_mul(HOLDS_ROUNDS).max(HOLDS_BLOCKS_MIN)
 }
 
+/// Seed of the first round in which a commitment of `block` may take part; with
+/// [`Published::TwoThirds`] a round looks for its bytes before, and is over in time.
+pub fn first_round(competition: &Competition, block: Block) -> Block {
+    let rules = &competition.evaluation;
+    let old_enough = Block(block.0.saturating_add(rules.commitment_age_min));
+    let first = seed_from(competition, old_enough);
+    match rules.published {
+        Published::Own => first,
+        Published::TwoThirds => first.max(seed_after(competition, seed_from(competition, block))),
+    }
+}
+
+/// Seed of the first round in which a commitment that is old enough may take part, of which the
+/// bytes were made public in the state after a block.
+pub fn shown_round(competition: &Competition, public: Block) -> Block {
+    let seen = seed_after(competition, public);
+    match competition.evaluation.published {
+        Published::Own => seen,
+        Published::TwoThirds => seed_after(competition, seen),
+    }
+}
+
+/// Block from which on another commitment of the hotkey costs the one of `block` nothing but its
+/// age: it has taken part in a round, though the one that looked for its bytes took a round longer.
+pub fn replaceable_from(competition: &Competition, block: Block) -> Block {
+    let first = first_round(competition, block);
+    match competition.evaluation.published {
+        Published::Own => first,
+        Published::TwoThirds => seed_after(competition, first),
+    }
+}
+
+/// The first block from `block` on that seeds a round.
+pub fn seed_from(competition: &Competition, block: Block) -> Block {
+    let every = competition.evaluation.blocks_per_round.max(1);
+    let from = block.0.max(competition.from_block).max(1);
+    Block(from.checked_next_multiple_of(every).unwrap_or(u64::MAX))
+}
+
+fn seed_after(competition: &Competition, block: Block) -> Block {
+    seed_from(competition, Block(block.0.saturating_add(1)))
+}
+
 /// What a validator says, with what stands behind it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Voice {
@@ -124,7 +170,6 @@ pub fn counts(voices: &[Voice], uid: Uid, committed: Block) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Competition;
 
     fn seen(as_of: u64, uids: &[u16]) -> Seen {
         Seen { as_of: Block(as_of), slots: uids.iter().map(|uid| Uid(*uid)).collect() }
@@ -188,5 +233,30 @@ mod tests {
         rules.blocks_per_round = 1_000;
         assert!(said.holds(&rules, Block(103), Block(4_100)));
         assert!(!said.holds(&rules, Block(103), Block(4_101)));
+    }
+
+    #[test]
+    fn a_commitment_takes_part_in_the_first_round_that_it_is_old_enough_for_and_looked_for_before()
+    {
+        let mut rules = Competition::builtin("tiny").unwrap();
+        (rules.evaluation.blocks_per_round, rules.evaluation.commitment_age_min) = (10, 3);
+        rules.from_block = 0;
+        let first = |rules: &Competition, block| first_round(rules, Block(block)).0;
+        for (block, seed) in [(0, 10), (1, 10), (7, 10), (8, 20), (10, 20), (17, 20), (18, 30)] {
+            assert_eq!(first(&rules, block), seed, "{block}");
+            assert_eq!(replaceable_from(&rules, Block(block)).0, seed, "{block}");
+        }
+        rules.evaluation.published = Published::TwoThirds;
+        for (block, seed) in [(0, 20), (1, 20), (8, 20), (10, 20), (11, 30), (18, 30)] {
+            assert_eq!(first(&rules, block), seed, "{block}");
+            assert_eq!(replaceable_from(&rules, Block(block)).0, seed + 10, "{block}");
+        }
+        assert_eq!([9, 10].map(|block| shown_round(&rules, Block(block)).0), [20, 30]);
+        // Looked for while it is young, it loses nothing.
+        rules.evaluation.commitment_age_min = 25;
+        assert_eq!([3, 6].map(|block| first(&rules, block)), [30, 40]);
+        rules.from_block = 35;
+        assert_eq!(first(&rules, 1), 50, "the first seed is that of block 40");
+        assert_eq!(first(&rules, u64::MAX), u64::MAX);
     }
 }

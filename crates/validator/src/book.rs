@@ -62,7 +62,8 @@ impl Book {
         let at = Block(seed.block.0.saturating_sub(age_min));
         let stored = chain.commitments(netuid, at).context("cannot read the commitments")?;
         let rewards = chain.rewards(netuid, at).context("cannot read what the chain pays")?;
-        let heard = unheard::heard(chain, netuid, competition, seed.block)
+        let read = (at, stored.as_slice());
+        let heard = unheard::heard((chain, netuid), competition, read, seed.block)
             .context("cannot read what validators say")?;
         let entry = |stored: StoredCommitment| {
             let commitment = Commitment::parse(&stored.data).ok()?;

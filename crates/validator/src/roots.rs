@@ -17,11 +17,11 @@ use records::{RootCommitment, Statement};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// Blocks between two statements.
-const PAUSE: u64 = 5;
-/// Blocks until the next after the chain has refused one, or has something else of this hotkey: a
-/// chain that counts blocks takes one in so many.
-const REFUSED_PAUSE: u64 = 100;
+/// Blocks between two statements: competitions whose rounds end together are told of together.
+const PAUSE: u64 = 10;
+/// The same after the chain has refused one, or has something else of this hotkey: a chain that
+/// counts blocks may take one in a hundred.
+const REFUSED_PAUSE: u64 = 30;
 
 /// What is known of the root on the chain.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -144,7 +144,7 @@ impl Validator {
                 }
             }
             Err(error) => {
-                watch(Event::ChainTrouble(format!("cannot ask for the root of records: {error}")));
+                watch(Event::ChainTrouble(format!("cannot ask for our commitment: {error}")));
                 return Ok(());
             }
         };
@@ -259,7 +259,9 @@ impl Validator {
         let signed = match chain.sign(call, &self.keypair) {
             Ok(signed) => signed,
             Err(error) => {
-                watch(Event::ChainTrouble(format!("cannot sign the root of records: {error}")));
+                watch(Event::ChainTrouble(format!(
+                    "cannot sign what is to be committed to: {error}"
+                )));
                 return Ok(());
             }
         };
@@ -271,7 +273,9 @@ impl Validator {
                 Ok(())
             }
             Err(error) => {
-                watch(Event::ChainTrouble(format!("cannot send the root of records: {error}")));
+                watch(Event::ChainTrouble(format!(
+                    "cannot send what is to be committed to: {error}"
+                )));
                 self.memory.learn(&Entry::RootSettled { since: None, set: None }, head.block)
             }
         }

@@ -40,23 +40,27 @@ impl fmt::Display for Bytes {
     }
 }
 
-/// What validators say on the chain at the seed of a round, and of what.
+/// What validators say on the chain before a round, and of what.
 #[derive(Debug)]
 pub(crate) struct Heard {
-    voices: Vec<Voice>,
+    /// In the state that the book is read from.
+    then: Vec<Voice>,
+    /// In that of the seed.
+    now: Vec<Voice>,
     /// Commitments as they stand at the seed.
     pub(crate) standing: Vec<StoredCommitment>,
 }
 
-/// What validators say in the state after the seed of a round; `None` where a competition does not
-/// ask.
+/// What validators say of the commitments of a book, which is read from the state after `at`, and
+/// of those that stand at the seed; `None` where a competition does not ask.
 ///
-/// Not in that of the book, which is older: what is said of a commitment while it is too young
-/// counts as soon as it is not.
+/// What is said of a commitment while it is too young counts as soon as it is not; and one that was
+/// replaced since counts as long as it would have, so that whoever replaces its model keeps its
+/// place until the new one is old enough.
 pub(crate) fn heard(
-    chain: &dyn Chain,
-    netuid: NetUid,
+    (chain, netuid): (&dyn Chain, NetUid),
     competition: &Competition,
+    (at, stored): (Block, &[StoredCommitment]),
     seed: Block,
 ) -> Result<Option<Heard>, chain::Error> {
     let rules = &competition.evaluation;
@@ -64,27 +68,30 @@ pub(crate) fn heard(
         return Ok(None);
     }
     let standing = chain.commitments(netuid, seed)?;
-    let said: BTreeMap<AccountId, Seen> = standing
-        .iter()
-        .filter_map(|stored| {
-            let seen = Statement::parse(&stored.data)?.seen?;
-            seen.holds(rules, stored.block, seed).then_some((stored.hotkey, seen))
-        })
-        .collect();
     let voters = chain.voters(netuid, seed)?;
-    let voice = |voter: chain::Voter| {
-        let seen = said.get(&voter.hotkey)?.clone();
-        Some(Voice { stake_rao: voter.stake_rao, seen })
+    let voices = |at: Block, stored: &[StoredCommitment]| -> Vec<Voice> {
+        let said: BTreeMap<AccountId, Seen> = stored
+            .iter()
+            .filter_map(|stored| {
+                let seen = Statement::parse(&stored.data)?.seen?;
+                seen.holds(rules, stored.block, at).then_some((stored.hotkey, seen))
+            })
+            .collect();
+        let voice = |voter: &chain::Voter| {
+            let seen = said.get(&voter.hotkey)?.clone();
+            Some(Voice { stake_rao: voter.stake_rao, seen })
+        };
+        voters.iter().filter_map(voice).collect()
     };
-    let voices = voters.into_iter().filter_map(voice).collect();
-    Ok(Some(Heard { voices, standing }))
+    let (then, now) = (voices(at, stored), voices(seed, &standing));
+    Ok(Some(Heard { then, now, standing }))
 }
 
 impl Heard {
-    /// Whether a commitment counts: it stands as it did, and is said to be there.
+    /// Whether a commitment of the book counts.
     pub(crate) fn counts(&self, stored: &StoredCommitment) -> bool {
-        let is_said = || counts(&self.voices, stored.uid, stored.block);
-        self.voices.is_empty() || (self.stands(stored) && is_said())
+        let by = |voices: &[Voice]| counts(voices, stored.uid, stored.block);
+        by(&self.then) || (self.stands(stored) && by(&self.now))
     }
 
     /// Whether a commitment was not replaced since.

@@ -58,7 +58,9 @@ impl Subject {
             Self::Round => "a round waits or is given up; what is on the chain stays",
             Self::Records => "records wait to be published; nothing else waits for them",
             Self::Repo => "records wait to be published to the hub; nothing else waits for them",
-            Self::Root => "no root of records is committed to for now",
+            Self::Root => {
+                "nothing is committed to for now: no root of records, no models that are here"
+            }
             Self::Hub => "trouble with the hub; it is tried again later",
             Self::Another => "no weights are set: another process uses this hotkey",
             Self::Demands => "no weights are handed over: the chain would refuse them",
@@ -73,7 +75,7 @@ impl Subject {
             Self::Round => "rounds go on",
             Self::Records => "records are published again",
             Self::Repo => "records are published to the hub again",
-            Self::Root => "the root of records is committed to again",
+            Self::Root => "records and models that are here are committed to again",
             Self::Hub => "the hub answers again",
             Self::Another => "this hotkey is ours alone again",
             Self::Demands => "weights are what the subnet demands again",

@@ -437,10 +437,14 @@ impl<'a> Heard<'a> {
                  anybody can read them, before they are opened",
                 reveal.round
             ),
-            Event::RootSubmitted(_) => tracing::debug!("the root of records goes out"),
+            Event::RootSubmitted(_) => {
+                tracing::debug!("a commitment to records and models goes out");
+            }
             Event::RootSet { block } => {
                 driver.story.ends(Subject::Root);
-                tracing::info!("the chain took the root of records in block {block}");
+                tracing::info!(
+                    "the chain took our commitment to records and models in block {block}"
+                );
             }
             Event::RootRefused(error) => self.trouble(Subject::Root, &error.to_string()),
             Event::RootWithheld(text) => {

@@ -1,8 +1,9 @@
 //! Miners at work.
 
 use crate::network::{NETUID, Network, hotkey, published};
+use chain::Chain as _;
 use miner::{Check, Event, Strategy, find_champion};
-use protocol::{Reason, ReasonCode, Uid, content};
+use protocol::{Block, Reason, ReasonCode, Uid, content};
 use std::{
     fs,
     sync::{
@@ -80,6 +81,32 @@ fn a_model_that_was_kept_back_sets_no_mark_for_the_next() {
     let first = measured(|event| matches!(event, Event::Withheld(_)));
     let second = measured(|event| matches!(event, Event::Published(_)));
     assert_eq!(second, first + 1, "the next that was measured went out");
+}
+
+#[test]
+fn where_two_thirds_must_have_its_bytes_a_model_is_not_replaced_before_it_took_part() {
+    let mut network = Network::new(&["ada"], 1);
+    let competition = &mut network.competition;
+    competition.evaluation.published = protocol::competition::Published::TwoThirds;
+    (competition.evaluation.blocks_per_round, competition.from_block) = (10, 0);
+    let mut miner = network.miner("ada", Strategy::Pretrain, None);
+    let (mut blocks, mut perplexities) = (Vec::new(), Vec::new());
+    for _ in 0..90 {
+        for event in network.run(&mut miner, 1) {
+            if let Event::Published(published) = event {
+                blocks.push(network.chain.head().unwrap().block);
+                perplexities.push(published.perplexity.unwrap());
+            }
+        }
+    }
+    assert!((2..=4).contains(&blocks.len()), "{blocks:?}");
+    for pair in blocks.windows(2) {
+        let stands = Block(pair[0].0 + 1);
+        let free = protocol::publication::replaceable_from(&network.competition, stands);
+        assert!(pair[1] >= free && pair[1].0 <= free.0 + 4, "{blocks:?}");
+    }
+    // Meanwhile better ones took its place on this disk: what goes out is the newest.
+    assert!(perplexities.windows(2).all(|pair| pair[1] < 0.8 * pair[0]), "{perplexities:?}");
 }
 
 #[test]

@@ -197,12 +197,14 @@ fn a_commitment_that_is_looked_at_while_it_is_young_counts_as_soon_as_it_is_old_
     // The round of block 70 is the first that may measure it, as without any statement.
     scene.run_to(75);
     assert_eq!(scene.n_crowned("ben"), 5);
-    // Nobody has seen what takes its place, which takes it at once.
+    // It keeps its place until what replaces it is old enough, which nobody has seen.
     scene.mood("ben/other", &[0, 1, 2, 3, 4], Some(Mood::Closed));
     let dir = scene.network.model("best", Some(2.0));
     let commitment = scene.network.publish_in("ben", "ben/other", &dir);
     scene.network.commit("ben", &commitment);
     scene.run_to(95);
+    assert_eq!(scene.n_crowned("ben"), 5);
+    scene.run_to(105);
     assert_eq!(scene.n_crowned("ada"), 5);
     // One that was not published while it was too young has lost nothing.
     let lapses = scene.validators.remove(0).contest("tiny").unwrap().lapses;

@@ -20,7 +20,9 @@ use hugging_face::{
 };
 use protocol::{
     AccountId, Block, Commitment, Competition, Digest, Error, NetUid, Repo, Revision, Uid,
-    commitment::COMMITMENT_BYTES_MAX, content::bound_hash,
+    commitment::COMMITMENT_BYTES_MAX,
+    content::bound_hash,
+    publication::{first_round, shown_round},
 };
 use serde::Serialize;
 use std::{path::Path, sync::atomic::Ordering};
@@ -266,12 +268,10 @@ impl Entrant<'_> {
     ) -> anyhow::Result<Submitted> {
         let Standing { commitment, block } = standing;
         let Commitment { repo, revision, .. } = commitment;
-        let first = seed_from(self.competition, counts_from(self.competition, *block));
+        let first = first_round(self.competition, *block);
         let missed_round = published.filter(|published| first <= *published).map(|_| first);
         let measured_from_block = match published {
-            Some(published) if missed_round.is_some() => {
-                seed_from(self.competition, Block(published.0.saturating_add(1)))
-            }
+            Some(published) if missed_round.is_some() => shown_round(self.competition, published),
             _ => first,
         };
         Ok(Submitted {
@@ -343,18 +343,6 @@ fn is_near(hub: &str) -> bool {
     }
 }
 
-/// The first block whose round counts a commitment of `block`.
-pub fn counts_from(competition: &Competition, block: Block) -> Block {
-    let old_enough = block.0.saturating_add(competition.evaluation.commitment_age_min);
-    Block(old_enough.max(competition.from_block))
-}
-
-/// The first block from `block` on that seeds a round.
-pub fn seed_from(competition: &Competition, block: Block) -> Block {
-    let every = competition.evaluation.blocks_per_round.max(1);
-    Block(block.0.checked_next_multiple_of(every).unwrap_or(u64::MAX))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -375,22 +363,6 @@ mod tests {
         for far in ["https://huggingface.co", "http://127.0.0.1.example.com", "https://8.8.8.8"] {
             assert!(!is_near(far), "{far}");
         }
-    }
-
-    #[test]
-    fn a_commitment_counts_in_the_first_round_that_it_is_old_enough_for() {
-        let mut tiny = Competition::builtin("tiny").unwrap();
-        tiny.evaluation.blocks_per_round = 10;
-        tiny.evaluation.commitment_age_min = 3;
-        let first = |competition: &Competition, block| {
-            seed_from(competition, counts_from(competition, Block(block))).0
-        };
-        for (block, seed) in [(1, 10), (7, 10), (8, 20), (10, 20), (17, 20), (18, 30)] {
-            assert_eq!(first(&tiny, block), seed, "{block}");
-        }
-        tiny.from_block = 25;
-        assert_eq!(first(&tiny, 1), 30);
-        assert_eq!(first(&tiny, u64::MAX), u64::MAX);
     }
 
     #[test]

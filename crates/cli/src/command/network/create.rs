@@ -178,6 +178,10 @@ fn preset(name: &str, args: &NewNetworkArgs) -> anyhow::Result<Option<(Competiti
     competition.reward_share = TINY_SHARE;
     competition.evaluation.blocks_per_round = blocks_per_round(args);
     competition.evaluation.published = Published::TwoThirds;
+    // Longer than a round, which looks for the bytes of what is too young: whoever replaces its
+    // model keeps its place until the new one counts.
+    let every = competition.evaluation.blocks_per_round;
+    competition.evaluation.commitment_age_min = every.saturating_add(every / 2);
     // Until then everybody has a slot and something to show.
     competition.from_block = competition.evaluation.blocks_per_round.saturating_mul(2);
     let mut world = args.seed;

@@ -6,17 +6,14 @@ use super::{
     rivals::{Ours, Rival},
     state::Entry,
 };
-use crate::{
-    command::miner::entrant::{counts_from, seed_from},
-    evaluator::ProcessEvaluate,
-    service::metrics::ErrorKind,
-};
+use crate::{evaluator::ProcessEvaluate, service::metrics::ErrorKind};
 use anyhow::Context as _;
 use chain::{Chain as _, Head};
 use protocol::{
     AccountId, Block, Competition, Digest, Loss, Reason, SequenceLoss,
     competition::Seeds,
     loss::{of_sequences, per_batch},
+    publication::first_round,
     unigram::no_better_than_guessing,
 };
 use std::{path::Path, time::Duration};
@@ -176,7 +173,7 @@ impl Watch<'_> {
         let competition = &contest.competition;
         let newest = course.blocks.first().copied().unwrap_or_default();
         let next = Block(newest.0.saturating_add(1));
-        let judged = seed_from(competition, counts_from(competition, next));
+        let judged = first_round(competition, next);
         let bar = Bar { rules: &competition.scoring, margin: args.margin, judged };
         let others: Vec<Beside> = course.others.iter().map(|(_, beside)| beside.clone()).collect();
         match competition.scoring.duel_rules() {
