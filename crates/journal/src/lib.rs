@@ -127,7 +127,11 @@ impl Journal {
     pub fn memory() -> Result<Self, Error> {
         let path = PathBuf::from(":memory:");
         let connection = Connection::open_in_memory().map_err(Error::sqlite(&path))?;
-        Self::prepare(connection, path, None)
+        let memory = Self::prepare(connection, path, None)?;
+        // A transaction that fails is the end of it: nothing is kept to undo one.
+        let mode = "PRAGMA journal_mode = OFF";
+        memory.connection.execute_batch(mode).map_err(memory.failed())?;
+        Ok(memory)
     }
 
     /// Whether a process has the journal in `folder` open to write.

@@ -8,14 +8,14 @@ use crate::{
 use anyhow::Context as _;
 use chain::{Chain, Head, StoredCommitment};
 use protocol::{
-    Block, Commitment, Competition, Digest, NetUid, Uid,
+    AccountId, Block, Commitment, Competition, Digest, NetUid, Uid,
     competition::EvaluationRules,
     content::TENSOR_ROOT_VERSION,
     pool::{self, Entrant, Moment, Payee},
     weights::Miner,
     wins::Seniority,
 };
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 /// Everybody who committed to a competition in time for a round, who of them counts, and what the
 /// chain pays.
@@ -85,11 +85,10 @@ impl Book {
                 entries.into_iter().partition(|entry: &Entry| heard.counts(&entry.stored));
             // What was replaced since is gone; of a hotkey one commitment is looked at in a round.
             unheard.retain(|entry| heard.stands(&entry.stored));
-            let is_known = |stored: &StoredCommitment| {
-                let mut known = entries.iter().chain(&unheard);
-                known.any(|entry| entry.stored.hotkey == stored.hotkey)
-            };
-            let standing = heard.standing.iter().filter(|stored| !is_known(stored));
+            let known = entries.iter().chain(&unheard).map(|entry| entry.stored.hotkey);
+            let known: HashSet<AccountId> = known.collect();
+            let is_new = |stored: &&StoredCommitment| !known.contains(&stored.hotkey);
+            let standing = heard.standing.iter().filter(is_new);
             young = standing.cloned().filter_map(entry).collect();
         }
         let moment = Moment { seed: seed.block, settling_blocks: rewards.settling_blocks() };
@@ -248,7 +247,7 @@ impl Entry {
 mod tests {
     use super::*;
     use crate::state::Found;
-    use protocol::{AccountId, BlockHash, Reason, ReasonCode};
+    use protocol::{BlockHash, Reason, ReasonCode};
 
     fn entry(uid: u16, incentive: u16) -> Entry {
         let hotkey = AccountId([uid as u8; 32]);

@@ -240,11 +240,10 @@ fn skips(known: &Known<'_>, book: &Book, measured: &[Measured]) -> BTreeMap<Acco
 /// What a round came to, for whoever watches.
 pub(crate) fn summary(
     known: &Known<'_>,
-    decision: &Decision,
+    record: &Record,
     measured: &[Measured],
     digest: Digest,
 ) -> RoundSummary {
-    let record = &decision.record;
     let reason = |uid: Uid| {
         let model = measured.iter().find(|model| model.entry.stored.uid == uid)?;
         match &model.outcome {

@@ -2,14 +2,15 @@
 
 use crate::{
     event::RoundSummary,
+    legacy,
     roots::SentRoot,
     state::{Hidden, Lapse, Skips, State, Verdict},
 };
 use chain::{Head, Signed};
 use journal::past::Happened;
-use protocol::{AccountId, Block, Uid};
+use protocol::{AccountId, Block, Record, Uid};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 /// Kind of the entries that hold records.
 pub const DECIDED: &str = "decided";
@@ -51,8 +52,8 @@ pub enum Entry {
     Decided {
         /// Name of the competition.
         competition: String,
-        /// The record as canonical JSON.
-        record: String,
+        /// The record.
+        record: RecordText,
         /// What else the round leaves.
         after: After,
         /// What it came to, for whoever asks later; nothing follows from it.
@@ -104,6 +105,54 @@ pub enum Entry {
         /// Text that the chain has now; absent where it has none of ours.
         set: Option<String>,
     },
+}
+
+/// A record as canonical JSON, which is what stands in the journal; whoever has just made it need
+/// not read it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(from = "String", into = "String")]
+pub struct RecordText {
+    text: String,
+    record: Option<Arc<Record>>,
+}
+
+impl RecordText {
+    /// The text of a record.
+    pub(crate) fn of(record: Record) -> Result<Self, std::string::FromUtf8Error> {
+        let text = String::from_utf8(record.to_json())?;
+        Ok(Self { text, record: Some(Arc::new(record)) })
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// What it says; an error where it is no record.
+    pub(crate) fn record(&self) -> anyhow::Result<Arc<Record>> {
+        match &self.record {
+            Some(record) => Ok(Arc::clone(record)),
+            None => Ok(Arc::new(legacy::record(self.text.as_bytes())?)),
+        }
+    }
+}
+
+impl From<String> for RecordText {
+    fn from(text: String) -> Self {
+        Self { text, record: None }
+    }
+}
+
+impl From<RecordText> for String {
+    fn from(record: RecordText) -> Self {
+        record.text
+    }
+}
+
+impl PartialEq for RecordText {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
 }
 
 /// What a round leaves besides its record.

@@ -5,7 +5,6 @@ use crate::{
     Validator,
     entry::{DECIDED, Entry},
     event::Event,
-    legacy,
     ports::Publish,
     state::State,
 };
@@ -17,7 +16,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     mem,
     ops::RangeInclusive,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 /// Records of one competition on their way.
@@ -201,13 +200,14 @@ impl Validator {
             return Ok((None, kept_from(&past, competition)?));
         };
         drop(past);
-        let record = legacy::record(record.as_bytes())?;
+        let record = record.record()?;
         let found = record.round.number;
         anyhow::ensure!(
             found == number,
             "the journal has record {found} of `{competition}` in the place of record {number}"
         );
-        Ok(((record.format == RECORD_FORMAT).then_some(record), number))
+        let is_signed = record.format == RECORD_FORMAT;
+        Ok((is_signed.then(|| Arc::unwrap_or_clone(record)), number))
     }
 }
 

@@ -5,7 +5,12 @@
 //! was taken back since. A hotkey has one commitment on a subnet, so both are in it; where it has
 //! one to something else, a model of its own perhaps, that stays.
 
-use crate::{Validator, entry::Entry, event::Event, state::State};
+use crate::{
+    Contest, Validator,
+    entry::Entry,
+    event::Event,
+    state::{ContestState, State},
+};
 use anyhow::Context as _;
 use chain::{Call, CallStatus, Head, Signed, StoredCommitment};
 use protocol::{
@@ -214,19 +219,23 @@ impl Validator {
         )
     }
 
+    /// The competitions that ask for what is here and have decided something.
+    fn asking<'a>(&'a self, state: &'a State) -> impl Iterator<Item = &'a ContestState> {
+        let asks = |name: &str| {
+            let mut rules = self.contests.iter().map(|contest| &contest.competition);
+            rules.any(|rules| {
+                rules.evaluation.published == Published::TwoThirds && rules.name == name
+            })
+        };
+        let decided = state.contests().filter(|(_, contest)| contest.n_rounds > 0);
+        decided.filter(move |(name, _)| asks(name)).map(|(_, contest)| contest)
+    }
+
     /// The commitments that this validator has the bytes of, in all competitions that ask for that;
     /// `None` where none does, or none was decided yet.
     fn seen(&self, state: &State) -> Option<BTreeMap<AccountId, Block>> {
-        let asks = |name: &str| {
-            let is_it = |contest: &&crate::Contest| contest.competition.name == name;
-            self.contests
-                .iter()
-                .filter(is_it)
-                .any(|contest| contest.competition.evaluation.published == Published::TwoThirds)
-        };
         let mut seen: Option<BTreeMap<AccountId, Block>> = None;
-        let decided = state.contests().filter(|(_, contest)| contest.n_rounds > 0);
-        for (_, contest) in decided.filter(|(name, _)| asks(name)) {
+        for contest in self.asking(state) {
             let all = seen.get_or_insert_default();
             for (hotkey, block) in &contest.seen {
                 let known = all.entry(*hotkey).or_insert(*block);
@@ -238,12 +247,21 @@ impl Validator {
 
     /// The same, if it has to be said: it is not what was said last, or that has grown old.
     fn seen_due(&self, state: &State, now: Block) -> Option<BTreeMap<AccountId, Block>> {
-        let seen = self.seen(state)?;
-        let holds =
-            |contest: &crate::Contest| publication::holds_blocks(&contest.competition.evaluation);
+        if now < state.roots.again {
+            return None;
+        }
+        let holds = |contest: &Contest| publication::holds_blocks(&contest.competition.evaluation);
         let holds = self.contests.iter().map(holds).min().unwrap_or_default();
-        let is_said = |said: &Said| said.seen == seen && now.since(said.as_of) < holds / 2;
-        (!state.roots.said.as_ref().is_some_and(is_said)).then_some(seen)
+        let said = state.roots.said.as_ref();
+        let said = said.filter(|said| now.since(said.as_of) < holds / 2).map(|said| &said.seen);
+        // Mostly nothing is new, and nothing is put together then.
+        let mut asking = self.asking(state);
+        if let (Some(said), Some(one), None) = (said, asking.next(), asking.next())
+            && *said == one.seen
+        {
+            return None;
+        }
+        self.seen(state).filter(|seen| said != Some(seen))
     }
 
     /// Signs, notes and sends.

@@ -227,9 +227,8 @@ pub(crate) fn round(known: &Known<'_>) -> Result<Told, Pause> {
     Ok(Told { models: measured, is_vacant: is_alone })
 }
 
-/// The models of a round as far as they were measured.
+/// The models of a round as far as they were measured, in order of uid.
 pub(crate) struct Told {
-    /// In order of uid.
     pub(crate) models: Vec<Measured>,
     /// Whether nobody is there who was crowned before, so that losses decide who is measured.
     pub(crate) is_vacant: bool,
@@ -237,7 +236,7 @@ pub(crate) struct Told {
 
 /// Whether one of the models has losses and is of these slots.
 fn has_any(measured: &[Measured], uids: &BTreeSet<Uid>) -> bool {
-    measured.iter().any(|model| uids.contains(&model.entry.stored.uid) && model.is_sound())
+    measured.iter().any(|model| model.is_sound() && uids.contains(&model.entry.stored.uid))
 }
 
 impl Known<'_> {
@@ -254,10 +253,11 @@ impl Known<'_> {
             |entry: &&Entry| uids.contains(&entry.stored.uid) && !is_done(entry.stored.uid);
         let mut left: Vec<&Entry> = book.entries.iter().filter(is_left).collect();
         // All looks first: what is published now shall not depend on how long measuring takes.
-        let is_unseen = |entry: &&&Entry| {
+        let is_unseen = |entry: &&Entry| {
             !self.turn.sights.contains_key(&entry.stored.hotkey) && !self.waits(entry)
         };
-        let unseen: Vec<Entry> = left.iter().filter(is_unseen).copied().cloned().collect();
+        let all = left.iter().copied().chain(book.waiting());
+        let unseen: Vec<Entry> = all.filter(is_unseen).cloned().collect();
         if !unseen.is_empty() {
             return Err(Need::Looks(unseen).into());
         }

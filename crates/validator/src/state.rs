@@ -1,8 +1,7 @@
 //! What a validator knows of the past: what follows from its entries, and nothing else.
 
 use crate::{
-    entry::{After, Entry},
-    legacy,
+    entry::{After, Entry, RecordText},
     ports::Admission,
     roots::RootState,
 };
@@ -189,15 +188,14 @@ impl ContestState {
             || self.champion.is_some_and(|holder| holder.hotkey == miner.hotkey)
     }
 
-    fn decided(&mut self, record: &str, after: &After) -> anyhow::Result<()> {
-        let bytes = record.as_bytes();
+    fn decided(&mut self, text: &RecordText, after: &After) -> anyhow::Result<()> {
         // What may fail comes first: a state is changed whole, or not at all.
-        let record = legacy::record(bytes).context("a record of ours cannot be read")?;
+        let record = text.record().context("a record of ours cannot be read")?;
         let average: MovingAverage =
             record.averages.clone().try_into().context("a record of ours has no averages")?;
         (self.seed_block, self.begun) = (record.round.block, None);
         self.n_rounds = record.round.number;
-        self.record = Some(Digest::of(bytes));
+        self.record = Some(Digest::of(text.as_str().as_bytes()));
         self.champion = Holder::of(&record);
         self.reign.follow(&record);
         self.average = average;
@@ -349,9 +347,9 @@ mod tests {
         record.averages[0].weight = 2.0;
         let before = contest.clone();
         let bad = String::from_utf8(record.to_json()).unwrap();
-        assert!(contest.decided(&bad, &After::default()).is_err());
+        assert!(contest.decided(&bad.into(), &After::default()).is_err());
         assert_eq!(contest, before);
-        contest.decided(frozen, &After::default()).unwrap();
+        contest.decided(&frozen.to_owned().into(), &After::default()).unwrap();
         assert_eq!((contest.begun, contest.n_rounds), (None, 1));
     }
 

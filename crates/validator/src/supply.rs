@@ -291,9 +291,9 @@ impl Supply<'_> {
         }
         let mut kept = turn.kept.remove(&root).unwrap_or_default();
         let is_missing = |sequence: &&Sequence| !kept.contains_key(&sequence.digest);
-        let wanted: Vec<&Sequence> = turn.sequences().take(n_sequences).collect();
-        let n_wanted = wanted.len();
-        let missing: Vec<&Sequence> = wanted.into_iter().filter(is_missing).collect();
+        let n_wanted = turn.sequences().take(n_sequences).count();
+        let wanted = turn.sequences().take(n_sequences).skip(turn.known(&root).len());
+        let missing: Vec<&Sequence> = wanted.filter(is_missing).collect();
         let n_tokens: usize = missing.iter().map(|sequence| sequence.tokens.len()).sum();
         let work = admission.n_parameters.saturating_mul(n_tokens as u64);
         let left = Left { n_done: n_wanted.saturating_sub(missing.len()), sequences: &missing };
@@ -413,8 +413,20 @@ impl Turn {
     /// kept.
     fn first_losses(&self, root: &Digest, n_sequences: usize) -> Option<Vec<SequenceLoss>> {
         let kept = self.kept.get(root)?;
-        let sequences = self.sequences().take(n_sequences);
-        sequences.map(|sequence| kept.get(&sequence.digest).copied()).collect()
+        let mut losses = self.known(root).get(..n_sequences.min(self.known(root).len()))?.to_vec();
+        for sequence in self.sequences().take(n_sequences).skip(losses.len()) {
+            losses.push(*kept.get(&sequence.digest)?);
+        }
+        Some(losses)
+    }
+
+    /// The losses of a model on the first sequences of the text, as far as they are known already:
+    /// a duel asks for a few more again and again.
+    fn known(&self, root: &Digest) -> &[SequenceLoss] {
+        match self.measured.get(root) {
+            Some(Ok(losses)) => losses,
+            Some(Err(_)) | None => &[],
+        }
     }
 
     /// The sequences of the text in order; none before there is one.

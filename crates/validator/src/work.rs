@@ -4,7 +4,7 @@ use crate::{
     Validator,
     decide::{self, Decision, Judge},
     duels,
-    entry::Entry,
+    entry::{Entry, RecordText},
     event::{Event, Progress, Stage},
     is_ours, ours,
     ports::Contest,
@@ -303,8 +303,9 @@ impl Validator {
             engine: self.ports.evaluate.engine(),
         };
         let decision = Decision::new(known, (book, text), measured, &judge)?;
-        let record = String::from_utf8(decision.record.to_json()).map_err(ours)?;
-        let summary = decide::summary(known, &decision, measured, Digest::of(record.as_bytes()));
+        let record = RecordText::of(decision.record).map_err(ours)?;
+        let digest = Digest::of(record.as_str().as_bytes());
+        let summary = decide::summary(known, &*record.record()?, measured, digest);
         let competition = known.contest.competition.name.clone();
         let entry = Entry::Decided {
             competition: competition.clone(),

@@ -3,7 +3,7 @@
 use super::{Duel, Evidence, Verdict, evidence::WEALTH_MIN};
 use crate::math;
 use serde::{Deserialize, Serialize};
-use std::{f64::consts::LN_10, fmt};
+use std::{cell::RefCell, collections::HashMap, f64::consts::LN_10, fmt};
 
 /// Chance that an interval of a report ever misses the mean, over all looks at once.
 pub const INTERVAL_ERROR: f64 = 0.01;
@@ -11,6 +11,14 @@ pub const INTERVAL_ERROR: f64 = 0.01;
 const N_STEPS: u32 = 1_000;
 /// Shares of the greatest bet that the ends of an interval rest on: 1/32 to 31/32.
 const N_SHARES: u32 = 32;
+
+/// Intervals that a thread keeps.
+const KNOWN_MAX: usize = 4_096;
+
+thread_local! {
+    /// Intervals by the bits of all that they follow from.
+    static KNOWN: RefCell<HashMap<[u64; 5], Interval>> = RefCell::default();
+}
 
 /// Where the mean clipped gain lies, as fractions of the reference.
 ///
@@ -120,6 +128,22 @@ impl Interval {
             squares: evidence.sum_squares,
             clip,
         };
+        // Duels that stand still are told again and again, and some validators tell of the same.
+        let key = [moments.n, moments.sum, moments.squares, clip, error].map(f64::to_bits);
+        if let Some(known) = KNOWN.with_borrow(|known| known.get(&key).copied()) {
+            return known;
+        }
+        let interval = Self::by(moments, error);
+        KNOWN.with_borrow_mut(|known| {
+            if known.len() >= KNOWN_MAX {
+                known.clear();
+            }
+            known.insert(key, interval);
+        });
+        interval
+    }
+
+    fn by(moments: Moments, error: f64) -> Self {
         let mirrored = Moments { sum: -moments.sum, ..moments };
         // Half of the error on each side.
         let log_needed = -math::ln(error / 2.0);

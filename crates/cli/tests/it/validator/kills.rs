@@ -78,6 +78,7 @@ impl Known {
         self.seq = noted.seq;
         match serde_json::from_str::<Entry>(&noted.body).unwrap() {
             Entry::Decided { competition, record, .. } => {
+                let record = record.as_str().to_owned();
                 let round = Record::from_json(record.as_bytes()).unwrap().round;
                 assert_eq!(competition, "tiny");
                 let expected = self.decided.len() as u64 + 1;
@@ -112,7 +113,7 @@ impl Known {
         self.read_on(&journal);
         let kept = journal.newest(DECIDED, RECORDS_KEPT).unwrap();
         let record = |noted: &Noted| match serde_json::from_str::<Entry>(&noted.body).unwrap() {
-            Entry::Decided { record, .. } => record,
+            Entry::Decided { record, .. } => String::from(record),
             other => panic!("{other:?}"),
         };
         let kept: Vec<String> = kept.iter().rev().map(record).collect();
