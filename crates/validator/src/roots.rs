@@ -79,6 +79,17 @@ fn text_of(data: &[u8]) -> String {
 }
 
 impl RootState {
+    /// The records that the last commitment named which the chain took.
+    fn records(&self) -> Option<RootCommitment> {
+        let text = self.set.as_deref()?;
+        let packed = (0..text.len() / 2).map(|place| {
+            let digits = text.get(2 * place..2 * place + 2)?;
+            u8::from_str_radix(digits, 16).ok()
+        });
+        let packed: Option<Vec<u8>> = packed.collect();
+        RootCommitment::parse(text.as_bytes()).or_else(|| RootCommitment::parse(&packed?))
+    }
+
     pub(crate) fn learnt(&mut self, entry: &Entry) {
         match entry {
             Entry::RootSigned(sent) => {
@@ -173,7 +184,10 @@ impl Validator {
         records: Option<&RootCommitment>,
         watch: &dyn Fn(Event),
     ) -> anyhow::Result<()> {
-        let is_root_due = records.is_some() && self.is_root_due(head.block);
+        // One that stands already is none: the time goes on until there is another.
+        let stands = self.memory.state(|state| state.roots.records());
+        let is_root_due =
+            records.is_some() && records != stands.as_ref() && self.is_root_due(head.block);
         let seen = self.memory.state(|state| self.seen_due(state, head.block));
         let is_free =
             self.memory.state(|state| state.weights.sent.is_none() && state.roots.sent.is_none());
@@ -190,6 +204,10 @@ impl Validator {
         let seen = seen.or_else(|| self.memory.state(|state| self.seen(state)));
         let said = seen.map(|seen| Said { as_of: head.block, seen });
         let own = stored.iter().find(|stored| stored.hotkey == self.keypair.public());
+        // A process that has just begun does not know its root yet, and takes none back.
+        let before = own.filter(|_| self.config.root_blocks > 0);
+        let before = before.and_then(|own| RootCommitment::parse(&own.data));
+        let records = records.cloned().or(before);
         let data = statement(records, said.as_ref(), &stored).to_bytes()?;
         let since = Some(head.block);
         match own.map(|stored| &stored.data) {
@@ -219,16 +237,13 @@ impl Validator {
         )
     }
 
-    /// The competitions that ask for what is here and have decided something.
-    fn asking<'a>(&'a self, state: &'a State) -> impl Iterator<Item = &'a ContestState> {
-        let asks = |name: &str| {
-            let mut rules = self.contests.iter().map(|contest| &contest.competition);
-            rules.any(|rules| {
-                rules.evaluation.published == Published::TwoThirds && rules.name == name
-            })
-        };
+    /// The competitions that have decided something, where one of those that are judged here asks
+    /// for what is here: what is said of one must not speak against another.
+    fn asking<'a>(&self, state: &'a State) -> impl Iterator<Item = &'a ContestState> {
+        let mut rules = self.contests.iter().map(|contest| &contest.competition.evaluation);
+        let asks = rules.any(|rules| rules.published == Published::TwoThirds);
         let decided = state.contests().filter(|(_, contest)| contest.n_rounds > 0);
-        decided.filter(move |(name, _)| asks(name)).map(|(_, contest)| contest)
+        decided.filter(move |_| asks).map(|(_, contest)| contest)
     }
 
     /// The commitments that this validator has the bytes of, in all competitions that ask for that;
@@ -252,6 +267,11 @@ impl Validator {
         }
         let holds = |contest: &Contest| publication::holds_blocks(&contest.competition.evaluation);
         let holds = self.contests.iter().map(holds).min().unwrap_or_default();
+        // What nobody has looked at for so long is not said again: it expires.
+        let newest = self.asking(state).map(|contest| contest.seed_block).max()?;
+        if now.since(newest) > holds {
+            return None;
+        }
         let said = state.roots.said.as_ref();
         let said = said.filter(|said| now.since(said.as_of) < holds / 2).map(|said| &said.seen);
         // Mostly nothing is new, and nothing is put together then.
@@ -314,7 +334,7 @@ impl Validator {
 /// What is to be said, given all commitments as they stand: of one that is not the one that was
 /// seen, nothing.
 fn statement(
-    records: Option<&RootCommitment>,
+    records: Option<RootCommitment>,
     said: Option<&Said>,
     stored: &[StoredCommitment],
 ) -> Statement {
@@ -323,5 +343,5 @@ fn statement(
         let slots: Slots = stored.iter().filter(is_seen).map(|stored| stored.uid).collect();
         Seen { as_of: *as_of, slots }
     });
-    Statement { records: records.cloned(), seen }
+    Statement { records, seen }
 }

@@ -221,8 +221,6 @@ pub(crate) fn round(known: &Known<'_>) -> Result<Told, Pause> {
     if is_alone || known.duels().is_none() {
         disown(known, &mut measured);
     }
-    // Last, so that what does not count yet keeps nobody from being measured.
-    measured.extend(known.have_unheard(book)?);
     measured.sort_by_key(|model| model.entry.stored.uid);
     Ok(Told { models: measured, is_vacant: is_alone })
 }

@@ -198,7 +198,8 @@ impl Supply<'_> {
     ) -> anyhow::Result<Option<Admission>> {
         let (hotkey, known) = (entry.stored.hotkey, self.admission(entry));
         let must = known.is_some() || self.state(|state| state.has_weight(&entry.miner()));
-        if !must && turn.n_new >= N_NEW_MAX {
+        let is_new = !must && !turn.n_failed.contains_key(&hotkey);
+        if is_new && turn.n_new >= N_NEW_MAX {
             let why = format!("{N_NEW_MAX} new models were tried in this round; it has to wait");
             turn.hindered.insert(hotkey, Hindrance::Postponed(why));
             return Ok(None);
@@ -207,8 +208,8 @@ impl Supply<'_> {
         let bytes_max = if must { u64::MAX } else { left };
         let terms = Terms { known: known.as_ref(), bytes_max };
         let competition = &self.contest.competition;
-        // Counted before it is tried: what fails costs requests, too.
-        turn.n_new += usize::from(!must);
+        // Counted before it is tried: what fails costs requests, too. What is tried again was counted.
+        turn.n_new += usize::from(is_new);
         self.tell(Progress::Began(Stage::Fetch), watch);
         let had = self.ports.models.have(competition, &entry.committed, terms);
         self.tell(Progress::Ended(Stage::Fetch), watch);

@@ -9,7 +9,7 @@ use crate::{
 };
 use chain::{Chain, StoredCommitment};
 use protocol::{
-    AccountId, Block, Competition, NetUid, Outcome, ReasonCode,
+    AccountId, Block, Competition, Digest, NetUid, Outcome, ReasonCode,
     competition::Published,
     publication::{Seen, Voice, counts},
 };
@@ -54,9 +54,8 @@ pub(crate) struct Heard {
 /// What validators say of the commitments of a book, which is read from the state after `at`, and
 /// of those that stand at the seed; `None` where a competition does not ask.
 ///
-/// What is said of a commitment while it is too young counts as soon as it is not; and one that was
-/// replaced since counts as long as it would have, so that whoever replaces its model keeps its
-/// place until the new one is old enough.
+/// What is said of a commitment while it is too young counts as soon as it is not; one that was
+/// replaced since counts by what was said while it stood.
 pub(crate) fn heard(
     (chain, netuid): (&dyn Chain, NetUid),
     competition: &Competition,
@@ -81,17 +80,25 @@ pub(crate) fn heard(
             let seen = said.get(&voter.hotkey)?.clone();
             Some(Voice { stake_rao: voter.stake_rao, seen })
         };
-        voters.iter().filter_map(voice).collect()
+        let voices: Vec<Voice> = voters.iter().filter_map(voice).collect();
+        if is_quorate(&voters, &voices) { voices } else { Vec::new() }
     };
     let (then, now) = (voices(at, stored), voices(seed, &standing));
     Ok(Some(Heard { then, now, standing }))
 }
 
+/// Whether at least half of the stake with a permit says something: less decides nothing.
+fn is_quorate(voters: &[chain::Voter], voices: &[Voice]) -> bool {
+    let all: u128 = voters.iter().map(|voter| u128::from(voter.stake_rao)).sum();
+    let said: u128 = voices.iter().map(|voice| u128::from(voice.stake_rao)).sum();
+    2 * said >= all
+}
+
 impl Heard {
     /// Whether a commitment of the book counts.
     pub(crate) fn counts(&self, stored: &StoredCommitment) -> bool {
-        let by = |voices: &[Voice]| counts(voices, stored.uid, stored.block);
-        by(&self.then) || (self.stands(stored) && by(&self.now))
+        let voices = if self.stands(stored) { &self.now } else { &self.then };
+        counts(voices, stored.uid, stored.block)
     }
 
     /// Whether a commitment was not replaced since.
@@ -122,9 +129,7 @@ pub(crate) fn seen(
     book: &Book,
     measured: &[Measured],
 ) -> BTreeMap<AccountId, Block> {
-    if known.contest.competition.evaluation.published == Published::Own {
-        return BTreeMap::new();
-    }
+    // Under all rules: those of tomorrow may ask.
     let of = |entry: &Entry| {
         let (hotkey, block) = (entry.stored.hotkey, entry.stored.block);
         let model = measured.iter().find(|model| model.entry.stored.hotkey == hotkey);
@@ -136,8 +141,9 @@ pub(crate) fn seen(
 }
 
 impl Known<'_> {
-    /// Has the bytes of all that takes no part yet, the oldest first; measures nothing of it.
-    pub(crate) fn have_unheard(&self, book: &Book) -> Result<Vec<Measured>, Pause> {
+    /// Has the bytes of all that takes no part yet; measures nothing of it.
+    pub(crate) fn have_unheard(&self) -> Result<Vec<Measured>, Pause> {
+        let book = self.turn.book.as_ref().ok_or(Need::Book)?;
         let is_unseen = |entry: &&Entry| {
             !self.turn.sights.contains_key(&entry.stored.hotkey) && !self.waits(entry)
         };
@@ -146,7 +152,12 @@ impl Known<'_> {
             return Err(Need::Looks(unseen).into());
         }
         let mut waiting: Vec<&Entry> = book.waiting().collect();
-        waiting.sort_by_key(|entry| (entry.committed_at(), entry.stored.uid));
+        // In another order each round, those that were absent last: a round tries so many, and none
+        // that cannot be had, however many and how old they are, keep all others out.
+        waiting.sort_by_cached_key(|entry| {
+            let fields: [&[u8]; 2] = [&self.seed.hash.0, &entry.stored.hotkey.0];
+            (entry.lapse(self.state).is_some(), Digest::of_fields("agon unheard", &fields))
+        });
         let measured = |entry: &Entry| {
             let outcome = Err(Skipped::Unheard(self.bytes(entry)?));
             // Without roots: who owns a model is told among those that count.

@@ -261,12 +261,23 @@ impl Validator {
                 .contest(name, |state| round::round(&Known { contest, state, seed, turn }))?,
         };
         let reign = || self.memory.contest(name, |state| state.reign.clone());
-        let fought = duels::fight((contest, seed.block), turn, &told.models, reign);
-        match fought {
-            Ok(()) => Ok(told.models),
+        let Told { models, is_vacant } = told;
+        let fought = duels::fight((contest, seed.block), turn, &models, reign);
+        // Last, so that what does not count yet keeps nobody from being measured.
+        let waiting = fought.and_then(|()| {
+            let have = |state: &_| Known { contest, state, seed, turn }.have_unheard();
+            self.memory.contest(name, have)
+        });
+        match waiting {
+            Ok(waiting) => {
+                let mut models = models;
+                models.extend(waiting);
+                models.sort_by_key(|model| model.entry.stored.uid);
+                Ok(models)
+            }
             Err(pause) => {
                 // Losses alone change nothing of who is in the round, unless the throne is empty.
-                turn.told = (!told.is_vacant).then_some(told.models);
+                turn.told = (!is_vacant).then_some(models);
                 Err(pause)
             }
         }

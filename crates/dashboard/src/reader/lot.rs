@@ -4,7 +4,7 @@ use super::{Place, Reader, checks, flaw::Flaw};
 use crate::index::{Checked, Common, Last, Progress};
 use protocol::{
     Block, BlockHash, Competition, Record,
-    competition::Rule,
+    competition::{Published, Rule},
     duel::Reign,
     record::{Mismatch, verify_duels, verify_link},
 };
@@ -100,6 +100,11 @@ impl Reader {
         let Ok(told) = checks::paid(&**chain, rules, &record.round) else { return Ok(false) };
         if told == (crown.paid, crown.settling_blocks) {
             return Ok(true);
+        }
+        // Which commitments count there, statements of validators tell: a replay reads them.
+        let is_own = rules.evaluation.published == Published::Own;
+        if !is_own && told.1 == crown.settling_blocks {
+            return Ok(false);
         }
         let uid =
             |uid: Option<protocol::Uid>| uid.map_or("nobody".to_owned(), |uid| uid.to_string());

@@ -98,6 +98,51 @@ fn a_root_is_committed_to_once_a_period_while_weights_go_on() {
 }
 
 #[test]
+fn a_root_that_stands_already_takes_no_time_from_the_next() {
+    let network = Network::new(&["ada"]);
+    let validator = open(&network);
+    let watch = |_: Event| {};
+    let mut stood = Vec::new();
+    while network.chain.head().unwrap().block.0 < 80 {
+        let head = network.chain.produce_block().unwrap();
+        validator.on_block(head, &watch).unwrap();
+        // Nothing new is published for three periods.
+        let published = if head.block.0 < 75 { 1 } else { 2 };
+        validator.state_on_chain(head, Some(&root(published)), &watch).unwrap();
+        let is_new = committed(&network) == Some(text_of_root(2).into_bytes());
+        stood.extend(is_new.then_some(head.block.0));
+    }
+    assert!(stood.first().is_some_and(|block| *block <= 78), "{stood:?}");
+}
+
+#[test]
+fn a_process_that_does_not_know_its_root_yet_takes_none_back() {
+    let mut network = Network::new(&["ada", "ben"])
+        .with_duels(protocol::duel::DuelRules::default(), crate::duels::N_DOCUMENTS);
+    network.competition.evaluation.published = protocol::competition::Published::TwoThirds;
+    let run = |validator: &Validator, last: u64, root: Option<RootCommitment>| {
+        while network.chain.head().unwrap().block.0 < last {
+            let head = network.chain.produce_block().unwrap();
+            validator.on_block(head, &|_| {}).unwrap();
+            validator.state_on_chain(head, root.as_ref(), &|_| {}).unwrap();
+        }
+    };
+    network.enter("ada", "first", 3.0);
+    let validator = open(&network);
+    run(&validator, 35, Some(root(1)));
+    let said = || Statement::parse(&committed(&network).unwrap()).unwrap();
+    let before = said();
+    assert_eq!(before.records, Some(root(1)));
+    drop(validator);
+    network.enter("ben", "better", 2.5);
+    let validator = open(&network);
+    run(&validator, 65, None);
+    let after = said();
+    assert_eq!(after.records, Some(root(1)));
+    assert_eq!(before.seen.unwrap().slots.len() + 1, after.seen.unwrap().slots.len());
+}
+
+#[test]
 fn attack_a_commitment_of_the_hotkey_to_a_model_is_never_overwritten_and_told_once_a_period() {
     let network = Network::new(&["ada"]);
     let text = b"agon:1:a-model-of-its-own".to_vec();

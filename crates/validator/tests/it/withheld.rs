@@ -30,11 +30,15 @@ impl Scene {
 
     /// Commitments take part once they are so old.
     fn with_age(miners: &[&str], commitment_age_min: u64) -> Self {
+        Self::of(&NAMES, miners, commitment_age_min)
+    }
+
+    fn of(names: &[&str], miners: &[&str], commitment_age_min: u64) -> Self {
         let mut network =
-            Network::with_validators(&NAMES, miners).with_duels(DuelRules::default(), N_DOCUMENTS);
+            Network::with_validators(names, miners).with_duels(DuelRules::default(), N_DOCUMENTS);
         network.competition.evaluation.published = Published::TwoThirds;
         network.competition.evaluation.commitment_age_min = commitment_age_min;
-        let moods: Vec<Arc<Moody>> = NAMES.iter().map(|_| Arc::default()).collect();
+        let moods: Vec<Arc<Moody>> = names.iter().map(|_| Arc::default()).collect();
         let hub = |tap: &Arc<Moody>| {
             let (inner, tap) = (Arc::clone(&network.hub), Arc::clone(tap));
             Arc::new(TappedHub { inner, tap }) as Arc<dyn Hub>
@@ -209,4 +213,71 @@ fn a_commitment_that_is_looked_at_while_it_is_young_counts_as_soon_as_it_is_old_
     // One that was not published while it was too young has lost nothing.
     let lapses = scene.validators.remove(0).contest("tiny").unwrap().lapses;
     assert!(lapses.values().all(|lapse| lapse.since.is_none()), "{lapses:?}");
+}
+
+#[test]
+fn attack_seventy_slots_whose_bytes_are_refused_keep_no_newcomer_out() {
+    let names: Vec<String> = (0..70).map(|number| format!("eve{number}")).collect();
+    let miners: Vec<&str> = names.iter().map(String::as_str).chain(["ada", "zed"]).collect();
+    let scene = Scene::of(&["val"], &miners, 1);
+    scene.network.enter("ada", "first", 3.0);
+    scene.run_to(first_round(&scene) + 5);
+    for name in &names {
+        scene.mood(&format!("{name}/model"), &[0], Some(Mood::Refuses));
+        scene.network.enter(name, name, 2.0);
+    }
+    let from = scene.network.chain.head().unwrap().block.0;
+    scene.run_to(from + 20);
+    // It came last of all, and a round tries no more than 64.
+    scene.network.enter("zed", "better", 2.5);
+    scene.run_to(from + 80);
+    assert_eq!(scene.n_crowned("zed"), 1);
+    assert_eq!(scene.on_chain().unheard.len(), 70);
+}
+
+/// Block of the first round that is yet to come.
+fn first_round(scene: &Scene) -> u64 {
+    let every = scene.network.competition.evaluation.blocks_per_round;
+    scene.network.chain.head().unwrap().block.0.next_multiple_of(every)
+}
+
+#[test]
+fn rules_that_begin_to_ask_find_what_was_here_before_and_empty_no_throne() {
+    let mut scene = Scene::of(&["val"], &["ada", "ben"], 1);
+    scene.network.competition.evaluation.published = Published::Own;
+    let hub = Arc::clone(&scene.network.hub);
+    scene.validators.clear();
+    scene.validators = scene.network.validators_on(&[Arc::clone(&hub)]);
+    scene.network.enter("ada", "first", 3.0);
+    scene.run_to(35);
+    assert_eq!((scene.n_crowned("ada"), scene.said("val")), (1, None));
+    scene.validators.clear();
+    scene.network.competition.evaluation.published = Published::TwoThirds;
+    scene.validators = scene.network.validators_on(&[hub]);
+    for block in 36..=65 {
+        scene.run_to(block);
+        assert_eq!(scene.n_crowned("ada"), 1, "block {block}");
+    }
+    let ada = scene.network.uid("ada");
+    assert!(scene.said("val").unwrap().seen.unwrap().slots.contains(ada));
+    assert_eq!(scene.on_chain().listed.len(), 1);
+}
+
+#[test]
+fn attack_a_minority_that_speaks_first_decides_nothing() {
+    let scene = Scene::new(&["ada", "eve"]);
+    scene.network.enter("ada", "first", 3.0);
+    scene.network.enter("eve", "of-a-friend", 3.2);
+    // Two of five say before the first round that they have a friend's model alone.
+    let head = scene.network.chain.produce_block().unwrap();
+    let slots = [scene.network.uid("eve")].into_iter().collect();
+    let seen = Some(protocol::publication::Seen { as_of: head.block, slots });
+    let data = Statement { records: None, seen }.to_bytes().unwrap();
+    for name in ["val", "van"] {
+        let data = data.clone();
+        let call = chain::Call::SetCommitment { netuid: NETUID, data };
+        scene.network.chain.submit(call, &hotkey(name)).unwrap();
+    }
+    scene.run_to(22);
+    assert_eq!(scene.n_crowned("ada"), 5);
 }

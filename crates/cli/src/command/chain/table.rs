@@ -1,8 +1,9 @@
 //! Tables for people.
 
-use crate::terminal::shown;
+use crate::{rules_text::plural, terminal::shown};
 use chain::{Metagraph, Neuron, StoredCommitment};
 use protocol::Block;
+use records::Statement;
 use std::fmt::Write as _;
 use substrate::SubnetRules;
 
@@ -114,7 +115,7 @@ pub fn commitments(netuid: u16, at: Block, stored: &[StoredCommitment]) -> Strin
     for commitment in stored {
         let data = match str::from_utf8(&commitment.data) {
             Ok(data) => shown(data),
-            Err(_) => format!("{} bytes that are not text", commitment.data.len()),
+            Err(_) => packed(&commitment.data),
         };
         let _ = writeln!(
             text,
@@ -125,9 +126,34 @@ pub fn commitments(netuid: u16, at: Block, stored: &[StoredCommitment]) -> Strin
     text
 }
 
+/// What stands there that is no text.
+fn packed(data: &[u8]) -> String {
+    let Some(Statement { records, seen: Some(seen) }) = Statement::parse(data) else {
+        return format!("{} bytes that are not text", data.len());
+    };
+    let (n_models, as_of) = (plural(seen.slots.len(), "model"), seen.as_of);
+    let of = records.map_or(String::new(), |records| format!("records in {}; ", records.repo));
+    format!("a validator: {of}has the bytes of {n_models} up to block {as_of}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_validator_says_in_packed_form_is_told_in_words() {
+        let repo = "ann/agon-records".parse().unwrap();
+        let root = protocol::Digest::of(b"index");
+        let slots = [Uid(3), Uid(200)].into_iter().collect();
+        let seen = Some(protocol::publication::Seen { as_of: Block(70), slots });
+        let records = Some(records::RootCommitment { repo, root });
+        let said = Statement { records, seen: seen.clone() }.to_bytes().unwrap();
+        let told = "records in ann/agon-records; has the bytes of 2 models up to block 70";
+        assert_eq!(packed(&said), format!("a validator: {told}"));
+        let alone = Statement { records: None, seen }.to_bytes().unwrap();
+        assert!(packed(&alone).ends_with("a validator: has the bytes of 2 models up to block 70"));
+        assert_eq!(packed(&[0xff; 9]), "9 bytes that are not text");
+    }
     use crate::args::TransferArgs;
     use clap::Parser;
     use protocol::{AccountId, BlockHash, NetUid, Seed, Uid, seed::uniform_below, text::is_plain};

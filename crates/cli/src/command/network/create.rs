@@ -178,8 +178,8 @@ fn preset(name: &str, args: &NewNetworkArgs) -> anyhow::Result<Option<(Competiti
     competition.reward_share = TINY_SHARE;
     competition.evaluation.blocks_per_round = blocks_per_round(args);
     competition.evaluation.published = Published::TwoThirds;
-    // Longer than a round, which looks for the bytes of what is too young: whoever replaces its
-    // model keeps its place until the new one counts.
+    // Longer than a round, which looks for the bytes of what is too young: newcomers count as soon
+    // as they are old enough.
     let every = competition.evaluation.blocks_per_round;
     competition.evaluation.commitment_age_min = every.saturating_add(every / 2);
     // Until then everybody has a slot and something to show.
