@@ -208,7 +208,8 @@ impl Supply<'_> {
         let bytes_max = if must { u64::MAX } else { left };
         let terms = Terms { known: known.as_ref(), bytes_max };
         let competition = &self.contest.competition;
-        // Counted before it is tried: what fails costs requests, too. What is tried again was counted.
+        // Counted before it is tried: what fails costs requests, too. What is tried again was
+        // counted then.
         turn.n_new += usize::from(is_new);
         self.tell(Progress::Began(Stage::Fetch), watch);
         let had = self.ports.models.have(competition, &entry.committed, terms);
