@@ -57,7 +57,15 @@ impl Supply<'_> {
             Need::Book => Stage::Book,
             Need::Looks(_) | Need::IsUp | Need::Delivery(_) => Stage::Look,
             Need::Text => Stage::Text,
-            Need::Model(entry) => return self.have(entry, turn, watch).map(drop),
+            Need::Model(entry) => {
+                let hotkey = entry.stored.hotkey;
+                let is_it = |waiting: &Entry| waiting.stored.hotkey == hotkey;
+                let waits = turn.book.as_ref().is_some_and(|book| book.waiting().any(is_it));
+                self.have(entry, turn, watch)?;
+                // Nothing else of the round depends on what takes no part in it.
+                turn.told = told.filter(|_| waits);
+                return Ok(());
+            }
             Need::Losses { entry, n_sequences } => {
                 self.losses((entry, *n_sequences), turn, watch)?;
                 turn.tell_again(told, (entry, *n_sequences));

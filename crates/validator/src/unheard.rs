@@ -9,7 +9,7 @@ use crate::{
 };
 use chain::{Chain, StoredCommitment};
 use protocol::{
-    AccountId, Block, Competition, Digest, NetUid, Outcome, ReasonCode,
+    AccountId, Block, Competition, NetUid, Outcome, ReasonCode,
     competition::Published,
     publication::{Seen, Voice, counts},
 };
@@ -155,8 +155,9 @@ impl Known<'_> {
         // In another order each round, those that were absent last: a round tries so many, and none
         // that cannot be had, however many and how old they are, keep all others out.
         waiting.sort_by_cached_key(|entry| {
-            let fields: [&[u8]; 2] = [&self.seed.hash.0, &entry.stored.hotkey.0];
-            (entry.lapse(self.state).is_some(), Digest::of_fields("agon unheard", &fields))
+            let pairs = self.seed.hash.0.iter().zip(&entry.stored.hotkey.0);
+            let place: Vec<u8> = pairs.map(|(seed, key)| seed ^ key).collect();
+            (entry.lapse(self.state).is_some(), place)
         });
         let measured = |entry: &Entry| {
             let outcome = Err(Skipped::Unheard(self.bytes(entry)?));
