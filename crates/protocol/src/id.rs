@@ -88,8 +88,8 @@ const KNOWN_MAX: usize = 4_096;
 /// An SS58 address with prefix 42: 35 bytes are 48 digits of base 58.
 type Address = [u8; 48];
 
-/// Addresses that a thread has made or read before: a record has each of a few hundred again and
-/// again, and base 58 with its checksum was a third of the time of a round.
+/// Addresses that a thread has made or read before: records have the same few hundred again and
+/// again, and base 58 with its checksum is slow.
 #[derive(Default)]
 struct Known {
     addresses: HashMap<AccountId, Address>,
