@@ -73,29 +73,28 @@ impl Publisher {
         Ok(Ok(Commitment::bound(repo, &revision, &root, &keypair.public(), competition.id)))
     }
 
-    /// Block of the commitment of this miner to the competition, if one stands.
+    /// The commitment of this miner; one that was made in an earlier slot of the key counts for
+    /// nothing any more.
+    fn own(&self, at: Block) -> Result<Option<StoredCommitment>, chain::Error> {
+        let hotkey: AccountId = self.keypair.public();
+        let is_own = |stored: &StoredCommitment| {
+            stored.hotkey == hotkey && stored.block >= stored.registered
+        };
+        Ok(self.chain.commitments(self.netuid, at)?.into_iter().find(is_own))
+    }
+
+    /// Block of its commitment to the competition, if one stands.
     fn standing_since(&self, at: Block) -> Result<Option<Block>, chain::Error> {
-        let hotkey = self.keypair.public();
-        let stored = self.chain.commitments(self.netuid, at)?;
-        let own = stored.iter().find(|stored| stored.hotkey == hotkey);
-        Ok(own.and_then(|stored| {
-            let commitment = Commitment::parse(&stored.data).ok()?;
-            let counts =
-                commitment.competition == self.competition.id && stored.block >= stored.registered;
-            counts.then_some(stored.block)
-        }))
+        let is_ours = |stored: &StoredCommitment| {
+            let commitment = Commitment::parse(&stored.data);
+            commitment.is_ok_and(|commitment| commitment.competition == self.competition.id)
+        };
+        Ok(self.own(at)?.filter(is_ours).map(|stored| stored.block))
     }
 
     /// Whether the commitment of this miner on the chain is `text`.
     fn has_committed(&self, text: &str, at: Block) -> Result<bool, chain::Error> {
-        let hotkey: AccountId = self.keypair.public();
-        // One that was made in an earlier slot of the key counts for nothing any more.
-        let is_it = |stored: &StoredCommitment| {
-            stored.hotkey == hotkey
-                && stored.data == text.as_bytes()
-                && stored.block >= stored.registered
-        };
-        Ok(self.chain.commitments(self.netuid, at)?.iter().any(is_it))
+        Ok(self.own(at)?.is_some_and(|stored| stored.data == text.as_bytes()))
     }
 }
 

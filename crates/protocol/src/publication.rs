@@ -8,7 +8,6 @@ use crate::{
     Block, Competition, Uid,
     competition::{EvaluationRules, Published},
 };
-use std::fmt;
 
 /// Slots that a set can tell apart: no subnet has more.
 pub const SLOTS_MAX: usize = 256;
@@ -20,7 +19,7 @@ const HOLDS_BLOCKS_MIN: u64 = 720;
 const HOLDS_ROUNDS: u64 = 4;
 
 /// A set of slots, as bits in bytes without zeros at their end.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Slots(Vec<u8>);
 
 impl Slots {
@@ -70,12 +69,6 @@ impl FromIterator<Uid> for Slots {
         let mut slots = Self::default();
         uids.into_iter().for_each(|uid| slots.insert(uid));
         slots
-    }
-}
-
-impl fmt::Display for Slots {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
     }
 }
 
@@ -187,7 +180,7 @@ mod tests {
         assert_eq!(has, [0, 9, 255]);
         assert_eq!(Slots::from_bytes(slots.as_bytes()), Some(slots));
         let two: Slots = [Uid(9), Uid(0), Uid(9)].into_iter().collect();
-        assert_eq!((two.as_bytes(), two.to_string().as_str()), (&[1_u8, 2][..], "0102"));
+        assert_eq!(two.as_bytes(), [1, 2]);
         assert_eq!(Slots::from_bytes(&[]), Some(Slots::default()));
         for none in [&[0][..], &[1, 0], &[1; 33]] {
             assert_eq!(Slots::from_bytes(none), None, "{none:?}");

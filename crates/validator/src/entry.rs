@@ -169,8 +169,8 @@ pub struct After {
     pub skips: BTreeMap<AccountId, Skips>,
     /// Everybody with a commitment to this competition.
     pub present: Vec<AccountId>,
-    /// Commitments that this validator has the bytes of, by their blocks, where the competition
-    /// asks for that.
+    /// Commitments that this validator has the bytes of, with their blocks; under all rules, since
+    /// those of tomorrow may ask.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub seen: BTreeMap<AccountId, Block>,
 }

@@ -74,20 +74,15 @@ pub struct SentRoot {
 
 /// A commitment as text: packed bytes as hexadecimal digits.
 fn text_of(data: &[u8]) -> String {
-    let packed = || data.iter().map(|byte| format!("{byte:02x}")).collect();
-    String::from_utf8(data.to_vec()).unwrap_or_else(|_| packed())
+    String::from_utf8(data.to_vec()).unwrap_or_else(|_| hex::encode(data))
 }
 
 impl RootState {
     /// The records that the last commitment named which the chain took.
     fn records(&self) -> Option<RootCommitment> {
         let text = self.set.as_deref()?;
-        let packed = (0..text.len() / 2).map(|place| {
-            let digits = text.get(2 * place..2 * place + 2)?;
-            u8::from_str_radix(digits, 16).ok()
-        });
-        let packed: Option<Vec<u8>> = packed.collect();
-        RootCommitment::parse(text.as_bytes()).or_else(|| RootCommitment::parse(&packed?))
+        let packed = || RootCommitment::parse(&hex::decode(text).ok()?);
+        RootCommitment::parse(text.as_bytes()).or_else(packed)
     }
 
     pub(crate) fn learnt(&mut self, entry: &Entry) {

@@ -234,7 +234,7 @@ pub(crate) struct Told {
 
 /// Whether one of the models has losses and is of these slots.
 fn has_any(measured: &[Measured], uids: &BTreeSet<Uid>) -> bool {
-    measured.iter().any(|model| model.is_sound() && uids.contains(&model.entry.stored.uid))
+    measured.iter().any(|model| uids.contains(&model.entry.stored.uid) && model.is_sound())
 }
 
 impl Known<'_> {

@@ -103,8 +103,8 @@ pub struct ContestState {
     pub skips: BTreeMap<AccountId, Skips>,
     /// What was found of each hotkey's commitment at rest.
     pub verdicts: BTreeMap<AccountId, Verdict>,
-    /// Commitments that this validator has the bytes of, by their blocks, where the competition
-    /// asks for that.
+    /// Commitments that this validator has the bytes of, with their blocks; under all rules, since
+    /// those of tomorrow may ask.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub seen: BTreeMap<AccountId, Block>,
 }

@@ -423,7 +423,8 @@ impl Turn {
     /// kept.
     fn first_losses(&self, root: &Digest, n_sequences: usize) -> Option<Vec<SequenceLoss>> {
         let kept = self.kept.get(root)?;
-        let mut losses = self.known(root).get(..n_sequences.min(self.known(root).len()))?.to_vec();
+        let known = self.known(root).iter().copied();
+        let mut losses: Vec<SequenceLoss> = known.take(n_sequences).collect();
         for sequence in self.sequences().take(n_sequences).skip(losses.len()) {
             losses.push(*kept.get(&sequence.digest)?);
         }
