@@ -5,7 +5,7 @@ use dataset::{
     pack::{self, PackRules, Round},
 };
 use protocol::{
-    Block, BlockHash, Competition, Digest, Seed,
+    Block, BlockHash, Competition, Digest, Loss, Seed,
     competition::{DatasetRules, TokenizerRules},
     record::DocumentDigest,
     unigram::unigram,
@@ -15,6 +15,9 @@ use validator::{Drawn, Sequence, Text};
 
 /// Name of the tokenizer that lies beside the competition file of a network.
 pub const TOKENIZER_FILE: &str = "tokenizer.json";
+
+/// Parts of a nat that the optimum of a text is told in.
+const OPTIMUM_PLACES: f64 = 1e6;
 
 /// A competition with the text it is measured on.
 #[derive(Clone)]
@@ -109,18 +112,18 @@ impl Text for DatasetText {
 
     fn draw(&self, competition: &Competition, seed: chain::Head) -> anyhow::Result<Drawn> {
         let round = self.round(competition, seed)?;
-        let optimum_perplexity = round.optimum_perplexity();
+        let optimum = round.optimum_perplexity().map(optimum).transpose()?;
         let sequences = round.batches.iter().flat_map(|batch| &batch.sequences);
         let guessing = unigram(sequences.map(Vec::as_slice));
-        let documents = round
-            .documents
-            .iter()
-            .map(|document| DocumentDigest { id: document.id.clone(), sha256: document.digest() });
+        let documents = round.documents.iter().zip(&round.lengths).map(|(document, n_tokens)| {
+            let (n_bytes, n_tokens) = (document.text.len() as u64, *n_tokens);
+            DocumentDigest { id: document.id.clone(), sha256: document.digest(), n_bytes, n_tokens }
+        });
         Ok(Drawn {
             documents: documents.collect(),
             digest: round.digest,
             guessing,
-            optimum_perplexity,
+            optimum,
             batches: round
                 .batches
                 .into_iter()
@@ -128,6 +131,11 @@ impl Text for DatasetText {
                 .collect(),
         })
     }
+}
+
+/// A loss that every machine writes alike: the last bits of the perplexity may differ.
+fn optimum(perplexity: f64) -> Result<Loss, protocol::Error> {
+    Loss::new((perplexity.ln() * OPTIMUM_PLACES).round() / OPTIMUM_PLACES)
 }
 
 fn sequence(tokens: Vec<u32>) -> Sequence {

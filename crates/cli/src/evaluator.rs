@@ -10,7 +10,7 @@ pub mod wire;
 
 use crate::{failure::Interrupted, plug};
 use anyhow::{Context as _, bail};
-use protocol::{Competition, Reason, SequenceLoss};
+use protocol::{Competition, Reason, SequenceLoss, text};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 use std::{
     borrow::Cow,
@@ -39,6 +39,8 @@ const SLACK_BYTES: u64 = 256 << 20;
 const SELF_TEST_PATIENCE: Duration = Duration::from_secs(60);
 /// How often a waiting parent looks whether it is to stop.
 const TICK: Duration = Duration::from_millis(50);
+/// Most letters of the name of an architecture.
+const ARCHITECTURE_LETTERS_MAX: usize = 64;
 /// Most bytes of the child's last words that are kept for the error.
 const LAST_WORDS_BYTES_MAX: usize = 2_000;
 
@@ -225,7 +227,7 @@ impl Engine for ProcessEvaluate {
     ) -> anyhow::Result<Result<Inspected, Reason>> {
         let request = Request::Inspect { competition: Cow::Borrowed(competition) };
         match self.ask(dir, Limits::of(competition), &request, &mut nothing)? {
-            Message::Inspected(verdict) => Ok(verdict.map_err(|reason| told(&reason))),
+            Message::Inspected(verdict) => Ok(verdict.map(named).map_err(|reason| told(&reason))),
             other => Err(unexpected(&other)),
         }
     }
@@ -330,6 +332,12 @@ fn hear(from: impl Read + Send + 'static) -> Receiver<anyhow::Result<Message>> {
 }
 
 /// A reason as we write one, whatever the child wrote.
+/// What was found, with a name that anybody can be shown: the child has read a stranger's files.
+fn named(mut found: Inspected) -> Inspected {
+    found.card.architecture = text::shown(&found.card.architecture, ARCHITECTURE_LETTERS_MAX);
+    found
+}
+
 fn told(reason: &Reason) -> Reason {
     Reason::new(reason.code, &reason.detail)
 }

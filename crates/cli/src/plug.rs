@@ -3,9 +3,11 @@
 use crate::failure::Interrupted;
 use anyhow::Context as _;
 use dataset::pack::{Position, TrainingStream};
-use engine::{EvaluateOptions, LoadOptions, Model, Scan};
+use engine::{EvaluateOptions, Inspection, LoadOptions, Model, Sabotage, Scan};
 use miner::{StepReport, Train};
-use protocol::{Competition, Digest, Loss, Reason, SequenceLoss, competition::ARITHMETIC, loss};
+use protocol::{
+    Competition, Digest, Loss, Reason, SequenceLoss, competition::ARITHMETIC, loss, record::Card,
+};
 use std::{
     io::ErrorKind,
     path::Path,
@@ -100,6 +102,20 @@ pub fn check_ahead(dir: &Path, competition: &Competition) -> anyhow::Result<Resu
     Ok(engine::inspect(dir, competition)?.map(drop))
 }
 
+/// What a record says of a model.
+fn card(inspection: Inspection, scan: &Scan) -> Card {
+    let n_findings = |of: Sabotage| scan.findings.iter().filter(|f| f.sabotage == of).count() as u64;
+    Card {
+        architecture: inspection.architecture,
+        n_parameters: inspection.n_parameters,
+        size_bytes: inspection.size_bytes,
+        vocabulary: inspection.vocabulary as u64,
+        context: inspection.context as u64,
+        n_vanishing: n_findings(Sabotage::Vanishing),
+        n_exploding: n_findings(Sabotage::Exploding),
+    }
+}
+
 /// What a model is like before it is evaluated.
 pub struct Examined {
     /// What a validator says of it.
@@ -121,9 +137,7 @@ pub fn examine(dir: &Path, competition: &Competition) -> anyhow::Result<Examined
     };
     let verdict = match scan.untrainable(&competition.model) {
         Some(reason) => Err(reason),
-        None => {
-            Ok(Inspected { n_parameters: inspection.n_parameters, tensor_root: scan.tensor_root })
-        }
+        None => Ok(Inspected { tensor_root: scan.tensor_root, card: card(inspection, &scan) }),
     };
     Ok(Examined { verdict, scan: Some(scan) })
 }

@@ -32,12 +32,12 @@ pub struct Round {
     /// The documents in the order drawn. Packed, a part of the last one may be in no batch; per
     /// document, they are those that the sequences are cut from, one of each.
     pub documents: Vec<Document>,
+    /// Tokens of each of these documents, its end of text included.
+    pub lengths: Vec<u64>,
     /// The batches, `n_batches` of `sequences_per_batch` sequences each.
     pub batches: Vec<Batch>,
     /// Digest of the batches: equal exactly when all sequences are.
     pub digest: Digest,
-    /// Tokens of these documents, their ends of text included.
-    pub n_tokens: u64,
     /// Information of the documents under the true distribution, where all of them know theirs.
     pub entropy_nats: Option<f64>,
 }
@@ -49,7 +49,12 @@ impl Round {
     /// model has lost what stood before. It never enters a verdict, and its last bits may differ
     /// between machines.
     pub fn optimum_perplexity(&self) -> Option<f64> {
-        self.entropy_nats.map(|nats| (nats / self.n_tokens as f64).exp())
+        self.entropy_nats.map(|nats| (nats / self.n_tokens() as f64).exp())
+    }
+
+    /// Tokens of all documents, their ends of text included.
+    pub fn n_tokens(&self) -> u64 {
+        self.lengths.iter().sum()
     }
 }
 
@@ -68,7 +73,7 @@ pub fn batches(
     let needed = n_tokens_needed(rules)?;
     let n_sequences = needed / rules.sequence_length;
     let (mut documents, mut sequences) = (Vec::new(), Vec::new());
-    let (mut stream, mut n_tokens) = (Vec::new(), 0);
+    let (mut stream, mut lengths) = (Vec::new(), Vec::new());
     for document in source.draw(Split::Evaluation, lot.into()) {
         let document = document?;
         let mut tokens = tokens_of(tokenizer, &document)?;
@@ -76,7 +81,7 @@ pub fn batches(
         if rules.packing == Packing::PerDocument && tokens.len() < 2 {
             continue;
         }
-        n_tokens += tokens.len();
+        lengths.push(tokens.len() as u64);
         match rules.packing {
             Packing::Packed => {
                 stream.append(&mut tokens);
@@ -95,7 +100,10 @@ pub fn batches(
     if sequences.len() < n_sequences {
         let (corpus, split) = (source.describe(), Split::Evaluation);
         return Err(match rules.packing {
-            Packing::Packed => Error::SourceTooSmall { corpus, split, n_tokens, needed },
+            Packing::Packed => {
+                let n_tokens = lengths.iter().sum::<u64>() as usize;
+                Error::SourceTooSmall { corpus, split, n_tokens, needed }
+            }
             Packing::PerDocument => {
                 let (n_documents, needed) = (sequences.len(), n_sequences);
                 Error::TooFewDocuments { corpus, split, n_documents, needed }
@@ -112,7 +120,7 @@ pub fn batches(
         digest: digest(&batches),
         documents,
         batches,
-        n_tokens: n_tokens as u64,
+        lengths,
     })
 }
 

@@ -27,7 +27,7 @@ use crate::{
 use serde::{Deserialize, Serialize};
 
 /// Version of this format.
-pub const RECORD_FORMAT: u32 = 4;
+pub const RECORD_FORMAT: u32 = 5;
 
 /// Most bytes of a record that anybody reads; 256 models on 10,000 batches take about 50 MiB.
 pub const RECORD_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -115,6 +115,10 @@ pub struct Round {
     pub dataset: Digest,
     /// The documents that were drawn, in the order of drawing.
     pub documents: Vec<DocumentDigest>,
+    /// Loss of a model that knew the true distribution of these documents, in nats per token and
+    /// to six places; absent where it is not known. Of no weight in any verdict.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub optimum: Option<Loss>,
     /// Digest of the batches of tokens that the documents became.
     pub batches: Digest,
 }
@@ -127,6 +131,48 @@ pub struct DocumentDigest {
     pub id: String,
     /// Digest of the text.
     pub sha256: Digest,
+    /// Bytes of the text, as UTF-8.
+    pub n_bytes: u64,
+    /// Tokens of the whole text, with the one end of text that follows it; a sequence may hold
+    /// fewer.
+    pub n_tokens: u64,
+}
+
+impl Round {
+    /// Bits per byte of text that a loss in nats per token comes to, which models with different
+    /// tokenizers can be compared by; `None` where no document says how long it is.
+    ///
+    /// Documents are counted whole, as if the loss of what was measured were that of all their
+    /// tokens.
+    pub fn bits_per_byte(&self, loss: f64) -> Option<f64> {
+        // A stranger's counts may be more than one number holds.
+        let count = |of: fn(&DocumentDigest) -> u64| -> f64 {
+            self.documents.iter().map(|document| of(document) as f64).sum()
+        };
+        let (n_tokens, n_bytes) = (count(|d| d.n_tokens), count(|d| d.n_bytes));
+        (n_bytes > 0.0).then(|| loss * n_tokens / n_bytes / std::f64::consts::LN_2)
+    }
+}
+
+/// What a model is, by its config and its parameters: for people, and of no weight in any verdict.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Card {
+    /// Name of its architecture.
+    pub architecture: String,
+    /// Number of parameters; tied tensors count once.
+    pub n_parameters: u64,
+    /// Bytes of its config and its parameters, as they are published.
+    pub size_bytes: u64,
+    /// Tokens that it knows.
+    pub vocabulary: u64,
+    /// Most tokens that it reads at once.
+    pub context: u64,
+    /// Tensors with gradients too small to change anything, by the rules for parameters that can be
+    /// trained further: those of the competition, or else the usual ones.
+    pub n_vanishing: u64,
+    /// Tensors with gradients so large that they destroy the rest, by the same rules.
+    pub n_exploding: u64,
 }
 
 /// One model of a round and what came of measuring it.
@@ -157,6 +203,9 @@ pub struct Model {
     pub file_root: Option<Digest>,
     /// [`crate::content::tensor_root`] of what was measured; absent where it was not read.
     pub tensor_root: Option<Digest>,
+    /// What it is; absent where its parameters were not read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub card: Option<Card>,
     /// Cross-entropy per batch, or the rule that was broken.
     pub finding: Finding,
 }

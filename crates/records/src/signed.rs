@@ -14,6 +14,11 @@ pub const SIGNED_BYTES_MAX: usize = RECORD_BYTES_MAX + 256;
 /// What is signed begins with this: nothing else that a hotkey signs does.
 const DOMAIN: &[u8] = b"agon record:";
 
+/// What is signed of a record: not the whole, which may be megabytes.
+fn message(digest: &Digest) -> Vec<u8> {
+    [DOMAIN, &digest.0].concat()
+}
+
 const BEGIN: &[u8] = br#"{"record":"#;
 const BETWEEN: &[u8] = br#","signature":""#;
 const END: &[u8] = br#""}"#;
@@ -23,25 +28,25 @@ const N_DIGITS: usize = 128;
 /// A record with the signature of the validator that it names.
 ///
 /// It is written `{"record":{…},"signature":"<128 hexadecimal digits>"}`, in one way only. The
-/// signature is one over `agon record:` and the canonical JSON of the record.
+/// signature is one over `agon record:` and the 32 bytes of the [`Digest`] of the record.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Signed {
     /// The record; whoever changes it has it signed again.
     pub record: Record,
     /// The signature; [`Signed::is_genuine`] says whether it is one.
     pub signature: Signature,
-    /// What is signed, as it was read or signed: a record is large, and spelt once.
-    message: Vec<u8>,
+    /// Canonical JSON of the record that was read or signed: a record is large, and spelt once.
+    spelt: Vec<u8>,
     digest: Digest,
 }
 
 impl Signed {
     /// Signs a record; the same record always gets the same bytes.
     pub fn sign(record: Record, keypair: &Keypair) -> Self {
-        let json = record.to_json();
-        let message = [DOMAIN, &json].concat();
-        let signature = keypair.sign(&message);
-        Self { record, signature, message, digest: Digest::of(&json) }
+        let spelt = record.to_json();
+        let digest = Digest::of(&spelt);
+        let signature = keypair.sign(&message(&digest));
+        Self { record, signature, spelt, digest }
     }
 
     /// The bytes of the file, with the record as it is now.
@@ -51,28 +56,23 @@ impl Signed {
 
     /// The bytes of the file that was read, or that signing gave.
     pub fn published(&self) -> Vec<u8> {
-        file(self.spelt(), &self.signature)
-    }
-
-    /// The JSON of the record that was read or signed.
-    fn spelt(&self) -> &[u8] {
-        self.message.get(DOMAIN.len()..).unwrap_or_default()
+        file(&self.spelt, &self.signature)
     }
 
     /// Where in it is what was measured.
     fn span(&self) -> Range<usize> {
-        measured_in(self.spelt()).unwrap_or_default()
+        measured_in(&self.spelt).unwrap_or_default()
     }
 
     /// The part of [`Signed::published`] with what was measured ([`protocol::record::Measured`]).
     pub fn measured(&self) -> &[u8] {
-        self.spelt().get(self.span()).unwrap_or_default()
+        self.spelt.get(self.span()).unwrap_or_default()
     }
 
     /// [`Signed::published`] without [`Signed::measured`], and where in it that was.
     pub fn around(&self) -> (Vec<u8>, usize) {
         let Range { start, end } = self.span();
-        let spelt = self.spelt();
+        let spelt = &self.spelt;
         let record = [spelt.get(..start), spelt.get(end..)].map(Option::unwrap_or_default);
         (file(&record.concat(), &self.signature), BEGIN.len() + start)
     }
@@ -102,14 +102,13 @@ impl Signed {
         let signature = digits.parse().map_err(|_| Error::NotSigned)?;
         // What is read is spelt as it would be written: its bytes stand for it.
         let record = read(json)?;
-        let message = [DOMAIN, json].concat();
-        Ok(Self { record, signature, message, digest: Digest::of(json) })
+        Ok(Self { record, signature, spelt: json.to_vec(), digest: Digest::of(json) })
     }
 
     /// Whether the signature is one of the validator that the record names, over the record that
     /// was read or signed.
     pub fn is_genuine(&self) -> bool {
-        keys::verify(&self.message, &self.signature, self.record.round.validator)
+        keys::verify(&message(&self.digest), &self.signature, self.record.round.validator)
     }
 
     /// Digest of the JSON of the record that was read or signed, which the next record names as the

@@ -75,7 +75,8 @@ impl SimText {
         let digests: Vec<[u8; 32]> = sequences.iter().map(|sequence| sequence.digest.0).collect();
         let named = documents.iter().zip(&sequences).map(|(document, sequence)| {
             let id = format!("{:?}-{}", document.kind, document.number);
-            DocumentDigest { id, sha256: sequence.digest }
+            let n_tokens = sequence.tokens.len() as u64;
+            DocumentDigest { id, sha256: sequence.digest, n_bytes: 4 * n_tokens, n_tokens }
         });
         let per_batch = competition.evaluation.sequences_per_batch.max(1);
         Ok(Drawn {
@@ -83,7 +84,7 @@ impl SimText {
             digest: Digest::of(&digests.concat()),
             batches: sequences.chunks(per_batch).map(<[Sequence]>::to_vec).collect(),
             guessing: Loss::new(GUESSING)?,
-            optimum_perplexity: None,
+            optimum: None,
         })
     }
 }

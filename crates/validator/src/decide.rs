@@ -62,6 +62,7 @@ impl Decision {
             tokenizer: contest.text.tokenizer(),
             dataset: contest.text.dataset(),
             documents: text.documents.clone(),
+            optimum: text.optimum,
             batches: text.digest,
         };
         let models = measured.iter().filter_map(|model| to_record(known, model)).collect();
@@ -108,6 +109,13 @@ impl Decision {
 fn to_record(known: &Known<'_>, model: &Measured) -> Option<Model> {
     let Measured { entry, file_root, tensor_root, outcome } = model;
     let (stored, commitment) = (&entry.stored, &entry.committed.commitment);
+    let verdict = entry.verdict(known.state, &known.contest.rules);
+    let card = match verdict.map(|verdict| &verdict.found) {
+        Some(Found::Admitted(admission)) if Some(admission.tensor_root) == *tensor_root => {
+            admission.card.clone()
+        }
+        _ => None,
+    };
     Some(Model {
         uid: stored.uid,
         hotkey: stored.hotkey,
@@ -120,6 +128,7 @@ fn to_record(known: &Known<'_>, model: &Measured) -> Option<Model> {
         revision: Some(commitment.revision.clone()),
         file_root: *file_root,
         tensor_root: *tensor_root,
+        card,
         finding: outcome.as_ref().ok()?.into(),
     })
 }
@@ -268,7 +277,7 @@ pub(crate) fn summary(
         champion,
         champion_perplexity: rows.iter().find(of_champion).and_then(|row| row.perplexity),
         crown_moved: hotkey(champion) != hotkey(known.state.champion),
-        optimum_perplexity: known.turn.text.as_ref().and_then(|text| text.optimum_perplexity),
+        optimum_perplexity: known.turn.text.as_ref().and_then(Drawn::optimum_perplexity),
         digest,
         duels: rules.map(|_| at_a_glance(record, &rows)),
         rows,

@@ -5,7 +5,7 @@
 
 use crate::ports::{Admission, Ask, Committed, Evaluate, Had, Models, Sight, Terms, Trouble};
 use hub::{Error, Hub, Intake};
-use protocol::{Competition, Digest, Reason, ReasonCode, SequenceLoss};
+use protocol::{Competition, Digest, Reason, ReasonCode, SequenceLoss, record::Card};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeSet,
@@ -14,12 +14,20 @@ use std::{
 };
 
 /// What is known of a model after inspection, before anything of it is run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Inspected {
-    /// Number of parameters; tied tensors count once.
-    pub n_parameters: u64,
     /// Digest over config and tensors, the same however the tensors are spread over files.
     pub tensor_root: Digest,
+    /// What the model is.
+    pub card: Card,
+}
+
+impl Inspected {
+    /// The admission of the files with this root, which were inspected.
+    pub fn admission(self, file_root: Digest) -> Admission {
+        let Self { tensor_root, card } = self;
+        Admission { file_root, tensor_root, n_parameters: card.n_parameters, card: Some(card) }
+    }
 }
 
 /// What reads the files of a model; an `Err` is our own trouble and never a verdict.
@@ -176,16 +184,17 @@ impl Models for FetchedModels {
             return Ok(Had::Postponed { n_bytes: n_fetched });
         }
         let admitted = intake.fetch(hub, found).map_err(trouble)?;
-        // The commitment is bound to these very files: what was found of them once still holds.
-        if let Some(known) = terms.known.filter(|known| known.file_root == admitted.file_root) {
-            return Ok(Had::Here { admission: *known, n_fetched });
+        // The commitment is bound to these very files: what was found of them once still holds,
+        // unless an earlier version found less.
+        let holds =
+            |known: &&Admission| known.file_root == admitted.file_root && known.card.is_some();
+        if let Some(known) = terms.known.filter(holds) {
+            return Ok(Had::Here { admission: known.clone(), n_fetched });
         }
         let inspected = self.engine.inspect(&admitted.dir, competition);
         match inspected.map_err(|error| self.engine_failed(error))? {
-            Ok(Inspected { n_parameters, tensor_root }) => {
-                let file_root = admitted.file_root;
-                let admission = Admission { file_root, tensor_root, n_parameters };
-                Ok(Had::Here { admission, n_fetched })
+            Ok(inspected) => {
+                Ok(Had::Here { admission: inspected.admission(admitted.file_root), n_fetched })
             }
             Err(reason) => {
                 intake.refuse(competition, &admitted, &reason).map_err(trouble)?;

@@ -56,28 +56,40 @@ pub fn open_journal(folder: &Path) -> anyhow::Result<Journal> {
     Ok(past.into_journal())
 }
 
-/// Format of the records that named neither the chain, nor the subnet, nor the engine.
-const FORMAT_BEFORE: u64 = 3;
+/// Formats of records that journals may still have: the older named neither the chain, nor the
+/// subnet, nor the engine, and neither said how long documents are.
+const FORMATS_BEFORE: [u64; 2] = [3, 4];
 
-/// A record of ours from the journal: of the format of now, or of the one before it, which keeps
-/// its number and has zeros and nothing for what it does not name.
+/// A record of ours from the journal: of the format of now, or of one before it, which keeps its
+/// number and has zeros and nothing for what it does not name.
 pub(crate) fn record(json: &[u8]) -> anyhow::Result<Record> {
     // In a journal it is as we wrote it: whether a stranger's is spelt canonically is not asked.
     let unread = match serde_json::from_slice::<Record>(json) {
         Ok(record) if record.format == RECORD_FORMAT => return Ok(record),
-        _ => anyhow::anyhow!("it is no record of format {RECORD_FORMAT} or {FORMAT_BEFORE}"),
+        _ => anyhow::anyhow!("it is no record of format {RECORD_FORMAT}, nor of one before it"),
     };
     let Ok(mut old) = serde_json::from_slice::<Value>(json) else { return Err(unread) };
-    let is_before = old.get("format").and_then(Value::as_u64) == Some(FORMAT_BEFORE);
-    match old.get_mut("round").and_then(Value::as_object_mut).filter(|_| is_before) {
-        Some(round) => {
-            round.insert("genesis".to_owned(), serde_json::to_value(BlockHash([0; 32]))?);
-            round.insert("netuid".to_owned(), serde_json::to_value(NetUid(0))?);
-            round.insert("engine".to_owned(), Value::String(String::new()));
-            Ok(serde_json::from_value(old)?)
-        }
-        None => Err(unread),
+    let format = old.get("format").and_then(Value::as_u64);
+    let is_before = format.is_some_and(|format| FORMATS_BEFORE.contains(&format));
+    let Some(round) = old.get_mut("round").and_then(Value::as_object_mut).filter(|_| is_before)
+    else {
+        return Err(unread);
+    };
+    let unnamed = [
+        ("genesis", serde_json::to_value(BlockHash([0; 32]))?),
+        ("netuid", serde_json::to_value(NetUid(0))?),
+        ("engine", Value::String(String::new())),
+    ];
+    for (name, nothing) in unnamed {
+        round.entry(name).or_insert(nothing);
     }
+    let documents = round.get_mut("documents").and_then(Value::as_array_mut);
+    for document in documents.into_iter().flatten().filter_map(Value::as_object_mut) {
+        for name in ["n_bytes", "n_tokens"] {
+            document.entry(name).or_insert(Value::from(0));
+        }
+    }
+    Ok(serde_json::from_value(old)?)
 }
 
 /// What an earlier version knew: averages, champions, numbers of rounds.
@@ -108,7 +120,20 @@ mod tests {
     fn a_record_of_the_format_before_is_understood_and_none_of_another() {
         let frozen = include_bytes!("../../../testdata/scoring/record.json");
         let mut old: Value = serde_json::from_slice(frozen).unwrap();
-        old["format"] = serde_json::json!(FORMAT_BEFORE);
+        old["format"] = serde_json::json!(4);
+        old["round"].as_object_mut().unwrap().remove("optimum");
+        for model in old["models"].as_array_mut().unwrap() {
+            model["model"].as_object_mut().unwrap().remove("card");
+        }
+        for document in old["round"]["documents"].as_array_mut().unwrap() {
+            let document = document.as_object_mut().unwrap();
+            document.remove("n_bytes").and(document.remove("n_tokens")).unwrap();
+        }
+        let read = record(old.to_string().as_bytes()).unwrap();
+        assert_eq!((read.format, read.round.documents[0].n_tokens), (4, 0));
+        assert_ne!(read.round.genesis, BlockHash([0; 32]));
+        assert_eq!(read.round.bits_per_byte(1.0), None);
+        old["format"] = serde_json::json!(3);
         for added in ["genesis", "netuid", "engine"] {
             old["round"].as_object_mut().unwrap().remove(added);
         }

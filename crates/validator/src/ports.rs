@@ -2,7 +2,8 @@
 
 use chain::{Chain, Head};
 use protocol::{
-    AccountId, Commitment, Competition, Digest, Loss, Reason, SequenceLoss, record::DocumentDigest,
+    AccountId, Commitment, Competition, Digest, Loss, Reason, SequenceLoss,
+    record::{Card, DocumentDigest},
 };
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeSet, ops::RangeInclusive, sync::Arc};
@@ -75,14 +76,19 @@ pub struct Drawn {
     pub digest: Digest,
     /// Loss of the table of the text's own token frequencies ([`protocol::unigram()`]).
     pub guessing: Loss,
-    /// Perplexity of a model that knew the true distribution, where that is known.
-    pub optimum_perplexity: Option<f64>,
+    /// Loss of a model that knew the true distribution, where that is known, to six places.
+    pub optimum: Option<Loss>,
 }
 
 impl Drawn {
     /// Number of sequences in all batches.
     pub fn n_sequences(&self) -> usize {
         self.batches.iter().map(Vec::len).sum()
+    }
+
+    /// Perplexity of a model that knew the true distribution, where that is known.
+    pub fn optimum_perplexity(&self) -> Option<f64> {
+        self.optimum.map(|loss| loss.get().exp())
     }
 }
 
@@ -126,7 +132,7 @@ pub enum Sight {
 }
 
 /// A model that passed every check at rest.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Admission {
     /// Digest over names, sizes and bytes of the files: what the commitment is bound to.
@@ -135,6 +141,9 @@ pub struct Admission {
     pub tensor_root: Digest,
     /// Number of parameters; tied tensors count once.
     pub n_parameters: u64,
+    /// What else it is; absent where no files were inspected, and in what earlier versions found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub card: Option<Card>,
 }
 
 /// How a model is to be had.

@@ -165,7 +165,7 @@ impl Supply<'_> {
     /// What is known of a model at rest, if it is known to have passed every check.
     fn admission(&self, entry: &Entry) -> Option<Admission> {
         self.state(|state| match &entry.verdict(state, &self.contest.rules)?.found {
-            Found::Admitted(admission) => Some(*admission),
+            Found::Admitted(admission) => Some(admission.clone()),
             Found::Refused(_) | Found::Hopeless(_) => None,
         })
     }

@@ -130,7 +130,7 @@ pub fn verdict(
     else {
         anyhow::bail!("an admitted model has roots");
     };
-    Ok(Ok(Admission { file_root, tensor_root, n_parameters }))
+    Ok(Ok(Admission { file_root, tensor_root, n_parameters, card: None }))
 }
 
 impl Report {

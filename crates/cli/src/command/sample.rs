@@ -99,7 +99,7 @@ impl Sample {
             documents: round.documents.into_iter().map(DrawnDocument::from).collect(),
             batches: round.batches.into_iter().map(batch).collect::<Result<_, _>>()?,
             batches_digest: round.digest,
-            n_tokens: round.n_tokens,
+            n_tokens: round.n_tokens(),
             unigram,
             optimum_perplexity,
         })

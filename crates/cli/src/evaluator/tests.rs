@@ -34,7 +34,7 @@ fn ask(script: &str, n_tokens: usize) -> anyhow::Result<(Vec<f64>, Result<(), Re
         Ok(())
     };
     let digest = Digest([1; 32]);
-    let admission = Admission { file_root: digest, tensor_root: digest, n_parameters: 1 };
+    let admission = Admission { file_root: digest, tensor_root: digest, n_parameters: 1, card: None };
     let ask = Ask { competition: &competition, admission: &admission, sequences: &sequences };
     let end = played(script).losses(folder().path(), ask, &mut learn)?;
     Ok((losses, end))

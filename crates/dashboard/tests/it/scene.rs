@@ -77,6 +77,7 @@ impl Player {
             revision: Some("a".repeat(40).parse().unwrap()),
             file_root: None,
             tensor_root: Some(self.root()),
+            card: None,
             finding: Finding::Evaluated(documents.map(|document| self.loss(document)).collect()),
         }
     }
@@ -150,6 +151,8 @@ impl Judge {
         let document = |n: u64| DocumentDigest {
             id: format!("{text} {n}"),
             sha256: Digest::of(&n.to_be_bytes()),
+            n_bytes: 100 + n % 100,
+            n_tokens: 25 + n % 25,
         };
         let round = Round {
             competition: self.rules.name.clone(),

@@ -27,8 +27,23 @@ fn round(number: u64, previous: Option<&Record>) -> Round {
         documents: vec![DocumentDigest {
             id: "generated:1/evaluation/17".to_owned(),
             sha256: Digest::of(b"text"),
+            n_bytes: 40,
+            n_tokens: 10,
         }],
+        optimum: Some(Loss::new(1.9).unwrap()),
         batches: Digest::of(b"batches"),
+    }
+}
+
+fn card() -> Card {
+    Card {
+        architecture: "llama".to_owned(),
+        n_parameters: 1_000,
+        size_bytes: 2_000,
+        vocabulary: 100,
+        context: 64,
+        n_vanishing: 0,
+        n_exploding: 1,
     }
 }
 
@@ -44,6 +59,7 @@ fn model(uid: u16, commit_block: u64, losses: &[f64]) -> Model {
         revision: Some("0123456789abcdef0123456789abcdef01234567".parse().unwrap()),
         file_root: Some(Digest::of(b"files")),
         tensor_root: Some(Digest::of(&[uid as u8])),
+        card: Some(card()),
         finding: Finding::Evaluated(losses.iter().map(|l| Loss::new(*l).unwrap()).collect()),
     }
 }
@@ -54,6 +70,7 @@ fn disqualified(uid: u16) -> Model {
         revision: None,
         file_root: None,
         tensor_root: None,
+        card: None,
         finding: Finding::Disqualified(ReasonCode::HashMismatch),
         ..model(uid, 50, &[])
     }

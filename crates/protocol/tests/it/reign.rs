@@ -84,6 +84,7 @@ impl Player {
             revision: None,
             file_root: None,
             tensor_root: Some(self.root()),
+            card: None,
             finding: Finding::Evaluated(losses),
         }
     }
@@ -159,7 +160,12 @@ impl Scene {
     pub(crate) fn next_round(&self, first: u64) -> Round {
         let number_of_round = self.last.as_ref().map_or(0, |last| last.round.number) + 1;
         let documents = first..first + self.competition.evaluation.n_batches as u64;
-        let document = |n: u64| DocumentDigest { id: String::new(), sha256: number(n) };
+        let document = |n: u64| DocumentDigest {
+            id: String::new(),
+            sha256: number(n),
+            n_bytes: 400,
+            n_tokens: 100,
+        };
         Round {
             competition: self.competition.name.clone(),
             competition_digest: number(4),

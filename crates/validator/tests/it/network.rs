@@ -13,7 +13,7 @@ use protocol::{
     competition::{LossKind, Packing, Rule},
     content,
     duel::DuelRules,
-    record::DocumentDigest,
+    record::{Card, DocumentDigest},
     seed::uniform_below,
 };
 use records::Folder;
@@ -69,13 +69,18 @@ impl Text for Formula {
             .iter()
             .flatten()
             .enumerate()
-            .map(|(i, sequence)| DocumentDigest { id: i.to_string(), sha256: sequence.digest });
+            .map(|(i, sequence)| DocumentDigest {
+                id: i.to_string(),
+                sha256: sequence.digest,
+                n_bytes: 16,
+                n_tokens: 4,
+            });
         Ok(Drawn {
             documents: documents.collect(),
             digest: Digest::of(&digests.concat()),
             batches,
             guessing: Loss::new(50.0).unwrap(),
-            optimum_perplexity: None,
+            optimum: None,
         })
     }
 }
@@ -106,6 +111,19 @@ fn read(dir: &Path) -> Fake {
     serde_json::from_slice(&fs::read(dir.join("config.json")).unwrap()).unwrap()
 }
 
+/// What every model is.
+fn card() -> Card {
+    Card {
+        architecture: "written".to_owned(),
+        n_parameters: 1,
+        size_bytes: 100,
+        vocabulary: 1_000,
+        context: 4,
+        n_vanishing: 0,
+        n_exploding: 0,
+    }
+}
+
 impl Engine for Written {
     fn name(&self) -> &str {
         "written"
@@ -122,7 +140,7 @@ impl Engine for Written {
         if model.name.contains("broken") {
             return Ok(Err(Reason::new(ReasonCode::ConfigRefused, "broken")));
         }
-        Ok(Ok(Inspected { n_parameters: 1, tensor_root: Digest::of(model.name.as_bytes()) }))
+        Ok(Ok(Inspected { tensor_root: Digest::of(model.name.as_bytes()), card: card() }))
     }
 
     fn losses(

@@ -79,7 +79,7 @@ impl Models for Truth {
     fn have(&self, _: &Competition, by: &Committed, _: Terms<'_>) -> Result<Had, Trouble> {
         let root = Self::root(by);
         let n_parameters = self.of(&root).n_parameters;
-        let admission = Admission { file_root: root, tensor_root: root, n_parameters };
+        let admission = Admission { file_root: root, tensor_root: root, n_parameters, card: None };
         Ok(Had::Here { admission, n_fetched: 0 })
     }
     fn keep(&self, _: &[Digest], _: u64) -> anyhow::Result<()> {

@@ -242,6 +242,8 @@ mod tests {
         let document = |number: u8| protocol::record::DocumentDigest {
             id: number.to_string(),
             sha256: Digest([number; 32]),
+            n_bytes: 400,
+            n_tokens: 100,
         };
         let of = |documents: [u8; 2]| {
             let mut record = record(vec![losses(2, 1.0)]);

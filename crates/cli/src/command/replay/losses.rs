@@ -421,6 +421,7 @@ pub mod tests {
                 revision: None,
                 file_root: None,
                 tensor_root: None,
+                card: None,
                 finding,
             };
             let merit = protocol::Merit::Absent;
@@ -482,7 +483,7 @@ pub mod tests {
             batches: vec![vec![sequence(1), sequence(2)], vec![sequence(3)]],
             digest: Digest([0; 32]),
             guessing: Loss::new(3.0).unwrap(),
-            optimum_perplexity: None,
+            optimum: None,
         }
     }
 

@@ -14,7 +14,7 @@ use std::{
     sync::Arc,
 };
 use validator::{
-    Admission, Committed, Engine as _, FetchedModels, Had, Inspected, Models as _, Sight, Terms,
+    Admission, Committed, Engine as _, FetchedModels, Had, Models as _, Sight, Terms,
     Trouble,
 };
 
@@ -172,10 +172,7 @@ impl Library {
 
     fn inspect(&self, rules: &Competition, root: Digest, dir: PathBuf) -> anyhow::Result<Found> {
         Ok(match self.engine.inspect(&dir, rules)? {
-            Ok(Inspected { n_parameters, tensor_root }) => {
-                let admission = Admission { file_root: root, tensor_root, n_parameters };
-                Found::Here { dir, admission }
-            }
+            Ok(inspected) => Found::Here { dir, admission: inspected.admission(root) },
             Err(reason) => Found::Refused(reason),
         })
     }

@@ -104,7 +104,12 @@ mod tests {
     use protocol::BlockHash;
 
     fn document(number: u8) -> DocumentDigest {
-        DocumentDigest { id: number.to_string(), sha256: Digest([number; 32]) }
+        DocumentDigest {
+            id: number.to_string(),
+            sha256: Digest([number; 32]),
+            n_bytes: 400,
+            n_tokens: 100,
+        }
     }
 
     #[test]

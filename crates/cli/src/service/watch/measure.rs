@@ -253,7 +253,7 @@ mod tests {
             batches: vec![vec![Sequence { digest: Digest([1; 32]), tokens: vec![1, 2] }]],
             digest: Digest([2; 32]),
             guessing: Loss::new(5.0).unwrap(),
-            optimum_perplexity: None,
+            optimum: None,
         };
         let texts = [text];
         let loss =

@@ -206,7 +206,7 @@ mod tests {
             known: known(number),
             path: format!("checkpoint-{number}"),
             folder: format!("outgoing-{number}"),
-            admission: Admission { file_root, tensor_root, n_parameters: 1 },
+            admission: Admission { file_root, tensor_root, n_parameters: 1, card: None },
             measured: Block(1),
             committing: None,
         })
