@@ -331,13 +331,13 @@ fn hear(from: impl Read + Send + 'static) -> Receiver<anyhow::Result<Message>> {
     messages
 }
 
-/// A reason as we write one, whatever the child wrote.
 /// What was found, with a name that anybody can be shown: the child has read a stranger's files.
 fn named(mut found: Inspected) -> Inspected {
     found.card.architecture = text::shown(&found.card.architecture, ARCHITECTURE_LETTERS_MAX);
     found
 }
 
+/// A reason as we write one, whatever the child wrote.
 fn told(reason: &Reason) -> Reason {
     Reason::new(reason.code, &reason.detail)
 }

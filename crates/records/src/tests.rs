@@ -123,6 +123,21 @@ fn a_signed_record_survives_its_own_bytes() {
 }
 
 #[test]
+fn a_signature_is_one_over_the_digest_of_the_record() {
+    let signed = Signed::sign(record("tiny", 1, None, &key(1)), &key(1));
+    let is_over = |what: &[u8]| {
+        let message = [b"agon record:".as_slice(), what].concat();
+        keys::verify(&message, &signed.signature, key(1).public())
+    };
+    let digest = signed.record.digest();
+    assert!(is_over(&digest.0));
+    // Of records before format 5 the whole was signed.
+    assert!(!is_over(&signed.record.to_json()) && !is_over(digest.hex().as_bytes()));
+    let other = record("tiny", 2, None, &key(1));
+    assert!(!is_over(&other.digest().0), "the signature of one record is none of another");
+}
+
+#[test]
 fn what_was_measured_and_what_is_around_it_are_all_that_was_published() {
     let signed = Signed::sign(record("tiny", 1, None, &key(1)), &key(1));
     let (around, at) = signed.around();

@@ -1,5 +1,6 @@
 //! `agon replay`: validators' records, derived again from what they name.
 
+mod card;
 mod compare;
 pub mod derive;
 pub mod home;

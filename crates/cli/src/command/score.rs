@@ -8,6 +8,7 @@ use protocol::{
     competition::{Epsilon, LossKind, Rule, ScoringRules},
     loss::mean,
     owner::{Claim, duplicates},
+    record::Card,
     unigram::no_better_than_guessing,
     yuma::MAX_NEURONS,
 };
@@ -54,13 +55,19 @@ struct Scores {
     models: Vec<Scored<Reason>>,
 }
 
-/// A verdict, and why the model was refused, as far as that is known.
+/// A verdict, why the model was refused, and what else is known of it.
 #[derive(Serialize)]
 struct Scored<R> {
     #[serde(flatten)]
     verdict: Verdict,
     #[serde(skip_serializing_if = "Option::is_none")]
     refused: Option<R>,
+    /// What its losses come to, where it is known how long the text is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bits_per_byte: Option<f64>,
+    /// What it is, as its record says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    card: Option<Card>,
 }
 
 /// Which kind of file it is: a record has a format, and a signed one has a record.
@@ -117,7 +124,10 @@ fn score(round: &Round, file: &str) -> anyhow::Result<ExitCode> {
     let entry = |model: &Model| model.entry(refused.get(&model.uid));
     let entries: Vec<Entry> = round.models.iter().map(entry).collect();
     let champion = protocol::champion(&rules, round.block, n_batches, &entries);
-    let scored = |verdict: Verdict| Scored { verdict, refused: refused.get(&verdict.uid).cloned() };
+    let scored = |verdict: Verdict| {
+        let refused = refused.get(&verdict.uid).cloned();
+        Scored { verdict, refused, bits_per_byte: None, card: None }
+    };
     let models = protocol::score(&rules, round.block, n_batches, &entries);
     print_json(&Scores { champion, models: models.into_iter().map(scored).collect() })?;
     Ok(ExitCode::SUCCESS)
@@ -315,7 +325,7 @@ mod tests {
         }
         assert!(serde_json::from_value::<Round>(good).is_ok());
         let kind = |value: Value| serde_json::from_value::<Kind>(value).unwrap();
-        assert!(kind(json!({"format": 4})).format.is_some());
+        assert!(kind(json!({"format": 5})).format.is_some());
         assert!(kind(json!({"record": {}, "signature": ""})).record.is_some());
         let own = kind(json!({"rule": "mean"}));
         assert!(own.format.is_none() && own.record.is_none());

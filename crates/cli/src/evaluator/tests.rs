@@ -1,7 +1,7 @@
 //! Evaluators that do what none of ours does: each is a shell that plays one.
 
 use super::*;
-use protocol::{Digest, ReasonCode};
+use protocol::{Digest, ReasonCode, record::Card};
 use tempfile::TempDir;
 use validator::{Admission, Sequence};
 
@@ -34,7 +34,8 @@ fn ask(script: &str, n_tokens: usize) -> anyhow::Result<(Vec<f64>, Result<(), Re
         Ok(())
     };
     let digest = Digest([1; 32]);
-    let admission = Admission { file_root: digest, tensor_root: digest, n_parameters: 1, card: None };
+    let admission =
+        Admission { file_root: digest, tensor_root: digest, n_parameters: 1, card: None };
     let ask = Ask { competition: &competition, admission: &admission, sequences: &sequences };
     let end = played(script).losses(folder().path(), ask, &mut learn)?;
     Ok((losses, end))
@@ -110,7 +111,7 @@ fn attack_an_evaluator_that_speaks_nonsense_is_our_trouble() {
         "printf '\\377\\376\\n'",
         "yes | tr -d '\\n'",
         "yes '['| tr -d '\\n'",
-        "echo '{\"Inspected\":{\"Ok\":{\"n_parameters\":-1,\"tensor_root\":\"\"}}}'",
+        "echo '{\"Inspected\":{\"Ok\":{\"tensor_root\":\"\",\"card\":{}}}}'",
     ] {
         let error = format!("{:#}", evaluate(script).unwrap_err());
         assert!(error.contains("speaks nonsense"), "`{script}` gave `{error}`");
@@ -146,6 +147,35 @@ fn losses_and_reasons_pass_as_they_are_but_for_what_would_move_a_terminal() {
         {"code":"non-finite-loss","detail":"\u001b[2Jgone"}}}' | tr -d '\n'; echo"#;
     let reason = evaluate(refused).unwrap().1.unwrap_err();
     assert_eq!(reason, Reason::new(ReasonCode::NonFiniteLoss, "\u{fffd}[2Jgone"));
+}
+
+#[test]
+fn attack_the_name_of_an_architecture_is_cut_and_moves_no_terminal() {
+    let competition = Competition::builtin("tiny").unwrap();
+    let shown = |architecture: &str| {
+        let card = Card {
+            architecture: architecture.to_owned(),
+            n_parameters: u64::MAX,
+            size_bytes: 2,
+            vocabulary: 3,
+            context: 4,
+            n_vanishing: 5,
+            n_exploding: 6,
+        };
+        let found = Inspected { tensor_root: Digest([1; 32]), card };
+        let said = serde_json::to_string(&Message::Inspected(Ok(found.clone()))).unwrap();
+        let heard = played(&format!("printf '%s\\n' '{said}'"));
+        let heard = heard.inspect(folder().path(), &competition).unwrap().unwrap();
+        let name = heard.card.architecture.clone();
+        // Its numbers pass as they are.
+        let architecture = architecture.to_owned();
+        assert_eq!(Inspected { card: Card { architecture, ..heard.card }, ..heard }, found);
+        name
+    };
+    assert_eq!(shown("llama"), "llama");
+    assert_eq!(shown("a\u{1b}[2Jb"), "a\u{fffd}[2Jb");
+    assert_eq!(shown(&"x".repeat(64)).chars().count(), 64);
+    assert_eq!(shown(&"日".repeat(10_000)), "日".repeat(64));
 }
 
 #[test]

@@ -105,6 +105,7 @@ fn record(models: Vec<Judged>) -> Vec<u8> {
         tokenizer: Digest([3; 32]),
         dataset: Digest([4; 32]),
         documents: Vec::new(),
+        optimum: None,
         batches: Digest([5; 32]),
     };
     Record::new(round, &competition, models, &mut MovingAverage::default()).to_json()
@@ -141,6 +142,7 @@ fn the_bytes_of_a_record_do_not_depend_on_instructions_threads_or_order() {
                 revision: None,
                 file_root: None,
                 tensor_root: None,
+                card: None,
                 finding: finding(model, &batches(u32::from(uid), place), &options),
             };
             let mut models: Vec<Judged> = (0u16..).zip(&models).map(judged).collect();

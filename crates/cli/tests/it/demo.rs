@@ -204,7 +204,12 @@ fn records_of_the_run_are_scored(home: &Path) {
     let models = recorded["models"].as_array().unwrap();
     for (found, model) in scores["models"].as_array().unwrap().iter().zip(models) {
         assert_eq!(found["weight"], model["verdict"]["weight"]);
+        assert_eq!(found["card"], model["model"]["card"]);
+        let is_measured = model["model"]["finding"]["evaluated"][0].is_number();
+        assert!(!is_measured || found["bits_per_byte"].is_number() && found["card"].is_object());
     }
+    assert!(scores["optimum"].is_number(), "the text is generated");
+    assert_eq!(scores["optimum"], recorded["round"]["optimum"]);
     let other = agon(&["score", &record]);
     let err = String::from_utf8_lossy(&other.stderr);
     assert!(other.status.code() == Some(2) && err.contains("--competition"), "{err}");

@@ -9,7 +9,10 @@ use crate::{
     tree,
 };
 use keys::Keypair;
-use protocol::{Digest, Loss, Seed, record::Finding};
+use protocol::{
+    Digest, Loss, Record, Seed,
+    record::{Card, Finding},
+};
 use records::Signed;
 use serde_json::Value;
 use std::{
@@ -314,6 +317,56 @@ fn attack_whatever_is_changed_in_a_record_is_caught_and_named() {
     assert_eq!((replayed.code, replayed.parts("differs")), (1, vec!["record"]));
     fs::write(home.record(1, 3), kept).unwrap();
     home.replay(&latest).is_all_equal();
+}
+
+/// What a record says that the champion is.
+fn card(record: &mut Record) -> &mut Option<Card> {
+    let champion = record.champion;
+    let mut models = record.models.iter_mut();
+    let judged = models.find(|judged| Some(judged.model.uid) == champion).unwrap();
+    &mut judged.model.card
+}
+
+#[test]
+fn attack_what_a_record_tells_people_is_caught_and_named_though_no_verdict_hangs_on_it() {
+    type Change = fn(&mut Record);
+    let cases: [([&str; 2], Change); 4] = [
+        (["].model.card.n_parameters", "round.documents[0].n_bytes"], |record| {
+            card(record).as_mut().unwrap().n_parameters -= 1;
+            record.round.documents[0].n_bytes += 1;
+        }),
+        (["].model.card", "round.documents[1].n_tokens"], |record| {
+            assert!(card(record).take().is_some(), "there was a card");
+            record.round.documents[1].n_tokens += 1;
+        }),
+        (["].model.card.architecture", "round.optimum"], |record| {
+            card(record).as_mut().unwrap().architecture.push('2');
+            record.round.optimum = record.round.optimum.map(last_digit);
+        }),
+        (["].model.card.n_vanishing", "round.optimum"], |record| {
+            card(record).as_mut().unwrap().n_vanishing += 1;
+            assert!(record.round.optimum.take().is_some(), "there was an optimum");
+        }),
+    ];
+    let home = succession();
+    let kept = fs::read(home.record(1, 3)).unwrap();
+    let records = home.path("validator-1/records");
+    for (places, change) in cases {
+        // By the validator itself: neither a signature nor a verdict tells.
+        home.sign(3, &key(1), |signed| change(&mut signed.record));
+        let replayed = home.replay(&[&records, "--latest", "1", "--models", "champion"]);
+        assert_eq!(replayed.code, 1, "{places:?}: {}", replayed.report);
+        let differing = replayed.steps("differs");
+        for place in places {
+            let is_named = |step: &&Value| step["at"].as_str().unwrap().ends_with(place);
+            assert!(differing.iter().any(is_named), "{place}: {}", replayed.report);
+        }
+        let equal = replayed.parts("equal");
+        for part in ["signature", "sequences", "losses", "decision", "weights"] {
+            assert!(equal.contains(&part), "{places:?}, {part}: {}", replayed.report);
+        }
+        fs::write(home.record(1, 3), &kept).unwrap();
+    }
 }
 
 #[test]

@@ -113,7 +113,7 @@ fn the_bytes_of_a_record_are_frozen() {
     assert_eq!(String::from_utf8(record().to_json()).unwrap(), frozen);
     assert_eq!(
         record().digest().hex(),
-        "849aa386faa53e490315f6e6ef5bf0f8c3a4990cf27465288d9bab25fe04ab91"
+        "315d614f089e4ae708e7d97cbc8474bb6e530cc06544e146a6655090ea3d01a3"
     );
 }
 
@@ -150,10 +150,13 @@ fn a_record_is_read_back_to_the_bit_and_in_canonical_form_only() {
         let error = Record::from_json(other.as_bytes()).unwrap_err();
         assert!(matches!(error, Error::RecordUnreadable { .. }), "{error}");
     }
-    let older = text.replacen("\"format\":4", "\"format\":3", 1);
-    let older = older.replacen(",\"engine\":\"candle 1\"", "", 1);
-    let error = Record::from_json(older.as_bytes()).unwrap_err();
-    assert_eq!(error.to_string(), "not a record: it has format 3, not 4");
+    for (format, lacks) in [(3, ",\"engine\":\"candle 1\""), (4, ",\"n_tokens\":10")] {
+        let older = text.replacen("\"format\":5", &format!("\"format\":{format}"), 1);
+        assert!(older.contains(lacks), "{older}");
+        let error = Record::from_json(older.replacen(lacks, "", 1).as_bytes()).unwrap_err();
+        let expected = format!("not a record: it has format {format}, not 5");
+        assert_eq!(error.to_string(), expected);
+    }
     let error = Record::from_json(&vec![b' '; RECORD_BYTES_MAX + 1]).unwrap_err();
     assert!(matches!(error, Error::RecordTooLarge { .. }));
 }
@@ -179,7 +182,13 @@ fn whoever_changes_a_verdict_is_found_out() {
     assert!(matches!(changed(|r| r.champion = None), Mismatch::Champion { .. }));
     let copied = changed(|r| r.models[1].model.tensor_root = r.models[0].model.tensor_root);
     assert_eq!(copied, Mismatch::Duplicate(Uid(5)));
-    assert_eq!(changed(|r| r.models[1].model.tensor_root = None), Mismatch::Root(Uid(5)));
+    let rootless = changed(|r| {
+        let model = &mut r.models[1].model;
+        (model.tensor_root, model.card) = (None, None);
+    });
+    assert_eq!(rootless, Mismatch::Root(Uid(5)));
+    assert_eq!(changed(|r| r.models[1].model.tensor_root = None), Mismatch::Card(Uid(5)));
+    assert_eq!(changed(|r| r.models[2].model.card = Some(card())), Mismatch::Card(Uid(8)));
     let copied = changed(|r| {
         r.models[0].model.finding = Finding::Disqualified(ReasonCode::Duplicate);
         r.models[1].model.tensor_root = r.models[0].model.tensor_root;
@@ -210,6 +219,48 @@ fn whoever_changes_a_verdict_is_found_out() {
         r.models[0].model.finding = Finding::Evaluated(vec![Loss::new(1.0).unwrap(); 2]);
     });
     assert!(matches!(better_loss, Mismatch::Verdict { .. }));
+}
+
+#[test]
+fn attack_what_is_told_to_people_has_no_weight_in_a_verdict() {
+    let changed = |n_tokens: u64, n_bytes: u64, optimum: Option<Loss>, card: Option<Card>| {
+        let mut record = record();
+        // Two of them, so that a sum may be more than a number holds.
+        let document = DocumentDigest { n_bytes, n_tokens, ..record.round.documents[0].clone() };
+        record.round.documents = vec![document; 2];
+        record.round.optimum = optimum;
+        for judged in &mut record.models {
+            let is_read = judged.model.tensor_root.is_some();
+            judged.model.card = card.clone().filter(|_| is_read);
+        }
+        assert_eq!(verify(&record, &competition()), Ok(()));
+        assert_eq!(verify_chain(&record, None, &competition()), Ok(()));
+        assert_eq!(Record::from_json(&record.to_json()).unwrap(), record);
+        record.round.bits_per_byte(2.0)
+    };
+    let n = u64::MAX;
+    let lie = Card {
+        architecture: "x".repeat(10_000),
+        n_parameters: n,
+        size_bytes: n,
+        vocabulary: n,
+        context: n,
+        n_vanishing: n,
+        n_exploding: n,
+    };
+    let bits = changed(n, n, Some(Loss::new(0.0).unwrap()), Some(lie)).unwrap();
+    assert!((bits * std::f64::consts::LN_2 - 2.0).abs() < 1e-12, "{bits}");
+    assert_eq!(changed(n, 0, None, None), None, "nobody says how long the text is");
+    assert_eq!(changed(0, 1, None, None), Some(0.0));
+}
+
+#[test]
+fn bits_per_byte_are_those_of_all_tokens_over_all_bytes() {
+    let round = round(1, None);
+    // Ten tokens of four bits each are a bit for each of forty bytes.
+    let bits = round.bits_per_byte(4.0 * std::f64::consts::LN_2).unwrap();
+    assert!((bits - 1.0).abs() < 1e-12, "{bits}");
+    assert_eq!(Round { documents: Vec::new(), ..round }.bits_per_byte(1.0), None);
 }
 
 #[test]

@@ -54,6 +54,9 @@ pub enum Mismatch {
     /// A model has losses, but no root that tells whose it is.
     #[error("the model of uid `{0}` was measured, but has no tensor root")]
     Root(Uid),
+    /// A model is said to be something, but has no root that tells what was read.
+    #[error("the model of uid `{0}` has a card, but no tensor root")]
+    Card(Uid),
     /// The same model counts for two commitments.
     #[error("uid `{0}` is judged with the model of somebody who committed to it before")]
     Duplicate(Uid),
@@ -187,6 +190,11 @@ pub(super) fn outline(record: &Record, competition: &Competition) -> Result<Vec<
     }
     if let Some(unseen) = models.iter().find(|model| model.since > Some(block)) {
         return Err(Mismatch::Age(unseen.uid));
+    }
+    // What a card says has no weight, and only whoever has the model can tell whether it is true.
+    let is_unread = |model: &&Model| model.card.is_some() && model.tensor_root.is_none();
+    if let Some(unread) = models.iter().find(is_unread) {
+        return Err(Mismatch::Card(unread.uid));
     }
     Ok(models)
 }

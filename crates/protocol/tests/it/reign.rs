@@ -180,6 +180,7 @@ impl Scene {
             tokenizer: number(1),
             dataset: number(2),
             documents: documents.map(document).collect(),
+            optimum: None,
             batches: number(3),
         }
     }

@@ -2,11 +2,13 @@
 
 use crate::network::{Formula, N_SET_UP, Network, hotkey};
 use chain::Chain as _;
+use journal::{Journal, Past};
+use protocol::{Block, Record};
 use std::{
     fs,
     sync::{Arc, atomic::Ordering},
 };
-use validator::{Cause, Event, Progress};
+use validator::{Cause, Entry, Event, Progress, State};
 
 #[test]
 fn d2_an_evaluator_that_always_fails_crowns_nobody() {
@@ -195,6 +197,40 @@ fn the_state_of_an_earlier_version_is_taken_over_once() {
     drop(validator);
     drop(validator::legacy::open_journal(&home).unwrap());
     assert_eq!(network.validator().contest("tiny").unwrap().n_rounds, 8);
+}
+
+/// What a validator knows, as a version wrote it that knew no cards.
+fn without_cards(state: &State) -> State {
+    let mut state = serde_json::to_value(state).unwrap();
+    let verdicts = state["contests"]["tiny"]["verdicts"].as_object_mut().unwrap();
+    for verdict in verdicts.values_mut() {
+        let admitted = verdict["found"]["admitted"].as_object_mut().unwrap();
+        assert!(admitted.remove("card").is_some(), "a version of now keeps it");
+    }
+    serde_json::from_str(&state.to_string()).unwrap()
+}
+
+#[test]
+fn a_model_that_an_earlier_version_found_is_inspected_once_more_and_has_a_card_then() {
+    let network = Network::new(&["ada"]);
+    let mut validator = network.validator();
+    network.enter("ada", "early", 3.0);
+    network.run_to(&mut validator, 21);
+    let state = without_cards(&validator.state());
+    drop(validator);
+    let mut past = Past::<State>::open(Journal::open(&network.home()).unwrap()).unwrap();
+    past.learn(&Entry::TakenOver(Box::new(state)), Block(21)).unwrap();
+    drop(past);
+    let mut validator = network.validator();
+    let heard = network.run_to(&mut validator, 41);
+    assert_eq!(heard.rounds().len(), 2);
+    for round in heard.rounds() {
+        let record = Record::from_json(&network.record(round)).unwrap();
+        let card = record.models[0].model.card.as_ref().unwrap();
+        assert_eq!(card.architecture, "written", "record {}", round.round);
+    }
+    let inspected = network.evaluate.n_inspected.lock().unwrap();
+    assert_eq!(inspected["early"], 2, "once by each version");
 }
 
 #[test]

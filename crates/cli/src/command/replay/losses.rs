@@ -1,6 +1,7 @@
 //! Losses of models, measured again, and the rules that models are said to break.
 
 use super::{
+    card,
     models::{Found, Library},
     report::{Part, Step},
 };
@@ -186,12 +187,12 @@ impl Exam<'_> {
             }
             Found::Missing(why) => return Ok(missing(uid, &why)),
         };
+        let other = card::other((place, model), &admission);
         if Some(admission.tensor_root) != model.tensor_root {
-            let recorded = model.tensor_root.map_or("none".to_owned(), |root| root.to_string());
-            let pair = (admission.tensor_root, recorded);
-            return Ok(vec![Step::differs(Part::Model, at("tensor_root"), pair)]);
+            return Ok(other.into_iter().collect());
         }
-        let is_here = Step::equal(Part::Model, format!("files and tensors of uid {uid}"));
+        let what = format!("files, tensors and card of uid {uid}");
+        let is_here = Step::or_equal(other, Part::Model, what);
         let step = match self.measure(library, (&dir, &admission), batches.clone())? {
             Err(reason) => Step::differs(Part::Losses, at("finding"), (reason, "evaluated")),
             Ok(measured) => {
@@ -272,6 +273,14 @@ impl Exam<'_> {
             }
             _ => library.find(self.rules, model)?,
         };
+        // Beside a loss that is no number the record has no root.
+        let other = match &found {
+            Found::Here { admission, .. } if model.tensor_root.is_some() => {
+                card::other((place, model), admission)
+            }
+            Found::Refused(_) => card::unread((place, model)),
+            Found::Here { .. } | Found::Missing(_) => None,
+        };
         let reason = match found {
             Found::Here { dir, admission } if is_measured => {
                 let all = 0..self.drawn.batches.len();
@@ -292,7 +301,8 @@ impl Exam<'_> {
             return Ok(Step::not_checked(Part::Model, format!("uid {uid}: {why}")));
         }
         if found == recorded {
-            return Ok(Step::equal(Part::Model, format!("uid {uid} breaks a rule: {code}")));
+            let what = format!("uid {uid} breaks a rule: {code}");
+            return Ok(Step::or_equal(other, Part::Model, what));
         }
         if code == ReasonCode::NotPublished {
             let why = format!("uid {uid} was not published then: nobody can tell later");
@@ -349,7 +359,14 @@ impl Exam<'_> {
         for (at, shared) in std::iter::once((place, model)).chain(others) {
             match library.find(self.rules, shared)? {
                 Found::Here { admission, .. }
-                    if Some(admission.tensor_root) == shared.tensor_root => {}
+                    if Some(admission.tensor_root) == shared.tensor_root =>
+                {
+                    // What is not measured may have been inspected before there were cards.
+                    let other = shared.card.as_ref().and(card::other((at, shared), &admission));
+                    if let Some(step) = other {
+                        return Ok(step);
+                    }
+                }
                 // Copies of files are told by their list alone.
                 Found::Here { .. } | Found::Refused(_)
                     if !is_by_tensors && shared.tensor_root.is_none() => {}
@@ -446,6 +463,7 @@ pub mod tests {
                 tokenizer: digest,
                 dataset: digest,
                 documents: Vec::new(),
+                optimum: None,
                 batches: digest,
             },
             models: findings.into_iter().enumerate().map(judged).collect(),

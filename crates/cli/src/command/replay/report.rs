@@ -30,11 +30,11 @@ pub enum Part {
     Paid,
     /// Which models there were, and what the chain says of each.
     Models,
-    /// Dataset and documents that the seed draws.
+    /// Dataset and documents that the seed draws, how long these are, and their optimum.
     Rows,
     /// Tokenizer, and the sequences of tokens.
     Sequences,
-    /// Files and tensors of a model, or the rule that it breaks.
+    /// Files, tensors and card of a model, or the rule that it breaks.
     Model,
     /// Losses of a model.
     Losses,

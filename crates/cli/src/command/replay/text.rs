@@ -4,7 +4,7 @@ use super::report::{Part, Step};
 use crate::{contest::Contest, failure, rules_text::plural, terminal::spinner};
 use chain::{Chain, Head};
 use protocol::{
-    Block, Digest, Record,
+    Block, Digest, Loss, Record,
     record::{DocumentDigest, Round},
 };
 use validator::Drawn;
@@ -64,22 +64,46 @@ fn rows(round: &Round, contest: &Contest, drawn: &Drawn) -> Step {
     if dataset != round.dataset {
         return Step::differs(Part::Rows, "round.dataset", (dataset, round.dataset));
     }
-    let other = first_other(&drawn.documents, &round.documents);
+    let other = first_other(&drawn.documents, &round.documents)
+        .or_else(|| optimum(drawn.optimum, round.optimum));
     let what = plural(drawn.documents.len(), "document");
     Step::or_equal(other, Part::Rows, what)
 }
 
-/// The first document that is another one.
+/// The first document that is another one, or longer or shorter than it is.
 fn first_other(drawn: &[DocumentDigest], recorded: &[DocumentDigest]) -> Option<Step> {
-    let place = drawn.iter().zip(recorded).position(|(drawn, recorded)| drawn != recorded);
-    let told = |document: &DocumentDigest| format!("{} ({})", document.id, document.sha256);
-    if let Some(place) = place {
-        let pair = (told(&drawn[place]), told(&recorded[place]));
-        return Some(Step::differs(Part::Rows, format!("round.documents[{place}]"), pair));
+    let pairs = drawn.iter().zip(recorded).enumerate();
+    let mut others = pairs.filter_map(|(place, (drawn, recorded))| {
+        other(&format!("round.documents[{place}]"), drawn, recorded)
+    });
+    if let Some(step) = others.next() {
+        return Some(step);
     }
     let (expected, found) = (drawn.len(), recorded.len());
     let pair = (plural(expected, "document"), plural(found, "document"));
     (expected != found).then(|| Step::differs(Part::Rows, "round.documents", pair))
+}
+
+/// What is another thing of a document.
+fn other(at: &str, drawn: &DocumentDigest, recorded: &DocumentDigest) -> Option<Step> {
+    // Whoever adds a field is asked for it here.
+    let DocumentDigest { id, sha256, n_bytes, n_tokens } = drawn;
+    if (id, sha256) != (&recorded.id, &recorded.sha256) {
+        let told = |document: &DocumentDigest| format!("{} ({})", document.id, document.sha256);
+        return Some(Step::differs(Part::Rows, at, (told(drawn), told(recorded))));
+    }
+    let lengths =
+        [("n_bytes", *n_bytes, recorded.n_bytes), ("n_tokens", *n_tokens, recorded.n_tokens)];
+    let (name, expected, found) =
+        lengths.into_iter().find(|(_, expected, found)| expected != found)?;
+    Some(Step::differs(Part::Rows, format!("{at}.{name}"), (expected, found)))
+}
+
+/// The optimum of the text, where it is another one.
+fn optimum(drawn: Option<Loss>, recorded: Option<Loss>) -> Option<Step> {
+    let told = |loss: Option<Loss>| loss.map_or("none".to_owned(), |loss| loss.to_string());
+    let pair = (told(drawn), told(recorded));
+    (drawn != recorded).then(|| Step::differs(Part::Rows, "round.optimum", pair))
 }
 
 fn sequences(round: &Round, contest: &Contest, drawn: &Drawn) -> Step {
@@ -164,5 +188,48 @@ mod tests {
         let mut renamed = drawn.clone();
         renamed[1].id = "9".to_owned();
         assert!(first_other(&drawn, &renamed).is_some(), "another row of the same text");
+    }
+
+    #[test]
+    fn attack_a_length_of_a_document_that_is_changed_is_named() {
+        let drawn: Vec<DocumentDigest> = [1, 2].map(document).into();
+        type Change = fn(&mut DocumentDigest);
+        let cases: [(&str, &str, Change); 4] = [
+            ("n_bytes", "400", |document| document.n_bytes = u64::MAX),
+            ("n_bytes", "400", |document| document.n_bytes -= 1),
+            ("n_tokens", "100", |document| document.n_tokens = 0),
+            ("n_tokens", "100", |document| document.n_tokens += 1),
+        ];
+        for (name, length, change) in cases {
+            let mut recorded = drawn.clone();
+            change(&mut recorded[1]);
+            let Outcome::Differs { at, expected, .. } =
+                first_other(&drawn, &recorded).unwrap().outcome
+            else {
+                panic!("{name}");
+            };
+            assert_eq!((at, expected.as_str()), (format!("round.documents[1].{name}"), length));
+        }
+    }
+
+    #[test]
+    fn attack_an_optimum_that_is_changed_left_out_or_invented_is_named() {
+        let loss = |value: f64| Some(Loss::new(value).unwrap());
+        for same in [None, loss(1.9)] {
+            assert_eq!(optimum(same, same), None);
+        }
+        let next = f64::from_bits(1.9_f64.to_bits() + 1);
+        for (drawn, recorded, told) in [
+            (loss(1.9), loss(next), "1.9000000000000001"),
+            (loss(1.9), None, "none"),
+            (None, loss(1.9), "1.9"),
+        ] {
+            match optimum(drawn, recorded).unwrap().outcome {
+                Outcome::Differs { at, found, .. } => {
+                    assert_eq!((at.as_str(), found.as_str()), ("round.optimum", told));
+                }
+                outcome => panic!("{outcome:?}"),
+            }
+        }
     }
 }
