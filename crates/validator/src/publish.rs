@@ -189,8 +189,7 @@ impl Validator {
     }
 
     /// A record from the journal, and the number of the oldest that is there. It is `None` where it
-    /// is older, and where it is of an earlier format: those were published unsigned, and nobody
-    /// reads them signed.
+    /// is older, and where it is of an earlier format: nobody reads those any more.
     fn kept(&self, competition: &str, number: u64) -> anyhow::Result<(Option<Record>, u64)> {
         let past = self.memory.lock();
         let newest = newest(&past, competition);

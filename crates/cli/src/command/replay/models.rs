@@ -14,8 +14,7 @@ use std::{
     sync::Arc,
 };
 use validator::{
-    Admission, Committed, Engine as _, FetchedModels, Had, Models as _, Sight, Terms,
-    Trouble,
+    Admission, Committed, Engine as _, FetchedModels, Had, Models as _, Sight, Terms, Trouble,
 };
 
 /// What is known of a model.
