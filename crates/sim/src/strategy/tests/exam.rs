@@ -178,15 +178,17 @@ fn whoever_can_learn_nothing_by_heart_enters_the_models_of_honest_play_and_no_ot
     // Of a text that is always fresh, nothing; of that of the zoo, too little for any crown.
     let zoo = "n_parameters = 2000000\n[text]\npool = 10000000\nrounds_apart = 3\n\
                reserve = 1000000\nreserve_share = 0.02\n";
+    let mut n_entries = 0;
     for seed in 1..=3 {
         let honest = entries(Kind::Rebase, "", seed);
-        assert!(honest.len() > 1, "seed {seed}: {honest:?}");
+        n_entries += honest.len();
         for kind in [Kind::Overfit, Kind::Harvest] {
             for text in ["", zoo] {
                 assert_eq!(entries(kind, text, seed), honest, "{kind}, seed {seed}: {text}");
             }
         }
     }
+    assert!(n_entries > 4, "{n_entries}: more than the first of each line");
 }
 
 #[test]

@@ -50,7 +50,7 @@ fn a_sniper_shows_no_more_than_takes_the_crown() {
     }
 }
 
-/// A sniper that has shown what takes the crown of somebody else, and has more, where rounds are far
+/// A sniper that has shown what takes the crown of somebody else, and has more; rounds are far
 /// apart.
 fn sniped(seed: u64) -> Bench {
     let rules = "[competition.evaluation]\nblocks_per_round = 40\n";
