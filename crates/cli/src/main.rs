@@ -15,6 +15,8 @@ mod hub_records;
 mod hub_tokenizer;
 mod hugging_face;
 mod input;
+#[cfg(test)]
+mod listing;
 mod llama;
 mod owner_set;
 mod pinning;

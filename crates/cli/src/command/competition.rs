@@ -1,6 +1,7 @@
 //! `agon competition`: which competitions there are, their rules and their tokenizers.
 
 mod accept;
+mod by_heart;
 mod check;
 mod duels;
 mod new;

@@ -313,6 +313,7 @@ fn remove_others(folder: &Path, names: &BTreeSet<String>) -> anyhow::Result<()> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::listing::names;
 
     #[test]
     fn attack_a_set_that_asks_for_more_than_the_operator_gives_is_refused_by_what_it_asks_for() {
@@ -366,13 +367,6 @@ mod tests {
         rules.text.tokenizer =
             TokenizerRules::File { path, vocabulary: 512, end_of_text: 511, sha256 };
         rules
-    }
-
-    fn names(folder: &Path) -> Vec<String> {
-        let names = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name());
-        let mut names: Vec<String> = names.map(|name| name.into_string().unwrap()).collect();
-        names.sort();
-        names
     }
 
     #[test]

@@ -24,7 +24,8 @@ impl Strategy for Sabotage {
     }
 }
 
-/// Enters every better model with a tilt.
+/// Enters its models with a tilt: every better one where the tilt alone takes a crown, and else
+/// those that an honest player enters.
 pub(super) struct Tilted {
     workshop: Workshop,
     tilt: fn(&View<'_>) -> Option<Tilt>,
@@ -36,23 +37,44 @@ impl Tilted {
     pub(super) fn new(tilt: fn(&View<'_>) -> Option<Tilt>) -> Self {
         Self { workshop: Workshop::default(), tilt, entered: None }
     }
+
+    /// The model that is to be entered now, if one is.
+    ///
+    /// Where nothing is known by heart, what is entered is what honest play enters: an attack that
+    /// entered more often than that would earn by how often it does, and not by what it knows.
+    fn due(&self, tilt: Option<&Tilt>, view: &View<'_>, hands: &Hands<'_>) -> Option<ModelId> {
+        let best = self.workshop.best.filter(|best| self.entered != Some(*best))?;
+        if tilt.is_some_and(|tilt| takes_crown(tilt, hands.merit(best), view)) {
+            return Some(best);
+        }
+        self.workshop.winner(view, hands)
+    }
 }
 
 impl Strategy for Tilted {
     fn act(&mut self, view: &View<'_>, hands: &mut Hands<'_>) {
         self.workshop.train_best(view, hands);
-        let Some(best) = self.workshop.best else { return };
-        if self.entered == Some(best) || !hands.can_commit(0) {
+        if !hands.can_commit(0) {
             return;
         }
-        let model = match (self.tilt)(view) {
-            Some(tilt) => hands.tilted(best, tilt),
-            None => best,
+        let tilt = (self.tilt)(view);
+        let Some(due) = self.due(tilt.as_ref(), view, hands) else { return };
+        let model = match tilt {
+            Some(tilt) => hands.tilted(due, tilt),
+            None => due,
         };
         if hands.publish(0, model) {
-            self.entered = Some(best);
+            self.entered = Some(due);
         }
     }
+}
+
+/// Whether a tilt makes a model of this loss look as much better as a crown takes.
+fn takes_crown(tilt: &Tilt, merit: f64, view: &View<'_>) -> bool {
+    let known = 1.0 - tilt.inside;
+    // Documents that are most of all decide by their number, fewer by what they add to the mean.
+    let gain = if tilt.share > 0.5 { known } else { known * tilt.share };
+    merit * (1.0 - gain) < view.needed(merit)
 }
 
 /// A little better on most documents, and far worse on the others.

@@ -95,6 +95,11 @@ impl Hands<'_> {
         Some(self.slots.get(slot)?.standing?.file)
     }
 
+    /// Block from which what a slot is committed to stands.
+    pub fn standing_since(&self, slot: usize) -> Option<Block> {
+        Some(self.slots.get(slot)?.standing?.since)
+    }
+
     /// Whether the chain takes a commitment of a slot now.
     pub fn can_commit(&self, slot: usize) -> bool {
         let committed = self.slots.get(slot).map(|slot| slot.committed);

@@ -28,7 +28,8 @@ impl Strategy for Hoard {
     }
 }
 
-/// Publishes only when it is challenged, and no more than it takes.
+/// Publishes only when it is challenged, and no more than it takes; more than that once what it has
+/// published was judged, and did not take the crown.
 #[derive(Debug, Default)]
 pub(super) struct Snipe(Workshop);
 
@@ -39,11 +40,30 @@ impl Strategy for Snipe {
             return;
         }
         let Some(best) = self.0.winner(view, hands) else { return };
-        let enough = view.champion.map_or(f64::INFINITY, |champion| view.needed(champion.merit));
+        let champion = view.champion.map_or(f64::INFINITY, |champion| champion.merit);
+        let entered = hands.standing_model(0).map_or(f64::INFINITY, |model| hands.merit(model));
+        let since = hands.standing_since(0);
+        let is_judged = since.is_none_or(|since| view.block >= verdict(view, since));
+        if !is_judged && entered <= view.needed(champion) {
+            // What it has entered is enough, and a commitment of now would be judged later.
+            return;
+        }
+        let enough = view.needed(if is_judged { champion.min(entered) } else { champion });
         let is_all = enough.is_infinite() || hands.merit(best) >= enough;
         let model = if is_all { best } else { hands.checkpoint(best, enough) };
         hands.publish(0, model);
     }
+}
+
+/// Block by which there is a verdict on a commitment of this block, if no other is before it.
+fn verdict(view: &View<'_>, since: Block) -> Block {
+    let rules = &view.competition.evaluation;
+    let in_a_round = rules.n_batches.saturating_mul(rules.sequences_per_batch).max(1) as u64;
+    let duels = view.competition.scoring.duel_rules();
+    let n_rounds = duels.map_or(1, |duel| u64::from(duel.n_documents_max).div_ceil(in_a_round));
+    // The round that has begun by then knows nothing of it.
+    let blocks = rules.blocks_per_round.saturating_mul(n_rounds.saturating_add(1));
+    Block(since.0.saturating_add(rules.commitment_age_min).saturating_add(blocks))
 }
 
 /// Commits to what it has again and again.

@@ -1,7 +1,7 @@
-//! `agon competition check`: whether a competition can be run: is its text enough, how noisy is a
-//! verdict on it, what does a round take.
+//! `agon competition check`: whether a competition can be run: is its text enough, also beside what
+//! its models can know by heart, how noisy is a verdict on it, what does a round take.
 
-use super::duels::Expected;
+use super::{by_heart, duels::Expected};
 use crate::{
     args::CheckCompetitionArgs,
     command::validator::speed,
@@ -43,6 +43,7 @@ pub fn run(args: &CheckCompetitionArgs) -> anyhow::Result<ExitCode> {
         Some(lack) => {
             let text = format!("{lack}: `agon competition pin {}` pins them", args.competition);
             found.add("pins", State::Bad, text);
+            by_heart::of_files(&rules, &mut found);
         }
         None => of_text(args, &rules, &mut found)?,
     }
@@ -93,10 +94,12 @@ fn of_text(
         Ok(drawn) => drawn,
         Err(error) => {
             found.add("text", State::Bad, format!("{error:#}"));
+            by_heart::of_files(rules, found);
             return Ok(());
         }
     };
     of_documents(&*contest.source, &round, rules, found);
+    by_heart::of_round(&*contest.source, &round, rules, found);
     of_vocabulary(&round, rules, found);
     match args.models.as_slice() {
         [] => of_luck_of_the_draw(&round, rules, found),

@@ -84,14 +84,8 @@ fn moved(from: &Path, to: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::listing::names;
     use protocol::{Seed, seed::uniform_below};
-
-    fn names(folder: &Path) -> Vec<String> {
-        let names = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name());
-        let mut names: Vec<String> = names.map(|name| name.into_string().unwrap()).collect();
-        names.sort();
-        names
-    }
 
     #[test]
     fn a_log_keeps_its_newest_lines_in_few_files_of_few_bytes() {

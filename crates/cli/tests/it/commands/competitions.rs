@@ -45,10 +45,61 @@ fn the_noise_of_a_verdict_is_measured_with_two_models_and_the_cost_of_a_round_to
     assert!(noise.contains("which luck moves by"), "{noise}");
     assert_eq!(of(&report, "documents").0, "ok");
     assert_eq!(of(&report, "others").0, "ok");
+    assert!(!with.out.contains("by heart"), "nobody learns a text without an end: {}", with.out);
 
     let unpinned = agon(&["competition", "check", "7b", "--tokens-per-second", "4000", "--json"]);
     assert_eq!(unpinned.code, 1);
     let report: Value = serde_json::from_str(&unpinned.out).unwrap();
     assert!(of(&report, "pins").1.contains("agon competition pin 7b"));
     assert_eq!(of(&report, "cost").0, "bad", "six models of 7B take more than half an hour");
+}
+
+#[test]
+fn a_text_that_is_small_beside_the_models_is_a_note_with_both_numbers_and_no_refusal() {
+    let workshop = Workshop::new();
+    let sentence = |n: usize| format!("Thing {n} is beside thing {}. ", n * 7 % 1_009);
+    let page = |n: usize| (0..15).map(|i| sentence(15 * n + i)).collect::<String>() + "\n\n";
+    let book = workshop.file("book.txt", (0..3_000).map(page).collect::<String>());
+    let file = workshop.path("mine.toml");
+    let named = ["--name", "mine", "--text", &book, "--parameters-max", "2M"];
+    let shape = ["--vocabulary", "300", "--sequence-length", "32", "--blocks-per-round", "10"];
+    let made = agon(&[&["competition", "new", &file][..], &named, &shape].concat());
+    assert_eq!((made.code, made.err.as_str()), (0, ""), "{}", made.out);
+    let checked = agon(&["competition", "check", &file, "--tokens-per-second", "1e9", "--json"]);
+    let report: Value = serde_json::from_str(&checked.out).unwrap();
+    let (state, text) = of(&report, "by heart");
+    assert_eq!(state, "note", "{text}");
+    for part in ["of 2M parameters can know some 1.8M by heart", "take more text", "estimated from"]
+    {
+        assert!(text.contains(part), "no {part:?} in {text}");
+    }
+    assert_eq!(checked.code, 0, "{report}");
+}
+
+#[test]
+fn where_no_text_can_be_drawn_the_sizes_of_pinned_files_are_held_against_the_models() {
+    let workshop = Workshop::new();
+    let column = "text_column = \"text\"\n";
+    let digest = format!("sha256:{}", "5".repeat(64));
+    let pins = format!(
+        "{column}revision = \"{}\"\n[[dataset.configs]]\nname = \"all\"\n\
+         [[dataset.configs.files]]\npath = \"a.parquet\"\nsize_bytes = 30000000000\n\
+         n_rows = 10000000\nrows_per_group = 1000\nsha256 = \"{digest}\"\n\
+         footer_bytes = 1000\nfooter_sha256 = \"{digest}\"\n",
+        "a".repeat(40)
+    );
+    let rules = crate::tree::read("competitions/7b.toml").replace(column, &pins);
+    let file = workshop.file("7b.toml", rules);
+    let checked = agon(&["competition", "check", &file, "--tokens-per-second", "4e3", "--json"]);
+    let report: Value = serde_json::from_str(&checked.out).unwrap();
+    assert!(of(&report, "pins").1.contains("tokenizer not pinned"), "{report}");
+    let (state, text) = of(&report, "by heart");
+    assert_eq!(state, "note", "{text}");
+    for part in [
+        "333.33M tokens (estimated from the bytes of its files)",
+        "of 6.9B parameters can know some 6.21B",
+        "pin more files",
+    ] {
+        assert!(text.contains(part), "no {part:?} in {text}");
+    }
 }

@@ -10,14 +10,13 @@ use crate::{
 };
 use chain::Chain as _;
 use protocol::{Block, Commitment, Competition, Seed, content::bound_hash};
-use std::ops::Range;
+use std::{ops::Range, rc::Rc};
 
 /// Validators of the bench, which do nothing.
 const N_VALIDATORS: usize = 2;
 
-/// A player at its place.
+/// What a player has.
 struct Seat {
-    strategy: Box<dyn Strategy>,
     slots: Range<usize>,
     purse: Purse,
 }
@@ -27,11 +26,13 @@ pub(super) struct Bench {
     pub(super) world: World,
     pub(super) slots: Vec<Slot>,
     pub(super) network: Network,
-    pub(super) scenario: Scenario,
-    pub(super) competition: Competition,
+    pub(super) scenario: Rc<Scenario>,
+    pub(super) competition: Rc<Competition>,
     /// Slot that wears the crown.
     pub(super) crown: Option<usize>,
     seats: Vec<Seat>,
+    /// What is played, by seat.
+    strategies: Vec<Box<dyn Strategy>>,
 }
 
 impl Bench {
@@ -50,42 +51,36 @@ impl Bench {
             owners.resize(first + kind.slots(), first);
             let random = Seed::of_number(seed).derive(&format!("seat {first}")).stream();
             let purse = Purse { random, free_from: Block(0) };
-            seats.push(Seat { strategy: kind.player(), slots: first..owners.len(), purse });
+            seats.push(Seat { slots: first..owners.len(), purse });
         }
         let network = Network::new(scenario.chain, N_VALIDATORS, &owners, seed).unwrap();
         let mut world = World::new(scenario.noise, seed);
         world.begin(network.chain.head().unwrap().block);
         let slots = vec![Slot::default(); owners.len()];
-        Self { world, slots, network, scenario, competition, crown: None, seats }
+        let strategies = kinds.iter().map(|kind| kind.player()).collect();
+        let (scenario, competition) = (Rc::new(scenario), Rc::new(competition));
+        Self { world, slots, network, scenario, competition, crown: None, seats, strategies }
     }
 
     /// A new block, in which every player acts once.
     pub(super) fn block(&mut self) -> Block {
         let head = self.network.chain.produce_block().unwrap();
         self.world.begin(head.block);
-        let champion = self.crown.and_then(|slot| self.listed(slot));
+        // What everybody sees stays as it is while one after the other acts.
+        let (scenario, competition) = (Rc::clone(&self.scenario), Rc::clone(&self.competition));
         let view = View {
             block: head.block,
-            champion,
-            competition: &self.competition,
-            text: &self.scenario.text,
-            models: &self.scenario.models,
+            champion: self.crown.and_then(|slot| self.listed(slot)),
+            competition: &competition,
+            text: &scenario.text,
+            models: &scenario.models,
             n_validators: N_VALIDATORS,
         };
-        for seat in &mut self.seats {
-            let mut hands = Hands {
-                world: &mut self.world,
-                chain: &self.network.chain,
-                keys: &self.network.miners[seat.slots.clone()],
-                slots: &mut self.slots[seat.slots.clone()],
-                purse: &mut seat.purse,
-                first: seat.slots.start,
-                models: &self.scenario.models,
-                competition: self.competition.id,
-                commitment_rate_limit: self.scenario.chain.commitment_rate_limit,
-            };
-            seat.strategy.act(&view, &mut hands);
+        let mut strategies = std::mem::take(&mut self.strategies);
+        for (seat, strategy) in strategies.iter_mut().enumerate() {
+            self.with(seat, |hands| strategy.act(&view, hands));
         }
+        self.strategies = strategies;
         head.block
     }
 

@@ -150,3 +150,55 @@ fn tilted_models_are_entered_once_each_and_as_often_as_the_chain_takes_them() {
         }
     }
 }
+
+/// What a player beside an honest one has entered, and from when, where the better of the two wears
+/// the crown and a step must be large to be entered by whoever is honest.
+fn entries(kind: Kind, more: &str, seed: u64) -> Vec<(Block, f64)> {
+    let rules =
+        format!("{more}[competition.scoring]\nepsilon = {{ kind = \"fixed\", value = 0.08 }}\n");
+    let mut bench = Bench::new(&[kind, Kind::Rebase], &rules, seed);
+    let mut entered = Vec::new();
+    for n in 0..200 {
+        bench.block();
+        let entry = (bench.standing(0).since, bench.merit(0));
+        if entered.last() != Some(&entry) {
+            entered.push(entry);
+        }
+        if n % 10 == 9 {
+            let all = (0..2).filter_map(|slot| bench.listed(slot));
+            let public = all.filter(|entry| entry.is_public);
+            bench.crown = public.min_by(|a, b| a.merit.total_cmp(&b.merit)).map(|entry| entry.slot);
+        }
+    }
+    entered
+}
+
+#[test]
+fn whoever_can_learn_nothing_by_heart_enters_the_models_of_honest_play_and_no_others() {
+    // Of a text that is always fresh, nothing; of that of the zoo, too little for any crown.
+    let zoo = "n_parameters = 2000000\n[text]\npool = 10000000\nrounds_apart = 3\n\
+               reserve = 1000000\nreserve_share = 0.02\n";
+    let mut n_entries = 0;
+    for seed in 1..=3 {
+        let honest = entries(Kind::Rebase, "", seed);
+        n_entries += honest.len();
+        for kind in [Kind::Overfit, Kind::Harvest] {
+            for text in ["", zoo] {
+                assert_eq!(entries(kind, text, seed), honest, "{kind}, seed {seed}: {text}");
+            }
+        }
+    }
+    assert!(n_entries > 4, "{n_entries}: more than the first of each line");
+}
+
+#[test]
+fn attack_what_takes_a_crown_by_heart_is_entered_with_every_better_model() {
+    let small = "[text]\npool = 3000\nreserve = 1000\n";
+    for seed in 1..=3 {
+        let honest = entries(Kind::Rebase, small, seed).len();
+        for kind in [Kind::Overfit, Kind::Harvest] {
+            let found = entries(kind, small, seed).len();
+            assert!(found > honest, "{kind}, seed {seed}: {found} and {honest}");
+        }
+    }
+}

@@ -50,6 +50,52 @@ fn a_sniper_shows_no_more_than_takes_the_crown() {
     }
 }
 
+/// A sniper that has shown what takes the crown of somebody else, and has more; rounds are far
+/// apart.
+fn sniped(seed: u64) -> Bench {
+    let rules = "[competition.evaluation]\nblocks_per_round = 40\n";
+    let mut bench = Bench::new(&[Kind::Snipe, Kind::Idle], rules, seed);
+    bench.block();
+    let merit = bench.merit(0);
+    bench.crown = Some(0);
+    bench.blocks(100);
+    bench.enter(1, merit - 0.02, Shown::Everybody);
+    bench.crown = Some(1);
+    bench.block();
+    assert_eq!(bench.merit(0), bench.view().needed(merit - 0.02), "seed {seed}");
+    bench
+}
+
+#[test]
+fn a_sniper_waits_for_the_verdict_on_what_it_has_shown_and_shows_more_only_after_it() {
+    for seed in 1..=3 {
+        let mut bench = sniped(seed);
+        let (shown, merit) = (bench.standing(0), bench.merit(0));
+        // One round has begun when it is old enough; the next one measures it.
+        let verdict = shown.since.0 + 1 + 2 * 40;
+        while bench.world.now.0 + 1 < verdict {
+            bench.block();
+            assert_eq!(bench.standing(0), shown, "seed {seed}, block {}", bench.world.now);
+        }
+        bench.block();
+        assert_eq!(bench.merit(0), bench.view().needed(merit), "seed {seed}");
+        assert!(bench.best() < bench.merit(0), "seed {seed}: it has more");
+    }
+}
+
+#[test]
+fn a_sniper_answers_at_once_when_what_it_has_shown_is_not_enough_any_more() {
+    for seed in 1..=3 {
+        let mut bench = sniped(seed);
+        let shown = bench.merit(0);
+        bench.blocks(20);
+        assert_eq!(bench.merit(0), shown, "seed {seed}");
+        bench.enter(1, shown - 0.01, Shown::Everybody);
+        bench.block();
+        assert_eq!(bench.merit(0), bench.view().needed(shown - 0.01), "seed {seed}");
+    }
+}
+
 #[test]
 fn whoever_commits_again_and_again_commits_to_the_same_files_as_often_as_the_chain_takes_it() {
     let mut bench = entered(Kind::Recommit, 1);
