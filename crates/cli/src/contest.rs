@@ -134,7 +134,7 @@ impl Text for DatasetText {
 }
 
 /// A loss that every machine writes alike: the last bits of the perplexity may differ.
-fn optimum(perplexity: f64) -> Result<Loss, protocol::Error> {
+fn optimum(perplexity: f64) -> Result<Loss, protocol::loss::NotALoss> {
     Loss::new((perplexity.ln() * OPTIMUM_PLACES).round() / OPTIMUM_PLACES)
 }
 

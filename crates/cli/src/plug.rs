@@ -104,7 +104,8 @@ pub fn check_ahead(dir: &Path, competition: &Competition) -> anyhow::Result<Resu
 
 /// What a record says of a model.
 fn card(inspection: Inspection, scan: &Scan) -> Card {
-    let n_findings = |of: Sabotage| scan.findings.iter().filter(|f| f.sabotage == of).count() as u64;
+    let n_findings =
+        |of: Sabotage| scan.findings.iter().filter(|f| f.sabotage == of).count() as u64;
     Card {
         architecture: inspection.architecture,
         n_parameters: inspection.n_parameters,

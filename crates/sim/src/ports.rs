@@ -38,7 +38,12 @@ impl SeenHub {
 
     fn admission(world: &World, upload: &Upload) -> Admission {
         let tensor_root = world.library.tensor_root(upload.model);
-        Admission { file_root: upload.file_root, tensor_root, n_parameters: N_PARAMETERS, card: None }
+        Admission {
+            file_root: upload.file_root,
+            tensor_root,
+            n_parameters: N_PARAMETERS,
+            card: None,
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 use chain::{Chain, Head};
 use protocol::{
     AccountId, Commitment, Competition, Digest, Loss, Reason, SequenceLoss,
+    loss::perplexity,
     record::{Card, DocumentDigest},
 };
 use serde::{Deserialize, Serialize};
@@ -88,7 +89,7 @@ impl Drawn {
 
     /// Perplexity of a model that knew the true distribution, where that is known.
     pub fn optimum_perplexity(&self) -> Option<f64> {
-        self.optimum.map(|loss| loss.get().exp())
+        self.optimum.map(|loss| perplexity(loss).value())
     }
 }
 

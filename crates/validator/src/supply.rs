@@ -230,8 +230,8 @@ impl Supply<'_> {
             Ok(Had::Here { admission, .. }) => {
                 // Noted after the bytes are here, and before anything is measured: a crash between
                 // the two costs another look at them and no more.
-                if known != Some(admission) {
-                    self.found(entry, Found::Admitted(admission))?;
+                if known.as_ref() != Some(&admission) {
+                    self.found(entry, Found::Admitted(admission.clone()))?;
                 }
                 return Ok(Some(admission));
             }

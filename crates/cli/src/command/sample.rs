@@ -85,7 +85,7 @@ fn block(args: &SampleArgs, contest: &Contest) -> anyhow::Result<Block> {
 impl Sample {
     fn draw(contest: &Contest, block: Block, block_hash: BlockHash) -> anyhow::Result<Self> {
         let round = with_own_hint(contest.draw(block, block_hash))?;
-        let optimum_perplexity = round.optimum_perplexity();
+        let (optimum_perplexity, n_tokens) = (round.optimum_perplexity(), round.n_tokens());
         let sequences = round.batches.iter().flat_map(|batch| &batch.sequences);
         let unigram = unigram(sequences.map(Vec::as_slice));
         let batch = |batch| DrawnBatch::new(batch, &contest.tokenizer);
@@ -99,7 +99,7 @@ impl Sample {
             documents: round.documents.into_iter().map(DrawnDocument::from).collect(),
             batches: round.batches.into_iter().map(batch).collect::<Result<_, _>>()?,
             batches_digest: round.digest,
-            n_tokens: round.n_tokens(),
+            n_tokens,
             unigram,
             optimum_perplexity,
         })

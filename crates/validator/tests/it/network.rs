@@ -65,16 +65,12 @@ impl Text for Formula {
         let mut batch = || (0..rules.sequences_per_batch).map(|_| sequence()).collect::<Vec<_>>();
         let batches: Vec<Vec<Sequence>> = (0..rules.n_batches).map(|_| batch()).collect();
         let digests: Vec<[u8; 32]> = batches.iter().flatten().map(|s| s.digest.0).collect();
-        let documents = batches
-            .iter()
-            .flatten()
-            .enumerate()
-            .map(|(i, sequence)| DocumentDigest {
-                id: i.to_string(),
-                sha256: sequence.digest,
-                n_bytes: 16,
-                n_tokens: 4,
-            });
+        let documents = batches.iter().flatten().enumerate().map(|(i, sequence)| DocumentDigest {
+            id: i.to_string(),
+            sha256: sequence.digest,
+            n_bytes: 16,
+            n_tokens: 4,
+        });
         Ok(Drawn {
             documents: documents.collect(),
             digest: Digest::of(&digests.concat()),

@@ -60,7 +60,7 @@ pub fn of_this_machine(n_threads: usize) -> anyhow::Result<f64> {
             Err(reason) => anyhow::bail!("a model of our own breaks a rule: {reason}"),
         }
     }
-    Ok(n_pieces * n_tokens * inspected.n_parameters as f64 / begun.elapsed().as_secs_f64())
+    Ok(n_pieces * n_tokens * inspected.card.n_parameters as f64 / begun.elapsed().as_secs_f64())
 }
 
 /// Rules that the model keeps.

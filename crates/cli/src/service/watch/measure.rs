@@ -107,7 +107,8 @@ impl Watch<'_> {
             rivals.find(&*session.chain, Ours { netuid: *netuid, hotkey, competition })?
         };
         let beside = |rival: Rival| {
-            let Rival { whose, block, .. } = rival;
+            let Rival { whose, block, .. } = &rival;
+            let (whose, block) = (*whose, *block);
             (rival, Beside { whose, block, losses: Vec::new() })
         };
         let mut course =

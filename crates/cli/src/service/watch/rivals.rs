@@ -24,7 +24,7 @@ pub struct Rivals {
 }
 
 /// A model that stands in the way, and is here.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Rival {
     /// Whose it is.
     pub whose: Whose,
@@ -92,7 +92,7 @@ impl Rivals {
                 if self.known.len() >= KNOWN_MAX {
                     self.known.clear();
                 }
-                self.known.insert(hash, admission);
+                self.known.insert(hash, admission.clone());
                 Ok(Some(admission))
             }
             Had::Refused { reason, .. } | Had::Hopeless(reason) => {
