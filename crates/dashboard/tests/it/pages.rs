@@ -141,7 +141,7 @@ fn attack_whatever_a_stranger_writes_is_shown_and_does_nothing() {
     }
     assert!(home.page("/c/tiny/round/2").contains("&lt;script&gt;"), "it is shown");
     let model = format!("/model/{}", player(2, 0.1).root().hex());
-    for address in ["/c/tiny", &model] {
+    for address in ["/c/tiny", model.as_str()] {
         let page = home.page(address);
         assert!(page.contains("<td class=\"\">&quot;&gt;&lt;script&gt;"), "{address}: {page}");
     }
@@ -149,7 +149,7 @@ fn attack_whatever_a_stranger_writes_is_shown_and_does_nothing() {
     let record = judge.judge(&[player(1, 0.0), player(2, 0.1)]);
     assert!(record.models.iter().all(|judged| judged.model.card.is_some()));
     home.read(&[&judge]);
-    for address in ["/c/tiny", &model] {
+    for address in ["/c/tiny", model.as_str()] {
         let page = home.page(address);
         assert!(page.contains("<td class=\"\">a\u{fffd}b\u{fffd}\u{fffd}</td>"), "{page}");
     }
