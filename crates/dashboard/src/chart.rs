@@ -55,6 +55,9 @@ pub struct Losses {
     pub models: Vec<(u64, f64)>,
     /// What a challenger must get under, by block.
     pub threshold: Vec<(u64, f64)>,
+    /// Loss of a model that knew the true distribution of the text, by block, in order of blocks;
+    /// nothing of a round that does not tell it.
+    pub optimum: Vec<(u64, Option<f64>)>,
     /// Changes of the crown, in order of blocks.
     pub crowns: Vec<Mark>,
 }
@@ -112,6 +115,28 @@ impl Plane {
         for (at, (x, y)) in points.iter().enumerate() {
             let letter = if at == 0 { 'M' } else { 'L' };
             path += &format!("{letter}{:.1} {:.1}", self.across(*x), self.down(*y));
+        }
+        path
+    }
+
+    /// Steps as the data of a path: a number holds up to the next place, and the last to the right
+    /// end. What is none leaves a gap.
+    fn steps(&self, points: &[(u64, Option<f64>)]) -> String {
+        let across = |block: u64| self.across(block as f64).clamp(LEFT, WIDTH - RIGHT);
+        let (mut path, mut is_drawn) = (String::new(), false);
+        for (at, (block, number)) in points.iter().enumerate() {
+            let Some(number) = number.filter(|number| !number.is_nan()) else {
+                is_drawn = false;
+                continue;
+            };
+            let down = self.down(number);
+            path += &match is_drawn {
+                true => format!("V{down:.1}"),
+                false => format!("M{:.1} {down:.1}", across(*block)),
+            };
+            let end = points.get(at + 1).map_or(WIDTH - RIGHT, |(next, _)| across(*next));
+            path += &format!("H{end:.1}");
+            is_drawn = true;
         }
         path
     }
@@ -222,6 +247,7 @@ fn framed(title: &str, role: &str, setting: Setting, drawn: &Markup) -> Markup {
 const ALONE: &str = "text{font:12px system-ui,sans-serif;fill:#333}.paper{fill:#fff}\
 .axes line{stroke:#ddd}.line{fill:none;stroke:#0b5cad;stroke-width:2}\
 .point{fill:#0b5cad;opacity:.25}.threshold{fill:none;stroke:#b3261e;stroke-dasharray:5 4}\
+.optimum{fill:none;stroke:#1b6e2c;stroke-dasharray:2 4}\
 .crown{fill:#9a6700}.stem{stroke:#9a6700;opacity:.5}.spot{fill:transparent}\
 .name{paint-order:stroke;stroke:#fff;stroke-width:3px}";
 
@@ -237,9 +263,11 @@ impl Losses {
         let (line, models) = (floats(&self.champion), floats(&self.models));
         let threshold = floats(&self.threshold);
         let held = line.iter().chain(&models).chain(&threshold).copied();
-        let Some(plane) = Plane::around(held) else {
+        let Some(measured) = Plane::around(held.clone()) else {
             return html! { p class="empty" { "No round has been measured yet." } };
         };
+        let plane = Plane::around(held.chain(self.optimum_below(measured.y.1)));
+        let plane = plane.unwrap_or(measured);
         let drawn = html! {
             (plane.axes("block", LOSS))
             @for (block, loss) in &models {
@@ -256,6 +284,7 @@ impl Losses {
                     "dashed: to get under " (brief(*loss, 4))
                 }
             }
+            (self.optimum_line(&plane))
             path class="line" d=(plane.path(&line)) {}
             (spots(&plane, &line, |(block, loss)| {
                 format!("champion at block {block}: {}", decimals(Some(loss), 4))
@@ -263,6 +292,28 @@ impl Losses {
             (self.marks(&plane))
         };
         framed(title, "group", setting, &drawn)
+    }
+
+    /// Points of the optimum that the chart is made large enough for: nobody measures one, and what
+    /// is above all losses is none.
+    fn optimum_below(&self, most: f64) -> impl Iterator<Item = (f64, f64)> {
+        let told = self.optimum.iter().filter_map(|(block, loss)| Some((*block as f64, (*loss)?)));
+        told.filter(move |(_, loss)| (0.0..=most).contains(loss))
+    }
+
+    /// The optimum with its name at the right end, where nothing else stands: above the line, or
+    /// below it where names of crowns are near.
+    fn optimum_line(&self, plane: &Plane) -> Markup {
+        let mut told = self.optimum.iter().rev().filter_map(|(_, loss)| *loss);
+        let Some(last) = told.find(|loss| !loss.is_nan()) else { return html! {} };
+        let down = plane.down(last);
+        let height = if down < TOP + LINE { down + LINE } else { down - 4.0 };
+        html! {
+            path class="optimum" d=(plane.steps(&self.optimum)) {
+                title { "what a model that knew the distribution of the text would lose" }
+            }
+            (label(height, &format!("optimum {}", brief(last, 4))))
+        }
     }
 
     /// The crowns since the first block of the chart, each with its name where there is room.

@@ -65,6 +65,11 @@ pub fn bits(nats: f64) -> f64 {
     nats / LN_2
 }
 
+/// Bits per byte of text of a number of nats per token, by what one of them comes to.
+pub fn bits_per_byte(nats: Option<f64>, of_nat: Option<f64>) -> Option<f64> {
+    nats.zip(of_nat).map(|(nats, of_nat)| nats * of_nat).filter(|bits| bits.is_finite())
+}
+
 /// Decimal logarithm of what is positive; of the smallest number that counts otherwise.
 pub fn log10(value: f64) -> f64 {
     math::ln(value.max(1e-300)) / LN_10

@@ -18,9 +18,9 @@ pub use bodies::Budget;
 pub(crate) use common::{Common, Recall};
 pub use flaws::Extent;
 pub use ingest::{Checked, Last, Progress};
-pub use query::{Crown, Head, Holder, Other, Row, Standing, State};
+pub use query::{Build, Crown, Head, Holder, Known, Other, Row, Standing, State};
 pub use rounds::Wanted;
-pub use subnet::{Epoch, Pay};
+pub use subnet::{Epoch, Pay, Root};
 
 use rusqlite::{Connection, OpenFlags};
 use std::{
@@ -36,7 +36,7 @@ use std::{
 pub const FILE: &str = "dashboard.db";
 const LOCK: &str = "dashboard.lock";
 /// Version of the tables: a file with other ones is made anew.
-const VERSION: i64 = 6;
+const VERSION: i64 = 7;
 /// Stands there instead while an index is made from nothing: a crash may then damage it.
 const UNFINISHED: i64 = -VERSION;
 /// Pages that are written beside the file, 4 KiB each, before they are brought into it: while an
@@ -63,7 +63,7 @@ CREATE TABLE records (
     voice BLOB NOT NULL, n_documents INTEGER NOT NULL, n_models INTEGER NOT NULL,
     uid INTEGER, hotkey BLOB, root BLOB, repo TEXT, loss REAL, error REAL,
     state INTEGER NOT NULL, is_derived INTEGER NOT NULL, gap REAL, gap_error REAL, gap_n INTEGER,
-    is_paid_checked INTEGER NOT NULL,
+    is_paid_checked INTEGER NOT NULL, bits_of_nat REAL, optimum REAL,
     UNIQUE (validator, competition, number)) STRICT;
 CREATE INDEX records_by_block ON records (validator, competition, block);
 CREATE INDEX records_of_block ON records (competition, block, voice);
@@ -78,7 +78,8 @@ CREATE TABLE unsettled (
     PRIMARY KEY (competition, block)) STRICT, WITHOUT ROWID;
 CREATE TABLE models (
     id INTEGER PRIMARY KEY, hotkey BLOB NOT NULL, uid INTEGER NOT NULL,
-    commit_block INTEGER NOT NULL, root BLOB, repo TEXT, revision TEXT) STRICT;
+    commit_block INTEGER NOT NULL, root BLOB, repo TEXT, revision TEXT,
+    architecture TEXT, n_parameters INTEGER) STRICT;
 CREATE INDEX models_by_hotkey ON models (hotkey, commit_block);
 CREATE INDEX models_by_root ON models (root);
 CREATE TABLE seen (
@@ -89,6 +90,9 @@ CREATE TABLE crowns (
     record INTEGER PRIMARY KEY, uid INTEGER NOT NULL, hotkey BLOB NOT NULL, root BLOB, repo TEXT,
     loss REAL, former_uid INTEGER, former_hotkey BLOB, former_root BLOB, former_repo TEXT,
     former_loss REAL) STRICT;
+CREATE TABLE roots (
+    validator BLOB PRIMARY KEY, root BLOB NOT NULL, block INTEGER NOT NULL,
+    genesis BLOB NOT NULL, netuid INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE metagraphs (block INTEGER PRIMARY KEY, body TEXT NOT NULL) STRICT;
 CREATE TABLE pay (
     hotkey BLOB NOT NULL, epoch INTEGER NOT NULL, rao INTEGER NOT NULL,

@@ -35,6 +35,8 @@ pub struct Config {
     pub home: PathBuf,
     /// Address of the hub of the models, to which repos lead.
     pub hub: String,
+    /// Address by which readers reach the pages, where something stands in front of them.
+    pub public_url: Option<String>,
     /// Rules by which verdicts are derived again.
     pub rules: Vec<Competition>,
     /// The chain with the subnet; without it records of any chain are taken.

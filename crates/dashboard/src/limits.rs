@@ -2,6 +2,8 @@
 
 /// Most competitions of one validator that are read.
 pub const COMPETITIONS_MAX: usize = 64;
+/// Most letters of the name of an architecture that are kept and shown.
+pub const ARCHITECTURE_LETTERS_MAX: usize = 64;
 /// Bytes of one validator if nothing else is said.
 const BYTES_USUAL: u64 = 1 << 30;
 

@@ -4,18 +4,22 @@
 //! nothing but charts of our own is put into a page as it is.
 
 mod board;
+mod card;
 mod competition;
 mod crown;
 mod kin;
+mod lengths;
 mod losses;
 mod means;
 mod model;
 mod network;
 mod overview;
 mod pay;
+mod root;
 mod round;
 mod whose;
 
+pub use kin::Kinships;
 pub(crate) use overview::name;
 pub use whose::Narration;
 
@@ -44,6 +48,11 @@ pub struct Site {
     pub troubles: Arc<Troubles>,
     /// Address of the hub of the models, to which repos lead.
     pub hub: String,
+    /// Address by which readers reach the pages, where it is known: whoever shows a preview of one
+    /// wants whole addresses of pictures.
+    pub public_url: Option<String>,
+    /// Relatives of models that were found.
+    pub kinships: Arc<Kinships>,
 }
 
 /// An answer to a request.
@@ -224,7 +233,7 @@ impl Site {
         html! {
             (DOCTYPE)
             html lang="en" {
-                (head(page))
+                (self.head(page))
                 body {
                     a class="skip" href="#content" { "To the content" }
                     header class="top" {
@@ -253,6 +262,29 @@ impl Site {
                         p id="live" role="status" aria-live="polite" {}
                     }
                 }
+            }
+        }
+    }
+
+    fn head(&self, page: &Page) -> Markup {
+        // Not by what a request calls this place: a stranger writes that, and answers are kept.
+        let here = self.public_url.as_deref().unwrap_or_default();
+        html! {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="color-scheme" content="light dark";
+                meta name="description" content=(page.lead);
+                meta property="og:title" content=(page.title);
+                meta property="og:description" content=(page.lead);
+                @if let Some(picture) = &page.picture {
+                    meta property="og:image" content={ (here) (picture) };
+                }
+                title { (page.title) " – agon" }
+                link rel="stylesheet" href="/style.css";
+                link rel="icon" type="image/svg+xml" href="/icon.svg";
+                link rel="alternate" type="application/atom+xml" title="Crowns" href="/crowns.atom";
+                script src="/live.js" defer {}
             }
         }
     }
@@ -306,27 +338,6 @@ fn shown(ask: &Ask, part: &Part) -> Markup {
     match part {
         Part::Markup(markup) => markup.clone(),
         Part::Table(table) => table.html(ask),
-    }
-}
-
-fn head(page: &Page) -> Markup {
-    html! {
-        head {
-            meta charset="utf-8";
-            meta name="viewport" content="width=device-width, initial-scale=1";
-            meta name="color-scheme" content="light dark";
-            meta name="description" content=(page.lead);
-            meta property="og:title" content=(page.title);
-            meta property="og:description" content=(page.lead);
-            @if let Some(picture) = &page.picture {
-                meta property="og:image" content=(picture);
-            }
-            title { (page.title) " – agon" }
-            link rel="stylesheet" href="/style.css";
-            link rel="icon" type="image/svg+xml" href="/icon.svg";
-            link rel="alternate" type="application/atom+xml" title="Crowns" href="/crowns.atom";
-            script src="/live.js" defer {}
-        }
     }
 }
 

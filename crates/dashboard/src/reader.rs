@@ -10,6 +10,7 @@ mod checks;
 mod flaw;
 mod lot;
 mod rules;
+mod subnet;
 mod troubles;
 
 pub use rules::Rules;
@@ -22,7 +23,7 @@ use crate::{
 };
 use chain::Chain;
 use flaw::Flaw;
-use protocol::{AccountId, Block, BlockHash, NetUid};
+use protocol::{AccountId, BlockHash, NetUid};
 use records::Source;
 use std::{
     cmp::Reverse,
@@ -242,33 +243,6 @@ impl Reader {
             });
             ends.flatten().collect()
         })
-    }
-
-    /// Notes the head of the chain, whoever may judge, and the subnet as it is once an epoch.
-    fn read_chain(&mut self) -> Result<(), Trouble> {
-        let Some(chain) = self.chain.clone() else { return Ok(()) };
-        let head = chain.head()?;
-        if self.head == Some(head) {
-            return Ok(());
-        }
-        self.clock.see(head.block);
-        if self.genesis.is_none() {
-            self.genesis = chain.block_hash(Block(0))?;
-        }
-        let metagraph = chain.metagraph(self.netuid)?;
-        let judges = metagraph.neurons.iter().filter(|neuron| neuron.validator_permit);
-        self.permitted = Some(judges.map(|neuron| neuron.hotkey).collect());
-        // Between two epochs only the weights change; they are looked at every so many blocks.
-        let every = (metagraph.tempo / 4).clamp(1, 100);
-        let mut index = held(&self.index);
-        let noted = index.newest_metagraph()?;
-        if noted.is_none_or(|noted| metagraph.block.since(noted) >= every) {
-            index.note_metagraph(&metagraph)?;
-        }
-        drop(index);
-        self.head = Some(head);
-        self.note_change();
-        Ok(())
     }
 
     /// Whether records of a validator are read.

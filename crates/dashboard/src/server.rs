@@ -140,7 +140,9 @@ pub fn serve(config: Config) -> Result<Dashboard, Error> {
     }
     let (clock, troubles, n_changes) = (reader.clock(), reader.troubles(), reader.n_changes());
     let hub = config.hub.trim_end_matches('/').to_owned();
-    let site = Site { rules, clock, troubles: Arc::clone(&troubles), hub };
+    let public_url = config.public_url.map(|url| url.trim_end_matches('/').to_owned());
+    let (told, kinships) = (Arc::clone(&troubles), Arc::default());
+    let site = Site { rules, clock, troubles: told, hub, public_url, kinships };
     let (news, _) = broadcast::channel(NEWS_MAX);
     let shared = Arc::new(Shared {
         site,

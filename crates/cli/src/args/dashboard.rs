@@ -2,6 +2,7 @@
 
 use super::{AddressArgs, EndpointArgs};
 use clap::Args;
+use hugging_face::dev::PublicUrl;
 use std::{net::SocketAddr, path::PathBuf};
 
 /// Options of `agon dashboard`.
@@ -33,7 +34,35 @@ pub struct DashboardArgs {
     #[arg(long, default_value = "127.0.0.1:9960", value_name = "ADDRESS")]
     #[arg(value_parser = super::listen)]
     pub listen: SocketAddr,
+    /// Address by which readers reach the pages, where something stands in front of them; without
+    /// it, previews of pages elsewhere have no picture.
+    #[arg(long, value_name = "URL", value_parser = super::hub::url)]
+    pub public_url: Option<PublicUrl>,
     /// Folder of the index.
     #[arg(long, default_value = "agon-dashboard", value_name = "DIR")]
     pub home: PathBuf,
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::args::{Arguments, Command};
+    use clap::Parser as _;
+    use hugging_face::dev::PublicUrl;
+
+    fn public_url(url: &str) -> Option<PublicUrl> {
+        let words = ["agon", "dashboard", "--netuid", "1", "--public-url", url];
+        match Arguments::try_parse_from(words).ok()?.command {
+            Command::Dashboard(args) => args.public_url,
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn the_public_address_is_one_that_pages_can_be_reached_by() {
+        let read = public_url("https://agon.example/pages/").unwrap();
+        assert_eq!(read.as_str(), "https://agon.example/pages");
+        for wrong in ["agon.example", "javascript:alert(1)", "https://a b", "https://a/?x"] {
+            assert_eq!(public_url(wrong), None, "{wrong}");
+        }
+    }
 }

@@ -68,7 +68,8 @@ fn files_max(text: &str) -> Result<usize, String> {
     number.ok_or_else(|| format!("expected a number from 1 to {FILES_MAX}"))
 }
 
-fn url(text: &str) -> Result<PublicUrl, String> {
+/// Reads the address by which others reach something.
+pub(super) fn url(text: &str) -> Result<PublicUrl, String> {
     text.parse().map_err(str::to_owned)
 }
 

@@ -39,6 +39,7 @@ pub fn run(args: &DashboardArgs) -> anyhow::Result<ExitCode> {
         listen: args.listen,
         home: args.home.clone(),
         hub,
+        public_url: args.public_url.as_ref().map(|url| url.as_str().to_owned()),
         rules: rules(&args.competitions)?,
         chain: Some((chain, netuid)),
         places,

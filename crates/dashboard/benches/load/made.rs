@@ -136,6 +136,7 @@ impl Judge {
             tokenizer: Digest::of(b"tokenizer"),
             dataset: Digest::of(b"dataset"),
             documents: (0..N_BATCHES).map(document).collect(),
+            optimum: Loss::new(2.5).ok(),
             batches: Digest::of(&number.to_le_bytes()),
         };
         let models = (0..n_models()).map(|uid| model(uid, number, self.lie)).collect();
@@ -237,7 +238,7 @@ impl Chain for Still {
         Ok(self.0.clone())
     }
     fn commitments(&self, _: NetUid, _: Block) -> Result<Vec<StoredCommitment>, Error> {
-        unasked()
+        Ok(Vec::new())
     }
     fn rewards(&self, _: NetUid, _: Block) -> Result<Rewards, Error> {
         unasked()

@@ -77,6 +77,7 @@ fn served(home: &Path, pause: Duration) -> Dashboard {
         listen: "127.0.0.1:0".parse().unwrap(),
         home: home.join("dashboard"),
         hub: "https://hub.example".to_owned(),
+        public_url: None,
         rules: vec![rules()],
         chain: Some((chain, NETUID)),
         places: places(home),

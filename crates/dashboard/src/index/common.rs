@@ -29,7 +29,7 @@ const PART_BYTES_MAX: usize = 8 << 20;
 /// How much of them is remembered: as they are, read, and packed.
 const N_COPIES: usize = 3;
 /// Bytes of a document that is remembered, besides its id.
-const DOCUMENT_BYTES: usize = 64;
+const DOCUMENT_BYTES: usize = 80;
 
 /// How many were made: each has a number of its own.
 static N_MADE: AtomicU64 = AtomicU64::new(0);

@@ -19,7 +19,7 @@ use rusqlite::{OptionalExtension as _, Transaction, params};
 use std::{collections::BTreeMap, sync::Arc};
 
 /// Bytes of the row of a model, with its part of what finds it.
-const MODEL_BYTES: u64 = 512;
+const MODEL_BYTES: u64 = 768;
 /// Bytes of the row that says in which records of a validator a model is.
 const SPAN_BYTES: u64 = 96;
 
@@ -338,9 +338,9 @@ fn insert_record(
     let sql = "INSERT INTO records
         (validator, competition, number, block, digest, rules, voice, n_documents, n_models,
          uid, hotkey, root, repo, loss, error, state, is_derived, gap, gap_error, gap_n,
-         is_paid_checked)
+         is_paid_checked, bits_of_nat, optimum)
         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17,
-         ?18, ?19, ?20, ?21)";
+         ?18, ?19, ?20, ?21, ?22, ?23)";
     transaction.prepare_cached(sql)?.execute(params![
         round.validator.0,
         round.competition,
@@ -363,6 +363,9 @@ fn insert_record(
         gap.map(|gap| gap.error),
         gap.map(|gap| int(gap.n as u64)),
         checked.is_paid_checked,
+        // Where no document says how long it is, or none has tokens, there is nothing to tell.
+        round.bits_per_byte(1.0).filter(|bits| bits.is_finite() && *bits > 0.0),
+        round.optimum.map(Loss::value).filter(|optimum| optimum.is_finite()),
     ])?;
     Ok(transaction.last_insert_rowid())
 }

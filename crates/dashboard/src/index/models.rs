@@ -5,7 +5,11 @@ use super::{
     ingest::{Checked, entry_of},
     int,
 };
-use protocol::record::Model;
+use crate::limits::ARCHITECTURE_LETTERS_MAX;
+use protocol::{
+    record::{Card, Model},
+    text::shown,
+};
 use rusqlite::{OptionalExtension as _, Transaction, params};
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -14,7 +18,8 @@ const MODELS_MAX: usize = 50_000;
 /// Most rows of what records have in common that are remembered.
 const COMMONS_MAX: usize = 1_024;
 
-/// A model as it was committed to: what does not change from round to round.
+/// A model as it was committed to, and what it is: what does not change from round to round.
+/// Where records have it as different things, each is a row of its own.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Committed {
     hotkey: [u8; 32],
@@ -23,10 +28,13 @@ struct Committed {
     root: Option<[u8; 32]>,
     repo: Option<String>,
     revision: Option<String>,
+    architecture: Option<String>,
+    n_parameters: Option<u64>,
 }
 
 impl Committed {
     fn of(model: &Model) -> Self {
+        let architecture = |card: &Card| shown(&card.architecture, ARCHITECTURE_LETTERS_MAX);
         Self {
             hotkey: model.hotkey.0,
             uid: model.uid.0,
@@ -34,6 +42,8 @@ impl Committed {
             root: model.tensor_root.map(|root| root.0),
             repo: model.repo.as_ref().map(ToString::to_string),
             revision: model.revision.as_ref().map(ToString::to_string),
+            architecture: model.card.as_ref().map(architecture),
+            n_parameters: model.card.as_ref().map(|card| card.n_parameters),
         }
     }
 }
@@ -113,18 +123,26 @@ impl Models {
 
 fn find(transaction: &Transaction<'_>, committed: &Committed) -> Result<Option<i64>, Error> {
     let sql = "SELECT id FROM models WHERE hotkey = ?1 AND uid = ?2 AND commit_block = ?3
-        AND root IS ?4 AND repo IS ?5 AND revision IS ?6";
+        AND root IS ?4 AND repo IS ?5 AND revision IS ?6 AND architecture IS ?7
+        AND n_parameters IS ?8";
     let mut statement = transaction.prepare_cached(sql)?;
-    let Committed { hotkey, uid, commit_block, root, repo, revision } = committed;
-    let params = params![hotkey, uid, int(*commit_block), root, repo, revision];
+    let Committed { hotkey, uid, commit_block, root, repo, revision, .. } = committed;
+    let (architecture, n_parameters) = (&committed.architecture, committed.n_parameters.map(int));
+    let commit_block = int(*commit_block);
+    let params =
+        params![hotkey, uid, commit_block, root, repo, revision, architecture, n_parameters];
     Ok(statement.query_row(params, |row| row.get(0)).optional()?)
 }
 
 fn insert_model(transaction: &Transaction<'_>, committed: &Committed) -> Result<i64, Error> {
-    let sql = "INSERT INTO models (hotkey, uid, commit_block, root, repo, revision)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
-    let Committed { hotkey, uid, commit_block, root, repo, revision } = committed;
-    let params = params![hotkey, uid, int(*commit_block), root, repo, revision];
+    let sql = "INSERT INTO models
+        (hotkey, uid, commit_block, root, repo, revision, architecture, n_parameters)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+    let Committed { hotkey, uid, commit_block, root, repo, revision, .. } = committed;
+    let (architecture, n_parameters) = (&committed.architecture, committed.n_parameters.map(int));
+    let commit_block = int(*commit_block);
+    let params =
+        params![hotkey, uid, commit_block, root, repo, revision, architecture, n_parameters];
     transaction.prepare_cached(sql)?.execute(params)?;
     Ok(transaction.last_insert_rowid())
 }

@@ -2,6 +2,8 @@
 
 mod known;
 
+pub use known::Known;
+
 use super::{Error, Index, int, uint};
 use crate::figures::Estimate;
 use protocol::{AccountId, Block, Digest};
@@ -99,12 +101,27 @@ pub struct Row {
     /// By how much the loss of the best of the others is higher than the champion's, on the
     /// documents that both were measured on.
     pub gap: Option<Estimate>,
+    /// Bits per byte of text that a nat per token comes to; `None` where no document says how long
+    /// it is.
+    pub bits_of_nat: Option<f64>,
+    /// Loss of a model that knew the true distribution of its text, in nats per token, where the
+    /// record tells it.
+    pub optimum: Option<f64>,
     /// Whether its losses are believed.
     pub state: State,
     /// Whether its verdict was derived again.
     pub is_derived: bool,
     /// Whether whom the chain paid, as far as it says so, is what the chain says.
     pub is_paid_checked: bool,
+}
+
+/// What a model is, by the record that it is told by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Build {
+    /// Name of its architecture, fit to be shown.
+    pub architecture: String,
+    /// Number of parameters.
+    pub n_parameters: u64,
 }
 
 /// How a model came out of a round.
@@ -122,6 +139,10 @@ pub struct Standing {
     pub revision: Option<String>,
     /// Block of its commitment.
     pub commit_block: Block,
+    /// What it is, where the record tells it.
+    pub build: Option<Build>,
+    /// [`Row::bits_of_nat`] of the round.
+    pub bits_of_nat: Option<f64>,
     /// Documents that it was measured on and that counted.
     pub n: u64,
     /// The rule that it broke.
@@ -161,7 +182,9 @@ pub struct Other {
 /// Columns of a [`Row`].
 pub(super) const ROW: &str = "r.id, r.validator, r.competition, r.number, r.block, r.digest,
     r.rules, r.n_documents, r.n_models, r.state, r.is_derived, r.uid, r.hotkey, r.root, r.repo,
-    r.loss, r.error, r.gap, r.gap_error, r.gap_n, r.is_paid_checked";
+    r.loss, r.error, r.gap, r.gap_error, r.gap_n, r.is_paid_checked, r.bits_of_nat, r.optimum";
+/// How many they are.
+const N_ROW: usize = 23;
 
 type Sql<'a> = rusqlite::Row<'a>;
 
@@ -191,6 +214,8 @@ pub(super) fn row(sql: &Sql<'_>) -> rusqlite::Result<Row> {
         state: State::of(sql.get(9)?),
         is_derived: sql.get(10)?,
         is_paid_checked: sql.get(20)?,
+        bits_of_nat: sql.get(21)?,
+        optimum: sql.get(22)?,
         champion,
         gap,
     })
@@ -328,7 +353,7 @@ impl Index {
              ORDER BY coalesce(k.rao, 0) DESC, r.validator"
         );
         self.all(&sql, params![competition, int(block.0)], |sql| {
-            Ok(Other { row: row(sql)?, stake_rao: uint(sql.get(21)?) })
+            Ok(Other { row: row(sql)?, stake_rao: uint(sql.get(N_ROW)?) })
         })
     }
 
@@ -347,6 +372,25 @@ impl Index {
             AND (?4 - r.number) % ?5 = 0 ORDER BY r.block";
         let (until, last, every) = (int(until.0), int(last), int(every));
         self.all(sql, params![validator.0, competition, until, last, every], point)
+    }
+
+    /// Block and optimum of every so-many-th round, at most about `n_max` of them; nothing for one
+    /// whose record does not tell it.
+    pub fn optima(
+        &self,
+        (validator, competition): (AccountId, &str),
+        until: Block,
+        n_max: u64,
+    ) -> Result<Vec<(Block, Option<f64>)>, Error> {
+        let last = self.latest(validator, competition, until)?.map_or(0, |row| row.number);
+        let every = last.div_ceil(n_max.max(1)).max(1);
+        let sql = "SELECT r.block, r.optimum FROM records r WHERE r.validator = ?1
+            AND r.competition = ?2 AND r.block <= ?3 AND r.state = 0
+            AND (?4 - r.number) % ?5 = 0 ORDER BY r.block";
+        let (until, last, every) = (int(until.0), int(last), int(every));
+        self.all(sql, params![validator.0, competition, until, last, every], |sql| {
+            Ok((Block(uint(sql.get(0)?)), sql.get(1)?))
+        })
     }
 
     /// Changes of the crown by the records of a validator, newest first.
@@ -382,10 +426,10 @@ const CROWN: &str = "c.uid, c.hotkey, c.root, c.repo, c.loss, NULL, c.former_uid
     c.former_hotkey, c.former_root, c.former_repo, c.former_loss, NULL";
 
 fn crown(sql: &Sql<'_>) -> rusqlite::Result<Crown> {
-    let former: Option<u16> = sql.get(27)?;
+    let former: Option<u16> = sql.get(N_ROW + 6)?;
     let from = match former {
-        Some(uid) => Some(holder(sql, uid, 28)?),
+        Some(uid) => Some(holder(sql, uid, N_ROW + 7)?),
         None => None,
     };
-    Ok(Crown { row: row(sql)?, to: holder(sql, sql.get(21)?, 22)?, from })
+    Ok(Crown { row: row(sql)?, to: holder(sql, sql.get(N_ROW)?, N_ROW + 1)?, from })
 }

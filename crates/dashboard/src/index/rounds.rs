@@ -4,7 +4,7 @@ use super::{
     Error, Index,
     entry::{self, Entry},
     int,
-    query::{Holder, ROW, Row, Standing, row},
+    query::{Build, Holder, ROW, Row, Standing, row},
     uint,
 };
 use protocol::{AccountId, Block, Digest};
@@ -57,8 +57,8 @@ impl Index {
 
     /// The same with what the model was committed as.
     fn standing(&self, row: &Row, (entry, average): (Entry, f64)) -> Result<Standing, Error> {
-        let sql = "SELECT uid, hotkey, root, repo, revision, commit_block FROM models
-            WHERE id = ?1";
+        let sql = "SELECT uid, hotkey, root, repo, revision, commit_block, architecture,
+            n_parameters FROM models WHERE id = ?1";
         let Entry { loss, error, fate, is_broken, .. } = entry;
         let (reason, merit) =
             if is_broken { (Some(fate), "absent".to_owned()) } else { (None, fate) };
@@ -71,6 +71,11 @@ impl Index {
                 loss,
                 error,
             };
+            let architecture: Option<String> = sql.get(6)?;
+            let n_parameters = sql.get::<_, Option<i64>>(7)?.map(uint);
+            let build = architecture
+                .zip(n_parameters)
+                .map(|(architecture, n_parameters)| Build { architecture, n_parameters });
             Ok(Standing {
                 competition: row.competition.clone(),
                 number: row.number,
@@ -78,6 +83,8 @@ impl Index {
                 holder,
                 revision: sql.get(4)?,
                 commit_block: Block(uint(sql.get(5)?)),
+                build,
+                bits_of_nat: row.bits_of_nat,
                 n: entry.n,
                 reason,
                 merit,

@@ -2,7 +2,7 @@
 
 use super::{Error, Index, int, uint};
 use chain::Metagraph;
-use protocol::{AccountId, Block};
+use protocol::{AccountId, Block, BlockHash, Digest, NetUid};
 use rusqlite::{Transaction, params};
 
 /// States of the subnet that are kept: each has some hundred kilobytes.
@@ -36,7 +36,51 @@ pub struct Epoch {
     pub n_paid: u64,
 }
 
+/// The root of its records that a validator commits to on the chain ([`records::Index::root`]).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Root {
+    /// Whose records.
+    pub validator: AccountId,
+    /// The root.
+    pub root: Digest,
+    /// Block that included the commitment.
+    pub block: Block,
+    /// Genesis of the chain.
+    pub genesis: BlockHash,
+    /// The subnet.
+    pub netuid: NetUid,
+}
+
 impl Index {
+    /// Notes the roots that validators commit to now, in the place of all that were noted.
+    pub fn note_roots(&mut self, roots: &[Root]) -> Result<(), Error> {
+        let transaction = self.connection.transaction()?;
+        transaction.execute("DELETE FROM roots", [])?;
+        for Root { validator, root, block, genesis, netuid } in roots {
+            transaction.execute(
+                "INSERT OR REPLACE INTO roots (validator, root, block, genesis, netuid)
+                 VALUES (?1, ?2, ?3, ?4, ?5)",
+                params![validator.0, root.0, int(block.0), genesis.0, netuid.0],
+            )?;
+        }
+        transaction.commit()?;
+        Ok(())
+    }
+
+    /// The root that a validator committed to when the chain was last looked at, if it did.
+    pub fn root_of(&self, validator: AccountId) -> Result<Option<Root>, Error> {
+        let sql = "SELECT root, block, genesis, netuid FROM roots WHERE validator = ?1";
+        self.first(sql, [validator.0], |sql| {
+            Ok(Root {
+                validator,
+                root: Digest(sql.get(0)?),
+                block: Block(uint(sql.get(1)?)),
+                genesis: BlockHash(sql.get(2)?),
+                netuid: NetUid(sql.get(3)?),
+            })
+        })
+    }
+
     /// Notes the subnet as it is at a block, the stake of whoever may judge, and what the last
     /// epoch paid.
     pub fn note_metagraph(&mut self, metagraph: &Metagraph) -> Result<(), Error> {

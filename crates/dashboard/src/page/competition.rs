@@ -67,7 +67,9 @@ impl Site {
                 (losses.svg(&format!("Loss of the network of {competition}"), Setting::Page))
                 figcaption {
                     "The champion's loss in each round; dots are all models, rings are changes of "
-                    "the crown, the dashed line is what a challenger must get under. "
+                    "the crown, the dashed line is what a challenger must get under, and the finely "
+                    "dashed one, where records tell it, the optimum: what a model that knew the "
+                    "distribution of the text would lose. "
                     a href=(ask.to(&["c", competition, "chart.svg"])) { "As a picture" } " · "
                     a href=(ask.to(&["c", competition, "rounds"])) { "all rounds" } " · "
                     a href=(ask.to(&["c", competition, "compare"])) { "compare two models" }
@@ -105,6 +107,8 @@ impl Site {
                         (with_interval(champion.holder.loss, champion.holder.error))
                         (champion.of_round())
                     }
+                    dt { "Bits per byte" }
+                    dd { (decimals(champion.bits_per_byte, 4)) (champion.of_round()) }
                     dt { "Lead" }
                     dd { (lead(champion)) }
                 }
@@ -154,7 +158,21 @@ impl Site {
             }
             _ => Vec::new(),
         };
-        Ok(Losses { champion, models, threshold, crowns: marks })
+        let optimum = self.optimum(index, narration)?;
+        Ok(Losses { champion, models, threshold, optimum, crowns: marks })
+    }
+
+    /// The optimum of rounds by their blocks, if any of them tells it.
+    fn optimum(
+        &self,
+        index: &Index,
+        narration: &Narration,
+    ) -> Result<Vec<(u64, Option<f64>)>, Trouble> {
+        let told = index.optima(narration.whose(), narration.row.block, ROUNDS_MAX)?;
+        if told.iter().all(|(_, optimum)| optimum.is_none()) {
+            return Ok(Vec::new());
+        }
+        Ok(told.into_iter().map(|(block, optimum)| (block.0, optimum)).collect())
     }
 
     /// The chart as a file.

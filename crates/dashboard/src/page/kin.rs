@@ -5,7 +5,7 @@ use crate::{
     ask::Ask,
     duels::{UNPACKED_BYTES_MAX, losses_of},
     figures::decimals,
-    index::Index,
+    index::{Index, Row},
     table::{Cell, Table, column},
 };
 use protocol::{
@@ -13,7 +13,10 @@ use protocol::{
     lineage::{Kin, Lineage, lineage},
     record::Finding,
 };
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 /// Documents after which no more rounds are looked at.
 const DOCUMENTS_ENOUGH: usize = 256;
@@ -21,6 +24,10 @@ const DOCUMENTS_ENOUGH: usize = 256;
 const ROUNDS_MAX: u64 = 8;
 /// Most relatives that are listed.
 const RELATIVES_MAX: usize = 64;
+/// Most bytes of records that are unpacked for the relatives of a leaderboard.
+const BOARD_BYTES_MAX: usize = 8 << 20;
+/// Leaderboards whose relatives are remembered: each has a few kilobytes.
+const BOARDS_MAX: usize = 256;
 
 /// Losses of two models on the same documents.
 #[derive(Default)]
@@ -28,6 +35,111 @@ struct Pair {
     name: String,
     own: Vec<Loss>,
     theirs: Vec<Loss>,
+}
+
+/// What records have of a model beside each of the others.
+#[derive(Default)]
+struct Company {
+    pairs: BTreeMap<Digest, Pair>,
+    n_documents: usize,
+}
+
+impl Company {
+    fn is_enough(&self) -> bool {
+        self.n_documents >= DOCUMENTS_ENOUGH
+    }
+
+    /// Takes in what a record has: nothing where it has not measured the model.
+    fn take(&mut self, record: &Record, root: Digest) {
+        let own = losses_of(record, root);
+        if own.is_empty() {
+            return;
+        }
+        self.n_documents += own.len();
+        for judged in &record.models {
+            let model = &judged.model;
+            let Some(other) = model.tensor_root.filter(|other| *other != root) else { continue };
+            let Finding::Evaluated(losses) = &model.finding else { continue };
+            let pair = self.pairs.entry(other).or_default();
+            if pair.name.is_empty() {
+                let repo = model.repo.as_ref();
+                pair.name = repo.map_or_else(|| format!("uid {}", model.uid), ToString::to_string);
+            }
+            for (own, theirs) in own.iter().zip(losses) {
+                pair.own.push(*own);
+                pair.theirs.push(*theirs);
+            }
+        }
+    }
+
+    /// What the model is to the others, the nearest first.
+    fn relatives(self) -> Vec<Relative> {
+        let relative = |(root, pair): (Digest, Pair)| Relative {
+            root,
+            name: pair.name,
+            lineage: lineage(&pair.own, &pair.theirs),
+        };
+        let mut found: Vec<Relative> = self.pairs.into_iter().map(relative).collect();
+        let nearness = |of: &Relative| of.lineage.correlation.unwrap_or(-1.0);
+        found.sort_by(|a, b| nearness(b).total_cmp(&nearness(a)).then(a.root.cmp(&b.root)));
+        found
+    }
+
+    /// The nearest of those with a label: two documents alone always go together.
+    fn nearest(self) -> Option<Relative> {
+        let mut relatives = self.relatives();
+        let is_labelled = |of: &Relative| of.lineage.kin != Kin::Unknown;
+        let at = relatives.iter().position(is_labelled).unwrap_or(0);
+        (at < relatives.len()).then(|| relatives.swap_remove(at))
+    }
+}
+
+/// Another model, and what it is to one.
+#[derive(Clone, Debug)]
+pub(super) struct Relative {
+    root: Digest,
+    name: String,
+    lineage: Lineage,
+}
+
+impl Relative {
+    /// It in one cell, as the table of relatives has it.
+    pub(super) fn cell(&self, ask: &Ask) -> Cell {
+        let Lineage { correlation, kin, .. } = self.lineage;
+        if kin == Kin::Unknown {
+            return Cell::text(label(kin));
+        }
+        let said = format!("{}: {} ({})", label(kin), self.name, decimals(correlation, 5));
+        Cell::text(said).to(ask.to(&["model", &self.root.hex()]))
+    }
+}
+
+/// The nearest relatives of some models, by their roots.
+pub(super) type Nearest = BTreeMap<Digest, Relative>;
+
+/// Nearest relatives of models of leaderboards, by all that they follow from: to find them takes
+/// records to be unpacked, and those of a round stay the same until the next.
+#[derive(Debug, Default)]
+pub struct Kinships(Mutex<BTreeMap<Digest, Arc<Nearest>>>);
+
+impl Kinships {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Digest, Arc<Nearest>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn get(&self, key: Digest) -> Option<Arc<Nearest>> {
+        self.lock().get(&key).cloned()
+    }
+
+    fn keep(&self, key: Digest, nearest: Nearest) -> Arc<Nearest> {
+        let nearest = Arc::new(nearest);
+        let mut kept = self.lock();
+        if kept.len() >= BOARDS_MAX {
+            kept.clear();
+        }
+        kept.insert(key, Arc::clone(&nearest));
+        nearest
+    }
 }
 
 impl Site {
@@ -40,35 +152,66 @@ impl Site {
         root: Digest,
     ) -> Result<Table, Trouble> {
         let whose = (results.validator, results.competition.as_str());
-        let (mut pairs, mut n_documents) = (BTreeMap::new(), 0);
-        let mut n_bytes_left = UNPACKED_BYTES_MAX;
+        let (mut company, mut n_bytes_left) = (Company::default(), UNPACKED_BYTES_MAX);
         for row in index.measured(whose, root, ask.until(), ROUNDS_MAX)? {
-            if n_documents >= DOCUMENTS_ENOUGH {
+            if company.is_enough() {
                 break;
             }
             let record = index.whole_within(row.id, &mut n_bytes_left)?;
             let Some(record) = record else { break };
-            n_documents += losses_of(&record, root).len();
-            gather(&mut pairs, &record, root);
+            company.take(&record, root);
         }
-        let mut found: Vec<(Digest, String, Lineage)> = pairs
-            .into_iter()
-            .map(|(other, pair)| (other, pair.name, lineage(&pair.own, &pair.theirs)))
-            .collect();
-        let nearness = |of: &Lineage| of.correlation.unwrap_or(-1.0);
-        found.sort_by(|a, b| nearness(&b.2).total_cmp(&nearness(&a.2)).then(a.0.cmp(&b.0)));
         let mut table = empty();
-        for (other, name, of) in found.into_iter().take(RELATIVES_MAX) {
+        for Relative { root, name, lineage } in company.relatives().into_iter().take(RELATIVES_MAX)
+        {
             table.rows.push(vec![
                 Cell::text(name),
-                root_cell(ask, Some(other)),
-                Cell::text(label(of.kin)),
-                Cell::number(of.correlation, decimals(of.correlation, 5)),
-                Cell::count(of.n_documents as u64),
+                root_cell(ask, Some(root)),
+                Cell::text(label(lineage.kin)),
+                Cell::number(lineage.correlation, decimals(lineage.correlation, 5)),
+                Cell::count(lineage.n_documents as u64),
             ]);
         }
         Ok(table)
     }
+
+    /// The nearest relatives of some models of a leaderboard, by the documents of the last rounds
+    /// up to it: what the pages of these models have in their tables.
+    pub(super) fn nearest(
+        &self,
+        index: &Index,
+        row: &Row,
+        roots: &BTreeSet<Digest>,
+    ) -> Result<Arc<Nearest>, Trouble> {
+        let whose = (row.validator, row.competition.as_str());
+        let rows = index.believed(whose, row.block, ROUNDS_MAX)?;
+        let key = key(rows.iter().map(|row| row.digest), roots.iter().copied());
+        if let Some(nearest) = self.kinships.get(key) {
+            return Ok(nearest);
+        }
+        let mut all: BTreeMap<Digest, Company> =
+            roots.iter().map(|root| (*root, Company::default())).collect();
+        let mut n_bytes_left = BOARD_BYTES_MAX;
+        for row in rows {
+            if all.values().all(Company::is_enough) {
+                break;
+            }
+            let record = index.whole_within(row.id, &mut n_bytes_left)?;
+            let Some(record) = record else { break };
+            for (root, company) in all.iter_mut().filter(|(_, company)| !company.is_enough()) {
+                company.take(&record, *root);
+            }
+        }
+        let nearest = |(root, company): (Digest, Company)| Some((root, company.nearest()?));
+        Ok(self.kinships.keep(key, all.into_iter().filter_map(nearest).collect()))
+    }
+}
+
+/// What relatives follow from: records, and the models whose relatives they are.
+fn key(records: impl Iterator<Item = Digest>, roots: impl Iterator<Item = Digest>) -> Digest {
+    let [records, roots]: [Vec<u8>; 2] =
+        [records.flat_map(|digest| digest.0).collect(), roots.flat_map(|root| root.0).collect()];
+    Digest::of_fields("dashboard relatives", &[&records, &roots])
 }
 
 fn empty() -> Table {
@@ -83,25 +226,6 @@ fn empty() -> Table {
     let mut table = Table::new("kin", caption, columns);
     table.empty = "no other model was measured beside it";
     table
-}
-
-/// Takes in what a record has of a model beside each of the others.
-fn gather(pairs: &mut BTreeMap<Digest, Pair>, record: &Record, root: Digest) {
-    let own = losses_of(record, root);
-    for judged in &record.models {
-        let model = &judged.model;
-        let Some(other) = model.tensor_root.filter(|other| *other != root) else { continue };
-        let Finding::Evaluated(losses) = &model.finding else { continue };
-        let pair = pairs.entry(other).or_default();
-        if pair.name.is_empty() {
-            let repo = model.repo.as_ref();
-            pair.name = repo.map_or_else(|| format!("uid {}", model.uid), ToString::to_string);
-        }
-        for (own, theirs) in own.iter().zip(losses) {
-            pair.own.push(*own);
-            pair.theirs.push(*theirs);
-        }
-    }
 }
 
 fn label(kin: Kin) -> &'static str {

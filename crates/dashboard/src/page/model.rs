@@ -2,6 +2,7 @@
 
 use super::{
     Page, ROWS_MAX, Site, Trouble, belief,
+    card::{card, gradients},
     competition::no_model,
     is_of_all_rows, missing,
     overview::{miner_link, name, shares},
@@ -11,7 +12,10 @@ use crate::{
     ask::Ask,
     chart,
     duels::in_words,
-    figures::{bits, decimals, grouped, of_65535, percent, perplexity, plural, tao, with_interval},
+    figures::{
+        bits, bits_per_byte, decimals, grouped, of_65535, percent, perplexity, plural, tao,
+        with_interval,
+    },
     index::{Head, Index, Row, Standing, Wanted},
     table::{Cell, Table, column},
 };
@@ -79,6 +83,9 @@ impl Site {
         if let Some(judged) = judged {
             page.show(self.declared(judged));
         }
+        let told = judged.and_then(|judged| judged.model.card.as_ref());
+        page.table(card(told));
+        page.show(gradients(told));
         page.show(self.allowed(&row, newest));
         for results in &all {
             let title = format!("Loss of the model in {}", results.competition);
@@ -93,6 +100,7 @@ impl Site {
     fn measured(&self, ask: &Ask, root: Digest, newest: &Standing) -> Markup {
         let repo = self.repo_cell(newest.holder.repo.as_deref(), newest.revision.as_deref());
         let loss = newest.holder.loss;
+        let per_byte = bits_per_byte(loss, newest.bits_of_nat);
         html! {
             dl class="facts" {
                 dt { "Competition" }
@@ -110,6 +118,7 @@ impl Site {
                 dt { "Loss, nats per token" } dd { (with_interval(loss, newest.holder.error)) }
                 dt { "Perplexity" } dd { (decimals(loss.map(perplexity), 3)) }
                 dt { "Bits per token" } dd { (decimals(loss.map(bits), 3)) }
+                dt { "Bits per byte" } dd { (decimals(per_byte, 4)) }
                 dt { "Measured on" } dd { (newest.n) " documents or batches" }
                 dt { "Wins" } dd { (newest.wins) " (" (percent(newest.win_rate)) ")" }
                 dt { "Weight in the round" } dd { (percent(newest.weight)) }
@@ -164,9 +173,8 @@ impl Site {
                 }
             }
             p {
-                "A record has hashes, losses and verdicts of a model. It has neither the model's "
-                "bytes nor a sample of what it writes, and says nothing of its size, its "
-                "architecture or the health of its parameters: look into its repo"
+                "A record has hashes, losses and verdicts of a model, and what it is. It has "
+                "neither the model's bytes nor a sample of what it writes: look into its repo"
                 @if let Some(href) = &repo.href { ", " a href=(href) { (repo.shown) } }
                 "."
             }
@@ -208,7 +216,7 @@ impl Site {
         let mut heads = index.heads()?;
         heads.retain(|head| head.validator == hotkey);
         let mut page = Page::new(format!("Validator {hotkey}"), "");
-        let mut n_told = 0;
+        let (mut n_told, mut lists) = (0, Vec::new());
         page.show(self.slot(index, ask, hotkey)?);
         let (mut records, mut agreement) = (self.records_table(ask, &[]), agreement_table());
         for head in &heads {
@@ -226,6 +234,11 @@ impl Site {
             let found = index.agreements(whose, ask.until(), RECORDS_MAX)?;
             let told = rows.iter().filter_map(|row| Some((row, *found.get(&row.number)?)));
             agreement.rows.extend(told.map(|(row, counts)| self.agreed(row, counts)));
+            lists.push(rows);
+        }
+        // A commitment takes the place of the one before it, so that it is told of now alone.
+        if let Some(root) = index.root_of(hotkey)?.filter(|_| ask.block().is_none()) {
+            page.show(self.committed(&root, &lists));
         }
         page.lead = format!("It has records of {}.", plural(n_told, "competition"));
         self.pay(&mut page, index, ask, hotkey)?;
@@ -318,6 +331,7 @@ impl Site {
             column("repo", "Model", ""),
             column("root", "Tensor root", ""),
             column("loss", "Loss", "nats/token"),
+            column("bits_per_byte", "Bits per byte", "bits/byte"),
             column("documents", "Measured on", "documents"),
             column("weight", "Weight", "share"),
             column("verdict", "Verdict", ""),
@@ -332,6 +346,7 @@ impl Site {
             let round = (standing.competition.as_str(), standing.number);
             let verdict = standing.reason.as_ref().unwrap_or(&standing.merit);
             let class = if standing.reason.is_some() { "bad" } else { "" };
+            let per_byte = bits_per_byte(holder.loss, standing.bits_of_nat);
             table.rows.push(vec![
                 Cell::text(standing.competition.clone()).to(ask.to(&["c", &standing.competition])),
                 Cell::count(standing.number).to(round_of(ask, validator, round)),
@@ -339,6 +354,7 @@ impl Site {
                 self.repo_cell(holder.repo.as_deref(), standing.revision.as_deref()),
                 root_cell(ask, holder.root),
                 Cell::number(holder.loss, with_interval(holder.loss, holder.error)),
+                Cell::number(per_byte, decimals(per_byte, 4)),
                 Cell::count(standing.n),
                 shares(standing.weight),
                 Cell::text(verdict.clone()).class(class),

@@ -4,7 +4,8 @@ use super::{Page, Site, Trouble, belief, key_cell};
 use crate::{
     ask::Ask,
     figures::{
-        Estimate, bits, decimals, lasting, percent, perplexity, plural, short, tao, with_interval,
+        Estimate, bits, bits_per_byte, decimals, lasting, percent, perplexity, plural, short, tao,
+        with_interval,
     },
     index::{Crown, Holder, Index, Standing, State},
     page::Narration,
@@ -18,6 +19,8 @@ use protocol::Block;
 pub(super) struct Champion {
     /// With the last loss that is known of its model.
     pub(super) holder: Holder,
+    /// Bits per byte of text that its loss comes to.
+    pub(super) bits_per_byte: Option<f64>,
     /// The round that the loss is from, where this one measured nothing.
     pub(super) measured_in: Option<u64>,
     /// Block of the round in which it took the crown.
@@ -76,12 +79,13 @@ impl Site {
         }
         let standings = index.standings(told)?;
         let second = second(&standings, &holder).map(|second| (second.clone(), told.gap));
+        let bits_per_byte = bits_per_byte(holder.loss, told.bits_of_nat);
         let measured_in = earlier.as_ref().map(|earlier| earlier.number);
         // Where it took the crown in a round that is not believed, nobody can tell since when.
         let is_its =
             |crown: &&Crown| (crown.to.hotkey, crown.to.root) == (holder.hotkey, holder.root);
         let since = crowns.first().filter(is_its).map(|crown| crown.row.block);
-        Ok(Some(Champion { holder, measured_in, since, second }))
+        Ok(Some(Champion { holder, bits_per_byte, measured_in, since, second }))
     }
 
     /// Block of the next round of a competition, where its rules are known.
@@ -168,6 +172,7 @@ impl Site {
                         (with_interval(champion.holder.loss, champion.holder.error))
                         " nats per token" (champion.of_round())
                     }
+                    p { (decimals(champion.bits_per_byte, 4)) " bits per byte" }
                     @if let Some(since) = champion.since {
                         p { "champion since block " (self.block(since)) }
                     }
@@ -189,6 +194,7 @@ impl Site {
     ) -> Result<Vec<Cell>, Trouble> {
         let row = &narration.row;
         let loss = champion.and_then(|champion| champion.holder.loss);
+        let per_byte = champion.and_then(|champion| champion.bits_per_byte);
         let gap = champion.and_then(|champion| champion.second.as_ref()?.1);
         let of_round = champion.map_or(String::new(), Champion::of_round);
         let (agreeing, all) = self.agreement(index, narration)?;
@@ -203,6 +209,7 @@ impl Site {
             Cell::number(loss, decimals(loss, 4) + &of_round),
             Cell::number(loss.map(perplexity), decimals(loss.map(perplexity), 3)),
             Cell::number(loss.map(bits), decimals(loss.map(bits), 3)),
+            Cell::number(per_byte, decimals(per_byte, 4)),
             Cell::number(gap.map(|gap| gap.mean), interval(gap)),
             Cell::text(format!("{agreeing} of {all}")),
             count(next),
@@ -265,6 +272,7 @@ fn competitions_table() -> Table {
             column("loss", "Loss", "nats/token"),
             column("perplexity", "Perplexity", ""),
             column("bits", "Bits", "bits/token"),
+            column("bits_per_byte", "Bits per byte", "bits/byte"),
             column("lead", "Lead over second", "nats/token"),
             column("agreement", "Validators agree", ""),
             column("next_round", "Next round", "block"),

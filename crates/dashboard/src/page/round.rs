@@ -1,19 +1,25 @@
 //! One round: its record in full; and two models beside each other.
 
 use super::{
-    Page, Site, Trouble, belief, competition::no_model, crown::replayed, losses::map,
-    overview::name,
+    Page, Site, Trouble, belief, competition::no_model, crown::replayed, lengths::lengths,
+    losses::map, overview::name,
 };
 use crate::{
     ask::Ask,
     chart,
     duels::{losses_of, measured},
-    figures::{Estimate, decimals, lower_by, percent, short, values, with_interval},
+    figures::{
+        Estimate, bits_per_byte, decimals, grouped, lower_by, percent, perplexity, short, values,
+        with_interval,
+    },
     index::{Index, Row, Standing},
     table::{Cell, Table, column},
 };
 use maud::{Markup, html};
-use protocol::{Digest, Loss, Record, record::Round};
+use protocol::{
+    Digest, Loss, Record,
+    record::{DocumentDigest, Round},
+};
 
 /// Most documents that are listed.
 const DOCUMENTS_MAX: usize = 2_000;
@@ -75,6 +81,8 @@ impl Site {
                 dt { "Tokenizer" } dd { code { (round.tokenizer.to_string()) } }
                 dt { "Dataset" } dd { code { (round.dataset.to_string()) } }
                 dt { "Batches" } dd { code { (round.batches.to_string()) } }
+                dt { "Text of all documents" } dd { (length(round)) }
+                dt { "Optimum" } dd { (optimum(row)) }
                 dt { "Measured by" } dd { (round.engine) }
             }
         }
@@ -113,11 +121,42 @@ impl Site {
     }
 }
 
+/// Bytes and tokens of the text of a round, as far as its record tells them.
+fn length(round: &Round) -> String {
+    // A stranger's counts may be more than one number holds.
+    let count = |of: fn(&DocumentDigest) -> u64| {
+        round.documents.iter().fold(0, |sum: u64, document| sum.saturating_add(of(document)))
+    };
+    let (n_bytes, n_tokens) = (count(|document| document.n_bytes), count(|it| it.n_tokens));
+    if n_bytes == 0 {
+        return "–".to_owned();
+    }
+    format!("{} bytes, {} tokens", grouped(n_bytes), grouped(n_tokens))
+}
+
+/// What a model that knew the distribution of the text would have got, where that is known.
+fn optimum(row: &Row) -> String {
+    let Some(nats) = row.optimum else { return "–".to_owned() };
+    format!(
+        "{} nats per token · perplexity {} · {} bits per byte",
+        decimals(Some(nats), 4),
+        decimals(Some(perplexity(nats)), 3),
+        decimals(bits_per_byte(Some(nats), row.bits_of_nat), 4),
+    )
+}
+
+/// A number of a document; 0 stands for one that its record does not tell.
+fn told(number: u64) -> Cell {
+    if number == 0 { Cell::number(None, "–") } else { Cell::count(number) }
+}
+
 /// The documents of a round.
 fn drawn(round: &Round) -> Table {
     let columns = vec![
         column("place", "Place", ""),
         column("id", "Document", ""),
+        column("bytes", "Bytes", ""),
+        column("tokens", "Tokens", ""),
         column("sha256", "Digest of its text", ""),
     ];
     let n_all = round.documents.len();
@@ -131,6 +170,8 @@ fn drawn(round: &Round) -> Table {
         table.rows.push(vec![
             Cell::count(at as u64 + 1),
             Cell::text(document.id.clone()),
+            told(document.n_bytes),
+            told(document.n_tokens),
             Cell::text(digest.clone()).shown(short(&digest)),
         ]);
     }
@@ -195,6 +236,8 @@ fn beside(page: &mut Page, record: &Record, is_per_document: bool, (a, b): (Dige
             figcaption { "Above zero, " (name_b) " is better than " (name_a) "." }
         }
     });
+    let documents: &[DocumentDigest] = if is_per_document { &record.round.documents } else { &[] };
+    page.table(lengths(documents, (first, second)));
     page.table(positions(first, second));
     let columns = vec![
         column("document", "Document or batch", ""),

@@ -11,6 +11,8 @@ use protocol::{
 const DOCUMENT_ID_BYTES_MAX: usize = 1_024;
 /// Most bytes of what names an engine.
 const ENGINE_BYTES_MAX: usize = 256;
+/// Most bytes of what names an architecture: 64 letters of four bytes.
+const ARCHITECTURE_BYTES_MAX: usize = 256;
 /// Most losses of a model: rules have no more batches.
 const LOSSES_MAX: usize = 10_000;
 
@@ -23,6 +25,12 @@ pub(super) fn lengths(record: &Record) -> Result<(), String> {
     }
     if round.documents.iter().any(|drawn| drawn.id.len() > DOCUMENT_ID_BYTES_MAX) {
         return Err(format!("a document has an id of more than {DOCUMENT_ID_BYTES_MAX} bytes"));
+    }
+    let mut cards = record.models.iter().filter_map(|judged| judged.model.card.as_ref());
+    if cards.any(|card| card.architecture.len() > ARCHITECTURE_BYTES_MAX) {
+        return Err(format!(
+            "an architecture has a name of more than {ARCHITECTURE_BYTES_MAX} bytes"
+        ));
     }
     Ok(())
 }

@@ -8,8 +8,14 @@ use tempfile::TempDir;
 /// What requests share, over an index that may be missing, with so many seats for listeners.
 fn shared(n_seats: usize) -> (Arc<Shared>, TempDir) {
     let dir = tempfile::tempdir().unwrap();
-    let (rules, clock, troubles) = (Arc::default(), Arc::default(), Arc::default());
-    let site = Site { rules, clock, troubles, hub: "https://hub.example".to_owned() };
+    let site = Site {
+        rules: Arc::default(),
+        clock: Arc::default(),
+        troubles: Arc::default(),
+        hub: "https://hub.example".to_owned(),
+        public_url: None,
+        kinships: Arc::default(),
+    };
     let shared = Shared {
         site,
         folder: dir.path().to_owned(),

@@ -100,6 +100,41 @@ fn links_of_a_page_of_the_past_lead_to_pages_of_then_that_are_there() {
     }
 }
 
+/// Links of what a page says of the record that it is told by.
+fn told_by(page: &str) -> Vec<String> {
+    let all = elements(page);
+    let is_it =
+        |it: &Element| it.get("class") == Some("from") && it.text.starts_with("From record ");
+    let at = all.iter().position(is_it).unwrap();
+    let links = named(inside(&all, at), "a").into_iter();
+    links.map(|link| link.get("href").unwrap().to_owned()).collect()
+}
+
+#[test]
+fn the_record_that_a_page_is_told_by_is_that_of_its_validator_whoever_others_are_told_by() {
+    let judges = [1, 2].map(Judge::of_four_rounds);
+    let mut home = Home::new();
+    home.read(&[&judges[0], &judges[1]]);
+    let first = home.index().heads().unwrap()[0].validator;
+    for address in ["/", "/c/tiny", "/c/tiny/round/2", "/c/tiny/crown/2", "/c/tiny/rounds"] {
+        let wanted =
+            |number: u64, key: AccountId| format!("/c/tiny/round/{number}?validator={key}");
+        let number = if address.ends_with("/2") { 2 } else { 4 };
+        assert_eq!(told_by(&home.page(address))[0], wanted(number, first), "{address}");
+        for judge in &judges {
+            let key = judge.key.public();
+            let page = home.page(&format!("{address}?validator={key}"));
+            let links = told_by(&page);
+            assert_eq!(links[0], wanted(number, key), "{address}");
+            assert!(links[1].starts_with(&format!("/validator/{key}")), "{address}: {links:?}");
+            let record = home.page(&links[0]);
+            assert_eq!(told_by(&record)[0], links[0], "it is the record itself");
+        }
+    }
+    let then = told_by(&home.page("/c/tiny?block=1025"));
+    assert_eq!(then[0], format!("/c/tiny/round/2?validator={first}&block=1025"));
+}
+
 /// The elements of the pages of the scene, by address.
 fn pages() -> BTreeMap<String, Vec<Element>> {
     let (judge, home) = scene();

@@ -104,6 +104,7 @@ fn falling(from: u64, n_rounds: u64, crowned_every: u64) -> Losses {
     Losses {
         models: champion.iter().map(|(block, loss)| (*block, loss + 0.1)).collect(),
         threshold: champion.iter().map(|(block, loss)| (*block, 0.99 * loss)).collect(),
+        optimum: champion.iter().map(|(block, loss)| (*block, Some(0.9 * loss))).collect(),
         crowns: champion.iter().step_by(crowned_every as usize).map(mark).collect(),
         champion,
     }
@@ -134,6 +135,7 @@ fn ticks_of_blocks_are_blocks() {
             point.0 = 1_010 + n as u64;
         }
         (losses.models, losses.threshold, losses.crowns) = (vec![], vec![], vec![]);
+        losses.optimum.clear();
         let chart = legible(&losses.svg("Loss", Setting::Page));
         let blocks: Vec<u64> = chart
             .named("text")
@@ -157,6 +159,7 @@ fn attack_losses_of_any_size_leave_a_chart_in_its_frame() {
             let losses = Losses {
                 models: champion.clone(),
                 threshold: champion.clone(),
+                optimum: vec![(1_000, Some(one)), (1_180, None), (1_360, Some(other))],
                 crowns: vec![Mark {
                     block: 1_360,
                     loss: other,
@@ -201,6 +204,7 @@ fn what_is_no_number_is_not_drawn_and_hides_nothing_else() {
         champion: points.to_vec(),
         models: points.to_vec(),
         threshold: points.to_vec(),
+        optimum: points.map(|(block, loss)| (block, Some(loss))).to_vec(),
         crowns: vec![mark(10, f64::NAN), mark(20, 2.0)],
     };
     legible(&losses.svg("Loss", Setting::Page));
@@ -208,6 +212,46 @@ fn what_is_no_number_is_not_drawn_and_hides_nothing_else() {
     for empty in empties {
         let said = over_blocks("Loss", "nats", empty).into_string();
         assert!(said.contains("Nothing has been measured yet."), "{said}");
+    }
+}
+
+#[test]
+fn the_optimum_is_a_line_in_steps_with_its_name_and_with_gaps_where_no_record_tells_it() {
+    let mut losses = falling(1_000, 5, 2);
+    let told = [Some(2.5), None, Some(2.6), Some(2.6), Some(2.55)];
+    losses.optimum = losses.champion.iter().map(|(block, _)| *block).zip(told).collect();
+    let chart = legible(&losses.svg("Loss", Setting::Page));
+    let of = |class: &str| -> Vec<String> {
+        let paths = chart.named("path").into_iter();
+        let paths = paths.filter(|path| path.get("class") == Some(class));
+        paths.map(|path| path.get("d").unwrap().to_owned()).collect()
+    };
+    let (optimum, line) = (of("optimum"), of("line"));
+    let ([optimum], [line]) = (&optimum[..], &line[..]) else { panic!("{optimum:?} {line:?}") };
+    assert_eq!(["M", "H", "V"].map(|step| optimum.matches(step).count()), [2, 4, 2], "{optimum}");
+    let start = |path: &str| path.split(' ').next().unwrap().to_owned();
+    assert_eq!(start(optimum), start(line), "it begins with the first round");
+    assert!(texts(&chart).contains(&"optimum 2.5500".to_owned()), "{:?}", texts(&chart));
+    losses.optimum.clear();
+    let without = losses.svg("Loss", Setting::Page).into_string();
+    assert!(!without.contains("optimum"), "{without}");
+}
+
+#[test]
+fn the_name_of_the_optimum_can_be_read_wherever_it_lies_and_one_that_is_none_hides_no_loss() {
+    let mut losses = falling(1_000, 7, 1);
+    let first = losses.champion[0].0;
+    losses.optimum.clear();
+    let plain = texts(&legible(&losses.svg("Loss", Setting::Page)));
+    for tenth in 0..=45 {
+        losses.optimum = vec![(first, Some(f64::from(tenth) / 10.0))];
+        legible(&losses.svg("Loss", Setting::Page));
+    }
+    for none in [1e9, f64::MAX, f64::INFINITY] {
+        losses.optimum = vec![(first, Some(none))];
+        let mut told = texts(&legible(&losses.svg("Loss", Setting::Page)));
+        told.retain(|text| !text.starts_with("optimum "));
+        assert_eq!(told, plain, "{none} is above all that was measured");
     }
 }
 

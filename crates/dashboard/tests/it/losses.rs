@@ -14,7 +14,7 @@ fn a_round_that_measures_nobody_leaves_the_losses_of_the_last_that_did() {
     let loss_of = |csv: &str| {
         let line = csv.lines().find(|line| line.starts_with("2,miner2/model,")).unwrap();
         let (fields, n) = (line.split(',').collect::<Vec<_>>(), 6);
-        (fields[n].to_owned(), fields[n + 3].to_owned())
+        (fields[n].to_owned(), fields[n + 4].to_owned())
     };
     let (loss, measured_in) = loss_of(&known);
     assert_eq!(measured_in, "4", "{known}");

@@ -64,6 +64,8 @@ fn pages_say_who_is_champion_since_when_how_sure_and_why() {
     let competition = home.page("/c/tiny");
     assert_eq!(competition.matches("class=\"crown\"").count(), 2);
     assert!(competition.contains("class=\"threshold\" d=\"M"), "{competition}");
+    let picture = "property=\"og:image\" content=\"/c/tiny/chart.svg\"";
+    assert!(competition.contains(picture), "nobody said what the address is: {competition}");
     let crown = home.page("/c/tiny/crown/2");
     for said in ["dethroned the champion", "attempt 1", "a new crown", "agon replay 2.json"] {
         assert!(crown.contains(said), "no {said} in {crown}");
@@ -124,6 +126,7 @@ fn attack_whatever_a_stranger_writes_is_shown_and_does_nothing() {
     ];
     let mut judge = Judge::new(1);
     judge.text = HOSTILE.concat();
+    judge.architecture = HOSTILE.concat();
     judge.judge_four();
     let mut home = Home::new();
     home.read(&[&judge]);
@@ -137,6 +140,19 @@ fn attack_whatever_a_stranger_writes_is_shown_and_does_nothing() {
         }
     }
     assert!(home.page("/c/tiny/round/2").contains("&lt;script&gt;"), "it is shown");
+    let model = format!("/model/{}", player(2, 0.1).root().hex());
+    for address in ["/c/tiny", model.as_str()] {
+        let page = home.page(address);
+        assert!(page.contains("<td class=\"\">&quot;&gt;&lt;script&gt;"), "{address}: {page}");
+    }
+    judge.architecture = "a\u{202e}b\n\u{0}".to_owned();
+    let record = judge.judge(&[player(1, 0.0), player(2, 0.1)]);
+    assert!(record.models.iter().all(|judged| judged.model.card.is_some()));
+    home.read(&[&judge]);
+    for address in ["/c/tiny", model.as_str()] {
+        let page = home.page(address);
+        assert!(page.contains("<td class=\"\">a\u{fffd}b\u{fffd}\u{fffd}</td>"), "{page}");
+    }
     let asked = home.page("/c/tiny?q=%22%3E%3Cscript%3E&sort=%3Cb%3E&block=2000");
     assert!(!asked.contains("\"><script>") && !asked.contains("<b>"), "nor is an address");
     let csv = home.page("/c/tiny/round/2.csv?table=documents");

@@ -107,7 +107,8 @@ impl Watched {
         let known = Arc::new(Rules::new(vec![rules()]));
         let reader = Reader::new(Index::open(home.path()).unwrap(), Arc::clone(&known), places);
         let (clock, troubles) = (reader.clock(), reader.troubles());
-        let site = Site { rules: known, clock, troubles, hub: "https://hub.example".to_owned() };
+        let (hub, kinships) = ("https://hub.example".to_owned(), Arc::default());
+        let site = Site { rules: known, clock, troubles, hub, public_url: None, kinships };
         Self { home, reader, site }
     }
 

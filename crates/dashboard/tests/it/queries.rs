@@ -3,7 +3,7 @@
 use crate::scene::{Home, Judge, Player, player, rules_of_succession};
 use dashboard::{
     figures::Estimate,
-    index::{Crown, Index, Standing, Wanted},
+    index::{Crown, Index, Known, Standing, Wanted},
 };
 use protocol::{
     AccountId, Block, Digest, Record, Uid,
@@ -67,6 +67,8 @@ fn records_are_found_by_number_by_block_and_in_pages_as_they_were_published() {
         assert_eq!(row.n_models, record.models.len() as u64);
         assert_eq!(row.n_documents, record.round.documents.len() as u64);
         assert!(row.is_derived && row.is_paid_checked);
+        assert_eq!(row.bits_of_nat, record.round.bits_per_byte(1.0));
+        assert_eq!(row.optimum, record.round.optimum.map(|optimum| optimum.value()));
         let holder = row.champion.map(|it| (it.uid, it.hotkey, it.root, it.loss));
         let wanted = champion(record).map(|model| {
             let loss = estimate(model).map(|it| it.mean);
@@ -80,7 +82,10 @@ fn records_are_found_by_number_by_block_and_in_pages_as_they_were_published() {
     assert_eq!(index.record(whose.0, "other", 1).unwrap(), None);
     assert_eq!(index.record(AccountId([7; 32]), whose.1, 1).unwrap(), None);
     for block in moments() {
+        let believed = index.believed(whose, block, 3).unwrap();
+        let newest: Vec<u64> = believed.iter().map(|row| row.number).collect();
         let wanted: Vec<u64> = until(&records, block).map(|it| it.round.number).collect();
+        assert_eq!(newest, wanted.iter().copied().take(3).collect::<Vec<_>>(), "{block}");
         let latest = index.latest(whose.0, whose.1, block).unwrap();
         assert_eq!(latest.map(|row| row.number), wanted.first().copied(), "{block}");
         for (n_max, skip) in [(100, 0), (3, 0), (3, 2), (5, 10), (0, 0)] {
@@ -158,6 +163,12 @@ fn losses_of_champions_and_of_all_models_are_those_of_the_records() {
         };
         let all: Vec<(Block, f64)> = known.iter().flat_map(of_models).collect();
         assert_eq!(index.model_losses(whose, block, 1_000).unwrap(), all, "{block}");
+        let optimum = |record: &&Record| {
+            let told = record.round.optimum.map(|optimum| optimum.value());
+            (record.round.block, told)
+        };
+        let told: Vec<(Block, Option<f64>)> = known.iter().map(optimum).collect();
+        assert_eq!(index.optima(whose, block, 100).unwrap(), told, "{block}");
         // Where they are more than are wanted, some are left out and never the newest round.
         let few = index.champion_losses(whose, block, 4).unwrap();
         assert!(few.len() <= 5 && few.iter().all(|point| wanted.contains(point)), "{block}");
@@ -205,6 +216,10 @@ fn results_of_models_and_of_miners_are_those_of_the_records() {
             let average = record.averages.iter().find(|it| (it.uid.0, it.hotkey) == key);
             assert_eq!(standing.average, average.map_or(0.0, |it| it.weight));
             assert_eq!(standing.commit_block, Block(standing.holder.uid.into()));
+            assert_eq!(standing.bits_of_nat, record.round.bits_per_byte(1.0));
+            let build = standing.build.as_ref().unwrap();
+            let n_parameters = 1_000_000 + u64::from(standing.holder.uid);
+            assert_eq!((build.architecture.as_str(), build.n_parameters), ("llama", n_parameters));
         }
     }
     for block in moments().step_by(2) {
@@ -248,7 +263,9 @@ fn what_is_known_of_models_is_the_last_of_them_and_of_pairs_the_last_of_both() {
         let mut last = BTreeMap::new();
         for record in until(&records, block) {
             for judged in &record.models {
-                let found = (record.round.number, estimate(&judged.model).unwrap());
+                let bits_of_nat = record.round.bits_per_byte(1.0);
+                let (number, loss) = (record.round.number, estimate(&judged.model).unwrap());
+                let found = Known { number, loss, bits_of_nat };
                 last.entry(judged.model.tensor_root.unwrap()).or_insert(found);
             }
         }

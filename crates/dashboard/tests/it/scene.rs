@@ -13,10 +13,11 @@ use protocol::{
     AccountId, Block, BlockHash, Competition, Digest, Loss, NetUid, Record, Seed, Uid,
     competition::{LossKind, Packing, Rule},
     duel::{DuelRules, Reign},
-    record::{DocumentDigest, Finding, Model, Round, Setting},
+    record::{Card, DocumentDigest, Finding, Model, Round, Setting},
     weights::MovingAverage,
 };
 use records::{Folder, Signed};
+use serde_json::Value;
 use std::{path::Path, sync::Arc};
 use tempfile::TempDir;
 
@@ -25,6 +26,8 @@ pub(crate) const NETUID: NetUid = NetUid(1);
 
 /// Documents of a round.
 pub(crate) const N_DOCUMENTS: u64 = 25;
+/// What the text of each round allows, in nats per token.
+pub(crate) const OPTIMUM: f64 = 1.5;
 
 /// A model by what it is worth: by how much its losses are lower, a fraction of them.
 #[derive(Clone, Copy, Debug)]
@@ -81,6 +84,20 @@ impl Player {
             finding: Finding::Evaluated(documents.map(|document| self.loss(document)).collect()),
         }
     }
+
+    /// What it is; two tensors of the third model have sick gradients.
+    pub(crate) fn card(&self, architecture: &str) -> Card {
+        let n_sick = u64::from(self.uid == 3);
+        Card {
+            architecture: architecture.to_owned(),
+            n_parameters: 1_000_000 + u64::from(self.uid),
+            size_bytes: 4_000_000,
+            vocabulary: 512,
+            context: 128,
+            n_vanishing: 2 * n_sick,
+            n_exploding: n_sick,
+        }
+    }
 }
 
 /// Rules with few bets, which decide within some 25 documents.
@@ -120,6 +137,11 @@ pub(crate) struct Judge {
     pub(crate) folder: Folder,
     /// What it writes where it may write anything.
     pub(crate) text: String,
+    /// What it calls the architecture of models.
+    pub(crate) architecture: String,
+    /// Whether its records tell neither how long documents are, nor what a text allows, nor what
+    /// models are, as those of a simulation do.
+    pub(crate) is_terse: bool,
     /// By which rules it judges.
     pub(crate) rules: Competition,
     /// The chain that its blocks are of; without one they have made-up hashes.
@@ -137,9 +159,22 @@ impl Judge {
         let dir = tempfile::tempdir().unwrap();
         let folder = Folder::new(dir.path().to_owned());
         let (reign, average) = (Reign::default(), MovingAverage::default());
-        let text = "a test".to_owned();
+        let [text, architecture] = ["a test", "llama"].map(str::to_owned);
         let (key, chain, rules, begins) = (key(number), None, rules(), 1_000);
-        Self { key, folder, text, rules, chain, begins, reign, average, last: None, dir }
+        Self {
+            key,
+            folder,
+            text,
+            architecture,
+            is_terse: false,
+            rules,
+            chain,
+            begins,
+            reign,
+            average,
+            last: None,
+            dir,
+        }
     }
 
     /// Judges the next round, and publishes its record.
@@ -148,11 +183,12 @@ impl Judge {
         let documents = number * 1_000..number * 1_000 + N_DOCUMENTS;
         let block = Block(self.begins + 10 * number);
         let text = &self.text;
+        let told = u64::from(!self.is_terse);
         let document = |n: u64| DocumentDigest {
             id: format!("{text} {n}"),
             sha256: Digest::of(&n.to_be_bytes()),
-            n_bytes: 100 + n % 100,
-            n_tokens: 25 + n % 25,
+            n_bytes: told * (100 + n % 100),
+            n_tokens: told * (25 + n % 25),
         };
         let round = Round {
             competition: self.rules.name.clone(),
@@ -168,9 +204,14 @@ impl Judge {
             tokenizer: Digest::of(b"tokenizer"),
             dataset: Digest::of(b"dataset"),
             documents: documents.clone().map(document).collect(),
+            optimum: (!self.is_terse).then(|| Loss::new(OPTIMUM).unwrap()),
             batches: Digest::of(&number.to_be_bytes()),
         };
-        let models = players.iter().map(|player| player.model(documents.clone())).collect();
+        let model = |player: &Player| Model {
+            card: (!self.is_terse).then(|| player.card(&self.architecture)),
+            ..player.model(documents.clone())
+        };
+        let models = players.iter().map(model).collect();
         let (rules, average, before) = (&self.rules, &mut self.average, &self.reign);
         let settling_blocks = self.chain.as_deref().map_or(0, settling_blocks);
         let setting = Setting { before, paid: None, settling_blocks, skipped: Vec::new() };
@@ -279,7 +320,8 @@ impl Home {
         reader.read(stop, &|_| {}).unwrap();
         let (clock, troubles) = (reader.clock(), reader.troubles());
         let hub = "https://hub.example".to_owned();
-        self.site = Some(Site { rules: known, clock, troubles, hub });
+        let (public_url, kinships) = (None, Arc::default());
+        self.site = Some(Site { rules: known, clock, troubles, hub, public_url, kinships });
     }
 
     pub(crate) fn read(&mut self, judges: &[&Judge]) {
@@ -307,6 +349,12 @@ impl Home {
         let body = String::from_utf8(answer.body).unwrap();
         assert_eq!(answer.status, 200, "{address}: {body}");
         body
+    }
+
+    /// Rows of a table of a page, by the address of its JSON.
+    pub(crate) fn rows(&self, address: &str, table: &str) -> Vec<Value> {
+        let page: Value = serde_json::from_str(&self.page(address)).unwrap();
+        page["tables"][table]["rows"].as_array().unwrap().clone()
     }
 }
 

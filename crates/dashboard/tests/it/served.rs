@@ -14,6 +14,7 @@ fn served(judge: &Judge, home: &Path) -> Dashboard {
         listen: "127.0.0.1:0".parse().unwrap(),
         home: home.to_owned(),
         hub: "https://hub.example/".to_owned(),
+        public_url: Some("https://agon.example/pages/".to_owned()),
         rules: vec![rules()],
         chain: None,
         places: vec![judge.place()],
@@ -73,6 +74,8 @@ fn rounds_are_told_as_they_come_and_pages_have_a_strict_policy() {
     assert!(head.contains("content-security-policy: default-src 'none'; style-src 'self';"));
     assert!(!head.contains("unsafe-inline") && head.contains("x-content-type-options: nosniff"));
     assert!(body.contains("miner1/model"));
+    let picture = "content=\"https://agon.example/pages/c/tiny/chart.svg\"";
+    assert!(body.contains(picture), "no {picture} in {body}");
     let packed = bytes(address, "GET /c/tiny HTTP/1.1\r\naccept-encoding: gzip");
     assert!(packed.len() < page.len() / 2);
     assert!(String::from_utf8_lossy(&packed).contains("content-encoding: gzip"));

@@ -16,6 +16,7 @@ fn config(listen: &str, home: &Path) -> Config {
         listen: listen.parse().unwrap(),
         home: home.to_owned(),
         hub: "https://hub.example/".to_owned(),
+        public_url: None,
         rules: vec![rules()],
         chain: None,
         places: Vec::new(),

@@ -33,7 +33,7 @@ fn change(judge: &Judge, number: u64, change: impl FnOnce(&mut Record)) -> Signe
 #[test]
 fn attack_a_record_of_unknown_rules_that_is_none_stops_nobody() {
     type Change = fn(&mut Record);
-    let changes: [(Change, &str); 7] = [
+    let changes: [(Change, &str); 8] = [
         (|record| record.models[1].model.uid = record.models[0].model.uid, "out of order"),
         (|record| record.models.swap(0, 1), "out of order"),
         (|record| record.champion = Some(Uid(9)), "not among its models"),
@@ -41,6 +41,10 @@ fn attack_a_record_of_unknown_rules_that_is_none_stops_nobody() {
         (|record| record.models[0].verdict.win_rate = -1e300, "a share that is none"),
         (|record| record.round.engine = "x".repeat(257), "its engine"),
         (|record| record.round.documents[3].id = "x".repeat(1_025), "a document has an id"),
+        (
+            |record| record.models[1].model.card.as_mut().unwrap().architecture = "x".repeat(257),
+            "an architecture has a name",
+        ),
     ];
     let good = Judge::of_four_rounds(1);
     for (wrong, why) in changes {

@@ -1,8 +1,8 @@
 //! Numbers as they are told: true as far as they go, whatever they are.
 
 use dashboard::figures::{
-    Estimate, bits, decimals, fixed, grouped, lasting, log10, lower_by, odds, percent, perplexity,
-    plural, short, tao, with_interval,
+    Estimate, bits, bits_per_byte, decimals, fixed, grouped, lasting, log10, lower_by, odds,
+    percent, perplexity, plural, short, tao, with_interval,
 };
 use protocol::Loss;
 
@@ -116,6 +116,15 @@ fn units_of_losses_agree() {
         assert!((log10(perplexity(nats)) - perplexity(nats).log10()).abs() <= 1e-12, "{nats}");
     }
     assert_eq!(perplexity(f64::INFINITY), f64::INFINITY);
+    assert_eq!(bits_per_byte(Some(3.0), Some(0.25)), Some(0.75));
+    for (nats, of_nat) in [
+        (None, Some(0.25)),
+        (Some(3.0), None),
+        (Some(f64::INFINITY), Some(0.25)),
+        (Some(f64::MAX), Some(f64::MAX)),
+    ] {
+        assert_eq!(bits_per_byte(nats, of_nat), None, "{nats:?} of {of_nat:?}");
+    }
     assert!((log10(-1.0) + 300.0).abs() <= 1e-9 && (log10(f64::NAN) + 300.0).abs() <= 1e-9);
 }
 

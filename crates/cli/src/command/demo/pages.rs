@@ -33,6 +33,7 @@ pub fn serve(args: &DemoArgs, beside: Beside) -> anyhow::Result<Dashboard> {
         listen: args.dashboard,
         home: args.home.join(FOLDER),
         hub: beside.hub,
+        public_url: None,
         rules: vec![beside.rules],
         chain: Some((beside.chain, NETUID)),
         places: Role::VALIDATORS.into_iter().map(place).collect(),

@@ -10,6 +10,17 @@ use protocol::{AccountId, Block, Digest};
 use rusqlite::params;
 use std::collections::{BTreeMap, BTreeSet};
 
+/// The last loss of a model that is known.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Known {
+    /// Number of the record that has it.
+    pub number: u64,
+    /// The loss.
+    pub loss: Estimate,
+    /// [`Row::bits_of_nat`] of that record.
+    pub bits_of_nat: Option<f64>,
+}
+
 /// Most commitments to one root that are looked for.
 const COMMITMENTS_MAX: i64 = 256;
 
@@ -30,15 +41,29 @@ impl Index {
         self.first(&sql, params![validator.0, competition, int(until.0), root.0], row)
     }
 
-    /// The last losses of models by their roots, each with the number of its record; the last
-    /// `n_rounds` believed records of a validator are looked at.
+    /// The last believed records of a validator, newest first.
+    pub fn believed(
+        &self,
+        (validator, competition): (AccountId, &str),
+        until: Block,
+        n_max: u64,
+    ) -> Result<Vec<Row>, Error> {
+        let sql = format!(
+            "SELECT {ROW} FROM records r WHERE r.validator = ?1 AND r.competition = ?2
+             AND r.block <= ?3 AND r.state = 0 ORDER BY r.block DESC LIMIT ?4"
+        );
+        self.all(&sql, params![validator.0, competition, int(until.0), int(n_max)], row)
+    }
+
+    /// The last losses of models by their roots; the last `n_rounds` believed records of a
+    /// validator are looked at.
     pub fn known_losses(
         &self,
         (validator, competition): (AccountId, &str),
         until: Block,
         roots: &BTreeSet<Digest>,
         n_rounds: u64,
-    ) -> Result<BTreeMap<Digest, (u64, Estimate)>, Error> {
+    ) -> Result<BTreeMap<Digest, Known>, Error> {
         let mut wanted = BTreeMap::new();
         for root in roots {
             let sql = "SELECT id FROM models WHERE root = ?1 LIMIT ?2";
@@ -46,15 +71,15 @@ impl Index {
                 self.all(sql, params![root.0, COMMITMENTS_MAX], |sql| sql.get(0))?;
             wanted.extend(ids.into_iter().map(|id| (id, *root)));
         }
-        let sql = "SELECT r.number, c.entries FROM records r JOIN bodies b ON b.record = r.id
-            JOIN commons c ON c.id = b.common
+        let sql = "SELECT r.number, r.bits_of_nat, c.entries FROM records r
+            JOIN bodies b ON b.record = r.id JOIN commons c ON c.id = b.common
             WHERE r.validator = ?1 AND r.competition = ?2 AND r.block <= ?3 AND r.state = 0
             ORDER BY r.block DESC LIMIT ?4";
         let whose = params![validator.0, competition, int(until.0), int(n_rounds)];
-        let rounds: Vec<(i64, Vec<u8>)> =
-            self.all(sql, whose, |sql| Ok((sql.get(0)?, sql.get(1)?)))?;
+        let rounds: Vec<(i64, Option<f64>, Vec<u8>)> =
+            self.all(sql, whose, |sql| Ok((sql.get(0)?, sql.get(1)?, sql.get(2)?)))?;
         let mut found = BTreeMap::new();
-        for (number, bytes) in rounds {
+        for (number, bits_of_nat, bytes) in rounds {
             if found.len() == roots.len() {
                 break;
             }
@@ -64,7 +89,8 @@ impl Index {
                 };
                 let error = entry.error.unwrap_or(0.0);
                 let n = usize::try_from(entry.n).unwrap_or(usize::MAX);
-                let known = (uint(number), Estimate { mean, error, n });
+                let loss = Estimate { mean, error, n };
+                let known = Known { number: uint(number), loss, bits_of_nat };
                 found.entry(*root).or_insert(known);
             }
         }
