@@ -127,6 +127,9 @@ impl Journal {
     pub fn memory() -> Result<Self, Error> {
         let path = PathBuf::from(":memory:");
         let connection = Connection::open_in_memory().map_err(Error::sqlite(&path))?;
+        // Records are large, and memory has no blocks: few pages are less work than many.
+        let pages = "PRAGMA page_size = 65536";
+        connection.execute_batch(pages).map_err(Error::sqlite(&path))?;
         let memory = Self::prepare(connection, path, None)?;
         // A transaction that fails is the end of it: nothing is kept to undo one.
         let mode = "PRAGMA journal_mode = OFF";
@@ -169,23 +172,18 @@ impl Journal {
     /// When this returns they are on disk.
     pub fn append(&mut self, drafts: &[Draft<'_>]) -> Result<u64, Error> {
         let failed = self.failed();
-        let transaction = self.connection.transaction().map_err(&failed)?;
-        {
-            let mut insert = transaction
-                .prepare_cached(
-                    "INSERT INTO entries (block, kind, competition, subject, body) \
-                     VALUES (?1, ?2, ?3, ?4, ?5)",
-                )
-                .map_err(&failed)?;
-            for Draft { block, kind, competition, subject, body } in drafts {
-                insert
-                    .execute(params![number(block.0), kind, competition, subject, body])
-                    .map_err(&failed)?;
+        match drafts {
+            // A statement by itself is a transaction, and nearly all entries come alone.
+            [draft] => insert(&self.connection, draft).map_err(&failed)?,
+            _ => {
+                let transaction = self.connection.transaction().map_err(&failed)?;
+                for draft in drafts {
+                    insert(&transaction, draft).map_err(&failed)?;
+                }
+                transaction.commit().map_err(&failed)?;
             }
         }
-        let seq = transaction.last_insert_rowid();
-        transaction.commit().map_err(&failed)?;
-        Ok(seq.cast_unsigned())
+        Ok(self.connection.last_insert_rowid().cast_unsigned())
     }
 
     /// Shows `each` the entries after the one at `seq`, in order; all of them after 0.
@@ -300,6 +298,14 @@ impl Journal {
         let size = self.connection.query_row(sizes, [], |row| row.get(0));
         size.map(whole).map_err(self.failed())
     }
+}
+
+fn insert(connection: &Connection, draft: &Draft<'_>) -> rusqlite::Result<()> {
+    let Draft { block, kind, competition, subject, body } = draft;
+    let mut insert = connection.prepare_cached(
+        "INSERT INTO entries (block, kind, competition, subject, body) VALUES (?1, ?2, ?3, ?4, ?5)",
+    )?;
+    insert.execute(params![number(block.0), kind, competition, subject, body]).map(drop)
 }
 
 /// SQLite's integers have a sign; a block or a place that large is never reached.

@@ -204,8 +204,8 @@ pub(crate) fn fight(
     let documents = text.documents.iter().take(text.n_sequences());
     let documents: Vec<Digest> = documents.map(|document| document.sha256).collect();
     let bout = parties.bout((contest, seed, book), (&documents, &losses));
-    let Wanted { root, n_documents } = match reign.round_from(progress, rules, &bout) {
-        Ok(_) => return Ok(()),
+    let Wanted { root, n_documents } = match reign.missing(progress, rules, &bout) {
+        Ok(()) => return Ok(()),
         Err(Missing::Losses(wanted)) => wanted,
         Err(Missing::Champion(hotkey)) => {
             let error = format!("the model of {hotkey}, which holds the crown, cannot be had");

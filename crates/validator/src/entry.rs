@@ -8,8 +8,9 @@ use crate::{
 };
 use chain::{Head, Signed};
 use journal::past::Happened;
-use protocol::{AccountId, Block, Record, Uid};
-use serde::{Deserialize, Serialize};
+use protocol::{AccountId, Block, Digest, Record, Uid};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+use serde_json::value::{RawValue, to_raw_value};
 use std::{collections::BTreeMap, sync::Arc};
 
 /// Kind of the entries that hold records.
@@ -107,51 +108,69 @@ pub enum Entry {
     },
 }
 
-/// A record as canonical JSON, which is what stands in the journal; whoever has just made it need
-/// not read it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(from = "String", into = "String")]
+/// A record as canonical JSON, which is what stands in the journal as it is; whoever has just made
+/// it need not read it.
+#[derive(Clone, Debug)]
 pub struct RecordText {
-    text: String,
+    text: Box<RawValue>,
+    digest: Digest,
     record: Option<Arc<Record>>,
 }
 
 impl RecordText {
     /// The text of a record.
-    pub(crate) fn of(record: Record) -> Result<Self, std::string::FromUtf8Error> {
-        let text = String::from_utf8(record.to_json())?;
-        Ok(Self { text, record: Some(Arc::new(record)) })
+    pub(crate) fn of(record: Record) -> serde_json::Result<Self> {
+        // What it writes is canonical: fields in their order, and no spaces.
+        let text = to_raw_value(&record)?;
+        Ok(Self { record: Some(Arc::new(record)), ..Self::from(text) })
     }
 
     /// The text.
     pub fn as_str(&self) -> &str {
-        &self.text
+        self.text.get()
+    }
+
+    /// Digest of the text: the record's.
+    pub(crate) fn digest(&self) -> Digest {
+        self.digest
     }
 
     /// What it says; an error where it is no record.
     pub(crate) fn record(&self) -> anyhow::Result<Arc<Record>> {
         match &self.record {
             Some(record) => Ok(Arc::clone(record)),
-            None => Ok(Arc::new(legacy::record(self.text.as_bytes())?)),
+            None => Ok(Arc::new(legacy::record(self.as_str().as_bytes())?)),
         }
     }
 }
 
-impl From<String> for RecordText {
-    fn from(text: String) -> Self {
-        Self { text, record: None }
+impl From<Box<RawValue>> for RecordText {
+    fn from(text: Box<RawValue>) -> Self {
+        Self { digest: Digest::of(text.get().as_bytes()), text, record: None }
     }
 }
 
-impl From<RecordText> for String {
-    fn from(record: RecordText) -> Self {
-        record.text
+impl Serialize for RecordText {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.text.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for RecordText {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Box::<RawValue>::deserialize(deserializer)?;
+        // Earlier versions wrote the JSON of a record as a text in JSON.
+        let text = match text.get().starts_with('"') {
+            true => serde_json::from_str(text.get()).and_then(RawValue::from_string),
+            false => Ok(text),
+        };
+        text.map(Self::from).map_err(D::Error::custom)
     }
 }
 
 impl PartialEq for RecordText {
     fn eq(&self, other: &Self) -> bool {
-        self.text == other.text
+        self.as_str() == other.as_str()
     }
 }
 
@@ -209,5 +228,37 @@ impl Happened for Entry {
             Self::GivenUp { spared: Some(hotkey), .. } => hotkey.to_string(),
             _ => String::new(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frozen() -> Record {
+        let json = include_bytes!("../../../testdata/scoring/record.json");
+        Record::from_json(json.trim_ascii_end()).unwrap()
+    }
+
+    #[test]
+    fn a_record_stands_in_the_journal_as_it_is_published() {
+        let record = frozen();
+        let text = RecordText::of(record.clone()).unwrap();
+        assert_eq!(text.as_str().as_bytes(), record.to_json());
+        assert_eq!(text.digest(), record.digest());
+        let json = serde_json::to_string(&text).unwrap();
+        assert_eq!(json, text.as_str());
+        let read: RecordText = serde_json::from_str(&json).unwrap();
+        assert_eq!((&read, read.digest()), (&text, text.digest()));
+        assert_eq!(*read.record().unwrap(), record);
+    }
+
+    #[test]
+    fn a_record_that_an_earlier_version_wrote_as_a_text_is_read() {
+        let text = RecordText::of(frozen()).unwrap();
+        let earlier = serde_json::to_string(text.as_str()).unwrap();
+        assert_eq!(serde_json::from_str::<RecordText>(&earlier).unwrap(), text);
+        let torn = serde_json::to_string("{\"format\":").unwrap();
+        assert!(serde_json::from_str::<RecordText>(&torn).is_err());
     }
 }

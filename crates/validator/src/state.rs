@@ -195,7 +195,7 @@ impl ContestState {
             record.averages.clone().try_into().context("a record of ours has no averages")?;
         (self.seed_block, self.begun) = (record.round.block, None);
         self.n_rounds = record.round.number;
-        self.record = Some(Digest::of(text.as_str().as_bytes()));
+        self.record = Some(text.digest());
         self.champion = Holder::of(&record);
         self.reign.follow(&record);
         self.average = average;
@@ -346,10 +346,11 @@ mod tests {
         let mut contest = ContestState { begun, ..ContestState::default() };
         record.averages[0].weight = 2.0;
         let before = contest.clone();
-        let bad = String::from_utf8(record.to_json()).unwrap();
-        assert!(contest.decided(&bad.into(), &After::default()).is_err());
+        let bad = RecordText::of(record).unwrap();
+        assert!(contest.decided(&bad, &After::default()).is_err());
         assert_eq!(contest, before);
-        contest.decided(&frozen.to_owned().into(), &After::default()).unwrap();
+        let frozen: RecordText = serde_json::from_str(frozen).unwrap();
+        contest.decided(&frozen, &After::default()).unwrap();
         assert_eq!((contest.begun, contest.n_rounds), (None, 1));
     }
 

@@ -14,7 +14,7 @@ use crate::{
 };
 use chain::Head;
 use journal::Past;
-use protocol::{Block, Digest};
+use protocol::Block;
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Mutex, MutexGuard, PoisonError},
@@ -315,7 +315,7 @@ impl Validator {
         };
         let decision = Decision::new(known, (book, text), measured, &judge)?;
         let record = RecordText::of(decision.record).map_err(ours)?;
-        let digest = Digest::of(record.as_str().as_bytes());
+        let digest = record.digest();
         let summary = decide::summary(known, &*record.record()?, measured, digest);
         let competition = known.contest.competition.name.clone();
         let entry = Entry::Decided {

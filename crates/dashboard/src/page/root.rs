@@ -32,9 +32,8 @@ impl Site {
                 None => {
                     p class="fair" {
                         "The root that the chain has, committed at block " (self.block(root.block))
-                        ", differs from those of the records that were read, of the last "
-                        (STATES_MAX) " states: they were published in another order, or others "
-                        "were."
+                        ", is that of none of the last " (STATES_MAX) " states of the records that "
+                        "were read: they were published in another order, or others were."
                     }
                 }
             }

@@ -1,4 +1,5 @@
-//! The subnet of the chain that is read: its head, whoever may judge, and what validators commit to.
+//! The subnet of the chain that is read: its head, whoever may judge, and what validators commit
+//! to.
 
 use super::{Reader, Trouble, held};
 use crate::index::Root;

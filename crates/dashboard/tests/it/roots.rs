@@ -69,15 +69,15 @@ fn the_root_of_records_of_several_competitions_is_found_as_they_came() {
     let (chain, judge) = scene();
     let mut later = Judge::new(1);
     later.rules.name = "later".to_owned();
-    later.begins = 1_005;
+    later.begins = 990;
     later.chain = Some(Arc::clone(&chain));
     later.judge_four();
-    commit(&chain, &judge, root_of(&chain, &[(&judge, 3), (&later, 2)]));
+    commit(&chain, &judge, root_of(&chain, &[(&judge, 2), (&later, 3)]));
     let mut home = Home::new();
     home.rules = vec![rules(), later.rules.clone()];
     home.read_beside(&chain, &[&judge, &later]);
     let page = page_of(&home, &judge, "");
-    let said = "the root of its records up to number 2 of later, number 3 of tiny, committed";
+    let said = "the root of its records up to number 3 of later, number 2 of tiny, committed";
     assert!(page.contains(said), "no {said} in {page}");
 }
 
@@ -89,7 +89,10 @@ fn attack_a_root_that_is_of_no_records_that_were_read_is_said_to_differ() {
     let mut home = Home::new();
     home.read_beside(&chain, &[&judge]);
     let page = page_of(&home, &judge, "");
-    assert!(page.contains("differs from those of the records that were read"), "{page}");
+    assert!(
+        page.contains("is that of none of the last 1024 states of the records that were read"),
+        "{page}"
+    );
     assert!(page.contains(&wrong.to_string()), "{page}");
     // What was seeded after the commitment cannot be what it is of.
     let (chain, mut judge) = scene();

@@ -2,14 +2,16 @@
 //!
 //! All of it follows from the records of a validator, one after the other, so that nothing has to
 //! be kept beside them and whoever reads them knows the same. How a round goes on from there is in
-//! `reign/round.rs`, and who is heard in it in `reign/turns.rs`.
+//! `reign/round.rs`, and who is heard in it in `reign/challenges.rs` and `reign/turns.rs`.
 
 mod believed;
+mod challenges;
 mod round;
 mod throne;
 mod turns;
 
-pub use round::{Bout, Decided, Entrant, Hidden, Missing, Progress, Wanted};
+pub use challenges::Progress;
+pub use round::{Bout, Decided, Entrant, Hidden, Missing, Wanted};
 
 use super::{
     Attempts, Budget, Duel, DuelRules, Evidence, N_DOCUMENTS_LIMIT, Terms, Verdict, check_stored,

@@ -190,7 +190,7 @@ fn the_state_of_an_earlier_version_is_taken_over_once() {
     let round = heard.rounds()[0];
     assert_eq!(round.round, 8);
     assert_eq!(round.rows[0].average, 0.625, "the old average counts");
-    let record = protocol::Record::from_json(&network.record(round)).unwrap();
+    let record = Record::from_json(&network.record(round)).unwrap();
     assert_eq!(record.round.previous.unwrap().hex(), root);
 
     fs::write(home.join("state.json"), "{}").unwrap();

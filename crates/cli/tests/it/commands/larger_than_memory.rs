@@ -95,7 +95,7 @@ fn a_model_larger_than_its_memory_limit_is_measured_within_it_to_the_same_bits()
 
     // A validator with less memory than the parameters gets the same losses.
     let (admitted, losses) = judged(dir.path(), &sequences, LIMIT_BYTES);
-    assert!(admitted["n_parameters"].as_u64().unwrap() > 90_000_000);
+    assert!(admitted["card"]["n_parameters"].as_u64().unwrap() > 90_000_000);
     let nats = |list: &Value| -> Vec<f64> {
         let list = list.as_array().unwrap().iter();
         list.map(|loss| loss["cross_entropy"].as_f64().unwrap()).collect()

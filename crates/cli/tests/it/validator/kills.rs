@@ -113,7 +113,7 @@ impl Known {
         self.read_on(&journal);
         let kept = journal.newest(DECIDED, RECORDS_KEPT).unwrap();
         let record = |noted: &Noted| match serde_json::from_str::<Entry>(&noted.body).unwrap() {
-            Entry::Decided { record, .. } => String::from(record),
+            Entry::Decided { record, .. } => record.as_str().to_owned(),
             other => panic!("{other:?}"),
         };
         let kept: Vec<String> = kept.iter().rev().map(record).collect();

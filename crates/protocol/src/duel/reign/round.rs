@@ -1,20 +1,21 @@
-//! One round of a reign: who duels, on how many documents, and who holds the crown after it.
+//! One round of a reign: on how many documents models are measured, and who holds the crown after
+//! it. Who duels is in `reign/challenges.rs`.
 
 use super::{
-    Champion, Fight, Kept, Predecessor, Reign,
+    Champion, Fight, Predecessor, Reign,
+    challenges::{Going, Progress},
     throne::{Seat, crowned, enthrone, reference},
-    turns::Turn,
 };
 use crate::{
     AccountId, Block, Digest, Loss, Seniority, Uid, Verdict,
     competition::ScoringRules,
-    duel::{self, Attempts, Budget, Document, Duel, DuelRules, Evidence, Pairing, Terms},
+    duel::{Attempts, Budget, Document, DuelRules, Pairing},
     loss,
     score::{Merit, absent},
     weights::softmax,
     wins::win_rate,
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// Looks of the first part of a round that is measured; each next part doubles all before it.
 const N_LOOKS_FIRST: usize = 3;
@@ -118,41 +119,9 @@ pub struct Decided {
     pub verdicts: Vec<Verdict>,
 }
 
-/// How far the duels of one round have come while it is measured, so that no document is taken in
-/// twice; empty at its start, and of no other round.
-///
-/// Nothing follows from it: without it the round is decided alike.
-#[derive(Clone, Debug, Default)]
-pub struct Progress(BTreeMap<Digest, Going>);
-
-/// A duel that goes on in a round.
-#[derive(Clone, Debug)]
-struct Going {
-    /// As the round found it.
-    before: Fight,
-    duel: Duel,
-    /// Documents of the round that it has taken in, from the first on.
-    n_used: usize,
-}
-
-impl Progress {
-    /// The duel of a fight as far as it has come; `None` where the rules are out of range and allow
-    /// none.
-    fn of(&mut self, kept: &Kept, rules: DuelRules) -> Option<&mut Going> {
-        let Kept { fight, .. } = kept;
-        // An entrant that turned out to break a rule leaves others with other terms.
-        let is_it = |going: &Going| going.before == *fight && *going.duel.rules() == rules;
-        if !self.0.get(&fight.challenger).is_some_and(is_it) {
-            let going = Going { before: fight.clone(), duel: kept.duel(rules)?, n_used: 0 };
-            self.0.insert(fight.challenger, going);
-        }
-        self.0.get_mut(&fight.challenger)
-    }
-}
-
 impl<'a> Bout<'a> {
     /// The entrants in order of seniority.
-    fn ranked(&self) -> Vec<Entrant> {
+    pub(super) fn ranked(&self) -> Vec<Entrant> {
         let mut ranked = self.entrants.to_vec();
         ranked.sort_by_key(|entrant| (entrant.seniority, entrant.uid));
         ranked
@@ -170,11 +139,11 @@ impl<'a> Bout<'a> {
     }
 
     /// Mean cross-entropy of a model on the fewest documents of a crown, or all of a shorter round.
-    fn mean(&self, rules: &DuelRules, root: Digest) -> Result<Loss, Wanted> {
+    pub(super) fn mean(&self, rules: &DuelRules, root: Digest) -> Result<Loss, Wanted> {
         Ok(loss::mean(self.first(root, self.n_first(rules))?))
     }
 
-    fn n_first(&self, rules: &DuelRules) -> usize {
+    pub(super) fn n_first(&self, rules: &DuelRules) -> usize {
         usize::try_from(rules.n_documents_min).unwrap_or(usize::MAX).min(self.documents.len())
     }
 
@@ -191,7 +160,7 @@ impl<'a> Bout<'a> {
 
     /// Lets a duel take in the first `n_most` documents of the round, on from where it is, until it
     /// is decided.
-    fn fight(&self, going: &mut Going, n_most: usize) -> Result<(), Wanted> {
+    pub(super) fn fight(&self, going: &mut Going, n_most: usize) -> Result<(), Wanted> {
         let Going { duel, n_used, .. } = going;
         let Pairing { champion, challenger } = duel.terms().pairing;
         let (own, others) = (self.known(champion), self.known(challenger));
@@ -233,46 +202,68 @@ impl Reign {
         rules: &ScoringRules,
         bout: &Bout,
     ) -> Result<Decided, Missing> {
+        let mut decided = match self.heard(progress, rules, bout)? {
+            Some(challenges) => challenges.decided(self, bout)?,
+            None => self.unchallenged(rules, bout)?,
+        };
+        decided.verdicts = verdicts_on(rules, &bout.ranked(), &decided);
+        Ok(decided)
+    }
+
+    /// What a round cannot be decided without, if there is something: an `Ok` where
+    /// [`Reign::round_from`] gives one, which costs more.
+    pub fn missing(
+        &self,
+        progress: &mut Progress,
+        rules: &ScoringRules,
+        bout: &Bout,
+    ) -> Result<(), Missing> {
+        match self.heard(progress, rules, bout)? {
+            Some(_) => Ok(()),
+            None => self.unchallenged(rules, bout).map(drop),
+        }
+    }
+
+    /// Decides a round in which nobody challenges: whoever sits down on the throne was not there
+    /// before, or the rules have changed.
+    fn unchallenged(&self, rules: &ScoringRules, bout: &Bout) -> Result<Decided, Missing> {
         let ranked = bout.ranked();
         let ranked = ranked.as_slice();
-        let seat = self.seat(bout, ranked)?;
-        let mut decided = Decided {
-            champion: None,
-            predecessor: None,
-            fights: BTreeMap::new(),
-            hidden: BTreeMap::new(),
-            n_used: ranked.iter().map(|entrant| (entrant.uid, 0)).collect(),
-            verdicts: Vec::new(),
-        };
-        let mut budget = self.budget.clone();
-        self.charge_hidden(rules, bout, (&mut budget, &mut decided));
+        let (mut decided, _) = self.undecided(rules, bout);
         let aged_from = self.aged_from.unwrap_or(bout.block);
-        match seat {
+        let n_documents = bout.documents.len();
+        match self.seat(bout, ranked)? {
             Seat::Held(champion) => {
                 decided.predecessor = self.predecessor;
-                if champion.rules == bout.rules {
-                    let turns = self.turns((rules, bout), &champion, ranked, &budget);
-                    let told = (&mut decided, progress);
-                    self.challenges((rules, bout), (&turns, champion), &mut budget, told)?;
-                } else {
-                    confirm(rules, bout, champion, &mut decided)?;
-                }
+                confirm(rules, bout, champion, &mut decided)?;
             }
             Seat::Paid(entrant) => {
-                let n_documents = bout.documents.len();
                 let mean = loss::mean(bout.first(entrant.root, n_documents)?);
                 decided.n_used.insert(entrant.uid, n_documents);
                 decided.champion = Some(Champion { aged_from, ..crowned(&entrant, mean, bout) });
             }
             Seat::Empty => {
                 let heir = enthrone(rules, bout, ranked, &self.line(bout, ranked))?;
-                let n_documents = bout.documents.len();
                 decided.n_used.values_mut().for_each(|n_used| *n_used = n_documents);
                 decided.champion = heir.map(|heir| Champion { aged_from, ..heir });
             }
         }
-        decided.verdicts = verdicts_on(rules, ranked, &decided);
         Ok(decided)
+    }
+
+    /// A round before anything of it is decided but what hiding costs, and the budget after that.
+    pub(super) fn undecided(&self, rules: &ScoringRules, bout: &Bout) -> (Decided, Budget) {
+        let mut decided = Decided {
+            champion: None,
+            predecessor: None,
+            fights: BTreeMap::new(),
+            hidden: BTreeMap::new(),
+            n_used: bout.entrants.iter().map(|entrant| (entrant.uid, 0)).collect(),
+            verdicts: Vec::new(),
+        };
+        let mut budget = self.budget.clone();
+        self.charge_hidden(rules, bout, (&mut budget, &mut decided));
+        (decided, budget)
     }
 
     /// Whether a round finds the throne empty, so that the line fills it on all of its documents.
@@ -305,89 +296,6 @@ impl Reign {
             decided.hidden.insert(hidden.uid, attempts);
         }
     }
-
-    /// Lets everybody whose turn it is challenge the champion, in order of seniority, until one
-    /// takes the crown: the documents that made a champion must not judge its rivals.
-    fn challenges(
-        &self,
-        (rules, bout): (&ScoringRules, &Bout),
-        (turns, champion): (&[Turn], Champion),
-        budget: &mut Budget,
-        (decided, progress): (&mut Decided, &mut Progress),
-    ) -> Result<(), Wanted> {
-        decided.champion = Some(champion);
-        let duel_rules = rules.duel_rules().unwrap_or_default();
-        let mut n_longest = 0;
-        for turn in turns {
-            let Turn { challenger, kept, n_most } = *turn;
-            if n_most == 0 {
-                // It was decided before, or waits.
-                let known = |kept: &Kept| (challenger.uid, of_key(kept, challenger));
-                decided.fights.extend(kept.map(known));
-                continue;
-            }
-            let begun;
-            let kept = match kept {
-                Some(kept) => kept,
-                None => {
-                    let fight = begun_by(rules, bout.block, (&champion, challenger), budget);
-                    begun = Kept { fight, documents: BTreeSet::new() };
-                    &begun
-                }
-            };
-            let Some(going) = progress.of(kept, duel_rules) else { continue };
-            bout.fight(going, n_most)?;
-            n_longest = n_longest.max(going.n_used);
-            decided.n_used.insert(challenger.uid, going.n_used);
-            let (evidence, verdict) = (going.duel.evidence().clone(), going.duel.verdict());
-            let fight = Fight { evidence, verdict, ..of_key(kept, challenger) };
-            decided.fights.insert(challenger.uid, fight);
-            if verdict == Some(duel::Verdict::Dethroned) {
-                let reference = bout.mean(&duel_rules, challenger.root)?;
-                decided.champion = Some(crowned(challenger, reference, bout));
-                let Champion { hotkey, root, .. } = champion;
-                decided.predecessor = Some(Predecessor { hotkey, root });
-                let n_used = decided.n_used.entry(challenger.uid).or_default();
-                *n_used = bout.n_first(&duel_rules).max(*n_used);
-                break;
-            }
-        }
-        decided.n_used.insert(champion.uid, n_longest);
-        Ok(())
-    }
-}
-
-/// The duel that a challenger begins, an attempt of its coldkey, without documents.
-fn begun_by(
-    rules: &ScoringRules,
-    block: Block,
-    (champion, challenger): (&Champion, &Entrant),
-    budget: &mut Budget,
-) -> Fight {
-    let duel_rules = rules.duel_rules().unwrap_or_default();
-    let attempts = budget.spend(&duel_rules, challenger.coldkey, block);
-    let terms = Terms {
-        pairing: Pairing { champion: champion.root, challenger: challenger.root },
-        reference: champion.reference,
-        epsilon: rules.epsilon.at(block, champion.aged_from),
-        alpha: attempts.alpha(&duel_rules),
-        n_documents_max: duel_rules.n_documents_max,
-    };
-    Fight {
-        challenger: challenger.root,
-        hotkey: challenger.hotkey,
-        terms,
-        began: block,
-        until: Block(block.0.saturating_add(duel_rules.window_blocks)),
-        attempts,
-        evidence: Evidence::none(duel_rules.n_bets),
-        verdict: None,
-    }
-}
-
-/// A duel that is known, of the key that stands for its model now.
-fn of_key(kept: &Kept, challenger: &Entrant) -> Fight {
-    Fight { hotkey: challenger.hotkey, ..kept.fight.clone() }
 }
 
 /// Measures a champion by rules that have changed: gains are fractions of its loss by them.
