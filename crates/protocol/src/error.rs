@@ -1,6 +1,10 @@
 //! What can go wrong with inputs of our own side; strangers' inputs give a [`crate::Reason`].
 
-use crate::{Repo, commitment::COMMITMENT_BYTES_MAX, record::RECORD_BYTES_MAX};
+use crate::{
+    Repo,
+    commitment::COMMITMENT_BYTES_MAX,
+    record::{RECORD_BYTES_MAX, RECORD_FORMAT},
+};
 
 /// A rule file, a commitment to be written or a record cannot be used; waiting does not help.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -55,6 +59,12 @@ pub enum Error {
     RecordTooLarge {
         /// Length.
         size_bytes: usize,
+    },
+    /// The bytes are a record of another format.
+    #[error("not a record: it has format {format}, not {RECORD_FORMAT}")]
+    RecordFormat {
+        /// Which.
+        format: u32,
     },
     /// The bytes are not a record in canonical JSON.
     #[error("not a record: {message}")]

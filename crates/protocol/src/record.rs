@@ -321,9 +321,7 @@ impl Record {
             // A record of another format lacks fields: not that is what is wrong with it.
             let other = serde_json::from_slice::<Version>(json).ok();
             match other.filter(|version| version.format != RECORD_FORMAT) {
-                Some(Version { format }) => {
-                    refuse(format!("it has format {format}, not {RECORD_FORMAT}"))
-                }
+                Some(Version { format }) => Error::RecordFormat { format },
                 // It may quote the file, which is a stranger's.
                 None => refuse(shown(&error.to_string(), MESSAGE_LETTERS_MAX)),
             }

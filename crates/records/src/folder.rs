@@ -1,6 +1,10 @@
 //! A folder of signed records.
 
-use crate::{Error, Index, Signed, Source, check_name, path, path_below, signed::SIGNED_BYTES_MAX};
+use crate::{
+    Error, Index, Signed, Source, check_name, path, path_below,
+    signed::{SIGNED_BYTES_MAX, digest_of},
+};
+use protocol::Digest;
 use std::{
     collections::BTreeMap,
     fs, io,
@@ -66,6 +70,11 @@ impl Folder {
         Signed::from_json(&bytes)?.of_place(competition, number).map(Some)
     }
 
+    /// Digest of the record of a round, of whichever format, if it is there.
+    pub fn digest(&self, competition: &str, number: u64) -> Result<Option<Digest>, Error> {
+        self.bytes(competition, number)?.map(|bytes| digest_of(&bytes)).transpose()
+    }
+
     /// The bytes of the record of a round as they are, if it is there.
     pub fn bytes(&self, competition: &str, number: u64) -> Result<Option<Vec<u8>>, Error> {
         check_name(competition)?;
@@ -117,7 +126,7 @@ impl Folder {
     }
 
     /// The index of the newest records; `None` without any. They are genuine, of one validator and
-    /// of one chain.
+    /// of one chain. A competition whose newest record is of an earlier format is not in it.
     pub fn index(&self) -> Result<Option<Index>, Error> {
         let mut index: Option<Index> = None;
         for competition in self.competitions()? {
@@ -131,7 +140,11 @@ impl Folder {
                 }
                 continue;
             }
-            let Some(newest) = self.read(&competition, number)? else { continue };
+            let newest = match self.read(&competition, number) {
+                Err(error) if error.is_of_earlier_format() => continue,
+                newest => newest?,
+            };
+            let Some(newest) = newest else { continue };
             let round = &newest.record.round;
             let alone = Index::new(round.validator, round.genesis, round.netuid);
             index.get_or_insert_with(|| alone.clone()).push(&newest)?;

@@ -19,6 +19,7 @@ pub use root::{RootCommitment, Statement};
 pub use signed::Signed;
 pub use source::{Records, Source};
 
+use protocol::record::RECORD_FORMAT;
 use std::{io, path::PathBuf};
 
 /// Where the index lies in a repo of records.
@@ -86,6 +87,14 @@ pub enum Error {
     /// The records do not fit together.
     #[error(transparent)]
     Broken(#[from] Broken),
+}
+
+impl Error {
+    /// Whether a record is of an earlier format: nobody reads those any more.
+    pub fn is_of_earlier_format(&self) -> bool {
+        let Self::Record(protocol::Error::RecordFormat { format }) = self else { return false };
+        *format < RECORD_FORMAT
+    }
 }
 
 /// Where record `number` of a competition lies in a repo: `records/tiny/000000/000001.json`.

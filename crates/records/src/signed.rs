@@ -118,6 +118,12 @@ impl Signed {
     }
 }
 
+/// Digest of the record in the bytes of a file, of whichever format that is.
+pub(crate) fn digest_of(json: &[u8]) -> Result<Digest, Error> {
+    let (json, _) = parts(json).ok_or(Error::NotSigned)?;
+    Ok(Digest::of(json))
+}
+
 /// The bytes of a file.
 fn file(record: &[u8], signature: &Signature) -> Vec<u8> {
     [BEGIN, record, BETWEEN, signature.to_string().as_bytes(), END].concat()

@@ -439,3 +439,30 @@ fn a_newest_record_that_is_another_now_is_read_again() {
     fs::write(&path, other.to_json()).unwrap();
     assert!(matches!(folder.index(), Err(Error::Broken(Broken::Signature(2)))));
 }
+
+#[test]
+fn a_competition_whose_newest_record_is_of_an_earlier_format_keeps_no_other_from_an_index() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = Folder::new(dir.path().join("records"));
+    let now = Signed::sign(record("tiny", 1, None, &key(1)), &key(1));
+    folder.write(&now).unwrap();
+    let text = String::from_utf8(Signed::sign(record("old", 1, None, &key(1)), &key(1)).to_json());
+    // It did not say how long its documents are.
+    let text = text.unwrap().replacen(
+        "\"documents\":[]",
+        &format!("\"documents\":[{{\"id\":\"a\",\"sha256\":\"{}\"}}]", Digest([1; 32])),
+        1,
+    );
+    let text = text.replacen(&format!("\"format\":{RECORD_FORMAT}"), "\"format\":4", 1);
+    let path = folder.path("old", 1);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, &text).unwrap();
+    assert!(folder.read("old", 1).unwrap_err().is_of_earlier_format());
+    let (_, record) = text.split_at("{\"record\":".len());
+    let (record, _) = record.split_at(record.rfind(",\"signature\"").unwrap());
+    assert_eq!(folder.digest("old", 1).unwrap(), Some(Digest::of(record.as_bytes())));
+    assert_eq!(folder.digest("old", 2).unwrap(), None);
+    let index = folder.index().unwrap().unwrap();
+    assert_eq!(index.competitions.keys().collect::<Vec<_>>(), ["tiny"]);
+    assert_eq!(folder.digest("tiny", 1).unwrap(), Some(now.digest()));
+}

@@ -188,8 +188,8 @@ impl Validator {
         Ok(())
     }
 
-    /// A record from the journal, and the number of the oldest that is there. It is `None` where it
-    /// is older, and where it is of an earlier format: nobody reads those any more.
+    /// A record from the journal, and the number before which none is there that anybody reads. It
+    /// is `None` where it is older than what is there, and where it is of an earlier format.
     fn kept(&self, competition: &str, number: u64) -> anyhow::Result<(Option<Record>, u64)> {
         let past = self.memory.lock();
         let newest = newest(&past, competition);
@@ -205,8 +205,11 @@ impl Validator {
             found == number,
             "the journal has record {found} of `{competition}` in the place of record {number}"
         );
-        let is_signed = record.format == RECORD_FORMAT;
-        Ok((is_signed.then(|| Arc::unwrap_or_clone(record)), number))
+        if record.format != RECORD_FORMAT {
+            // Those before it are of no later one.
+            return Ok((None, number.saturating_add(1)));
+        }
+        Ok((Some(Arc::unwrap_or_clone(record)), number))
     }
 }
 

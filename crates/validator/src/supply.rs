@@ -291,7 +291,11 @@ impl Supply<'_> {
             kept.insert(self.kept(&admission)?);
         }
         if let Some(losses) = turn.first_losses(&root, n_sequences) {
-            turn.measured.insert(root, Ok(losses));
+            // An earlier version, which has measured it, did not find what a record has to say of
+            // whatever has losses: it is inspected once more.
+            if admission.card.is_some() || self.have(entry, turn, watch)?.is_some() {
+                turn.measured.insert(root, Ok(losses));
+            }
             return Ok(());
         }
         // Its bytes are verified again right before they are read: what a disk has changed since

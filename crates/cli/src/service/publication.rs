@@ -188,8 +188,14 @@ impl Publication {
     fn check(&self, competition: &str, head: records::Head, lost: u64) -> anyhow::Result<()> {
         let Some(newest) = self.folder.list(competition)?.pop() else { return Ok(()) };
         let (repo, number) = (&self.repo, head.n_records);
-        let same = self.folder.read(competition, number)?;
-        let differs = same.is_some_and(|same| same.digest() != head.digest);
+        let same = match self.folder.read(competition, number) {
+            // An earlier version has published it, and its digest stays what it was.
+            Err(error) if error.is_of_earlier_format() => {
+                self.folder.digest(competition, number)?
+            }
+            same => same?.map(|same| same.digest()),
+        };
+        let differs = same.is_some_and(|same| same != head.digest);
         if differs || newest < number {
             return Err(anyhow::anyhow!(
                 "`{repo}` holds a record {number} of `{competition}` that is not one of this home"
@@ -222,8 +228,8 @@ impl Publication {
     }
 
     /// Adds the records of a competition that wait to a lot, until it is full. What is not here and
-    /// has a number before `lost` is lost.
-    fn add_to(&self, lot: &mut Lot, competition: &str, lost: u64) -> anyhow::Result<()> {
+    /// has a number before `lost` is lost, and so is what is here of an earlier format.
+    fn add_to(&self, lot: &mut Lot, competition: &str, mut lost: u64) -> anyhow::Result<()> {
         let head = lot.head(competition);
         let is_checked = self.known().checked.contains(competition);
         if let Some(head) = head.filter(|_| !is_checked) {
@@ -237,7 +243,14 @@ impl Publication {
         while let Some(number) = next
             && !lot.is_full()
         {
-            let Some(signed) = self.folder.read(competition, number)? else {
+            let signed = match self.folder.read(competition, number) {
+                Err(error) if error.is_of_earlier_format() => {
+                    lost = lost.max(number.saturating_add(1));
+                    None
+                }
+                signed => signed?,
+            };
+            let Some(signed) = signed else {
                 next = self.after_lost(competition, number, lost)?;
                 continue;
             };

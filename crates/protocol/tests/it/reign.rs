@@ -89,7 +89,7 @@ impl Player {
         }
     }
 
-    fn entrant(&self) -> Entrant {
+    pub(crate) fn entrant(&self) -> Entrant {
         let Model { uid, hotkey, .. } = self.model(Vec::new());
         let (coldkey, root) = (account(self.coldkey), self.root());
         Entrant { uid, hotkey, coldkey, seniority: self.model(Vec::new()).seniority(), root }

@@ -1,9 +1,10 @@
 //! Crowds of challengers: what they cost a validator, and by how much they hold up who is better.
 
 use protocol::{
-    Record, Uid,
-    duel::{DuelRules, Verdict},
+    Digest, Loss, Record, Uid,
+    duel::{Bout, DuelRules, Entrant, Progress, Verdict},
 };
+use std::collections::BTreeMap;
 
 use crate::reign::{Player, Scene, few, fight, n_losses, player};
 
@@ -129,4 +130,44 @@ fn attack_of_a_crowd_the_most_promising_go_on_and_nobody_waits_for_ever() {
     assert!((110..130).all(rejected));
     let fourth = scene.round(&players);
     assert!((110..130).all(|uid| n_losses(&fourth, uid) == 0));
+}
+
+#[test]
+fn a_round_that_goes_on_with_one_more_is_decided_as_if_it_began_with_it() {
+    let old = player(1, 0.0);
+    let mut scene = Scene::new(N_DOCUMENTS, DuelRules::default());
+    scene.play(&[old]);
+    let first = scene.next_documents();
+    let round = scene.next_round(first);
+    let documents: Vec<Digest> = round.documents.iter().map(|drawn| drawn.sha256).collect();
+    let decide = |players: &[Player], progress: &mut Progress| {
+        let entrants: Vec<Entrant> = players.iter().map(Player::entrant).collect();
+        let measured =
+            |player: &Player| (player.root(), player.losses(first..first + N_DOCUMENTS as u64));
+        let all: Vec<(Digest, Vec<Loss>)> = players.iter().map(measured).collect();
+        let losses: BTreeMap<Digest, &[Loss]> =
+            all.iter().map(|(root, losses)| (*root, losses.as_slice())).collect();
+        let bout = Bout {
+            block: round.block,
+            rules: round.competition_digest,
+            paid: None,
+            settling_blocks: u64::MAX,
+            entrants: &entrants,
+            hidden: &[],
+            skipped: &[],
+            documents: &documents,
+            losses: &losses,
+        };
+        scene.reign.round_from(progress, &scene.competition.scoring, &bout).unwrap()
+    };
+    let mut players = vec![old];
+    players.extend(crowd(N_WHOLE as u16, 0.004));
+    let last = Uid(players[N_WHOLE].uid);
+    let mut progress = Progress::default();
+    assert!(decide(&players, &mut progress).n_used[&last] > N_FIRST);
+    // Senior to all of them: the last of them is heard on a first part alone.
+    players.push(player(2, 0.004));
+    let whole = decide(&players, &mut Progress::default());
+    assert_eq!(whole.n_used[&last], N_FIRST);
+    assert_eq!(decide(&players, &mut progress), whole);
 }

@@ -3,12 +3,13 @@
 use crate::network::{Formula, N_SET_UP, Network, hotkey};
 use chain::Chain as _;
 use journal::{Journal, Past};
-use protocol::{Block, Record};
+use protocol::{Block, Digest, Record};
+use serde_json::{Value, json};
 use std::{
     fs,
     sync::{Arc, atomic::Ordering},
 };
-use validator::{Cause, Entry, Event, Progress, State};
+use validator::{Cause, Entry, Event, Progress, State, entry::After};
 
 #[test]
 fn d2_an_evaluator_that_always_fails_crowns_nobody() {
@@ -231,6 +232,70 @@ fn a_model_that_an_earlier_version_found_is_inspected_once_more_and_has_a_card_t
     }
     let inspected = network.evaluate.n_inspected.lock().unwrap();
     assert_eq!(inspected["early"], 2, "once by each version");
+}
+
+#[test]
+fn a_model_that_an_earlier_version_measured_has_a_card_in_the_record_of_that_round() {
+    let network = Network::new(&["ada", "ben"]);
+    let mut validator = network.validator();
+    network.enter("ada", "early", 3.0);
+    network.enter("ben", "late", 2.9);
+    network.run_to(&mut validator, 21);
+    // It dies once one of them was measured on all eight sequences, and the other on some.
+    *network.evaluate.dies_after.lock().unwrap() = Some(12);
+    assert!(network.run_to(&mut validator, 31).rounds().is_empty());
+    let state = without_cards(&validator.state());
+    drop(validator);
+    *network.evaluate.dies_after.lock().unwrap() = None;
+    let mut past = Past::<State>::open(Journal::open(&network.home()).unwrap()).unwrap();
+    past.learn(&Entry::TakenOver(Box::new(state)), Block(31)).unwrap();
+    drop(past);
+    let mut validator = network.validator();
+    let heard = network.run_to(&mut validator, 33);
+    let record = Record::from_json(&network.record(heard.rounds()[0])).unwrap();
+    assert_eq!((record.round.number, record.models.len()), (2, 2));
+    for judged in &record.models {
+        assert!(judged.model.card.is_some(), "uid {} was measured", judged.model.uid);
+    }
+    let measured = network.evaluate.n_sequences.lock().unwrap();
+    assert!(*measured <= 2 * 16 + 1, "{measured}: what was measured is not measured again");
+}
+
+#[test]
+fn a_record_of_an_earlier_format_that_was_not_published_is_lost_and_keeps_no_later_one() {
+    let network = Network::new(&["ada"]);
+    let mut validator = network.validator();
+    network.enter("ada", "early", 3.0);
+    let heard = network.run_to(&mut validator, 21);
+    let mut old: Value = serde_json::from_slice(&network.record(heard.rounds()[0])).unwrap();
+    drop(validator);
+    // The next one, as a version decided it that was killed before it was published.
+    old["format"] = json!(4);
+    (old["round"]["number"], old["round"]["block"]) = (json!(2), json!(22));
+    for document in old["round"]["documents"].as_array_mut().unwrap() {
+        let document = document.as_object_mut().unwrap();
+        document.remove("n_bytes").and(document.remove("n_tokens")).unwrap();
+    }
+    let mut past = Past::<State>::open(Journal::open(&network.home()).unwrap()).unwrap();
+    let decided = json!({ "decided": {
+        "competition": "tiny",
+        "record": old.to_string(),
+        "after": After::default(),
+    }});
+    let decided: Entry = serde_json::from_str(&decided.to_string()).unwrap();
+    past.learn(&decided, Block(22)).unwrap();
+    drop(past);
+    let mut validator = network.validator();
+    let heard = network.run_to(&mut validator, 31);
+    let lost = |event: &Event| match event {
+        Event::RecordsLost { first, last, .. } => Some((*first, *last)),
+        _ => None,
+    };
+    assert_eq!(heard.0.iter().filter_map(lost).collect::<Vec<_>>(), [(2, 2)]);
+    assert_eq!(validator.lost_before("tiny"), Some(3), "whoever publishes elsewhere goes on");
+    let record = Record::from_json(&network.record(heard.rounds()[0])).unwrap();
+    assert_eq!(record.round.number, 3);
+    assert_eq!(record.round.previous, Some(Digest::of(old.to_string().as_bytes())));
 }
 
 #[test]

@@ -374,3 +374,43 @@ fn one_competition_that_has_trouble_or_waits_keeps_no_other_from_the_hub() {
     assert!(publication.publish_some(&lost_before).is_err(), "it is told all the same");
     assert!(publication.is_known(), "a root may go out");
 }
+
+/// The file of a record as an earlier version wrote it, and the digest of the record.
+fn of_earlier_format(signed: &Signed) -> (String, Digest) {
+    let text = String::from_utf8(signed.to_json()).unwrap();
+    let document = json!([{ "id": "a", "sha256": Digest([1; 32]) }]);
+    let text = text.replacen("\"documents\":[]", &format!("\"documents\":{document}"), 1);
+    let text = text.replacen(&format!("\"format\":{RECORD_FORMAT}"), "\"format\":4", 1);
+    let record = text.strip_prefix("{\"record\":").unwrap();
+    let record = record.split_once(",\"signature\"").unwrap().0;
+    let digest = Digest::of(record.as_bytes());
+    (text, digest)
+}
+
+#[test]
+fn records_of_an_earlier_format_keep_none_of_this_one_from_the_hub() {
+    let (scene, records) = (Scene::new(), chain(3, &key(1)));
+    // An earlier version has published the first, and not the second.
+    let earlier: Vec<_> = records[..2].iter().map(of_earlier_format).collect();
+    for (number, (text, _)) in (1..).zip(&earlier) {
+        write(&scene.folder("home").path("tiny", number), text.as_bytes()).unwrap();
+    }
+    let put = |digest: Digest| {
+        let mut index = Index::new(key(1).public(), BlockHash([8; 32]), NetUid(7));
+        let head = records::Head { n_records: 1, digest };
+        index.competitions.insert("tiny".to_owned(), head);
+        scene.put(INDEX_PATH, &index.to_json());
+    };
+    put(earlier[0].1);
+    assert_eq!(publish(&scene.publication("home")), 0, "nobody would read it");
+    scene.folder("home").write(&records[2]).unwrap();
+    assert_eq!(publish(&scene.publication("home")), 1);
+    let index = Index::from_json(&scene.file(INDEX_PATH).unwrap()).unwrap();
+    assert_eq!(index.competitions["tiny"].n_records, 3);
+    assert_eq!(scene.file("records/tiny/000000/000003.json").unwrap(), records[2].to_json());
+    assert!(scene.file("records/tiny/000000/000002.json").is_none());
+    // One that is not of this home is none for being of an earlier format.
+    put(Digest::of(b"other"));
+    let error = format!("{:#}", scene.publication("home").publish_some(NOTHING_LOST).unwrap_err());
+    assert!(error.contains("not one of this home"), "{error}");
+}

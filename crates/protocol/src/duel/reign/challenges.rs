@@ -244,7 +244,11 @@ fn goes_on<'a>(
 ) -> Option<&'a mut Going> {
     let kept = challenger.kept(reign).filter(|_| challenger.n_most > 0)?;
     let root = kept.fight.challenger;
-    let is_it = |going: &Going| going.before == kept.fight && *going.duel.rules() == rules;
+    // Where others came or went, it may take in less than it has.
+    let is_it = |going: &Going| {
+        let is_same = going.before == kept.fight && *going.duel.rules() == rules;
+        is_same && going.n_used <= challenger.n_most
+    };
     if !all.get(&root).is_some_and(is_it) {
         all.remove(&root);
         let going = Going { before: kept.fight.clone(), duel: kept.duel(rules)?, n_used: 0 };
