@@ -32,8 +32,8 @@ impl Site {
                 None => {
                     p class="fair" {
                         "The root that the chain has, committed at block " (self.block(root.block))
-                        ", is that of none of the last " (STATES_MAX) " states of the records that "
-                        "were read: they were published in another order, or others were."
+                        ", is that of none of the newest states of the records that were read: "
+                        "they were published in another order, others were, or older ones."
                     }
                 }
             }

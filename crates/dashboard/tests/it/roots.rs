@@ -90,7 +90,7 @@ fn attack_a_root_that_is_of_no_records_that_were_read_is_said_to_differ() {
     home.read_beside(&chain, &[&judge]);
     let page = page_of(&home, &judge, "");
     assert!(
-        page.contains("is that of none of the last 1024 states of the records that were read"),
+        page.contains("is that of none of the newest states of the records that were read"),
         "{page}"
     );
     assert!(page.contains(&wrong.to_string()), "{page}");
