@@ -5,10 +5,12 @@
 //! nothing about the machine, so equal inputs give equal bytes and one [`Digest`].
 
 mod duels;
+mod models;
 mod parts;
 mod verify;
 
 pub use duels::{Setting, is_filled_by_line, verify_duels};
+pub use models::Models;
 pub use parts::{Measured, ReadMeasured, measured_in};
 pub use verify::{Mismatch, verify, verify_chain, verify_link};
 
@@ -45,7 +47,7 @@ pub struct Record {
     pub round: Round,
     /// Every model that was judged, in order of uid. Models that our own trouble kept from being
     /// measured are not here.
-    pub models: Vec<Judged>,
+    pub models: Models,
     /// With rule `duel`, in order of uid, the models that our own trouble, or a postponement, kept
     /// from an outcome: nothing moves for them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -297,7 +299,7 @@ impl Record {
         let judged = |(model, verdict)| Judged { model, verdict, fight: None, attempts: None };
         let models: Vec<Judged> = models.into_iter().zip(verdicts).map(judged).collect();
         let averages = averaged(competition, &models, average);
-        let (skipped, crown) = (Vec::new(), None);
+        let (skipped, crown, models) = (Vec::new(), None, models.into());
         Self { format: RECORD_FORMAT, round, models, skipped, averages, champion, crown }
     }
 

@@ -470,7 +470,7 @@ impl<'a> Watch<'a> {
             measured: measured.block,
             committing: None,
         };
-        self.past.learn(&Entry::Chosen(outgoing), measured.block)?;
+        self.past.learn(&Entry::Chosen(Box::new(outgoing)), measured.block)?;
         Ok(())
     }
 }

@@ -11,7 +11,7 @@ use super::{
 use crate::figures::Estimate;
 use protocol::{
     AccountId, Record, Uid,
-    record::{Judged, Measured, Round},
+    record::{Judged, Measured, Models, Round},
 };
 use records::Signed;
 use std::{
@@ -94,7 +94,7 @@ fn frame(record: &Record) -> Record {
     let validator = AccountId([0; 32]);
     let round = Round { validator, number, previous, engine, ..record.round.clone() };
     let Record { format, champion, crown, .. } = *record;
-    let (models, skipped, averages) = (Vec::new(), Vec::new(), Vec::new());
+    let (models, skipped, averages) = (Models::default(), Vec::new(), Vec::new());
     Record { format, round, models, skipped, averages, champion, crown }
 }
 
@@ -113,7 +113,7 @@ impl Common {
 
     /// What no other record is known to have in common with this one.
     pub(super) fn alone(signed: &Signed) -> Self {
-        let nothing = Measured { models: Vec::new(), skipped: Vec::new() };
+        let nothing = Measured::default();
         let common = Self::new(frame(&signed.record), Vec::new(), nothing);
         let made = Made::of(&common.frame, signed.measured(), &signed.record.models);
         Self { made: OnceLock::from(made.ok()), ..common }
@@ -248,8 +248,7 @@ mod tests {
         let json = include_bytes!("../../../../testdata/scoring/record.json").trim_ascii_end();
         let mut frame = frame(&Record::from_json(json).unwrap());
         frame.round.block = Block(block);
-        let nothing = Measured { models: Vec::new(), skipped: Vec::new() };
-        Common::new(frame, vec![0; 1 << 20], nothing)
+        Common::new(frame, vec![0; 1 << 20], Measured::default())
     }
 
     #[test]

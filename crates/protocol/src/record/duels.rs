@@ -74,6 +74,7 @@ impl Record {
         let champion = decided.champion.map(|champion| champion.uid);
         let crown = crown(&decided, &setting);
         let skipped = setting.skipped;
+        let models = models.into();
         Ok(Self { format: RECORD_FORMAT, round, models, skipped, averages, champion, crown })
     }
 }

@@ -1,7 +1,7 @@
 //! A record read in two parts: what was measured, which validators of a round often have alike to
 //! the byte, and the rest.
 
-use super::{Judged, RECORD_BYTES_MAX, Record, Skipped};
+use super::{Models, RECORD_BYTES_MAX, Record, Skipped};
 use crate::{Error, digest::canonical_json};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
@@ -13,11 +13,11 @@ const AFTER: &[u8] = br#"],"averages":["#;
 const NOTHING: &[u8] = br#""models":[]"#;
 
 /// The models of a record and those that it skipped: nearly all of its bytes.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Measured {
     /// [`Record::models`].
-    pub models: Vec<Judged>,
+    pub models: Models,
     /// [`Record::skipped`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub skipped: Vec<Skipped>,

@@ -180,7 +180,7 @@ fn a_record_of_duels_is_verified_by_those_before_it_alone() {
 fn a_record_of_another_rule_leaves_an_empty_throne() {
     let (mut before, record) = scene();
     assert!(before.reign.champion().is_some());
-    let other = Record { crown: None, models: Vec::new(), champion: None, ..record };
+    let other = Record { crown: None, models: Vec::new().into(), champion: None, ..record };
     before.reign.follow(&other);
     assert_eq!((before.reign.champion(), before.reign.fights().count()), (None, 0));
 }

@@ -31,7 +31,7 @@ pub enum Entry {
     /// A checkpoint was judged; it is not judged again.
     Judged(Known),
     /// A checkpoint would win: it is on its way out.
-    Chosen(Outgoing),
+    Chosen(Box<Outgoing>),
     /// It was measured again, and would still win.
     Confirmed {
         /// The newest block then.
@@ -159,7 +159,7 @@ impl Follows for State {
                     return Err("another model is on its way".to_owned());
                 }
                 push(&mut self.judged, outgoing.known.clone(), JUDGED_MAX);
-                self.outgoing = Some(outgoing.clone());
+                self.outgoing = Some(Outgoing::clone(outgoing));
             }
             Entry::Confirmed { block } => self.on_its_way()?.measured = *block,
             Entry::Committing { block } => {
@@ -202,14 +202,14 @@ mod tests {
 
     fn chosen(number: u8) -> Entry {
         let [file_root, tensor_root] = [Digest([number; 32]); 2];
-        Entry::Chosen(Outgoing {
+        Entry::Chosen(Box::new(Outgoing {
             known: known(number),
             path: format!("checkpoint-{number}"),
             folder: format!("outgoing-{number}"),
             admission: Admission { file_root, tensor_root, n_parameters: 1, card: None },
             measured: Block(1),
             committing: None,
-        })
+        }))
     }
 
     fn state(entries: &[Entry]) -> State {
