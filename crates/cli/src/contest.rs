@@ -112,7 +112,7 @@ impl Text for DatasetText {
 
     fn draw(&self, competition: &Competition, seed: chain::Head) -> anyhow::Result<Drawn> {
         let round = self.round(competition, seed)?;
-        let optimum = round.optimum_perplexity().map(optimum).transpose()?;
+        let optimum = round.optimum().map(optimum).transpose()?;
         let sequences = round.batches.iter().flat_map(|batch| &batch.sequences);
         let guessing = unigram(sequences.map(Vec::as_slice));
         let documents = round.documents.iter().zip(&round.lengths).map(|(document, n_tokens)| {
@@ -133,9 +133,9 @@ impl Text for DatasetText {
     }
 }
 
-/// A loss that every machine writes alike: the last bits of the perplexity may differ.
-fn optimum(perplexity: f64) -> Result<Loss, protocol::loss::NotALoss> {
-    Loss::new((perplexity.ln() * OPTIMUM_PLACES).round() / OPTIMUM_PLACES)
+/// A loss that every machine writes alike: its last bits may differ.
+fn optimum(nats: f64) -> Result<Loss, protocol::loss::NotALoss> {
+    Loss::new((nats * OPTIMUM_PLACES).round() / OPTIMUM_PLACES)
 }
 
 fn sequence(tokens: Vec<u32>) -> Sequence {

@@ -49,7 +49,12 @@ impl Round {
     /// model has lost what stood before. It never enters a verdict, and its last bits may differ
     /// between machines.
     pub fn optimum_perplexity(&self) -> Option<f64> {
-        self.entropy_nats.map(|nats| (nats / self.n_tokens() as f64).exp())
+        self.optimum().map(f64::exp)
+    }
+
+    /// The same as a loss, in nats per token.
+    pub fn optimum(&self) -> Option<f64> {
+        self.entropy_nats.map(|nats| nats / self.n_tokens() as f64)
     }
 
     /// Tokens of all documents, their ends of text included.

@@ -189,21 +189,24 @@ impl Site {
         if let Some(nearest) = self.kinships.get(key) {
             return Ok(nearest);
         }
-        let mut all: BTreeMap<Digest, Company> =
-            roots.iter().map(|root| (*root, Company::default())).collect();
-        let mut n_bytes_left = BOARD_BYTES_MAX;
+        let (mut records, mut n_bytes_left) = (Vec::new(), BOARD_BYTES_MAX);
         for row in rows {
-            if all.values().all(Company::is_enough) {
-                break;
-            }
             let record = index.whole_within(row.id, &mut n_bytes_left)?;
             let Some(record) = record else { break };
-            for (root, company) in all.iter_mut().filter(|(_, company)| !company.is_enough()) {
-                company.take(&record, *root);
-            }
+            records.push(record);
         }
-        let nearest = |(root, company): (Digest, Company)| Some((root, company.nearest()?));
-        Ok(self.kinships.keep(key, all.into_iter().filter_map(nearest).collect()))
+        // One model after the other: the pairs of each take as much as the records.
+        let nearest = |root: &Digest| {
+            let mut company = Company::default();
+            for record in &records {
+                if company.is_enough() {
+                    break;
+                }
+                company.take(record, *root);
+            }
+            Some((*root, company.nearest()?))
+        };
+        Ok(self.kinships.keep(key, roots.iter().filter_map(nearest).collect()))
     }
 }
 

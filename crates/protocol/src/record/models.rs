@@ -75,3 +75,23 @@ impl<'de> Deserialize<'de> for Models {
         Vec::deserialize(deserializer).map(Self::from)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Record;
+
+    #[test]
+    fn copies_share_their_models_until_one_is_changed() {
+        let frozen = include_bytes!("../../../../testdata/scoring/record.json");
+        let record = Record::from_json(frozen.trim_ascii_end()).unwrap();
+        let mut other = record.clone();
+        assert!(Arc::ptr_eq(&record.models.0, &other.models.0));
+        other.models.pop().unwrap();
+        assert_eq!(record.models.len(), other.models.len() + 1);
+        assert_eq!(record.to_json(), frozen.trim_ascii_end());
+        let kept = record.models.clone();
+        let models: Models = record.models.into_iter().collect();
+        assert_eq!(models, kept);
+    }
+}
