@@ -268,7 +268,7 @@ fn snipe(
 
 #[test]
 fn attack_whoever_watches_a_public_repo_commits_as_early_as_its_owner() {
-    // Long enough that a machine with other things to do sees what is public before a block is made.
+    // Long enough that a busy machine sees what is public before a block is made.
     let (network, chain) = network("500ms");
     network.register("//Charlie");
     let made = network.hub.ask("POST /api/repos/create", r#"{"name": "open"}"#);
