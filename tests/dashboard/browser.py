@@ -327,9 +327,15 @@ def looks_right(browser, base, page, axe, pictures):
     browser.size(*PHONE, mobile=True)
     browser.scheme("light")
     browser.open(base + path)
-    width, room = browser.run(
-        "return [document.documentElement.scrollWidth, document.documentElement.clientWidth]"
-    )
+    # A busy browser takes a moment to lay a page out for the screen that it was just given.
+    until = time.monotonic() + 3
+    while True:
+        width, room = browser.run(
+            "return [document.documentElement.scrollWidth, document.documentElement.clientWidth]"
+        )
+        if width <= room or time.monotonic() > until:
+            break
+        time.sleep(0.1)
     check(width <= room, f"{name}: {width} pixels on a phone of {room}")
     check(room == PHONE[0], f"{name}: a phone has {room} pixels")
     browser.picture(pictures / f"{name}-phone.png")
