@@ -293,11 +293,7 @@ impl Index {
         competition: &str,
         until: Block,
     ) -> Result<Option<Row>, Error> {
-        let sql = format!(
-            "SELECT {ROW} FROM records r WHERE r.validator = ?1 AND r.competition = ?2
-             AND r.block <= ?3 AND r.state = 0 ORDER BY r.block DESC LIMIT 1"
-        );
-        self.first(&sql, params![validator.0, competition, int(until.0)], row)
+        Ok(self.believed((validator, competition), until, 1)?.pop())
     }
 
     /// A record by its number, believed or not.
