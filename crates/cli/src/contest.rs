@@ -44,7 +44,7 @@ impl Contest {
 
     /// The same as validators are given it.
     pub fn drawn(&self, seed: chain::Head) -> anyhow::Result<Drawn> {
-        DatasetText::of(self).draw(&self.competition, seed)
+        DatasetText::of(self).drawn(&self.competition, seed)
     }
 
     /// The competition and its text for a validator.
@@ -110,7 +110,13 @@ impl Text for DatasetText {
         self.source.digest()
     }
 
-    fn draw(&self, competition: &Competition, seed: chain::Head) -> anyhow::Result<Drawn> {
+    fn draw(&self, competition: &Competition, seed: chain::Head) -> anyhow::Result<Arc<Drawn>> {
+        self.drawn(competition, seed).map(Arc::new)
+    }
+}
+
+impl DatasetText {
+    fn drawn(&self, competition: &Competition, seed: chain::Head) -> anyhow::Result<Drawn> {
         let round = self.round(competition, seed)?;
         let optimum = round.optimum().map(optimum).transpose()?;
         let sequences = round.batches.iter().flat_map(|batch| &batch.sequences);

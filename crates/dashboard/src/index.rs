@@ -36,7 +36,7 @@ use std::{
 pub const FILE: &str = "dashboard.db";
 const LOCK: &str = "dashboard.lock";
 /// Version of the tables: a file with other ones is made anew.
-const VERSION: i64 = 7;
+const VERSION: i64 = 8;
 /// Stands there instead while an index is made from nothing: a crash may then damage it.
 const UNFINISHED: i64 = -VERSION;
 /// Pages that are written beside the file, 4 KiB each, before they are brought into it: while an

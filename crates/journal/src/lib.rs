@@ -10,8 +10,10 @@
 //! journal.lock    held by the one process that writes; a dead process holds nothing
 //! ```
 
+mod database;
 pub mod error;
 mod losses;
+mod memory;
 pub mod past;
 mod schema;
 
@@ -19,9 +21,11 @@ pub use error::Error;
 pub use losses::Measured;
 pub use past::Past;
 
-use protocol::Block;
-use rusqlite::{Connection, OpenFlags, OptionalExtension as _, config::DbConfig, params};
+use database::Database;
+use memory::Memory;
+use protocol::{Block, Digest, SequenceLoss};
 use std::{
+    collections::BTreeMap,
     fs::{self, File, TryLockError},
     path::{Path, PathBuf},
     thread,
@@ -35,12 +39,6 @@ const LOCK: &str = "journal.lock";
 const LOCK_TRIES: u32 = 5;
 /// Time between two tries.
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
-
-/// How long a write waits for a program that reads the file in a way that keeps others out.
-const PATIENCE: Duration = Duration::from_secs(10);
-
-/// Statements that are kept prepared.
-const STATEMENTS_MAX: usize = 32;
 
 /// Something that happened, to be appended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,10 +84,17 @@ pub struct Snapshot {
 /// The journal of one service, open for one process.
 #[derive(Debug)]
 pub struct Journal {
-    connection: Connection,
+    tables: Tables,
     path: PathBuf,
     /// Held for as long as the journal is open.
     _lock: Option<File>,
+}
+
+/// Where entries and losses are.
+#[derive(Debug)]
+enum Tables {
+    File(Database),
+    Memory(Memory),
 }
 
 impl Journal {
@@ -102,8 +107,8 @@ impl Journal {
         // Before the tables are touched: whoever has no lock must not even bring them up to date.
         let lock = lock(folder)?;
         let path = folder.join(FILE);
-        let connection = Connection::open(&path).map_err(Error::sqlite(&path))?;
-        Self::prepare(connection, path, Some(lock))
+        let tables = Tables::File(Database::open(&path)?);
+        Ok(Self { tables, path, _lock: Some(lock) })
     }
 
     /// The journal in `folder` as it stands, to read it while its service may be at work; `None` if
@@ -113,28 +118,15 @@ impl Journal {
         if !path.is_file() {
             return Ok(None);
         }
-        let failed = Error::sqlite(&path);
-        let connection = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY);
-        let connection = connection.map_err(&failed)?;
-        connection.busy_timeout(PATIENCE).map_err(&failed)?;
-        // Of one moment: a snapshot and the entries after it belong together.
-        connection.execute_batch("BEGIN").map_err(&failed)?;
-        schema::check(&connection, &path)?;
-        Ok(Some(Self { connection, path, _lock: None }))
+        let tables = Tables::File(Database::look(&path)?);
+        Ok(Some(Self { tables, path, _lock: None }))
     }
 
-    /// A journal that is gone with this value.
-    pub fn memory() -> Result<Self, Error> {
+    /// A journal that is gone with this value: no file, and no database, which would be most of its
+    /// work where a season is simulated.
+    pub fn memory() -> Self {
         let path = PathBuf::from(":memory:");
-        let connection = Connection::open_in_memory().map_err(Error::sqlite(&path))?;
-        // Records are large, and memory has no blocks: few pages are less work than many.
-        let pages = "PRAGMA page_size = 65536";
-        connection.execute_batch(pages).map_err(Error::sqlite(&path))?;
-        let memory = Self::prepare(connection, path, None)?;
-        // A transaction that fails is the end of it: nothing is kept to undo one.
-        let mode = "PRAGMA journal_mode = OFF";
-        memory.connection.execute_batch(mode).map_err(memory.failed())?;
-        Ok(memory)
+        Self { tables: Tables::Memory(Memory::default()), path, _lock: None }
     }
 
     /// Whether a process has the journal in `folder` open to write.
@@ -144,88 +136,47 @@ impl Journal {
             .is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
     }
 
-    fn prepare(
-        mut connection: Connection,
-        path: PathBuf,
-        lock: Option<File>,
-    ) -> Result<Self, Error> {
-        connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
-        connection.busy_timeout(PATIENCE).map_err(Error::sqlite(&path))?;
-        // A plan does not depend on values: statements that are kept are not planned again.
-        let stable = DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG;
-        connection.set_db_config(stable, true).map_err(Error::sqlite(&path))?;
-        schema::bring_up_to_date(&mut connection, &path)?;
-        Ok(Self { connection, path, _lock: lock })
-    }
-
     /// The file with the tables.
     pub fn path(&self) -> &Path {
         &self.path
-    }
-
-    fn failed(&self) -> impl Fn(rusqlite::Error) -> Error + use<> {
-        Error::sqlite(&self.path)
     }
 
     /// Appends entries, all or none of them, and gives the place of the last.
     ///
     /// When this returns they are on disk.
     pub fn append(&mut self, drafts: &[Draft<'_>]) -> Result<u64, Error> {
-        let failed = self.failed();
-        match drafts {
-            // A statement by itself is a transaction, and nearly all entries come alone.
-            [draft] => insert(&self.connection, draft).map_err(&failed)?,
-            _ => {
-                let transaction = self.connection.transaction().map_err(&failed)?;
-                for draft in drafts {
-                    insert(&transaction, draft).map_err(&failed)?;
-                }
-                transaction.commit().map_err(&failed)?;
-            }
+        match &mut self.tables {
+            Tables::File(database) => database.append(drafts),
+            Tables::Memory(memory) => Ok(memory.append(drafts)),
         }
-        Ok(self.connection.last_insert_rowid().cast_unsigned())
     }
 
     /// Shows `each` the entries after the one at `seq`, in order; all of them after 0.
     pub fn after<E: From<Error>>(
         &self,
         seq: u64,
-        mut each: impl FnMut(Entry) -> Result<(), E>,
+        each: impl FnMut(Entry) -> Result<(), E>,
     ) -> Result<(), E> {
-        let failed = self.failed();
-        let mut select = self
-            .connection
-            .prepare_cached(
-                "SELECT seq, block, kind, competition, subject, body FROM entries \
-                 WHERE seq > ?1 ORDER BY seq",
-            )
-            .map_err(&failed)?;
-        let mut rows = select.query([number(seq)]).map_err(&failed)?;
-        while let Some(row) = rows.next().map_err(&failed)? {
-            each(entry(row).map_err(&failed)?)?;
+        match &self.tables {
+            Tables::File(database) => database.after(seq, each),
+            Tables::Memory(memory) => memory.after(seq, each),
         }
-        Ok(())
     }
 
     /// The newest entries of a kind, the newest first, at most `n_max` of them.
     pub fn newest(&self, kind: &str, n_max: usize) -> Result<Vec<Entry>, Error> {
-        let failed = self.failed();
-        let mut select = self
-            .connection
-            .prepare_cached(
-                "SELECT seq, block, kind, competition, subject, body FROM entries \
-                 WHERE kind = ?1 ORDER BY seq DESC LIMIT ?2",
-            )
-            .map_err(&failed)?;
-        let rows = select.query_map(params![kind, number(n_max as u64)], entry).map_err(&failed)?;
-        rows.collect::<Result<_, _>>().map_err(&failed)
+        match &self.tables {
+            Tables::File(database) => database.newest(kind, n_max),
+            Tables::Memory(memory) => Ok(memory.newest(kind, n_max)),
+        }
     }
 
     /// How many entries of a kind a competition has.
     pub fn n_of(&self, kind: &str, competition: &str) -> Result<u64, Error> {
-        let count = "SELECT count(*) FROM entries WHERE kind = ?1 AND competition = ?2";
-        let n = self.connection.query_row(count, params![kind, competition], |row| row.get(0));
-        n.map(whole).map_err(self.failed())
+        match &self.tables {
+            Tables::File(database) => database.n_of(kind, competition),
+            Tables::Memory(memory) => Ok(memory.n_of(kind, competition)),
+        }
     }
 
     /// The entry of a kind of a competition that so many newer ones follow.
@@ -235,24 +186,18 @@ impl Journal {
         competition: &str,
         n_newer: u64,
     ) -> Result<Option<Entry>, Error> {
-        let failed = self.failed();
-        let mut select = self
-            .connection
-            .prepare_cached(
-                "SELECT seq, block, kind, competition, subject, body FROM entries \
-                 WHERE kind = ?1 AND competition = ?2 ORDER BY seq DESC LIMIT 1 OFFSET ?3",
-            )
-            .map_err(&failed)?;
-        let found = select.query_row(params![kind, competition, number(n_newer)], entry);
-        found.optional().map_err(&failed)
+        match &self.tables {
+            Tables::File(database) => database.nth_newest(kind, competition, n_newer),
+            Tables::Memory(memory) => Ok(memory.nth_newest(kind, competition, n_newer)),
+        }
     }
 
     /// The snapshot that was taken last.
     pub fn snapshot(&self) -> Result<Option<Snapshot>, Error> {
-        let row = self.connection.query_row("SELECT seq, body FROM snapshot", [], |row| {
-            Ok(Snapshot { seq: whole(row.get(0)?), body: row.get(1)? })
-        });
-        row.optional().map_err(self.failed())
+        match &self.tables {
+            Tables::File(database) => database.snapshot(),
+            Tables::Memory(memory) => Ok(memory.snapshot()),
+        }
     }
 
     /// Takes the place of the snapshot before it.
@@ -265,67 +210,68 @@ impl Journal {
         kept: &[&str],
         n_kept: usize,
     ) -> Result<(), Error> {
-        let failed = self.failed();
-        let transaction = self.connection.transaction().map_err(&failed)?;
-        transaction
-            .execute(
-                "INSERT OR REPLACE INTO snapshot (one, seq, body) VALUES (1, ?1, ?2)",
-                params![number(snapshot.seq), snapshot.body],
-            )
-            .map_err(&failed)?;
-        let kinds = kept.join(" ");
-        transaction
-            .execute(
-                "DELETE FROM entries WHERE seq <= ?1 AND instr(' ' || ?2 || ' ', ' ' || kind || ' ') = 0",
-                params![number(snapshot.seq), kinds],
-            )
-            .map_err(&failed)?;
-        for kind in kept {
-            transaction
-                .execute(
-                    "DELETE FROM entries WHERE seq <= ?1 AND kind = ?2 AND seq NOT IN \
-                     (SELECT seq FROM entries WHERE kind = ?2 ORDER BY seq DESC LIMIT ?3)",
-                    params![number(snapshot.seq), kind, number(n_kept as u64)],
-                )
-                .map_err(&failed)?;
+        match &mut self.tables {
+            Tables::File(database) => database.condense(snapshot, kept, n_kept),
+            Tables::Memory(memory) => {
+                memory.condense(snapshot, kept, n_kept);
+                Ok(())
+            }
         }
-        transaction.commit().map_err(&failed)
     }
 
     /// Bytes that the tables take.
     pub fn size_bytes(&self) -> Result<u64, Error> {
-        let sizes = "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size";
-        let size = self.connection.query_row(sizes, [], |row| row.get(0));
-        size.map(whole).map_err(self.failed())
+        match &self.tables {
+            Tables::File(database) => database.size_bytes(),
+            Tables::Memory(memory) => Ok(memory.size_bytes()),
+        }
     }
-}
 
-fn insert(connection: &Connection, draft: &Draft<'_>) -> rusqlite::Result<()> {
-    let Draft { block, kind, competition, subject, body } = draft;
-    let mut insert = connection.prepare_cached(
-        "INSERT INTO entries (block, kind, competition, subject, body) VALUES (?1, ?2, ?3, ?4, ?5)",
-    )?;
-    insert.execute(params![number(block.0), kind, competition, subject, body]).map(drop)
-}
+    /// Keeps losses of a model by the digests of their sequences; `block` is that of the round
+    /// that asked for them.
+    ///
+    /// When this returns they are on disk.
+    pub fn learn(
+        &mut self,
+        measured: Measured<'_>,
+        block: Block,
+        losses: &[(Digest, SequenceLoss)],
+    ) -> Result<(), Error> {
+        match &mut self.tables {
+            Tables::File(database) => database.learn(measured, block, losses),
+            Tables::Memory(memory) => {
+                memory.learn(measured, block, losses);
+                Ok(())
+            }
+        }
+    }
 
-/// SQLite's integers have a sign; a block or a place that large is never reached.
-fn number(value: u64) -> i64 {
-    i64::try_from(value).unwrap_or(i64::MAX)
-}
+    /// The losses of one model that are kept, by the digests of their sequences.
+    pub fn losses(&self, measured: Measured<'_>) -> Result<BTreeMap<Digest, SequenceLoss>, Error> {
+        match &self.tables {
+            Tables::File(database) => database.losses(measured),
+            Tables::Memory(memory) => Ok(memory.losses(measured)),
+        }
+    }
 
-fn whole(number: i64) -> u64 {
-    number.cast_unsigned()
-}
+    /// Whether the round of a block has asked for losses that are kept.
+    pub fn has_losses_of(&self, block: Block) -> Result<bool, Error> {
+        match &self.tables {
+            Tables::File(database) => database.has_losses_of(block),
+            Tables::Memory(memory) => Ok(memory.has_losses_of(block)),
+        }
+    }
 
-fn entry(row: &rusqlite::Row<'_>) -> rusqlite::Result<Entry> {
-    Ok(Entry {
-        seq: whole(row.get(0)?),
-        block: Block(whole(row.get(1)?)),
-        kind: row.get(2)?,
-        competition: row.get(3)?,
-        subject: row.get(4)?,
-        body: row.get(5)?,
-    })
+    /// Lets go of the losses that rounds before `block` asked for, and no later one.
+    pub fn forget_losses(&mut self, block: Block) -> Result<(), Error> {
+        match &mut self.tables {
+            Tables::File(database) => database.forget_losses(block),
+            Tables::Memory(memory) => {
+                memory.forget_losses(block);
+                Ok(())
+            }
+        }
+    }
 }
 
 /// The lock of a folder; the system lets go of it when its process ends, however that ends.

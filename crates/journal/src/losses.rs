@@ -1,7 +1,10 @@
 //! Losses that were measured: each is a function of parameters, tokens and arithmetic, so it is
 //! measured once.
 
-use crate::{Error, Journal, number};
+use crate::{
+    Error,
+    database::{Database, number},
+};
 use protocol::{Block, Digest, Loss, SequenceLoss};
 use rusqlite::{Transaction, params, types::Value};
 use std::collections::BTreeMap;
@@ -78,12 +81,8 @@ pub(crate) fn pack(tables: &Transaction<'_>) -> rusqlite::Result<()> {
     tables.execute_batch("DROP TABLE losses")
 }
 
-impl Journal {
-    /// Keeps losses of a model by the digests of their sequences; `block` is that of the round
-    /// that asked for them.
-    ///
-    /// When this returns they are on disk.
-    pub fn learn(
+impl Database {
+    pub(crate) fn learn(
         &mut self,
         Measured { model, engine }: Measured<'_>,
         block: Block,
@@ -97,8 +96,7 @@ impl Journal {
         insert.execute(row).map(drop).map_err(self.failed())
     }
 
-    /// The losses of one model that are kept, by the digests of their sequences.
-    pub fn losses(
+    pub(crate) fn losses(
         &self,
         Measured { model, engine }: Measured<'_>,
     ) -> Result<BTreeMap<Digest, SequenceLoss>, Error> {
@@ -115,15 +113,13 @@ impl Journal {
         Ok(losses)
     }
 
-    /// Whether the round of a block has asked for losses that are kept.
-    pub fn has_losses_of(&self, block: Block) -> Result<bool, Error> {
+    pub(crate) fn has_losses_of(&self, block: Block) -> Result<bool, Error> {
         let any = "SELECT EXISTS (SELECT 1 FROM measured WHERE block = ?1)";
         let mut any = self.connection.prepare_cached(any).map_err(self.failed())?;
         any.query_row([number(block.0)], |row| row.get(0)).map_err(self.failed())
     }
 
-    /// Lets go of the losses that rounds before `block` asked for, and no later one.
-    pub fn forget_losses(&mut self, block: Block) -> Result<(), Error> {
+    pub(crate) fn forget_losses(&mut self, block: Block) -> Result<(), Error> {
         let delete = "DELETE FROM measured WHERE block < ?1";
         let mut delete = self.connection.prepare_cached(delete).map_err(self.failed())?;
         delete.execute([number(block.0)]).map(drop).map_err(self.failed())

@@ -3,6 +3,7 @@
 use crate::{Draft, Error, Journal, Snapshot};
 use protocol::Block;
 use serde::{Serialize, de::DeserializeOwned};
+use std::mem;
 
 /// Entries after which the state is written down whole, so that a start reads no more than these.
 const SNAPSHOT_ENTRIES: u64 = 256;
@@ -51,19 +52,23 @@ pub struct Past<S> {
     snapshot: u64,
     /// Whether the state has an entry that could not be written.
     is_ahead: bool,
+    /// Room for the JSON of what is written: entries have records in them, and each would grow room
+    /// of its own.
+    room: Vec<u8>,
 }
 
 impl<S: Follows> Past<S> {
     /// Goes on from what stands in the journal.
     pub fn open(journal: Journal) -> Result<Self, Error> {
-        let mut past = match journal.snapshot()? {
+        let (state, seq) = match journal.snapshot()? {
             Some(Snapshot { seq, body }) => {
-                let state = serde_json::from_str(&body)
-                    .map_err(|error| journal.unreadable("its snapshot", error))?;
-                Self { journal, state, seq, snapshot: seq, is_ahead: false }
+                let state = serde_json::from_str(&body);
+                (state.map_err(|error| journal.unreadable("its snapshot", error))?, seq)
             }
-            None => Self { journal, state: S::default(), seq: 0, snapshot: 0, is_ahead: false },
+            None => (S::default(), 0),
         };
+        let (is_ahead, room) = (false, Vec::new());
+        let mut past = Self { journal, state, seq, snapshot: seq, is_ahead, room };
         // The snapshot says how far it goes; what is in it must not be applied twice.
         let mut seq = past.seq;
         let (journal, state) = (&past.journal, &mut past.state);
@@ -111,7 +116,7 @@ impl<S: Follows> Past<S> {
         if self.is_ahead {
             return Err(Error::Ahead(self.journal.path().to_owned()));
         }
-        let body = self.written(entry)?;
+        let body = written(&self.journal, mem::take(&mut self.room), entry)?;
         // First: what cannot be understood must not reach the disk, where it would be read for
         // ever.
         let applied = self.state.apply(entry);
@@ -122,9 +127,11 @@ impl<S: Follows> Past<S> {
         let draft = Draft { block, kind, competition, subject: &subject, body: &body };
         self.seq = self.journal.append(&[draft])?;
         self.is_ahead = false;
+        self.room = body.into_bytes();
         // The entries stay until the snapshot stands for them, both in one transaction.
         if self.seq >= self.snapshot + SNAPSHOT_ENTRIES {
-            let snapshot = Snapshot { seq: self.seq, body: self.written(&self.state)? };
+            let body = written(&self.journal, Vec::new(), &self.state)?;
+            let snapshot = Snapshot { seq: self.seq, body };
             let (kinds, n_kept) = S::Entry::KEPT;
             self.journal.condense(&snapshot, kinds, n_kept)?;
             self.snapshot = self.seq;
@@ -148,10 +155,13 @@ impl<S: Follows> Past<S> {
         let entry = self.journal.nth_newest(kind, competition, n_newer)?;
         entry.map(|entry| self.journal.read(&entry)).transpose()
     }
+}
 
-    fn written(&self, value: &impl Serialize) -> Result<String, Error> {
-        serde_json::to_string(value).map_err(|error| self.journal.unreadable("JSON", error))
-    }
+/// The JSON of a value, written into `room` instead of what is there.
+fn written(journal: &Journal, mut room: Vec<u8>, value: &impl Serialize) -> Result<String, Error> {
+    room.clear();
+    serde_json::to_writer(&mut room, value).map_err(|error| journal.unreadable("JSON", error))?;
+    String::from_utf8(room).map_err(|error| journal.unreadable("JSON", error))
 }
 
 fn name(seq: u64) -> String {

@@ -79,11 +79,13 @@ impl Commitment {
         if fields.contains(&ABSENT) {
             return Err(refuse("a field is `None`".to_owned()));
         }
-        let number: u16 = competition
-            .parse()
-            .ok()
-            .filter(|number: &u16| number.to_string() == competition)
-            .ok_or_else(|| refuse(format!("`{competition}` is not a number of a competition")))?;
+        // One spelling of each number: no sign, and no zero before it.
+        let is_plain = competition.starts_with(|c: char| c.is_ascii_digit())
+            && (competition == "0" || !competition.starts_with('0'));
+        let number: u16 =
+            competition.parse().ok().filter(|_| is_plain).ok_or_else(|| {
+                refuse(format!("`{competition}` is not a number of a competition"))
+            })?;
         Ok(Self {
             repo: format!("{owner}/{name}").parse().map_err(|e| refuse(format!("{e}")))?,
             revision: revision.parse().map_err(|e| refuse(format!("{e}")))?,

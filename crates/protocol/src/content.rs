@@ -110,8 +110,11 @@ impl FromStr for ContentHash {
         if text.len() != 44 {
             return Err(refuse());
         }
-        let bytes = STANDARD.decode(text).map_err(|_| refuse())?;
-        Ok(Self(bytes.try_into().map_err(|_| refuse())?))
+        // 44 characters are 33 bytes at most: the last of them is padding.
+        let mut bytes = [0; 33];
+        let n_bytes = STANDARD.decode_slice(text, &mut bytes).map_err(|_| refuse())?;
+        let bytes = bytes.get(..n_bytes).and_then(|bytes| bytes.try_into().ok());
+        bytes.map(Self).ok_or_else(refuse)
     }
 }
 

@@ -1,12 +1,44 @@
 //! SHA-256 digests and how they are written down.
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _, ser::Error as _};
 use sha2::{Digest as _, Sha256};
-use std::{fmt, str::FromStr};
+use std::{cmp::Ordering, fmt, str::FromStr};
 
 /// A SHA-256 digest; written `sha256:` and 64 hexadecimal digits.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Digest(pub [u8; 32]);
+
+/// Orders 32 bytes as arrays of bytes are ordered.
+///
+/// Digests and keys mostly differ in the first eight, which costs less to see than a call that
+/// compares memory of any length; maps of them do little else.
+#[inline]
+pub(crate) fn in_order(a: &[u8; 32], b: &[u8; 32]) -> Ordering {
+    let [a, b] =
+        [a, b].map(|bytes| bytes.as_chunks::<8>().0.iter().map(|word| u64::from_be_bytes(*word)));
+    a.cmp(b)
+}
+
+/// Orders types around 32 bytes by these.
+macro_rules! ordered_by_bytes {
+    ($($type:ty),*) => {$(
+        impl Ord for $type {
+            #[inline]
+            fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+                crate::digest::in_order(&self.0, &other.0)
+            }
+        }
+
+        impl PartialOrd for $type {
+            #[inline]
+            fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+                Some(self.cmp(other))
+            }
+        }
+    )*};
+}
+pub(crate) use ordered_by_bytes;
+ordered_by_bytes!(Digest);
 
 /// The text is not `sha256:` followed by 64 hexadecimal digits.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -48,12 +80,22 @@ pub(crate) fn canonical_json(value: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(value).expect("types of this crate have text keys and write to memory")
 }
 
+impl Digest {
+    const PREFIX: &str = "sha256:";
+
+    /// Its text, in place: records have thousands of them.
+    fn text(&self) -> [u8; 71] {
+        let mut text = [0; 71];
+        let (prefix, digits) = text.split_at_mut(Self::PREFIX.len());
+        prefix.copy_from_slice(Self::PREFIX.as_bytes());
+        hex::encode_to_slice(self.0, digits).expect("32 bytes are 64 digits");
+        text
+    }
+}
+
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut digits = [0; 64];
-        hex::encode_to_slice(self.0, &mut digits).map_err(|_| fmt::Error)?;
-        f.write_str("sha256:")?;
-        f.write_str(std::str::from_utf8(&digits).map_err(|_| fmt::Error)?)
+        f.write_str(std::str::from_utf8(&self.text()).map_err(|_| fmt::Error)?)
     }
 }
 
@@ -68,7 +110,7 @@ impl FromStr for Digest {
 
     fn from_str(text: &str) -> Result<Self, NotADigest> {
         let refuse = || NotADigest(text.chars().take(80).collect());
-        let digits = text.strip_prefix("sha256:").ok_or_else(refuse)?;
+        let digits = text.strip_prefix(Self::PREFIX).ok_or_else(refuse)?;
         let mut bytes = [0; 32];
         hex::decode_to_slice(digits, &mut bytes).map_err(|_| refuse())?;
         Ok(Self(bytes))
@@ -77,7 +119,7 @@ impl FromStr for Digest {
 
 impl Serialize for Digest {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        serializer.serialize_str(std::str::from_utf8(&self.text()).map_err(S::Error::custom)?)
     }
 }
 
@@ -101,6 +143,22 @@ mod tests {
         );
         assert_eq!(digest.to_string().parse::<Digest>().unwrap(), digest);
         assert!("2cf24dba".parse::<Digest>().is_err());
+    }
+
+    #[test]
+    fn digests_are_ordered_as_their_bytes() {
+        let of = |place: usize, byte: u8| {
+            let mut bytes = [7; 32];
+            bytes[place] = byte;
+            bytes
+        };
+        let bytes: Vec<[u8; 32]> = (0..32)
+            .flat_map(|place| [0, 6, 8, 127, 128, 255].map(|byte| of(place, byte)))
+            .collect();
+        for (a, b) in bytes.iter().flat_map(|a| bytes.iter().map(move |b| (a, b))) {
+            assert_eq!(Digest(*a).cmp(&Digest(*b)), a.cmp(b), "{a:?} {b:?}");
+            assert_eq!(Digest(*a) == Digest(*b), a == b);
+        }
     }
 
     #[test]

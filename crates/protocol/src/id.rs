@@ -1,8 +1,8 @@
 //! Who and where: accounts, uids, blocks, subnets, repos.
 
-use crate::text::shown;
+use crate::{digest::ordered_by_bytes, text::shown};
 use blake2::{Blake2b512, Digest as _};
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _, ser::Error as _};
 use std::{cell::RefCell, collections::HashMap, fmt, str::FromStr};
 
 /// Slot number of a hotkey on a subnet.
@@ -34,12 +34,14 @@ pub struct NetUid(pub u16);
 pub struct CompetitionId(pub u16);
 
 /// Public key of a hotkey or a coldkey; written as an SS58 address with prefix 42.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct AccountId(pub [u8; 32]);
 
 /// Hash of a block; written `0x` and 64 hexadecimal digits.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct BlockHash(pub [u8; 32]);
+
+ordered_by_bytes!(AccountId, BlockHash);
 
 /// A place on a hub, `owner/name`; both parts match `[A-Za-z0-9][A-Za-z0-9._-]{0,95}`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -113,14 +115,25 @@ impl Known {
 
 impl AccountId {
     /// Its address, made anew.
-    fn address(&self) -> Option<Address> {
+    fn address(&self) -> Address {
         let mut bytes = [0; 35];
         bytes[0] = Self::PREFIX;
         bytes[1..33].copy_from_slice(&self.0);
         bytes[33..].copy_from_slice(&self.checksum());
         let mut digits = [0; 48];
-        let n = bs58::encode(bytes).onto(&mut digits[..]).ok()?;
-        (n == digits.len()).then_some(digits)
+        let written = bs58::encode(bytes).onto(&mut digits[..]);
+        written.expect("35 bytes, the first of them 42, are 48 digits of base 58");
+        digits
+    }
+
+    /// Its address, in place.
+    fn text(&self) -> Address {
+        let known = KNOWN.with_borrow(|known| known.addresses.get(self).copied());
+        known.unwrap_or_else(|| {
+            let address = self.address();
+            KNOWN.with_borrow_mut(|known| known.learn(*self, address));
+            address
+        })
     }
 
     /// The account of an address, read anew.
@@ -130,21 +143,6 @@ impl AccountId {
         let account = Self(bytes[1..33].try_into().ok()?);
         let is_one = n == 35 && bytes[0] == Self::PREFIX && bytes[33..] == account.checksum();
         is_one.then_some(account)
-    }
-}
-
-impl fmt::Display for AccountId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let known = KNOWN.with_borrow(|known| known.addresses.get(self).copied());
-        let address = match known {
-            Some(address) => address,
-            None => {
-                let address = self.address().ok_or(fmt::Error)?;
-                KNOWN.with_borrow_mut(|known| known.learn(*self, address));
-                address
-            }
-        };
-        f.write_str(std::str::from_utf8(&address).map_err(|_| fmt::Error)?)
     }
 }
 
@@ -163,12 +161,16 @@ impl FromStr for AccountId {
     }
 }
 
-impl fmt::Display for BlockHash {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut digits = [0; 64];
-        hex::encode_to_slice(self.0, &mut digits).map_err(|_| fmt::Error)?;
-        f.write_str("0x")?;
-        f.write_str(std::str::from_utf8(&digits).map_err(|_| fmt::Error)?)
+impl BlockHash {
+    const PREFIX: &str = "0x";
+
+    /// Its text, in place.
+    fn text(&self) -> [u8; 66] {
+        let mut text = [0; 66];
+        let (prefix, digits) = text.split_at_mut(Self::PREFIX.len());
+        prefix.copy_from_slice(Self::PREFIX.as_bytes());
+        hex::encode_to_slice(self.0, digits).expect("32 bytes are 64 digits");
+        text
     }
 }
 
@@ -178,7 +180,7 @@ impl FromStr for BlockHash {
     /// Reads 64 hexadecimal digits, with or without `0x`.
     fn from_str(text: &str) -> Result<Self, IdError> {
         let mut bytes = [0; 32];
-        hex::decode_to_slice(text.strip_prefix("0x").unwrap_or(text), &mut bytes)
+        hex::decode_to_slice(text.strip_prefix(Self::PREFIX).unwrap_or(text), &mut bytes)
             .map_err(|_| refuse(text, "a block hash of 64 hexadecimal digits"))?;
         Ok(Self(bytes))
     }
@@ -236,7 +238,7 @@ macro_rules! as_text {
     ($($type:ty),*) => {$(
         impl Serialize for $type {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.collect_str(self)
+                serializer.serialize_str(&self.0)
             }
         }
 
@@ -253,10 +255,17 @@ as_text!(Repo, Revision);
 /// As text where people read it, as 32 bytes in binary formats.
 macro_rules! as_text_or_bytes {
     ($($type:ident),*) => {$(
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(std::str::from_utf8(&self.text()).map_err(|_| fmt::Error)?)
+            }
+        }
+
         impl Serialize for $type {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 if serializer.is_human_readable() {
-                    serializer.collect_str(self)
+                    let text = self.text();
+                    serializer.serialize_str(std::str::from_utf8(&text).map_err(S::Error::custom)?)
                 } else {
                     self.0.serialize(serializer)
                 }
@@ -313,7 +322,7 @@ mod tests {
             })
             .chain([AccountId([0; 32]), AccountId([255; 32])])
             .collect();
-        let address = |account: &AccountId| String::from_utf8(account.address().unwrap().to_vec());
+        let address = |account: &AccountId| String::from_utf8(account.address().to_vec());
         for account in accounts.iter().chain(accounts.iter().rev()) {
             let text = account.to_string();
             assert_eq!((text.len(), &text), (48, &address(account).unwrap()));

@@ -358,7 +358,7 @@ fn open(
             publish: Arc::new(Unread),
         };
         let contest = Contest::new(rules.competition.clone(), text.clone());
-        let (config, journal) = (Config::new(NETUID, genesis), Journal::memory()?);
+        let (config, journal) = (Config::new(NETUID, genesis), Journal::memory());
         Validator::open(config, ports, vec![contest], key.clone(), journal)
     };
     keys.map(validator).collect()

@@ -11,7 +11,7 @@ use protocol::{
 };
 use std::{
     collections::BTreeSet,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
 use validator::{Drawn, Sequence, Text};
 
@@ -26,7 +26,7 @@ const OUTAGES: u64 = 0x0a7a;
 pub(crate) struct SimText {
     rules: TextRules,
     /// The text that was drawn last: most validators ask for the same.
-    last: Mutex<Option<(BlockHash, Drawn)>>,
+    last: Mutex<Option<(BlockHash, Arc<Drawn>)>>,
 }
 
 impl SimText {
@@ -98,15 +98,15 @@ impl Text for SimText {
         Digest::of(b"sim dataset")
     }
 
-    fn draw(&self, competition: &Competition, seed: Head) -> anyhow::Result<Drawn> {
+    fn draw(&self, competition: &Competition, seed: Head) -> anyhow::Result<Arc<Drawn>> {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((hash, drawn)) = &*last
             && *hash == seed.hash
         {
-            return Ok(drawn.clone());
+            return Ok(Arc::clone(drawn));
         }
-        let drawn = self.drawn(competition, seed)?;
-        *last = Some((seed.hash, drawn.clone()));
+        let drawn = Arc::new(self.drawn(competition, seed)?);
+        *last = Some((seed.hash, Arc::clone(&drawn)));
         Ok(drawn)
     }
 }

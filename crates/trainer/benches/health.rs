@@ -4,7 +4,7 @@
 
 #![allow(clippy::print_stdout, reason = "its only output is a table")]
 
-#[path = "../tests/health/zoo.rs"]
+#[path = "../tests/it/health/zoo.rs"]
 mod zoo;
 
 use protocol::competition::HealthLimits;

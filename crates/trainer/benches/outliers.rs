@@ -6,7 +6,7 @@
 #![allow(clippy::print_stdout, reason = "its only output is a table")]
 
 #[allow(dead_code, reason = "the other benchmark and the test use the rest")]
-#[path = "../tests/health/zoo.rs"]
+#[path = "../tests/it/health/zoo.rs"]
 mod zoo;
 
 use engine::{TensorHealth, no_limits, scan};

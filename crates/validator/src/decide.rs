@@ -277,7 +277,7 @@ pub(crate) fn summary(
         champion,
         champion_perplexity: rows.iter().find(of_champion).and_then(|row| row.perplexity),
         crown_moved: hotkey(champion) != hotkey(known.state.champion),
-        optimum_perplexity: known.turn.text.as_ref().and_then(Drawn::optimum_perplexity),
+        optimum_perplexity: known.turn.text.as_deref().and_then(Drawn::optimum_perplexity),
         digest,
         duels: rules.map(|_| at_a_glance(record, &rows)),
         rows,

@@ -104,7 +104,7 @@ pub trait Text: Send + Sync {
     /// The text that follows from the hash of `seed`, the same for everybody. Where each validator
     /// draws its own, the hash is not that of the block (see
     /// [`Seeds`](protocol::competition::Seeds)).
-    fn draw(&self, competition: &Competition, seed: Head) -> anyhow::Result<Drawn>;
+    fn draw(&self, competition: &Competition, seed: Head) -> anyhow::Result<Arc<Drawn>>;
 }
 
 /// Who committed to what.

@@ -305,7 +305,7 @@ impl Supply<'_> {
         }
         let mut kept = turn.kept.remove(&root).unwrap_or_default();
         let is_missing = |sequence: &&Sequence| !kept.contains_key(&sequence.digest);
-        let n_wanted = turn.sequences().take(n_sequences).count();
+        let n_wanted = turn.text.as_ref().map_or(0, |text| text.n_sequences()).min(n_sequences);
         let wanted = turn.sequences().take(n_sequences).skip(turn.known(&root).len());
         let missing: Vec<&Sequence> = wanted.filter(is_missing).collect();
         let n_tokens: usize = missing.iter().map(|sequence| sequence.tokens.len()).sum();

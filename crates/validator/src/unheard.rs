@@ -14,7 +14,10 @@ use protocol::{
     publication::{Seen, Voice, counts},
 };
 use records::Statement;
-use std::{collections::BTreeMap, fmt};
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt,
+};
 
 /// Where the bytes of a commitment are that does not count yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +52,8 @@ pub(crate) struct Heard {
     now: Vec<Voice>,
     /// Commitments as they stand at the seed.
     pub(crate) standing: Vec<StoredCommitment>,
+    /// Their blocks, by hotkey.
+    blocks: HashMap<AccountId, Block>,
 }
 
 /// What validators say of the commitments of a book, which is read from the state after `at`, and
@@ -84,7 +89,8 @@ pub(crate) fn heard(
         if is_quorate(&voters, &voices) { voices } else { Vec::new() }
     };
     let (then, now) = (voices(at, stored), voices(seed, &standing));
-    Ok(Some(Heard { then, now, standing }))
+    let blocks = standing.iter().map(|stored| (stored.hotkey, stored.block)).collect();
+    Ok(Some(Heard { then, now, standing, blocks }))
 }
 
 /// Whether at least half of the stake with a permit says something: less decides nothing.
@@ -103,9 +109,7 @@ impl Heard {
 
     /// Whether a commitment was not replaced since.
     pub(crate) fn stands(&self, stored: &StoredCommitment) -> bool {
-        let is_it =
-            |now: &StoredCommitment| (now.hotkey, now.block) == (stored.hotkey, stored.block);
-        self.standing.iter().any(is_it)
+        self.blocks.get(&stored.hotkey) == Some(&stored.block)
     }
 }
 
@@ -155,8 +159,8 @@ impl Known<'_> {
         // In another order each round, those that were absent last: a round tries so many, and none
         // that cannot be had, however many and how old they are, keep all others out.
         waiting.sort_by_cached_key(|entry| {
-            let pairs = self.seed.hash.0.iter().zip(&entry.stored.hotkey.0);
-            let place: Vec<u8> = pairs.map(|(seed, key)| seed ^ key).collect();
+            let mut place = entry.stored.hotkey.0;
+            place.iter_mut().zip(self.seed.hash.0).for_each(|(key, seed)| *key ^= seed);
             (entry.lapse(self.state).is_some(), place)
         });
         let measured = |entry: &Entry| {

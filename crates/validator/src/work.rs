@@ -9,12 +9,12 @@ use crate::{
     is_ours, ours,
     ports::Contest,
     round::{self, Known, Measured, Pause, Told, Turn},
-    state::State,
+    state::{ContestState, State},
     supply::Supply,
 };
 use chain::Head;
 use journal::Past;
-use protocol::Block;
+use protocol::{Block, Competition};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Mutex, MutexGuard, PoisonError},
@@ -168,7 +168,12 @@ impl Validator {
     /// The rules of a competition that hold at a block, by their place among the contests.
     fn rules_at(&self, name: &str, block: Block) -> Option<usize> {
         let rules = self.schedule.at(block).find(|rules| rules.name == name)?;
-        self.contests.iter().position(|contest| contest.competition == *rules)
+        // Those of one name never hold at one block, so their first tells them apart.
+        let first = (rules.name.as_str(), rules.from_block);
+        self.contests.iter().position(|contest| {
+            let Competition { name, from_block, .. } = &contest.competition;
+            (name.as_str(), *from_block) == first
+        })
     }
 
     /// Whether something was measured for a round that has begun, so that it is worth its end.
@@ -198,12 +203,9 @@ impl Validator {
             known.filter(|(of, _)| *of == seed).unwrap_or_else(|| (seed, Turn::default()));
         match self.outcome(contest, seed, &mut turn) {
             Ok(measured) => {
-                // The decision changes the state that it is made from.
-                let state = self.memory.contest(name, Clone::clone);
-                let known = Known { contest, state: &state, seed, turn: &turn };
                 // The turn is gone already: whatever fails from here on, the journal tells the
                 // rest.
-                self.conclude(&known, &measured, watch)?;
+                self.conclude((contest, seed), &turn, &measured, watch)?;
                 Ok(Step::Ended)
             }
             Err(Pause::GiveUp { spared, error }) => {
@@ -286,13 +288,14 @@ impl Validator {
     /// Takes the decision of a round, and tells how long it takes.
     fn conclude(
         &self,
-        known: &Known<'_>,
+        of: (&Contest, Head),
+        turn: &Turn,
         measured: &[Measured],
         watch: &dyn Fn(Event),
     ) -> anyhow::Result<()> {
-        let name = &known.contest.competition.name;
+        let name = &of.0.competition.name;
         watch(Event::progress(name, Progress::Began(Stage::Decide)));
-        let decided = self.decide(known, measured, watch);
+        let decided = self.decide(of, turn, measured, watch);
         watch(Event::progress(name, Progress::Ended(Stage::Decide)));
         decided
     }
@@ -301,11 +304,12 @@ impl Validator {
     /// are due with it are there together or not at all.
     fn decide(
         &self,
-        known: &Known<'_>,
+        (contest, seed): (&Contest, Head),
+        turn: &Turn,
         measured: &[Measured],
         watch: &dyn Fn(Event),
     ) -> anyhow::Result<()> {
-        let (Some(book), Some(text)) = (&known.turn.book, &known.turn.text) else { return Ok(()) };
+        let (Some(book), Some(text)) = (&turn.book, &turn.text) else { return Ok(()) };
         tell(measured, watch);
         let judge = Judge {
             validator: self.keypair.public(),
@@ -313,27 +317,28 @@ impl Validator {
             netuid: self.config.netuid,
             engine: self.ports.evaluate.engine(),
         };
-        let decision = Decision::new(known, (book, text), measured, &judge)?;
-        let record = RecordText::of(decision.record).map_err(ours)?;
-        let digest = record.digest();
-        let summary = decide::summary(known, &*record.record()?, measured, digest);
-        let competition = known.contest.competition.name.clone();
-        let entry = Entry::Decided {
-            competition: competition.clone(),
-            record,
-            after: decision.after,
-            summary: Some(Box::new(summary.clone())),
+        let competition = &contest.competition.name;
+        // Nothing of the world is asked for here, so the state may wait until it is decided.
+        let decide = |state: &ContestState| -> anyhow::Result<_> {
+            let known = Known { contest, state, seed, turn };
+            let Decision { record, after } = Decision::new(&known, (book, text), measured, &judge)?;
+            let record = RecordText::of(record).map_err(ours)?;
+            let summary = decide::summary(&known, &*record.record()?, measured, record.digest());
+            let (competition, told) = (competition.clone(), Some(Box::new(summary.clone())));
+            let entry = Entry::Decided { competition, record, after, summary: told };
+            Ok((entry, summary, state.seed_block))
         };
-        self.memory.learn(&entry, known.seed.block)?;
+        let (entry, summary, seed_before) = self.memory.contest(competition, decide)?;
+        self.memory.learn(&entry, seed.block)?;
         let n_waiting = measured.iter().filter(|model| model.outcome.is_err()).count();
         let decided = Progress::Decided { n_models: measured.len(), n_waiting };
-        watch(Event::progress(&competition, decided));
-        self.queues.push(&competition, summary.round);
+        watch(Event::progress(competition, decided));
+        self.queues.push(competition, summary.round);
         watch(Event::RoundEnded(summary));
         let wanted: BTreeSet<_> = {
             let mut past = self.memory.lock();
             // Only now, when nothing of it is needed for this round any more.
-            let oldest = self.oldest_needed(&past).min(known.state.seed_block);
+            let oldest = self.oldest_needed(&past).min(seed_before);
             past.journal_mut().forget_losses(oldest).map_err(ours)?;
             past.state().admissions().map(|admission| admission.file_root).collect()
         };

@@ -61,7 +61,7 @@ macro_rules! contract {
         $(
             #[test]
             fn $test() {
-                $crate::suite::$test(&$crate::$make);
+                $crate::suite::$test(&super::$make);
             }
         )*
     };

@@ -2,11 +2,9 @@
 //! unpacked at a time.
 
 use super::{Error, Index, uint};
-use flate2::{Compression, read::ZlibDecoder, write::ZlibEncoder};
 use protocol::Record;
 use records::signed::SIGNED_BYTES_MAX;
 use std::{
-    io::{Read as _, Write as _},
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -114,18 +112,17 @@ fn record_of(signed: &[u8]) -> Result<Record, Error> {
     Ok(stored.record)
 }
 
+/// How hard the packer tries: the least, which is most of what there is to gain.
+const LEVEL: i32 = 1;
+
 pub(super) fn packed(bytes: &[u8]) -> Result<Vec<u8>, Error> {
-    let mut encoder = ZlibEncoder::new(Vec::new(), Compression::fast());
-    let written = encoder.write_all(bytes).and_then(|()| encoder.finish());
-    written.map_err(|_| Error::Damaged("a record"))
+    zstd::bulk::compress(bytes, LEVEL).map_err(|_| Error::Damaged("a record"))
 }
 
 /// What was packed, which has so many bytes.
 fn unpacked(packed: &[u8], n_bytes: usize) -> Result<Vec<u8>, Error> {
-    let mut bytes = Vec::with_capacity(n_bytes.min(SIGNED_BYTES_MAX));
-    let most = (n_bytes as u64).saturating_add(1);
-    let read = ZlibDecoder::new(packed).take(most).read_to_end(&mut bytes);
-    if read.is_ok_and(|n| n == n_bytes) { Ok(bytes) } else { Err(Error::Damaged("a record")) }
+    let unpacked = zstd::bulk::decompress(packed, n_bytes.min(SIGNED_BYTES_MAX));
+    unpacked.ok().filter(|bytes| bytes.len() == n_bytes).ok_or(Error::Damaged("a record"))
 }
 
 #[cfg(test)]

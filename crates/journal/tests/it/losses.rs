@@ -45,7 +45,8 @@ fn every_number_that_is_a_loss_is_found_again_to_the_bit() {
 
 #[test]
 fn no_part_of_a_key_stands_for_another() {
-    let mut journal = Journal::memory().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let mut journal = Journal::open(folder.path()).unwrap();
     let mut expected = BTreeMap::new();
     for model in [1, 2] {
         for engine in ["", "one", "one ", "ONE"] {
@@ -70,7 +71,8 @@ fn no_part_of_a_key_stands_for_another() {
 
 #[test]
 fn a_loss_that_a_later_round_asked_for_again_outlives_the_earlier_round() {
-    let mut journal = Journal::memory().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let mut journal = Journal::open(folder.path()).unwrap();
     let [once, twice] = [8, 9].map(|i| Digest([i; 32]));
     journal.learn(OF, Block(10), &[(once, loss(1.0)), (twice, loss(2.0))]).unwrap();
     journal.learn(OF, Block(20), &[(twice, loss(3.0))]).unwrap();

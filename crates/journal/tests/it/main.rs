@@ -3,6 +3,7 @@
 mod crash;
 mod foreign;
 mod losses;
+mod memory;
 mod past;
 mod processes;
 
@@ -45,7 +46,8 @@ fn entries_are_there_again_in_their_order() {
 
 #[test]
 fn a_snapshot_takes_the_place_of_entries_but_for_those_worth_reading() {
-    let mut journal = Journal::memory().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let mut journal = Journal::open(folder.path()).unwrap();
     for i in 0..6 {
         let kind = if i % 2 == 0 { "decided" } else { "begun" };
         journal.append(&[draft(kind, &i.to_string())]).unwrap();
@@ -148,7 +150,8 @@ fn any_text_is_kept_as_it_is() {
 
 #[test]
 fn condensing_keeps_only_kinds_of_exactly_the_names_that_are_kept() {
-    let mut journal = Journal::memory().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let mut journal = Journal::open(folder.path()).unwrap();
     for kind in ["decided", "decide", "decided-not", "begun", "de"] {
         journal.append(&[draft(kind, kind)]).unwrap();
     }
@@ -163,7 +166,8 @@ fn condensing_keeps_only_kinds_of_exactly_the_names_that_are_kept() {
 
 #[test]
 fn entries_of_a_competition_are_counted_and_found_from_the_newest_on() {
-    let mut journal = Journal::memory().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let mut journal = Journal::open(folder.path()).unwrap();
     for (i, competition) in ["a", "b", "a", "a"].into_iter().enumerate() {
         let body = i.to_string();
         journal.append(&[Draft { competition, ..draft("decided", &body) }]).unwrap();

@@ -87,7 +87,8 @@ fn the_state_is_the_same_whenever_its_process_ends() {
 
 #[test]
 fn entries_worth_reading_stay_beyond_the_snapshot_the_oldest_first() {
-    let mut past = Past::<Account>::open(Journal::memory().unwrap()).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let mut past = open(folder.path());
     for i in 0..600 {
         past.learn(&entry(i), Block(i)).unwrap();
     }
@@ -148,7 +149,7 @@ fn any_sequence_of_entries_gives_one_state_whenever_it_is_opened_again() {
     for seed in 0..20 {
         let mut stream = Seed::of_number(seed).stream();
         let mut below = |bound: u64| uniform_below(&mut stream, bound);
-        let mut past = Past::<Account>::open(Journal::memory().unwrap()).unwrap();
+        let mut past = Past::<Account>::open(Journal::memory()).unwrap();
         let (mut expected, mut notes) = (Account::default(), Vec::new());
         for step in 0..700 {
             // More is drawn than there is, now and then: that is refused, and leaves no trace.

@@ -139,7 +139,7 @@ impl Network {
     }
 
     pub(crate) fn miner(&self, name: &str, strategy: Strategy, check: Option<Check>) -> Miner {
-        let (train, journal) = (Falling { loss: 3.0, n_steps: 0 }, Journal::memory().unwrap());
+        let (train, journal) = (Falling { loss: 3.0, n_steps: 0 }, Journal::memory());
         self.begin(name, strategy, self.publisher(name, check), (Box::new(train), journal)).unwrap()
     }
 

@@ -217,7 +217,7 @@ impl Arena {
         let contests = competitions.iter().map(contest).collect();
         let journal = match home {
             Some(home) => Journal::open(home).unwrap(),
-            None => Journal::memory().unwrap(),
+            None => Journal::memory(),
         };
         Validator::open(Config::new(NETUID, GENESIS), ports, contests, hotkey("val"), journal)
             .unwrap()

@@ -121,7 +121,7 @@ fn three_validators_and_sixty_four_miners_agree_over_many_blocks() {
     let mut world = World::new(&["val", "van", "vic"], 64, 5);
     let names = ["val", "van", "vic"];
     let mut validators: Vec<Validator> =
-        names.iter().map(|name| world.validator(name, Journal::memory().unwrap())).collect();
+        names.iter().map(|name| world.validator(name, Journal::memory())).collect();
     let start = world.network.chain.head().unwrap().block.0;
     let started = Instant::now();
     let n_rounds = world.run(&mut validators, start + n_blocks, 3);
@@ -143,7 +143,7 @@ fn validators_that_judge_by_duels_agree_over_many_blocks() {
     let mut world = World::new(&names, 12, 10);
     world.network = world.network.with_duels(DuelRules::default(), 65);
     let mut validators: Vec<Validator> =
-        names.iter().map(|name| world.validator(name, Journal::memory().unwrap())).collect();
+        names.iter().map(|name| world.validator(name, Journal::memory())).collect();
     let start = world.network.chain.head().unwrap().block.0;
     let n_rounds = world.run(&mut validators, start + n_blocks, 5);
     let contest = |validator: &Validator| validator.contest("tiny").unwrap();
@@ -156,10 +156,10 @@ fn validators_that_judge_by_duels_agree_over_many_blocks() {
 #[test]
 fn attack_old_models_that_only_veterans_know_move_no_newcomer_among_validators() {
     let mut world = World::new(&["val", "van"], 40, 6);
-    let mut validators = vec![world.validator("val", Journal::memory().unwrap())];
+    let mut validators = vec![world.validator("val", Journal::memory())];
     let start = world.network.chain.head().unwrap().block.0;
     world.run(&mut validators, start + 200, 2);
-    validators.push(world.validator("van", Journal::memory().unwrap()));
+    validators.push(world.validator("van", Journal::memory()));
     world.run(&mut validators, start + 210, 2);
     // In its first round already: the same pool, the same weights.
     let weights = |validator: &Validator| -> BTreeMap<Miner, u64> {
@@ -425,8 +425,8 @@ fn the_parts_of_a_validator_one_after_the_other_come_to_the_same_as_all_at_once(
     };
     let mut whole = World::new(&["val"], 16, 8);
     let mut parts = World::new(&["val"], 16, 8);
-    let at_once = whole.validator("val", Journal::memory().unwrap());
-    let in_parts = parts.validator("val", Journal::memory().unwrap());
+    let at_once = whole.validator("val", Journal::memory());
+    let in_parts = parts.validator("val", Journal::memory());
     let start = whole.network.chain.head().unwrap().block.0;
     for block in start + 1..=start + N_BLOCKS {
         at_once.on_block(whole.next(4), &quiet).unwrap();

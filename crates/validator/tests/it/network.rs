@@ -52,7 +52,7 @@ impl Text for Formula {
     fn dataset(&self) -> Digest {
         Digest::of(b"a dataset")
     }
-    fn draw(&self, competition: &Competition, seed: Head) -> anyhow::Result<Drawn> {
+    fn draw(&self, competition: &Competition, seed: Head) -> anyhow::Result<Arc<Drawn>> {
         anyhow::ensure!(!self.is_gone.load(Ordering::Relaxed), "the source does not answer");
         let rules = &competition.evaluation;
         let mut random = Seed::of_block(seed.hash, &competition.name, "evaluation").stream();
@@ -71,13 +71,13 @@ impl Text for Formula {
             n_bytes: 16,
             n_tokens: 4,
         });
-        Ok(Drawn {
+        Ok(Arc::new(Drawn {
             documents: documents.collect(),
             digest: Digest::of(&digests.concat()),
             batches,
             guessing: Loss::new(50.0).unwrap(),
             optimum: None,
-        })
+        }))
     }
 }
 

@@ -325,7 +325,7 @@ mod tests {
                 repo: "broken/tiny".parse().unwrap(),
                 check: None,
             };
-            let journal = Journal::memory().unwrap();
+            let journal = Journal::memory();
             let outbox = Outbox::open(publisher, folder.path().join("broken"), journal).unwrap();
             let broken = Broken::new(outbox, Seed::of_number(2));
             Self { folder, server, broken }

@@ -85,7 +85,7 @@ impl Text for Wired {
     fn dataset(&self) -> Digest {
         self.text.dataset()
     }
-    fn draw(&self, competition: &Competition, seed: Head) -> anyhow::Result<Drawn> {
+    fn draw(&self, competition: &Competition, seed: Head) -> anyhow::Result<Arc<Drawn>> {
         self.hits(Port::Text, &SILENT)?;
         self.text.draw(competition, seed)
     }
@@ -229,7 +229,7 @@ impl Scene {
         let contest = Contest::new(self.network.competition.clone(), self.wired.clone());
         let journal = match &self.home {
             Some(home) => Journal::open(home)?,
-            None => Journal::memory()?,
+            None => Journal::memory(),
         };
         Validator::open(Config::new(NETUID, GENESIS), ports, vec![contest], hotkey("val"), journal)
     }

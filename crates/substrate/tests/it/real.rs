@@ -2,17 +2,11 @@
 //! Bittensor's own SDK has recorded of one of them reach; `testdata/bittensor` says where both are
 //! from.
 
-#[path = "real/alike.rs"]
 mod alike;
-#[path = "real/endpoint.rs"]
 mod endpoint;
-#[path = "real/hiding.rs"]
 mod hiding;
-#[path = "real/node.rs"]
 mod node;
-#[path = "real/organiser.rs"]
 mod organiser;
-#[path = "real/recorded.rs"]
 mod recorded;
 
 use flate2::read::GzDecoder;

@@ -1,10 +1,7 @@
 //! How much an endpoint is asked, how fast, and what a client does when it wants to be left alone.
 
-#[path = "requests/calls.rs"]
 mod calls;
-#[path = "requests/fake.rs"]
 mod fake;
-#[path = "requests/porter.rs"]
 mod porter;
 
 use chain::{Call, Chain as _, Error, Genesis, Hyperparameters, Keypair, SubnetGenesis};

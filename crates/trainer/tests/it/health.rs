@@ -2,7 +2,6 @@
 //!
 //! `cargo bench -p trainer --bench health` does the same with 200 honest models and every strength.
 
-#[path = "health/zoo.rs"]
 mod zoo;
 
 use protocol::competition::HealthLimits;

@@ -1,16 +1,12 @@
 //! Every chain behaves alike: the suite of `chain`, over a node and its client.
 
-#[path = "../../chain/tests/contract/suite.rs"]
-mod suite;
-
-#[path = "contract/proxy.rs"]
 mod proxy;
 
+use crate::suite::{self, World};
 use chain::Genesis;
 use protocol::Seed;
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 use substrate::{ClientConfig, DevNode, SubstrateChain, dev};
-use suite::World;
 
 /// A node that makes blocks when it is told to.
 fn node(genesis: &Genesis) -> DevNode {

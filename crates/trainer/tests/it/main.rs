@@ -1,0 +1,4 @@
+//! Trained models: how they end, and what is found of their parameters.
+
+mod health;
+mod training;
