@@ -20,10 +20,7 @@ use protocol::{
     pool::{self, Entrant},
     unigram::no_better_than_guessing,
 };
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Rounds in a row that are given up because the model of one miner with weight cannot be had.
 ///
@@ -54,7 +51,7 @@ pub(crate) struct Turn {
     pub(crate) n_fetched: u64,
     /// Tokens measured so far, times the parameters of the models that they were measured with.
     pub(crate) work: u64,
-    pub(crate) text: Option<Arc<Drawn>>,
+    pub(crate) text: Option<std::sync::Arc<Drawn>>,
     /// Losses of models on the first sequences of the text in order, by tensor root: on all of
     /// them, or on as many as the duels wanted so far.
     pub(crate) measured: BTreeMap<Digest, Result<Vec<SequenceLoss>, Reason>>,
