@@ -122,8 +122,8 @@ impl Journal {
         Ok(Some(Self { tables, path, _lock: None }))
     }
 
-    /// A journal that is gone with this value: no file, and no database, which would be most of its
-    /// work where a season is simulated.
+    /// A journal that is gone with this value, and of which nothing is on a disk: no file, and no
+    /// database, which would be most of its work where a season is simulated.
     pub fn memory() -> Self {
         let path = PathBuf::from(":memory:");
         Self { tables: Tables::Memory(Memory::default()), path, _lock: None }

@@ -85,12 +85,17 @@ impl Digest {
 
     /// Its text, in place: records have thousands of them.
     fn text(&self) -> [u8; 71] {
-        let mut text = [0; 71];
-        let (prefix, digits) = text.split_at_mut(Self::PREFIX.len());
-        prefix.copy_from_slice(Self::PREFIX.as_bytes());
-        hex::encode_to_slice(self.0, digits).expect("32 bytes are 64 digits");
-        text
+        in_digits(Self::PREFIX, &self.0)
     }
+}
+
+/// A prefix and 64 hexadecimal digits, which are `N` characters together.
+pub(crate) fn in_digits<const N: usize>(prefix: &str, bytes: &[u8; 32]) -> [u8; N] {
+    let mut text = [0; N];
+    let (before, digits) = text.split_at_mut(prefix.len());
+    before.copy_from_slice(prefix.as_bytes());
+    hex::encode_to_slice(bytes, digits).expect("32 bytes are 64 digits");
+    text
 }
 
 impl fmt::Display for Digest {

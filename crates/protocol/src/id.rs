@@ -1,6 +1,9 @@
 //! Who and where: accounts, uids, blocks, subnets, repos.
 
-use crate::{digest::ordered_by_bytes, text::shown};
+use crate::{
+    digest::{in_digits, ordered_by_bytes},
+    text::shown,
+};
 use blake2::{Blake2b512, Digest as _};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _, ser::Error as _};
 use std::{cell::RefCell, collections::HashMap, fmt, str::FromStr};
@@ -166,11 +169,7 @@ impl BlockHash {
 
     /// Its text, in place.
     fn text(&self) -> [u8; 66] {
-        let mut text = [0; 66];
-        let (prefix, digits) = text.split_at_mut(Self::PREFIX.len());
-        prefix.copy_from_slice(Self::PREFIX.as_bytes());
-        hex::encode_to_slice(self.0, digits).expect("32 bytes are 64 digits");
-        text
+        in_digits(Self::PREFIX, &self.0)
     }
 }
 
