@@ -27,7 +27,7 @@ use cast::Role;
 use home::{Earlier, Home, Run};
 use hub::content::{digest_of_file, file_root};
 use hugging_face::Folder;
-use network::Network;
+use network::{Network, Plan};
 use protocol::competition::Rule;
 use report::Report;
 use std::{
@@ -42,13 +42,16 @@ pub fn run(args: &DemoArgs) -> anyhow::Result<ExitCode> {
     let started = Instant::now();
     let stop = terminal::stop_on_signal()?;
     let (run, earlier) = (run_of(args)?, if args.force { Earlier::Replace } else { Earlier::Keep });
+    Home::expect_fit(&args.home)?;
+    // Before an earlier run makes room for this one.
+    let plan = Plan::new(args)?;
     // Ours to the end of the run.
     let home = Home::make(&args.home, &run, earlier)?;
     if let Some(moved_to) = &home.moved_to {
         let (home, moved_to) = (args.home.display(), moved_to.display());
         eprintln!("the earlier run in {home} is now in {moved_to} (--force replaces it)");
     }
-    let mut network = Network::set_up(args, &stop, home.goes_on)?;
+    let mut network = Network::set_up(args, plan, &stop, home.goes_on)?;
     home.is_set_up(&run)?;
     let view = View::new(&network.roles(), network.calendar.n_blocks());
     view.name_slots(

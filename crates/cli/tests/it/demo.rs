@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use std::{
     fs::File,
     io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _},
-    net::TcpStream,
+    net::{TcpListener, TcpStream},
     path::Path,
     process::{Child, Command, Output, Stdio},
     time::{Duration, Instant},
@@ -409,4 +409,36 @@ fn a_demo_that_cannot_run_says_why_in_one_line() {
         assert!(started.elapsed() < Duration::from_secs(2), "{more:?}: {:?}", started.elapsed());
     }
     assert!(folder.path().join("mine/thesis.tex").exists(), "somebody's files are gone");
+}
+
+#[test]
+fn a_demo_that_cannot_run_takes_the_place_of_no_earlier_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let home = folder.path().join("home");
+    std::fs::create_dir(&home).unwrap();
+    std::fs::write(home.join(".agon-demo"), "").unwrap();
+    std::fs::write(home.join("report.json"), "an hour's work").unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (missing, rules) = (path("missing.toml"), path("rules.toml"));
+    std::fs::write(&rules, "name = \"rules\"").unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = taken.local_addr().unwrap().to_string();
+    let cases: [(&[&str], &str); 5] = [
+        (&["--corpus", &missing], &missing),
+        (&["--competition", &missing], &missing),
+        (&["--competition", &rules], &rules),
+        (&["--miner", &missing], &missing),
+        (&["--dashboard", &taken], &taken),
+    ];
+    for (asked, named) in cases {
+        for force in [&[][..], &["--force"]] {
+            let output = demo(&home, &[asked, force].concat());
+            let err = String::from_utf8(output.stderr).unwrap();
+            assert_eq!(output.status.code(), Some(2), "{asked:?}: {err}");
+            assert!(err.contains(named), "{asked:?}: {err}");
+            let kept = std::fs::read_to_string(home.join("report.json")).unwrap();
+            assert_eq!(kept, "an hour's work", "{asked:?} {force:?}");
+        }
+    }
+    assert!(!folder.path().join("home-1").exists());
 }

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::figures::Estimate;
 use protocol::{
-    AccountId, Record, Uid,
+    AccountId, Block, Record, Uid,
     record::{Judged, Measured, Models, Round},
 };
 use records::Signed;
@@ -40,9 +40,10 @@ pub(crate) struct Common {
     pub(super) number: u64,
     /// A record without its models, and without what may be one validator's alone.
     frame: Record,
-    /// What was measured, as it was published and as it was read.
+    /// What was measured, as it was published.
     part: Vec<u8>,
-    measured: Measured,
+    /// The same as it was read, by the first that wants it; `None` where it cannot be read.
+    measured: OnceLock<Option<Measured>>,
     /// Whether somebody makes what is made of it.
     is_claimed: AtomicBool,
     /// What is made of it; `None` where it cannot be packed.
@@ -99,12 +100,12 @@ fn frame(record: &Record) -> Record {
 }
 
 impl Common {
-    fn new(frame: Record, part: Vec<u8>, measured: Measured) -> Self {
+    fn new(frame: Record, part: Vec<u8>) -> Self {
         Self {
             number: N_MADE.fetch_add(1, Ordering::Relaxed),
             frame,
             part,
-            measured,
+            measured: OnceLock::new(),
             is_claimed: AtomicBool::new(false),
             made: OnceLock::new(),
             is_derived: AtomicBool::new(false),
@@ -113,14 +114,27 @@ impl Common {
 
     /// What no other record is known to have in common with this one.
     pub(super) fn alone(signed: &Signed) -> Self {
-        let nothing = Measured::default();
-        let common = Self::new(frame(&signed.record), Vec::new(), nothing);
+        let common = Self::new(frame(&signed.record), Vec::new());
         let made = Made::of(&common.frame, signed.measured(), &signed.record.models);
         Self { made: OnceLock::from(made.ok()), ..common }
     }
 
     fn is_of(&self, frame: &Record, part: &[u8]) -> bool {
         self.frame.round.block == frame.round.block && self.part == part && self.frame == *frame
+    }
+
+    /// Whether a record was read from it, and nothing of what was measured was changed since.
+    fn is_behind(&self, record: &Record) -> bool {
+        let read = self.measured.get().and_then(Option::as_ref);
+        let is_same = |read: &Measured| {
+            read.models.is_shared_with(&record.models) && read.skipped == record.skipped
+        };
+        read.is_some_and(is_same)
+    }
+
+    /// What was measured: whoever asks while another reads it waits.
+    fn measured(&self) -> Option<&Measured> {
+        self.measured.get_or_init(|| Measured::read(&self.frame, &self.part)).as_ref()
     }
 
     /// Bytes that it takes, with what is made of it.
@@ -132,7 +146,7 @@ impl Common {
 
     /// What is made of it, now or before.
     pub(super) fn made(&self) -> Result<&Made, Error> {
-        let make = || Made::of(&self.frame, &self.part, &self.measured.models).ok();
+        let make = || Made::of(&self.frame, &self.part, &self.measured()?.models).ok();
         self.made.get_or_init(make).as_ref().ok_or(Error::Damaged("a record"))
     }
 
@@ -176,15 +190,13 @@ impl Recall {
     /// What was measured in a record, of which `rest` is all else: a
     /// [`protocol::record::ReadMeasured`].
     pub(crate) fn read(&self, rest: &Record, part: &[u8]) -> Option<Measured> {
+        if part.len() > PART_BYTES_MAX {
+            return Measured::read(rest, part);
+        }
         let frame = frame(rest);
-        if let Some(known) = self.known(&frame, part) {
-            return Some(known.measured.clone());
-        }
-        let measured = Measured::read(rest, part)?;
-        if part.len() <= PART_BYTES_MAX {
-            self.remember(Common::new(frame, part.to_vec(), measured.clone()));
-        }
-        Some(measured)
+        let known = self.known(&frame, part);
+        let common = known.unwrap_or_else(|| self.remember(Common::new(frame, part.to_vec())));
+        common.measured().cloned()
     }
 
     /// What a record has in common with others; `None` where it is too large to be remembered.
@@ -193,19 +205,24 @@ impl Recall {
         if part.len() > PART_BYTES_MAX {
             return None;
         }
-        let known = self.known(&frame, part);
-        Some(known.unwrap_or_else(|| {
-            let (models, skipped) = (signed.record.models.clone(), signed.record.skipped.clone());
-            self.remember(Common::new(frame, part.to_vec(), Measured { models, skipped }))
-        }))
+        // Most were just read from it: nothing large is compared.
+        let near = self.near(frame.round.block).into_iter();
+        let mut behind = near.filter(|common| common.is_behind(&signed.record));
+        let known = behind.find(|common| common.frame == frame);
+        let known = known.or_else(|| self.known(&frame, part));
+        Some(known.unwrap_or_else(|| self.remember(Common::new(frame, part.to_vec()))))
+    }
+
+    /// What is remembered of a block.
+    fn near(&self, block: Block) -> Vec<Arc<Common>> {
+        let is_near = |common: &&Arc<Common>| common.frame.round.block == block;
+        self.lock().all.iter().filter(is_near).cloned().collect()
     }
 
     fn known(&self, frame: &Record, part: &[u8]) -> Option<Arc<Common>> {
-        let block = frame.round.block;
-        let is_near = |common: &&Arc<Common>| common.frame.round.block == block;
-        let near: Vec<Arc<Common>> = self.lock().all.iter().filter(is_near).cloned().collect();
         // Large parts are compared while others read theirs.
-        let known = near.into_iter().find(|common| common.is_of(frame, part))?;
+        let mut near = self.near(frame.round.block).into_iter();
+        let known = near.find(|common| common.is_of(frame, part))?;
         self.lock().renew(&known);
         Some(known)
     }
@@ -241,14 +258,13 @@ impl Remembered {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use protocol::Block;
 
     /// Something measured at a block, of a mebibyte.
     fn common(block: u64) -> Common {
         let json = include_bytes!("../../../../testdata/scoring/record.json").trim_ascii_end();
         let mut frame = frame(&Record::from_json(json).unwrap());
         frame.round.block = Block(block);
-        Common::new(frame, vec![0; 1 << 20], Measured::default())
+        Common::new(frame, vec![0; 1 << 20])
     }
 
     #[test]
@@ -269,6 +285,42 @@ mod tests {
         assert!(Arc::ptr_eq(&known(100).unwrap(), &again), "each is there once");
         let all = recall.lock().all.len();
         assert!((15..=REMEMBERED_BYTES_MAX >> 20).contains(&all), "{all}");
+    }
+
+    #[test]
+    fn what_many_have_in_common_is_read_once_and_found_again() {
+        let json = include_bytes!("../../../../testdata/scoring/record.json").trim_ascii_end();
+        let key = keys::Keypair::from_seed(protocol::Seed::of_number(1));
+        let bytes = Signed::sign(Record::from_json(json).unwrap(), &key).published();
+        let recall = Recall::default();
+        let read = || Signed::from_parts(&bytes, &|rest, part| recall.read(rest, part)).unwrap();
+        // Whoever comes while another reads it waits for that one.
+        let all: Vec<Signed> = std::thread::scope(|scope| {
+            let readers: Vec<_> = (0..4).map(|_| scope.spawn(read)).collect();
+            readers.into_iter().map(|reader| reader.join().unwrap()).collect()
+        });
+        let common = recall.of(&all[0]).unwrap();
+        for signed in &all {
+            assert_eq!(signed.published(), bytes);
+            assert!(signed.record.models.is_shared_with(&all[0].record.models), "read again");
+            assert!(Arc::ptr_eq(&recall.of(signed).unwrap(), &common));
+        }
+        // What was changed since is not taken for what was read.
+        let mut changed = all[0].clone();
+        changed.record.models.pop().unwrap();
+        assert!(!common.is_behind(&changed.record));
+        assert_eq!(recall.lock().all.len(), 1);
+    }
+
+    #[test]
+    fn attack_what_cannot_be_read_is_refused_each_time() {
+        let json = include_bytes!("../../../../testdata/scoring/record.json").trim_ascii_end();
+        let record = Record::from_json(json).unwrap();
+        let recall = Recall::default();
+        for _ in 0..2 {
+            assert_eq!(recall.read(&record, br#""models":[ ]"#), None);
+        }
+        assert!(recall.read(&record, br#""models":[]"#).is_some());
     }
 
     #[test]

@@ -261,11 +261,15 @@ fn take_in(
 
 /// The averages of the miners of a record, as they are kept.
 fn averages_of(record: &Record) -> Vec<u8> {
-    let averages: BTreeMap<(u16, AccountId), f64> =
+    let mut averages: Vec<((u16, AccountId), f64)> =
         record.averages.iter().map(|a| ((a.uid.0, a.hotkey), a.weight)).collect();
+    // Most are in order.
+    averages.sort_by_key(|(miner, _)| *miner);
     let average = |judged: &Judged| {
-        let key = (judged.model.uid.0, judged.model.hotkey);
-        averages.get(&key).copied().unwrap_or(0.0)
+        let miner = (judged.model.uid.0, judged.model.hotkey);
+        let after = averages.partition_point(|(other, _)| *other <= miner);
+        let last = after.checked_sub(1).and_then(|at| averages.get(at));
+        last.filter(|(other, _)| *other == miner).map_or(0.0, |(_, average)| *average)
     };
     entry::packed_averages(record.models.iter().map(average))
 }

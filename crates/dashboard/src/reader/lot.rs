@@ -13,7 +13,7 @@ use records::{Links, Records, Signed, Source};
 /// Most records that are taken in at once.
 const LOT_MAX: usize = 128;
 /// Bytes after which no more records come into a lot: they are held in memory.
-const LOT_BYTES_MAX: usize = 8 << 20;
+const LOT_BYTES_MAX: usize = 4 << 20;
 /// Blocks before the newest whose hashes are asked for: older ones many nodes have no more.
 const HASHES_MAX: u64 = 256;
 

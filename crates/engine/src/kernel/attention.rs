@@ -165,9 +165,11 @@ impl Attend<'_> {
     fn score<S: Simd>(&mut self, simd: S, head: usize, keys: &[f32]) {
         let n_panels = self.n_visible(0, self.n_rows).div_ceil(LANES);
         let mut panel = self.first_visible(0) / LANES;
-        while S::TILE.1 >= 2 && panel + 2 <= n_panels {
-            self.score_panels::<S, 2>(simd, (head, panel), keys);
-            panel += 2;
+        if const { S::TILE.1 >= 2 } {
+            while panel + 2 <= n_panels {
+                self.score_panels::<S, 2>(simd, (head, panel), keys);
+                panel += 2;
+            }
         }
         while panel < n_panels {
             self.score_panels::<S, 1>(simd, (head, panel), keys);
@@ -226,9 +228,11 @@ impl Attend<'_> {
     fn gather<S: Simd>(&mut self, simd: S, head: usize, values: &[f32]) {
         let n_panels = self.shape.n_value_panels();
         let mut panel = 0;
-        while S::TILE.1 >= 2 && panel + 2 <= n_panels {
-            self.gather_panels::<S, 2>(simd, (head, panel), values);
-            panel += 2;
+        if const { S::TILE.1 >= 2 } {
+            while panel + 2 <= n_panels {
+                self.gather_panels::<S, 2>(simd, (head, panel), values);
+                panel += 2;
+            }
         }
         while panel < n_panels {
             self.gather_panels::<S, 1>(simd, (head, panel), values);

@@ -38,12 +38,17 @@ pub(crate) trait Tiles<const P: usize> {
 }
 
 /// Cuts rows into the largest tiles first; the result must not depend on it.
+///
+/// What instructions have no registers for is not compiled for them: `if const` says so before
+/// there is any code of it.
 #[inline(always)]
 pub(crate) fn each_tile<S: Simd, const P: usize>(simd: S, n_rows: usize, work: &mut impl Tiles<P>) {
     let mut row = 0;
-    while S::TILE.0 >= 12 && n_rows - row >= 12 {
-        work.tile::<S, 12>(simd, row);
-        row += 12;
+    if const { S::TILE.0 >= TILE_ROWS } {
+        while n_rows - row >= TILE_ROWS {
+            work.tile::<S, TILE_ROWS>(simd, row);
+            row += TILE_ROWS;
+        }
     }
     while n_rows - row >= 6 {
         work.tile::<S, 6>(simd, row);
@@ -121,9 +126,11 @@ impl<E: Epilogue> Kernel for Product<'_, E> {
             for start in (0..n_in).step_by(DEPTH_BLOCK) {
                 let depth = start..n_in.min(start + DEPTH_BLOCK);
                 let mut panel = panels.start;
-                while S::TILE.1 >= 2 && panel + 2 <= panels.end {
-                    self.panels::<S, 2>(simd, (&panels, panel), depth.clone());
-                    panel += 2;
+                if const { S::TILE.1 >= 2 } {
+                    while panel + 2 <= panels.end {
+                        self.panels::<S, 2>(simd, (&panels, panel), depth.clone());
+                        panel += 2;
+                    }
                 }
                 while panel < panels.end {
                     self.panels::<S, 1>(simd, (&panels, panel), depth.clone());
@@ -209,7 +216,7 @@ impl<E: Epilogue, const P: usize> Tiles<P> for Step<'_, E, P> {
     #[inline(always)]
     fn tile<S: Simd, const M: usize>(&mut self, simd: S, row: usize) {
         let Rows { data, stride, .. } = self.rows;
-        let sums = if M == TILE_ROWS {
+        let sums = if const { M == TILE_ROWS } {
             let start = row * self.n_in + self.depth.start * M;
             let ahead = self.ahead(row / M);
             packed_chain::<S, M, P>(simd, &self.packed[start..], self.b, ahead)

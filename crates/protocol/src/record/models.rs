@@ -11,6 +11,13 @@ use std::{
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Models(Arc<Vec<Judged>>);
 
+impl Models {
+    /// Whether both are one copy: what was copied, and not changed since.
+    pub fn is_shared_with(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
 impl Deref for Models {
     type Target = Vec<Judged>;
 
@@ -86,8 +93,9 @@ mod tests {
         let frozen = include_bytes!("../../../../testdata/scoring/record.json");
         let record = Record::from_json(frozen.trim_ascii_end()).unwrap();
         let mut other = record.clone();
-        assert!(Arc::ptr_eq(&record.models.0, &other.models.0));
+        assert!(record.models.is_shared_with(&other.models));
         other.models.pop().unwrap();
+        assert!(!record.models.is_shared_with(&other.models));
         assert_eq!(record.models.len(), other.models.len() + 1);
         assert_eq!(record.to_json(), frozen.trim_ascii_end());
         let kept = record.models.clone();

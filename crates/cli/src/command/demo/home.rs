@@ -65,16 +65,31 @@ pub struct Home {
 }
 
 impl Home {
+    /// Refuses a folder in which no demo can run, as far as that is seen at once, and changes
+    /// nothing; whether the folder is empty or not there.
+    pub fn expect_fit(home: &Path) -> anyhow::Result<bool> {
+        let is_empty = match fs::read_dir(home) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => true,
+            entries => {
+                let entries = entries
+                    .with_context(|| format!("cannot use the folder `{}`", home.display()))
+                    .hint("name a folder that can be written with --home")?;
+                entries.count() == 0
+            }
+        };
+        if is_empty || home.join(MARKER).exists() {
+            return Ok(is_empty);
+        }
+        Err(anyhow::anyhow!("`{}` holds files that are no demo's", home.display()))
+            .hint("name an empty or new folder with --home")
+    }
+
     /// Makes the folder `home`, or takes over the one in which the same run was ended; one with
     /// anything that is not a demo's is left alone, and so is one in which a demo runs.
     pub fn make(home: &Path, run: &Run, earlier: Earlier) -> anyhow::Result<Self> {
+        let is_empty = Self::expect_fit(home)?;
         let path = home.to_owned();
-        let is_empty = fs::read_dir(home).map_or(true, |mut entries| entries.next().is_none());
         let marker = home.join(MARKER);
-        if !is_empty && !marker.exists() {
-            return Err(anyhow::anyhow!("`{}` holds files that are no demo's", home.display()))
-                .hint("name an empty or new folder with --home");
-        }
         let mut moved_to = None;
         if !is_empty {
             // Held until the folder is out of the way, or as long as the run goes on in it.

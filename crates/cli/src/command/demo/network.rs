@@ -5,7 +5,7 @@ use super::{
     calendar::{Calendar, N_SET_UP_BLOCKS, REVEAL_EPOCHS},
     cast::Role,
     own::{self, Own},
-    pages::Beside,
+    pages::{self, Beside},
     recipes, rules,
 };
 use crate::{
@@ -103,14 +103,40 @@ pub struct Ended {
     pub home: PathBuf,
 }
 
+/// What a user asked for, read and found fit; nothing was written yet.
+pub struct Plan {
+    contest: Contest,
+    calendar: Calendar,
+}
+
+impl Plan {
+    /// Reads rules, text and the user's own model, and looks whether the address of the pages is
+    /// free: what cannot run is refused before an earlier run makes room for it.
+    pub fn new(args: &DemoArgs) -> anyhow::Result<Self> {
+        let (contest, calendar) = rules::contest(args)?;
+        if let Some(model) = &args.miner {
+            admit(model, &contest.competition, args)?;
+        }
+        pages::expect_free(args.dashboard)?;
+        Ok(Self { contest, calendar })
+    }
+}
+
 impl Network {
     /// Builds the network of `args` in its home folder, which must be there and empty, or hold a
     /// run of the same that `goes_on`.
-    pub fn set_up(args: &DemoArgs, stop: &Arc<AtomicBool>, goes_on: bool) -> anyhow::Result<Self> {
+    pub fn set_up(
+        args: &DemoArgs,
+        plan: Plan,
+        stop: &Arc<AtomicBool>,
+        goes_on: bool,
+    ) -> anyhow::Result<Self> {
         let seed = Seed::of_number(args.seed);
-        let (contest, calendar) = rules::contest(args)?;
+        let Plan { contest, calendar } = plan;
+        rules::keep(&args.home, &contest)?;
         if let Some(model) = args.miner.as_ref().filter(|_| !goes_on) {
-            admit(model, &contest.competition, args)?;
+            take(model, &own_model(args))
+                .with_context(|| format!("cannot take the model in `{}`", model.display()))?;
         }
         let roles = Role::cast(args.miner.as_deref());
         let node = node(args, &contest.competition, &roles)?;
@@ -176,17 +202,15 @@ impl Network {
     }
 }
 
-/// Takes a model of the user's into the home folder; one that no validator would measure is refused
-/// before anything is started.
+/// Refuses a model of the user's that no validator would measure.
 fn admit(model: &Path, competition: &Competition, args: &DemoArgs) -> anyhow::Result<()> {
-    let copy = own_model(args);
-    take(model, &copy)
-        .with_context(|| format!("cannot take the model in `{}`", model.display()))?;
-    let Err(reason) = plug::check(&copy, competition)? else { return Ok(()) };
-    let (model, home) = (model.display(), args.home.display());
+    let Err(reason) = plug::check(model, competition)? else { return Ok(()) };
+    let (model, name) = (model.display(), args.competition.as_deref().unwrap_or("tiny"));
+    // Without it the text is that of the run alone.
+    let with = args.competition.as_ref().map_or("with `--competition tiny` ", |_| "");
     Err(anyhow::anyhow!("the model in `{model}` would not be measured: {reason}")).hint(format!(
-        "`agon check --model {model} --competition {home}/competition.toml` says more; the \
-         tokenizer to train with lies beside that file"
+        "`agon check --model {model} --competition {name}` says more; {with}the text and the \
+         tokenizer to train with are those of `agon data export {name} --to FOLDER`"
     ))
 }
 

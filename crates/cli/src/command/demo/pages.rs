@@ -2,16 +2,24 @@
 
 use super::{cast::Role, network::NETUID};
 use crate::{args::DemoArgs, failure::HintExt as _};
+use anyhow::Context as _;
 use chain::Chain;
 use dashboard::{Config, Dashboard, Limits, Place};
 use protocol::Competition;
 use records::{Folder, RECORDS_FOLDER};
-use std::{sync::Arc, time::Duration};
+use std::{
+    net::{SocketAddr, TcpListener},
+    sync::Arc,
+    time::Duration,
+};
 
 /// Folder of the index in the home of a demo.
 const FOLDER: &str = "dashboard";
 /// Time between two looks at chain and records: rounds of a demo are seconds apart.
 const PAUSE: Duration = Duration::from_millis(500);
+
+/// What to do where an address is taken.
+const ANOTHER: &str = "another --dashboard may be free";
 
 /// What pages about a run stand beside.
 pub struct Beside {
@@ -21,6 +29,14 @@ pub struct Beside {
     pub hub: String,
     /// Its rules.
     pub rules: Competition,
+}
+
+/// Refuses an address on which pages could not be served.
+pub fn expect_free(address: SocketAddr) -> anyhow::Result<()> {
+    TcpListener::bind(address)
+        .map(drop)
+        .with_context(|| format!("cannot serve pages on {address}"))
+        .hint(ANOTHER)
 }
 
 /// Serves pages of what the validators of a run have published, until what is returned is dropped.
@@ -40,5 +56,5 @@ pub fn serve(args: &DemoArgs, beside: Beside) -> anyhow::Result<Dashboard> {
         limits: Limits::default(),
         pause: PAUSE,
     };
-    dashboard::serve(config).hint("another --dashboard may be free")
+    dashboard::serve(config).hint(ANOTHER)
 }

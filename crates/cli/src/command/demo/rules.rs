@@ -14,8 +14,8 @@ use std::{fs, io::ErrorKind, path::Path, sync::Arc};
 /// Architecture that the miners of a demo train.
 const ARCHITECTURE: &str = "llama";
 
-/// The competition with its text and tokenizer, all pinned, and its file in the home folder; and
-/// when its rounds are.
+/// The competition with its text and tokenizer, all pinned, and when its rounds are; nothing is
+/// written.
 pub fn contest(args: &DemoArgs) -> anyhow::Result<(Contest, Calendar)> {
     let mut contest = match &args.competition {
         Some(name) => own(name)?,
@@ -29,9 +29,6 @@ pub fn contest(args: &DemoArgs) -> anyhow::Result<(Contest, Calendar)> {
     contest.competition.until_block = Some(calendar.last_seed() + 1);
     contest.pin();
     contest.competition.check()?;
-    keep(&args.home.join("competition.toml"), &toml::to_string(&contest.competition)?)?;
-    // After the rules: a text that has changed since must not take the place of this run's.
-    contest.tokenizer.save(&args.home.join(TOKENIZER_FILE))?;
     // Better now than at the first round: the same documents are there whatever the seed.
     contest
         .draw(Block(0), BlockHash([0; 32]))
@@ -39,8 +36,15 @@ pub fn contest(args: &DemoArgs) -> anyhow::Result<(Contest, Calendar)> {
     Ok((contest, calendar))
 }
 
-/// Writes the rules of a run; one that goes on has them, and no others.
-fn keep(path: &Path, rules: &str) -> anyhow::Result<()> {
+/// Writes rules and tokenizer of a run into its home folder; a run that goes on has these rules,
+/// and no others.
+pub fn keep(home: &Path, contest: &Contest) -> anyhow::Result<()> {
+    keep_rules(&home.join("competition.toml"), &toml::to_string(&contest.competition)?)?;
+    // After the rules: a text that has changed since must not take the place of this run's.
+    Ok(contest.tokenizer.save(&home.join(TOKENIZER_FILE))?)
+}
+
+fn keep_rules(path: &Path, rules: &str) -> anyhow::Result<()> {
     match fs::read_to_string(path) {
         Ok(before) if before == rules => Ok(()),
         Ok(_) => Err(anyhow::anyhow!(
