@@ -165,10 +165,10 @@ pub fn lasting(seconds: u64) -> String {
     format!("{} {unit}", grouped(seconds / size))
 }
 
-/// So many of something: `1 round`, `2 rounds`.
-pub fn plural(number: usize, what: &str) -> String {
+/// So many of something: `1 round`, `2,000 rounds`.
+pub fn plural(number: u64, what: &str) -> String {
     let end = if number == 1 { "" } else { "s" };
-    format!("{number} {what}{end}")
+    format!("{} {what}{end}", grouped(number))
 }
 
 /// The beginning and the end of a long name.
@@ -206,7 +206,10 @@ mod tests {
         );
         assert_eq!([0, 999, 1_000, 2_000_000].map(grouped), ["0", "999", "1,000", "2,000,000"]);
         assert_eq!([59, 3_599, 7_200, 864_000].map(lasting), ["59 s", "59 min", "2 h", "10 d"]);
-        assert_eq!([plural(1, "round"), plural(0, "round")], ["1 round", "0 rounds"]);
+        assert_eq!(
+            [1, 0, 2_000].map(|n| plural(n, "round")),
+            ["1 round", "0 rounds", "2,000 rounds"]
+        );
         assert_eq!(short("5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQY"), "5Grwva…utQY");
         assert_eq!(with_interval(Some(2.0), Some(0.1)), "2.0000 ± 0.1960");
     }

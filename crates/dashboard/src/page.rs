@@ -318,7 +318,7 @@ impl Site {
     /// A number of blocks with the time that they take.
     fn age(&self, n_blocks: u64) -> String {
         let seconds = n_blocks.saturating_mul(self.clock.millis_per_block()) / 1_000;
-        format!("{} blocks, {}", figures::grouped(n_blocks), figures::lasting(seconds))
+        format!("{}, {}", figures::plural(n_blocks, "block"), figures::lasting(seconds))
     }
 
     /// A cell with a block.

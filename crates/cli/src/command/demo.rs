@@ -8,6 +8,7 @@ mod home;
 mod network;
 mod own;
 mod pages;
+mod plan;
 mod recipes;
 mod report;
 mod rules;
@@ -18,21 +19,23 @@ mod words;
 use super::replay::{self, home::AtWork};
 use crate::{
     args::DemoArgs,
-    failure::HintExt as _,
+    failure::{HintExt as _, Interrupted},
     rules_text::{epsilon, plural},
     terminal::{self, print_json},
 };
 use anyhow::Context as _;
 use cast::Role;
-use home::{Earlier, Home, Run};
+use home::{Claim, Earlier, Run};
 use hub::content::{digest_of_file, file_root};
 use hugging_face::Folder;
-use network::{Network, Plan};
+use network::Network;
+use plan::Plan;
 use protocol::competition::Rule;
 use report::Report;
 use std::{
     path::{Path, PathBuf},
     process::ExitCode,
+    sync::atomic::Ordering,
     time::Instant,
 };
 use view::View;
@@ -42,11 +45,14 @@ pub fn run(args: &DemoArgs) -> anyhow::Result<ExitCode> {
     let started = Instant::now();
     let stop = terminal::stop_on_signal()?;
     let (run, earlier) = (run_of(args)?, if args.force { Earlier::Replace } else { Earlier::Keep });
-    Home::expect_fit(&args.home)?;
+    let claim = Claim::of(&args.home, &run, earlier)?;
     // Before an earlier run makes room for this one.
-    let plan = Plan::new(args)?;
+    let plan = Plan::new(args, &claim)?;
+    if stop.load(Ordering::Relaxed) {
+        return Err(Interrupted.into());
+    }
     // Ours to the end of the run.
-    let home = Home::make(&args.home, &run, earlier)?;
+    let home = claim.take()?;
     if let Some(moved_to) = &home.moved_to {
         let (home, moved_to) = (args.home.display(), moved_to.display());
         eprintln!("the earlier run in {home} is now in {moved_to} (--force replaces it)");

@@ -421,9 +421,29 @@ fn a_demo_that_cannot_run_takes_the_place_of_no_earlier_one() {
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
     let (missing, rules) = (path("missing.toml"), path("rules.toml"));
     std::fs::write(&rules, "name = \"rules\"").unwrap();
+    let tiny = agon(&["competition", "show", "tiny", "--toml"]);
+    let tiny = String::from_utf8(tiny.stdout).unwrap();
+    let (small, inside) = (path("small.toml"), path("home/inside.toml"));
+    // No model of ours is as small.
+    let size = tiny.lines().find(|line| line.starts_with("size_bytes_max")).unwrap();
+    std::fs::write(&small, tiny.replace(size, "size_bytes_max = 1000")).unwrap();
+    std::fs::write(&inside, &tiny).unwrap();
+    std::fs::create_dir(path("model")).unwrap();
+    std::fs::write(path("model/config.json"), "{}").unwrap();
+    std::fs::write(path("model/model.safetensors"), "none").unwrap();
+    std::fs::create_dir(path("home/mine")).unwrap();
+    std::fs::write(path("home/mine/config.json"), "{}").unwrap();
+    std::fs::write(path("home/mine/model.safetensors"), "none").unwrap();
+    std::fs::write(path("home/text.txt"), "text ".repeat(1 << 18)).unwrap();
+    let (model, mine, text) = (path("model"), path("home/mine"), path("home/text.txt"));
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = taken.local_addr().unwrap().to_string();
-    let cases: [(&[&str], &str); 5] = [
+    let cases: [(&[&str], &str); 10] = [
+        (&["--competition", &small], "miners here train Llamas"),
+        (&["--competition", &inside], "copy it elsewhere"),
+        (&["--corpus", &text], "copy it elsewhere"),
+        (&["--miner", &mine], "copy it elsewhere"),
+        (&["--miner", &model], "would not be measured"),
         (&["--corpus", &missing], &missing),
         (&["--competition", &missing], &missing),
         (&["--competition", &rules], &rules),

@@ -196,7 +196,12 @@ impl Recall {
         let frame = frame(rest);
         let known = self.known(&frame, part);
         let common = known.unwrap_or_else(|| self.remember(Common::new(frame, part.to_vec())));
-        common.measured().cloned()
+        let measured = common.measured().cloned();
+        if measured.is_none() {
+            // It would only push out what others have.
+            self.lock().forget(&common);
+        }
+        measured
     }
 
     /// What a record has in common with others; `None` where it is too large to be remembered.
@@ -246,11 +251,20 @@ impl Recall {
 }
 
 impl Remembered {
+    fn remove(&mut self, known: &Arc<Common>) -> Option<Arc<Common>> {
+        let at = self.all.iter().position(|common| Arc::ptr_eq(common, known))?;
+        self.all.remove(at)
+    }
+
     /// Lets what was asked for be forgotten last.
     fn renew(&mut self, known: &Arc<Common>) {
-        let at = self.all.iter().position(|common| Arc::ptr_eq(common, known));
-        if let Some(common) = at.and_then(|at| self.all.remove(at)) {
-            self.all.push_back(common);
+        let known = self.remove(known);
+        self.all.extend(known);
+    }
+
+    fn forget(&mut self, known: &Arc<Common>) {
+        if let Some(common) = self.remove(known) {
+            self.n_bytes -= common.n_bytes();
         }
     }
 }
@@ -319,6 +333,7 @@ mod tests {
         let recall = Recall::default();
         for _ in 0..2 {
             assert_eq!(recall.read(&record, br#""models":[ ]"#), None);
+            assert!(recall.lock().all.is_empty() && recall.lock().n_bytes == 0);
         }
         assert!(recall.read(&record, br#""models":[]"#).is_some());
     }

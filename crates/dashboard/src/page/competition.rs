@@ -10,7 +10,7 @@ use crate::{
     ask::Ask,
     chart::{Losses, Mark, Setting},
     feed,
-    figures::{decimals, grouped, percent, perplexity, with_interval},
+    figures::{decimals, grouped, percent, perplexity, plural, with_interval},
     index::{Crown, Index, Other, Row},
     table::{Cell, ROWS_PER_PAGE, Table, column},
 };
@@ -316,7 +316,7 @@ impl Site {
         let part = if is_whole { (ROWS_MAX, 0) } else { (LIST_MAX, skip) };
         let rows = index.records(narration.whose(), ask.until(), part)?;
         let last = narration.row.number;
-        let mut said = format!("{} records.", grouped(last));
+        let mut said = format!("{}.", plural(last, "record"));
         if last > ROWS_MAX {
             let most = grouped(ROWS_MAX);
             said += &format!(" The newest {most} are sorted, filtered, and in CSV and JSON.");
@@ -393,13 +393,19 @@ fn rule_name(rule: Rule) -> &'static str {
     }
 }
 
+/// So many blocks, after "every".
+fn every(n_blocks: u64) -> String {
+    if n_blocks == 1 { "block".to_owned() } else { plural(n_blocks, "block") }
+}
+
 /// Rules in a few sentences.
 fn in_words(rules: &Competition) -> String {
     let scoring = &rules.scoring;
     let epsilon = match scoring.epsilon {
         Epsilon::Fixed { value } => percent(value),
         Epsilon::Linear { start, end, blocks } => {
-            format!("{}, which falls to {} within {blocks} blocks", percent(start), percent(end))
+            let within = plural(blocks, "block");
+            format!("{}, which falls to {} within {within}", percent(start), percent(end))
         }
     };
     let decided = match scoring.rule {
@@ -419,12 +425,15 @@ fn in_words(rules: &Competition) -> String {
         )
     });
     format!(
-        "Models have {} to {} parameters. A round begins every {} blocks, on {} batches of fresh \
-         text. {decided} Epsilon is {epsilon}.{chance}",
+        "Models have {} to {} parameters. A round begins every {}, on {} of fresh text. {decided} \
+         Epsilon is {epsilon}.{chance}",
         grouped(rules.model.n_parameters_min),
         grouped(rules.model.n_parameters_max),
-        rules.evaluation.blocks_per_round,
-        rules.evaluation.n_batches,
+        every(rules.evaluation.blocks_per_round),
+        match rules.evaluation.n_batches {
+            1 => "1 batch".to_owned(),
+            n => format!("{n} batches"),
+        },
     )
 }
 

@@ -5,7 +5,7 @@ use crate::{
     ask::Ask,
     chart,
     duels::losses_of,
-    figures::{decimals, grouped, short, values},
+    figures::{decimals, grouped, plural, short, values},
     index::{Index, Standing},
     table::{Cell, Table, column},
 };
@@ -32,7 +32,9 @@ impl Site {
             true => format!("; the first {} are here", grouped(LOSSES_MAX as u64)),
             false => String::new(),
         };
-        let said = format!("{} losses of {} models{cut}.", grouped(n_all as u64), row.n_models);
+        let losses =
+            if n_all == 1 { "1 loss" } else { &format!("{} losses", grouped(n_all as u64)) };
+        let said = format!("{losses} of {}{cut}.", plural(row.n_models, "model"));
         let mut page = Page::new(format!("Losses of round {} of {competition}", row.number), said);
         page.from = Some(self.origin(ask, &row));
         let is_per_document = self.is_per_document(&row);

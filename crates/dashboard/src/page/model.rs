@@ -240,7 +240,7 @@ impl Site {
         if let Some(root) = index.root_of(hotkey)?.filter(|_| ask.block().is_none()) {
             page.show(self.committed(&root, &lists));
         }
-        page.lead = format!("It has records of {}.", plural(n_told, "competition"));
+        page.lead = format!("It has records of {}.", plural(n_told as u64, "competition"));
         self.pay(&mut page, index, ask, hotkey)?;
         page.table(agreement);
         page.table(records);
@@ -254,8 +254,8 @@ impl Site {
             @match rows.first() {
                 Some(newest) => {
                     p {
-                        (grouped(newest.number)) " records that are signed by it and follow each "
-                        "other, up to block " (self.block(newest.block)) ", read from "
+                        (plural(newest.number, "record")) " signed by it, each after the one "
+                        "before, up to block " (self.block(newest.block)) ", read from "
                         (head.source) "."
                     }
                     @if newest.number > RECORDS_MAX {

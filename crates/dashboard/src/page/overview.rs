@@ -109,8 +109,8 @@ impl Site {
             "Who is champion",
             format!(
                 "{}, judged by {} of signed records.",
-                plural(names.len(), "competition"),
-                plural(n_chains, "chain")
+                plural(names.len() as u64, "competition"),
+                plural(n_chains as u64, "chain")
             ),
         );
         if names.is_empty() && !self.known(&heads).is_empty() {
@@ -152,7 +152,7 @@ impl Site {
                     "The chain is at block " (self.block(head)) ", " (ago) " ago. "
                 }
                 @for (competition, n) in published {
-                    (plural(*n, "validator")) " published a record of the last round of "
+                    (plural(*n as u64, "validator")) " published a record of the last round of "
                     (competition) ". "
                 }
             }

@@ -42,9 +42,9 @@ fn what_was_not_there_yet_at_a_past_block_is_said_to_be_so() {
     }
     assert_eq!(home.answer("/c/tiny/round/2?block=1020").status, 200);
     let validator = format!("/validator/{}", judge.key.public());
-    assert!(home.page(&validator).contains("4 records that are signed by it"));
+    assert!(home.page(&validator).contains("4 records signed by it"));
     let before = home.page(&format!("{validator}?block=1020"));
-    assert!(before.contains("2 records that are signed by it"), "{before}");
+    assert!(before.contains("2 records signed by it"), "{before}");
     let first = home.page(&format!("{validator}?block=1000"));
     assert!(first.contains("No record of it is believed, up to this block"), "{first}");
 }

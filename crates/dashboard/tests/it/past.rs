@@ -102,7 +102,7 @@ fn what_the_chain_said_is_shown_as_it_was_seen_last_by_then() {
     has(&validator, "Stake, TAO", "3.000");
     has(&validator, "Slot", "uid 0");
     has(&validator, "Incentive", "50.00 %");
-    has(&validator, "Age of its weights", "1 blocks, 12 s");
+    has(&validator, "Age of its weights", "1 block, 12 s");
     let missing = home.page("/network?block=99");
     assert!(missing.contains("this block was before this dashboard first"), "{missing}");
     let miner = home.page(&format!("/miner/{other}?block=498"));

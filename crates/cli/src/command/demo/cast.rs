@@ -51,6 +51,11 @@ impl Role {
         Self::VALIDATORS.into_iter().chain(Self::MINERS).chain(own).collect()
     }
 
+    /// Whether it trains models.
+    pub fn trains(self) -> bool {
+        matches!(self, Self::Honest(_) | Self::Rebaser)
+    }
+
     /// Whether it publishes models.
     pub fn is_miner(self) -> bool {
         !matches!(self, Self::Validator(_))

@@ -52,6 +52,78 @@ pub struct Run {
     pub miner: Option<Digest>,
 }
 
+/// A folder that a run is to have: looked at, held, and not changed yet.
+#[derive(Debug)]
+pub struct Claim {
+    path: PathBuf,
+    /// The marker of the run that is there, locked; none where the folder is empty or not there.
+    found: Option<File>,
+    /// Whether that run is the same and goes on.
+    pub goes_on: bool,
+    earlier: Earlier,
+}
+
+impl Claim {
+    /// Claims the folder `home` for a run; one with anything that is not a demo's is left alone,
+    /// and so is one in which a demo runs.
+    pub fn of(home: &Path, run: &Run, earlier: Earlier) -> anyhow::Result<Self> {
+        let path = home.to_owned();
+        if is_empty(home)? {
+            return Ok(Self { path, found: None, goes_on: false, earlier });
+        }
+        let marker = home.join(MARKER);
+        if !marker.exists() {
+            return Err(anyhow::anyhow!("`{}` holds files that are no demo's", home.display()))
+                .hint("name an empty or new folder with --home");
+        }
+        // Held until the folder is out of the way, or as long as the run goes on in it.
+        let found = lock(File::open(&marker), home)?;
+        // Whoever had it may have made room for another run meanwhile.
+        let is_still_it = found.metadata().and_then(|found| {
+            fs::metadata(&marker).map(|now| (now.dev(), now.ino()) == (found.dev(), found.ino()))
+        });
+        if !is_still_it.unwrap_or(false) {
+            return Err(anyhow::anyhow!("a demo is running in `{}`", home.display()))
+                .hint("wait for it, or name another folder with --home");
+        }
+        let goes_on = earlier == Earlier::Keep && goes_on(home, run)?;
+        Ok(Self { path, found: Some(found), goes_on, earlier })
+    }
+
+    /// Makes the folder, or takes over the run that goes on in it; any other makes room.
+    pub fn take(self) -> anyhow::Result<Home> {
+        let Self { path, found, goes_on, earlier } = self;
+        let mut moved_to = None;
+        if let Some(found) = found {
+            match earlier {
+                _ if goes_on => return Ok(Home { _marker: found, path, goes_on, moved_to }),
+                // Whatever it is: somebody may still want it.
+                Earlier::Keep => moved_to = Some(move_aside(&path)?),
+                Earlier::Replace => {
+                    let deleted = fs::remove_dir_all(&path);
+                    deleted.with_context(|| format!("cannot delete `{}`", path.display()))?;
+                }
+            }
+        }
+        private::make_home(&path, MARKER).hint("name a folder that can be written with --home")?;
+        let marker = File::options().write(true).create_new(true).open(path.join(MARKER));
+        Ok(Home { _marker: lock(marker, &path)?, path, goes_on, moved_to })
+    }
+}
+
+/// Whether a folder is empty, or not there.
+fn is_empty(home: &Path) -> anyhow::Result<bool> {
+    match fs::read_dir(home) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+        entries => {
+            let entries = entries
+                .with_context(|| format!("cannot use the folder `{}`", home.display()))
+                .hint("name a folder that can be written with --home")?;
+            Ok(entries.count() == 0)
+        }
+    }
+}
+
 /// A home folder that is ours as long as this lives.
 #[derive(Debug)]
 pub struct Home {
@@ -65,60 +137,6 @@ pub struct Home {
 }
 
 impl Home {
-    /// Refuses a folder in which no demo can run, as far as that is seen at once, and changes
-    /// nothing; whether the folder is empty or not there.
-    pub fn expect_fit(home: &Path) -> anyhow::Result<bool> {
-        let is_empty = match fs::read_dir(home) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => true,
-            entries => {
-                let entries = entries
-                    .with_context(|| format!("cannot use the folder `{}`", home.display()))
-                    .hint("name a folder that can be written with --home")?;
-                entries.count() == 0
-            }
-        };
-        if is_empty || home.join(MARKER).exists() {
-            return Ok(is_empty);
-        }
-        Err(anyhow::anyhow!("`{}` holds files that are no demo's", home.display()))
-            .hint("name an empty or new folder with --home")
-    }
-
-    /// Makes the folder `home`, or takes over the one in which the same run was ended; one with
-    /// anything that is not a demo's is left alone, and so is one in which a demo runs.
-    pub fn make(home: &Path, run: &Run, earlier: Earlier) -> anyhow::Result<Self> {
-        let is_empty = Self::expect_fit(home)?;
-        let path = home.to_owned();
-        let marker = home.join(MARKER);
-        let mut moved_to = None;
-        if !is_empty {
-            // Held until the folder is out of the way, or as long as the run goes on in it.
-            let old = lock(File::open(&marker), home)?;
-            // Whoever had it may have made room for another run meanwhile.
-            let is_still_it = old.metadata().and_then(|old| {
-                fs::metadata(&marker).map(|now| (now.dev(), now.ino()) == (old.dev(), old.ino()))
-            });
-            if !is_still_it.unwrap_or(false) {
-                return Err(anyhow::anyhow!("a demo is running in `{}`", home.display()))
-                    .hint("wait for it, or name another folder with --home");
-            }
-            if earlier == Earlier::Keep && goes_on(home, run)? {
-                return Ok(Self { _marker: old, path, goes_on: true, moved_to });
-            }
-            match earlier {
-                // Whatever it is: somebody may still want it.
-                Earlier::Keep => moved_to = Some(move_aside(home)?),
-                Earlier::Replace => {
-                    let deleted = fs::remove_dir_all(home);
-                    deleted.with_context(|| format!("cannot delete `{}`", home.display()))?;
-                }
-            }
-        }
-        private::make_home(home, MARKER).hint("name a folder that can be written with --home")?;
-        let marker = File::options().write(true).create_new(true).open(&marker);
-        Ok(Self { _marker: lock(marker, home)?, path, goes_on: false, moved_to })
-    }
-
     /// Notes that the run is set up: from now on it can go on.
     pub fn is_set_up(&self, run: &Run) -> anyhow::Result<()> {
         self.write(RUN, run)
@@ -198,31 +216,52 @@ mod tests {
         Run { program, seed, rounds: 3, steps: 100, corpus: None, competition: None, miner: None }
     }
 
+    fn make(home: &Path, run: &Run, earlier: Earlier) -> anyhow::Result<Home> {
+        Claim::of(home, run, earlier)?.take()
+    }
+
+    #[test]
+    fn what_is_claimed_is_not_changed() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = folder.path().join("home");
+        drop(Claim::of(&home, &run(1), Earlier::Keep).unwrap());
+        assert!(!home.exists());
+        drop(make(&home, &run(1), Earlier::Keep).unwrap());
+        fs::write(home.join("work"), "of days").unwrap();
+        for earlier in [Earlier::Keep, Earlier::Replace] {
+            let claim = Claim::of(&home, &run(2), earlier).unwrap();
+            let error = Claim::of(&home, &run(2), earlier).unwrap_err();
+            assert!(error.to_string().contains("a demo is running"), "{error}");
+            drop(claim);
+            assert!(home.join("work").exists() && !folder.path().join("home-1").exists());
+        }
+    }
+
     #[test]
     fn a_running_demo_is_left_alone_and_one_that_has_ended_is_kept() {
         let folder = tempfile::tempdir().unwrap();
         let home = folder.path().join("home");
-        let running = Home::make(&home, &run(1), Earlier::Keep).unwrap();
+        let running = make(&home, &run(1), Earlier::Keep).unwrap();
         running.is_set_up(&run(1)).unwrap();
         running.has_ended(&"first").unwrap();
         for earlier in [Earlier::Keep, Earlier::Replace] {
-            let error = Home::make(&home, &run(1), earlier).unwrap_err();
+            let error = make(&home, &run(1), earlier).unwrap_err();
             assert!(error.to_string().contains("a demo is running"), "{error}");
         }
         drop(running);
-        let second = Home::make(&home, &run(1), Earlier::Keep).unwrap();
+        let second = make(&home, &run(1), Earlier::Keep).unwrap();
         let aside = folder.path().join("home-1");
         assert_eq!(second.moved_to.as_ref(), Some(&aside));
         assert_eq!(fs::read_to_string(aside.join(REPORT)).unwrap(), "\"first\"");
         second.is_set_up(&run(1)).unwrap();
         drop(second);
-        let third = Home::make(&home, &run(1), Earlier::Replace).unwrap();
+        let third = make(&home, &run(1), Earlier::Replace).unwrap();
         assert!(third.moved_to.is_none() && !home.join(RUN).exists());
         third.is_set_up(&run(1)).unwrap();
         drop(third);
         // A slash at the end names the same folder; another run is kept, too.
         let slash = PathBuf::from(format!("{}/", home.display()));
-        let fourth = Home::make(&slash, &run(2), Earlier::Keep).unwrap();
+        let fourth = make(&slash, &run(2), Earlier::Keep).unwrap();
         assert_eq!(fourth.moved_to, Some(folder.path().join("home-2")));
     }
 
@@ -230,10 +269,10 @@ mod tests {
     fn a_run_that_was_killed_goes_on_and_one_that_had_not_begun_begins() {
         let folder = tempfile::tempdir().unwrap();
         let home = folder.path().join("home");
-        let killed = Home::make(&home, &run(1), Earlier::Keep).unwrap();
+        let killed = make(&home, &run(1), Earlier::Keep).unwrap();
         fs::write(home.join("half"), "of what it takes").unwrap();
         drop(killed);
-        let begun = Home::make(&home, &run(1), Earlier::Keep).unwrap();
+        let begun = make(&home, &run(1), Earlier::Keep).unwrap();
         assert!(!begun.goes_on && !home.join("half").exists());
         assert!(
             begun.moved_to.as_ref().unwrap().join("half").exists(),
@@ -242,9 +281,9 @@ mod tests {
         begun.is_set_up(&run(1)).unwrap();
         fs::write(home.join("work"), "of days").unwrap();
         drop(begun);
-        let again = Home::make(&home, &run(1), Earlier::Keep).unwrap();
+        let again = make(&home, &run(1), Earlier::Keep).unwrap();
         assert!(again.goes_on && home.join("work").exists());
-        let error = Home::make(&home, &run(1), Earlier::Keep).unwrap_err();
+        let error = make(&home, &run(1), Earlier::Keep).unwrap_err();
         assert!(error.to_string().contains("a demo is running"), "{error}");
     }
 
@@ -253,7 +292,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("thesis.tex"), "years").unwrap();
         for earlier in [Earlier::Keep, Earlier::Replace] {
-            assert!(Home::make(folder.path(), &run(1), earlier).is_err());
+            assert!(make(folder.path(), &run(1), earlier).is_err());
         }
         assert!(folder.path().join("thesis.tex").exists());
     }

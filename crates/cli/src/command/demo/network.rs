@@ -5,7 +5,8 @@ use super::{
     calendar::{Calendar, N_SET_UP_BLOCKS, REVEAL_EPOCHS},
     cast::Role,
     own::{self, Own},
-    pages::{self, Beside},
+    pages::Beside,
+    plan::Plan,
     recipes, rules,
 };
 use crate::{
@@ -13,7 +14,6 @@ use crate::{
     command::{node, replay::home::AtWork},
     contest::Contest,
     evaluator::ProcessEvaluate,
-    failure::HintExt as _,
     plug::{self, TrainerTrain},
 };
 use anyhow::Context as _;
@@ -103,25 +103,6 @@ pub struct Ended {
     pub home: PathBuf,
 }
 
-/// What a user asked for, read and found fit; nothing was written yet.
-pub struct Plan {
-    contest: Contest,
-    calendar: Calendar,
-}
-
-impl Plan {
-    /// Reads rules, text and the user's own model, and looks whether the address of the pages is
-    /// free: what cannot run is refused before an earlier run makes room for it.
-    pub fn new(args: &DemoArgs) -> anyhow::Result<Self> {
-        let (contest, calendar) = rules::contest(args)?;
-        if let Some(model) = &args.miner {
-            admit(model, &contest.competition, args)?;
-        }
-        pages::expect_free(args.dashboard)?;
-        Ok(Self { contest, calendar })
-    }
-}
-
 impl Network {
     /// Builds the network of `args` in its home folder, which must be there and empty, or hold a
     /// run of the same that `goes_on`.
@@ -200,18 +181,6 @@ impl Network {
         let (contest, uids, home) = (self.contest.clone(), self.uids.clone(), self.home.clone());
         Ok(Ended { contest, uids, rounds, epochs, home })
     }
-}
-
-/// Refuses a model of the user's that no validator would measure.
-fn admit(model: &Path, competition: &Competition, args: &DemoArgs) -> anyhow::Result<()> {
-    let Err(reason) = plug::check(model, competition)? else { return Ok(()) };
-    let (model, name) = (model.display(), args.competition.as_deref().unwrap_or("tiny"));
-    // Without it the text is that of the run alone.
-    let with = args.competition.as_ref().map_or("with `--competition tiny` ", |_| "");
-    Err(anyhow::anyhow!("the model in `{model}` would not be measured: {reason}")).hint(format!(
-        "`agon check --model {model} --competition {name}` says more; {with}the text and the \
-         tokenizer to train with are those of `agon data export {name} --to FOLDER`"
-    ))
 }
 
 /// Copies the files of a model, and not what else lies in its folder.

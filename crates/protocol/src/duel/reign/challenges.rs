@@ -51,7 +51,7 @@ struct Challenges {
 }
 
 /// All that a round is asked with but documents and losses.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 struct Asked {
     scoring: ScoringRules,
     block: Block,
@@ -98,13 +98,25 @@ impl Asked {
     }
 
     fn is_of(&self, scoring: &ScoringRules, bout: &Bout) -> bool {
-        self.scoring == *scoring
-            && (self.block, self.rules, self.paid) == (bout.block, bout.rules, bout.paid)
-            && self.settling_blocks == bout.settling_blocks
-            && self.entrants == bout.entrants
-            && self.hidden == bout.hidden
-            && self.skipped == bout.skipped
-            && self.n_documents == bout.documents.len()
+        // Taken apart, so that no field is forgotten.
+        let Self {
+            scoring: own,
+            block,
+            rules,
+            paid,
+            settling_blocks,
+            entrants,
+            hidden,
+            skipped,
+            n_documents,
+        } = self;
+        own == scoring
+            && (*block, *rules, *paid) == (bout.block, bout.rules, bout.paid)
+            && *settling_blocks == bout.settling_blocks
+            && *entrants == bout.entrants
+            && *hidden == bout.hidden
+            && *skipped == bout.skipped
+            && *n_documents == bout.documents.len()
     }
 }
 
