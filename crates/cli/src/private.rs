@@ -13,6 +13,14 @@ use std::{
 /// Bits of a mode that let others in.
 const OTHERS: u32 = 0o077;
 
+/// Whether a folder is empty, or not there.
+pub fn is_vacant(path: &Path) -> io::Result<bool> {
+    match fs::read_dir(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+        entries => Ok(entries?.next().is_none()),
+    }
+}
+
 /// Makes the folder in which a command keeps its state, for nobody else to enter.
 ///
 /// One that is there is closed to others if it is empty or has a file called `mark`, by which it is
@@ -21,7 +29,7 @@ pub fn make_home(path: &Path, mark: &str) -> anyhow::Result<()> {
     let make = || -> io::Result<()> {
         DirBuilder::new().recursive(true).mode(0o700).create(path)?;
         let mode = fs::metadata(path)?.permissions().mode();
-        let is_ours = path.join(mark).exists() || fs::read_dir(path)?.next().is_none();
+        let is_ours = path.join(mark).exists() || is_vacant(path)?;
         if mode & OTHERS == 0 {
             return Ok(());
         }

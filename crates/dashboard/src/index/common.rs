@@ -211,9 +211,9 @@ impl Recall {
             return None;
         }
         // Most were just read from it: nothing large is compared.
-        let near = self.near(frame.round.block).into_iter();
-        let mut behind = near.filter(|common| common.is_behind(&signed.record));
-        let known = behind.find(|common| common.frame == frame);
+        let is_it =
+            |common: &Arc<Common>| common.is_behind(&signed.record) && common.frame == frame;
+        let known = self.near(frame.round.block).into_iter().find(is_it);
         let known = known.or_else(|| self.known(&frame, part));
         Some(known.unwrap_or_else(|| self.remember(Common::new(frame, part.to_vec()))))
     }

@@ -68,7 +68,10 @@ impl Claim {
     /// and so is one in which a demo runs.
     pub fn of(home: &Path, run: &Run, earlier: Earlier) -> anyhow::Result<Self> {
         let path = home.to_owned();
-        if is_empty(home)? {
+        let is_vacant = private::is_vacant(home)
+            .with_context(|| format!("cannot use the folder `{}`", home.display()))
+            .hint("name a folder that can be written with --home")?;
+        if is_vacant {
             return Ok(Self { path, found: None, goes_on: false, earlier });
         }
         let marker = home.join(MARKER);
@@ -95,8 +98,10 @@ impl Claim {
         let Self { path, found, goes_on, earlier } = self;
         let mut moved_to = None;
         if let Some(found) = found {
+            if goes_on {
+                return Ok(Home { _marker: found, path, goes_on, moved_to });
+            }
             match earlier {
-                _ if goes_on => return Ok(Home { _marker: found, path, goes_on, moved_to }),
                 // Whatever it is: somebody may still want it.
                 Earlier::Keep => moved_to = Some(move_aside(&path)?),
                 Earlier::Replace => {
@@ -108,19 +113,6 @@ impl Claim {
         private::make_home(&path, MARKER).hint("name a folder that can be written with --home")?;
         let marker = File::options().write(true).create_new(true).open(path.join(MARKER));
         Ok(Home { _marker: lock(marker, &path)?, path, goes_on, moved_to })
-    }
-}
-
-/// Whether a folder is empty, or not there.
-fn is_empty(home: &Path) -> anyhow::Result<bool> {
-    match fs::read_dir(home) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
-        entries => {
-            let entries = entries
-                .with_context(|| format!("cannot use the folder `{}`", home.display()))
-                .hint("name a folder that can be written with --home")?;
-            Ok(entries.count() == 0)
-        }
     }
 }
 

@@ -29,7 +29,6 @@ use serde::Serialize;
 use std::{
     collections::BTreeSet,
     fs::{self, Permissions},
-    io::ErrorKind,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::ExitCode,
@@ -124,14 +123,8 @@ pub fn run(args: &NewNetworkArgs) -> anyhow::Result<ExitCode> {
 }
 
 fn expect_empty(dir: &Path) -> anyhow::Result<()> {
-    let is_empty = match fs::read_dir(dir) {
-        Err(error) if error.kind() == ErrorKind::NotFound => true,
-        entries => {
-            let entries = entries.with_context(|| format!("cannot list `{}`", dir.display()));
-            entries?.next().is_none()
-        }
-    };
-    if is_empty {
+    let is_vacant = private::is_vacant(dir);
+    if is_vacant.with_context(|| format!("cannot list `{}`", dir.display()))? {
         return Ok(());
     }
     Err(anyhow::anyhow!("`{}` is not empty", dir.display()))
