@@ -218,7 +218,7 @@ mod tests {
     }
 
     fn folder() -> PathBuf {
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/fineweb")
+        PathBuf::from("../../testdata/fineweb")
     }
 
     /// What is drawn of the file that `testdata/fineweb` has, read from elsewhere.

@@ -76,7 +76,7 @@ fn architectures() -> Vec<Case> {
         "head_dim",
         "rotary_dim",
     ];
-    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../../testdata/models");
+    let root = "../../testdata/models";
     let entries = fs::read_dir(root).expect("models").map(|entry| entry.expect("a folder").path());
     let mut paths: Vec<_> = entries.map(|path| path.join("config.json")).collect();
     paths.retain(|path| path.exists());

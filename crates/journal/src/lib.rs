@@ -25,7 +25,7 @@ use database::Database;
 use memory::Memory;
 use protocol::{Block, Digest, SequenceLoss};
 use std::{
-    collections::BTreeMap,
+    collections::HashMap,
     fs::{self, File, TryLockError},
     path::{Path, PathBuf},
     thread,
@@ -247,7 +247,7 @@ impl Journal {
     }
 
     /// The losses of one model that are kept, by the digests of their sequences.
-    pub fn losses(&self, measured: Measured<'_>) -> Result<BTreeMap<Digest, SequenceLoss>, Error> {
+    pub fn losses(&self, measured: Measured<'_>) -> Result<HashMap<Digest, SequenceLoss>, Error> {
         match &self.tables {
             Tables::File(database) => database.losses(measured),
             Tables::Memory(memory) => Ok(memory.losses(measured)),

@@ -7,7 +7,7 @@ use crate::{
 };
 use protocol::{Block, Digest, Loss, SequenceLoss};
 use rusqlite::{Transaction, params, types::Value};
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 
 /// What losses are of, and how they were computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,13 +99,13 @@ impl Database {
     pub(crate) fn losses(
         &self,
         Measured { model, engine }: Measured<'_>,
-    ) -> Result<BTreeMap<Digest, SequenceLoss>, Error> {
+    ) -> Result<HashMap<Digest, SequenceLoss>, Error> {
         let failed = self.failed();
         // The newest last: it stands for those of the same sequence before it.
         let select = "SELECT losses FROM measured WHERE model = ?1 AND engine = ?2 ORDER BY seq";
         let mut select = self.connection.prepare_cached(select).map_err(&failed)?;
         let mut rows = select.query(params![model.0, engine]).map_err(&failed)?;
-        let mut losses = BTreeMap::new();
+        let mut losses = HashMap::new();
         while let Some(row) = rows.next().map_err(&failed)? {
             let row = row.get_ref(0).and_then(|value| Ok(value.as_blob()?));
             losses.extend(read(row.map_err(&failed)?));

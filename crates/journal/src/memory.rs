@@ -3,7 +3,7 @@
 
 use crate::{Draft, Entry, Measured, Snapshot};
 use protocol::{Block, Digest, SequenceLoss};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 /// What stands in a journal that has no file.
 #[derive(Debug, Default)]
@@ -118,7 +118,7 @@ impl Memory {
     pub(crate) fn losses(
         &self,
         Measured { model, engine }: Measured<'_>,
-    ) -> BTreeMap<Digest, SequenceLoss> {
+    ) -> HashMap<Digest, SequenceLoss> {
         let learnt = self.losses.get(&model).into_iter().flatten();
         let own = learnt.filter(|learnt| learnt.engine == engine);
         // The newest last: it stands for those of the same sequence before it.

@@ -41,7 +41,7 @@ pub use rules::{DuelRules, N_DOCUMENTS_LIMIT};
 use crate::{Digest, Error, Loss};
 use evidence::Gain;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fmt::Display};
 
 /// The smallest reference, in nats per token: gains of models that know everything mean nothing.
 const REFERENCE_MIN: f64 = 1e-6;
@@ -302,29 +302,31 @@ impl Terms {
         let per_look = rules.n_documents_per_look;
         let is_size = (rules.n_documents_min..=N_DOCUMENTS_LIMIT).contains(&n);
         let is_reference = reference.is_finite() && reference >= REFERENCE_MIN;
-        let terms = [
-            (is_reference, "reference", reference.to_string(), "a finite loss of 1e-6 or more"),
+        let terms: [(bool, &'static str, &dyn Display, &'static str); 4] = [
+            (is_reference, "reference", &reference, "a finite loss of 1e-6 or more"),
             (
                 (0.0..=rules.clip / 2.0).contains(&epsilon),
                 "epsilon",
-                epsilon.to_string(),
+                &epsilon,
                 "from 0 to half of the clip",
             ),
             (
                 0.0 < alpha && alpha <= rules.alpha,
                 "alpha",
-                alpha.to_string(),
+                &alpha,
                 "positive and at most that of the rules",
             ),
             (
                 is_size && n.is_multiple_of(per_look),
                 "n_documents_max",
-                n.to_string(),
+                &n,
                 "whole looks, n_documents_min to 100,000",
             ),
         ];
         match terms.into_iter().find(|(holds, ..)| !holds) {
-            Some((_, field, value, expected)) => Err(DuelError::Terms { field, value, expected }),
+            Some((_, field, value, expected)) => {
+                Err(DuelError::Terms { field, value: value.to_string(), expected })
+            }
             None => Ok(()),
         }
     }

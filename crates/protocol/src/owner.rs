@@ -28,20 +28,17 @@ pub struct Claim {
 /// has several, one of them may have taken what it committed to from a listing, and nothing shows
 /// which: the model is nobody's, so that no number of keys makes a listing worth trying.
 pub fn duplicates(claims: &[Claim]) -> BTreeMap<Uid, Reason> {
-    let mut by_root: BTreeMap<Digest, Vec<&Claim>> = BTreeMap::new();
-    for claim in claims {
-        by_root.entry(claim.root).or_default().push(claim);
-    }
+    let mut by_root: Vec<&Claim> = claims.iter().collect();
+    by_root.sort_unstable_by_key(|claim| (claim.root, claim.seniority, claim.uid));
     let mut reasons = BTreeMap::new();
-    for mut claims in by_root.into_values() {
-        claims.sort_by_key(|claim| (claim.seniority, claim.uid));
+    for claims in by_root.chunk_by(|a, b| a.root == b.root) {
         let Some(&&Claim { uid: first, seniority: Seniority { block, .. }, .. }) = claims.first()
         else {
             continue;
         };
         let n_first = claims.iter().filter(|claim| claim.seniority.block == block).count();
         let is_owned = n_first == 1;
-        for claim in claims.into_iter().skip(usize::from(is_owned)) {
+        for claim in &claims[usize::from(is_owned)..] {
             let detail = if is_owned {
                 format!("the model of uid {first}, committed to in block {block}")
             } else {

@@ -17,6 +17,26 @@ use protocol::{
 };
 use std::collections::BTreeMap;
 
+/// The duels of a round that have begun.
+#[derive(Debug)]
+pub(crate) struct Begun {
+    /// The reign before the round.
+    reign: Reign,
+    /// How far its duels have come on from there.
+    progress: Progress,
+    /// The documents that a model can be measured on, in order.
+    documents: Vec<Digest>,
+}
+
+impl Begun {
+    fn new(reign: Reign, text: &Drawn) -> Self {
+        // One document is one sequence: more could never be measured.
+        let documents = text.documents.iter().take(text.n_sequences());
+        let documents = documents.map(|document| document.sha256).collect();
+        Self { reign, progress: Progress::default(), documents }
+    }
+}
+
 /// The models of a round by the part that they have in its duels.
 #[derive(Debug)]
 struct Parties {
@@ -192,7 +212,9 @@ pub(crate) fn fight(
     }
     let Turn { book, text, duels, .. } = turn;
     let (book, text) = (book.as_ref().ok_or(Need::Book)?, text.as_ref().ok_or(Need::Text)?);
-    let (reign, progress) = duels.get_or_insert_with(|| (reign(), Progress::default()));
+    let Begun { reign, progress, documents } =
+        duels.get_or_insert_with(|| Begun::new(reign(), text));
+    let documents = documents.as_slice();
     let parties = Parties::of(measured, reign);
     let mut losses: BTreeMap<Digest, &[Loss]> = BTreeMap::new();
     for model in measured {
@@ -200,10 +222,7 @@ pub(crate) fn fight(
             losses.insert(root, known);
         }
     }
-    // One document is one sequence: more could never be measured.
-    let documents = text.documents.iter().take(text.n_sequences());
-    let documents: Vec<Digest> = documents.map(|document| document.sha256).collect();
-    let bout = parties.bout((contest, seed, book), (&documents, &losses));
+    let bout = parties.bout((contest, seed, book), (documents, &losses));
     let Wanted { root, n_documents } = match reign.missing(progress, rules, &bout) {
         Ok(()) => return Ok(()),
         Err(Missing::Losses(wanted)) => wanted,

@@ -1,13 +1,13 @@
 //! What a validator tells whoever watches.
 
-use crate::state::Holder;
+use crate::{ports::Contest, state::Holder};
 use chain::{CallId, Head, Reveal};
 use protocol::{
     AccountId, Block, Digest, Loss, Merit, Reason, Uid,
     duel::{self, DuelRules, Fight, INTERVAL_ERROR, Interval, Strength},
 };
 use serde::{Deserialize, Serialize};
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 /// Something that happened at a validator.
 #[derive(Clone, Debug, PartialEq)]
@@ -61,7 +61,7 @@ pub enum Event {
     /// How far a round is, in numbers: for meters, and nothing that people need to hear.
     Progress {
         /// Name of the competition.
-        competition: String,
+        competition: Arc<str>,
         /// What was reached.
         progress: Progress,
     },
@@ -122,8 +122,8 @@ pub enum Event {
 
 impl Event {
     /// How far a round of a competition is.
-    pub(crate) fn progress(competition: &str, progress: Progress) -> Self {
-        Self::Progress { competition: competition.to_owned(), progress }
+    pub(crate) fn progress(contest: &Contest, progress: Progress) -> Self {
+        Self::Progress { competition: Arc::clone(&contest.name), progress }
     }
 }
 

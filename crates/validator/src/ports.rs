@@ -26,6 +26,8 @@ pub struct Ports {
 #[derive(Clone)]
 pub struct Contest {
     pub(crate) competition: Competition,
+    /// Its name, for all that is told of it.
+    pub(crate) name: Arc<str>,
     /// Digest of the rules.
     pub(crate) rules: Digest,
     pub(crate) text: Arc<dyn Text>,
@@ -34,7 +36,8 @@ pub struct Contest {
 impl Contest {
     /// A competition with where its fresh text comes from.
     pub fn new(competition: Competition, text: Arc<dyn Text>) -> Self {
-        Self { rules: competition.digest(), competition, text }
+        let (name, rules) = (competition.name.as_str().into(), competition.digest());
+        Self { name, rules, competition, text }
     }
 
     /// The rules.

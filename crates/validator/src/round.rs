@@ -7,14 +7,15 @@
 
 use crate::{
     book::{Book, Entry},
+    duels::Begun,
     ports::{Contest, Drawn, Sight},
     state::{ContestState, Found},
+    supply::Kept,
     unheard::Bytes,
 };
 use chain::Head;
 use protocol::{
     AccountId, Digest, Loss, Outcome, Reason, ReasonCode, SequenceLoss, Uid,
-    duel::{Progress, Reign},
     loss::{of_sequences, per_batch},
     owner::{Claim, duplicates},
     pool::{self, Entrant},
@@ -56,9 +57,8 @@ pub(crate) struct Turn {
     /// them, or on as many as the duels wanted so far.
     pub(crate) measured: BTreeMap<Digest, Result<Vec<SequenceLoss>, Reason>>,
     /// The losses of models that the journal keeps, as far as they were asked for in this round.
-    pub(crate) kept: BTreeMap<Digest, BTreeMap<Digest, SequenceLoss>>,
-    /// With rule `duel`, the reign before the round, and how far its duels have come on from there.
-    pub(crate) duels: Option<(Reign, Progress)>,
+    pub(crate) kept: BTreeMap<Digest, Kept>,
+    pub(crate) duels: Option<Begun>,
     /// The models of the round, where nothing has come since they were told but losses of one.
     pub(crate) told: Option<Vec<Measured>>,
 }

@@ -16,7 +16,10 @@ use chain::Head;
 use protocol::{
     AccountId, Digest, Outcome, Reason, ReasonCode, SequenceLoss, Uid, content::TENSOR_ROOT_VERSION,
 };
-use std::collections::{BTreeMap, btree_map::Entry as Slot};
+use std::{
+    collections::{HashMap, btree_map::Entry as Slot},
+    ops::Range,
+};
 
 /// Times that something is tried again in a round before its trouble counts.
 const N_RETRIES: usize = 1;
@@ -80,7 +83,7 @@ impl Supply<'_> {
 
     /// Tells how far this round is.
     fn tell(&self, progress: Progress, watch: &dyn Fn(Event)) {
-        watch(Event::progress(&self.contest.competition.name, progress));
+        watch(Event::progress(self.contest, progress));
     }
 
     /// Tells of trouble, unless its owner may have caused it or we are to end; our own is with
@@ -290,11 +293,11 @@ impl Supply<'_> {
         if let Slot::Vacant(kept) = turn.kept.entry(root) {
             kept.insert(self.kept(&admission)?);
         }
-        if let Some(losses) = turn.first_losses(&root, n_sequences) {
+        if let Some(losses) = turn.further_losses(&root, n_sequences) {
             // An earlier version, which has measured it, did not find what a record has to say of
             // whatever has losses: it is inspected once more.
             if admission.card.is_some() || self.have(entry, turn, watch)?.is_some() {
-                turn.measured.insert(root, Ok(losses));
+                turn.learn(root, losses);
             }
             return Ok(());
         }
@@ -306,7 +309,7 @@ impl Supply<'_> {
         let mut kept = turn.kept.remove(&root).unwrap_or_default();
         let is_missing = |sequence: &&Sequence| !kept.contains_key(&sequence.digest);
         let n_wanted = turn.text.as_ref().map_or(0, |text| text.n_sequences()).min(n_sequences);
-        let wanted = turn.sequences().take(n_sequences).skip(turn.known(&root).len());
+        let wanted = turn.sequences(turn.known(&root).len()..n_sequences);
         let missing: Vec<&Sequence> = wanted.filter(is_missing).collect();
         let n_tokens: usize = missing.iter().map(|sequence| sequence.tokens.len()).sum();
         let work = admission.n_parameters.saturating_mul(n_tokens as u64);
@@ -334,9 +337,9 @@ impl Supply<'_> {
                 return turn.hinder(entry, trouble);
             }
         }
-        match turn.first_losses(&root, n_sequences) {
+        match turn.further_losses(&root, n_sequences) {
             Some(losses) => {
-                turn.measured.insert(root, Ok(losses));
+                turn.learn(root, losses);
                 Ok(())
             }
             None => {
@@ -364,7 +367,7 @@ impl Supply<'_> {
         kept: &mut Vec<(Digest, SequenceLoss)>,
         watch: &(dyn Fn(Event) + Sync),
     ) -> Result<Result<(), Reason>, Trouble> {
-        let competition = &self.contest.competition;
+        let (contest, competition) = (self.contest, &self.contest.competition);
         let per_batch = competition.evaluation.sequences_per_batch.max(1);
         let Left { mut n_done, sequences } = left;
         watch(Event::Evaluating { uid, n_batches_done: n_done / per_batch });
@@ -387,7 +390,7 @@ impl Supply<'_> {
             n_done += learnt.len();
             kept.extend(learnt);
             watch(Event::Evaluating { uid, n_batches_done: n_done / per_batch });
-            watch(Event::progress(&competition.name, Progress::Measured { n_tokens }));
+            watch(Event::progress(contest, Progress::Measured { n_tokens }));
             Ok(())
         };
         evaluate.losses(Ask { competition, admission, sequences }, &mut learn)
@@ -395,7 +398,7 @@ impl Supply<'_> {
 }
 
 /// Losses of one model by the digests of their sequences.
-type Kept = BTreeMap<Digest, SequenceLoss>;
+pub(crate) type Kept = HashMap<Digest, SequenceLoss>;
 
 /// What is left to measure of the sequences that are wanted.
 #[derive(Clone, Copy)]
@@ -423,16 +426,25 @@ impl Turn {
         }
     }
 
-    /// The losses of a model on the first sequences of the text in its order, if all of them are
-    /// kept.
-    fn first_losses(&self, root: &Digest, n_sequences: usize) -> Option<Vec<SequenceLoss>> {
+    /// The losses of a model that follow those that are known, on the first sequences of the text
+    /// in its order, if all of them are kept.
+    fn further_losses(&self, root: &Digest, n_sequences: usize) -> Option<Vec<SequenceLoss>> {
         let kept = self.kept.get(root)?;
-        let known = self.known(root).iter().copied();
-        let mut losses: Vec<SequenceLoss> = known.take(n_sequences).collect();
-        for sequence in self.sequences().take(n_sequences).skip(losses.len()) {
-            losses.push(*kept.get(&sequence.digest)?);
+        let further = self.sequences(self.known(root).len()..n_sequences);
+        further.map(|sequence| kept.get(&sequence.digest).copied()).collect()
+    }
+
+    /// Takes in the losses of a model that follow those that are known.
+    fn learn(&mut self, root: Digest, further: Vec<SequenceLoss>) {
+        match self.measured.entry(root) {
+            Slot::Occupied(mut known) => match known.get_mut() {
+                Ok(losses) => losses.extend(further),
+                refused @ Err(_) => *refused = Ok(further),
+            },
+            Slot::Vacant(unknown) => {
+                unknown.insert(Ok(further));
+            }
         }
-        Some(losses)
     }
 
     /// The losses of a model on the first sequences of the text, as far as they are known already:
@@ -444,9 +456,18 @@ impl Turn {
         }
     }
 
-    /// The sequences of the text in order; none before there is one.
-    fn sequences(&self) -> impl Iterator<Item = &Sequence> {
-        self.text.iter().flat_map(|text| text.batches.iter().flatten())
+    /// Those of the sequences of the text, in its order; none before there is one.
+    fn sequences(&self, places: Range<usize>) -> impl Iterator<Item = &Sequence> {
+        let batches = self.text.as_deref().map_or(&[][..], |text| &text.batches);
+        let mut n_before = places.start;
+        // Whole batches are passed over: a duel asks for the next few documents again and again.
+        let is_passed = |batch: &&Vec<Sequence>| {
+            let is_passed = batch.len() <= n_before;
+            n_before -= if is_passed { batch.len() } else { 0 };
+            is_passed
+        };
+        let n_passed = batches.iter().take_while(is_passed).count();
+        batches[n_passed..].iter().flatten().skip(n_before).take(places.len())
     }
 
     /// Notes what kept a model from being had or measured, if it counts.

@@ -17,7 +17,7 @@ use journal::Past;
 use protocol::{Block, Competition};
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 /// What came of looking for work.
@@ -46,12 +46,12 @@ pub(crate) struct Turns {
 #[derive(Debug, Default)]
 struct Shared {
     /// What is known of the rounds that have begun, by competition.
-    begun: BTreeMap<String, (Head, Turn)>,
+    begun: BTreeMap<Arc<str>, (Head, Box<Turn>)>,
     /// Block at which a competition had trouble that concerns its whole round: it is tried again
     /// at the next.
-    troubled: BTreeMap<String, Block>,
+    troubled: BTreeMap<Arc<str>, Block>,
     /// Work that was done for each competition, over its reward share.
-    spent: BTreeMap<String, f64>,
+    spent: BTreeMap<Arc<str>, f64>,
 }
 
 impl Turns {
@@ -97,7 +97,7 @@ impl Validator {
             Err(error) if is_ours(&error) => Err(error),
             Err(error) => {
                 watch(Event::RoundSuspended(format!("{error:#}")));
-                let name = self.contests[index].competition.name.clone();
+                let name = Arc::clone(&self.contests[index].name);
                 self.turns.lock().troubled.insert(name, head.block);
                 Ok(Worked::Something)
             }
@@ -106,14 +106,14 @@ impl Validator {
 
     /// Of the rounds that are due, the one to work on.
     fn next(&self, due: &[(usize, Head)], now: Block) -> Option<(usize, Head)> {
-        let name = |index: usize| &self.contests[index].competition.name;
+        let name = |index: usize| &self.contests[index].name;
         let mut shared = self.turns.lock();
         let Shared { troubled, spent, .. } = &mut *shared;
         spent.retain(|known, _| due.iter().any(|(index, _)| name(*index) == known));
         // Whoever had nothing to do saved nothing up: it begins where the least of the others is.
         let least = spent.values().copied().reduce(f64::min).unwrap_or(0.0);
         for (index, _) in due {
-            spent.entry(name(*index).clone()).or_insert(least);
+            spent.entry(Arc::clone(name(*index))).or_insert(least);
         }
         let is_free = |(index, _): &&(usize, Head)| {
             troubled.get(name(*index)).is_none_or(|troubled| *troubled < now)
@@ -126,14 +126,14 @@ impl Validator {
     ///
     /// Rounds missed while the validator was away are not made up for: only the newest seed counts.
     fn due(&self, head: Head, watch: &dyn Fn(Event)) -> Vec<(usize, Head)> {
-        let newest: BTreeMap<&str, Block> = self
-            .schedule
-            .seeds(head.block)
-            .map(|(competition, seed)| (competition.name.as_str(), seed))
-            .collect();
-        let names: BTreeSet<&str> =
-            self.contests.iter().map(|contest| contest.competition.name.as_str()).collect();
-        let round = |name| self.due_of(name, newest.get(name).copied(), watch);
+        let mut names: Vec<&str> = self.contests.iter().map(|contest| &*contest.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        let newest = |name: &str| {
+            let mut seeds = self.schedule.seeds(head.block);
+            seeds.find(|(competition, _)| competition.name == name).map(|(_, seed)| seed)
+        };
+        let round = |name| self.due_of(name, newest(name), watch);
         names.into_iter().filter_map(round).collect()
     }
 
@@ -198,9 +198,9 @@ impl Validator {
             let entry = Entry::Begun { competition: name.clone(), seed };
             self.memory.learn(&entry, seed.block)?;
         }
-        let known = self.turns.lock().begun.remove(name);
+        let known = self.turns.lock().begun.remove(&*contest.name);
         let (_, mut turn) =
-            known.filter(|(of, _)| *of == seed).unwrap_or_else(|| (seed, Turn::default()));
+            known.filter(|(of, _)| *of == seed).unwrap_or_else(|| (seed, Box::default()));
         match self.outcome(contest, seed, &mut turn) {
             Ok(measured) => {
                 // The turn is gone already: whatever fails from here on, the journal tells the
@@ -212,7 +212,7 @@ impl Validator {
                 let competition = name.clone();
                 let entry = Entry::GivenUp { competition, seed: seed.block, spared };
                 self.memory.learn(&entry, seed.block)?;
-                watch(Event::progress(name, Progress::GivenUp));
+                watch(Event::progress(contest, Progress::GivenUp));
                 watch(Event::RoundSuspended(error));
                 Ok(Step::Ended)
             }
@@ -240,8 +240,8 @@ impl Validator {
                 let work = turn.work.saturating_sub(before) as f64;
                 let share = contest.competition.reward_share.max(f64::MIN_POSITIVE);
                 let mut shared = self.turns.lock();
-                *shared.spent.entry(name.clone()).or_default() += work / share;
-                shared.begun.insert(name.clone(), (seed, turn));
+                *shared.spent.entry(Arc::clone(&contest.name)).or_default() += work / share;
+                shared.begun.insert(Arc::clone(&contest.name), (seed, turn));
                 drop(shared);
                 brought.map(|()| Step::GoesOn)
             }
@@ -293,10 +293,10 @@ impl Validator {
         measured: &[Measured],
         watch: &dyn Fn(Event),
     ) -> anyhow::Result<()> {
-        let name = &of.0.competition.name;
-        watch(Event::progress(name, Progress::Began(Stage::Decide)));
+        let (contest, _) = of;
+        watch(Event::progress(contest, Progress::Began(Stage::Decide)));
         let decided = self.decide(of, turn, measured, watch);
-        watch(Event::progress(name, Progress::Ended(Stage::Decide)));
+        watch(Event::progress(contest, Progress::Ended(Stage::Decide)));
         decided
     }
 
@@ -324,17 +324,18 @@ impl Validator {
             let Decision { record, after } = Decision::new(&known, (book, text), measured, &judge)?;
             let record = RecordText::of(record).map_err(ours)?;
             let summary = decide::summary(&known, &*record.record()?, measured, record.digest());
-            let (competition, told) = (competition.clone(), Some(Box::new(summary.clone())));
-            let entry = Entry::Decided { competition, record, after, summary: told };
-            Ok((entry, summary, state.seed_block))
+            let (competition, summary) = (competition.clone(), Some(Box::new(summary)));
+            Ok((Entry::Decided { competition, record, after, summary }, state.seed_block))
         };
-        let (entry, summary, seed_before) = self.memory.contest(competition, decide)?;
+        let (entry, seed_before) = self.memory.contest(competition, decide)?;
         self.memory.learn(&entry, seed.block)?;
         let n_waiting = measured.iter().filter(|model| model.outcome.is_err()).count();
         let decided = Progress::Decided { n_models: measured.len(), n_waiting };
-        watch(Event::progress(competition, decided));
-        self.queues.push(competition, summary.round);
-        watch(Event::RoundEnded(summary));
+        watch(Event::progress(contest, decided));
+        if let Entry::Decided { summary: Some(summary), .. } = entry {
+            self.queues.push(competition, summary.round);
+            watch(Event::RoundEnded(*summary));
+        }
         let wanted: BTreeSet<_> = {
             let mut past = self.memory.lock();
             // Only now, when nothing of it is needed for this round any more.

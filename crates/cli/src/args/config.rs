@@ -302,7 +302,7 @@ mod tests {
 
     /// A file of the repository.
     fn of_repository(path: &str) -> PathBuf {
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path)
+        Path::new("../..").join(path)
     }
 
     /// What the words, with these variables, tell the program.

@@ -1,5 +1,6 @@
 //! The integration tests of `agon`: one binary, one module for each thing that is tested.
 
+mod ages;
 mod architecture;
 mod commands;
 mod demo;

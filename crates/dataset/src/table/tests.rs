@@ -3,17 +3,14 @@
 use super::*;
 use crate::remote::{Counting, Directory};
 use proptest::prelude::*;
-use std::{
-    path::{Path, PathBuf},
-    sync::LazyLock,
-};
+use std::{path::PathBuf, sync::LazyLock};
 
 mod hadoop;
 
 const SMALL: &str = "small.parquet";
 
 fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/fineweb")
+    PathBuf::from("../../testdata/fineweb")
 }
 
 static BYTES: LazyLock<Vec<u8>> = LazyLock::new(|| std::fs::read(folder().join(SMALL)).unwrap());

@@ -23,7 +23,7 @@ pub(crate) struct Wide {
 
 /// All of them, in the order of their names.
 pub(crate) fn all() -> Vec<Wide> {
-    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../../testdata/wide");
+    let root = "../../testdata/wide";
     let entries = fs::read_dir(root).unwrap().map(|entry| entry.unwrap().path());
     let mut folders: Vec<_> = entries.filter(|path| path.join("golden.json").exists()).collect();
     folders.sort();

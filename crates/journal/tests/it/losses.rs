@@ -3,7 +3,7 @@
 use crate::loss;
 use journal::{Journal, Measured};
 use protocol::{Block, Digest, Loss, SequenceLoss};
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 
 const OF: Measured<'static> = Measured { model: Digest([1; 32]), engine: "one" };
 
@@ -47,7 +47,7 @@ fn every_number_that_is_a_loss_is_found_again_to_the_bit() {
 fn no_part_of_a_key_stands_for_another() {
     let folder = tempfile::tempdir().unwrap();
     let mut journal = Journal::open(folder.path()).unwrap();
-    let mut expected = BTreeMap::new();
+    let mut expected = HashMap::new();
     for model in [1, 2] {
         for engine in ["", "one", "one ", "ONE"] {
             let of = Measured { model: Digest([model; 32]), engine };
@@ -66,7 +66,7 @@ fn no_part_of_a_key_stands_for_another() {
         assert_eq!(found[&Digest([sequence; 32])], *loss, "{model}, `{engine}`, {sequence}");
     }
     let unknown = Measured { model: Digest([1; 32]), engine: "one\0" };
-    assert_eq!(journal.losses(unknown).unwrap(), BTreeMap::new());
+    assert_eq!(journal.losses(unknown).unwrap(), HashMap::new());
 }
 
 #[test]
@@ -81,7 +81,7 @@ fn a_loss_that_a_later_round_asked_for_again_outlives_the_earlier_round() {
     journal.forget_losses(Block(10)).unwrap();
     assert_eq!(journal.losses(OF).unwrap().len(), 2, "none is older than the first round");
     journal.forget_losses(Block(20)).unwrap();
-    assert_eq!(journal.losses(OF).unwrap(), BTreeMap::from([(twice, loss(3.0))]));
+    assert_eq!(journal.losses(OF).unwrap(), HashMap::from([(twice, loss(3.0))]));
     assert_eq!([10, 20].map(|n| journal.has_losses_of(Block(n)).unwrap()), [false, true]);
     journal.forget_losses(Block(u64::MAX)).unwrap();
     assert!(journal.losses(OF).unwrap().is_empty());
@@ -124,9 +124,9 @@ fn losses_of_the_first_version_are_taken_over_to_the_bit() {
         (Digest([i; 32]), SequenceLoss { n_tokens, cross_entropy })
     };
     let (first, second) = (taken(1, 3.0, 7), taken(2, 0.1 + 0.2, u32::MAX));
-    assert_eq!(journal.losses(OF).unwrap(), BTreeMap::from([first, second]));
+    assert_eq!(journal.losses(OF).unwrap(), HashMap::from([first, second]));
     journal.forget_losses(Block(20)).unwrap();
-    assert_eq!(journal.losses(OF).unwrap(), BTreeMap::from([second]));
+    assert_eq!(journal.losses(OF).unwrap(), HashMap::from([second]));
     drop(journal);
     assert_eq!(Journal::open(folder.path()).unwrap().losses(OF).unwrap().len(), 1);
 }

@@ -2,6 +2,7 @@
 
 use crate::{Error, competition::Epsilon, math};
 use serde::{Deserialize, Serialize};
+use std::fmt::Display;
 
 /// Most documents that a duel may ever take in, extensions included.
 pub const N_DOCUMENTS_LIMIT: u32 = 100_000;
@@ -97,31 +98,22 @@ impl DuelRules {
         let (floor, n_bets) = (self.margin_per_spread, self.n_bets);
         let (far_worse, window) = (self.far_worse_share_max, self.window_blocks);
         let is_count = (2..=N_BETS_MAX).contains(&n_bets);
-        let values = [
-            (is_in(self.alpha, 0.1), "scoring.duel.alpha", self.alpha.to_string(), "in (0, 0.1]"),
-            (is_in(self.beta, 0.5), "scoring.duel.beta", self.beta.to_string(), "in (0, 0.5]"),
-            (is_in(self.clip, 0.5), "scoring.duel.clip", self.clip.to_string(), "in (0, 0.5]"),
-            (is_floor, "scoring.duel.margin_per_spread", floor.to_string(), "from 0 to 0.5"),
-            (is_count, "scoring.duel.n_bets", n_bets.to_string(), "2 to 256"),
-            (
-                is_grid,
-                "scoring.duel.bet_min",
-                self.bet_min.to_string(),
-                "above 0 and below bet_max < 1",
-            ),
-            (pilot >= 2, "scoring.duel.n_documents_pilot", pilot.to_string(), "at least 2"),
-            (is_size, "scoring.duel.n_documents_max", max.to_string(), SIZES),
-            (
-                is_in(far_worse, 1.0),
-                "scoring.duel.far_worse_share_max",
-                far_worse.to_string(),
-                "in (0, 1]",
-            ),
-            (window >= 1, "scoring.duel.window_blocks", window.to_string(), "at least 1"),
+        // In words only where one is named: this is asked of every duel of every round.
+        let values: [(bool, &'static str, &dyn Display, &'static str); 10] = [
+            (is_in(self.alpha, 0.1), "scoring.duel.alpha", &self.alpha, "in (0, 0.1]"),
+            (is_in(self.beta, 0.5), "scoring.duel.beta", &self.beta, "in (0, 0.5]"),
+            (is_in(self.clip, 0.5), "scoring.duel.clip", &self.clip, "in (0, 0.5]"),
+            (is_floor, "scoring.duel.margin_per_spread", &floor, "from 0 to 0.5"),
+            (is_count, "scoring.duel.n_bets", &n_bets, "2 to 256"),
+            (is_grid, "scoring.duel.bet_min", &self.bet_min, "above 0 and below bet_max < 1"),
+            (pilot >= 2, "scoring.duel.n_documents_pilot", &pilot, "at least 2"),
+            (is_size, "scoring.duel.n_documents_max", &max, SIZES),
+            (is_in(far_worse, 1.0), "scoring.duel.far_worse_share_max", &far_worse, "in (0, 1]"),
+            (window >= 1, "scoring.duel.window_blocks", &window, "at least 1"),
         ];
         match values.into_iter().find(|(holds, ..)| !holds) {
             Some((_, field, value, expected)) => {
-                Err(Error::RuleOutOfRange { field, value, expected })
+                Err(Error::RuleOutOfRange { field, value: value.to_string(), expected })
             }
             None => Ok(()),
         }

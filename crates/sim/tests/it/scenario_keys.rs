@@ -23,7 +23,7 @@ fn with(key: &str, value: &str) -> String {
 #[test]
 fn what_a_file_leaves_out_is_what_the_document_says() {
     let scenario = Scenario::from_toml(SMALL).unwrap();
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/incentives.md");
+    let path = "../../docs/incentives.md";
     let document = std::fs::read_to_string(path).unwrap();
     let (chain, models, noise) = (scenario.chain, scenario.models, scenario.noise);
     for (key, value) in [
@@ -223,7 +223,7 @@ fn rules_are_written_table_by_table_and_a_kind_takes_its_table_whole() {
 #[test]
 fn a_scenario_that_comes_along_is_its_file() {
     for name in Scenario::builtin_names() {
-        let path = format!("{}/../../scenarios/{name}.toml", env!("CARGO_MANIFEST_DIR"));
+        let path = format!("../../scenarios/{name}.toml");
         let text = std::fs::read_to_string(path).unwrap();
         let read = Scenario::from_toml(&text).unwrap();
         assert_eq!(
@@ -239,11 +239,7 @@ fn a_scenario_that_comes_along_is_its_file() {
 
 #[test]
 fn no_text_makes_a_reader_fail_without_words() {
-    let whole = std::fs::read_to_string(concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/../../scenarios/softness.toml"
-    ))
-    .unwrap();
+    let whole = std::fs::read_to_string("../../scenarios/softness.toml").unwrap();
     let mut word = 1_u64;
     let mut next = |below: usize| {
         word = word.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);

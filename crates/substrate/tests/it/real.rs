@@ -20,7 +20,7 @@ const RUNTIMES: [(u32, &str); 4] =
 const NEWEST: (u32, &str) = (461, "461-local-v15");
 
 fn testdata(name: &str) -> PathBuf {
-    [env!("CARGO_MANIFEST_DIR"), "testdata", "bittensor", name].iter().collect()
+    ["testdata", "bittensor", name].iter().collect()
 }
 
 /// The metadata of a runtime, as its nodes give them.

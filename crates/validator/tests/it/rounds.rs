@@ -31,7 +31,7 @@ fn what_is_told_of_rounds_in_numbers_adds_up() {
     let (mut n_bytes_fetched, mut n_tokens_measured, mut n_decided) = (0, 0, 0);
     for event in &heard.0 {
         let Event::Progress { competition, progress } = event else { continue };
-        assert_eq!(*competition, network.competition.name);
+        assert_eq!(**competition, *network.competition.name);
         match progress {
             Progress::Began(stage) => assert_eq!(at.replace(*stage), None, "one at a time"),
             Progress::Ended(stage) => {

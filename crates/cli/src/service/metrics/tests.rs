@@ -79,7 +79,7 @@ fn value(metrics: &Metrics, key: &str) -> f64 {
 }
 
 fn progress(progress: Progress) -> Event {
-    Event::Progress { competition: NAME.to_owned(), progress }
+    Event::Progress { competition: NAME.into(), progress }
 }
 
 fn summary(champion_perplexity: Option<f64>) -> RoundSummary {

@@ -13,14 +13,14 @@ use protocol::{
 };
 use std::{
     collections::{BTreeMap, HashSet},
-    path::Path,
+    path::PathBuf,
     sync::LazyLock,
 };
 
 const REVISION: &str = "0123456789abcdef0123456789abcdef01234567";
 
 fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/fineweb")
+    PathBuf::from("../../testdata/fineweb")
 }
 
 static SMALL: LazyLock<PinnedFile> =
