@@ -37,7 +37,8 @@ def is_as_it_was(build: Path, end: Path) -> bool:
     if not end.exists():
         return False
     ended = end.stat().st_mtime_ns
-    for prints in build.glob("*/.fingerprint"):
+    # The second are those of a platform that was named.
+    for prints in [*build.glob("*/.fingerprint"), *build.glob("*/*/.fingerprint")]:
         for folder, _, files in os.walk(prints):
             if any(os.stat(os.path.join(folder, file)).st_mtime_ns > ended for file in files):
                 return False

@@ -58,6 +58,7 @@ pub(crate) struct Turn {
     pub(crate) measured: BTreeMap<Digest, Result<Vec<SequenceLoss>, Reason>>,
     /// The losses of models that the journal keeps, as far as they were asked for in this round.
     pub(crate) kept: BTreeMap<Digest, Kept>,
+    /// With rule `duel`, its duels.
     pub(crate) duels: Option<Begun>,
     /// The models of the round, where nothing has come since they were told but losses of one.
     pub(crate) told: Option<Vec<Measured>>,
