@@ -18,6 +18,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 
@@ -32,23 +33,20 @@ def contents() -> dict[str, str]:
     return {os.fsdecode(path): meta.split()[1].decode() for meta, path in fields}
 
 
-def is_as_it_was(build: Path, end: Path) -> bool:
-    """Whether nothing was compiled in a build folder since the last run ended."""
-    if not end.exists():
-        return False
-    ended = end.stat().st_mtime_ns
+def newest(build: Path) -> int:
+    """When something was compiled in a build folder last, in nanoseconds."""
+    times = [0]
     # The second are those of a platform that was named.
     for prints in [*build.glob("*/.fingerprint"), *build.glob("*/*/.fingerprint")]:
         for folder, _, files in os.walk(prints):
-            if any(os.stat(os.path.join(folder, file)).st_mtime_ns > ended for file in files):
-                return False
-    return True
+            times += [os.stat(os.path.join(folder, file)).st_mtime_ns for file in files]
+    return max(times)
 
 
 def begin(build: Path) -> None:
     table, end = build / "ages.json", build / "ages.end"
-    known = {}
-    if table.exists() and is_as_it_was(build, end):
+    known, compiled = {}, newest(build)
+    if table.exists() and end.exists() and compiled <= end.stat().st_mtime_ns:
         known = json.loads(table.read_text())
     # First: a run that ends in the middle, or here, leaves nothing that a later one believes.
     table.unlink(missing_ok=True)
@@ -56,17 +54,20 @@ def begin(build: Path) -> None:
     if git("status", "--porcelain") or Path("target").exists():
         print("files keep their ages: this is no fresh clone")
         return
+    # Younger than the clone, as another run may have ended since that was made; and than all that
+    # was compiled, as a clock may have been set back.
+    now = max(time.time_ns(), compiled + 1)
     ages, n_kept = {}, 0
     for path, content in contents().items():
         if not os.path.isfile(path) or os.path.islink(path):
             continue
         if known.get(path, [None])[0] == content:
-            os.utime(path, ns=(known[path][1], known[path][1]))
+            age = known[path][1]
             n_kept += 1
         else:
-            # Younger than the clone: another run may have ended since that was made.
-            os.utime(path)
-        ages[path] = [content, os.stat(path).st_mtime_ns]
+            age = now
+        os.utime(path, ns=(age, age))
+        ages[path] = [content, age]
     build.mkdir(parents=True, exist_ok=True)
     table.write_text(json.dumps(ages))
     print(f"{n_kept} of {len(ages)} files are as they were compiled last")

@@ -176,6 +176,10 @@ impl Chain for SubstrateChain {
         if block > self.head()?.block {
             return Ok(None);
         }
+        // The block may just have been heard of, with its hash.
+        if let Some(hash) = lock(&self.finality).hash(block) {
+            return Ok(Some(hash));
+        }
         let hash =
             self.links.ask("block hash", async |link: &Link| link.block_hash(block).await)?;
         if let Some(hash) = hash {

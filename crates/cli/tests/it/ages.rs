@@ -145,4 +145,13 @@ fn a_clone_compiles_all_where_something_else_may_have_been_compiled() {
     scene.note("by us");
     scene.ages("end", "changed");
     is_all_stale("fourth", "what was not committed was compiled");
+    scene.note("by us");
+    let later = SystemTime::now() + Duration::from_secs(3_600);
+    fs::File::options()
+        .append(true)
+        .open(scene.prints().join("by us"))
+        .and_then(|file| file.set_modified(later))
+        .unwrap();
+    scene.ages("end", "fourth");
+    is_all_stale("fifth", "the clock was set back");
 }
