@@ -170,14 +170,15 @@ impl Chain for SubstrateChain {
     }
 
     fn block_hash(&self, block: Block) -> Result<Option<BlockHash>, Error> {
-        if let Some(hash) = lock(&self.finality).hash(block) {
+        let known = || lock(&self.finality).hash(block);
+        if let Some(hash) = known() {
             return Ok(Some(hash));
         }
         if block > self.head()?.block {
             return Ok(None);
         }
         // The block may just have been heard of, with its hash.
-        if let Some(hash) = lock(&self.finality).hash(block) {
+        if let Some(hash) = known() {
             return Ok(Some(hash));
         }
         let hash =

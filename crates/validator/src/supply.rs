@@ -458,16 +458,16 @@ impl Turn {
 
     /// Those of the sequences of the text, in its order; none before there is one.
     fn sequences(&self, places: Range<usize>) -> impl Iterator<Item = &Sequence> {
-        let batches = self.text.as_deref().map_or(&[][..], |text| &text.batches);
+        let mut batches = self.text.as_deref().map_or(&[][..], |text| &text.batches);
         let mut n_before = places.start;
         // Whole batches are passed over: a duel asks for the next few documents again and again.
-        let is_passed = |batch: &&Vec<Sequence>| {
-            let is_passed = batch.len() <= n_before;
-            n_before -= if is_passed { batch.len() } else { 0 };
-            is_passed
-        };
-        let n_passed = batches.iter().take_while(is_passed).count();
-        batches[n_passed..].iter().flatten().skip(n_before).take(places.len())
+        while let [batch, others @ ..] = batches
+            && batch.len() <= n_before
+        {
+            n_before -= batch.len();
+            batches = others;
+        }
+        batches.iter().flatten().skip(n_before).take(places.len())
     }
 
     /// Notes what kept a model from being had or measured, if it counts.

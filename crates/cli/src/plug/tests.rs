@@ -17,8 +17,8 @@ const HOSTILE: u32 = 3;
 
 /// Golden models of all architectures.
 fn golden() -> Vec<PathBuf> {
-    let root = "../../testdata/";
-    let entries = ["llama", "models"].map(|part| fs::read_dir(format!("{root}{part}")).unwrap());
+    let entries =
+        ["llama", "models"].map(|part| fs::read_dir(format!("../../testdata/{part}")).unwrap());
     let entries = entries.into_iter().flatten().map(|entry| entry.unwrap().path());
     let mut folders: Vec<_> = entries.filter(|path| path.join("golden.json").exists()).collect();
     folders.sort();

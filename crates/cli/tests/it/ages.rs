@@ -20,6 +20,7 @@ impl Scene {
     fn new() -> Option<Self> {
         let is_there = |tool: &str| Command::new(tool).arg("--version").output().is_ok();
         if !is_there("git") || !is_there("python3") {
+            eprintln!("skipped: there is no git, or no Python");
             return None;
         }
         let scene = Self { folder: tempfile::tempdir().unwrap() };
@@ -71,20 +72,35 @@ impl Scene {
         self.ages("end", clone);
     }
 
+    /// Something is compiled: later than all before it, and earlier than all after it.
     fn note(&self, what: &str) {
-        // Clocks of files tick in milliseconds.
-        thread::sleep(Duration::from_millis(20));
+        self.tick();
         fs::write(self.prints().join(what), what).unwrap();
-        thread::sleep(Duration::from_millis(20));
+        self.tick();
+    }
+
+    /// Waits until a file is younger than one that was written before: clocks of files are coarse.
+    fn tick(&self) {
+        let written = || {
+            fs::write(self.path("clock"), "").unwrap();
+            age(&self.path("clock"))
+        };
+        let begun = written();
+        while written() == begun {
+            thread::yield_now();
+        }
     }
 
     /// The files of a clone that cargo compiles again.
     fn stale(&self, clone: &str) -> Vec<&'static str> {
-        let age = |path: &Path| -> SystemTime { fs::metadata(path).unwrap().modified().unwrap() };
         let compiled = age(&self.prints().join("by us"));
         let is_young = |file: &&str| age(&self.path(clone).join(file)) > compiled;
         ["one", "two"].into_iter().filter(is_young).collect()
     }
+}
+
+fn age(path: &Path) -> SystemTime {
+    fs::metadata(path).unwrap().modified().unwrap()
 }
 
 #[test]

@@ -10,8 +10,8 @@ const TOLERANCE: f64 = 1e-4;
 const MEAN_TOLERANCE: f64 = 1e-5;
 
 pub(crate) fn folders() -> Vec<PathBuf> {
-    let root = "../../testdata/";
-    let entries = ["llama", "models"].map(|part| fs::read_dir(format!("{root}{part}")).unwrap());
+    let entries =
+        ["llama", "models"].map(|part| fs::read_dir(format!("../../testdata/{part}")).unwrap());
     let entries = entries.into_iter().flatten().map(|entry| entry.unwrap().path());
     let mut folders: Vec<_> = entries.filter(|path| path.join("golden.json").exists()).collect();
     folders.sort();

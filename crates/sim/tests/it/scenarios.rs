@@ -13,8 +13,7 @@ fn every_scenario_that_comes_along_is_read() {
     for name in Scenario::builtin_names() {
         let scenario = Scenario::builtin(name).unwrap_or_else(|error| panic!("{name}: {error}"));
         assert!(!scenario.all_rules().unwrap().is_empty(), "{name}");
-        let folder = "../../scenarios";
-        let path = format!("{folder}/{name}.toml");
+        let path = format!("../../scenarios/{name}.toml");
         assert!(std::fs::read_to_string(&path).is_ok(), "`{path}` is not there");
     }
 }
