@@ -18,14 +18,13 @@ pub mod past;
 mod schema;
 
 pub use error::Error;
-pub use losses::Measured;
+pub use losses::{Losses, Measured};
 pub use past::Past;
 
 use database::Database;
 use memory::Memory;
 use protocol::{Block, Digest, SequenceLoss};
 use std::{
-    collections::HashMap,
     fs::{self, File, TryLockError},
     path::{Path, PathBuf},
     thread,
@@ -247,7 +246,7 @@ impl Journal {
     }
 
     /// The losses of one model that are kept, by the digests of their sequences.
-    pub fn losses(&self, measured: Measured<'_>) -> Result<HashMap<Digest, SequenceLoss>, Error> {
+    pub fn losses(&self, measured: Measured<'_>) -> Result<Losses, Error> {
         match &self.tables {
             Tables::File(database) => database.losses(measured),
             Tables::Memory(memory) => Ok(memory.losses(measured)),

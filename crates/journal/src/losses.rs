@@ -7,7 +7,6 @@ use crate::{
 };
 use protocol::{Block, Digest, Loss, SequenceLoss};
 use rusqlite::{Transaction, params, types::Value};
-use std::collections::HashMap;
 
 /// What losses are of, and how they were computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +16,12 @@ pub struct Measured<'a> {
     /// The arithmetic that the losses were computed in.
     pub engine: &'a str,
 }
+
+/// Losses of one model by the digests of their sequences.
+///
+/// Hashed by what is fast: the digests are of text that was drawn, which no stranger chooses, and a
+/// round looks up thousands.
+pub type Losses = foldhash::HashMap<Digest, SequenceLoss>;
 
 /// A loss as it is written: the digest of its sequence, the bits of its nats, its tokens.
 const LOSS_BYTES: usize = 32 + 8 + 4;
@@ -96,16 +101,13 @@ impl Database {
         insert.execute(row).map(drop).map_err(self.failed())
     }
 
-    pub(crate) fn losses(
-        &self,
-        Measured { model, engine }: Measured<'_>,
-    ) -> Result<HashMap<Digest, SequenceLoss>, Error> {
+    pub(crate) fn losses(&self, Measured { model, engine }: Measured<'_>) -> Result<Losses, Error> {
         let failed = self.failed();
         // The newest last: it stands for those of the same sequence before it.
         let select = "SELECT losses FROM measured WHERE model = ?1 AND engine = ?2 ORDER BY seq";
         let mut select = self.connection.prepare_cached(select).map_err(&failed)?;
         let mut rows = select.query(params![model.0, engine]).map_err(&failed)?;
-        let mut losses = HashMap::new();
+        let mut losses = Losses::default();
         while let Some(row) = rows.next().map_err(&failed)? {
             let row = row.get_ref(0).and_then(|value| Ok(value.as_blob()?));
             losses.extend(read(row.map_err(&failed)?));

@@ -1,9 +1,9 @@
 //! Entries, a snapshot and losses that are gone with their process: the same answers as those of
 //! the tables of a file, to the entry.
 
-use crate::{Draft, Entry, Measured, Snapshot};
+use crate::{Draft, Entry, Losses, Measured, Snapshot};
 use protocol::{Block, Digest, SequenceLoss};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 /// What stands in a journal that has no file.
 #[derive(Debug, Default)]
@@ -115,14 +115,13 @@ impl Memory {
         self.losses.entry(model).or_default().push(Learnt { engine, block, losses });
     }
 
-    pub(crate) fn losses(
-        &self,
-        Measured { model, engine }: Measured<'_>,
-    ) -> HashMap<Digest, SequenceLoss> {
+    pub(crate) fn losses(&self, Measured { model, engine }: Measured<'_>) -> Losses {
         let learnt = self.losses.get(&model).into_iter().flatten();
         let own = learnt.filter(|learnt| learnt.engine == engine);
+        let mut losses = Losses::default();
         // The newest last: it stands for those of the same sequence before it.
-        own.flat_map(|learnt| learnt.losses.iter().copied()).collect()
+        own.for_each(|learnt| losses.extend(learnt.losses.iter().copied()));
+        losses
     }
 
     pub(crate) fn has_losses_of(&self, block: Block) -> bool {

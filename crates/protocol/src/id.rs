@@ -6,7 +6,7 @@ use crate::{
 };
 use blake2::{Blake2b512, Digest as _};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _, ser::Error as _};
-use std::{cell::RefCell, collections::HashMap, fmt, str::FromStr};
+use std::{cell::RefCell, collections::HashMap, fmt, str::FromStr, sync::Arc};
 
 /// Slot number of a hotkey on a subnet.
 #[derive(
@@ -48,11 +48,11 @@ ordered_by_bytes!(AccountId, BlockHash);
 
 /// A place on a hub, `owner/name`; both parts match `[A-Za-z0-9][A-Za-z0-9._-]{0,95}`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Repo(String);
+pub struct Repo(Arc<str>);
 
 /// Content id of a repo on a hub: 40 lower-case hexadecimal digits.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Revision(String);
+pub struct Revision(Arc<str>);
 
 /// A text is not what its type requires.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -207,7 +207,7 @@ impl FromStr for Repo {
                 && part.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
         };
         match text.split_once('/') {
-            Some((owner, name)) if is_part(owner) && is_part(name) => Ok(Self(text.to_owned())),
+            Some((owner, name)) if is_part(owner) && is_part(name) => Ok(Self(text.into())),
             _ => Err(refuse(text, "a repo `owner/name`")),
         }
     }
@@ -226,7 +226,7 @@ impl FromStr for Revision {
     fn from_str(text: &str) -> Result<Self, IdError> {
         let is_digit = |c: u8| c.is_ascii_digit() || (b'a'..=b'f').contains(&c);
         if text.len() == 40 && text.bytes().all(is_digit) {
-            Ok(Self(text.to_owned()))
+            Ok(Self(text.into()))
         } else {
             Err(refuse(text, "a revision of 40 hexadecimal digits"))
         }

@@ -5,13 +5,13 @@
 //! nothing about the machine, so equal inputs give equal bytes and one [`Digest`].
 
 mod duels;
-mod models;
 mod parts;
+mod shared;
 mod verify;
 
 pub use duels::{Setting, is_filled_by_line, verify_duels};
-pub use models::Models;
 pub use parts::{Measured, ReadMeasured, measured_in};
+pub use shared::Shared;
 pub use verify::{Mismatch, verify, verify_chain, verify_link};
 
 use crate::{
@@ -61,6 +61,9 @@ pub struct Record {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub crown: Option<Crown>,
 }
+
+/// The models of a record.
+pub type Models = Shared<Judged>;
 
 /// Whoever holds the crown after a round, and whoever held it before.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -116,7 +119,7 @@ pub struct Round {
     /// Digest that pins the dataset.
     pub dataset: Digest,
     /// The documents that were drawn, in the order of drawing.
-    pub documents: Vec<DocumentDigest>,
+    pub documents: Shared<DocumentDigest>,
     /// Loss of a model that knew the true distribution of these documents, in nats per token and
     /// to six places; absent where it is not known. Of no weight in any verdict.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -20,12 +20,16 @@ const DECEIVING: [RangeInclusive<char>; 9] = [
 /// would do more than be shown.
 pub fn shown(text: &str, n_max: usize) -> String {
     let plain = |c: char| if is_plain(c) { c } else { char::REPLACEMENT_CHARACTER };
-    text.chars().take(n_max).map(plain).collect()
+    let mut line = String::with_capacity(text.len().min(n_max));
+    line.extend(text.chars().take(n_max).map(plain));
+    line
 }
 
 /// Whether a character is shown where it stands and does nothing else.
 pub fn is_plain(c: char) -> bool {
-    !c.is_control() && !DECEIVING.iter().any(|range| range.contains(&c))
+    c == ' '
+        || c.is_ascii_graphic()
+        || (!c.is_control() && !DECEIVING.iter().any(|range| range.contains(&c)))
 }
 
 /// Whether a character without a width belongs to the spelling of a word or a picture, as those of

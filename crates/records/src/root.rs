@@ -79,7 +79,8 @@ impl Statement {
         let Some(Seen { as_of, slots }) = &self.seen else {
             return self.records.as_ref().map(RootCommitment::text).unwrap_or_default().into();
         };
-        let mut bytes = PACKED_TAG.to_vec();
+        let mut bytes = Vec::with_capacity(COMMITMENT_BYTES_MAX);
+        bytes.extend(PACKED_TAG);
         // A chain has no more than 2^32 blocks: its own numbers are as wide.
         bytes.extend(u32::try_from(as_of.0).unwrap_or(u32::MAX).to_le_bytes());
         let name = self.records.as_ref().map(|records| records.repo.to_string());

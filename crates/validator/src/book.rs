@@ -15,7 +15,10 @@ use protocol::{
     weights::Miner,
     wins::Seniority,
 };
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+};
 
 /// Everybody who committed to a competition in time for a round, who of them counts, and what the
 /// chain pays.
@@ -52,11 +55,13 @@ impl Book {
     /// Commitments for other competitions, and texts that are no commitment, are none of this
     /// competition's business. A commitment that is older than its slot lapsed with the slot before
     /// it: whoever registers again commits again.
+    ///
+    /// What stood in the book `before` of the competition as well is not read again.
     pub(crate) fn read(
-        chain: &dyn Chain,
-        netuid: NetUid,
+        (chain, netuid): (&dyn Chain, NetUid),
         competition: &Competition,
         seed: Head,
+        before: Option<&Self>,
     ) -> anyhow::Result<Self> {
         let age_min = competition.evaluation.commitment_age_min;
         let at = Block(seed.block.0.saturating_sub(age_min));
@@ -65,12 +70,21 @@ impl Book {
         let read = (at, stored.as_slice());
         let heard = unheard::heard((chain, netuid), competition, read, seed.block)
             .context("cannot read what validators say")?;
+        let before = before.into_iter().flat_map(Self::all);
+        let before: BTreeMap<(Uid, Block), &Entry> =
+            before.map(|entry| ((entry.stored.uid, entry.stored.block), entry)).collect();
         let entry = |stored: StoredCommitment| {
+            let incentive = rewards.incentives.get(usize::from(stored.uid.0)).copied();
+            let incentive = incentive.unwrap_or(0);
+            if let Some(known) = before.get(&(stored.uid, stored.block))
+                && *known.stored == stored
+                && known.committed.commitment.competition == competition.id
+            {
+                return Some(Entry { incentive, ..(*known).clone() });
+            }
             let commitment = Commitment::parse(&stored.data).ok()?;
             let is_ours = commitment.competition == competition.id;
             let has_lapsed = stored.block < stored.registered;
-            let incentive = rewards.incentives.get(usize::from(stored.uid.0)).copied();
-            let incentive = incentive.unwrap_or(0);
             (is_ours && !has_lapsed).then(|| Entry {
                 committed: Arc::new(Committed { hotkey: stored.hotkey, commitment }),
                 committed_at: Seniority::new(stored.block, stored.block_hash, stored.hotkey),
@@ -149,7 +163,7 @@ pub fn on_chain(
     competition: &Competition,
     seed: Head,
 ) -> anyhow::Result<OnChain> {
-    let book = Book::read(chain, netuid, competition, seed)?;
+    let book = Book::read((chain, netuid), competition, seed, None)?;
     let Book { entries, unheard, young: _, moment, paid } = book;
     let listed = |entry: Entry| {
         let Entry { stored, committed, incentive, .. } = entry;

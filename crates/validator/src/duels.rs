@@ -4,8 +4,9 @@
 use crate::{
     book::{Book, Entry},
     ports::{Contest, Drawn},
-    round::{self, Known, Measured, Need, Pause, Turn, of_batches},
+    round::{self, Known, Measured, Need, Pause},
     state::Found,
+    turn::{Told, Turn},
 };
 use protocol::{
     AccountId, Block, Digest, Loss, Outcome,
@@ -39,7 +40,7 @@ impl Begun {
 
 /// The models of a round by the part that they have in its duels.
 #[derive(Debug)]
-struct Parties {
+pub(crate) struct Parties {
     entrants: Vec<Entrant>,
     /// In order of uid.
     hidden: Vec<Hidden>,
@@ -176,8 +177,9 @@ impl Known<'_> {
         for model in measured.iter_mut().filter(|model| model.is_sound()) {
             let losses = model.tensor_root.and_then(|root| self.turn.measured.get(&root));
             if let Some(Ok(losses)) = losses
-                && losses.len() >= n_sequences
-                && let Some(reason) = no_better_than_guessing(of_sequences(losses), text.guessing)
+                && losses.of_sequences.len() >= n_sequences
+                && let mean = of_sequences(&losses.of_sequences)
+                && let Some(reason) = no_better_than_guessing(mean, text.guessing)
             {
                 model.outcome = Ok(Outcome::Disqualified(reason));
             }
@@ -186,11 +188,11 @@ impl Known<'_> {
 
     /// What is known of a model that passed every check at rest: its losses on the documents that
     /// it was measured on, which may be none, or the rule that it breaks.
-    pub(crate) fn so_far(&self, root: &Digest, text: &Drawn) -> Outcome {
+    pub(crate) fn so_far(&self, root: &Digest) -> Outcome {
         match self.turn.measured.get(root) {
             None => Outcome::Evaluated(Vec::new()),
             Some(Err(reason)) => Outcome::Disqualified(reason.clone()),
-            Some(Ok(losses)) => Outcome::Evaluated(of_batches(losses, text)),
+            Some(Ok(losses)) => Outcome::Evaluated(losses.of_batches.clone()),
         }
     }
 }
@@ -203,11 +205,11 @@ impl Known<'_> {
 pub(crate) fn fight(
     (contest, seed): (&Contest, Block),
     turn: &mut Turn,
-    measured: &[Measured],
+    told: &mut Told,
     reign: impl FnOnce() -> Reign,
 ) -> Result<(), Pause> {
     let rules = &contest.competition.scoring;
-    if rules.duel_rules().is_none() {
+    if rules.duel_rules().is_none() || told.is_fought {
         return Ok(());
     }
     let Turn { book, text, duels, .. } = turn;
@@ -215,16 +217,21 @@ pub(crate) fn fight(
     let Begun { reign, progress, documents } =
         duels.get_or_insert_with(|| Begun::new(reign(), text));
     let documents = documents.as_slice();
-    let parties = Parties::of(measured, reign);
+    let Told { models: measured, parties, is_fought, .. } = told;
+    // Losses change nothing of who is who: where they do, the models are told anew.
+    let parties = parties.get_or_insert_with(|| Parties::of(measured, reign));
     let mut losses: BTreeMap<Digest, &[Loss]> = BTreeMap::new();
-    for model in measured {
+    for model in measured.iter() {
         if let (Some(root), Ok(Outcome::Evaluated(known))) = (model.tensor_root, &model.outcome) {
             losses.insert(root, known);
         }
     }
     let bout = parties.bout((contest, seed, book), (documents, &losses));
     let Wanted { root, n_documents } = match reign.missing(progress, rules, &bout) {
-        Ok(()) => return Ok(()),
+        Ok(()) => {
+            *is_fought = true;
+            return Ok(());
+        }
         Err(Missing::Losses(wanted)) => wanted,
         Err(Missing::Champion(hotkey)) => {
             let error = format!("the model of {hotkey}, which holds the crown, cannot be had");

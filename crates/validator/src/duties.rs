@@ -115,13 +115,20 @@ impl Validator {
         self.look_for_reveal(head, watch)
     }
 
-    pub(crate) fn weights_state(&self) -> WeightsState {
-        self.memory.state(|state| state.weights.clone())
+    /// What is known of the weights, if that is so of them.
+    pub(crate) fn weights_if(
+        &self,
+        is_so: impl FnOnce(&WeightsState) -> bool,
+    ) -> Option<WeightsState> {
+        // Asked at each block, and mostly it is not.
+        self.memory.state(|state| is_so(&state.weights).then(|| state.weights.clone()))
     }
 
     /// Learns what became of the weights on their way; lost ones are handed over again.
     fn settle(&self, head: Head, watch: &dyn Fn(Event)) -> anyhow::Result<()> {
-        let state = self.weights_state();
+        let Some(state) = self.weights_if(|weights| weights.sent.is_some()) else {
+            return Ok(());
+        };
         let Some(sent) = &state.sent else { return Ok(()) };
         let set = match self.ports.chain.follow(sent) {
             Ok(CallStatus::Pending) => return Ok(()),
@@ -179,13 +186,16 @@ impl Validator {
 
     /// Hands over the merged weights when they are due, allowed, and none are on their way.
     pub(crate) fn set_weights(&self, head: Head, watch: &dyn Fn(Event)) -> anyhow::Result<()> {
-        let state = self.weights_state();
-        let is_old = state.set.is_some_and(|set| head.block.since(set) >= WEIGHTS_AGE_MAX);
-        if !(state.due || is_old) || state.sent.is_some() {
+        let is_old = |weights: &WeightsState| {
+            weights.set.is_some_and(|set| head.block.since(set) >= WEIGHTS_AGE_MAX)
+        };
+        let is_due = |weights: &WeightsState| weights.due || is_old(weights);
+        let Some(state) = self.weights_if(|weights| is_due(weights) && weights.sent.is_none())
+        else {
             return Ok(());
-        }
+        };
         // Those that have grown old wait for nothing.
-        if !is_old && self.is_root_young(head.block) {
+        if !is_old(&state) && self.is_root_young(head.block) {
             return Ok(());
         }
         let due = match self.weights(&state, watch) {

@@ -24,6 +24,7 @@ pub mod roots;
 mod round;
 pub mod state;
 mod supply;
+mod turn;
 mod unheard;
 mod weights;
 mod work;
@@ -47,6 +48,7 @@ use journal::{Journal, Past};
 use memory::Memory;
 use protocol::{BlockHash, Competition, NetUid, Schedule};
 use publish::Queues;
+use std::{collections::BTreeSet, sync::Arc};
 use work::Turns;
 
 /// How this validator runs.
@@ -92,6 +94,8 @@ pub struct Validator {
     config: Config,
     ports: Ports,
     contests: Vec<Contest>,
+    /// Their names in order, each once.
+    names: Vec<Arc<str>>,
     /// When each of them runs.
     schedule: Schedule,
     keypair: Keypair,
@@ -119,7 +123,10 @@ impl Validator {
         let past = Past::open(journal)?;
         let (queues, claim) = (Queues::of(&past)?, Claim::new(config, past.state()));
         let (memory, turns) = (Memory::new(past), Turns::default());
-        Ok(Self { config, ports, contests, schedule, keypair, memory, claim, turns, queues })
+        let names: BTreeSet<Arc<str>> =
+            contests.iter().map(|contest| Arc::clone(&contest.name)).collect();
+        let names = names.into_iter().collect();
+        Ok(Self { config, ports, contests, names, schedule, keypair, memory, claim, turns, queues })
     }
 
     /// The rules of all competitions that are judged here, versions and all.

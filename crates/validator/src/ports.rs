@@ -4,7 +4,7 @@ use chain::{Chain, Head};
 use protocol::{
     AccountId, Commitment, Competition, Digest, Loss, Reason, SequenceLoss,
     loss::perplexity,
-    record::{Card, DocumentDigest},
+    record::{Card, DocumentDigest, Shared},
 };
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeSet, ops::RangeInclusive, sync::Arc};
@@ -73,7 +73,7 @@ pub struct Sequence {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Drawn {
     /// The documents in the order drawn; where each is a sequence of its own, in the same order.
-    pub documents: Vec<DocumentDigest>,
+    pub documents: Shared<DocumentDigest>,
     /// The batches of sequences, in order.
     pub batches: Vec<Vec<Sequence>>,
     /// Digest of the batches, as it stands in the record.

@@ -37,12 +37,12 @@ impl Validator {
     /// Weights are handed over again where the chain has others than those that were handed over
     /// last, and none are on their way that would change it.
     pub(crate) fn look_for_reveal(&self, head: Head, watch: &dyn Fn(Event)) -> anyhow::Result<()> {
-        let state = self.weights_state();
-        let is_reached = state.hidden.iter().any(|hidden| head.block >= hidden.reveal.from);
-        let is_time = is_reached || head.block.0.is_multiple_of(LOOK_BLOCKS);
-        if state.hidden.is_empty() || !is_time {
-            return Ok(());
-        }
+        let is_time = |weights: &WeightsState| {
+            let mut hidden = weights.hidden.iter();
+            let is_reached = hidden.any(|hidden| head.block >= hidden.reveal.from);
+            !weights.hidden.is_empty() && (is_reached || head.block.0.is_multiple_of(LOOK_BLOCKS))
+        };
+        let Some(state) = self.weights_if(is_time) else { return Ok(()) };
         match self.found(&state, head) {
             Ok(None) => Ok(()),
             Ok(Some(Found { entry, event })) => {

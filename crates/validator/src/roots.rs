@@ -180,9 +180,9 @@ impl Validator {
         watch: &dyn Fn(Event),
     ) -> anyhow::Result<()> {
         // One that stands already is none: the time goes on until there is another.
-        let stands = self.memory.state(|state| state.roots.records());
+        let stands = || self.memory.state(|state| state.roots.records());
         let is_root_due =
-            records.is_some() && records != stands.as_ref() && self.is_root_due(head.block);
+            self.is_root_due(head.block) && records.is_some() && records != stands().as_ref();
         let seen = self.memory.state(|state| self.seen_due(state, head.block));
         let is_free =
             self.memory.state(|state| state.weights.sent.is_none() && state.roots.sent.is_none());

@@ -7,21 +7,20 @@
 
 use crate::{
     book::{Book, Entry},
-    duels::Begun,
     ports::{Contest, Drawn, Sight},
     state::{ContestState, Found},
-    supply::Kept,
+    turn::{SoFar, Told, Turn},
     unheard::Bytes,
 };
 use chain::Head;
 use protocol::{
-    AccountId, Digest, Loss, Outcome, Reason, ReasonCode, SequenceLoss, Uid,
-    loss::{of_sequences, per_batch},
+    AccountId, Digest, Outcome, Reason, ReasonCode, Uid,
+    loss::of_sequences,
     owner::{Claim, duplicates},
     pool::{self, Entrant},
     unigram::no_better_than_guessing,
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 /// Rounds in a row that are given up because the model of one miner with weight cannot be had.
 ///
@@ -31,38 +30,6 @@ const N_SPARED_MAX: u64 = 3;
 
 /// Models that are asked for bytes to tell whether the hub gives any.
 const N_WITNESSES_MAX: usize = 3;
-
-/// What is known of a round while it goes on.
-#[derive(Debug, Default)]
-pub(crate) struct Turn {
-    pub(crate) book: Option<Book>,
-    /// What one look at each repo showed.
-    pub(crate) sights: BTreeMap<AccountId, Result<Sight, Refusal>>,
-    /// Whether the hub answers, where nothing else told.
-    pub(crate) is_up: Option<bool>,
-    /// Whether the hub gave true bytes of a model that is here.
-    pub(crate) deliveries: BTreeMap<AccountId, bool>,
-    /// What kept models from being had.
-    pub(crate) hindered: BTreeMap<AccountId, Hindrance>,
-    /// How often something went wrong with each.
-    pub(crate) n_failed: BTreeMap<AccountId, usize>,
-    /// Models that were tried and not known before.
-    pub(crate) n_new: usize,
-    /// Bytes fetched for models so far.
-    pub(crate) n_fetched: u64,
-    /// Tokens measured so far, times the parameters of the models that they were measured with.
-    pub(crate) work: u64,
-    pub(crate) text: Option<std::sync::Arc<Drawn>>,
-    /// Losses of models on the first sequences of the text in order, by tensor root: on all of
-    /// them, or on as many as the duels wanted so far.
-    pub(crate) measured: BTreeMap<Digest, Result<Vec<SequenceLoss>, Reason>>,
-    /// The losses of models that the journal keeps, as far as they were asked for in this round.
-    pub(crate) kept: BTreeMap<Digest, Kept>,
-    /// With rule `duel`, its duels.
-    pub(crate) duels: Option<Begun>,
-    /// The models of the round, where nothing has come since they were told but losses of one.
-    pub(crate) told: Option<Vec<Measured>>,
-}
 
 /// A hub that did not give what was asked for, in words.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -223,14 +190,7 @@ pub(crate) fn round(known: &Known<'_>) -> Result<Told, Pause> {
         disown(known, &mut measured);
     }
     measured.sort_by_key(|model| model.entry.stored.uid);
-    Ok(Told { models: measured, is_vacant: is_alone })
-}
-
-/// The models of a round as far as they were measured, in order of uid.
-pub(crate) struct Told {
-    pub(crate) models: Vec<Measured>,
-    /// Whether nobody is there who was crowned before, so that losses decide who is measured.
-    pub(crate) is_vacant: bool,
+    Ok(Told { models: measured, is_vacant: is_alone, parties: None, is_fought: false })
 }
 
 /// Whether one of the models has losses and is of these slots.
@@ -324,7 +284,7 @@ impl Known<'_> {
         let roots = (file_root, Some(admission.tensor_root));
         if self.duels().is_some() {
             // Who is measured on what, the duels tell once it is known whose each model is.
-            return Ok(model(roots, Ok(self.so_far(&admission.tensor_root, text))));
+            return Ok(model(roots, Ok(self.so_far(&admission.tensor_root))));
         }
         // A copy of what came before it is not measured: it counts for nobody (see `disown`).
         let is_copy = before.iter().any(|model| model.tensor_root == roots.1);
@@ -454,21 +414,11 @@ fn not_published(error: &str) -> Outcome {
 }
 
 /// The loss of each batch, or the bar that the model does not pass.
-fn judge(losses: &[SequenceLoss], text: &Drawn) -> Outcome {
-    if let Some(reason) = no_better_than_guessing(of_sequences(losses), text.guessing) {
-        return Outcome::Disqualified(reason);
+fn judge(losses: &SoFar, text: &Drawn) -> Outcome {
+    match no_better_than_guessing(of_sequences(&losses.of_sequences), text.guessing) {
+        Some(reason) => Outcome::Disqualified(reason),
+        None => Outcome::Evaluated(losses.of_batches.clone()),
     }
-    Outcome::Evaluated(of_batches(losses, text))
-}
-
-/// The losses of the batches that were measured whole, in order.
-pub(crate) fn of_batches(losses: &[SequenceLoss], text: &Drawn) -> Vec<Loss> {
-    let mut n_sequences = 0;
-    let is_whole = |size: &usize| {
-        n_sequences += size;
-        n_sequences <= losses.len()
-    };
-    per_batch(text.batches.iter().map(Vec::len).take_while(is_whole), losses)
 }
 
 /// Finds the models that are not their committers'.

@@ -8,21 +8,18 @@ use crate::{
     memory::Memory,
     ours,
     ports::{Admission, Ask, Contest, Had, Ports, Sequence, Terms, Trouble},
-    round::{Hindrance, Measured, Need, Refusal, Turn, of_batches},
+    round::{Hindrance, Need},
     state::{ContestState, Found, Verdict},
+    turn::Turn,
 };
 use anyhow::Context as _;
 use chain::Head;
+use journal::Losses;
 use protocol::{
-    AccountId, Digest, Outcome, Reason, ReasonCode, SequenceLoss, Uid, content::TENSOR_ROOT_VERSION,
+    AccountId, Digest, Reason, ReasonCode, SequenceLoss, Uid, content::TENSOR_ROOT_VERSION,
 };
-use std::{
-    collections::{HashMap, btree_map::Entry as Slot},
-    ops::Range,
-};
+use std::collections::btree_map::Entry as Slot;
 
-/// Times that something is tried again in a round before its trouble counts.
-const N_RETRIES: usize = 1;
 /// Largest models of which bytes may be fetched for a round.
 const MODELS_PER_ROUND: u64 = 4;
 /// Bytes that may be fetched for a round, however small models are.
@@ -103,8 +100,10 @@ impl Supply<'_> {
         let failed = |cause| self.tell(Progress::Failed(cause), watch);
         match need {
             Need::Book => {
-                let (chain, netuid) = (&*self.ports.chain, self.config.netuid);
-                let book = Book::read(chain, netuid, &self.contest.competition, self.seed);
+                let chain = (&*self.ports.chain, self.config.netuid);
+                let before = turn.before.take();
+                let competition = &self.contest.competition;
+                let book = Book::read(chain, competition, self.seed, before.as_ref());
                 turn.book = Some(book.inspect_err(|_| failed(Cause::Chain))?);
                 // Before anything new is let in: what has weight must not make room for it.
                 self.keep().inspect_err(|_| failed(Cause::Disk))?;
@@ -310,7 +309,8 @@ impl Supply<'_> {
         let is_missing = |sequence: &&Sequence| !kept.contains_key(&sequence.digest);
         let n_wanted = turn.text.as_ref().map_or(0, |text| text.n_sequences()).min(n_sequences);
         let wanted = turn.sequences(turn.known(&root).len()..n_sequences);
-        let missing: Vec<&Sequence> = wanted.filter(is_missing).collect();
+        let mut missing: Vec<&Sequence> = Vec::with_capacity(n_wanted);
+        missing.extend(wanted.filter(is_missing));
         let n_tokens: usize = missing.iter().map(|sequence| sequence.tokens.len()).sum();
         let work = admission.n_parameters.saturating_mul(n_tokens as u64);
         let left = Left { n_done: n_wanted.saturating_sub(missing.len()), sequences: &missing };
@@ -351,7 +351,7 @@ impl Supply<'_> {
     }
 
     /// The losses of a model that are kept.
-    fn kept(&self, of: &Admission) -> anyhow::Result<Kept> {
+    fn kept(&self, of: &Admission) -> anyhow::Result<Losses> {
         self.memory.lock().journal().losses(self.measured(of)).map_err(ours)
     }
 
@@ -397,9 +397,6 @@ impl Supply<'_> {
     }
 }
 
-/// Losses of one model by the digests of their sequences.
-pub(crate) type Kept = HashMap<Digest, SequenceLoss>;
-
 /// What is left to measure of the sequences that are wanted.
 #[derive(Clone, Copy)]
 struct Left<'a> {
@@ -407,90 +404,4 @@ struct Left<'a> {
     n_done: usize,
     /// The others, in order.
     sequences: &'a [&'a Sequence],
-}
-
-impl Turn {
-    /// Keeps what was told of a round before losses of a model came, with these: what else it
-    /// depends on is as it was, if they came.
-    fn tell_again(&mut self, told: Option<Vec<Measured>>, (entry, n_sequences): (&Entry, usize)) {
-        let (Some(mut models), Some(text)) = (told, &self.text) else { return };
-        let is_its = |model: &&mut Measured| model.entry.stored.hotkey == entry.stored.hotkey;
-        let Some(model) = models.iter_mut().find(is_its) else { return };
-        let losses = model.tensor_root.and_then(|root| self.measured.get(&root));
-        if let Some(Ok(losses)) = losses
-            && losses.len() >= n_sequences
-            && model.is_sound()
-        {
-            model.outcome = Ok(Outcome::Evaluated(of_batches(losses, text)));
-            self.told = Some(models);
-        }
-    }
-
-    /// The losses of a model that follow those that are known, on the first sequences of the text
-    /// in its order, if all of them are kept.
-    fn further_losses(&self, root: &Digest, n_sequences: usize) -> Option<Vec<SequenceLoss>> {
-        let kept = self.kept.get(root)?;
-        let further = self.sequences(self.known(root).len()..n_sequences);
-        further.map(|sequence| kept.get(&sequence.digest).copied()).collect()
-    }
-
-    /// Takes in the losses of a model that follow those that are known.
-    fn learn(&mut self, root: Digest, further: Vec<SequenceLoss>) {
-        match self.measured.entry(root) {
-            Slot::Occupied(mut known) => match known.get_mut() {
-                Ok(losses) => losses.extend(further),
-                refused @ Err(_) => *refused = Ok(further),
-            },
-            Slot::Vacant(unknown) => {
-                unknown.insert(Ok(further));
-            }
-        }
-    }
-
-    /// The losses of a model on the first sequences of the text, as far as they are known already:
-    /// a duel asks for a few more again and again.
-    fn known(&self, root: &Digest) -> &[SequenceLoss] {
-        match self.measured.get(root) {
-            Some(Ok(losses)) => losses,
-            Some(Err(_)) | None => &[],
-        }
-    }
-
-    /// Those of the sequences of the text, in its order; none before there is one.
-    fn sequences(&self, places: Range<usize>) -> impl Iterator<Item = &Sequence> {
-        let mut batches = self.text.as_deref().map_or(&[][..], |text| &text.batches);
-        let mut n_before = places.start;
-        // Whole batches are passed over: a duel asks for the next few documents again and again.
-        while let [batch, others @ ..] = batches
-            && batch.len() <= n_before
-        {
-            n_before -= batch.len();
-            batches = others;
-        }
-        batches.iter().flatten().skip(n_before).take(places.len())
-    }
-
-    /// Notes what kept a model from being had or measured, if it counts.
-    fn hinder(&mut self, entry: &Entry, trouble: Trouble) -> anyhow::Result<()> {
-        if let Some(refusal) = self.counts(entry, trouble)? {
-            self.hindered.insert(entry.stored.hotkey, Hindrance::Trouble(refusal));
-        }
-        Ok(())
-    }
-
-    /// What counts of a trouble: nothing the first time, when it is tried again. Being told to end
-    /// never counts: it ends the round for now.
-    fn counts(&mut self, entry: &Entry, trouble: Trouble) -> anyhow::Result<Option<Refusal>> {
-        let words = |error: anyhow::Error| format!("{error:#}");
-        let refusal = match trouble {
-            Trouble::Stopped(error) => return Err(error),
-            Trouble::Refused(error) => Refusal::Refused(words(error)),
-            Trouble::Unanswered(error) => Refusal::Unanswered(words(error)),
-            Trouble::Own(error) if crate::is_ours(&error) => return Err(error),
-            Trouble::Own(error) => Refusal::Own(words(error)),
-        };
-        let n_failed = self.n_failed.entry(entry.stored.hotkey).or_default();
-        *n_failed += 1;
-        Ok((*n_failed > N_RETRIES).then_some(refusal))
-    }
 }

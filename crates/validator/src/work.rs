@@ -2,15 +2,17 @@
 
 use crate::{
     Validator,
+    book::Book,
     decide::{self, Decision, Judge},
     duels,
     entry::{Entry, RecordText},
     event::{Event, Progress, Stage},
     is_ours, ours,
     ports::Contest,
-    round::{self, Known, Measured, Pause, Told, Turn},
+    round::{self, Known, Measured, Pause},
     state::{ContestState, State},
     supply::Supply,
+    turn::Turn,
 };
 use chain::Head;
 use journal::Past;
@@ -47,11 +49,23 @@ pub(crate) struct Turns {
 struct Shared {
     /// What is known of the rounds that have begun, by competition.
     begun: BTreeMap<Arc<str>, (Head, Box<Turn>)>,
+    /// The books of the last rounds that ended, by competition.
+    books: BTreeMap<Arc<str>, Book>,
     /// Block at which a competition had trouble that concerns its whole round: it is tried again
     /// at the next.
     troubled: BTreeMap<Arc<str>, Block>,
     /// Work that was done for each competition, over its reward share.
     spent: BTreeMap<Arc<str>, f64>,
+}
+
+impl Shared {
+    /// What is known of a round of a competition, which may be nothing yet.
+    fn take(&mut self, competition: &str, seed: Head) -> Box<Turn> {
+        match self.begun.remove(competition) {
+            Some((of, turn)) if of == seed => turn,
+            _ => Box::new(Turn { before: self.books.remove(competition), ..Turn::default() }),
+        }
+    }
 }
 
 impl Turns {
@@ -126,15 +140,12 @@ impl Validator {
     ///
     /// Rounds missed while the validator was away are not made up for: only the newest seed counts.
     fn due(&self, head: Head, watch: &dyn Fn(Event)) -> Vec<(usize, Head)> {
-        let mut names: Vec<&str> = self.contests.iter().map(|contest| &*contest.name).collect();
-        names.sort_unstable();
-        names.dedup();
         let newest = |name: &str| {
             let mut seeds = self.schedule.seeds(head.block);
             seeds.find(|(competition, _)| competition.name == name).map(|(_, seed)| seed)
         };
-        let round = |name| self.due_of(name, newest(name), watch);
-        names.into_iter().filter_map(round).collect()
+        let round = |name: &Arc<str>| self.due_of(name, newest(name), watch);
+        self.names.iter().filter_map(round).collect()
     }
 
     /// The round of one competition, whose newest seed is named if it still runs.
@@ -198,14 +209,15 @@ impl Validator {
             let entry = Entry::Begun { competition: name.clone(), seed };
             self.memory.learn(&entry, seed.block)?;
         }
-        let known = self.turns.lock().begun.remove(&*contest.name);
-        let (_, mut turn) =
-            known.filter(|(of, _)| *of == seed).unwrap_or_else(|| (seed, Box::default()));
+        let mut turn = self.turns.lock().take(&contest.name, seed);
         match self.outcome(contest, seed, &mut turn) {
             Ok(measured) => {
                 // The turn is gone already: whatever fails from here on, the journal tells the
                 // rest.
                 self.conclude((contest, seed), &turn, &measured, watch)?;
+                if let Some(book) = turn.book {
+                    self.turns.lock().books.insert(Arc::clone(&contest.name), book);
+                }
                 Ok(Step::Ended)
             }
             Err(Pause::GiveUp { spared, error }) => {
@@ -256,15 +268,14 @@ impl Validator {
         turn: &mut Turn,
     ) -> Result<Vec<Measured>, Pause> {
         let name = &contest.competition.name;
-        let told = match turn.told.take() {
-            Some(models) => Told { models, is_vacant: false },
+        let mut told = match turn.told.take() {
+            Some(told) => told,
             None => self
                 .memory
                 .contest(name, |state| round::round(&Known { contest, state, seed, turn }))?,
         };
         let reign = || self.memory.contest(name, |state| state.reign.clone());
-        let Told { models, is_vacant } = told;
-        let fought = duels::fight((contest, seed.block), turn, &models, reign);
+        let fought = duels::fight((contest, seed.block), turn, &mut told, reign);
         // Last, so that what does not count yet keeps nobody from being measured.
         let waiting = fought.and_then(|()| {
             let have = |state: &_| Known { contest, state, seed, turn }.have_unheard();
@@ -272,14 +283,15 @@ impl Validator {
         });
         match waiting {
             Ok(waiting) => {
-                let mut models = models;
+                let mut models = told.models;
                 models.extend(waiting);
                 models.sort_by_key(|model| model.entry.stored.uid);
                 Ok(models)
             }
             Err(pause) => {
-                // Losses alone change nothing of who is in the round, unless the throne is empty.
-                turn.told = (!is_vacant).then_some(models);
+                // Losses alone change nothing of who is in the round, unless the throne is empty
+                // and they are wanted.
+                turn.told = (told.is_fought || !told.is_vacant).then_some(told);
                 Err(pause)
             }
         }

@@ -104,7 +104,7 @@ fn record(models: Vec<Judged>) -> Vec<u8> {
         engine: "test".to_owned(),
         tokenizer: Digest([3; 32]),
         dataset: Digest([4; 32]),
-        documents: Vec::new(),
+        documents: Vec::new().into(),
         optimum: None,
         batches: Digest([5; 32]),
     };

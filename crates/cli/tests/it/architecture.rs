@@ -280,6 +280,21 @@ fn packages_are_named_like_their_folders_and_keep_the_lints_of_the_workspace() {
 }
 
 #[test]
+fn every_crate_says_how_far_it_is_optimised_in_tests_and_what_runs_in_the_compiler_is_not() {
+    let manifest: toml::Table = tree::read("Cargo.toml").parse().expect("a manifest");
+    let packages = &manifest["profile"]["dev"]["package"];
+    let level = |name: &str| packages.get(name).and_then(|package| package.get("opt-level"));
+    for name in tree::crates() {
+        assert!(
+            level(&name).is_some(),
+            "Cargo.toml gives `{name}` no opt-level in [profile.dev.package]: it would be compiled \
+             like what is not ours, which takes twice the time"
+        );
+    }
+    assert_eq!(level("*"), None, "it would hold for macros, too, and double a first build");
+}
+
+#[test]
 fn heavy_dependencies_stay_in_the_crate_that_isolates_them() {
     for name in tree::crates() {
         let manifest = manifest(&name);

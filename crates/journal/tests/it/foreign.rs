@@ -1,10 +1,10 @@
 //! Files and rows that this program did not write, and what it does about them.
 
 use crate::{bodies, draft, loss};
-use journal::{Error, Journal, Measured};
+use journal::{Error, Journal, Losses, Measured};
 use protocol::{Block, Digest};
 use rusqlite::{Connection, params};
-use std::{collections::HashMap, fs, path::Path};
+use std::{fs, path::Path};
 
 /// The file of a folder, as another program sees it.
 fn other(folder: &Path) -> Connection {
@@ -79,9 +79,9 @@ fn a_row_that_is_no_loss_is_as_if_it_were_not_there_and_is_measured_again() {
     losses.push(7);
     assert_eq!(other.execute("UPDATE measured SET losses = ?1", params![losses]).unwrap(), 1);
     let found = journal.losses(of).unwrap();
-    assert_eq!(found, HashMap::from([learnt[0], learnt[2]]));
+    assert_eq!(found, Losses::from_iter([learnt[0], learnt[2]]));
     journal.learn(of, Block(5), &learnt[1..2]).unwrap();
-    assert_eq!(journal.losses(of).unwrap(), HashMap::from(learnt));
+    assert_eq!(journal.losses(of).unwrap(), Losses::from_iter(learnt));
 }
 
 #[test]

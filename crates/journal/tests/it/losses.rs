@@ -1,7 +1,7 @@
 //! Losses that are kept: by their key, to the bit, and for as long as a round may want them.
 
 use crate::loss;
-use journal::{Journal, Measured};
+use journal::{Journal, Losses, Measured};
 use protocol::{Block, Digest, Loss, SequenceLoss};
 use std::collections::HashMap;
 
@@ -66,7 +66,7 @@ fn no_part_of_a_key_stands_for_another() {
         assert_eq!(found[&Digest([sequence; 32])], *loss, "{model}, `{engine}`, {sequence}");
     }
     let unknown = Measured { model: Digest([1; 32]), engine: "one\0" };
-    assert_eq!(journal.losses(unknown).unwrap(), HashMap::new());
+    assert_eq!(journal.losses(unknown).unwrap(), Losses::default());
 }
 
 #[test]
@@ -81,7 +81,7 @@ fn a_loss_that_a_later_round_asked_for_again_outlives_the_earlier_round() {
     journal.forget_losses(Block(10)).unwrap();
     assert_eq!(journal.losses(OF).unwrap().len(), 2, "none is older than the first round");
     journal.forget_losses(Block(20)).unwrap();
-    assert_eq!(journal.losses(OF).unwrap(), HashMap::from([(twice, loss(3.0))]));
+    assert_eq!(journal.losses(OF).unwrap(), Losses::from_iter([(twice, loss(3.0))]));
     assert_eq!([10, 20].map(|n| journal.has_losses_of(Block(n)).unwrap()), [false, true]);
     journal.forget_losses(Block(u64::MAX)).unwrap();
     assert!(journal.losses(OF).unwrap().is_empty());
@@ -124,9 +124,9 @@ fn losses_of_the_first_version_are_taken_over_to_the_bit() {
         (Digest([i; 32]), SequenceLoss { n_tokens, cross_entropy })
     };
     let (first, second) = (taken(1, 3.0, 7), taken(2, 0.1 + 0.2, u32::MAX));
-    assert_eq!(journal.losses(OF).unwrap(), HashMap::from([first, second]));
+    assert_eq!(journal.losses(OF).unwrap(), Losses::from_iter([first, second]));
     journal.forget_losses(Block(20)).unwrap();
-    assert_eq!(journal.losses(OF).unwrap(), HashMap::from([second]));
+    assert_eq!(journal.losses(OF).unwrap(), Losses::from_iter([second]));
     drop(journal);
     assert_eq!(Journal::open(folder.path()).unwrap().losses(OF).unwrap().len(), 1);
 }

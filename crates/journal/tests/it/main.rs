@@ -7,9 +7,9 @@ mod memory;
 mod past;
 mod processes;
 
-use journal::{Draft, Entry, Error, Journal, Measured, Snapshot};
+use journal::{Draft, Entry, Error, Journal, Losses, Measured, Snapshot};
 use protocol::{Block, Digest, Loss, SequenceLoss};
-use std::{collections::HashMap, fs};
+use std::fs;
 
 pub(crate) fn draft<'a>(kind: &'a str, body: &'a str) -> Draft<'a> {
     Draft { block: Block(7), kind, competition: "tiny", subject: "ada", body }
@@ -72,7 +72,7 @@ fn losses_are_kept_to_the_bit_by_model_engine_and_sequence() {
     journal.learn(of(model, "two"), Block(30), &learnt[..1]).unwrap();
     drop(journal);
     let mut journal = Journal::open(folder.path()).unwrap();
-    assert_eq!(journal.losses(of(model, "one")).unwrap(), HashMap::from(learnt));
+    assert_eq!(journal.losses(of(model, "one")).unwrap(), Losses::from_iter(learnt));
     assert_eq!(journal.losses(of(model, "two")).unwrap().len(), 1);
     assert!(journal.losses(of(other, "one")).unwrap().is_empty());
     assert!(journal.has_losses_of(Block(20)).unwrap());

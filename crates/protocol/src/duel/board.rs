@@ -146,13 +146,7 @@ impl Interval {
     fn by(moments: Moments, error: f64) -> Self {
         let mirrored = Moments { sum: -moments.sum, ..moments };
         // Half of the error on each side.
-        let log_needed = -math::ln(error / 2.0);
-        let bets: Vec<(f64, f64)> = (1..N_SHARES)
-            .map(|k| {
-                let share = f64::from(k) / f64::from(N_SHARES);
-                (share, -math::ln(1.0 - share) - share)
-            })
-            .collect();
+        let (log_needed, bets) = (-math::ln(error / 2.0), bets());
         Self { low: moments.low(&bets, log_needed), high: -mirrored.low(&bets, log_needed) }
     }
 
@@ -184,8 +178,17 @@ impl Interval {
     }
 }
 
+/// The shares of the greatest bet, each with its ψ.
+fn bets() -> Vec<(f64, f64)> {
+    let bet = |k| {
+        let share = f64::from(k) / f64::from(N_SHARES);
+        (share, -math::ln(1.0 - share) - share)
+    };
+    (1..N_SHARES).map(bet).collect()
+}
+
 /// The sums that an interval follows from.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 struct Moments {
     n: f64,
     sum: f64,
@@ -221,10 +224,23 @@ impl Moments {
         }
         let squares = self.squares - 2.0 * mean * self.sum + self.n * mean * mean;
         let squares = squares.max(0.0) / (scale * scale);
+        // Mostly this is known without a look at each bet, or without exponentials.
+        if best_log(sum, squares) < log_needed {
+            return false;
+        }
         let logs = bets.iter().map(|(share, cost)| share * sum - cost * squares);
-        // No mean is above the highest, which costs no exponential to know.
-        logs.clone().any(|log| log >= log_needed) && log_mean_exp(logs) >= log_needed
+        let highest = logs.clone().fold(f64::NEG_INFINITY, f64::max);
+        highest >= log_needed
+            && most_mean_exp(highest, logs.clone()) >= log_needed
+            && log_mean_exp(logs) >= log_needed
     }
+}
+
+/// What share · `sum` − ψ(share) · `squares` is at most, whatever the share: at the share `sum` /
+/// (`sum` + `squares`) its slope is zero. More than enough is added for rounding.
+fn best_log(sum: f64, squares: f64) -> f64 {
+    let best = if squares > 0.0 { sum - squares * math::ln(1.0 + sum / squares) } else { sum };
+    best + 1e-9 * (1.0 + sum.abs()) + 1e-12 * squares
 }
 
 /// Logarithm of the mean of the exponentials of `logs`, summed in order; −infinity for none.
@@ -238,6 +254,55 @@ pub(super) fn log_mean_exp(logs: impl Iterator<Item = f64>) -> f64 {
     highest + math::ln(sum / logs.len() as f64)
 }
 
+/// What the logarithm of the mean of the exponentials of `logs` is at most, given their highest:
+/// e^−x is at most 1 / (1 + x + x² / 2). More than enough is added for rounding.
+fn most_mean_exp(highest: f64, logs: impl ExactSizeIterator<Item = f64>) -> f64 {
+    let n = logs.len() as f64;
+    let below = logs.map(|log| highest - log);
+    let sum: f64 = below.map(|below| 1.0 / (1.0 + below + 0.5 * below * below)).sum();
+    highest + math::ln(sum / n) + 1e-9 * (1.0 + highest.abs())
+}
+
 fn log10(e_value: f64) -> f64 {
     math::ln(e_value.max(WEALTH_MIN)) / LN_10
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// What is known without exponentials is what they would have told.
+        #[test]
+        fn short_ways_change_no_interval(
+            gains in proptest::collection::vec(-1.0..1.0f64, 1..200),
+            (shift, scale) in (-1.0..1.0f64, 0..4i32),
+            log_needed in 0.5..12.0f64,
+        ) {
+            let clip = 0.04;
+            let gain = |gain: &f64| ((gain + shift) * 10f64.powi(-scale)).clamp(-clip, clip);
+            let gains: Vec<f64> = gains.iter().map(gain).collect();
+            let moments = Moments {
+                n: gains.len() as f64,
+                sum: gains.iter().sum(),
+                squares: gains.iter().map(|gain| gain * gain).sum(),
+                clip,
+            };
+            let bets = bets();
+            let step = 2.0 * clip / f64::from(N_STEPS);
+            for k in 1..N_STEPS {
+                let mean = f64::from(k) * step - clip;
+                let scale = clip + mean;
+                let sum = (moments.sum - moments.n * mean) / scale;
+                let squares =
+                    moments.squares - 2.0 * mean * moments.sum + moments.n * mean * mean;
+                let squares = squares.max(0.0) / (scale * scale);
+                let logs = bets.iter().map(|(share, cost)| share * sum - cost * squares);
+                let expected = sum > 0.0 && log_mean_exp(logs) >= log_needed;
+                let found = moments.speaks_against(mean, &bets, log_needed);
+                prop_assert_eq!(found, expected, "{:?} at {}", moments, mean);
+            }
+        }
+    }
 }

@@ -29,7 +29,8 @@ fn round(number: u64, previous: Option<&Record>) -> Round {
             sha256: Digest::of(b"text"),
             n_bytes: 40,
             n_tokens: 10,
-        }],
+        }]
+        .into(),
         optimum: Some(Loss::new(1.9).unwrap()),
         batches: Digest::of(b"batches"),
     }
@@ -227,7 +228,7 @@ fn attack_what_is_told_to_people_has_no_weight_in_a_verdict() {
         let mut record = record();
         // Two of them, so that a sum may be more than a number holds.
         let document = DocumentDigest { n_bytes, n_tokens, ..record.round.documents[0].clone() };
-        record.round.documents = vec![document; 2];
+        record.round.documents = vec![document; 2].into();
         record.round.optimum = optimum;
         for judged in &mut record.models {
             let is_read = judged.model.tensor_root.is_some();
@@ -260,7 +261,7 @@ fn bits_per_byte_are_those_of_all_tokens_over_all_bytes() {
     // Ten tokens of four bits each are a bit for each of forty bytes.
     let bits = round.bits_per_byte(4.0 * std::f64::consts::LN_2).unwrap();
     assert!((bits - 1.0).abs() < 1e-12, "{bits}");
-    assert_eq!(Round { documents: Vec::new(), ..round }.bits_per_byte(1.0), None);
+    assert_eq!(Round { documents: Vec::new().into(), ..round }.bits_per_byte(1.0), None);
 }
 
 #[test]

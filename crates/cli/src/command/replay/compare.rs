@@ -248,7 +248,7 @@ mod tests {
         let of = |documents: [u8; 2]| {
             let mut record = record(vec![losses(2, 1.0)]);
             record.models[0].model.tensor_root = Some(Digest([4; 32]));
-            record.round.documents = documents.map(document).into();
+            record.round.documents = documents.map(document).to_vec().into();
             record.round.batches = Digest([documents[0]; 32]);
             record
         };

@@ -462,7 +462,7 @@ pub mod tests {
                 engine: plug::ENGINE.to_owned(),
                 tokenizer: digest,
                 dataset: digest,
-                documents: Vec::new(),
+                documents: Vec::new().into(),
                 optimum: None,
                 batches: digest,
             },
@@ -497,7 +497,7 @@ pub mod tests {
     fn drawn() -> Drawn {
         let sequence = |n: u8| Sequence { digest: Digest([n; 32]), tokens: vec![1, 2, 3] };
         Drawn {
-            documents: Vec::new(),
+            documents: Vec::new().into(),
             batches: vec![vec![sequence(1), sequence(2)], vec![sequence(3)]],
             digest: Digest([0; 32]),
             guessing: Loss::new(3.0).unwrap(),

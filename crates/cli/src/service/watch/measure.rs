@@ -250,7 +250,7 @@ mod tests {
     #[test]
     fn the_bar_of_guessing_holds_where_it_holds_in_a_round() {
         let text = Drawn {
-            documents: Vec::new(),
+            documents: Vec::new().into(),
             batches: vec![vec![Sequence { digest: Digest([1; 32]), tokens: vec![1, 2] }]],
             digest: Digest([2; 32]),
             guessing: Loss::new(5.0).unwrap(),

@@ -121,17 +121,24 @@ pub(super) fn enthrone(
     for entrant in ranked {
         bout.first(entrant.root, bout.documents.len())?;
     }
-    let mut holder: Option<(&Entrant, &[Loss])> = None;
+    let mut holder: Option<Holder> = None;
     for entrant in line {
         let losses = bout.first(entrant.root, bout.documents.len())?;
-        let takes = |(_, senior): (&Entrant, &[Loss])| {
-            is_better(&duel_rules, epsilon, bout.documents, (senior, losses))
-        };
-        if holder.is_none_or(takes) {
-            holder = Some((entrant, losses));
+        let takes =
+            |senior: &Holder| is_better(&duel_rules, epsilon, bout.documents, (senior, losses));
+        if holder.as_ref().is_none_or(takes) {
+            holder = Some(Holder { entrant, losses, mean: loss::mean(losses) });
         }
     }
-    Ok(holder.map(|(heir, losses)| crowned(heir, loss::mean(losses), bout)))
+    Ok(holder.map(|heir| crowned(heir.entrant, heir.mean, bout)))
+}
+
+/// Whoever holds an empty throne as far as the line was heard.
+struct Holder<'a> {
+    entrant: &'a Entrant,
+    losses: &'a [Loss],
+    /// Of the losses.
+    mean: Loss,
 }
 
 /// Whether a junior is better than its senior by more than epsilon, and by more than documents may
@@ -140,11 +147,11 @@ fn is_better(
     rules: &DuelRules,
     epsilon: f64,
     documents: &[Digest],
-    (senior, junior): (&[Loss], &[Loss]),
+    (senior, junior): (&Holder, &[Loss]),
 ) -> bool {
-    let reference = reference(loss::mean(senior)).value();
+    let reference = reference(senior.mean).value();
     let mut gains = Evidence::none(0);
-    for (id, (senior, junior)) in documents.iter().zip(senior.iter().zip(junior)) {
+    for (id, (senior, junior)) in documents.iter().zip(senior.losses.iter().zip(junior)) {
         let document = Document { id: *id, champion: *senior, challenger: *junior };
         match Gain::of(&document, reference, rules.clip) {
             Ok(gain) => gains.sum_up(gain),

@@ -1,83 +1,94 @@
-//! The models of a record: most of its bytes, and shared by whoever has the same.
+//! The lists of a record that are most of its bytes, shared by whoever has the same.
 
-use super::Judged;
 use serde::{Deserialize, Serialize};
 use std::{
     ops::{Deref, DerefMut},
     sync::Arc,
 };
 
-/// The models of a record, which copies of it share until one of them is changed.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Models(Arc<Vec<Judged>>);
+/// A list that its copies share until one of them is changed.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Shared<T>(Arc<Vec<T>>);
 
-impl Models {
+impl<T> Shared<T> {
     /// Whether both are one copy: what was copied, and not changed since.
     pub fn is_shared_with(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
 }
 
-impl Deref for Models {
-    type Target = Vec<Judged>;
+impl<T> Clone for Shared<T> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
 
-    fn deref(&self) -> &Vec<Judged> {
+impl<T> Default for Shared<T> {
+    fn default() -> Self {
+        Vec::new().into()
+    }
+}
+
+impl<T> Deref for Shared<T> {
+    type Target = Vec<T>;
+
+    fn deref(&self) -> &Vec<T> {
         &self.0
     }
 }
 
-impl DerefMut for Models {
-    fn deref_mut(&mut self) -> &mut Vec<Judged> {
+impl<T: Clone> DerefMut for Shared<T> {
+    fn deref_mut(&mut self) -> &mut Vec<T> {
         Arc::make_mut(&mut self.0)
     }
 }
 
-impl From<Vec<Judged>> for Models {
-    fn from(models: Vec<Judged>) -> Self {
-        Self(Arc::new(models))
+impl<T> From<Vec<T>> for Shared<T> {
+    fn from(list: Vec<T>) -> Self {
+        Self(Arc::new(list))
     }
 }
 
-impl FromIterator<Judged> for Models {
-    fn from_iter<I: IntoIterator<Item = Judged>>(models: I) -> Self {
-        models.into_iter().collect::<Vec<Judged>>().into()
+impl<T> FromIterator<T> for Shared<T> {
+    fn from_iter<I: IntoIterator<Item = T>>(list: I) -> Self {
+        list.into_iter().collect::<Vec<T>>().into()
     }
 }
 
-impl IntoIterator for Models {
-    type Item = Judged;
-    type IntoIter = std::vec::IntoIter<Judged>;
+impl<T: Clone> IntoIterator for Shared<T> {
+    type Item = T;
+    type IntoIter = std::vec::IntoIter<T>;
 
     fn into_iter(self) -> Self::IntoIter {
         Arc::unwrap_or_clone(self.0).into_iter()
     }
 }
 
-impl<'a> IntoIterator for &'a Models {
-    type Item = &'a Judged;
-    type IntoIter = std::slice::Iter<'a, Judged>;
+impl<'a, T> IntoIterator for &'a Shared<T> {
+    type Item = &'a T;
+    type IntoIter = std::slice::Iter<'a, T>;
 
     fn into_iter(self) -> Self::IntoIter {
         self.iter()
     }
 }
 
-impl<'a> IntoIterator for &'a mut Models {
-    type Item = &'a mut Judged;
-    type IntoIter = std::slice::IterMut<'a, Judged>;
+impl<'a, T: Clone> IntoIterator for &'a mut Shared<T> {
+    type Item = &'a mut T;
+    type IntoIter = std::slice::IterMut<'a, T>;
 
     fn into_iter(self) -> Self::IntoIter {
         self.iter_mut()
     }
 }
 
-impl Serialize for Models {
+impl<T: Serialize> Serialize for Shared<T> {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         self.0.as_slice().serialize(serializer)
     }
 }
 
-impl<'de> Deserialize<'de> for Models {
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Shared<T> {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Vec::deserialize(deserializer).map(Self::from)
     }
@@ -85,8 +96,7 @@ impl<'de> Deserialize<'de> for Models {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::Record;
+    use crate::{Record, record::Models};
 
     #[test]
     fn copies_share_their_models_until_one_is_changed() {
