@@ -8,7 +8,7 @@ use crate::{
 use anyhow::Context as _;
 use chain::{Chain, Head, StoredCommitment};
 use protocol::{
-    AccountId, Block, Commitment, Competition, Digest, NetUid, Uid,
+    AccountId, Block, Commitment, Competition, CompetitionId, Digest, NetUid, Uid,
     competition::EvaluationRules,
     content::TENSOR_ROOT_VERSION,
     pool::{self, Entrant, Moment, Payee},
@@ -56,7 +56,7 @@ impl Book {
     /// competition's business. A commitment that is older than its slot lapsed with the slot before
     /// it: whoever registers again commits again.
     ///
-    /// What stood in the book `before` of the competition as well is not read again.
+    /// What stood in the book `before` of the competition as well is not parsed again.
     pub(crate) fn read(
         (chain, netuid): (&dyn Chain, NetUid),
         competition: &Competition,
@@ -70,17 +70,12 @@ impl Book {
         let read = (at, stored.as_slice());
         let heard = unheard::heard((chain, netuid), competition, read, seed.block)
             .context("cannot read what validators say")?;
-        let before = before.into_iter().flat_map(Self::all);
-        let before: BTreeMap<(Uid, Block), &Entry> =
-            before.map(|entry| ((entry.stored.uid, entry.stored.block), entry)).collect();
+        let before = Before::of(before);
         let entry = |stored: StoredCommitment| {
             let incentive = rewards.incentives.get(usize::from(stored.uid.0)).copied();
             let incentive = incentive.unwrap_or(0);
-            if let Some(known) = before.get(&(stored.uid, stored.block))
-                && *known.stored == stored
-                && known.committed.commitment.competition == competition.id
-            {
-                return Some(Entry { incentive, ..(*known).clone() });
+            if let Some(known) = before.entry(&stored, competition.id, incentive) {
+                return Some(known);
             }
             let commitment = Commitment::parse(&stored.data).ok()?;
             let is_ours = commitment.competition == competition.id;
@@ -128,6 +123,30 @@ impl Book {
     /// All commitments to the competition.
     pub(crate) fn all(&self) -> impl Iterator<Item = &Entry> {
         self.entries.iter().chain(self.waiting())
+    }
+}
+
+/// The entries of the book of the round before.
+struct Before<'a>(BTreeMap<(Uid, Block), &'a Entry>);
+
+impl<'a> Before<'a> {
+    fn of(book: Option<&'a Book>) -> Self {
+        let entries = book.into_iter().flat_map(Book::all);
+        Self(entries.map(|entry| ((entry.stored.uid, entry.stored.block), entry)).collect())
+    }
+
+    /// The entry of this very commitment, if it was to the competition then as well: all of an
+    /// entry but its incentive follows from these.
+    fn entry(
+        &self,
+        stored: &StoredCommitment,
+        competition: CompetitionId,
+        incentive: u16,
+    ) -> Option<Entry> {
+        let entry = self.0.get(&(stored.uid, stored.block)).copied()?;
+        let is_it =
+            *entry.stored == *stored && entry.committed.commitment.competition == competition;
+        is_it.then(|| Entry { incentive, ..entry.clone() })
     }
 }
 
@@ -282,6 +301,37 @@ mod tests {
         let (stored, committed) = (Arc::new(stored), Arc::new(Committed { hotkey, commitment }));
         let committed_at = Seniority::new(block, block_hash, hotkey);
         Entry { stored, committed, incentive, committed_at }
+    }
+
+    #[test]
+    fn what_stood_in_the_book_before_is_known_unless_anything_of_it_has_changed() {
+        let id = Competition::builtin("tiny").unwrap().id;
+        let moment = Moment { seed: Block(9), settling_blocks: 1 };
+        let (entries, unheard, young) = (vec![entry(1, 7)], vec![entry(2, 0)], vec![entry(3, 0)]);
+        let book = Book { entries, unheard, young, moment, paid: None };
+        let before = Before::of(Some(&book));
+        for uid in [1, 2, 3] {
+            let stored = (*entry(uid, 0).stored).clone();
+            // It is paid what it is paid now.
+            assert_eq!(before.entry(&stored, id, 5), Some(entry(uid, 5)));
+            assert_eq!(before.entry(&stored, CompetitionId(id.0 + 1), 5), None);
+            let changes: [fn(&mut StoredCommitment); 7] = [
+                |stored| stored.hotkey = AccountId([9; 32]),
+                |stored| stored.coldkey = AccountId([9; 32]),
+                |stored| stored.uid = Uid(9),
+                |stored| stored.registered = Block(2),
+                |stored| stored.block = Block(6),
+                |stored| stored.block_hash = BlockHash([9; 32]),
+                |stored| stored.data[0] ^= 1,
+            ];
+            for (at, change) in changes.iter().enumerate() {
+                let mut other = stored.clone();
+                change(&mut other);
+                assert_eq!(before.entry(&other, id, 5), None, "change {at} of uid {uid}");
+            }
+        }
+        let stored = &entry(1, 0).stored;
+        assert_eq!(Before::of(None).entry(stored, id, 5), None);
     }
 
     #[test]

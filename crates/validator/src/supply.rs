@@ -101,10 +101,10 @@ impl Supply<'_> {
         match need {
             Need::Book => {
                 let chain = (&*self.ports.chain, self.config.netuid);
-                let before = turn.before.take();
                 let competition = &self.contest.competition;
-                let book = Book::read(chain, competition, self.seed, before.as_ref());
+                let book = Book::read(chain, competition, self.seed, turn.before.as_ref());
                 turn.book = Some(book.inspect_err(|_| failed(Cause::Chain))?);
+                turn.before = None;
                 // Before anything new is let in: what has weight must not make room for it.
                 self.keep().inspect_err(|_| failed(Cause::Disk))?;
             }

@@ -16,7 +16,7 @@ const N_RETRIES: usize = 1;
 /// What is known of a round while it goes on.
 #[derive(Debug, Default)]
 pub(crate) struct Turn {
-    /// That of the round before, of which most stays as it is; it is only there to save time.
+    /// The book of an earlier round, of which most stays as it is: it is only there to save time.
     pub(crate) before: Option<Book>,
     pub(crate) book: Option<Book>,
     /// What one look at each repo showed.
@@ -54,9 +54,9 @@ pub(crate) struct Told {
     pub(crate) models: Vec<Measured>,
     /// Whether nobody is there who was crowned before, so that losses decide who is measured.
     pub(crate) is_vacant: bool,
-    /// The parts that they have in the duels, once they have fought.
+    /// The parts that they have in the duels, once these were asked.
     pub(crate) parties: Option<Parties>,
-    /// Whether the duels want no more losses of them.
+    /// Whether their duels were asked and want no more losses; never with other rules.
     pub(crate) is_fought: bool,
 }
 

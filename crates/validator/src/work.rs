@@ -49,7 +49,7 @@ pub(crate) struct Turns {
 struct Shared {
     /// What is known of the rounds that have begun, by competition.
     begun: BTreeMap<Arc<str>, (Head, Box<Turn>)>,
-    /// The books of the last rounds that ended, by competition.
+    /// The books of the last rounds that were decided, by competition, until another begins.
     books: BTreeMap<Arc<str>, Book>,
     /// Block at which a competition had trouble that concerns its whole round: it is tried again
     /// at the next.
@@ -59,12 +59,16 @@ struct Shared {
 }
 
 impl Shared {
-    /// What is known of a round of a competition, which may be nothing yet.
+    /// What is known of a round of a competition, which may be nothing yet; of another one that had
+    /// begun only the book stays.
     fn take(&mut self, competition: &str, seed: Head) -> Box<Turn> {
-        match self.begun.remove(competition) {
-            Some((of, turn)) if of == seed => turn,
-            _ => Box::new(Turn { before: self.books.remove(competition), ..Turn::default() }),
-        }
+        let book = match self.begun.remove(competition) {
+            Some((of, turn)) if of == seed => return turn,
+            Some((_, turn)) => turn.book.or(turn.before),
+            None => None,
+        };
+        let before = book.or_else(|| self.books.remove(competition));
+        Box::new(Turn { before, ..Turn::default() })
     }
 }
 

@@ -239,7 +239,9 @@ impl Moments {
 /// What share · `sum` − ψ(share) · `squares` is at most, whatever the share: at the share `sum` /
 /// (`sum` + `squares`) its slope is zero. More than enough is added for rounding.
 fn best_log(sum: f64, squares: f64) -> f64 {
-    let best = if squares > 0.0 { sum - squares * math::ln(1.0 + sum / squares) } else { sum };
+    let ratio = sum / squares;
+    // Of nearly no squares a bet wins as much as it is of the sum.
+    let best = if ratio.is_finite() { sum - squares * math::ln(1.0 + ratio) } else { sum };
     best + 1e-9 * (1.0 + sum.abs()) + 1e-12 * squares
 }
 
