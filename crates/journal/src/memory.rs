@@ -120,7 +120,9 @@ impl Memory {
         let own = learnt.filter(|learnt| learnt.engine == engine);
         let mut losses = Losses::default();
         // The newest last: it stands for those of the same sequence before it.
-        own.for_each(|learnt| losses.extend(learnt.losses.iter().copied()));
+        for learnt in own {
+            losses.extend(learnt.losses.iter().copied());
+        }
         losses
     }
 

@@ -27,6 +27,7 @@ pub fn shown(text: &str, n_max: usize) -> String {
 
 /// Whether a character is shown where it stands and does nothing else.
 pub fn is_plain(c: char) -> bool {
+    // Most are these, and looked at no further.
     c == ' '
         || c.is_ascii_graphic()
         || (!c.is_control() && !DECEIVING.iter().any(|range| range.contains(&c)))

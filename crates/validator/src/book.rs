@@ -126,7 +126,7 @@ impl Book {
     }
 }
 
-/// The entries of the book of the round before.
+/// The entries of the book of an earlier round.
 struct Before<'a>(BTreeMap<(Uid, Block), &'a Entry>);
 
 impl<'a> Before<'a> {

@@ -309,8 +309,7 @@ impl Supply<'_> {
         let is_missing = |sequence: &&Sequence| !kept.contains_key(&sequence.digest);
         let n_wanted = turn.text.as_ref().map_or(0, |text| text.n_sequences()).min(n_sequences);
         let wanted = turn.sequences(turn.known(&root).len()..n_sequences);
-        let mut missing: Vec<&Sequence> = Vec::with_capacity(n_wanted);
-        missing.extend(wanted.filter(is_missing));
+        let missing: Vec<&Sequence> = wanted.filter(is_missing).collect();
         let n_tokens: usize = missing.iter().map(|sequence| sequence.tokens.len()).sum();
         let work = admission.n_parameters.saturating_mul(n_tokens as u64);
         let left = Left { n_done: n_wanted.saturating_sub(missing.len()), sequences: &missing };

@@ -120,13 +120,12 @@ impl Turn {
     /// Takes in the losses of a model that follow those that are known.
     pub(crate) fn learn(&mut self, root: Digest, further: Vec<SequenceLoss>) {
         let Some(text) = &self.text else { return };
-        let known = self.measured.entry(root).or_insert_with(|| Ok(SoFar::default()));
-        if known.is_err() {
-            *known = Ok(SoFar::default());
-        }
-        if let Ok(losses) = known {
-            losses.learn(further, text);
-        }
+        let mut losses = match self.measured.remove(&root) {
+            Some(Ok(known)) => known,
+            Some(Err(_)) | None => SoFar::default(),
+        };
+        losses.learn(further, text);
+        self.measured.insert(root, Ok(losses));
     }
 
     /// The losses of a model on the first sequences of the text, as far as they are known already:

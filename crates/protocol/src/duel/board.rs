@@ -224,14 +224,10 @@ impl Moments {
         }
         let squares = self.squares - 2.0 * mean * self.sum + self.n * mean * mean;
         let squares = squares.max(0.0) / (scale * scale);
-        // Mostly this is known without a look at each bet, or without exponentials.
-        if best_log(sum, squares) < log_needed {
-            return false;
-        }
         let logs = bets.iter().map(|(share, cost)| share * sum - cost * squares);
-        let highest = logs.clone().fold(f64::NEG_INFINITY, f64::max);
-        highest >= log_needed
-            && most_mean_exp(highest, logs.clone()) >= log_needed
+        // Mostly this is known without a look at each bet, or without exponentials.
+        best_log(sum, squares) >= log_needed
+            && most_mean_exp(logs.clone()) >= log_needed
             && log_mean_exp(logs) >= log_needed
     }
 }
@@ -256,10 +252,11 @@ pub(super) fn log_mean_exp(logs: impl Iterator<Item = f64>) -> f64 {
     highest + math::ln(sum / logs.len() as f64)
 }
 
-/// What the logarithm of the mean of the exponentials of `logs` is at most, given their highest:
-/// e^−x is at most 1 / (1 + x + x² / 2). More than enough is added for rounding.
-fn most_mean_exp(highest: f64, logs: impl ExactSizeIterator<Item = f64>) -> f64 {
+/// What [`log_mean_exp`] is at most, without exponentials: e^−x is at most 1 / (1 + x + x² / 2).
+/// More than enough is added for rounding.
+fn most_mean_exp(logs: impl ExactSizeIterator<Item = f64> + Clone) -> f64 {
     let n = logs.len() as f64;
+    let highest = logs.clone().fold(f64::NEG_INFINITY, f64::max);
     let below = logs.map(|log| highest - log);
     let sum: f64 = below.map(|below| 1.0 / (1.0 + below + 0.5 * below * below)).sum();
     highest + math::ln(sum / n) + 1e-9 * (1.0 + highest.abs())

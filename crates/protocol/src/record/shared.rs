@@ -99,11 +99,14 @@ mod tests {
     use crate::{Record, record::Models};
 
     #[test]
-    fn copies_share_their_models_until_one_is_changed() {
+    fn copies_share_models_and_documents_until_one_is_changed() {
         let frozen = include_bytes!("../../../../testdata/scoring/record.json");
         let record = Record::from_json(frozen.trim_ascii_end()).unwrap();
         let mut other = record.clone();
         assert!(record.models.is_shared_with(&other.models));
+        assert!(record.round.documents.is_shared_with(&other.round.documents));
+        other.round.documents[0].n_bytes += 1;
+        assert!(!record.round.documents.is_shared_with(&other.round.documents));
         other.models.pop().unwrap();
         assert!(!record.models.is_shared_with(&other.models));
         assert_eq!(record.models.len(), other.models.len() + 1);
