@@ -44,6 +44,7 @@ pub use timelock::{
     WAITING_BYTES_MAX, last_round,
 };
 pub use view::Supply;
+pub use weights::Weighed;
 
 use crate::{Call, CallError, Head, Mechanism, hash::blake2_256};
 use protocol::{AccountId, Block, BlockHash, NetUid};
@@ -166,7 +167,8 @@ impl Ledger {
             }
             Call::SetCommitment { netuid, data } => self.set_commitment(signer, netuid, data),
             Call::SetWeights { netuid, uids, weights, version_key } => {
-                self.set_weights(signer, netuid, (&uids, &weights), version_key)
+                let weighed = Weighed { uids: &uids, weights: &weights, version_key };
+                self.set_weights(signer, netuid, weighed)
             }
             Call::CommitWeights { netuid, hash } => self.commit_weights(signer, netuid, hash),
             Call::RevealWeights { netuid, uids, weights, salt, version_key } => {
@@ -185,7 +187,8 @@ impl Ledger {
             }
             Call::SetMechanismWeights { netuid, mechanism, uids, weights, version_key } => {
                 check_mechanism(mechanism)?;
-                self.set_weights(signer, netuid, (&uids, &weights), version_key)
+                let weighed = Weighed { uids: &uids, weights: &weights, version_key };
+                self.set_weights(signer, netuid, weighed)
             }
             Call::CommitTimelockedMechanismWeights {
                 netuid,

@@ -5,7 +5,7 @@
 
 mod maps;
 
-pub use maps::{Shades, heat_map};
+pub use maps::{Columns, Shades, heat_map};
 
 use crate::figures::decimals;
 use maud::{Markup, html};

@@ -83,8 +83,7 @@ pub fn told(
     let Some(fight) = found.cloned() else { return Ok(None) };
     let Ok(mut duel) = Duel::begin(rules, fight.terms) else { return Ok(None) };
     let (mut steps, mut cut) = (Vec::new(), None);
-    let whose = (row.validator, row.competition.as_str());
-    let parts = index.between(whose, fight.began, row.block)?;
+    let parts = index.between(row.series(), fight.began, row.block)?;
     for part in &parts {
         let read;
         let record = if part.id == row.id {

@@ -36,7 +36,7 @@ pub fn atom(site: &Site, index: &Index, ask: &Ask) -> Result<Answer, Trouble> {
     let heads = index.heads()?;
     for competition in site.known(&heads) {
         let Some(narration) = site.narration(index, ask, competition)? else { continue };
-        for crown in index.crowns(narration.whose(), ask.until(), CROWNS_MAX)? {
+        for crown in index.crowns(narration.row.series(), ask.until(), CROWNS_MAX)? {
             newest = newest.max(Some(crown.row.block));
             let time = utc(site.clock.seconds(crown.row.block).unwrap_or(0));
             let (to, from) = (name(&crown.to), crown.from.as_ref());

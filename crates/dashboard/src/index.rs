@@ -11,15 +11,18 @@ mod ingest;
 mod models;
 mod query;
 mod rounds;
+mod series;
 mod subnet;
 mod voices;
 
 pub use bodies::Budget;
 pub(crate) use common::{Common, Recall};
 pub use flaws::Extent;
+pub(crate) use flaws::FalseRecord;
 pub use ingest::{Checked, Last, Progress};
-pub use query::{Build, Crown, Head, Holder, Known, Other, Row, Standing, State};
+pub use query::{Build, Crown, Head, Holder, Known, Other, Row, Standing, State, Stretch};
 pub use rounds::Wanted;
+pub use series::Series;
 pub use subnet::{Epoch, Pay, Root};
 
 use rusqlite::{Connection, OpenFlags};

@@ -28,7 +28,7 @@ use crate::{
     ask::{Ask, Form, encoded},
     clock::{Clock, utc},
     feed, figures,
-    index::{self, Index, State},
+    index::{self, Index, Series, State},
     reader::{Rules, Troubles},
     table::{Cell, Table},
 };
@@ -367,7 +367,7 @@ fn published(
     let (Ok(validator), Ok(number)) = (validator.parse(), number.parse()) else {
         return missing("expected /record/VALIDATOR/COMPETITION/NUMBER.json");
     };
-    match index.record(validator, competition, number)? {
+    match index.record(Series { validator, competition }, number)? {
         Some(row) => Ok(Answer::of(JSON, index.signed(row.id)?)),
         None => missing("this record is not in the index"),
     }
@@ -379,8 +379,9 @@ fn key_cell(ask: &Ask, kind: &str, key: AccountId) -> Cell {
     Cell::text(key.clone()).shown(figures::short(&key)).to(ask.to(&[kind, &key]))
 }
 
-/// The page of a round by the records of this validator, whoever other pages are told by.
-fn round_of(ask: &Ask, validator: AccountId, (competition, number): (&str, u64)) -> String {
+/// The page of a round by the records of its validator, whoever other pages are told by.
+fn round_of(ask: &Ask, series: Series<'_>, number: u64) -> String {
+    let Series { validator, competition } = series;
     let block = ask.block().map_or(String::new(), |block| format!("&block={block}"));
     format!("/c/{}/round/{number}?validator={validator}{block}", encoded(competition))
 }

@@ -18,7 +18,7 @@ pub use troubles::Troubles;
 
 use crate::{
     clock::Clock,
-    index::{self, Checked, Index, Progress, Recall},
+    index::{self, Checked, FalseRecord, Index, Progress, Recall, Series},
     limits::{COMPETITIONS_MAX, Judges, Limits},
 };
 use chain::Chain;
@@ -321,47 +321,52 @@ impl Reader {
         tell: Tell<'_>,
     ) -> Result<Came, String> {
         let failed = |error: index::Error| format!("`{competition}` cannot be taken in: {error}");
-        let (place, whose) = (&visited.place, (known.validator, competition));
-        let name = place.name.as_str();
-        let going = visited.going.take();
-        let mut progress = match going.filter(|(who, what, _)| (*who, what.as_str()) == whose) {
+        let series = Series { validator: known.validator, competition };
+        let place = &visited.place;
+        let source = place.name.as_str();
+        let going = visited.going.take().filter(|(validator, name, _)| {
+            Series { validator: *validator, competition: name } == series
+        });
+        let mut progress = match going {
             Some((.., progress)) => progress,
-            None => held(&self.index).progress(whose.0, competition).map_err(failed)?,
+            None => held(&self.index).progress(series).map_err(failed)?,
         };
         let n_named = known.competitions.get(competition).map_or(0, |head| head.n_records);
         let begun = progress.n_records();
         if n_named > begun {
-            self.has_room(whose)?;
+            self.has_room(series)?;
         }
         let (lot, flaw) = self.next_lot((place, known), competition, &mut progress);
         visited.n_made = Checked::make(&lot);
         let mut index = held(&self.index);
-        if index.n_records(whose).map_err(failed)? != begun {
+        if index.n_records(series).map_err(failed)? != begun {
             // Another place of the validator was quicker, and so has one more turn.
             return Ok(Came::Later);
         }
         if let Some(last) = lot.last() {
-            index.take_in(&lot, progress.reign.as_ref(), name).map_err(failed)?;
+            index.take_in(&lot, progress.reign.as_ref(), source).map_err(failed)?;
             self.note_change();
             lot.iter().for_each(|checked| tell(News::of(checked)));
             if last.n_bytes <= KEPT_BYTES_MAX && progress.n_records() < n_named {
-                visited.going = Some((whose.0, competition.to_owned(), progress));
+                visited.going = Some((known.validator, competition.to_owned(), progress));
             }
             // Whatever else is wrong is found again, once this lot is out of the way.
-            let Some(Flaw::False(what)) = flaw else { return Ok(Came::Some) };
-            let flaw = (last.record.round.number.saturating_add(1), what.as_str());
-            self.note_flaw(&mut index, whose, flaw, name).map_err(failed)?;
+            let Some(Flaw::False(flaw)) = &flaw else { return Ok(Came::Some) };
+            let number = last.record.round.number.saturating_add(1);
+            let record = FalseRecord { series, number, flaw, source };
+            self.note_flaw(&mut index, record).map_err(failed)?;
             return Ok(Came::Some);
         }
         match flaw {
-            Some(Flaw::False(what)) => {
-                let flaw = (begun.saturating_add(1), what.as_str());
-                self.note_flaw(&mut index, whose, flaw, name).map_err(failed)?;
+            Some(Flaw::False(flaw)) => {
+                let number = begun.saturating_add(1);
+                let record = FalseRecord { series, number, flaw: &flaw, source };
+                self.note_flaw(&mut index, record).map_err(failed)?;
                 Ok(Came::Later)
             }
             Some(Flaw::OfPlace(what)) => Err(what),
             None => {
-                if index.note_no_flaw(whose, name).map_err(failed)? {
+                if index.note_no_flaw(series, source).map_err(failed)? {
                     self.note_change();
                 }
                 Ok(Came::None)
@@ -370,24 +375,18 @@ impl Reader {
     }
 
     /// Notes that a record is false.
-    fn note_flaw(
-        &self,
-        index: &mut Index,
-        whose: (AccountId, &str),
-        (number, what): (u64, &str),
-        source: &str,
-    ) -> Result<(), index::Error> {
-        let shown = protocol::text::shown(what, troubles::LETTERS_MAX);
-        if index.note_flaw(whose, (number, &shown), source)? {
+    fn note_flaw(&self, index: &mut Index, record: FalseRecord<'_>) -> Result<(), index::Error> {
+        let shown = protocol::text::shown(record.flaw, troubles::LETTERS_MAX);
+        if index.note_flaw(FalseRecord { flaw: &shown, ..record })? {
             self.note_change();
         }
         Ok(())
     }
 
     /// Whether more of a validator is taken in; why not, otherwise.
-    fn has_room(&self, whose: (AccountId, &str)) -> Result<(), String> {
-        let extent = held(&self.index).extent(whose).map_err(|error| error.to_string())?;
-        let (validator, most) = (whose.0, self.limits.bytes_per_validator);
+    fn has_room(&self, series: Series<'_>) -> Result<(), String> {
+        let extent = held(&self.index).extent(series).map_err(|error| error.to_string())?;
+        let (validator, most) = (series.validator, self.limits.bytes_per_validator);
         if extent.n_others >= COMPETITIONS_MAX {
             return Err(format!(
                 "validator {validator} has records of more than {COMPETITIONS_MAX} competitions: \

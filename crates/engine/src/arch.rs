@@ -155,21 +155,29 @@ impl Sizes {
     }
 }
 
+/// What makes up a model without anything unusual.
+struct Plain<'a> {
+    name: &'static str,
+    sizes: &'a Sizes,
+    context: usize,
+    /// Name of the table with one row per token.
+    table: &'a str,
+    positions: Positions,
+    layers: Vec<Layer>,
+    final_norm: Norm,
+    head: Head,
+}
+
 impl Architecture {
     /// A model of some layers without anything unusual.
-    fn new(
-        name: &'static str,
-        (sizes, context): (&Sizes, usize),
-        (embedding, positions): (&str, Positions),
-        layers: Vec<Layer>,
-        (final_norm, head): (Norm, Head),
-    ) -> Self {
+    fn new(plain: Plain<'_>) -> Self {
+        let Plain { name, sizes, context, table, positions, layers, final_norm, head } = plain;
         Self {
             name,
             vocabulary: sizes.vocabulary,
             context,
             hidden: sizes.hidden,
-            embedding: Embedding::plain(embedding),
+            embedding: Embedding::plain(table),
             positions,
             layers,
             final_norm: Some(final_norm),

@@ -5,7 +5,7 @@ use crate::{
     arch::Architecture,
     batch::{Batch, TOKENS_PER_BATCH, WorkSpace},
     error::{Error, Stop, judge, refuse},
-    forward::Forward,
+    forward::{Forward, HeadPart, Held, Marks},
     kernel::head::RowLoss,
     parameters::{Parameters, Piece},
     pool,
@@ -340,8 +340,8 @@ impl Evaluation<'_> {
                     Piece::Layer(index, layer) => {
                         let mut memory = std::mem::take(&mut spaces[0].memory);
                         memory.reserve(architecture, &state.batch, false)?;
-                        let at = (&mut state.batch, &mut memory);
-                        forward.layer((*index, layer), at, spaces)?;
+                        let held = Held { batch: &mut state.batch, memory: &mut memory };
+                        forward.layer(*index, layer, held, spaces)?;
                         spaces[0].memory = memory;
                         self.report(n_rows, 0);
                     }
@@ -350,7 +350,8 @@ impl Evaluation<'_> {
                         if tokens.start == 0 {
                             forward.norm_rows(parameters.final_norm.as_ref(), batch, spaces)?;
                         }
-                        forward.losses((head, tokens), batch, spaces, (targets, losses))?;
+                        let part = HeadPart { head, tokens };
+                        forward.losses(part, batch, spaces, Marks { targets, losses })?;
                         if tokens.end == architecture.vocabulary {
                             self.report(n_rows, batch.n_sequences());
                         }

@@ -35,14 +35,42 @@ pub(crate) struct Forward<'a> {
     pub(crate) is_cancelled: &'a (dyn Fn() -> bool + Sync),
 }
 
+/// Rows of a batch, and the keys and values of their sequences.
+pub(crate) struct Held<'a> {
+    pub(crate) batch: &'a mut Batch,
+    pub(crate) memory: &'a mut Memory,
+}
+
+/// The part of a head for some tokens of the vocabulary.
+#[derive(Clone, Copy)]
+pub(crate) struct HeadPart<'a> {
+    pub(crate) head: &'a Projection,
+    pub(crate) tokens: &'a Range<usize>,
+}
+
+/// What rows are measured by: for each of them its target, and the loss that goes on.
+pub(crate) struct Marks<'a> {
+    pub(crate) targets: &'a [u32],
+    pub(crate) losses: &'a mut [RowLoss],
+}
+
+/// A product that is added to hidden states, and its norm if there is one.
+#[derive(Clone, Copy)]
+struct Summand<'a> {
+    projection: &'a Projection,
+    gain: Option<&'a Gain>,
+}
+
 impl Forward<'_> {
     /// Runs one layer on as many threads as there are work spaces.
     pub(crate) fn layer(
         &self,
-        (index, parameters): (usize, &LayerParameters),
-        (batch, memory): (&mut Batch, &mut Memory),
+        index: usize,
+        parameters: &LayerParameters,
+        held: Held<'_>,
         spaces: &mut [WorkSpace],
     ) -> Result<(), Error> {
+        let Held { batch, memory } = held;
         let n_threads = spaces.len();
         let layer = &self.architecture.layers[index];
         let of = (index, &layer.attention);
@@ -74,17 +102,18 @@ impl Forward<'_> {
         })
     }
 
-    /// Goes on with the loss of each row, whose target stands in `targets`, over some tokens.
+    /// Goes on with the loss of each row over some tokens.
     ///
     /// The rows have been normed.
     pub(crate) fn losses(
         &self,
-        (head, tokens): (&Projection, &Range<usize>),
+        part: HeadPart<'_>,
         batch: &mut Batch,
         spaces: &mut [WorkSpace],
-        (targets, losses): (&[u32], &mut [RowLoss]),
+        marks: Marks<'_>,
     ) -> Result<(), Error> {
-        let (mut rest, mut rest_targets) = (losses, targets);
+        let HeadPart { head, tokens } = part;
+        let Marks { losses: mut rest, targets: mut rest_targets } = marks;
         let blocks = batch.hidden_blocks(spaces.len()).map(|(hidden, positions)| {
             let n = positions.len();
             let losses = rest.split_off_mut(..n).unwrap_or_default();
@@ -240,7 +269,8 @@ impl Forward<'_> {
         let n_rows = block.positions.len();
         let rows = Rows { data: &*block.inputs, stride: self.strides.inputs, n_rows };
         let gain = parameters.attention_norms.output.as_ref();
-        self.add(rows, (&parameters.output, gain), block.hidden, space);
+        let summand = Summand { projection: &parameters.output, gain };
+        self.add(rows, summand, block.hidden, space);
         if let Some(gain) = &parameters.attention_norms.sum {
             self.norm_in_place(gain, block.hidden, space);
         }
@@ -267,7 +297,8 @@ impl Forward<'_> {
 
         let rows = Rows { data: &wide, stride, n_rows };
         let gain = parameters.mlp_norms.output.as_ref();
-        self.add(rows, (&parameters.down, gain), block.hidden, space);
+        let summand = Summand { projection: &parameters.down, gain };
+        self.add(rows, summand, block.hidden, space);
         space.intermediate = wide;
         if let Some(gain) = &parameters.mlp_norms.sum {
             self.norm_in_place(gain, block.hidden, space);
@@ -275,13 +306,8 @@ impl Forward<'_> {
     }
 
     /// Adds a product to hidden states, itself normed if there is a norm for it.
-    fn add(
-        &self,
-        rows: Rows<'_>,
-        (projection, gain): (&Projection, Option<&Gain>),
-        hidden: &mut [f32],
-        space: &mut WorkSpace,
-    ) {
+    fn add(&self, rows: Rows<'_>, summand: Summand<'_>, hidden: &mut [f32], space: &mut WorkSpace) {
+        let Summand { projection, gain } = summand;
         let (stride, scratch) = (self.strides.hidden, &mut space.product);
         let (panels, bias) = projection.parts();
         let Some(gain) = gain else {

@@ -4,7 +4,7 @@ use crate::{
     EvaluateOptions, Model,
     batch::{Batch, Memory, WorkSpace},
     error::{Error, Stop, judge, refuse},
-    forward::Forward,
+    forward::{Forward, Held},
     parameters::{Parameters, Piece},
 };
 use protocol::{Reason, ReasonCode::NonFiniteLoss};
@@ -56,8 +56,8 @@ impl Model {
 
         let mut generated = vec![Vec::with_capacity(n_tokens); prompts.len()];
         for step in 0..n_tokens {
-            let state = (&mut batch, &mut memory);
-            let greatest = greatest(&forward, parameters, state, &mut spaces)?;
+            let held = Held { batch: &mut batch, memory: &mut memory };
+            let greatest = greatest(&forward, parameters, held, &mut spaces)?;
             let mut tokens = Vec::with_capacity(prompts.len());
             for (index, greatest) in greatest.iter().enumerate() {
                 let Some(token) = greatest.token() else {
@@ -80,14 +80,16 @@ impl Model {
 fn greatest(
     forward: &Forward<'_>,
     parameters: &Parameters,
-    (batch, memory): (&mut Batch, &mut Memory),
+    held: Held<'_>,
     spaces: &mut [WorkSpace],
 ) -> Result<Vec<Greatest>, Stop> {
+    let Held { batch, memory } = held;
     let mut greatest = Vec::new();
     forward.norm_rows(parameters.rows.norm.as_ref(), batch, spaces)?;
     parameters.each(forward.architecture, |piece| match piece {
         Piece::Layer(index, layer) => {
-            Ok(forward.layer((index, layer), (&mut *batch, &mut *memory), spaces)?)
+            let held = Held { batch: &mut *batch, memory: &mut *memory };
+            Ok(forward.layer(index, layer, held, spaces)?)
         }
         Piece::Head(tokens, head) => {
             if tokens.start == 0 {

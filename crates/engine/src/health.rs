@@ -75,7 +75,11 @@ fn try_scan(dir: &Path, limits: Limits<'_>) -> Result<Scan, Stop> {
             (part.role, part.offset, part.inputs_are_rows)
         });
         let mut sums = Sums::new(tensor.dtype, n_columns, offset, inputs_are_rows);
-        read((&checkpoint, name, tensor), &mut buffer, (&mut hashes, &mut sums))?;
+        let mut take = |at: u64, bytes: &[u8]| {
+            hashes.take((name, tensor.dtype), at, bytes);
+            sums.take(bytes);
+        };
+        read(&checkpoint, name, tensor, &mut buffer, &mut take)?;
         let (health, squares) = sums.finish(name, &tensor.shape, role);
         tensors.push(health);
         for found in channels.take(name, squares) {
@@ -96,11 +100,13 @@ fn try_scan(dir: &Path, limits: Limits<'_>) -> Result<Scan, Stop> {
     Ok(Scan { tensor_root, tensors, findings })
 }
 
-/// Reads all of a tensor, whose numbers must be finite.
+/// Gives all of a tensor piece by piece, each with its place in it; its numbers must be finite.
 fn read(
-    (checkpoint, name, tensor): (&Checkpoint, &str, &Tensor),
+    checkpoint: &Checkpoint,
+    name: &str,
+    tensor: &Tensor,
     buffer: &mut [u8],
-    (hashes, sums): (&mut Hashes, &mut Sums),
+    take: &mut dyn FnMut(u64, &[u8]),
 ) -> Result<(), Stop> {
     let mut at = 0;
     while at < tensor.n_bytes {
@@ -108,8 +114,7 @@ fn read(
         let bytes = &mut buffer[..n];
         checkpoint.read(tensor, at, bytes)?;
         check_finite(name, tensor.dtype, at, bytes)?;
-        hashes.take((name, tensor.dtype), at, bytes);
-        sums.take(bytes);
+        take(at, bytes);
         at += n as u64;
     }
     Ok(())

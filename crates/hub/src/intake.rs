@@ -43,7 +43,7 @@ mod shelf;
 #[cfg(test)]
 mod tests;
 
-use shelf::Shelf;
+use shelf::{Origin, Shelf};
 
 /// Models that passed the door, in a folder of their own.
 ///
@@ -233,7 +233,7 @@ impl Intake {
         }
         let place = match self.shelf.find(file_root, files)? {
             Some(dir) => Where::Here(dir),
-            None => Where::Away(self.shelf.begin(hub, commitment, files)?),
+            None => Where::Away(self.shelf.begin(Origin { hub, commitment }, files)?),
         };
         if let Where::Away(quarantine) = &place
             && let Some(reason) = stray(quarantine.path(), files)?
@@ -270,7 +270,8 @@ impl Intake {
         let dir = match place {
             Where::Here(dir) => dir,
             Where::Away(quarantine) => {
-                self.shelf.fetch(hub, &commitment, (quarantine, &file_root), &files)?
+                let origin = Origin { hub, commitment: &commitment };
+                self.shelf.fetch(origin, quarantine.path(), &file_root, &files)?
             }
         };
         Ok(Admitted { dir, file_root, reference_directory_hash, size_bytes })

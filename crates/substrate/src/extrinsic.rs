@@ -43,6 +43,14 @@ pub struct SignedCall {
     pub signature: Signature,
 }
 
+/// The blocks in which a call may be included.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Lifetime {
+    pub(crate) era: Era,
+    /// Hash of the first of them, which is signed along.
+    pub(crate) birth: BlockHash,
+}
+
 impl SignedCall {
     /// Signs `call` as the `nonce`-th of `keys`, for ever, on the chain that starts with `genesis`.
     pub fn sign(
@@ -51,17 +59,19 @@ impl SignedCall {
         genesis: BlockHash,
         keys: &Keypair,
     ) -> Self {
-        Self::sign_in_era(call.into(), nonce, (Era::Immortal, genesis), genesis, keys)
+        let lifetime = Lifetime { era: Era::Immortal, birth: genesis };
+        Self::sign_in_era(call.into(), nonce, lifetime, genesis, keys)
     }
 
-    /// Signs for the blocks of an era, which is named with the hash of its first block.
-    pub fn sign_in_era(
+    /// Signs for the blocks of an era.
+    pub(crate) fn sign_in_era(
         call: RuntimeCall,
         nonce: u32,
-        (era, birth): (Era, BlockHash),
+        lifetime: Lifetime,
         genesis: BlockHash,
         keys: &Keypair,
     ) -> Self {
+        let Lifetime { era, birth } = lifetime;
         let signature = Signature([0; 64]);
         let mut signed = Self { signer: keys.public(), nonce, era, tip: 0, call, signature };
         signed.signature = keys.sign(&signed.payload(genesis, birth));

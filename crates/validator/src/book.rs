@@ -36,6 +36,13 @@ pub(crate) struct Book {
     pub(crate) paid: Option<Uid>,
 }
 
+/// A subnet of a chain, to be read.
+#[derive(Clone, Copy)]
+pub(crate) struct Subnet<'a> {
+    pub(crate) chain: &'a dyn Chain,
+    pub(crate) netuid: NetUid,
+}
+
 /// A commitment that a round has to hear of.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Entry {
@@ -58,17 +65,18 @@ impl Book {
     ///
     /// What stood in the book `before` of the competition as well is not parsed again.
     pub(crate) fn read(
-        (chain, netuid): (&dyn Chain, NetUid),
+        subnet: Subnet<'_>,
         competition: &Competition,
         seed: Head,
         before: Option<&Self>,
     ) -> anyhow::Result<Self> {
+        let Subnet { chain, netuid } = subnet;
         let age_min = competition.evaluation.commitment_age_min;
         let at = Block(seed.block.0.saturating_sub(age_min));
         let stored = chain.commitments(netuid, at).context("cannot read the commitments")?;
         let rewards = chain.rewards(netuid, at).context("cannot read what the chain pays")?;
         let read = (at, stored.as_slice());
-        let heard = unheard::heard((chain, netuid), competition, read, seed.block)
+        let heard = unheard::heard(subnet, competition, read, seed.block)
             .context("cannot read what validators say")?;
         let before = Before::of(before);
         let entry = |stored: StoredCommitment| {
@@ -182,7 +190,7 @@ pub fn on_chain(
     competition: &Competition,
     seed: Head,
 ) -> anyhow::Result<OnChain> {
-    let book = Book::read((chain, netuid), competition, seed, None)?;
+    let book = Book::read(Subnet { chain, netuid }, competition, seed, None)?;
     let Book { entries, unheard, young: _, moment, paid } = book;
     let listed = |entry: Entry| {
         let Entry { stored, committed, incentive, .. } = entry;

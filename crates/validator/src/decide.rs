@@ -42,7 +42,8 @@ impl Decision {
     /// Decides a round by the outcomes of its models; an error if it is not ripe for that.
     pub(crate) fn new(
         known: &Known<'_>,
-        (book, text): (&Book, &Drawn),
+        book: &Book,
+        text: &Drawn,
         measured: &[Measured],
         judge: &Judge<'_>,
     ) -> anyhow::Result<Self> {

@@ -71,8 +71,10 @@ impl Parties {
 
     fn bout<'a>(
         &'a self,
-        (contest, seed, book): (&Contest, Block, &Book),
-        (documents, losses): (&'a [Digest], &'a BTreeMap<Digest, &'a [Loss]>),
+        contest: &Contest,
+        seed: Block,
+        book: &Book,
+        shown: Shown<'a>,
     ) -> Bout<'a> {
         Bout {
             block: seed,
@@ -82,10 +84,19 @@ impl Parties {
             entrants: &self.entrants,
             hidden: &self.hidden,
             skipped: &self.skipped,
-            documents,
-            losses,
+            documents: shown.documents,
+            losses: shown.losses,
         }
     }
+}
+
+/// What was measured for duels so far.
+#[derive(Clone, Copy)]
+struct Shown<'a> {
+    /// The documents of the round, in order.
+    documents: &'a [Digest],
+    /// By tensor root, on the first of them.
+    losses: &'a BTreeMap<Digest, &'a [Loss]>,
 }
 
 /// Blocks after which the chain pays a new champion more than the one before it.
@@ -163,8 +174,8 @@ impl Known<'_> {
     pub(crate) fn is_vacant(&self, book: &Book, measured: &[Measured]) -> bool {
         let reign = &self.state.reign;
         let parties = Parties::of(measured, reign);
-        let (at, losses) = ((self.contest, self.seed.block, book), BTreeMap::new());
-        reign.is_vacant(&parties.bout(at, (&[], &losses)))
+        let shown = Shown { documents: &[], losses: &BTreeMap::new() };
+        reign.is_vacant(&parties.bout(self.contest, self.seed.block, book, shown))
     }
 
     /// Keeps whoever does no better than guessing from an empty throne.
@@ -203,7 +214,8 @@ impl Known<'_> {
 /// The turn keeps how far the duels have come, and the reign that they began with: as often as a
 /// round asks for more losses, nothing is looked at twice, and nobody else waits for it.
 pub(crate) fn fight(
-    (contest, seed): (&Contest, Block),
+    contest: &Contest,
+    seed: Block,
     turn: &mut Turn,
     told: &mut Told,
     reign: impl FnOnce() -> Reign,
@@ -226,7 +238,7 @@ pub(crate) fn fight(
             losses.insert(root, known);
         }
     }
-    let bout = parties.bout((contest, seed, book), (documents, &losses));
+    let bout = parties.bout(contest, seed, book, Shown { documents, losses: &losses });
     let Wanted { root, n_documents } = match reign.missing(progress, rules, &bout) {
         Ok(()) => {
             *is_fought = true;

@@ -64,12 +64,7 @@ impl Queues {
     }
 
     /// Takes in which numbers up to `newest` are not there.
-    fn learn(
-        &self,
-        competition: &str,
-        gaps: &[RangeInclusive<u64>],
-        (kept_from, newest): (u64, u64),
-    ) {
+    fn learn(&self, competition: &str, gaps: &[RangeInclusive<u64>], kept_from: u64, newest: u64) {
         let mut queues = self.lock();
         let queue = queues.entry(competition.to_owned()).or_default();
         // What was decided meanwhile was not asked for.
@@ -180,7 +175,7 @@ impl Validator {
             (newest, kept_from(&past, competition)?)
         };
         let gaps = self.ports.publish.lacks(competition, 1..=newest)?;
-        self.queues.learn(competition, &gaps, (kept_from, newest));
+        self.queues.learn(competition, &gaps, kept_from, newest);
         for gap in gaps.into_iter().filter(|gap| *gap.start() < kept_from) {
             let last = (*gap.end()).min(kept_from.saturating_sub(1));
             tell_of_lost(competition, *gap.start()..=last, watch);

@@ -2,7 +2,7 @@
 
 use crate::{
     Config,
-    book::{Book, Entry},
+    book::{Book, Entry, Subnet},
     entry,
     event::{Cause, Event, Progress, Stage},
     memory::Memory,
@@ -67,8 +67,8 @@ impl Supply<'_> {
                 return Ok(());
             }
             Need::Losses { entry, n_sequences } => {
-                self.losses((entry, *n_sequences), turn, watch)?;
-                turn.tell_again(told, (entry, *n_sequences));
+                self.losses(entry, *n_sequences, turn, watch)?;
+                turn.tell_again(told, entry, *n_sequences);
                 return Ok(());
             }
         };
@@ -100,9 +100,9 @@ impl Supply<'_> {
         let failed = |cause| self.tell(Progress::Failed(cause), watch);
         match need {
             Need::Book => {
-                let chain = (&*self.ports.chain, self.config.netuid);
+                let subnet = Subnet { chain: &*self.ports.chain, netuid: self.config.netuid };
                 let competition = &self.contest.competition;
-                let book = Book::read(chain, competition, self.seed, turn.before.as_ref());
+                let book = Book::read(subnet, competition, self.seed, turn.before.as_ref());
                 turn.book = Some(book.inspect_err(|_| failed(Cause::Chain))?);
                 turn.before = None;
                 // Before anything new is let in: what has weight must not make room for it.
@@ -283,7 +283,8 @@ impl Supply<'_> {
     /// yet; each loss is kept as it comes.
     fn losses(
         &mut self,
-        (entry, n_sequences): (&Entry, usize),
+        entry: &Entry,
+        n_sequences: usize,
         turn: &mut Turn,
         watch: &(dyn Fn(Event) + Sync),
     ) -> anyhow::Result<()> {
@@ -312,10 +313,15 @@ impl Supply<'_> {
         let missing: Vec<&Sequence> = wanted.filter(is_missing).collect();
         let n_tokens: usize = missing.iter().map(|sequence| sequence.tokens.len()).sum();
         let work = admission.n_parameters.saturating_mul(n_tokens as u64);
-        let left = Left { n_done: n_wanted.saturating_sub(missing.len()), sequences: &missing };
+        let left = Left {
+            uid: entry.stored.uid,
+            admission: &admission,
+            n_done: n_wanted.saturating_sub(missing.len()),
+            sequences: &missing,
+        };
         let mut learnt = Vec::with_capacity(missing.len());
         self.tell(Progress::Began(Stage::Measure), watch);
-        let measured = self.measure((entry.stored.uid, &admission), left, &mut learnt, watch);
+        let measured = self.measure(left, &mut learnt, watch);
         self.tell(Progress::Ended(Stage::Measure), watch);
         // All that the journal took, and nothing else: a round rests on what is on disk.
         kept.extend(learnt);
@@ -361,14 +367,13 @@ impl Supply<'_> {
     /// Has the evaluator measure what is missing; adds what the journal has taken of it to `kept`.
     fn measure(
         &mut self,
-        (uid, admission): (Uid, &Admission),
         left: Left<'_>,
         kept: &mut Vec<(Digest, SequenceLoss)>,
         watch: &(dyn Fn(Event) + Sync),
     ) -> Result<Result<(), Reason>, Trouble> {
         let (contest, competition) = (self.contest, &self.contest.competition);
         let per_batch = competition.evaluation.sequences_per_batch.max(1);
-        let Left { mut n_done, sequences } = left;
+        let Left { uid, admission, mut n_done, sequences } = left;
         watch(Event::Evaluating { uid, n_batches_done: n_done / per_batch });
         let evaluate = &*self.ports.evaluate;
         let of = journal::Measured { model: admission.tensor_root, engine: evaluate.engine() };
@@ -396,9 +401,12 @@ impl Supply<'_> {
     }
 }
 
-/// What is left to measure of the sequences that are wanted.
+/// What is left to measure of the sequences that are wanted of a model.
 #[derive(Clone, Copy)]
 struct Left<'a> {
+    /// Slot of its miner.
+    uid: Uid,
+    admission: &'a Admission,
     /// Of those that are wanted, how many were measured before.
     n_done: usize,
     /// The others, in order.

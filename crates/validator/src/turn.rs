@@ -87,7 +87,7 @@ impl SoFar {
 impl Turn {
     /// Keeps what was told of a round before losses of a model came, with these: what else it
     /// depends on is as it was, if they came.
-    pub(crate) fn tell_again(&mut self, told: Option<Told>, (entry, n_sequences): (&Entry, usize)) {
+    pub(crate) fn tell_again(&mut self, told: Option<Told>, entry: &Entry, n_sequences: usize) {
         let Some(mut told) = told else { return };
         let is_its = |model: &&mut Measured| model.entry.stored.hotkey == entry.stored.hotkey;
         let Some(model) = told.models.iter_mut().find(is_its) else { return };

@@ -2,14 +2,14 @@
 //! they count once two thirds of the stake do ([`protocol::publication`]).
 
 use crate::{
-    book::{Book, Entry},
+    book::{Book, Entry, Subnet},
     ports::Sight,
     round::{Hindrance, Known, Measured, Need, Pause, Refusal, Skipped},
     state::Found,
 };
-use chain::{Chain, StoredCommitment};
+use chain::StoredCommitment;
 use protocol::{
-    AccountId, Block, Competition, NetUid, Outcome, ReasonCode,
+    AccountId, Block, Competition, Outcome, ReasonCode,
     competition::Published,
     publication::{Seen, Voice, counts},
 };
@@ -62,7 +62,7 @@ pub(crate) struct Heard {
 /// What is said of a commitment while it is too young counts as soon as it is not; one that was
 /// replaced since counts by what was said while it stood.
 pub(crate) fn heard(
-    (chain, netuid): (&dyn Chain, NetUid),
+    subnet: Subnet<'_>,
     competition: &Competition,
     (at, stored): (Block, &[StoredCommitment]),
     seed: Block,
@@ -71,6 +71,7 @@ pub(crate) fn heard(
     if rules.published == Published::Own {
         return Ok(None);
     }
+    let Subnet { chain, netuid } = subnet;
     let standing = chain.commitments(netuid, seed)?;
     let voters = chain.voters(netuid, seed)?;
     let voices = |at: Block, stored: &[StoredCommitment]| -> Vec<Voice> {

@@ -37,6 +37,15 @@ enum Step {
     Ended,
 }
 
+/// A round whose outcomes are all there.
+#[derive(Clone, Copy)]
+struct Ending<'a> {
+    contest: &'a Contest,
+    seed: Head,
+    turn: &'a Turn,
+    measured: &'a [Measured],
+}
+
 /// Rounds that go on.
 #[derive(Debug, Default)]
 pub(crate) struct Turns {
@@ -218,7 +227,8 @@ impl Validator {
             Ok(measured) => {
                 // The turn is gone already: whatever fails from here on, the journal tells the
                 // rest.
-                self.conclude((contest, seed), &turn, &measured, watch)?;
+                let ending = Ending { contest, seed, turn: &turn, measured: &measured };
+                self.conclude(ending, watch)?;
                 if let Some(book) = turn.book {
                     self.turns.lock().books.insert(Arc::clone(&contest.name), book);
                 }
@@ -279,7 +289,7 @@ impl Validator {
                 .contest(name, |state| round::round(&Known { contest, state, seed, turn }))?,
         };
         let reign = || self.memory.contest(name, |state| state.reign.clone());
-        let fought = duels::fight((contest, seed.block), turn, &mut told, reign);
+        let fought = duels::fight(contest, seed.block, turn, &mut told, reign);
         // Last, so that what does not count yet keeps nobody from being measured.
         let waiting = fought.and_then(|()| {
             let have = |state: &_| Known { contest, state, seed, turn }.have_unheard();
@@ -302,29 +312,17 @@ impl Validator {
     }
 
     /// Takes the decision of a round, and tells how long it takes.
-    fn conclude(
-        &self,
-        of: (&Contest, Head),
-        turn: &Turn,
-        measured: &[Measured],
-        watch: &dyn Fn(Event),
-    ) -> anyhow::Result<()> {
-        let (contest, _) = of;
-        watch(Event::progress(contest, Progress::Began(Stage::Decide)));
-        let decided = self.decide(of, turn, measured, watch);
-        watch(Event::progress(contest, Progress::Ended(Stage::Decide)));
+    fn conclude(&self, ending: Ending<'_>, watch: &dyn Fn(Event)) -> anyhow::Result<()> {
+        watch(Event::progress(ending.contest, Progress::Began(Stage::Decide)));
+        let decided = self.decide(ending, watch);
+        watch(Event::progress(ending.contest, Progress::Ended(Stage::Decide)));
         decided
     }
 
     /// Takes the decision of a round: one entry, so record, crown, averages and the weights that
     /// are due with it are there together or not at all.
-    fn decide(
-        &self,
-        (contest, seed): (&Contest, Head),
-        turn: &Turn,
-        measured: &[Measured],
-        watch: &dyn Fn(Event),
-    ) -> anyhow::Result<()> {
+    fn decide(&self, ending: Ending<'_>, watch: &dyn Fn(Event)) -> anyhow::Result<()> {
+        let Ending { contest, seed, turn, measured } = ending;
         let (Some(book), Some(text)) = (&turn.book, &turn.text) else { return Ok(()) };
         tell(measured, watch);
         let judge = Judge {
@@ -337,7 +335,7 @@ impl Validator {
         // Nothing of the world is asked for here, so the state may wait until it is decided.
         let decide = |state: &ContestState| -> anyhow::Result<_> {
             let known = Known { contest, state, seed, turn };
-            let Decision { record, after } = Decision::new(&known, (book, text), measured, &judge)?;
+            let Decision { record, after } = Decision::new(&known, book, text, measured, &judge)?;
             let record = RecordText::of(record).map_err(ours)?;
             let summary = decide::summary(&known, &*record.record()?, measured, record.digest());
             let (competition, summary) = (competition.clone(), Some(Box::new(summary)));

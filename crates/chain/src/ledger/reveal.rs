@@ -4,6 +4,7 @@
 use super::{
     Event, Ledger,
     subnet::{Subnet, WeightCommit},
+    weights::Weighed,
 };
 use crate::{CallError, hash::blake2_256};
 use protocol::{AccountId, Block, NetUid, Uid};
@@ -23,11 +24,12 @@ pub(super) struct Reveal {
 /// What a commit must be to cover these weights: BLAKE2b-256 of the SCALE tuple of hotkey, subnet,
 /// uids, weights, salt and version.
 pub fn commit_hash(
-    (hotkey, netuid): (AccountId, NetUid),
-    (uids, weights): (&[Uid], &[u16]),
+    hotkey: AccountId,
+    netuid: NetUid,
+    weighed: Weighed<'_>,
     salt: &[u16],
-    version_key: u64,
 ) -> [u8; 32] {
+    let Weighed { uids, weights, version_key } = weighed;
     let uids: Vec<u16> = uids.iter().map(|uid| uid.0).collect();
     let mut bytes = hotkey.0.to_vec();
     bytes.extend(netuid.0.to_le_bytes());
@@ -133,8 +135,9 @@ impl Ledger {
             return Err(CallError::CommitRevealDisabled);
         }
         let commits = subnet.weight_commits.get(&hotkey).ok_or(CallError::NoWeightsCommitFound)?;
-        let parts = (reveal.uids.as_slice(), reveal.weights.as_slice());
-        let hash = commit_hash((hotkey, netuid), parts, &reveal.salt, reveal.version_key);
+        let Reveal { uids, weights, salt, version_key } = reveal;
+        let weighed = Weighed { uids, weights, version_key: *version_key };
+        let hash = commit_hash(hotkey, netuid, weighed, salt);
         let found = commits.iter().position(|commit| commit.hash == hash);
         let position = found.ok_or(CallError::InvalidRevealCommitHashNotMatch)?;
         let epoch = subnet.epoch_at(now);
@@ -143,7 +146,7 @@ impl Ledger {
             due if due < epoch => return Err(CallError::ExpiredWeightCommit),
             _ => {}
         }
-        self.store_weights(hotkey, netuid, parts, reveal.version_key)?;
+        self.store_weights(hotkey, netuid, weighed)?;
         // Earlier ones were passed over: they cannot be revealed after a later one.
         if let Some(subnet) = self.subnets.get_mut(&netuid)
             && let Some(commits) = subnet.weight_commits.get_mut(&hotkey)

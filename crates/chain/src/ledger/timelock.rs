@@ -8,7 +8,7 @@
 //! it runs at most two epochs in a block. It has no limit on the bytes that wait, nor on what a
 //! block opens: this node lives in a process beside others.
 
-use super::{Event, Ledger, Subnet, subnet::TimelockedCommit};
+use super::{Event, Ledger, Subnet, subnet::TimelockedCommit, weights::Weighed};
 use crate::{Call, CallError, hash::blake2_256};
 use protocol::{AccountId, Block, NetUid, Uid};
 use std::{collections::BTreeMap, num::NonZeroU64};
@@ -261,7 +261,8 @@ impl Ledger {
             return None;
         }
         let uids: Vec<Uid> = uids.into_iter().map(Uid).collect();
-        self.store_weights(commit.hotkey, netuid, (&uids, &values), version_key).ok()
+        let weighed = Weighed { uids: &uids, weights: &values, version_key };
+        self.store_weights(commit.hotkey, netuid, weighed).ok()
     }
 }
 

@@ -7,19 +7,29 @@ use super::{
 use crate::CallError;
 use protocol::{AccountId, Block, NetUid, Uid, yuma};
 
+/// Weights as a call hands them over: nothing of them is checked yet.
+#[derive(Clone, Copy, Debug)]
+pub struct Weighed<'a> {
+    /// Miners.
+    pub uids: &'a [Uid],
+    /// Their weights, same order; only the ratios count.
+    pub weights: &'a [u16],
+    /// Version of the rules that the validator runs.
+    pub version_key: u64,
+}
+
 impl Ledger {
     /// `set_weights`: the checks of the pallet in its order, then the upscaled row.
     pub(super) fn set_weights(
         &mut self,
         hotkey: AccountId,
         netuid: NetUid,
-        (uids, weights): (&[Uid], &[u16]),
-        version_key: u64,
+        weighed: Weighed<'_>,
     ) -> Result<Event, CallError> {
         if self.subnets.get(&netuid).is_some_and(|subnet| subnet.hyperparameters.commit_reveal) {
             return Err(CallError::CommitRevealEnabled);
         }
-        self.store_weights(hotkey, netuid, (uids, weights), version_key)
+        self.store_weights(hotkey, netuid, weighed)
     }
 
     /// Checks weights and stores them, however they came.
@@ -27,9 +37,9 @@ impl Ledger {
         &mut self,
         hotkey: AccountId,
         netuid: NetUid,
-        (uids, weights): (&[Uid], &[u16]),
-        version_key: u64,
+        weighed: Weighed<'_>,
     ) -> Result<Event, CallError> {
+        let Weighed { uids, weights, version_key } = weighed;
         if netuid == ROOT {
             return Err(CallError::CanNotSetRootNetworkWeights);
         }

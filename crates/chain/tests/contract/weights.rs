@@ -3,7 +3,7 @@
 use super::{Make, NETUID, TAO, genesis, key, weigh};
 use chain::{
     Call, CallError, Error, Handed, HidingError, HyperparameterChange, Mechanism, Weights,
-    ledger::commit_hash,
+    ledger::{Weighed, commit_hash},
 };
 use protocol::{Block, NetUid, Uid};
 
@@ -153,7 +153,8 @@ pub(crate) fn weights_are_committed_to_first_where_the_owner_wants_it(make: Make
     world.pass_epoch();
     assert_eq!(world.refused(&validator, weigh(&[(1, 1)])), CallError::CommitRevealEnabled);
     let (uids, weights, salt) = (vec![Uid(1)], vec![9], vec![1, 2, 3]);
-    let hash = commit_hash((validator.public(), NETUID), (&uids, &weights), &salt, 0);
+    let weighed = Weighed { uids: &uids, weights: &weights, version_key: 0 };
+    let hash = commit_hash(validator.public(), NETUID, weighed, &salt);
     world.must(&validator, Call::CommitWeights { netuid: NETUID, hash });
     let reveal = Call::RevealWeights { netuid: NETUID, uids, weights, salt, version_key: 0 };
     assert_eq!(world.refused(&validator, reveal.clone()), CallError::RevealTooEarly);

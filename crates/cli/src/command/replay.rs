@@ -24,10 +24,10 @@ use anyhow::Context as _;
 use compare::Comparison;
 use derive::Past;
 use home::{AtWork, Home};
-use losses::{Asked, Bar, Exam};
+use losses::{Asked, Exam};
 use other_rules::Crowns;
 use place::{ChainAt, Contests, Rules, Shelf, Stacks};
-use protocol::{Competition, Digest, NetUid, Record};
+use protocol::{Digest, NetUid, Record};
 use report::{Outcome, Part, Replayed, Report, Step};
 use source::{Item, Series, Wanted};
 use std::{
@@ -39,7 +39,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
 };
-use validator::OnChain;
+use validator::Drawn;
 
 /// Derives records again, compares two, or applies other rules.
 pub fn run(args: &ReplayArgs) -> anyhow::Result<ExitCode> {
@@ -307,41 +307,38 @@ impl Bench<'_> {
         steps.extend(on_chain::paid(record, &on_chain));
         steps.extend(on_chain::models((record, &rules), past, &on_chain));
         let bar = past.bar(record, &rules);
-        let exam = (record, bar, on_chain.as_ref().ok());
-        self.measured(exam, (&rules, &contest), steps)?;
-        steps.extend(past.derive(record, &rules));
-        Ok(())
-    }
-
-    /// Text and losses.
-    fn measured(
-        &mut self,
-        (record, bar, on_chain): (&Record, Bar, Option<&OnChain>),
-        (rules, contest): (&Competition, &Result<Contest, String>),
-        steps: &mut Vec<Step>,
-    ) -> anyhow::Result<()> {
-        let drawn = match contest {
-            Ok(contest) => {
-                let drawn = text::draw(record, contest);
-                steps.extend(text::compare(record, contest, &drawn));
-                drawn
-            }
-            Err(why) => {
-                let parts = [Part::Rows, Part::Sequences];
-                steps.extend(parts.map(|part| Step::not_checked(part, why.as_str())));
-                Err(why.clone())
-            }
-        };
-        match drawn {
-            Ok(drawn) => {
-                let exam = Exam { record, rules, drawn: &drawn, bar, on_chain };
+        match text_of(record, &contest, steps) {
+            Some(drawn) => {
+                let on_chain = on_chain.as_ref().ok();
+                let exam = Exam { record, rules: &rules, drawn: &drawn, bar, on_chain };
                 steps.extend(losses::steps(exam, self.asked, &mut self.stacks.library)?);
             }
-            Err(_) => {
+            None => {
                 let why = "the text of the round is not here";
                 steps.push(Step::not_checked(Part::Losses, why));
             }
         }
+        steps.extend(past.derive(record, &rules));
         Ok(())
+    }
+}
+
+/// The text of a record, if it is here, with what it says of that.
+fn text_of(
+    record: &Record,
+    contest: &Result<Contest, String>,
+    steps: &mut Vec<Step>,
+) -> Option<Drawn> {
+    match contest {
+        Ok(contest) => {
+            let drawn = text::draw(record, contest);
+            steps.extend(text::compare(record, contest, &drawn));
+            drawn.ok()
+        }
+        Err(why) => {
+            let parts = [Part::Rows, Part::Sequences];
+            steps.extend(parts.map(|part| Step::not_checked(part, why.as_str())));
+            None
+        }
     }
 }

@@ -128,7 +128,7 @@ impl Store {
     ) -> anyhow::Result<Fetched> {
         let SetCommitment { repo, revision, index } = commitment;
         let pinned = Pinned { kind: RepoKind::Dataset, repo, revision };
-        let bytes = fetched(client, pinned, (INDEX, *index))?;
+        let bytes = fetched(client, pinned, SetFile { path: INDEX, sha256: *index })?;
         let index = match SetIndex::from_json(&bytes) {
             Ok(index) => index,
             Err(error) => return Ok(Fetched::Refused(error.to_string())),
@@ -137,8 +137,8 @@ impl Store {
             return Ok(Fetched::Refused(refusal));
         }
         for listed in index.competitions() {
-            let place = (rules_path(listed.rules), listed.rules);
-            self.have(client, pinned, place, &self.rules(listed.rules))?;
+            let file = SetFile { path: &rules_path(listed.rules), sha256: listed.rules };
+            self.have(client, pinned, file, &self.rules(listed.rules))?;
         }
         let set = match self.assembled(&index)? {
             Ok(set) => set,
@@ -148,8 +148,8 @@ impl Store {
             return Ok(Fetched::Refused(refusal));
         }
         for (name, sha256) in set.tokenizer_files() {
-            let place = (tokenizer_path(name), sha256);
-            self.have(client, pinned, place, &self.tokenizer(sha256))?;
+            let file = SetFile { path: &tokenizer_path(name), sha256 };
+            self.have(client, pinned, file, &self.tokenizer(sha256))?;
         }
         Ok(Fetched::Set(index, set))
     }
@@ -244,13 +244,13 @@ impl Store {
         &self,
         client: &HubClient,
         pinned: Pinned<'_>,
-        (name, sha256): (String, Digest),
+        file: SetFile<'_>,
         path: &Path,
     ) -> anyhow::Result<()> {
-        if self.verified(path, sha256, TOKENIZER_BYTES_MAX).is_ok() {
+        if self.verified(path, file.sha256, TOKENIZER_BYTES_MAX).is_ok() {
             return Ok(());
         }
-        write(path, &fetched(client, pinned, (&name, sha256))?)
+        write(path, &fetched(client, pinned, file)?)
     }
 }
 
@@ -258,12 +258,16 @@ fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     disk::write(path, bytes).with_context(|| format!("cannot write {}", input::name(path)))
 }
 
-/// The bytes of a small file of a repo, which have this digest.
-fn fetched(
-    client: &HubClient,
-    pinned: Pinned<'_>,
-    (path, sha256): (&str, Digest),
-) -> anyhow::Result<Vec<u8>> {
+/// A file of a set in its repo.
+#[derive(Clone, Copy)]
+struct SetFile<'a> {
+    path: &'a str,
+    sha256: Digest,
+}
+
+/// The bytes of a small file of a repo, which have their digest.
+fn fetched(client: &HubClient, pinned: Pinned<'_>, file: SetFile<'_>) -> anyhow::Result<Vec<u8>> {
+    let SetFile { path, sha256 } = file;
     let Pinned { repo, revision, .. } = pinned;
     let listed = client.file(pinned, path).map_err(unread)?;
     let none = || format!("`{repo}@{revision}` has no `{path}` on {}", client.endpoint());

@@ -2,6 +2,7 @@
 
 mod ages;
 mod architecture;
+mod arguments;
 mod commands;
 mod demo;
 mod deploy;

@@ -27,11 +27,19 @@ pub enum Shades {
     Map,
 }
 
-/// A map of numbers, rows by columns: the darker, the higher. Columns are called by a name, and by
-/// numbers from the one that is given.
+/// What the columns of a map are called: each by a name and a number, in their order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Columns<'a> {
+    /// The name, which all have in common.
+    pub name: &'a str,
+    /// Number of the first.
+    pub first: usize,
+}
+
+/// A map of numbers, rows by columns: the darker, the higher.
 pub fn heat_map(
     title: &str,
-    columns: (&str, usize),
+    columns: Columns<'_>,
     beside: Shades,
     rows: &[(String, Vec<f64>)],
 ) -> Markup {
@@ -56,7 +64,7 @@ pub fn heat_map(
                 }
                 @let shaded = shaded(values, beside, &ranges);
                 @if is_titled {
-                    (cells(line, columns, (name.as_str(), values.as_slice()), &shaded))
+                    (cells(line, columns, name, values, &shaded))
                 } @else {
                     (paths(line, &shaded))
                 }
@@ -77,8 +85,9 @@ fn shaded(values: &[f64], beside: Shades, ranges: &[(f64, f64)]) -> Vec<(usize, 
 /// Cells of a row that tell their numbers.
 fn cells(
     line: usize,
-    (of, first): (&str, usize),
-    (name, values): (&str, &[f64]),
+    columns: Columns<'_>,
+    name: &str,
+    values: &[f64],
     shaded: &[(usize, &'static str)],
 ) -> Markup {
     let number = |at: usize| {
@@ -89,7 +98,7 @@ fn cells(
         @for (at, class) in shaded {
             rect class=(class) x=(px(NAMES + CELL * *at as f64)) y=(px(CELL * line as f64))
                 width=(px(INNER)) height=(px(INNER)) {
-                title { (name) ", " (of) " " (at + first) ": " (number(*at)) }
+                title { (name) ", " (columns.name) " " (at + columns.first) ": " (number(*at)) }
             }
         }
     }
@@ -142,14 +151,17 @@ fn shade(value: f64, (low, high): (f64, f64)) -> &'static str {
 mod tests {
     use super::*;
 
+    const UIDS: Columns<'static> = Columns { name: "uid", first: 0 };
+
     #[test]
     fn what_was_not_measured_is_no_low_loss_and_nothing_is_drawn_for_a_zero() {
         let rows = [("a".to_owned(), vec![1.0, 2.0]), ("b".to_owned(), vec![2.0])];
-        let map = heat_map("losses", ("place", 1), Shades::Column, &rows).into_string();
+        let places = Columns { name: "place", first: 1 };
+        let map = heat_map("losses", places, Shades::Column, &rows).into_string();
         assert_eq!(map.matches("class=\"none\"").count(), 1, "{map}");
         assert!(map.contains("b, place 2: not measured"), "{map}");
         let rows = [("a".to_owned(), vec![0.0, 0.5]), ("b".to_owned(), vec![0.25])];
-        let map = heat_map("weights", ("uid", 0), Shades::Map, &rows).into_string();
+        let map = heat_map("weights", UIDS, Shades::Map, &rows).into_string();
         assert_eq!(map.matches("<rect").count(), 2, "{map}");
     }
 
@@ -159,7 +171,7 @@ mod tests {
             (0..256).map(|at| ((line * 31 + at * 17) % 97) as f64).collect()
         };
         let rows: Vec<(String, Vec<f64>)> = (0..64).map(|at| (at.to_string(), row(at))).collect();
-        let map = heat_map("bonds", ("uid", 0), Shades::Map, &rows).into_string();
+        let map = heat_map("bonds", UIDS, Shades::Map, &rows).into_string();
         let n_zeros = rows.iter().flat_map(|(_, row)| row).filter(|value| **value == 0.0).count();
         assert_eq!(map.matches("h13v13h-13z").count(), 64 * 256 - n_zeros);
         assert!(map.matches("<path").count() <= 64 * SHADES.len() && !map.contains("<rect"));

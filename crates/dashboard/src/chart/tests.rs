@@ -34,11 +34,13 @@ fn a_chart_names_crowns_where_there_is_room_and_marks_all() {
 #[test]
 fn maps_and_bars_have_a_shape_for_each_number() {
     let rows = [("a".to_owned(), vec![1.0, 2.0]), ("b".to_owned(), vec![f64::INFINITY, 1.0])];
-    let map = heat_map("losses", ("batch", 1), Shades::Column, &rows).into_string();
+    let batches = Columns { name: "batch", first: 1 };
+    let map = heat_map("losses", batches, Shades::Column, &rows).into_string();
     assert_eq!(map.matches("<rect").count(), 4);
     assert!(map.contains("class=\"h8\"") && map.contains("class=\"none\""));
     let rows = [("a".to_owned(), vec![0.0, 1.0]), ("b".to_owned(), vec![0.0, 1.0])];
-    let map = heat_map("weights", ("uid", 0), Shades::Map, &rows).into_string();
+    let uids = Columns { name: "uid", first: 0 };
+    let map = heat_map("weights", uids, Shades::Map, &rows).into_string();
     assert_eq!(map.matches("class=\"h8\"").count(), 2, "columns that are alike are seen");
     let drawn = bars("gains", "nats", &[("x".to_owned(), 1.0), ("y".to_owned(), -1.0)]);
     let drawn = drawn.into_string();

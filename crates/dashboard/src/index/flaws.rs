@@ -1,7 +1,6 @@
 //! Records that are false, and how much of each validator is kept.
 
-use super::{Error, Index, int, uint};
-use protocol::AccountId;
+use super::{Error, Index, Series, int, uint};
 use rusqlite::params;
 
 /// How much of a validator is in the index.
@@ -13,15 +12,25 @@ pub struct Extent {
     pub n_bytes: u64,
 }
 
+/// A record that its validator did sign and that is false.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct FalseRecord<'a> {
+    /// The records that it is one of.
+    pub(crate) series: Series<'a>,
+    /// Its number.
+    pub(crate) number: u64,
+    /// Why it is false.
+    pub(crate) flaw: &'a str,
+    /// Where it was read.
+    pub(crate) source: &'a str,
+}
+
 impl Index {
-    /// Notes that a record of a place, which the validator did sign, is false, and so that nothing
-    /// after it there is believed; whether that is new.
-    pub fn note_flaw(
-        &mut self,
-        (validator, competition): (AccountId, &str),
-        (number, flaw): (u64, &str),
-        source: &str,
-    ) -> Result<bool, Error> {
+    /// Notes that a record of a place is false, and so that nothing after it there is believed;
+    /// whether that is new.
+    pub(crate) fn note_flaw(&mut self, record: FalseRecord<'_>) -> Result<bool, Error> {
+        let FalseRecord { series: Series { validator, competition }, number, flaw, source } =
+            record;
         let transaction = self.connection.transaction()?;
         transaction.execute(
             "INSERT INTO heads (validator, competition, source, n_records, block, n_bytes)
@@ -40,9 +49,9 @@ impl Index {
     }
 
     /// Notes that nothing is wrong any more with what a place has; whether anything was.
-    pub fn note_no_flaw(
+    pub(crate) fn note_no_flaw(
         &mut self,
-        (validator, competition): (AccountId, &str),
+        Series { validator, competition }: Series<'_>,
         source: &str,
     ) -> Result<bool, Error> {
         let n_changed = self.connection.execute(
@@ -53,7 +62,7 @@ impl Index {
     }
 
     /// Number of the last record of a validator in a competition; 0 before the first.
-    pub fn n_records(&self, (validator, competition): (AccountId, &str)) -> Result<u64, Error> {
+    pub fn n_records(&self, Series { validator, competition }: Series<'_>) -> Result<u64, Error> {
         let sql = "SELECT coalesce(max(n_records), 0) FROM heads
             WHERE validator = ?1 AND competition = ?2";
         let mut statement = self.connection.prepare_cached(sql)?;
@@ -61,7 +70,7 @@ impl Index {
     }
 
     /// How much of a validator is in the index, besides a competition.
-    pub fn extent(&self, (validator, competition): (AccountId, &str)) -> Result<Extent, Error> {
+    pub fn extent(&self, Series { validator, competition }: Series<'_>) -> Result<Extent, Error> {
         let sql = "SELECT coalesce(sum(competition != ?2), 0), coalesce(sum(n_bytes), 0)
             FROM heads WHERE validator = ?1";
         let mut statement = self.connection.prepare_cached(sql)?;

@@ -1,7 +1,7 @@
 //! Records into the index, in order.
 
 use super::{
-    Error, Index, State,
+    Error, Index, Series, State,
     common::{Common, Made},
     entry::{self, Entry},
     int,
@@ -115,7 +115,10 @@ impl Progress {
 
 impl Index {
     /// How far the records of a validator in a competition were taken in.
-    pub fn progress(&self, validator: AccountId, competition: &str) -> Result<Progress, Error> {
+    pub fn progress(
+        &self,
+        Series { validator, competition }: Series<'_>,
+    ) -> Result<Progress, Error> {
         let sql = "SELECT h.reign, r.digest, r.id FROM heads h JOIN records r
             ON r.validator = h.validator AND r.competition = h.competition
             AND r.number = h.n_records WHERE h.validator = ?1 AND h.competition = ?2";

@@ -4,7 +4,7 @@ mod known;
 
 pub use known::Known;
 
-use super::{Error, Index, int, uint};
+use super::{Error, Index, Series, int, uint};
 use crate::figures::Estimate;
 use protocol::{AccountId, Block, Digest};
 use rusqlite::{OptionalExtension as _, params};
@@ -170,6 +170,15 @@ pub struct Crown {
     pub from: Option<Holder>,
 }
 
+/// Which of the rows of a list are wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stretch {
+    /// How many at the front are left out.
+    pub skip: u64,
+    /// How many there are after them, at most.
+    pub n_max: u64,
+}
+
 /// What a validator says of a round.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Other {
@@ -287,20 +296,14 @@ impl Index {
     }
 
     /// The last believed record of a validator at a block.
-    pub fn latest(
-        &self,
-        validator: AccountId,
-        competition: &str,
-        until: Block,
-    ) -> Result<Option<Row>, Error> {
-        Ok(self.believed((validator, competition), until, 1)?.pop())
+    pub fn latest(&self, series: Series<'_>, until: Block) -> Result<Option<Row>, Error> {
+        Ok(self.believed(series, until, 1)?.pop())
     }
 
     /// A record by its number, believed or not.
     pub fn record(
         &self,
-        validator: AccountId,
-        competition: &str,
+        Series { validator, competition }: Series<'_>,
         number: u64,
     ) -> Result<Option<Row>, Error> {
         let sql = format!(
@@ -310,12 +313,12 @@ impl Index {
         self.first(&sql, params![validator.0, competition, int(number)], row)
     }
 
-    /// Records of a validator, newest first, `skip` of them left out.
+    /// A stretch of the records of a validator, newest first.
     pub fn records(
         &self,
-        (validator, competition): (AccountId, &str),
+        Series { validator, competition }: Series<'_>,
         until: Block,
-        (n_max, skip): (u64, u64),
+        Stretch { skip, n_max }: Stretch,
     ) -> Result<Vec<Row>, Error> {
         let sql = format!(
             "SELECT {ROW} FROM records r WHERE r.validator = ?1 AND r.competition = ?2
@@ -328,7 +331,7 @@ impl Index {
     /// Records of a validator from one block to another, both included, oldest first.
     pub fn between(
         &self,
-        (validator, competition): (AccountId, &str),
+        Series { validator, competition }: Series<'_>,
         from: Block,
         until: Block,
     ) -> Result<Vec<Row>, Error> {
@@ -356,16 +359,17 @@ impl Index {
     /// Block and champion's loss of every so-many-th round, at most about `n_max` of them.
     pub fn champion_losses(
         &self,
-        (validator, competition): (AccountId, &str),
+        series: Series<'_>,
         until: Block,
         n_max: u64,
     ) -> Result<Vec<(Block, f64)>, Error> {
-        let last = self.latest(validator, competition, until)?.map_or(0, |row| row.number);
+        let last = self.latest(series, until)?.map_or(0, |row| row.number);
         let every = last.div_ceil(n_max.max(1)).max(1);
         // The newest is always among them.
         let sql = "SELECT r.block, r.loss FROM records r WHERE r.validator = ?1
             AND r.competition = ?2 AND r.block <= ?3 AND r.state = 0 AND r.loss IS NOT NULL
             AND (?4 - r.number) % ?5 = 0 ORDER BY r.block";
+        let Series { validator, competition } = series;
         let (until, last, every) = (int(until.0), int(last), int(every));
         self.all(sql, params![validator.0, competition, until, last, every], point)
     }
@@ -374,15 +378,16 @@ impl Index {
     /// whose record does not tell it.
     pub fn optima(
         &self,
-        (validator, competition): (AccountId, &str),
+        series: Series<'_>,
         until: Block,
         n_max: u64,
     ) -> Result<Vec<(Block, Option<f64>)>, Error> {
-        let last = self.latest(validator, competition, until)?.map_or(0, |row| row.number);
+        let last = self.latest(series, until)?.map_or(0, |row| row.number);
         let every = last.div_ceil(n_max.max(1)).max(1);
         let sql = "SELECT r.block, r.optimum FROM records r WHERE r.validator = ?1
             AND r.competition = ?2 AND r.block <= ?3 AND r.state = 0
             AND (?4 - r.number) % ?5 = 0 ORDER BY r.block";
+        let Series { validator, competition } = series;
         let (until, last, every) = (int(until.0), int(last), int(every));
         self.all(sql, params![validator.0, competition, until, last, every], |sql| {
             Ok((Block(uint(sql.get(0)?)), sql.get(1)?))
@@ -392,7 +397,7 @@ impl Index {
     /// Changes of the crown by the records of a validator, newest first.
     pub fn crowns(
         &self,
-        (validator, competition): (AccountId, &str),
+        Series { validator, competition }: Series<'_>,
         until: Block,
         n_max: u64,
     ) -> Result<Vec<Crown>, Error> {

@@ -1,7 +1,7 @@
 //! How models came out of rounds.
 
 use super::{
-    Error, Index,
+    Error, Index, Series,
     entry::{self, Entry},
     int,
     query::{Build, Holder, ROW, Row, Standing, row},
@@ -9,7 +9,7 @@ use super::{
 };
 use protocol::{AccountId, Block, Digest};
 use rusqlite::params;
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, ops::RangeInclusive};
 
 /// Most models of a miner that are looked for in a round.
 const MODELS_MAX: i64 = 256;
@@ -113,7 +113,7 @@ impl Index {
     /// `n_max` rounds are looked at.
     pub fn history(
         &self,
-        (validator, competition): (AccountId, &str),
+        series: Series<'_>,
         wanted: Wanted,
         until: Block,
         n_max: u64,
@@ -124,14 +124,14 @@ impl Index {
              WHERE m.{column} = ?1 AND s.validator = ?2 AND s.competition = ?3
              ORDER BY s.last DESC LIMIT ?4"
         );
-        let whose = params![bytes, validator.0, competition, MODELS_MAX];
+        let whose = params![bytes, series.validator.0, series.competition, MODELS_MAX];
         let seen: Vec<(i64, i64, i64)> =
             self.all(&sql, whose, |sql| Ok((sql.get(0)?, sql.get(1)?, sql.get(2)?)))?;
         let ids: BTreeSet<i64> = seen.iter().map(|(id, ..)| *id).collect();
         let first = seen.iter().map(|(_, first, _)| *first).min().unwrap_or(0);
         let last = seen.iter().map(|(.., last)| *last).max().unwrap_or(0);
         let mut found = Vec::new();
-        for row in self.span((validator, competition), until, (first, last), n_max)? {
+        for row in self.span(series, until, first..=last, n_max)? {
             for entry in self.entries(row.id)? {
                 if ids.contains(&entry.0.model) {
                     found.push(self.standing(&row, entry)?);
@@ -141,12 +141,12 @@ impl Index {
         Ok(found)
     }
 
-    /// Believed records of a validator with numbers from one to another, newest first.
+    /// Believed records of a validator with numbers within a range, newest first.
     fn span(
         &self,
-        (validator, competition): (AccountId, &str),
+        Series { validator, competition }: Series<'_>,
         until: Block,
-        (first, last): (i64, i64),
+        numbers: RangeInclusive<i64>,
         n_max: u64,
     ) -> Result<Vec<Row>, Error> {
         let sql = format!(
@@ -154,6 +154,7 @@ impl Index {
              AND r.number BETWEEN ?3 AND ?4 AND r.block <= ?5 AND r.state = 0
              ORDER BY r.number DESC LIMIT ?6"
         );
+        let (first, last) = numbers.into_inner();
         let (until, n_max) = (int(until.0), int(n_max));
         self.all(&sql, params![validator.0, competition, first, last, until, n_max], row)
     }
@@ -162,18 +163,18 @@ impl Index {
     /// first; `n_max` are looked at.
     pub fn measured(
         &self,
-        whose: (AccountId, &str),
+        series: Series<'_>,
         root: Digest,
         until: Block,
         n_max: u64,
     ) -> Result<Vec<Row>, Error> {
-        let standings = self.history(whose, Wanted::Root(root), until, n_max)?;
+        let standings = self.history(series, Wanted::Root(root), until, n_max)?;
         let mut numbers: Vec<u64> =
             standings.iter().filter(|found| found.n > 0).map(|found| found.number).collect();
         numbers.dedup();
         let mut rows = Vec::new();
         for number in numbers {
-            rows.extend(self.record(whose.0, whose.1, number)?);
+            rows.extend(self.record(series, number)?);
         }
         Ok(rows)
     }
@@ -181,13 +182,13 @@ impl Index {
     /// The last believed record of a validator that has both models measured.
     pub fn common(
         &self,
-        whose: (AccountId, &str),
+        series: Series<'_>,
         until: Block,
         (a, b): (Digest, Digest),
     ) -> Result<Option<Row>, Error> {
         let [first, second] = [
-            self.measured(whose, a, until, COMMON_MAX)?,
-            self.measured(whose, b, until, COMMON_MAX)?,
+            self.measured(series, a, until, COMMON_MAX)?,
+            self.measured(series, b, until, COMMON_MAX)?,
         ];
         let numbers: BTreeSet<u64> = second.iter().map(|row| row.number).collect();
         Ok(first.into_iter().find(|row| numbers.contains(&row.number)))
@@ -196,11 +197,11 @@ impl Index {
     /// Block and loss of all models of every so-many-th round, at most about `n_max` of them.
     pub fn model_losses(
         &self,
-        (validator, competition): (AccountId, &str),
+        series: Series<'_>,
         until: Block,
         n_max: u64,
     ) -> Result<Vec<(Block, f64)>, Error> {
-        let Some(last) = self.latest(validator, competition, until)? else {
+        let Some(last) = self.latest(series, until)? else {
             return Ok(Vec::new());
         };
         let every = last.number.saturating_mul(last.n_models).div_ceil(n_max.max(1)).max(1);
@@ -208,6 +209,7 @@ impl Index {
             JOIN commons c ON c.id = b.common
             WHERE r.validator = ?1 AND r.competition = ?2 AND r.block <= ?3 AND r.state = 0
             AND (?4 - r.number) % ?5 = 0 ORDER BY r.block";
+        let Series { validator, competition } = series;
         let (number, until) = (int(last.number), int(until.0));
         let rounds: Vec<(i64, Vec<u8>)> =
             self.all(sql, params![validator.0, competition, until, number, int(every)], |sql| {

@@ -147,8 +147,7 @@ fn known(
     if roots.is_empty() {
         return Ok(BTreeMap::new());
     }
-    let whose = (row.validator, row.competition.as_str());
-    Ok(index.known_losses(whose, row.block, &roots, ROUNDS_MAX)?)
+    Ok(index.known_losses(row.series(), row.block, &roots, ROUNDS_MAX)?)
 }
 
 fn empty() -> Table {

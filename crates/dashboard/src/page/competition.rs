@@ -11,7 +11,7 @@ use crate::{
     chart::{Losses, Mark, Setting},
     feed,
     figures::{decimals, grouped, percent, perplexity, plural, with_interval},
-    index::{Crown, Index, Other, Row},
+    index::{Crown, Index, Other, Row, Stretch},
     table::{Cell, ROWS_PER_PAGE, Table, column},
 };
 use maud::{Markup, html};
@@ -59,7 +59,7 @@ impl Site {
         let mut page = Page::new(competition, said);
         page.picture = Some(ask.to(&["c", competition, "chart.svg"]));
         page.from = Some(self.origin(ask, row));
-        let crowns = index.crowns(narration.whose(), row.block, CROWNS_MAX)?;
+        let crowns = index.crowns(row.series(), row.block, CROWNS_MAX)?;
         page.show(self.standing_of_now(index, ask, &narration, champion.as_ref())?);
         let losses = self.losses(index, ask, &narration, &crowns)?;
         page.show(html! {
@@ -130,12 +130,12 @@ impl Site {
         narration: &Narration,
         crowns: &[Crown],
     ) -> Result<Losses, Trouble> {
-        let (whose, until) = (narration.whose(), narration.row.block);
+        let (series, until) = (narration.row.series(), narration.row.block);
         let plain = |points: Vec<(Block, f64)>| -> Vec<(u64, f64)> {
             points.into_iter().map(|(block, loss)| (block.0, loss)).collect()
         };
-        let champion = plain(index.champion_losses(whose, until, ROUNDS_MAX)?);
-        let models = thinned(plain(index.model_losses(whose, until, LOSSES_MAX)?));
+        let champion = plain(index.champion_losses(series, until, ROUNDS_MAX)?);
+        let models = thinned(plain(index.model_losses(series, until, LOSSES_MAX)?));
         let mark = |crown: &Crown| {
             let number = crown.row.number.to_string();
             crown.to.loss.map(|loss| Mark {
@@ -168,7 +168,7 @@ impl Site {
         index: &Index,
         narration: &Narration,
     ) -> Result<Vec<(u64, Option<f64>)>, Trouble> {
-        let told = index.optima(narration.whose(), narration.row.block, ROUNDS_MAX)?;
+        let told = index.optima(narration.row.series(), narration.row.block, ROUNDS_MAX)?;
         if told.iter().all(|(_, optimum)| optimum.is_none()) {
             return Ok(Vec::new());
         }
@@ -183,7 +183,7 @@ impl Site {
         competition: &str,
     ) -> Result<Answer, Trouble> {
         let narration = self.narrated(index, ask, competition)?;
-        let crowns = index.crowns(narration.whose(), narration.row.block, CROWNS_MAX)?;
+        let crowns = index.crowns(narration.row.series(), narration.row.block, CROWNS_MAX)?;
         let losses = self.losses(index, ask, &narration, &crowns)?;
         let title = format!("Loss of the network of {competition}");
         Ok(Answer::of(SVG, losses.svg(&title, Setting::Alone).into_string()))
@@ -313,8 +313,11 @@ impl Site {
         let narration = self.narrated(index, ask, competition)?;
         let is_whole = is_of_all_rows(ask);
         let skip = (ask.page() - 1).saturating_mul(LIST_MAX);
-        let part = if is_whole { (ROWS_MAX, 0) } else { (LIST_MAX, skip) };
-        let rows = index.records(narration.whose(), ask.until(), part)?;
+        let stretch = match is_whole {
+            true => Stretch { skip: 0, n_max: ROWS_MAX },
+            false => Stretch { skip, n_max: LIST_MAX },
+        };
+        let rows = index.records(narration.row.series(), ask.until(), stretch)?;
         let last = narration.row.number;
         let mut said = format!("{}.", plural(last, "record"));
         if last > ROWS_MAX {

@@ -170,8 +170,8 @@ pub(super) fn former_before(
     let Some((former, root)) = crown.from.as_ref().and_then(|from| Some((from, from.root?))) else {
         return Ok(None);
     };
-    let whose = (crown.row.validator, crown.row.competition.as_str());
-    let Some(row) = index.last_measured(whose, root, crown.row.block)? else { return Ok(None) };
+    let found = index.last_measured(crown.row.series(), root, crown.row.block)?;
+    let Some(row) = found else { return Ok(None) };
     let known = row.champion.as_ref();
     let (loss, error) = (known.and_then(|it| it.loss), known.and_then(|it| it.error));
     Ok(Some((Holder { loss, error, ..former.clone() }, row.number)))

@@ -151,9 +151,8 @@ impl Site {
         results: &Results,
         root: Digest,
     ) -> Result<Table, Trouble> {
-        let whose = (results.validator, results.competition.as_str());
         let (mut company, mut n_bytes_left) = (Company::default(), UNPACKED_BYTES_MAX);
-        for row in index.measured(whose, root, ask.until(), ROUNDS_MAX)? {
+        for row in index.measured(results.series(), root, ask.until(), ROUNDS_MAX)? {
             if company.is_enough() {
                 break;
             }
@@ -183,8 +182,7 @@ impl Site {
         row: &Row,
         roots: &BTreeSet<Digest>,
     ) -> Result<Arc<Nearest>, Trouble> {
-        let whose = (row.validator, row.competition.as_str());
-        let rows = index.believed(whose, row.block, ROUNDS_MAX)?;
+        let rows = index.believed(row.series(), row.block, ROUNDS_MAX)?;
         let key = key(rows.iter().map(|row| row.digest), roots.iter().copied());
         if let Some(nearest) = self.kinships.get(key) {
             return Ok(nearest);

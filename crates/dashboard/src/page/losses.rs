@@ -95,7 +95,7 @@ pub(super) fn map(ask: &Ask, record: &Record, standings: &[Standing]) -> Markup 
             div class="table" tabindex="0" role="region" aria-label="Map of losses" {
                 (chart::heat_map(
                     "Losses of models by batch; darker is worse",
-                    ("place", 1),
+                    chart::Columns { name: "place", first: 1 },
                     chart::Shades::Column,
                     &rows,
                 ))

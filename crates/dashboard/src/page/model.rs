@@ -16,7 +16,7 @@ use crate::{
         bits, bits_per_byte, decimals, grouped, of_65535, percent, perplexity, plural, tao,
         with_interval,
     },
-    index::{Head, Index, Row, Standing, Wanted},
+    index::{Head, Index, Row, Series, Standing, Stretch, Wanted},
     table::{Cell, Table, column},
 };
 use maud::{Markup, html};
@@ -29,10 +29,17 @@ const RECORDS_MAX: u64 = 256;
 
 /// Results in one competition, by the records of one validator.
 pub(super) struct Results {
-    pub(super) validator: AccountId,
-    pub(super) competition: String,
+    validator: AccountId,
+    competition: String,
     /// Newest first, and some.
-    pub(super) standings: Vec<Standing>,
+    standings: Vec<Standing>,
+}
+
+impl Results {
+    /// The records that tell them.
+    pub(super) fn series(&self) -> Series<'_> {
+        Series { validator: self.validator, competition: &self.competition }
+    }
 }
 
 impl Site {
@@ -45,8 +52,8 @@ impl Site {
             if is_told || ask.validator().is_some_and(|named| named != validator) {
                 continue;
             }
-            let whose = (validator, competition.as_str());
-            let standings = index.history(whose, wanted, ask.until(), ROUNDS_MAX)?;
+            let series = Series { validator, competition: &competition };
+            let standings = index.history(series, wanted, ask.until(), ROUNDS_MAX)?;
             if !standings.is_empty() {
                 all.push(Results { validator, competition, standings });
             }
@@ -65,7 +72,7 @@ impl Site {
         else {
             return no_model();
         };
-        let row = index.record(first.validator, &first.competition, newest.number)?;
+        let row = index.record(first.series(), newest.number)?;
         let row = row.map_or_else(no_model, Ok)?;
         let record = index.whole(row.id)?;
         let judged = record.models.iter().find(|judged| {
@@ -220,18 +227,18 @@ impl Site {
         page.show(self.slot(index, ask, hotkey)?);
         let (mut records, mut agreement) = (self.records_table(ask, &[]), agreement_table());
         for head in &heads {
-            let whose = (hotkey, head.competition.as_str());
-            let n_rows = if is_of_all_rows(ask) { ROWS_MAX } else { RECORDS_MAX };
-            let rows = index.records(whose, ask.until(), (n_rows, 0))?;
+            let series = head.series();
+            let n_max = if is_of_all_rows(ask) { ROWS_MAX } else { RECORDS_MAX };
+            let rows = index.records(series, ask.until(), Stretch { skip: 0, n_max })?;
             page.show(self.chain_of(ask, head, &rows));
             n_told += usize::from(!rows.is_empty());
             // What is false has no block that could be believed, so that it is told of now alone.
             if ask.block().is_none() {
-                let flaws = index.flaws(whose)?;
+                let flaws = index.flaws(series)?;
                 records.rows.extend(flaws.into_iter().map(|flaw| false_record(head, flaw)));
             }
             records.rows.extend(self.records_table(ask, &rows).rows);
-            let found = index.agreements(whose, ask.until(), RECORDS_MAX)?;
+            let found = index.agreements(series, ask.until(), RECORDS_MAX)?;
             let told = rows.iter().filter_map(|row| Some((row, *found.get(&row.number)?)));
             agreement.rows.extend(told.map(|(row, counts)| self.agreed(row, counts)));
             lists.push(rows);
@@ -307,7 +314,7 @@ impl Site {
             let loss = champion.and_then(|champion| champion.loss);
             let (said, class) = belief(row.state, row.is_derived);
             // The page of a round is told by one validator: this one.
-            let page = round_of(ask, row.validator, (row.competition.as_str(), row.number));
+            let page = round_of(ask, row.series(), row.number);
             table.rows.push(vec![
                 Cell::text(row.competition.clone()),
                 Cell::count(row.number).to(page),
@@ -339,17 +346,16 @@ impl Site {
         let mut table = Table::new("outcomes", "Results, newest first", columns);
         table.empty = "no result is known";
         let standings = all.iter().flat_map(|results| {
-            results.standings.iter().map(move |standing| (results.validator, standing))
+            results.standings.iter().map(move |standing| (results.series(), standing))
         });
-        for (validator, standing) in standings {
+        for (series, standing) in standings {
             let holder = &standing.holder;
-            let round = (standing.competition.as_str(), standing.number);
             let verdict = standing.reason.as_ref().unwrap_or(&standing.merit);
             let class = if standing.reason.is_some() { "bad" } else { "" };
             let per_byte = bits_per_byte(holder.loss, standing.bits_of_nat);
             table.rows.push(vec![
                 Cell::text(standing.competition.clone()).to(ask.to(&["c", &standing.competition])),
-                Cell::count(standing.number).to(round_of(ask, validator, round)),
+                Cell::count(standing.number).to(round_of(ask, series, standing.number)),
                 self.block_cell(standing.block),
                 self.repo_cell(holder.repo.as_deref(), standing.revision.as_deref()),
                 root_cell(ask, holder.root),

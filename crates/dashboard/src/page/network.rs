@@ -140,12 +140,13 @@ fn map(metagraph: &Metagraph, title: &str, pick: fn(&Neuron) -> &Vec<(Uid, u16)>
             (format!("uid {}", neuron.uid), row)
         })
         .collect();
+    let columns = chart::Columns { name: "uid", first: 0 };
     html! {
         @if rows.is_empty() {
             p class="empty" { "No validator has any that can be read." }
         } @else {
             div class="table" tabindex="0" role="region" aria-label=(title) {
-                (chart::heat_map(title, ("uid", 0), chart::Shades::Map, &rows))
+                (chart::heat_map(title, columns, chart::Shades::Map, &rows))
             }
         }
     }

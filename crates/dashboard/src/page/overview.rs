@@ -65,11 +65,11 @@ impl Site {
     ) -> Result<Option<Champion>, Trouble> {
         let row = &narration.row;
         let Some(mut holder) = row.champion.clone() else { return Ok(None) };
-        let crowns = index.crowns(narration.whose(), row.block, 1)?;
+        let crowns = index.crowns(row.series(), row.block, 1)?;
         // A round in which there is nothing to decide measures nobody.
         let earlier = match holder.root {
             Some(root) if holder.loss.is_none() => {
-                index.last_measured(narration.whose(), root, row.block)?
+                index.last_measured(row.series(), root, row.block)?
             }
             _ => None,
         };
@@ -102,7 +102,7 @@ impl Site {
         let names = self.told(index, ask, &heads)?;
         let mut n_chains = 0;
         for head in heads.iter().filter(|head| names.contains(&head.competition.as_str())) {
-            let last = index.latest(head.validator, &head.competition, ask.until())?;
+            let last = index.latest(head.series(), ask.until())?;
             n_chains += usize::from(last.is_some());
         }
         let mut page = Page::new(

@@ -41,7 +41,7 @@ impl Site {
         );
         let mut page = Page::new(format!("Round {} of {competition}", row.number), said);
         page.from = Some(self.origin(ask, &row));
-        let after = index.record(row.validator, &row.competition, row.number.saturating_add(1))?;
+        let after = index.record(row.series(), row.number.saturating_add(1))?;
         let is_last = after.is_none_or(|after| after.block > ask.until());
         page.show(self.facts(ask, &row, &record.round, is_last));
         if index.crown(row.id)?.is_some() {
@@ -108,7 +108,7 @@ impl Site {
             (None, _) | (_, None) => return Ok(page),
             _ => return no_model(),
         };
-        let Some(row) = index.common(narration.whose(), ask.until(), (a, b))? else {
+        let Some(row) = index.common(narration.row.series(), ask.until(), (a, b))? else {
             page.show(html! {
                 p class="empty" { "No round that is believed has measured both of them." }
             });

@@ -7,7 +7,7 @@ use crate::{
     index::{Head, Index, Row},
 };
 use maud::{Markup, html};
-use protocol::{AccountId, Competition, competition::Packing};
+use protocol::{Competition, competition::Packing};
 
 /// The validator by whose records a competition is told, and the last of them that counts.
 #[derive(Clone, Debug)]
@@ -16,13 +16,6 @@ pub struct Narration {
     pub head: Head,
     /// The newest at the block that is asked for.
     pub row: Row,
-}
-
-impl Narration {
-    /// What tells the records apart in questions to the index.
-    pub fn whose(&self) -> (AccountId, &str) {
-        (self.row.validator, self.row.competition.as_str())
-    }
 }
 
 /// Whoever a competition is told by, of those that are known, and the last record of it that
@@ -38,7 +31,7 @@ fn narrated_by<'a>(
         if wanted.is_some_and(|wanted| wanted != head.validator) {
             continue;
         }
-        if let Some(row) = index.latest(head.validator, competition, ask.until())? {
+        if let Some(row) = index.latest(head.series(), ask.until())? {
             return Ok(Some((head, row)));
         }
     }
@@ -111,7 +104,7 @@ impl Site {
     ) -> Result<Row, Trouble> {
         let narration = self.narrated(index, ask, competition)?;
         let Ok(number) = number.parse::<u64>() else { return missing("a round has a number") };
-        match index.record(narration.row.validator, competition, number)? {
+        match index.record(narration.row.series(), number)? {
             Some(row) if row.block > ask.until() => missing(format!(
                 "record {number} is of block {}: at block {} it was not there yet",
                 row.block,
@@ -138,7 +131,7 @@ impl Site {
     pub(super) fn origin(&self, ask: &Ask, row: &Row) -> Markup {
         let validator = row.validator.to_string();
         let (said, class) = belief(row.state, row.is_derived);
-        let page = round_of(ask, row.validator, (row.competition.as_str(), row.number));
+        let page = round_of(ask, row.series(), row.number);
         html! {
             "From record "
             a href=(page) { (row.number) }

@@ -20,7 +20,7 @@ fn n_measured(home: &Home) -> u64 {
 }
 
 fn row(home: &Home, judge: &Judge, number: u64) -> Row {
-    home.index().record(judge.key.public(), "tiny", number).unwrap().unwrap()
+    home.index().record(judge.series(), number).unwrap().unwrap()
 }
 
 /// A validator of the line of succession that has judged four rounds.

@@ -1,11 +1,16 @@
 //! Charts of any numbers are XML with everything in its place.
 
 use crate::xml::{self, Element};
-use dashboard::chart::{Evidence, Losses, Mark, Setting, Shades, bars, heat_map, over_blocks};
+use dashboard::chart::{
+    Columns, Evidence, Losses, Mark, Setting, Shades, bars, heat_map, over_blocks,
+};
 use maud::Markup;
 
 /// Width of a letter, as the style sheet has them.
 const LETTER: f64 = 6.6;
+
+/// Columns of a map that are slots.
+const UIDS: Columns<'static> = Columns { name: "uid", first: 0 };
 
 /// Names that a stranger may give to what is drawn.
 const HOSTILE: [&str; 6] = [
@@ -310,7 +315,8 @@ fn attack_names_on_charts_are_text() {
         let drawn = sound(&bars(hostile, hostile, &[(hostile.to_owned(), 1.0)]));
         assert_eq!(drawn.named("rect")[0].child("title").text, format!("{hostile}: 1.0000"));
         let rows = [(hostile.to_owned(), vec![1.0])];
-        let map = sound(&heat_map(hostile, (hostile, 1), Shades::Column, &rows));
+        let columns = Columns { name: hostile, first: 1 };
+        let map = sound(&heat_map(hostile, columns, Shades::Column, &rows));
         let cell = format!("{hostile}, {hostile} 1: 1.0000");
         assert_eq!(map.named("rect")[0].child("title").text, cell);
         for root in [&chart, &drawn, &map] {
@@ -422,7 +428,7 @@ fn a_map_has_a_row_for_each_name_and_a_cell_for_each_number() {
             })
             .collect();
         for shades in [Shades::Column, Shades::Map] {
-            let map = sound(&heat_map("Map", ("uid", 0), shades, &rows));
+            let map = sound(&heat_map("Map", UIDS, shades, &rows));
             assert_eq!(map.named("text").len(), n_rows);
             let n_cells = map.named("rect").len()
                 + map
@@ -443,14 +449,15 @@ fn the_shade_of_a_cell_is_that_of_its_number_in_its_column_or_in_the_map() {
         ("b".to_owned(), vec![2.0, 300.0]),
         ("c".to_owned(), vec![3.0, 200.0]),
     ];
+    let places = Columns { name: "place", first: 1 };
     let shades = |beside| -> Vec<String> {
-        let map = sound(&heat_map("Map", ("place", 1), beside, &rows));
+        let map = sound(&heat_map("Map", places, beside, &rows));
         let cells = map.named("rect").into_iter();
         cells.map(|cell| cell.get("class").unwrap().to_owned()).collect()
     };
     assert_eq!(shades(Shades::Column), ["h0", "h0", "h4", "h8", "h8", "h4"]);
     assert_eq!(shades(Shades::Map), ["h0", "h2", "h0", "h8", "h0", "h5"]);
-    let map = heat_map("Map", ("place", 1), Shades::Column, &rows).into_string();
+    let map = heat_map("Map", places, Shades::Column, &rows).into_string();
     assert!(map.contains("<title>b, place 2: 300.0000</title>"), "columns count from 1: {map}");
 }
 
@@ -461,11 +468,11 @@ fn attack_a_map_of_what_is_no_number_is_a_map_all_the_same() {
         .map(|row| (row.to_string(), odd[..=row].iter().rev().copied().collect()))
         .collect();
     for shades in [Shades::Column, Shades::Map] {
-        sound(&heat_map("Map", ("uid", 0), shades, &rows));
-        sound(&heat_map("Map", ("uid", 0), shades, &[]));
-        sound(&heat_map("Map", ("uid", 0), shades, &[("alone".to_owned(), Vec::new())]));
+        sound(&heat_map("Map", UIDS, shades, &rows));
+        sound(&heat_map("Map", UIDS, shades, &[]));
+        sound(&heat_map("Map", UIDS, shades, &[("alone".to_owned(), Vec::new())]));
     }
-    let map = sound(&heat_map("Map", ("uid", 0), Shades::Map, &[("x".to_owned(), odd.to_vec())]));
+    let map = sound(&heat_map("Map", UIDS, Shades::Map, &[("x".to_owned(), odd.to_vec())]));
     let none = map.named("rect").into_iter().filter(|cell| cell.get("class") == Some("none"));
     assert_eq!(none.count(), 3, "and what is none of them is told apart");
 }

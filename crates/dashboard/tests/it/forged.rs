@@ -159,7 +159,7 @@ fn attack_of_two_records_of_one_number_the_first_that_was_read_stays() {
     assert!(said.contains("record 5 names another record than the one before it"), "{said}");
     assert!(said.contains(&other.place().name), "where is said: {said}");
     assert_eq!(numbers(&home), wanted);
-    let row = home.index().record(judge.key.public(), "tiny", 3).unwrap().unwrap();
+    let row = home.index().record(judge.series(), 3).unwrap().unwrap();
     assert_eq!(row.digest, digest);
     let page = home.page(&format!("/validator/{}", judge.key.public()));
     assert!(page.contains("Record 5 is false, and nothing after it is believed"), "{page}");
@@ -206,9 +206,8 @@ fn attack_losses_that_more_stake_contradicts_are_shown_as_false_and_in_no_number
     alone.read(&[&honest]);
     home.read(&[&honest, &liar]);
     let index = home.index();
-    let state = |judge: &Judge, number: u64| {
-        index.record(judge.key.public(), "tiny", number).unwrap().unwrap().state
-    };
+    let state =
+        |judge: &Judge, number: u64| index.record(judge.series(), number).unwrap().unwrap().state;
     assert_eq!([1, 2].map(|number| state(&honest, number)), [State::Believed; 2]);
     assert_eq!([1, 2].map(|number| state(&liar, number)), [State::Believed, State::Outvoted]);
 
@@ -251,8 +250,8 @@ fn attack_a_crown_of_a_round_that_is_in_dispute_tells_of_no_reign() {
     let mut home = Home::new();
     home.read(&[&judges[0], &judges[1]]);
     let own = judges[0].key.public();
-    let states =
-        [1, 2, 3].map(|number| home.index().record(own, "tiny", number).unwrap().unwrap().state);
+    let states = [1, 2, 3]
+        .map(|number| home.index().record(judges[0].series(), number).unwrap().unwrap().state);
     assert_eq!(states, [State::Believed, State::Disputed, State::Believed]);
     let page = home.page(&format!("/c/tiny?validator={own}"));
     assert!(page.contains("miner2/model is champion"), "{page}");

@@ -39,13 +39,13 @@ fn an_index_goes_on_where_it_was_and_what_the_chain_told_stays() {
     let (mut home, mut whole) = (Home::new(), Home::new());
     home.read(&[&judge]);
     home.note(&subnet(1_041, &[(key(1).public(), 5, true)]));
-    let row = home.index().record(judge.key.public(), "tiny", 4).unwrap().unwrap();
+    let row = home.index().record(judge.series(), 4).unwrap().unwrap();
     for _ in 0..2 {
         judge.judge(&[player(1, 0.0), player(2, 0.1), player(4, 0.3)]);
         home.read(&[&judge]);
     }
     let index = home.index();
-    assert_eq!(index.record(judge.key.public(), "tiny", 4).unwrap().unwrap(), row);
+    assert_eq!(index.record(judge.series(), 4).unwrap().unwrap(), row);
     assert_eq!(index.newest_metagraph().unwrap(), Some(Block(1_041)));
     assert_eq!(index.heads().unwrap()[0].stake_rao, 5, "the chain was not asked again");
     whole.read(&[&judge]);
@@ -86,7 +86,7 @@ fn attack_pages_of_large_records_share_what_may_be_unpacked() {
     let judge = Judge::of_four_rounds(1);
     let mut home = Home::new();
     home.read(&[&judge]);
-    let row = home.index().record(judge.key.public(), "tiny", 4).unwrap().unwrap();
+    let row = home.index().record(judge.series(), 4).unwrap().unwrap();
     let n_bytes = home.index().signed(row.id).unwrap().len();
     let budget = Arc::new(Budget::new(n_bytes, Duration::ZERO));
     let [one, two] = [0, 1].map(|_| home.index().within(Arc::clone(&budget)));

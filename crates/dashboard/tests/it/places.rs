@@ -329,7 +329,7 @@ fn attack_a_place_that_turns_into_that_of_another_validator_takes_nothing_away()
     let ask = Ask::read("/c/tiny.csv", &format!("{ask}&table=board"), "").unwrap();
     let csv = String::from_utf8(watched.site.answer(&index, &ask).body).unwrap();
     assert!(csv.contains("miner2/model") && before.contains("miner2/model"), "{csv}");
-    let record = index.record(one.key.public(), "tiny", 4).unwrap().unwrap();
+    let record = index.record(one.series(), 4).unwrap().unwrap();
     assert_eq!(index.whole(record.id).unwrap().round.netuid, NETUID);
     assert_eq!(index.whole(record.id).unwrap().round.validator, one.key.public());
 }

@@ -3,7 +3,7 @@
 use crate::scene::{Home, Judge, Player, player, rules_of_succession};
 use dashboard::{
     figures::Estimate,
-    index::{Crown, Index, Known, Standing, Wanted},
+    index::{Crown, Index, Known, Series, Standing, Stretch, Wanted},
 };
 use protocol::{
     AccountId, Block, Digest, Record, Uid,
@@ -58,10 +58,10 @@ fn estimate(model: &Model) -> Option<Estimate> {
 #[test]
 fn records_are_found_by_number_by_block_and_in_pages_as_they_were_published() {
     let (judge, records, home) = scene();
-    let (index, whose) = (home.index(), (judge.key.public(), "tiny"));
+    let (index, series) = (home.index(), judge.series());
     for record in &records {
         let number = record.round.number;
-        let row = index.record(whose.0, whose.1, number).unwrap().unwrap();
+        let row = index.record(series, number).unwrap().unwrap();
         assert_eq!((row.number, row.block), (number, record.round.block));
         assert_eq!((row.digest, row.rules), (record.digest(), judge.rules.digest()));
         assert_eq!(row.n_models, record.models.len() as u64);
@@ -79,23 +79,25 @@ fn records_are_found_by_number_by_block_and_in_pages_as_they_were_published() {
         let bytes = std::fs::read(judge.path(number)).unwrap();
         assert_eq!(index.signed(row.id).unwrap(), bytes, "record {number}");
     }
-    assert_eq!(index.record(whose.0, "other", 1).unwrap(), None);
-    assert_eq!(index.record(AccountId([7; 32]), whose.1, 1).unwrap(), None);
+    let strangers = Series { validator: AccountId([7; 32]), ..series };
+    for none in [Series { competition: "other", ..series }, strangers] {
+        assert_eq!(index.record(none, 1).unwrap(), None, "{none:?}");
+    }
     for block in moments() {
-        let believed = index.believed(whose, block, 3).unwrap();
+        let believed = index.believed(series, block, 3).unwrap();
         let newest: Vec<u64> = believed.iter().map(|row| row.number).collect();
         let wanted: Vec<u64> = until(&records, block).map(|it| it.round.number).collect();
         assert_eq!(newest, wanted.iter().copied().take(3).collect::<Vec<_>>(), "{block}");
-        let latest = index.latest(whose.0, whose.1, block).unwrap();
+        let latest = index.latest(series, block).unwrap();
         assert_eq!(latest.map(|row| row.number), wanted.first().copied(), "{block}");
         for (n_max, skip) in [(100, 0), (3, 0), (3, 2), (5, 10), (0, 0)] {
-            let rows = index.records(whose, block, (n_max, skip)).unwrap();
+            let rows = index.records(series, block, Stretch { skip, n_max }).unwrap();
             let numbers: Vec<u64> = rows.iter().map(|row| row.number).collect();
             let (n_max, skip) = (n_max as usize, skip as usize);
             let page: Vec<u64> = wanted.iter().copied().skip(skip).take(n_max).collect();
             assert_eq!(numbers, page, "{n_max} after {skip} at {block}");
         }
-        let rows = index.between(whose, Block(1_035), block).unwrap();
+        let rows = index.between(series, Block(1_035), block).unwrap();
         let numbers: Vec<u64> = rows.iter().map(|row| row.number).collect();
         let mut between: Vec<u64> = wanted.into_iter().filter(|number| *number > 3).collect();
         between.reverse();
@@ -121,7 +123,7 @@ fn changes(records: &[Record]) -> Vec<(u64, u16, Option<u16>)> {
 #[test]
 fn crowns_are_the_changes_of_the_champion_from_record_to_record() {
     let (judge, records, home) = scene();
-    let (index, whose) = (home.index(), (judge.key.public(), "tiny"));
+    let (index, series) = (home.index(), judge.series());
     let all = changes(&records);
     assert!(all.len() > 4, "{all:?}");
     let told = |crown: &Crown| {
@@ -131,14 +133,14 @@ fn crowns_are_the_changes_of_the_champion_from_record_to_record() {
         let n_known = until(&records, block).count();
         let wanted: Vec<_> =
             all.iter().filter(|(number, ..)| *number <= n_known as u64).copied().collect();
-        let crowns = index.crowns(whose, block, 100).unwrap();
+        let crowns = index.crowns(series, block, 100).unwrap();
         assert_eq!(crowns.iter().map(told).collect::<Vec<_>>(), wanted, "{block}");
-        let last = index.crowns(whose, block, 1).unwrap();
+        let last = index.crowns(series, block, 1).unwrap();
         assert_eq!(last.iter().map(told).next(), wanted.first().copied(), "{block}");
     }
     for record in &records {
         let number = record.round.number;
-        let row = index.record(whose.0, whose.1, number).unwrap().unwrap();
+        let row = index.record(series, number).unwrap().unwrap();
         let wanted = all.iter().find(|(changed, ..)| *changed == number).copied();
         assert_eq!(index.crown(row.id).unwrap().as_ref().map(told), wanted, "record {number}");
     }
@@ -147,7 +149,7 @@ fn crowns_are_the_changes_of_the_champion_from_record_to_record() {
 #[test]
 fn losses_of_champions_and_of_all_models_are_those_of_the_records() {
     let (judge, records, home) = scene();
-    let (index, whose) = (home.index(), (judge.key.public(), "tiny"));
+    let (index, series) = (home.index(), judge.series());
     for block in moments() {
         let mut known: Vec<&Record> = until(&records, block).collect();
         known.reverse();
@@ -156,28 +158,28 @@ fn losses_of_champions_and_of_all_models_are_those_of_the_records() {
             Some((record.round.block, loss))
         };
         let wanted: Vec<(Block, f64)> = known.iter().filter_map(of_champion).collect();
-        assert_eq!(index.champion_losses(whose, block, 100).unwrap(), wanted, "{block}");
+        assert_eq!(index.champion_losses(series, block, 100).unwrap(), wanted, "{block}");
         let of_models = |record: &&Record| -> Vec<(Block, f64)> {
             let means = record.models.iter().filter_map(|judged| estimate(&judged.model));
             means.map(|mean| (record.round.block, mean.mean)).collect()
         };
         let all: Vec<(Block, f64)> = known.iter().flat_map(of_models).collect();
-        assert_eq!(index.model_losses(whose, block, 1_000).unwrap(), all, "{block}");
+        assert_eq!(index.model_losses(series, block, 1_000).unwrap(), all, "{block}");
         let optimum = |record: &&Record| {
             let told = record.round.optimum.map(|optimum| optimum.value());
             (record.round.block, told)
         };
         let told: Vec<(Block, Option<f64>)> = known.iter().map(optimum).collect();
-        assert_eq!(index.optima(whose, block, 100).unwrap(), told, "{block}");
+        assert_eq!(index.optima(series, block, 100).unwrap(), told, "{block}");
         // Where they are more than are wanted, some are left out and never the newest round.
-        let few = index.champion_losses(whose, block, 4).unwrap();
+        let few = index.champion_losses(series, block, 4).unwrap();
         assert!(few.len() <= 5 && few.iter().all(|point| wanted.contains(point)), "{block}");
         let newest = known.last().map(|record| record.round.block);
         let is_newest = |point: &&(Block, f64)| Some(point.0) == newest;
         let (kept, there) = (few.last(), wanted.last());
         assert_eq!(kept.filter(is_newest), there.filter(is_newest), "{block}");
         for root in (1..=5).map(|uid| player(uid, 0.0).root()) {
-            let last = index.last_measured(whose, root, block).unwrap().map(|row| row.number);
+            let last = index.last_measured(series, root, block).unwrap().map(|row| row.number);
             let holds = |record: &&Record| champion(record).unwrap().tensor_root == Some(root);
             let crowned = until(&records, block).filter(|record| record.champion.is_some());
             let wanted = crowned.filter(holds).map(|it| it.round.number).next();
@@ -205,9 +207,9 @@ fn wanted(record: &Record, judged: &Judged) -> Outcome {
 #[test]
 fn results_of_models_and_of_miners_are_those_of_the_records() {
     let (judge, records, home) = scene();
-    let (index, whose) = (home.index(), (judge.key.public(), "tiny"));
+    let (index, series) = (home.index(), judge.series());
     for record in &records {
-        let row = index.record(whose.0, whose.1, record.round.number).unwrap().unwrap();
+        let row = index.record(series, record.round.number).unwrap().unwrap();
         let standings = index.standings(&row).unwrap();
         let all: Vec<Outcome> = record.models.iter().map(|it| wanted(record, it)).collect();
         assert_eq!(standings.iter().map(shown).collect::<Vec<_>>(), all);
@@ -231,18 +233,18 @@ fn results_of_models_and_of_miners_are_those_of_the_records() {
                 .map(|(record, judged)| wanted(record, judged))
                 .collect();
             for whom in [Wanted::Root(root), Wanted::Miner(hotkey)] {
-                let found = index.history(whose, whom, block, 100).unwrap();
+                let found = index.history(series, whom, block, 100).unwrap();
                 assert_eq!(found.iter().map(shown).collect::<Vec<_>>(), all, "{whom:?}, {block}");
-                assert_eq!(index.judges_of(whom).unwrap(), [(whose.0, "tiny".to_owned())]);
+                assert_eq!(index.judges_of(whom).unwrap(), [(series.validator, "tiny".to_owned())]);
             }
-            let rows = index.measured(whose, root, block, 100).unwrap();
+            let rows = index.measured(series, root, block, 100).unwrap();
             let numbers: Vec<u64> = rows.iter().map(|row| row.number).collect();
             assert_eq!(numbers, all.iter().map(|outcome| outcome.0).collect::<Vec<_>>());
         }
     }
     let nobody = Wanted::Root(Digest::of(b"no model"));
     assert!(index.judges_of(nobody).unwrap().is_empty());
-    assert!(index.history(whose, nobody, Block(u64::MAX), 100).unwrap().is_empty());
+    assert!(index.history(series, nobody, Block(u64::MAX), 100).unwrap().is_empty());
 }
 
 fn hotkey(records: &[Record], uid: u16) -> AccountId {
@@ -253,13 +255,13 @@ fn hotkey(records: &[Record], uid: u16) -> AccountId {
 #[test]
 fn what_is_known_of_models_is_the_last_of_them_and_of_pairs_the_last_of_both() {
     let (judge, records, home) = scene();
-    let (index, whose) = (home.index(), (judge.key.public(), "tiny"));
+    let (index, series) = (home.index(), judge.series());
     let root = |uid: u16| player(uid, 0.0).root();
     let has =
         |record: &Record, uid: u16| record.models.iter().any(|judged| judged.model.uid.0 == uid);
     for block in moments() {
         let all: BTreeSet<Digest> = (1..=5).map(root).collect();
-        let known = index.known_losses(whose, block, &all, 64).unwrap();
+        let known = index.known_losses(series, block, &all, 64).unwrap();
         let mut last = BTreeMap::new();
         for record in until(&records, block) {
             for judged in &record.models {
@@ -271,10 +273,10 @@ fn what_is_known_of_models_is_the_last_of_them_and_of_pairs_the_last_of_both() {
         }
         assert_eq!(known, last, "{block}");
         let one: BTreeSet<Digest> = [root(3)].into();
-        let found = index.known_losses(whose, block, &one, 64).unwrap();
+        let found = index.known_losses(series, block, &one, 64).unwrap();
         assert_eq!(found.get(&root(3)), last.get(&root(3)), "{block}");
         for (a, b) in [(1, 2), (2, 1), (1, 3), (4, 5), (3, 5)] {
-            let row = index.common(whose, block, (root(a), root(b))).unwrap();
+            let row = index.common(series, block, (root(a), root(b))).unwrap();
             let mut both = until(&records, block).filter(|it| has(it, a) && has(it, b));
             let number = both.next().map(|record| record.round.number);
             assert_eq!(row.map(|row| row.number), number, "{a} and {b} at {block}");
@@ -330,8 +332,7 @@ fn how_far_validators_agree_is_counted_round_by_round() {
                 let counts = [others.len(), same, crowned].map(|n| n as u64);
                 wanted.extend((!others.is_empty()).then_some((record.round.number, counts)));
             }
-            let whose = (judge.key.public(), "tiny");
-            assert_eq!(index.agreements(whose, block, 100).unwrap(), wanted, "{block}");
+            assert_eq!(index.agreements(judge.series(), block, 100).unwrap(), wanted, "{block}");
         }
     }
     let rows = index.others("tiny", Block(1_030)).unwrap();
@@ -345,7 +346,7 @@ fn how_far_validators_agree_is_counted_round_by_round() {
 fn records_of_other_processes_are_seen_whole_or_not_at_all() {
     let (judge, _, home) = scene();
     let index = home.index();
-    let count = |index: &Index| index.n_records((judge.key.public(), "tiny")).unwrap();
+    let count = |index: &Index| index.n_records(judge.series()).unwrap();
     let signed = |number: u64| -> Signed { crate::reading::read(&judge, number) };
     let checked = |number: u64| dashboard::index::Checked::alone(signed(number));
     let other = Home::new();
@@ -365,7 +366,7 @@ fn records_of_other_processes_are_seen_whole_or_not_at_all() {
     assert_eq!((count(&writing), count(&looking)), (3, 3));
     assert_eq!(looking.heads().unwrap()[0].source, "another place");
     let standings = |index: &Index, number: u64| {
-        let row = index.record(judge.key.public(), "tiny", number).unwrap().unwrap();
+        let row = index.record(judge.series(), number).unwrap().unwrap();
         index.standings(&row).unwrap().iter().map(shown).collect::<Vec<_>>()
     };
     for number in 1..=3 {

@@ -4,7 +4,7 @@ use chain::{Chain, MemoryChain, Metagraph, Neuron};
 use dashboard::{
     Judges, Limits, Place,
     ask::Ask,
-    index::Index,
+    index::{Index, Series},
     page::{Answer, Site},
     reader::{Reader, Rules, Stop},
 };
@@ -228,6 +228,11 @@ impl Judge {
     fn hash(&self, block: Block, usual: BlockHash) -> BlockHash {
         let of = |chain: &Arc<MemoryChain>| chain.block_hash(block).unwrap().unwrap();
         self.chain.as_ref().map_or(usual, of)
+    }
+
+    /// What tells its records from others.
+    pub(crate) fn series(&self) -> Series<'_> {
+        Series { validator: self.key.public(), competition: &self.rules.name }
     }
 
     /// The file of a record.

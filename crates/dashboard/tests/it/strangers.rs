@@ -80,10 +80,10 @@ fn attack_what_follows_a_record_of_unknown_rules_is_not_derived() {
     assert_eq!(known(&home, &judge), (2, None));
     let index = home.index();
     for number in [1, 2] {
-        let row = index.record(judge.key.public(), "tiny", number).unwrap().unwrap();
+        let row = index.record(judge.series(), number).unwrap().unwrap();
         assert!(!row.is_derived, "record {number}");
     }
-    let progress = index.progress(judge.key.public(), "tiny").unwrap();
+    let progress = index.progress(judge.series()).unwrap();
     assert_eq!(progress.reign, None, "nothing is followed that is not verified");
     assert!(home.page("/c/tiny/round/2").contains("not derived"));
 }
@@ -123,9 +123,8 @@ fn attack_slots_without_stake_make_nobody_false() {
     let [honest, liar, other] = &judges;
     let mut home = Home::new();
     home.read_beside(&chain, &[liar, other, honest]);
-    let state = |home: &Home, judge: &Judge| {
-        home.index().record(judge.key.public(), "tiny", 1).unwrap().unwrap().state
-    };
+    let state =
+        |home: &Home, judge: &Judge| home.index().record(judge.series(), 1).unwrap().unwrap().state;
     assert_eq!(state(&home, honest), State::Believed, "stake against two slots without any");
     assert_eq!(state(&home, liar), State::Outvoted);
     assert_eq!(state(&home, other), State::Outvoted);
@@ -259,7 +258,7 @@ fn attack_the_page_of_a_crown_unpacks_no_more_than_its_share() {
     let mut home = Home::new();
     home.read(&[&judge]);
     let index = home.index();
-    let row = index.record(judge.key.public(), "tiny", 4).unwrap().unwrap();
+    let row = index.record(judge.series(), 4).unwrap().unwrap();
     let record = index.whole(row.id).unwrap();
     let mut fights = record.models.iter().filter_map(|judged| judged.fight.as_ref());
     let fight = fights.find(|fight| fight.began < row.block).expect("a duel of two records");

@@ -2,7 +2,7 @@
 
 use super::{
     Activation, Architecture, Attention, Embedding, Head, Heads, Layer, Linear, Mlp, Norm, Norms,
-    Positions, Sizes, gpt::check_switches, limits,
+    Plain, Positions, Sizes, gpt::check_switches, limits,
 };
 use crate::config::Fields;
 use protocol::Reason;
@@ -27,13 +27,16 @@ pub(super) fn describe(fields: &mut Fields) -> Result<Architecture, Reason> {
     let table = "model.decoder.embed_positions.weight".into();
     let all = || 0..shape.sizes.n_layers;
     let norm = Norm::layer("model.decoder.layernorm_embedding", hidden, EPSILON);
-    let mut model = Architecture::new(
-        "bart",
-        (&shape.sizes, context.unwrap_or(1024)),
-        ("model.decoder.embed_tokens.weight", Positions::Learned { table, n_skipped: N_SKIPPED }),
-        all().map(|index| shape.layer(index)).collect(),
-        (norm.clone(), head),
-    );
+    let mut model = Architecture::new(Plain {
+        name: "bart",
+        sizes: &shape.sizes,
+        context: context.unwrap_or(1024),
+        table: "model.decoder.embed_tokens.weight",
+        positions: Positions::Learned { table, n_skipped: N_SKIPPED },
+        layers: all().map(|index| shape.layer(index)).collect(),
+        final_norm: norm.clone(),
+        head,
+    });
     model.final_norm = None;
     let scale = is_scaled.then(|| (hidden as f64).sqrt() as f32);
     model.embedding = Embedding { scale, norm: Some(norm), ..model.embedding };

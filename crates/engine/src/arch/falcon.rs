@@ -2,7 +2,7 @@
 
 use super::{
     Activation, Architecture, Attention, Head, Heads, Layer, Linear, Mlp, Norm, Norms, Order,
-    Positions, Rope, Sizes, gpt::check_switches, inconsistent, limits, rope::Spelling,
+    Plain, Positions, Rope, Sizes, gpt::check_switches, inconsistent, limits, rope::Spelling,
 };
 use crate::config::Fields;
 use protocol::Reason;
@@ -20,13 +20,16 @@ pub(super) fn describe(fields: &mut Fields) -> Result<Architecture, Reason> {
     let context = context.unwrap_or(2048);
     let rope = Rope::read(fields, (shape.heads.head_size, context), Spelling::WHOLE)?;
     let head = Head::read(fields, true, ("lm_head", (hidden, vocabulary)), false);
-    Ok(Architecture::new(
-        "falcon",
-        (&shape.sizes, rope.context_max.map_or(context, |most| context.min(most))),
-        ("transformer.word_embeddings.weight", Positions::Rotary(rope)),
-        (0..shape.sizes.n_layers).map(|index| shape.layer(index)).collect(),
-        (Norm::layer("transformer.ln_f", hidden, shape.epsilon), head),
-    ))
+    Ok(Architecture::new(Plain {
+        name: "falcon",
+        sizes: &shape.sizes,
+        context: rope.context_max.map_or(context, |most| context.min(most)),
+        table: "transformer.word_embeddings.weight",
+        positions: Positions::Rotary(rope),
+        layers: (0..shape.sizes.n_layers).map(|index| shape.layer(index)).collect(),
+        final_norm: Norm::layer("transformer.ln_f", hidden, shape.epsilon),
+        head,
+    }))
 }
 
 /// Which norms stand before attention and the perceptron.

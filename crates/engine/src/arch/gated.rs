@@ -3,7 +3,7 @@
 
 use super::{
     Activation, Architecture, Attention, Head, HeadNorms, Heads, Layer, Linear, Mlp, Norm, Norms,
-    Positions, Rope, Sizes, inconsistent, limits, rope::Spelling,
+    Plain, Positions, Rope, Sizes, inconsistent, limits, rope::Spelling,
 };
 use crate::{config::Fields, json::shorten};
 use protocol::Reason;
@@ -132,13 +132,16 @@ impl Body {
         final_norm: Norm,
     ) -> Architecture {
         let layers = (0..self.sizes.n_layers).map(|index| layer(&self, index)).collect();
-        Architecture::new(
-            self.family.name,
-            (&self.sizes, self.context),
-            ("model.embed_tokens.weight", Positions::Rotary(self.rope)),
+        Architecture::new(Plain {
+            name: self.family.name,
+            sizes: &self.sizes,
+            context: self.context,
+            table: "model.embed_tokens.weight",
+            positions: Positions::Rotary(self.rope),
             layers,
-            (final_norm, self.head),
-        )
+            final_norm,
+            head: self.head,
+        })
     }
 
     /// The root-mean-square norm of this name in a layer.

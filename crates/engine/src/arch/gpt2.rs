@@ -1,7 +1,7 @@
 //! GPT-2: learned positions, norms of deviations, a plain perceptron; transposed matrices.
 
 use super::{
-    Architecture, Attention, Head, Layer, Linear, Mlp, Positions,
+    Architecture, Attention, Head, Layer, Linear, Mlp, Plain, Positions,
     gpt::{Gpt, Usual, check_switches},
     limits,
 };
@@ -35,11 +35,14 @@ pub(super) fn describe(fields: &mut Fields) -> Result<Architecture, Reason> {
         }
     };
     let positions = Positions::Learned { table: "transformer.wpe.weight".into(), n_skipped: 0 };
-    Ok(Architecture::new(
-        "gpt2",
-        (&gpt.sizes, gpt.context),
-        ("transformer.wte.weight", positions),
-        gpt.layers(layer),
-        (gpt.norm("transformer.ln_f"), head),
-    ))
+    Ok(Architecture::new(Plain {
+        name: "gpt2",
+        sizes: &gpt.sizes,
+        context: gpt.context,
+        table: "transformer.wte.weight",
+        positions,
+        layers: gpt.layers(layer),
+        final_norm: gpt.norm("transformer.ln_f"),
+        head,
+    }))
 }

@@ -1,7 +1,7 @@
 //! GPT-BigCode (SantaCoder, StarCoder): GPT-2 whose queries share one key.
 
 use super::{
-    Architecture, Attention, Head, Heads, Layer, Linear, Order, Positions,
+    Architecture, Attention, Head, Heads, Layer, Linear, Order, Plain, Positions,
     gpt::{Gpt, Usual, check_switches},
     limits,
 };
@@ -34,11 +34,14 @@ pub(super) fn describe(fields: &mut Fields) -> Result<Architecture, Reason> {
         }
     };
     let positions = Positions::Learned { table: "transformer.wpe.weight".into(), n_skipped: 0 };
-    Ok(Architecture::new(
-        "gpt_bigcode",
-        (&gpt.sizes, gpt.context),
-        ("transformer.wte.weight", positions),
-        gpt.layers(layer),
-        (gpt.norm("transformer.ln_f"), head),
-    ))
+    Ok(Architecture::new(Plain {
+        name: "gpt_bigcode",
+        sizes: &gpt.sizes,
+        context: gpt.context,
+        table: "transformer.wte.weight",
+        positions,
+        layers: gpt.layers(layer),
+        final_norm: gpt.norm("transformer.ln_f"),
+        head,
+    }))
 }

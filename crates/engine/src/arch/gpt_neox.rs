@@ -2,7 +2,7 @@
 
 use super::{
     Activation, Architecture, Attention, Head, Heads, Layer, Linear, Mlp, Norm, Norms, Order,
-    Positions, Rope, Sizes, limits, rope::Spelling,
+    Plain, Positions, Rope, Sizes, limits, rope::Spelling,
 };
 use crate::config::Fields;
 use protocol::Reason;
@@ -21,13 +21,16 @@ pub(super) fn describe(fields: &mut Fields) -> Result<Architecture, Reason> {
     let context = context.unwrap_or(2048);
     let rope = Rope::read(fields, (shape.heads.head_size, context), ROPE)?;
     let head = Head::read(fields, false, ("embed_out", (hidden, vocabulary)), false);
-    Ok(Architecture::new(
-        "gpt_neox",
-        (&shape.sizes, rope.context_max.map_or(context, |most| context.min(most))),
-        ("gpt_neox.embed_in.weight", Positions::Rotary(rope)),
-        (0..shape.sizes.n_layers).map(|index| shape.layer(index)).collect(),
-        (Norm::layer("gpt_neox.final_layer_norm", hidden, shape.epsilon), head),
-    ))
+    Ok(Architecture::new(Plain {
+        name: "gpt_neox",
+        sizes: &shape.sizes,
+        context: rope.context_max.map_or(context, |most| context.min(most)),
+        table: "gpt_neox.embed_in.weight",
+        positions: Positions::Rotary(rope),
+        layers: (0..shape.sizes.n_layers).map(|index| shape.layer(index)).collect(),
+        final_norm: Norm::layer("gpt_neox.final_layer_norm", hidden, shape.epsilon),
+        head,
+    }))
 }
 
 /// What all layers have in common.

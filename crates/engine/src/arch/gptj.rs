@@ -1,7 +1,7 @@
 //! GPT-J: rotation of neighbouring numbers, attention and perceptron side by side behind one norm.
 
 use super::{
-    Architecture, Attention, Head, Layer, Linear, Norms, Order, Positions, Rope,
+    Architecture, Attention, Head, Layer, Linear, Norms, Order, Plain, Positions, Rope,
     gpt::{Gpt, Usual, check_switches},
     inconsistent, limits, rope,
 };
@@ -43,11 +43,14 @@ pub(super) fn describe(fields: &mut Fields) -> Result<Architecture, Reason> {
             is_parallel: true,
         }
     };
-    Ok(Architecture::new(
-        "gptj",
-        (&gpt.sizes, gpt.context),
-        ("transformer.wte.weight", Positions::Rotary(Rope::plain(n_turned))),
-        gpt.layers(layer),
-        (gpt.norm("transformer.ln_f"), head),
-    ))
+    Ok(Architecture::new(Plain {
+        name: "gptj",
+        sizes: &gpt.sizes,
+        context: gpt.context,
+        table: "transformer.wte.weight",
+        positions: Positions::Rotary(Rope::plain(n_turned)),
+        layers: gpt.layers(layer),
+        final_norm: gpt.norm("transformer.ln_f"),
+        head,
+    }))
 }

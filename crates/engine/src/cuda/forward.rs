@@ -5,8 +5,10 @@
 
 use super::{
     device::{Device, Numbers},
-    launch::{Attend, NormTo, QUERIES_PER_BLOCK},
-    parameters::{Layer as LayerParameters, Parameters, Projection},
+    launch::{
+        Attend, Bend, Head, Marks, NormTo, Out, QUERIES_PER_BLOCK, Tables, Tokens, Turn, View,
+    },
+    parameters::{Gains, Layer as LayerParameters, Parameters, Projection},
 };
 use crate::{
     arch::{Architecture, Layer, Positions},
@@ -44,6 +46,13 @@ pub(super) struct Space {
 struct Rows {
     n_rows: usize,
     n_blocks: usize,
+}
+
+/// A product that is added to hidden states, and its norms.
+#[derive(Clone, Copy)]
+struct Summand<'a> {
+    projection: &'a Projection,
+    norms: &'a Gains,
 }
 
 /// Everything that is the same for all rows.
@@ -131,8 +140,8 @@ impl Forward<'_> {
         device.write(&targets, &mut space.targets)?;
         device.write(&blocks, &mut space.blocks)?;
         device.embed(
-            (&parameters.table, parameters.positions.as_ref()),
-            (&space.tokens, &space.places, n_rows),
+            Tables { tokens: &parameters.table, places: parameters.positions.as_ref() },
+            Tokens { tokens: &space.tokens, places: &space.places, n: n_rows },
             architecture.embedding.scale.unwrap_or(1.0),
             &mut space.hidden,
         )?;
@@ -149,29 +158,32 @@ impl Forward<'_> {
         let (device, width, n_rows) = (self.device, self.architecture.hidden, rows.n_rows);
         let gain = own.attention_norms.input.as_ref();
         let to = NormTo::Bf16(&mut space.normed);
-        device.norm((gain, width), (&space.hidden, n_rows), to)?;
+        device.norm(gain, View { numbers: &space.hidden, n_rows, stride: width }, to)?;
         self.attend(layer, own, rows, space)?;
         if layer.is_parallel {
             // What the perceptron works on, before attention is added.
             if let Some(gain) = &own.mlp_norms.input {
                 let to = NormTo::Bf16(&mut space.normed);
-                device.norm((Some(gain), width), (&space.hidden, n_rows), to)?;
+                let rows = View { numbers: &space.hidden, n_rows, stride: width };
+                device.norm(Some(gain), rows, to)?;
             }
             self.bend(layer, own, n_rows, space)?;
         }
         let heads = layer.attention.heads;
         let stride = heads.inputs_width();
         let given = &mut space.given;
-        let from = (&space.inputs, n_rows, stride);
-        self.add(from, (&own.output, &own.attention_norms), &mut space.hidden, given)?;
+        let from = View { numbers: &space.inputs, n_rows, stride };
+        let summand = Summand { projection: &own.output, norms: &own.attention_norms };
+        self.add(from, summand, &mut space.hidden, given)?;
         if !layer.is_parallel {
             let gain = own.mlp_norms.input.as_ref();
             let to = NormTo::Bf16(&mut space.normed);
-            device.norm((gain, width), (&space.hidden, n_rows), to)?;
+            device.norm(gain, View { numbers: &space.hidden, n_rows, stride: width }, to)?;
             self.bend(layer, own, n_rows, space)?;
         }
-        let from = (&space.bent, n_rows, layer.mlp.width());
-        self.add(from, (&own.down, &own.mlp_norms), &mut space.hidden, &mut space.given)
+        let from = View { numbers: &space.bent, n_rows, stride: layer.mlp.width() };
+        let summand = Summand { projection: &own.down, norms: &own.mlp_norms };
+        self.add(from, summand, &mut space.hidden, &mut space.given)
     }
 
     /// From normed rows to what attention gathers, which replaces the queries in `inputs`.
@@ -188,22 +200,29 @@ impl Forward<'_> {
         let stride = heads.inputs_width();
         let Space { normed, inputs, places, angles, blocks, .. } = space;
         let Projection { matrix, bias } = &own.inputs;
-        device.multiply((normed, 0, n_rows, width), matrix, (inputs, stride, false))?;
+        let rows = View { numbers: &*normed, n_rows, stride: width };
+        device.multiply(rows, 0, matrix, Out { numbers: inputs, stride, is_added: false })?;
         if let Some(bias) = bias {
-            device.add_bias_bf16(bias, (inputs, n_rows, stride))?;
+            device.add_bias_bf16(bias, View { numbers: &mut *inputs, n_rows, stride })?;
         }
         if let Some([query, key]) = &own.head_norms {
             let (queries, keys) = (heads.queries_width(), heads.keys_width());
-            device.norm_heads(query, (inputs, n_rows, stride), (0, queries))?;
-            device.norm_heads(key, (inputs, n_rows, stride), (queries, keys))?;
+            let rows = View { numbers: &mut *inputs, n_rows, stride };
+            device.norm_heads(query, rows, 0..queries)?;
+            let rows = View { numbers: &mut *inputs, n_rows, stride };
+            device.norm_heads(key, rows, queries..queries + keys)?;
         }
         if let (Some(angles), Positions::Rotary(rope)) = (angles, &self.architecture.positions) {
-            let turned = (heads.head_size, heads.n_heads + heads.n_kv_heads);
-            let angles = (&*angles, &*places, rope.frequencies.len());
-            device.rotate((inputs, n_rows, stride), angles, turned)?;
+            let turn = Turn {
+                angles,
+                places,
+                n_pairs: rope.frequencies.len(),
+                head_size: heads.head_size,
+                n_heads: heads.n_heads + heads.n_kv_heads,
+            };
+            device.rotate(View { numbers: &mut *inputs, n_rows, stride }, &turn)?;
         }
         let attend = Attend {
-            stride,
             n_heads: heads.n_heads,
             n_kv_heads: heads.n_kv_heads,
             head_size: heads.head_size,
@@ -211,7 +230,8 @@ impl Forward<'_> {
             score_cap: attention.score_cap,
             window: attention.window,
         };
-        device.attend((inputs, n_rows), (blocks, n_blocks), &attend)
+        let rows = View { numbers: inputs, n_rows, stride };
+        device.attend(rows, (blocks, n_blocks), &attend)
     }
 
     /// From normed rows to `bent`.
@@ -225,30 +245,40 @@ impl Forward<'_> {
         let (device, width, mlp) = (self.device, self.architecture.hidden, &layer.mlp);
         let Space { normed, up, bent, .. } = space;
         let Projection { matrix, bias } = &own.up;
-        device.multiply((normed, 0, n_rows, width), matrix, (up, matrix.n_out, false))?;
-        let how = (bias.as_ref(), mlp.is_gated, mlp.activation);
-        device.bend((up, n_rows, mlp.width()), how, bent)
+        let rows = View { numbers: &*normed, n_rows, stride: width };
+        let out = Out { numbers: &mut *up, stride: matrix.n_out, is_added: false };
+        device.multiply(rows, 0, matrix, out)?;
+        let bend = Bend {
+            bias: bias.as_ref(),
+            is_gated: mlp.is_gated,
+            activation: mlp.activation,
+            width: mlp.width(),
+        };
+        device.bend((up, n_rows), &bend, bent)
     }
 
     /// Adds a product to hidden states, itself normed if there is a norm for it, and norms the sum
     /// if there is one for that.
     fn add(
         &self,
-        (rows, n_rows, stride): (&Numbers<bf16>, usize, usize),
-        (projection, norms): (&Projection, &super::parameters::Gains),
+        rows: View<&Numbers<bf16>>,
+        summand: Summand<'_>,
         hidden: &mut Numbers<f32>,
         given: &mut Numbers<f32>,
     ) -> Result<(), Error> {
-        let (device, width) = (self.device, self.architecture.hidden);
+        let (device, width, n_rows) = (self.device, self.architecture.hidden, rows.n_rows);
+        let Summand { projection, norms } = summand;
         let Projection { matrix, bias } = projection;
         let is_added = norms.output.is_none();
         let to = if is_added { &mut *hidden } else { &mut *given };
-        device.multiply((rows, 0, n_rows, stride), matrix, (to, width, is_added))?;
+        let out = Out { numbers: &mut *to, stride: width, is_added };
+        device.multiply(rows, 0, matrix, out)?;
         if let Some(bias) = bias {
-            device.add_bias_f32(bias, (to, n_rows, width))?;
+            device.add_bias_f32(bias, View { numbers: to, n_rows, stride: width })?;
         }
         if let Some(gain) = &norms.output {
-            device.norm((Some(gain), width), (given, n_rows), NormTo::Sum(hidden))?;
+            let rows = View { numbers: &*given, n_rows, stride: width };
+            device.norm(Some(gain), rows, NormTo::Sum(hidden))?;
         }
         if let Some(gain) = &norms.sum {
             device.norm_in_place(gain, (hidden, n_rows))?;
@@ -262,15 +292,22 @@ impl Forward<'_> {
         let width = architecture.hidden;
         let Space { hidden, normed, logits, nats, targets, .. } = space;
         let gain = parameters.final_norm.as_ref();
-        device.norm((gain, width), (hidden, n_rows), NormTo::Bf16(normed))?;
+        let rows = View { numbers: &*hidden, n_rows, stride: width };
+        device.norm(gain, rows, NormTo::Bf16(&mut *normed))?;
         let head = parameters.head.as_ref().unwrap_or(&parameters.table);
         let stride = self.logits_stride();
-        let rest = (parameters.head_bias.as_ref(), architecture.logit_cap);
+        let losses = Head {
+            vocabulary: architecture.vocabulary,
+            bias: parameters.head_bias.as_ref(),
+            cap: architecture.logit_cap,
+        };
         for Range { start, end } in chunks(n_rows, self.rows_of_logits()) {
             let n = end - start;
-            device.multiply((normed, start, n, width), head, (logits, stride, false))?;
-            let rows = (&*logits, n, architecture.vocabulary, stride);
-            device.cross_entropy(rows, rest, (targets, nats, start))?;
+            let rows = View { numbers: &*normed, n_rows: n, stride: width };
+            let out = Out { numbers: &mut *logits, stride, is_added: false };
+            device.multiply(rows, start, head, out)?;
+            let rows = View { numbers: &*logits, n_rows: n, stride };
+            device.cross_entropy(rows, losses, Marks { targets, nats, first: start })?;
         }
         Ok(())
     }

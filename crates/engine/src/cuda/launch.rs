@@ -10,6 +10,7 @@ use cudarc::{
     driver::{DevicePtr as _, DevicePtrMut as _, DeviceRepr, LaunchConfig, PushKernelArg as _},
 };
 use half::bf16;
+use std::ops::Range;
 
 /// Threads of a block where nothing else decides.
 const THREADS: u32 = 256;
@@ -18,6 +19,76 @@ const ATTENTION_THREADS: u32 = 128;
 pub(super) const QUERIES_PER_BLOCK: usize = 64;
 /// Neighbours that a thread bends.
 const BEND_STEP: usize = 8;
+
+/// Rows of numbers on the device.
+#[derive(Clone, Copy)]
+pub(super) struct View<B> {
+    /// The buffer that they begin.
+    pub(super) numbers: B,
+    pub(super) n_rows: usize,
+    /// Numbers from one row to the next.
+    pub(super) stride: usize,
+}
+
+/// Matrices with a row for each token, and for each place if there is one.
+#[derive(Clone, Copy)]
+pub(super) struct Tables<'a> {
+    pub(super) tokens: &'a Matrix,
+    pub(super) places: Option<&'a Matrix>,
+}
+
+/// Tokens, and their places in their sequences.
+#[derive(Clone, Copy)]
+pub(super) struct Tokens<'a> {
+    pub(super) tokens: &'a Numbers<u32>,
+    pub(super) places: &'a Numbers<u32>,
+    pub(super) n: usize,
+}
+
+/// How the first heads of rows are turned.
+pub(super) struct Turn<'a> {
+    pub(super) angles: &'a Numbers<f32>,
+    /// Places of the rows in their sequences.
+    pub(super) places: &'a Numbers<u32>,
+    /// Pairs of a head that are turned.
+    pub(super) n_pairs: usize,
+    pub(super) head_size: usize,
+    pub(super) n_heads: usize,
+}
+
+/// What a perceptron does with its inputs.
+pub(super) struct Bend<'a> {
+    pub(super) bias: Option<&'a Numbers<f32>>,
+    pub(super) is_gated: bool,
+    pub(super) activation: Activation,
+    /// Numbers of a row that comes out.
+    pub(super) width: usize,
+}
+
+/// What becomes of logits before losses are taken.
+#[derive(Clone, Copy)]
+pub(super) struct Head<'a> {
+    pub(super) vocabulary: usize,
+    pub(super) bias: Option<&'a Numbers<f32>>,
+    pub(super) cap: Option<f32>,
+}
+
+/// Targets of all rows, and where their losses go.
+pub(super) struct Marks<'a> {
+    pub(super) targets: &'a Numbers<u32>,
+    pub(super) nats: &'a mut Numbers<f32>,
+    /// The first row of those that are at hand.
+    pub(super) first: usize,
+}
+
+/// Where a product goes.
+pub(super) struct Out<'a, T> {
+    pub(super) numbers: &'a mut Numbers<T>,
+    /// Numbers from one row to the next.
+    pub(super) stride: usize,
+    /// Whether it is added to what stands there.
+    pub(super) is_added: bool,
+}
 
 /// What becomes of a normed row; the numbers are those of `kernels.cu`.
 pub(super) enum NormTo<'a> {
@@ -29,7 +100,6 @@ pub(super) enum NormTo<'a> {
 
 /// Heads of a row of queries, keys and values, and how they look at each other.
 pub(super) struct Attend {
-    pub(super) stride: usize,
     pub(super) n_heads: usize,
     pub(super) n_kv_heads: usize,
     pub(super) head_size: usize,
@@ -42,11 +112,13 @@ impl Device {
     /// The rows of tokens, plus those of their places if there is a table of them.
     pub(super) fn embed(
         &self,
-        (table, positions): (&Matrix, Option<&Matrix>),
-        (tokens, places, n_rows): (&Numbers<u32>, &Numbers<u32>, usize),
+        tables: Tables<'_>,
+        tokens: Tokens<'_>,
         scale: f32,
         out: &mut Numbers<f32>,
     ) -> Result<(), Error> {
+        let Tables { tokens: table, places: positions } = tables;
+        let Tokens { tokens, places, n: n_rows } = tokens;
         let width = table.n_in;
         assert!(tokens.len() >= n_rows && places.len() >= n_rows && out.len() >= n_rows * width);
         assert!(positions.is_none_or(|positions| positions.n_in == width));
@@ -67,10 +139,11 @@ impl Device {
     /// Norms rows; without gains they stay as they are.
     pub(super) fn norm(
         &self,
-        (gain, width): (Option<&Gain>, usize),
-        (rows, n_rows): (&Numbers<f32>, usize),
+        gain: Option<&Gain>,
+        rows: View<&Numbers<f32>>,
         to: NormTo<'_>,
     ) -> Result<(), Error> {
+        let View { numbers: rows, n_rows, stride: width } = rows;
         assert!(rows.len() >= n_rows * width);
         let width = width as i32;
         let mut launch = self.stream.launch_builder(&self.kernels.norm_rows);
@@ -130,13 +203,15 @@ impl Device {
         Ok(())
     }
 
-    /// Norms queries or keys, `n_columns` from column `first` on.
+    /// Norms queries or keys, which stand in some columns.
     pub(super) fn norm_heads(
         &self,
         gain: &Gain,
-        (rows, n_rows, stride): (&mut Numbers<bf16>, usize, usize),
-        (first, n_columns): (usize, usize),
+        rows: View<&mut Numbers<bf16>>,
+        columns: Range<usize>,
     ) -> Result<(), Error> {
+        let View { numbers: rows, n_rows, stride } = rows;
+        let (first, n_columns) = (columns.start, columns.len());
         let Gain { gain, bias, width, epsilon } = gain;
         assert!(rows.len() >= n_rows * stride && first + n_columns <= stride);
         assert!(gain.len() >= n_columns && n_columns.is_multiple_of(*width));
@@ -159,10 +234,11 @@ impl Device {
     /// Turns the first heads of each row by the angles of its place.
     pub(super) fn rotate(
         &self,
-        (rows, n_rows, stride): (&mut Numbers<bf16>, usize, usize),
-        (angles, places, n_pairs): (&Numbers<f32>, &Numbers<u32>, usize),
-        (head_size, n_heads): (usize, usize),
+        rows: View<&mut Numbers<bf16>>,
+        turn: &Turn<'_>,
     ) -> Result<(), Error> {
+        let View { numbers: rows, n_rows, stride } = rows;
+        let Turn { angles, places, n_pairs, head_size, n_heads } = *turn;
         assert!(rows.len() >= n_rows * stride && places.len() >= n_rows);
         assert!(2 * n_pairs <= head_size && head_size * n_heads <= stride);
         let [stride, n_pairs, head_size, n_heads] =
@@ -179,8 +255,9 @@ impl Device {
     pub(super) fn add_bias_bf16(
         &self,
         bias: &Numbers<f32>,
-        (rows, n_rows, width): (&mut Numbers<bf16>, usize, usize),
+        rows: View<&mut Numbers<bf16>>,
     ) -> Result<(), Error> {
+        let View { numbers: rows, n_rows, stride: width } = rows;
         assert!(rows.len() >= n_rows * width && bias.len() >= width);
         let (n, width) = ((n_rows * width) as u64, width as i32);
         let mut launch = self.stream.launch_builder(&self.kernels.add_bias_bf16);
@@ -194,8 +271,9 @@ impl Device {
     pub(super) fn add_bias_f32(
         &self,
         bias: &Numbers<f32>,
-        (rows, n_rows, width): (&mut Numbers<f32>, usize, usize),
+        rows: View<&mut Numbers<f32>>,
     ) -> Result<(), Error> {
+        let View { numbers: rows, n_rows, stride: width } = rows;
         assert!(rows.len() >= n_rows * width && bias.len() >= width);
         let (n, width) = ((n_rows * width) as u64, width as i32);
         let mut launch = self.stream.launch_builder(&self.kernels.add_bias_f32);
@@ -208,10 +286,11 @@ impl Device {
     /// Adds the bias, bends, and multiplies gates with ups where there are any.
     pub(super) fn bend(
         &self,
-        (rows, n_rows, width): (&Numbers<bf16>, usize, usize),
-        (bias, is_gated, activation): (Option<&Numbers<f32>>, bool, Activation),
+        (rows, n_rows): (&Numbers<bf16>, usize),
+        bend: &Bend<'_>,
         out: &mut Numbers<bf16>,
     ) -> Result<(), Error> {
+        let Bend { bias, is_gated, activation, width } = *bend;
         let n_columns = if is_gated { 2 * width } else { width };
         assert!(rows.len() >= n_rows * n_columns && out.len() >= n_rows * width);
         assert!(bias.is_none_or(|bias| bias.len() >= n_columns));
@@ -240,11 +319,12 @@ impl Device {
     /// number of its first row, number of its rows, first query, unused.
     pub(super) fn attend(
         &self,
-        (rows, n_rows): (&mut Numbers<bf16>, usize),
+        rows: View<&mut Numbers<bf16>>,
         (blocks, n_blocks): (&Numbers<i32>, usize),
         attend: &Attend,
     ) -> Result<(), Error> {
-        let Attend { stride, n_heads, n_kv_heads, head_size, scale, score_cap, window } = *attend;
+        let View { numbers: rows, n_rows, stride } = rows;
+        let Attend { n_heads, n_kv_heads, head_size, scale, score_cap, window } = *attend;
         assert!(rows.len() >= n_rows * stride && blocks.len() >= 4 * n_blocks);
         assert!((n_heads + 2 * n_kv_heads) * head_size == stride);
         let numbers = [stride, n_heads, n_heads / n_kv_heads].map(|n| n as i32);
@@ -267,10 +347,13 @@ impl Device {
     /// The negative log-likelihoods of the targets from `first` on, by rows of logits.
     pub(super) fn cross_entropy(
         &self,
-        (logits, n_rows, vocabulary, stride): (&Numbers<f32>, usize, usize, usize),
-        (bias, cap): (Option<&Numbers<f32>>, Option<f32>),
-        (targets, nats, first): (&Numbers<u32>, &mut Numbers<f32>, usize),
+        logits: View<&Numbers<f32>>,
+        head: Head<'_>,
+        marks: Marks<'_>,
     ) -> Result<(), Error> {
+        let View { numbers: logits, n_rows, stride } = logits;
+        let Head { vocabulary, bias, cap } = head;
+        let Marks { targets, nats, first } = marks;
         assert!(logits.len() >= n_rows * stride && vocabulary <= stride);
         assert!(bias.is_none_or(|bias| bias.len() >= vocabulary));
         let (targets, mut nats) =
@@ -289,13 +372,16 @@ impl Device {
         Ok(())
     }
 
-    /// `out = rows matrix'`, from row `first` of `rows` on, each `stride` after the other.
+    /// `out = rows matrix'`, by as many rows as there are from row `first` of the buffer on.
     pub(super) fn multiply<T: Sum>(
         &self,
-        (rows, first, n_rows, stride): (&Numbers<bf16>, usize, usize, usize),
+        rows: View<&Numbers<bf16>>,
+        first: usize,
         matrix: &Matrix,
-        (out, out_stride, is_added): (&mut Numbers<T>, usize, bool),
+        out: Out<'_, T>,
     ) -> Result<(), Error> {
+        let View { numbers: rows, n_rows, stride } = rows;
+        let Out { numbers: out, stride: out_stride, is_added } = out;
         let Matrix { numbers, n_in, n_out } = matrix;
         assert!(n_rows > 0 && stride >= *n_in && out_stride >= *n_out);
         assert!(numbers.len() >= n_in * n_out && out.len() >= n_rows * out_stride);

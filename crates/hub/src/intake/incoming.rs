@@ -5,9 +5,11 @@
 //! whole, by digest, and what a client left of the one that has not. Models that nobody fetches
 //! make room before any that is whole does.
 
-use super::shelf::{Shelf, bytes_in, entries, fetch_file, is_file_with, protect, remove_if_there};
-use crate::{Error, FileEntry, Hub};
-use protocol::{Commitment, Digest};
+use super::shelf::{
+    Origin, Shelf, bytes_in, entries, fetch_file, is_file_with, protect, remove_if_there,
+};
+use crate::{Error, FileEntry};
+use protocol::Digest;
 use std::{
     fs::{self, File},
     os::unix::fs::MetadataExt as _,
@@ -36,19 +38,14 @@ impl Incoming {
     }
 
     /// Has a file here whole, read-only and on disk: fetches what is missing of it.
-    pub(super) fn fetch(
-        &self,
-        hub: &dyn Hub,
-        commitment: &Commitment,
-        file: &FileEntry,
-    ) -> Result<(), Error> {
+    pub(super) fn fetch(&self, origin: Origin<'_>, file: &FileEntry) -> Result<(), Error> {
         let whole = self.place(file);
         if is_file_with(&whole, file) {
             // It may have come in a process that died before it did this.
             return protect(&whole);
         }
         remove_if_there(&whole)?;
-        fetch_file(hub, commitment, file, &whole).inspect_err(|_| {
+        fetch_file(origin, file, &whole).inspect_err(|_| {
             // What came stays, if it is right as far as it goes; of several tries the last.
             let _ = remove_if_there(&whole).and_then(|()| self.keep_the_newest_part());
             // Where nothing came, nothing is kept: this fails for whatever is not empty.

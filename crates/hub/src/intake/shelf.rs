@@ -165,37 +165,32 @@ impl Shelf {
     }
 
     /// Fetches config and index of a model into a quarantine of its own, and checks every byte.
-    pub(super) fn begin(
-        &self,
-        hub: &dyn Hub,
-        commitment: &Commitment,
-        files: &[FileEntry],
-    ) -> Result<TempDir, Error> {
+    pub(super) fn begin(&self, origin: Origin<'_>, files: &[FileEntry]) -> Result<TempDir, Error> {
         let folder = self.folder.join("quarantine");
         let quarantine = tempfile::tempdir_in(&folder).map_err(Error::io("write in", &folder));
         let quarantine =
             quarantine.map_err(|error| self.or_disk_full(error, size_of(files.iter())))?;
         let is_small = |file: &&FileEntry| [CONFIG, INDEX].contains(&&*file.path);
         let small: Vec<&FileEntry> = files.iter().filter(is_small).collect();
-        self.fetch_missing(hub, commitment, (quarantine.path(), None), &small)?;
+        self.fetch_missing(origin, quarantine.path(), None, &small)?;
         Ok(quarantine)
     }
 
     /// Fetches the rest of a model into its quarantine, checks every byte, and shelves it.
     pub(super) fn fetch(
         &self,
-        hub: &dyn Hub,
-        commitment: &Commitment,
-        (quarantine, root): (TempDir, &Digest),
+        origin: Origin<'_>,
+        quarantine: &Path,
+        root: &Digest,
         files: &[FileEntry],
     ) -> Result<PathBuf, Error> {
-        let is_away = |file: &&FileEntry| !quarantine.path().join(&file.path).exists();
+        let is_away = |file: &&FileEntry| !quarantine.join(&file.path).exists();
         let away: Vec<&FileEntry> = files.iter().filter(is_away).collect();
         // Held while room is made, so that what came before neither goes nor counts twice.
         let incoming = self.incoming(root)?;
-        self.fetch_missing(hub, commitment, (quarantine.path(), incoming.as_ref()), &away)?;
-        files.iter().for_each(|file| self.share(file, &quarantine.path().join(&file.path)));
-        let admitted = self.admit(quarantine.path(), root, files);
+        self.fetch_missing(origin, quarantine, incoming.as_ref(), &away)?;
+        files.iter().for_each(|file| self.share(file, &quarantine.join(&file.path)));
+        let admitted = self.admit(quarantine, root, files);
         let dir = admitted.map_err(|error| self.or_disk_full(error, size_of(files.iter())))?;
         incoming.map_or(Ok(()), Incoming::finish)?;
         Ok(dir)
@@ -205,9 +200,9 @@ impl Shelf {
     /// they stay until all have come.
     fn fetch_missing(
         &self,
-        hub: &dyn Hub,
-        commitment: &Commitment,
-        (quarantine, incoming): (&Path, Option<&Incoming>),
+        origin: Origin<'_>,
+        quarantine: &Path,
+        incoming: Option<&Incoming>,
         files: &[&FileEntry],
     ) -> Result<(), Error> {
         let place = |file: &FileEntry| quarantine.join(&file.path);
@@ -217,11 +212,11 @@ impl Shelf {
         let size_bytes = size_of(missing.iter().copied());
         self.reserve(size_bytes, incoming.map_or(0, Incoming::size_bytes))?;
         let fetched = missing.iter().try_for_each(|file| match incoming {
-            Some(incoming) => incoming.fetch(hub, commitment, file),
+            Some(incoming) => incoming.fetch(origin, file),
             // The same bytes may have come under another name of this model.
             None if self.link(file, &place(file)) => Ok(()),
             None => {
-                fetch_file(hub, commitment, file, &place(file))?;
+                fetch_file(origin, file, &place(file))?;
                 // Of a model that may yet be refused nothing is for others.
                 if is_shard_name(&file.path) {
                     self.share(file, &place(file));
@@ -397,15 +392,17 @@ impl Shelf {
     }
 }
 
+/// Where the bytes of a committed model come from.
+#[derive(Clone, Copy)]
+pub(super) struct Origin<'a> {
+    pub(super) hub: &'a dyn Hub,
+    pub(super) commitment: &'a Commitment,
+}
+
 /// Fetches one file and checks it; whatever the hub says, what counts is what arrived.
-pub(super) fn fetch_file(
-    hub: &dyn Hub,
-    commitment: &Commitment,
-    file: &FileEntry,
-    to: &Path,
-) -> Result<(), Error> {
-    let Commitment { repo, revision, .. } = commitment;
-    hub.fetch(repo, revision, &file.path, to, file.size_bytes)?;
+pub(super) fn fetch_file(origin: Origin<'_>, file: &FileEntry, to: &Path) -> Result<(), Error> {
+    let Commitment { repo, revision, .. } = origin.commitment;
+    origin.hub.fetch(repo, revision, &file.path, to, file.size_bytes)?;
     if !is_file_with(to, file) {
         let reason = "the bytes that came are not the listed ones";
         return Err(Error::damaged(repo, revision, &file.path, reason));

@@ -98,8 +98,9 @@ impl HubClient {
         let waits_max = patience.wait_max.saturating_mul(patience.n_tries);
         let term = Term::after(patience.time_for(wanted.size_bytes_max), waits_max);
         let (mut n_failed, mut most) = (0, partial.size_bytes);
+        let watch = Watch { term: &term, progress };
         loop {
-            match self.go_on(wanted, partial, (&term, progress)) {
+            match self.go_on(wanted, partial, watch) {
                 Ok(()) => return Ok(()),
                 Err(failure) => {
                     if term.is_over() {
@@ -119,7 +120,7 @@ impl HubClient {
         &self,
         wanted: Wanted<'_>,
         partial: &mut Partial,
-        (term, progress): (&Term, Progress<'_>),
+        watch: Watch<'_>,
     ) -> Result<(), Failure> {
         let Wanted { pinned, path, size_bytes_max } = wanted;
         if partial.size_bytes > size_bytes_max {
@@ -130,7 +131,7 @@ impl HubClient {
         }
         let range = (partial.size_bytes > 0).then_some((partial.size_bytes, None));
         let Answer { first, size_bytes, mut body } =
-            self.http.file((pinned, path), range, Some(term))?;
+            self.http.file((pinned, path), range, Some(watch.term))?;
         (self.http.on_answer)();
         if size_bytes.is_some_and(|size_bytes| size_bytes > size_bytes_max) {
             return Err(wanted.too_large(size_bytes).into());
@@ -144,7 +145,7 @@ impl HubClient {
         }
         let file = partial.file.try_clone().map_err(Error::io("write", &partial.path))?;
         let writer = Writer::new(file);
-        let received = wanted.receive(&mut body, partial, &writer, (term, progress));
+        let received = wanted.receive(&mut body, partial, &writer, watch);
         // First of all: what was not written may not count as received.
         writer.end().map_err(|error| partial.lost(error))?;
         received?;
@@ -155,6 +156,15 @@ impl HubClient {
             _ => Ok(()),
         }
     }
+}
+
+/// What may end a download before all of it has come.
+#[derive(Clone, Copy)]
+struct Watch<'a> {
+    /// The time that it may take.
+    term: &'a Term,
+    /// Asked whether to go on after each piece.
+    progress: Progress<'a>,
 }
 
 /// A file, and how large it may be.
@@ -178,7 +188,7 @@ impl Wanted<'_> {
         body: &mut impl Read,
         partial: &mut Partial,
         writer: &Writer,
-        (term, progress): (&Term, Progress<'_>),
+        watch: Watch<'_>,
     ) -> Result<(), Failure> {
         while let Some(mut piece) = writer.piece() {
             let n = body.read(&mut piece).map_err(|error| http::broken(&error))?;
@@ -193,10 +203,10 @@ impl Wanted<'_> {
             if !writer.write(piece, n) {
                 break;
             }
-            if !progress(partial.size_bytes) {
+            if !(watch.progress)(partial.size_bytes) {
                 return Err(Error::Stopped.into());
             }
-            if term.is_over() {
+            if watch.term.is_over() {
                 return Err(self.too_slow().into());
             }
         }

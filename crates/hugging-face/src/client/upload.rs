@@ -143,14 +143,14 @@ impl HubClient {
                 changed.push(local);
             }
         }
-        let Sorted { changed, large, ignored } = self.sort(upload, changed)?;
-        let ignored = ignored.into_iter().map(|local| local.path.clone()).collect();
-        if let (true, true, Some(head)) = (changed.is_empty(), deleted.is_empty(), &head) {
+        let sorted = self.sort(upload, changed)?;
+        let ignored = sorted.ignored.iter().map(|local| local.path.clone()).collect();
+        if let (true, true, Some(head)) = (sorted.changed.is_empty(), deleted.is_empty(), &head) {
             return Ok(Uploaded { revision: head.clone(), ignored });
         }
         // The bytes first: a commit that names what the hub does not have is refused.
-        self.send_large(upload, &large)?;
-        let revision = self.commit(upload, head.as_ref(), (&changed, &large, &deleted))?;
+        self.send_large(upload, &sorted.large)?;
+        let revision = self.commit(upload, head.as_ref(), &sorted, &deleted)?;
         Ok(Uploaded { revision, ignored })
     }
 
@@ -229,8 +229,10 @@ impl HubClient {
         &self,
         upload: &Upload<'_>,
         parent: Option<&Revision>,
-        (changed, large, deleted): (&[&FileEntry], &[&FileEntry], &[&Listed]),
+        sorted: &Sorted<'_>,
+        deleted: &[&Listed],
     ) -> Result<Revision, Error> {
+        let Sorted { changed, large, ignored: _ } = sorted;
         let Upload { kind, repo, message, .. } = *upload;
         let mut lines = vec![wire::Line::Header {
             summary: message,

@@ -3,7 +3,7 @@
 use super::{
     SubstrateChain,
     link::Link,
-    send::{Pen, sign},
+    send::{Pen, Terms, sign},
 };
 use chain::{Call, Chain as _, Error, Keypair};
 use parity_scale_codec::{Compact, Decode as _, Encode as _};
@@ -26,7 +26,8 @@ impl SubstrateChain {
         let era_blocks = self.links.config().era_blocks;
         self.links.ask("fee", async |link: &Link| {
             let at = link.at(head).await?;
-            let signed = sign(&at, call, (&pen, 0), (head, era_blocks)).await?;
+            let signed =
+                sign(&at, call, Terms { pen: &pen, nonce: 0, birth: head, era_blocks }).await?;
             let Ok(mut arguments) = signed else { return Ok(None) };
             let length = u32::try_from(arguments.len()).unwrap_or(u32::MAX);
             length.encode_to(&mut arguments);

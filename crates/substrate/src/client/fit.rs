@@ -78,7 +78,7 @@ impl SubstrateChain {
         let finalized = self.head()?;
         let (config, url) = (self.links.config(), self.url());
         let requests_per_minute = per_minute(config.rate_limit, url);
-        self.links.ask("metadata", async |link: &Link| {
+        let fit = self.links.ask("metadata", async |link: &Link| {
             let (best, clock_ms) = link.best(config.clock).await?;
             let at = link.at(best.unwrap_or(finalized)).await?;
             let time = super::hiding::time(link, &at).await?;
@@ -94,7 +94,10 @@ impl SubstrateChain {
                 n_looked_for,
                 requests_per_minute,
             })
-        })
+        })?;
+        // After the newest: one that is made, and final, between two questions must not look as if
+        // finality lagged.
+        Ok(Fit { finalized: self.head()?, ..fit })
     }
 }
 

@@ -93,7 +93,8 @@ impl SubstrateChain {
         };
         let (pen, era_blocks) = (Pen { key: signer, fresh }, config.era_blocks);
         let bytes = self.links.ask("metadata", async |link: &Link| {
-            sign(&link.at(head).await?, call, (&pen, nonce), (head, era_blocks)).await
+            let terms = Terms { pen: &pen, nonce, birth: head, era_blocks };
+            sign(&link.at(head).await?, call, terms).await
         })??;
         let id = CallId(chain::hash::blake2_256(&bytes));
         let era = crate::Era::mortal(era_blocks, head.block);
@@ -173,13 +174,24 @@ fn fresh() -> Result<Zeroizing<[u8; 32]>, Error> {
     Ok(bytes)
 }
 
+/// By whom a call is signed, and for how long.
+#[derive(Clone, Copy)]
+pub(super) struct Terms<'a> {
+    pub(super) pen: &'a Pen<'a>,
+    pub(super) nonce: u64,
+    /// Block after which it may be included.
+    pub(super) birth: Head,
+    /// Blocks in which it may be.
+    pub(super) era_blocks: u32,
+}
+
 /// The signed bytes of a call; an error if the runtime has no such call.
 pub(super) async fn sign(
     at: &At,
     call: &Call,
-    (pen, nonce): (&Pen<'_>, u64),
-    (birth, era_blocks): (Head, u32),
+    terms: Terms<'_>,
 ) -> Result<Result<Vec<u8>, Error>, Failure> {
+    let Terms { pen, nonce, birth, era_blocks } = terms;
     let call = NamedCall::of(call);
     let pallet = call.pallet;
     let metadata = at.metadata();

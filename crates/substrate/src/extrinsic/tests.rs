@@ -89,8 +89,9 @@ fn every_call_reads_back_as_it_was_written() {
     let keys = Keypair::from_seed(Seed::of_number(1));
     for call in calls() {
         for era in [Era::Immortal, Era::mortal(64, Block(1_000))] {
-            let birth = (era, GENESIS);
-            let signed = SignedCall::sign_in_era(call.clone().into(), 300, birth, GENESIS, &keys);
+            let lifetime = Lifetime { era, birth: GENESIS };
+            let called = call.clone().into();
+            let signed = SignedCall::sign_in_era(called, 300, lifetime, GENESIS, &keys);
             let read = SignedCall::from_bytes(&signed.to_bytes()).unwrap();
             assert_eq!(read, signed);
             assert_eq!(Call::try_from(read.call).unwrap(), call);

@@ -276,7 +276,8 @@ impl<'a> Sequence<'a> {
                 for (start, end) in self.blocks() {
                     let block = Block { start, end, group, head };
                     let of_value = &mut of_packed[heads.value(group)..];
-                    self.backward_scores(block, result, gradient, (&mut of_scores, of_value));
+                    let into = Gradients { scores: &mut of_scores, values: of_value };
+                    self.backward_scores(block, result, gradient, into);
                     let of_scores = Matrix::new(&of_scores, end - start, end);
                     multiply_alone(
                         of_scores,
@@ -305,8 +306,9 @@ impl<'a> Sequence<'a> {
         block: Block,
         result: &[f32],
         gradient: &[f32],
-        (of_scores, of_value): (&mut [f32], &mut [f32]),
+        into: Gradients<'_>,
     ) {
+        let Gradients { scores: of_scores, values: of_value } = into;
         let heads = self.plan.heads;
         let Block { start, end, group, head } = block;
         let (n, width, stride) = (end - start, heads.width, heads.result_width());
@@ -345,6 +347,14 @@ struct Block {
     end: usize,
     group: usize,
     head: usize,
+}
+
+/// Where the gradients of a block go.
+struct Gradients<'a> {
+    /// Of its scores before the softmax; what stood there is replaced.
+    scores: &'a mut [f32],
+    /// Of the values of its group, from its column on; they are added.
+    values: &'a mut [f32],
 }
 
 /// Exponentials of a row, divided by their sum.

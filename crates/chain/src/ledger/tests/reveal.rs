@@ -1,7 +1,10 @@
 //! Weights that are committed to first and revealed later.
 
 use super::*;
-use crate::ledger::reveal::{OPEN_COMMITS_MAX, commit_hash};
+use crate::ledger::{
+    Weighed,
+    reveal::{OPEN_COMMITS_MAX, commit_hash},
+};
 use protocol::Block;
 
 const SALT: [u16; 2] = [7, 8];
@@ -19,8 +22,8 @@ fn subnet(weights_rate_limit: u64) -> Ledger {
 }
 
 fn hash(weight: u16) -> [u8; 32] {
-    let (uids, weights) = ([Uid(1), Uid(0)], [weight, 1]);
-    commit_hash((account(100), NETUID), (&uids, &weights), &SALT, 0)
+    let weighed = Weighed { uids: &[Uid(1), Uid(0)], weights: &[weight, 1], version_key: 0 };
+    commit_hash(account(100), NETUID, weighed, &SALT)
 }
 
 fn commit_to(weight: u16) -> Call {
@@ -40,8 +43,8 @@ fn reveal(weight: u16) -> Call {
 #[test]
 fn the_hash_of_a_commit_is_that_of_the_scale_tuple() {
     // Python: hashlib.blake2b of hotkey, `<H` subnet, three vectors with compact lengths, `<Q`.
-    let parts = ([Uid(1), Uid(0)], [65_535, 7]);
-    let hash = commit_hash((AccountId([1; 32]), NetUid(3)), (&parts.0, &parts.1), &[7, 8], 9);
+    let weighed = Weighed { uids: &[Uid(1), Uid(0)], weights: &[65_535, 7], version_key: 9 };
+    let hash = commit_hash(AccountId([1; 32]), NetUid(3), weighed, &[7, 8]);
     let expected = "02dc3e1f0b105da161a0e6e3522c6436205ebf23b32c4d7681d32478bf03226b";
     assert_eq!(hash.map(|byte| format!("{byte:02x}")).concat(), expected);
 }
@@ -56,7 +59,8 @@ fn the_hash_of_a_commit_spells_lengths_as_scale_does() {
         (16_384, "3d5cd71da33d8f32d5d8ad02bf31c691be3abec1a095467e05708306e2ec8ef9"),
     ] {
         let uids = vec![Uid(7); n];
-        let hash = commit_hash((AccountId([1; 32]), NetUid(3)), (&uids, &[]), &[], 9);
+        let weighed = Weighed { uids: &uids, weights: &[], version_key: 9 };
+        let hash = commit_hash(AccountId([1; 32]), NetUid(3), weighed, &[]);
         assert_eq!(hash.map(|byte| format!("{byte:02x}")).concat(), expected, "{n} uids");
     }
 }

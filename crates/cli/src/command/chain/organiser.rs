@@ -38,11 +38,11 @@ pub fn create(args: &CreateArgs) -> anyhow::Result<()> {
     let coldkey = session.keys.coldkey()?;
     // No limit is sent along: until the call is included the price falls, and after another has
     // opened a subnet, which raises it, the chain refuses the next for a while.
-    let (id, block) = session.include(&call, &coldkey)?;
-    let mut effects = session.chain.effects(id);
+    let included = session.include(&call, &coldkey)?;
+    let mut effects = session.chain.effects(included.id);
     if effects.netuid.is_none() && args.wait {
         // Whoever gives up the waiting must not pay again.
-        eprintln!("paid for a subnet in block {block}");
+        eprintln!("paid for a subnet in block {}", included.block);
         effects.netuid = Some(placed(&session, owner, &before)?);
     }
     let did = match effects.netuid {
@@ -50,7 +50,7 @@ pub fn create(args: &CreateArgs) -> anyhow::Result<()> {
         // Where it waits for another to be dissolved, its number comes later.
         None => "paid for a subnet, whose number the chain has not given yet".to_owned(),
     };
-    session.tell((id, block), &coldkey, &effects, &did)
+    session.tell(included, &coldkey, &effects, &did)
 }
 
 /// What the chain asks for a subnet, once it takes another at a price that is not too high.

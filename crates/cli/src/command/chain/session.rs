@@ -20,6 +20,15 @@ use std::{
 };
 use substrate::{ClientConfig, Effects, Origin, SubstrateChain, genesis_of};
 
+/// A call that stands in a final block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Included {
+    /// Its name.
+    pub id: CallId,
+    /// The block.
+    pub block: Block,
+}
+
 /// How often a call is made anew because other processes used its nonce, or because it was signed
 /// too late.
 const TRIES_MAX: usize = 64;
@@ -247,19 +256,20 @@ impl<'a> Session<'a> {
         signer: &Keypair,
         did: impl Fn(&Effects) -> String,
     ) -> anyhow::Result<()> {
-        let (id, block) = self.include(call, signer)?;
-        let effects = self.chain.effects(id);
-        self.tell((id, block), signer, &effects, &did(&effects))
+        let included = self.include(call, signer)?;
+        let effects = self.chain.effects(included.id);
+        self.tell(included, signer, &effects, &did(&effects))
     }
 
     /// Says what a call in a block did.
     pub fn tell(
         &self,
-        (id, block): (CallId, Block),
+        included: Included,
         signer: &Keypair,
         effects: &Effects,
         did: &str,
     ) -> anyhow::Result<()> {
+        let Included { id, block } = included;
         if self.is_json {
             let (call, signer) = (hex_of(&id), signer.to_string());
             let netuid = effects.netuid.or(effects.slot.map(|(netuid, _)| netuid));
@@ -278,7 +288,7 @@ impl<'a> Session<'a> {
     ///
     /// Where another process was quicker with a nonce, and its call stands in a block, the call is
     /// made anew: it has surely not been included.
-    pub fn include(&self, call: &Call, signer: &Keypair) -> anyhow::Result<(CallId, Block)> {
+    pub fn include(&self, call: &Call, signer: &Keypair) -> anyhow::Result<Included> {
         self.include_made(&mut || Ok(call.clone().into()), signer)
     }
 
@@ -288,7 +298,7 @@ impl<'a> Session<'a> {
         &self,
         make: &mut dyn FnMut() -> anyhow::Result<Handed>,
         signer: &Keypair,
-    ) -> anyhow::Result<(CallId, Block)> {
+    ) -> anyhow::Result<Included> {
         for _ in 0..TRIES_MAX {
             let Handed { call, sign_by, .. } = make()?;
             let told = |error: Error| match error {
@@ -306,7 +316,7 @@ impl<'a> Session<'a> {
             self.chain.send(&signed).map_err(told)?;
             match self.wait(signed.id)? {
                 CallStatus::Displaced => {}
-                fate => return self.included(signed.id, fate, (&call, signer)),
+                fate => return self.included(signed.id, fate, &call, signer),
             }
         }
         Err(anyhow::anyhow!(
@@ -321,10 +331,11 @@ impl<'a> Session<'a> {
         &self,
         id: CallId,
         fate: CallStatus,
-        (call, signer): (&Call, &Keypair),
-    ) -> anyhow::Result<(CallId, Block)> {
+        call: &Call,
+        signer: &Keypair,
+    ) -> anyhow::Result<Included> {
         match fate {
-            CallStatus::Applied(block) => Ok((id, block)),
+            CallStatus::Applied(block) => Ok(Included { id, block }),
             CallStatus::Refused(block, reason) => {
                 Err(self.refused(call, signer, &reason, Some(block)))
             }
@@ -589,8 +600,9 @@ mod tests {
         let payer = Keypair::from_seed(Seed::of_number(1));
         let call = Call::Transfer { to: AccountId([2; 32]), amount_rao: 1 };
         let id = CallId([7; 32]);
-        let fate = |fate| session.included(id, fate, (&call, &payer));
-        assert_eq!(fate(CallStatus::Applied(Block(5))).unwrap(), (id, Block(5)));
+        let fate = |fate| session.included(id, fate, &call, &payer);
+        let included = fate(CallStatus::Applied(Block(5))).unwrap();
+        assert_eq!(included, Included { id, block: Block(5) });
         let reason = CallError::from_name("SpaceLimitExceeded");
         for (status, told, advice) in [
             (CallStatus::Unreadable(Block(5)), "0x0707", "before you make it again"),

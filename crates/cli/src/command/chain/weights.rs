@@ -1,6 +1,6 @@
 //! `agon chain set-weights`: openly, or hidden where the subnet wants that.
 
-use super::session::{Session, Signer};
+use super::session::{Included, Session, Signer};
 use crate::{
     args::SetWeightsArgs,
     failure::{HintExt as _, Interrupted},
@@ -74,7 +74,7 @@ pub fn set(args: &SetWeightsArgs) -> anyhow::Result<()> {
         plan = planned;
         Ok(handed)
     };
-    let (id, block) = session.include_made(&mut make, &hotkey)?;
+    let Included { id, block } = session.include_made(&mut make, &hotkey)?;
     let mut did = format!("set {n_weights} weights on subnet {netuid}");
     let (mut exposed, mut revealed) = (false, None);
     if let Some(planned) = plan {

@@ -104,7 +104,7 @@ fn of_text(
     match args.models.as_slice() {
         [] => of_luck_of_the_draw(&round, rules, found),
         [one, other] => {
-            let models = (one.as_path(), other.as_path());
+            let models = [one.as_path(), other.as_path()];
             of_two_models(args, models, &round, rules, found)?;
         }
         models => anyhow::bail!("{} models are named: a difference is one of two", models.len()),
@@ -170,13 +170,13 @@ fn of_luck_of_the_draw(round: &Round, rules: &Competition, found: &mut Findings)
 /// With two models: how far luck moves their difference, against epsilon.
 fn of_two_models(
     args: &CheckCompetitionArgs,
-    (one, other): (&Path, &Path),
+    models: [&Path; 2],
     round: &Round,
     rules: &Competition,
     found: &mut Findings,
 ) -> anyhow::Result<()> {
     let mut measured = Vec::new();
-    for dir in [one, other] {
+    for dir in models {
         match losses(args, dir, round, rules)? {
             Ok(losses) => measured.push(losses),
             Err(reason) => {

@@ -62,10 +62,9 @@ pub fn run(args: &ProposeCompetitionArgs) -> anyhow::Result<()> {
     if let Some(amount_rao) = args.pay {
         let amount = amount_rao as f64 / 1e9;
         session.confirm(&format!("pay {amount} TAO to {}", terms.payee), Signer::Coldkey)?;
-        let (_, block) =
-            session.include(&Call::Transfer { to: terms.payee, amount_rao }, &payer)?;
-        eprintln!("paid {amount} TAO in block {block}");
-        payments.push(block);
+        let paid = session.include(&Call::Transfer { to: terms.payee, amount_rao }, &payer)?;
+        eprintln!("paid {amount} TAO in block {}", paid.block);
+        payments.push(paid.block);
     }
     let folder = tempfile::tempdir().context("cannot make a folder for what is published")?;
     let folder = folder.path().join("repo");

@@ -7,12 +7,29 @@ use validator::Admission;
 /// What a record says where it names nothing.
 const NONE: &str = "none";
 
+/// A model of a record, by its place there.
+#[derive(Clone, Copy)]
+pub struct Placed<'a> {
+    /// Place among the models of the record, from 0.
+    pub place: usize,
+    /// What the record says of it.
+    pub model: &'a Model,
+}
+
+impl Placed<'_> {
+    /// Path of one of its fields in the record.
+    pub fn at(self, field: &str) -> String {
+        format!("models[{}].model.{field}", self.place)
+    }
+}
+
 /// The first thing that a record says of a model and its files do not: its tensor root, its card,
 /// or a field of that.
-pub fn other((place, model): (usize, &Model), found: &Admission) -> Option<Step> {
-    let at = |field: &str| format!("models[{place}].model.{field}");
-    let differs =
-        |field: &str, pair: (String, String)| Some(Step::differs(Part::Model, at(field), pair));
+pub fn other(placed: Placed<'_>, found: &Admission) -> Option<Step> {
+    let model = placed.model;
+    let differs = |field: &str, pair: (String, String)| {
+        Some(Step::differs(Part::Model, placed.at(field), pair))
+    };
     if Some(found.tensor_root) != model.tensor_root {
         let recorded = model.tensor_root.map_or(NONE.to_owned(), |root| root.to_string());
         return differs("tensor_root", (found.tensor_root.to_string(), recorded));
@@ -27,12 +44,12 @@ pub fn other((place, model): (usize, &Model), found: &Admission) -> Option<Step>
 }
 
 /// What a record says of the tensors of a model that is refused before any are read.
-pub fn unread((place, model): (usize, &Model)) -> Option<Step> {
+pub fn unread(placed: Placed<'_>) -> Option<Step> {
+    let model = placed.model;
     let root = model.tensor_root.map(|root| ("tensor_root", root.to_string()));
     let card = model.card.as_ref().map(|card| ("card", told(card)));
     let (field, recorded) = root.or(card)?;
-    let at = format!("models[{place}].model.{field}");
-    Some(Step::differs(Part::Model, at, (NONE, recorded)))
+    Some(Step::differs(Part::Model, placed.at(field), (NONE, recorded)))
 }
 
 /// A card in a few words.
@@ -90,6 +107,10 @@ mod tests {
         Model { tensor_root: Some(Digest([4; 32])), card, ..model }
     }
 
+    fn placed(place: usize, model: &Model) -> Placed<'_> {
+        Placed { place, model }
+    }
+
     fn found(card: Option<Card>) -> Admission {
         let (file_root, tensor_root) = (Digest([3; 32]), Digest([4; 32]));
         Admission { file_root, tensor_root, n_parameters: 12, card }
@@ -106,7 +127,7 @@ mod tests {
     #[test]
     fn attack_every_field_of_a_card_that_is_changed_is_named() {
         let right = found(Some(card()));
-        assert_eq!(other((0, &model(Some(card()))), &right), None);
+        assert_eq!(other(placed(0, &model(Some(card()))), &right), None);
         let value = serde_json::to_value(card()).unwrap();
         let names: Vec<&String> = value.as_object().unwrap().keys().collect();
         assert_eq!(names.len(), 7);
@@ -117,35 +138,35 @@ mod tests {
                 _ => json!(u64::MAX),
             };
             let lie: Card = serde_json::from_value(lie).unwrap();
-            let (at, _, _) = differing(other((3, &model(Some(lie))), &right)).unwrap();
+            let (at, _, _) = differing(other(placed(3, &model(Some(lie))), &right)).unwrap();
             assert_eq!(at, format!("models[3].model.card.{name}"));
         }
         let lie = model(Some(Card { n_parameters: 10, ..card() }));
-        let (_, expected, found) = differing(other((0, &lie), &right)).unwrap();
+        let (_, expected, found) = differing(other(placed(0, &lie), &right)).unwrap();
         assert_eq!((expected.as_str(), found.as_str()), ("12", "10"));
     }
 
     #[test]
     fn attack_a_card_that_is_missing_or_of_what_was_never_read_is_named() {
         let right = found(Some(card()));
-        let (at, expected, found) = differing(other((1, &model(None)), &right)).unwrap();
+        let (at, expected, found) = differing(other(placed(1, &model(None)), &right)).unwrap();
         assert_eq!(at, "models[1].model.card");
         assert_eq!((expected.as_str(), found.as_str()), ("llama of 12 parameters", "none"));
         let other_root = Model { tensor_root: Some(Digest([5; 32])), ..model(Some(card())) };
-        let (at, _, _) = differing(other((1, &other_root), &right)).unwrap();
+        let (at, _, _) = differing(other(placed(1, &other_root), &right)).unwrap();
         assert_eq!(at, "models[1].model.tensor_root", "another model has another card");
 
         let refused = Model { tensor_root: None, ..model(None) };
-        assert_eq!(unread((0, &refused)), None);
-        let (at, ..) = differing(unread((0, &model(None)))).unwrap();
+        assert_eq!(unread(placed(0, &refused)), None);
+        let (at, ..) = differing(unread(placed(0, &model(None)))).unwrap();
         assert_eq!(at, "models[0].model.tensor_root");
         let alone = Model { card: Some(card()), ..refused };
-        let (at, ..) = differing(unread((0, &alone))).unwrap();
+        let (at, ..) = differing(unread(placed(0, &alone))).unwrap();
         assert_eq!(at, "models[0].model.card");
     }
 
     #[test]
     fn where_no_files_were_inspected_no_card_is_compared() {
-        assert_eq!(other((0, &model(Some(card()))), &found(None)), None);
+        assert_eq!(other(placed(0, &model(Some(card()))), &found(None)), None);
     }
 }

@@ -1,13 +1,13 @@
 //! Losses of models, measured again, and the rules that models are said to break.
 
 use super::{
-    card,
+    card::{self, Placed},
     models::{Found, Library},
     report::{Part, Step},
 };
 use crate::{plug, terminal::PatientBar};
 use protocol::{
-    Competition, Digest, Loss, Reason, ReasonCode, Record, Seed, SequenceLoss, Uid,
+    Competition, Digest, Reason, ReasonCode, Record, Seed, SequenceLoss, Uid,
     loss::{of_sequences, per_batch},
     owner::{Claim, duplicates},
     record::{Finding, Model},
@@ -19,9 +19,6 @@ use validator::{Admission, Ask, Committed, Drawn, Engine as _, Listed, OnChain, 
 
 /// What is found of a model that breaks no rule.
 const NO_RULE: &str = "no rule is broken";
-
-/// Where a field of a record is, by its path.
-type Place<'a> = &'a dyn Fn(&str) -> String;
 
 /// What of a record's losses is measured again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -150,29 +147,28 @@ impl Exam<'_> {
         batches: Option<Range<usize>>,
         library: &mut Library,
     ) -> anyhow::Result<Vec<Step>> {
-        let model = &self.record.models[place].model;
-        match &model.finding {
+        let placed = Placed { place, model: &self.record.models[place].model };
+        match &placed.model.finding {
             Finding::Evaluated(losses) => {
                 let batches = batches.unwrap_or(0..losses.len());
-                self.evaluated((place, model), (losses, batches), library)
+                self.evaluated(placed, batches, library)
             }
-            Finding::Disqualified(code) => {
-                Ok(vec![self.disqualified((place, model), *code, library)?])
-            }
+            Finding::Disqualified(code) => Ok(vec![self.disqualified(placed, *code, library)?]),
         }
     }
 
     fn evaluated(
         self,
-        (place, model): (usize, &Model),
-        (losses, batches): (&[Loss], Range<usize>),
+        placed: Placed<'_>,
+        batches: Range<usize>,
         library: &mut Library,
     ) -> anyhow::Result<Vec<Step>> {
-        let (at, uid) = (|field: &str| format!("models[{place}].model.{field}"), model.uid);
+        let (model, uid) = (placed.model, placed.model.uid);
+        let losses = model.finding.losses();
         let n_batches = self.drawn.batches.len();
         if losses.len() > n_batches {
             let pair = (format!("{n_batches} at most"), losses.len());
-            let at = at("finding.evaluated");
+            let at = placed.at("finding.evaluated");
             return Ok(vec![Step::differs(Part::Losses, at, pair)]);
         }
         if batches.is_empty() {
@@ -182,21 +178,21 @@ impl Exam<'_> {
         let (dir, admission) = match library.find(self.rules, model)? {
             Found::Here { dir, admission } => (dir, admission),
             Found::Refused(reason) => {
-                let step = Step::differs(Part::Model, at("finding"), (reason, "evaluated"));
+                let step = Step::differs(Part::Model, placed.at("finding"), (reason, "evaluated"));
                 return Ok(vec![step]);
             }
             Found::Missing(why) => return Ok(missing(uid, &why)),
         };
-        let other = card::other((place, model), &admission);
+        let other = card::other(placed, &admission);
         if Some(admission.tensor_root) != model.tensor_root {
             return Ok(other.into_iter().collect());
         }
         let what = format!("files, tensors and card of uid {uid}");
         let is_here = Step::or_equal(other, Part::Model, what);
         let step = match self.measure(library, (&dir, &admission), batches.clone())? {
-            Err(reason) => Step::differs(Part::Losses, at("finding"), (reason, "evaluated")),
+            Err(reason) => Step::differs(Part::Losses, placed.at("finding"), (reason, "evaluated")),
             Ok(measured) => {
-                let other = self.first_other(&measured, &batches, (losses, &at));
+                let other = self.first_other(placed, &measured, &batches);
                 let which = which(losses.len(), &batches);
                 Step::or_equal(other, Part::Losses, format!("{which} of uid {uid}"))
             }
@@ -207,16 +203,17 @@ impl Exam<'_> {
     /// The first loss that is another one, or the bar that the model does not pass.
     fn first_other(
         self,
+        placed: Placed<'_>,
         measured: &[SequenceLoss],
         batches: &Range<usize>,
-        (losses, at): (&[Loss], Place<'_>),
     ) -> Option<Step> {
+        let losses = placed.model.finding.losses();
         let sizes = self.drawn.batches[batches.clone()].iter().map(Vec::len);
         let found = per_batch(sizes, measured);
         for (batch, measured) in batches.clone().zip(&found) {
             let recorded = losses[batch];
             if measured.value().to_bits() != recorded.value().to_bits() {
-                let at = at(&format!("finding.evaluated[{batch}]"));
+                let at = placed.at(&format!("finding.evaluated[{batch}]"));
                 return Some(Step::differs(Part::Losses, at, (measured, recorded)));
             }
         }
@@ -224,7 +221,7 @@ impl Exam<'_> {
         let is_whole = *batches == (0..self.drawn.batches.len());
         let bar = no_better_than_guessing(of_sequences(measured), self.drawn.guessing);
         bar.filter(|_| is_whole && self.bar == Bar::Holds)
-            .map(|reason| Step::differs(Part::Losses, at("finding"), (reason, "evaluated")))
+            .map(|reason| Step::differs(Part::Losses, placed.at("finding"), (reason, "evaluated")))
     }
 
     /// Losses of the sequences of some batches, in order.
@@ -255,13 +252,13 @@ impl Exam<'_> {
     /// Whether a model breaks the rule that it is said to break.
     fn disqualified(
         self,
-        (place, model): (usize, &Model),
+        placed: Placed<'_>,
         code: ReasonCode,
         library: &mut Library,
     ) -> anyhow::Result<Step> {
-        let uid = model.uid;
+        let (model, uid) = (placed.model, placed.model.uid);
         if code == ReasonCode::Duplicate {
-            return self.duplicate((place, model), library);
+            return self.duplicate(placed, library);
         }
         let is_measured = matches!(
             code,
@@ -276,9 +273,9 @@ impl Exam<'_> {
         // Beside a loss that is no number the record has no root.
         let other = match &found {
             Found::Here { admission, .. } if model.tensor_root.is_some() => {
-                card::other((place, model), admission)
+                card::other(placed, admission)
             }
-            Found::Refused(_) => card::unread((place, model)),
+            Found::Refused(_) => card::unread(placed),
             Found::Here { .. } | Found::Missing(_) => None,
         };
         let reason = match found {
@@ -313,8 +310,7 @@ impl Exam<'_> {
             let why = format!("uid {uid} may have shown {code} on the text of a round before");
             return Ok(Step::not_checked(Part::Model, why));
         }
-        let at = format!("models[{place}].model.finding");
-        Ok(Step::differs(Part::Model, at, (found, recorded)))
+        Ok(Step::differs(Part::Model, placed.at("finding"), (found, recorded)))
     }
 
     /// What the chain says that the miner of a model committed to.
@@ -333,12 +329,8 @@ impl Exam<'_> {
 
     /// Whether a model is somebody else's: by the roots in the record, and by the files of all that
     /// share one with it.
-    fn duplicate(
-        self,
-        (place, model): (usize, &Model),
-        library: &mut Library,
-    ) -> anyhow::Result<Step> {
-        let uid = model.uid;
+    fn duplicate(self, placed: Placed<'_>, library: &mut Library) -> anyhow::Result<Step> {
+        let (model, uid) = (placed.model, placed.model.uid);
         let unknown = |why: &str| {
             let why = format!("uid {uid} is taken to be another's model: {why}");
             Step::not_checked(Part::Model, why)
@@ -354,16 +346,18 @@ impl Exam<'_> {
             false => other.file_root == model.file_root,
         };
         // The model itself first: its root is what it is accused by.
-        let others = self.record.models.iter().map(|judged| &judged.model).enumerate();
-        let others = others.filter(|(at, other)| *at != place && is_same(other));
-        for (at, shared) in std::iter::once((place, model)).chain(others) {
+        let others = self.record.models.iter().enumerate();
+        let others = others.map(|(place, judged)| Placed { place, model: &judged.model });
+        let others = others.filter(|other| other.place != placed.place && is_same(other.model));
+        for other in std::iter::once(placed).chain(others) {
+            let shared = other.model;
             match library.find(self.rules, shared)? {
                 Found::Here { admission, .. }
                     if Some(admission.tensor_root) == shared.tensor_root =>
                 {
                     // What is not measured may have been inspected before there were cards.
-                    let other = shared.card.as_ref().and(card::other((at, shared), &admission));
-                    if let Some(step) = other {
+                    let differs = shared.card.as_ref().and(card::other(other, &admission));
+                    if let Some(step) = differs {
                         return Ok(step);
                     }
                 }
@@ -371,15 +365,13 @@ impl Exam<'_> {
                 Found::Here { .. } | Found::Refused(_)
                     if !is_by_tensors && shared.tensor_root.is_none() => {}
                 Found::Here { admission, .. } => {
-                    let at = format!("models[{at}].model.tensor_root");
                     let recorded = shared.tensor_root.map_or("none".to_owned(), |r| r.to_string());
                     let pair = (admission.tensor_root, recorded);
-                    return Ok(Step::differs(Part::Model, at, pair));
+                    return Ok(Step::differs(Part::Model, other.at("tensor_root"), pair));
                 }
                 Found::Refused(reason) => {
-                    let at = format!("models[{at}].model.finding");
                     let pair = (reason, "one with tensors that are another's");
-                    return Ok(Step::differs(Part::Model, at, pair));
+                    return Ok(Step::differs(Part::Model, other.at("finding"), pair));
                 }
                 Found::Missing(why) => return Ok(unknown(&format!("uid {}: {why}", shared.uid))),
             }
@@ -416,7 +408,7 @@ fn missing(uid: Uid, why: &str) -> Vec<Step> {
 #[cfg(test)]
 pub mod tests {
     use super::*;
-    use protocol::{Block, BlockHash, Verdict, record::Judged};
+    use protocol::{Block, BlockHash, Loss, Verdict, record::Judged};
 
     /// So many losses of one value.
     pub fn losses(n: usize, value: f64) -> Finding {
@@ -513,12 +505,13 @@ pub mod tests {
 
     /// Where the losses of a record differ from those of three sequences.
     fn other(recorded: &[f64], found: &[f64], batches: &Range<usize>, bar: Bar) -> Option<String> {
-        let recorded: Vec<Loss> = recorded.iter().map(|loss| Loss::new(*loss).unwrap()).collect();
-        let (record, rules) = (record(Vec::new()), Competition::builtin("tiny").unwrap());
+        let recorded = recorded.iter().map(|loss| Loss::new(*loss).unwrap()).collect();
+        let record = record(vec![Finding::Evaluated(recorded)]);
+        let rules = Competition::builtin("tiny").unwrap();
         let drawn = drawn();
         let exam = Exam { record: &record, rules: &rules, drawn: &drawn, bar, on_chain: None };
-        let at = |field: &str| field.to_owned();
-        let step = exam.first_other(&measured(found), batches, (&recorded, &at))?;
+        let placed = Placed { place: 0, model: &record.models[0].model };
+        let step = exam.first_other(placed, &measured(found), batches)?;
         match step.outcome {
             Outcome::Differs { at, expected, .. } => Some(format!("{at}: {expected}")),
             outcome => panic!("{outcome:?}"),
@@ -531,20 +524,20 @@ pub mod tests {
         let all = [1.0, 2.0, 2.0];
         assert_eq!(other(&[1.5, 2.0], &all, &(0..2), Bar::Holds), None);
         let second = other(&[1.5, next], &all, &(0..2), Bar::Holds);
-        assert_eq!(second.as_deref(), Some("finding.evaluated[1]: 2"));
+        assert_eq!(second.as_deref(), Some("models[0].model.finding.evaluated[1]: 2"));
         let first = other(&[1.6, next], &all, &(0..2), Bar::Holds);
-        assert_eq!(first.as_deref(), Some("finding.evaluated[0]: 1.5"));
+        assert_eq!(first.as_deref(), Some("models[0].model.finding.evaluated[0]: 1.5"));
         // Of a leaf the other losses are not looked at, and its place is that in the record.
         assert_eq!(other(&[9.0, 2.0], &all[2..], &(1..2), Bar::Holds), None);
         let leaf = other(&[9.0, 2.5], &all[2..], &(1..2), Bar::Holds);
-        assert_eq!(leaf.as_deref(), Some("finding.evaluated[1]: 2"));
+        assert_eq!(leaf.as_deref(), Some("models[0].model.finding.evaluated[1]: 2"));
     }
 
     #[test]
     fn whoever_guesses_was_to_be_refused_where_the_bar_holds_on_the_whole_text() {
         let guess = [3.0, 3.0, 3.0];
         let found = other(&[3.0, 3.0], &guess, &(0..2), Bar::Holds).unwrap();
-        assert!(found.starts_with("finding: degenerate-output"), "{found}");
+        assert!(found.starts_with("models[0].model.finding: degenerate-output"), "{found}");
         for bar in [Bar::Off, Bar::Unknown] {
             assert_eq!(other(&[3.0, 3.0], &guess, &(0..2), bar), None, "{bar:?}");
         }

@@ -4,9 +4,9 @@
 use super::{ROW, Row, row};
 use crate::{
     figures::Estimate,
-    index::{Error, Index, entry, int, uint},
+    index::{Error, Index, Series, entry, int, uint},
 };
-use protocol::{AccountId, Block, Digest};
+use protocol::{Block, Digest};
 use rusqlite::params;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -29,7 +29,7 @@ impl Index {
     /// measured.
     pub fn last_measured(
         &self,
-        (validator, competition): (AccountId, &str),
+        Series { validator, competition }: Series<'_>,
         root: Digest,
         until: Block,
     ) -> Result<Option<Row>, Error> {
@@ -44,7 +44,7 @@ impl Index {
     /// The last believed records of a validator, newest first.
     pub fn believed(
         &self,
-        (validator, competition): (AccountId, &str),
+        Series { validator, competition }: Series<'_>,
         until: Block,
         n_max: u64,
     ) -> Result<Vec<Row>, Error> {
@@ -59,7 +59,7 @@ impl Index {
     /// validator are looked at.
     pub fn known_losses(
         &self,
-        (validator, competition): (AccountId, &str),
+        Series { validator, competition }: Series<'_>,
         until: Block,
         roots: &BTreeSet<Digest>,
         n_rounds: u64,
@@ -102,7 +102,7 @@ impl Index {
     /// the same champion.
     pub fn agreements(
         &self,
-        (validator, competition): (AccountId, &str),
+        Series { validator, competition }: Series<'_>,
         until: Block,
         n_max: u64,
     ) -> Result<BTreeMap<u64, [u64; 3]>, Error> {
@@ -123,7 +123,7 @@ impl Index {
     /// Records of a validator that are false, one of each place at most: number, why, and where.
     pub fn flaws(
         &self,
-        (validator, competition): (AccountId, &str),
+        Series { validator, competition }: Series<'_>,
     ) -> Result<Vec<(u64, String, String)>, Error> {
         let sql = "SELECT number, flaw, source FROM flaws
             WHERE validator = ?1 AND competition = ?2 ORDER BY number, source";

@@ -155,11 +155,9 @@ async fn batch(
     let objects = blocking(hub, move |hub| {
         let repo = asked.own_repo(hub, kind, &owner, &name)?;
         let owners = asked.caller.owners();
-        let mut objects = Vec::new();
-        for Wanted { oid, size } in batch.objects {
-            objects.push(offer(hub, &asked, &repo, (&oid, size), (&owners, may_part))?);
-        }
-        Ok(objects)
+        let client = Client { asked: &asked, repo: &repo, owners: &owners, may_part };
+        let offers = batch.objects.iter().map(|wanted| client.offer(hub, wanted));
+        offers.collect::<Result<Vec<Value>, Refusal>>()
     })
     .await?;
     let is_parted = |object: &Value| object.pointer("/actions/upload/header/chunk_size").is_some();
@@ -168,47 +166,58 @@ async fn batch(
     Ok(([(header::CONTENT_TYPE, "application/vnd.git-lfs+json")], body).into_response())
 }
 
-/// What a client may do for one object; nothing where it is there already.
-fn offer(
-    hub: &Hub,
-    asked: &Asked,
-    repo: &Repo,
-    (oid, size): (&str, u64),
-    (owners, may_part): (&[String], bool),
-) -> Result<Value, Refusal> {
-    let error = |code: u16, message: &str| json!({ "oid": oid, "size": size, "error": { "code": code, "message": message } });
-    if !is_sha256(oid) {
-        return Ok(error(422, "the object is not named by a SHA-256"));
-    }
-    if size > hub.limits.file_bytes_max {
-        return Ok(error(413, "the file is larger than this hub takes"));
-    }
-    if let Some(object) = hub.database.usable(repo, oid, owners)? {
-        if object.size_bytes == size {
-            return Ok(json!({ "oid": oid, "size": size }));
+/// A client that asks what it may send of a repo.
+struct Client<'a> {
+    asked: &'a Asked,
+    repo: &'a Repo,
+    /// Whose objects it may use.
+    owners: &'a [String],
+    /// Whether it can send an object in parts.
+    may_part: bool,
+}
+
+impl Client<'_> {
+    /// What it may do for one object; nothing where it is there already.
+    fn offer(&self, hub: &Hub, wanted: &Wanted) -> Result<Value, Refusal> {
+        let Self { asked, repo, owners, may_part } = *self;
+        let (oid, size) = (wanted.oid.as_str(), wanted.size);
+        let error = |code: u16, message: &str| {
+            let failure = json!({ "code": code, "message": message });
+            json!({ "oid": oid, "size": size, "error": failure })
+        };
+        if !is_sha256(oid) {
+            return Ok(error(422, "the object is not named by a SHA-256"));
         }
-        return Ok(error(422, "the object has another size"));
-    }
-    let lifetime = i64::try_from(hub.limits.link_lifetime.as_secs()).unwrap_or(i64::MAX);
-    let expires = clock::now().saturating_add(lifetime);
-    let link = Link { repo: repo.id, oid: oid.to_owned(), size, expires, part: None };
-    let mut upload = json!({ "href": link.url(hub, &asked.base) });
-    if may_part && size > hub.limits.part_bytes {
-        let part_bytes = hub.limits.part_bytes.max(1);
-        let mut header = serde_json::Map::new();
-        header.insert("chunk_size".to_owned(), json!(part_bytes.to_string()));
-        for (number, start) in (1..).zip((0..size).step_by(step(part_bytes))) {
-            let part_size = part_bytes.min(size.saturating_sub(start));
-            let link = Link { part: Some((number, part_size)), oid: oid.to_owned(), ..link };
-            header.insert(number.to_string(), json!(link.url(hub, &asked.base)));
+        if size > hub.limits.file_bytes_max {
+            return Ok(error(413, "the file is larger than this hub takes"));
         }
-        upload = json!({ "href": link.url(hub, &asked.base), "header": header });
+        if let Some(object) = hub.database.usable(repo, oid, owners)? {
+            if object.size_bytes == size {
+                return Ok(json!({ "oid": oid, "size": size }));
+            }
+            return Ok(error(422, "the object has another size"));
+        }
+        let lifetime = i64::try_from(hub.limits.link_lifetime.as_secs()).unwrap_or(i64::MAX);
+        let expires = clock::now().saturating_add(lifetime);
+        let link = Link { repo: repo.id, oid: oid.to_owned(), size, expires, part: None };
+        let mut upload = json!({ "href": link.url(hub, &asked.base) });
+        if may_part && size > hub.limits.part_bytes {
+            let part_bytes = hub.limits.part_bytes.max(1);
+            let mut header = serde_json::Map::new();
+            header.insert("chunk_size".to_owned(), json!(part_bytes.to_string()));
+            for (number, start) in (1..).zip((0..size).step_by(step(part_bytes))) {
+                let part_size = part_bytes.min(size.saturating_sub(start));
+                let link = Link { part: Some((number, part_size)), oid: oid.to_owned(), ..link };
+                header.insert(number.to_string(), json!(link.url(hub, &asked.base)));
+            }
+            upload = json!({ "href": link.url(hub, &asked.base), "header": header });
+        }
+        let verify = format!("{}/lfs/{}/{oid}/verify", asked.base, repo.id);
+        Ok(json!({
+            "oid": oid, "size": size, "authenticated": true,
+            "actions": { "upload": upload, "verify": { "href": verify } },
+        }))
     }
-    let verify = format!("{}/lfs/{}/{oid}/verify", asked.base, repo.id);
-    Ok(json!({
-        "oid": oid, "size": size, "authenticated": true,
-        "actions": { "upload": upload, "verify": { "href": verify } },
-    }))
 }
 
 fn step(bytes: u64) -> usize {

@@ -4,7 +4,7 @@ use super::{
     Champion, Fight, Kept, Predecessor, Reign,
     round::{Bout, Decided, Entrant, Hidden, Missing, Wanted},
     throne::{Seat, crowned},
-    turns::Turn,
+    turns::{Line, Turn},
 };
 use crate::{
     AccountId, Block, Digest, Uid,
@@ -162,7 +162,8 @@ impl Reign {
         let (mut undecided, mut budget) = self.undecided(scoring, bout);
         undecided.champion = Some(champion);
         undecided.predecessor = self.predecessor;
-        let turns = self.turns((scoring, bout), &champion, &ranked, &budget);
+        let line = Line { champion: &champion, ranked: &ranked };
+        let turns = self.turns(scoring, bout, line, &budget);
         // At most one begins of each coldkey: what one costs changes no other.
         let challenger = |Turn { challenger, kept, n_most }: Turn| {
             let mut begin = || {

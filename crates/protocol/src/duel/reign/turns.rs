@@ -23,6 +23,13 @@ const FAR_WORSE_FACTOR: f64 = 2.0;
 /// A closed duel begins anew only once epsilon is below this share of that of its terms.
 const EPSILON_FALL: f64 = 0.9;
 
+/// A champion, and everybody in order of seniority.
+#[derive(Clone, Copy)]
+pub(super) struct Line<'c, 'a> {
+    pub(super) champion: &'c Champion,
+    pub(super) ranked: &'a [Entrant],
+}
+
 /// A challenger as a round finds it.
 pub(super) struct Turn<'a> {
     pub(super) challenger: &'a Entrant,
@@ -70,11 +77,12 @@ impl Reign {
     /// back. Rules that are out of range give nobody a turn.
     pub(super) fn turns<'a>(
         &'a self,
-        (rules, bout): (&ScoringRules, &Bout),
-        champion: &Champion,
-        ranked: &'a [Entrant],
+        rules: &ScoringRules,
+        bout: &Bout,
+        line: Line<'_, 'a>,
         budget: &Budget,
     ) -> Vec<Turn<'a>> {
+        let Line { champion, ranked } = line;
         let epsilon = rules.epsilon.at(bout.block, champion.aged_from);
         let rules = rules.duel_rules().unwrap_or_default();
         let mut turns: Vec<Turn> = Vec::new();

@@ -1,7 +1,7 @@
 //! The pool under calls in any order, of any number and any size.
 
 use super::*;
-use crate::Era;
+use crate::{Era, extrinsic::Lifetime};
 use chain::{Call, Genesis, Keypair};
 use protocol::{Seed, seed::uniform_below};
 
@@ -41,10 +41,10 @@ fn what_a_block_took_or_made_impossible_leaves() {
     let (mut ledger, mut pool) = (ledger(), Pool::default());
     let first = pool.admit(call(&ledger, 1, 0), &ledger).unwrap();
     let gap = pool.admit(call(&ledger, 1, 2), &ledger).unwrap();
-    let era = (Era::mortal(4, Block(0)), ledger.genesis_hash());
+    let lifetime = Lifetime { era: Era::mortal(4, Block(0)), birth: ledger.genesis_hash() };
     let remark = Call::Remark { data: Vec::new() };
     let genesis = ledger.genesis_hash();
-    let mortal = SignedCall::sign_in_era(remark.into(), 7, era, genesis, &key(2));
+    let mortal = SignedCall::sign_in_era(remark.into(), 7, lifetime, genesis, &key(2));
     let mortal = pool.admit(mortal, &ledger).unwrap();
     ledger.produce_block(pool.ready(&ledger)).unwrap();
     assert_eq!(pool.settle(&ledger, &[]), [first]);
@@ -198,7 +198,10 @@ fn a_call_is_taken_in_while_its_era_lasts() {
     let remark = || Call::Remark { data: Vec::new() }.into();
     // Good for blocks 0 to 3.
     let era = Era::mortal(4, Block(0));
-    let mortal = |nonce| SignedCall::sign_in_era(remark(), nonce, (era, genesis), genesis, &key(1));
+    let mortal = |nonce| {
+        let lifetime = Lifetime { era, birth: genesis };
+        SignedCall::sign_in_era(remark(), nonce, lifetime, genesis, &key(1))
+    };
     let bad: Result<CallId, Turned> = Err(Turned::Refused(CallError::BadSignature));
     for block in 1..=5_u32 {
         let answer = pool.admit(mortal(block), &ledger);
@@ -209,7 +212,7 @@ fn a_call_is_taken_in_while_its_era_lasts() {
         assert_eq!(gone.len(), if block == 3 { 3 } else { 0 }, "after block {block}");
     }
     // The hash of another block for the same era.
-    let wrong = (era, ledger.head().hash);
+    let wrong = Lifetime { era, birth: ledger.head().hash };
     let wrong = SignedCall::sign_in_era(remark(), 0, wrong, genesis, &key(1));
     assert_eq!(pool.admit(wrong, &ledger), bad);
 }
