@@ -87,6 +87,8 @@ pub fn create_folder(path: &Path) -> io::Result<()> {
 
 /// Gives a file its name, in the place of the one before.
 pub fn place(file: NamedTempFile, path: &Path) -> io::Result<()> {
+    // The bytes before the name, and the name before whoever calls goes on: after a crash the name
+    // stands for all of this file or of the one before.
     file.as_file().sync_all()?;
     file.persist(path).map_err(|failed| failed.error)?;
     sync(folder_of(path))
@@ -104,6 +106,7 @@ pub fn place_new(file: NamedTempFile, path: &Path) -> io::Result<()> {
 ///
 /// What a folder holds has to be on disk already; a folder takes the place of an empty one only.
 pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    // Its bytes, or its names, before the new name: that must never stand for less.
     sync(from)?;
     fs::rename(from, to)?;
     sync(folder_of(to))

@@ -153,6 +153,7 @@ fn reserve(known: &Known<'_>, measured: &[Measured], record: &Record) -> Vec<Uid
             close.push((fight.evidence.mean(), model.seniority(), model.uid));
         }
     }
+    // Of equals the senior first: every validator keeps the same.
     close.sort_by(|a, b| b.0.total_cmp(&a.0).then((a.1, a.2).cmp(&(b.1, b.2))));
     let skipped = measured.iter().filter(|model| model.outcome.is_err());
     let kept = close.into_iter().take(n_kept).map(|(_, _, uid)| uid);

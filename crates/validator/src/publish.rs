@@ -147,6 +147,7 @@ impl Validator {
         if !self.queues.is_asked(competition) {
             self.ask_for_missing(competition, watch)?;
         }
+        // The oldest first: each links to the one before it, which must be there to be read.
         while let Some(number) = self.queues.first(competition) {
             let (record, kept_from) = self.kept(competition, number)?;
             if number < kept_from {
@@ -161,6 +162,7 @@ impl Validator {
                 let bytes = Signed::sign(record, &self.keypair).to_json();
                 self.ports.publish.record(competition, number, &bytes)?;
             }
+            // Only now: a record that could not be written is the first again.
             self.queues.published(competition, number);
         }
         Ok(())

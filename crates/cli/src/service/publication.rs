@@ -123,6 +123,7 @@ impl Publication {
         };
         let n_records = files.len();
         self.put(files, index)?;
+        // After the commit: one that is tried again must not tell of the same loss twice.
         for lost in lost {
             tracing::warn!("{lost}");
         }
@@ -142,6 +143,7 @@ impl Publication {
         if self.root().is_some_and(|known| known.root == root) {
             return Ok(());
         }
+        // In the repo before it may stand on the chain: whoever reads it there must find it.
         self.put(vec![(Index::path_of(root), index.to_json())], index)?;
         self.known().root = Some(RootCommitment { repo: self.repo.clone(), root });
         Ok(())
@@ -294,6 +296,7 @@ impl Publication {
         self.known().is_sure = false;
         files.push((INDEX_PATH.to_owned(), index.to_json()));
         let here = || format!("cannot write to `{}`", self.outgoing.display());
+        // All of the folder is sent: what a killed process left there must not go along.
         clear(&self.outgoing).with_context(here)?;
         for (path, bytes) in &files {
             write(&self.outgoing.join(path), bytes).with_context(here)?;

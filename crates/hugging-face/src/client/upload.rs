@@ -143,6 +143,7 @@ impl HubClient {
                 changed.push(local);
             }
         }
+        // The hub says how each file has to be sent, so it is asked before any byte of one is.
         let sorted = self.sort(upload, changed)?;
         let ignored = sorted.ignored.iter().map(|local| local.path.clone()).collect();
         if let (true, true, Some(head)) = (sorted.changed.is_empty(), deleted.is_empty(), &head) {

@@ -127,6 +127,7 @@ impl Objects {
             for entry in fs::read_dir(&shelf)? {
                 let entry = entry?;
                 let metadata = entry.metadata()?;
+                // A young one without a row may be on its way: the row comes after the file.
                 let is_old = metadata.modified()?.elapsed().is_ok_and(|elapsed| elapsed >= age);
                 if !is_old || entry.file_name().to_str().is_some_and(is_known) {
                     continue;
@@ -227,6 +228,7 @@ fn keep(
 ) -> io::Result<Received> {
     // Whoever writes or syncs holds another end of it, and is waited for before.
     let file = Arc::into_inner(file).ok_or(io::ErrorKind::ResourceBusy)?;
+    // Before it has a name: under that nobody ever opens it for writing.
     file.as_file().set_permissions(fs::Permissions::from_mode(0o400))?;
     file.as_file().sync_all()?;
     let sha256 = hex::encode(sha256.finalize());

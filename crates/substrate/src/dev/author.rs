@@ -204,6 +204,7 @@ impl Author {
                 write(&self.shared).advance(&produced);
             }
         }
+        // After the blocks: the state after the newest tells which calls may still wait.
         let mut gone = Vec::new();
         for bytes in self.store.pool()? {
             let call = SignedCall::from_bytes(&bytes);
