@@ -11,13 +11,13 @@ use std::{
 use tempfile::TempDir;
 
 /// A repository with two files, and the folder that its clones are compiled in.
-struct Scene {
+pub(crate) struct Scene {
     folder: TempDir,
 }
 
 impl Scene {
     /// `None` where there is no git, or no Python.
-    fn new() -> Option<Self> {
+    pub(crate) fn new() -> Option<Self> {
         let is_there = |tool: &str| Command::new(tool).arg("--version").output().is_ok();
         if !is_there("git") || !is_there("python3") {
             eprintln!("skipped: there is no git, or no Python");
@@ -31,7 +31,7 @@ impl Scene {
         Some(scene)
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
@@ -48,15 +48,20 @@ impl Scene {
         String::from_utf8(output.stdout).unwrap()
     }
 
-    fn commit(&self, file: &str, text: &str) {
+    pub(crate) fn commit(&self, file: &str, text: &str) {
         fs::write(self.path("origin").join(file), text).unwrap();
         self.run("git", &["add", "."], "origin");
         let person = ["-c", "user.name=a", "-c", "user.email=a@b", "-c", "commit.gpgsign=false"];
         self.run("git", &[&person[..], &["commit", "-q", "-m", file]].concat(), "origin");
     }
 
-    fn clone(&self, name: &str) {
+    pub(crate) fn clone(&self, name: &str) {
         self.run("git", &["clone", "-q", "origin", name], ".");
+    }
+
+    /// Leaves a clone on its commit without a branch.
+    pub(crate) fn detach(&self, clone: &str) {
+        self.run("git", &["checkout", "-q", "--detach"], clone);
     }
 
     fn ages(&self, step: &str, clone: &str) -> String {

@@ -3,6 +3,7 @@
 mod ages;
 mod architecture;
 mod arguments;
+mod checks;
 mod commands;
 mod demo;
 mod deploy;
