@@ -43,11 +43,12 @@ pub struct SignedCall {
     pub signature: Signature,
 }
 
-/// The blocks in which a call may be included.
+/// How long a call may be included.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Lifetime {
     pub(crate) era: Era,
-    /// Hash of the first of them, which is signed along.
+    /// Hash of the block that the era begins with, which is signed along; without an era that of the
+    /// genesis. A call stands in a later block at the earliest.
     pub(crate) birth: BlockHash,
 }
 

@@ -23,7 +23,7 @@ pub(super) fn describe(fields: &mut Fields) -> Result<Architecture, Reason> {
     let (hidden, vocabulary) = (shape.sizes.hidden, shape.sizes.vocabulary);
     let context = fields.unsigned("max_position_embeddings", 1..=limits::LEARNED_CONTEXT_MAX);
     let is_scaled = fields.boolean("scale_embedding").unwrap_or(false);
-    let head = Head::read(fields, true, ("lm_head", (hidden, vocabulary)), false);
+    let head = Head::read(fields, true, Linear::new("lm_head", (hidden, vocabulary), false));
     let table = "model.decoder.embed_positions.weight".into();
     let all = || 0..shape.sizes.n_layers;
     let norm = Norm::layer("model.decoder.layernorm_embedding", hidden, EPSILON);

@@ -328,14 +328,8 @@ pub(crate) enum Head {
 }
 
 impl Head {
-    /// `<module>.weight`, unless the config says that it is tied; `is_tied` where it says nothing.
-    pub(super) fn read(
-        fields: &mut Fields,
-        is_tied: bool,
-        (module, shape): (&str, (usize, usize)),
-        has_bias: bool,
-    ) -> Self {
-        let own = Linear::new(module, shape, has_bias);
+    /// `own`, unless the config says that it is tied; `is_tied` where it says nothing.
+    pub(super) fn read(fields: &mut Fields, is_tied: bool, own: Linear) -> Self {
         if fields.boolean("tie_word_embeddings").unwrap_or(is_tied) {
             Self::Tied { copy: own.weight, bias: own.bias }
         } else {

@@ -19,7 +19,7 @@ pub(super) fn describe(fields: &mut Fields) -> Result<Architecture, Reason> {
     let context = fields.unsigned("max_position_embeddings", 1..=limits::CONTEXT_MAX);
     let context = context.unwrap_or(2048);
     let rope = Rope::read(fields, (shape.heads.head_size, context), Spelling::WHOLE)?;
-    let head = Head::read(fields, true, ("lm_head", (hidden, vocabulary)), false);
+    let head = Head::read(fields, true, Linear::new("lm_head", (hidden, vocabulary), false));
     Ok(Architecture::new(Plain {
         name: "falcon",
         sizes: &shape.sizes,

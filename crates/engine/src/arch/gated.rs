@@ -93,7 +93,11 @@ impl Body {
         let shape = (hidden, sizes.vocabulary);
         Ok(Self {
             family: *family,
-            head: Head::read(fields, family.is_tied, ("lm_head", shape), family.has_head_bias),
+            head: Head::read(
+                fields,
+                family.is_tied,
+                Linear::new("lm_head", shape, family.has_head_bias),
+            ),
             context: rope.context_max.map_or(context, |most| context.min(most)),
             sizes,
             intermediate,

@@ -18,7 +18,7 @@ pub(super) fn describe(fields: &mut Fields) -> Result<Architecture, Reason> {
     check_switches(fields, &switches);
     let gpt = Gpt::read(fields, &USUAL, limits::LEARNED_CONTEXT_MAX)?;
     let (hidden, vocabulary) = (gpt.sizes.hidden, gpt.sizes.vocabulary);
-    let head = Head::read(fields, true, ("lm_head", (hidden, vocabulary)), false);
+    let head = Head::read(fields, true, Linear::new("lm_head", (hidden, vocabulary), false));
     let layer = |index: usize| {
         let linear = |name: &str, shape| {
             Linear::new(&format!("transformer.h.{index}.attn.{name}"), shape, true).transposed()

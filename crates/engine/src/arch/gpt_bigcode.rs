@@ -19,7 +19,7 @@ pub(super) fn describe(fields: &mut Fields) -> Result<Architecture, Reason> {
     let is_shared = fields.boolean("multi_query").unwrap_or(true);
     let heads = Heads { n_kv_heads: if is_shared { 1 } else { gpt.heads.n_heads }, ..gpt.heads };
     let (hidden, vocabulary) = (gpt.sizes.hidden, gpt.sizes.vocabulary);
-    let head = Head::read(fields, true, ("lm_head", (hidden, vocabulary)), false);
+    let head = Head::read(fields, true, Linear::new("lm_head", (hidden, vocabulary), false));
     let layer = |index: usize| {
         let linear = |name: &str, width| {
             Linear::new(&format!("transformer.h.{index}.attn.{name}"), (hidden, width), true)

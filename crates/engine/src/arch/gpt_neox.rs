@@ -20,7 +20,7 @@ pub(super) fn describe(fields: &mut Fields) -> Result<Architecture, Reason> {
     let context = fields.unsigned("max_position_embeddings", 1..=limits::CONTEXT_MAX);
     let context = context.unwrap_or(2048);
     let rope = Rope::read(fields, (shape.heads.head_size, context), ROPE)?;
-    let head = Head::read(fields, false, ("embed_out", (hidden, vocabulary)), false);
+    let head = Head::read(fields, false, Linear::new("embed_out", (hidden, vocabulary), false));
     Ok(Architecture::new(Plain {
         name: "gpt_neox",
         sizes: &shape.sizes,

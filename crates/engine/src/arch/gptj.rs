@@ -26,7 +26,7 @@ pub(super) fn describe(fields: &mut Fields) -> Result<Architecture, Reason> {
     let n_turned = fields.unsigned("rotary_dim", 2..=limits::HEAD_SIZE_MAX);
     let n_turned = rope::even(n_turned.unwrap_or(N_TURNED), head_size)?;
     let (hidden, vocabulary) = (gpt.sizes.hidden, gpt.sizes.vocabulary);
-    let head = Head::read(fields, false, ("lm_head", (hidden, vocabulary)), true);
+    let head = Head::read(fields, false, Linear::new("lm_head", (hidden, vocabulary), true));
     let order = Order::PairByPair { head_size, n_turned };
     let layer = |index: usize| {
         let linear = |name: &str| {

@@ -6,7 +6,8 @@
 use super::{
     device::{Device, Numbers},
     launch::{
-        Attend, Bend, Head, Marks, NormTo, Out, QUERIES_PER_BLOCK, Tables, Tokens, Turn, View,
+        Attend, Bending, Finish, Marks, NormTo, Out, QUERIES_PER_BLOCK, Rotation, Tables, Tokens,
+        View,
     },
     parameters::{Gains, Layer as LayerParameters, Parameters, Projection},
 };
@@ -213,14 +214,14 @@ impl Forward<'_> {
             device.norm_heads(key, rows, queries..queries + keys)?;
         }
         if let (Some(angles), Positions::Rotary(rope)) = (angles, &self.architecture.positions) {
-            let turn = Turn {
+            let rotation = Rotation {
                 angles,
                 places,
                 n_pairs: rope.frequencies.len(),
                 head_size: heads.head_size,
                 n_heads: heads.n_heads + heads.n_kv_heads,
             };
-            device.rotate(View { numbers: &mut *inputs, n_rows, stride }, &turn)?;
+            device.rotate(View { numbers: &mut *inputs, n_rows, stride }, &rotation)?;
         }
         let attend = Attend {
             n_heads: heads.n_heads,
@@ -248,13 +249,13 @@ impl Forward<'_> {
         let rows = View { numbers: &*normed, n_rows, stride: width };
         let out = Out { numbers: &mut *up, stride: matrix.n_out, is_added: false };
         device.multiply(rows, 0, matrix, out)?;
-        let bend = Bend {
+        let bending = Bending {
             bias: bias.as_ref(),
             is_gated: mlp.is_gated,
             activation: mlp.activation,
             width: mlp.width(),
         };
-        device.bend((up, n_rows), &bend, bent)
+        device.bend((up, n_rows), &bending, bent)
     }
 
     /// Adds a product to hidden states, itself normed if there is a norm for it, and norms the sum
@@ -296,7 +297,7 @@ impl Forward<'_> {
         device.norm(gain, rows, NormTo::Bf16(&mut *normed))?;
         let head = parameters.head.as_ref().unwrap_or(&parameters.table);
         let stride = self.logits_stride();
-        let losses = Head {
+        let finish = Finish {
             vocabulary: architecture.vocabulary,
             bias: parameters.head_bias.as_ref(),
             cap: architecture.logit_cap,
@@ -307,7 +308,7 @@ impl Forward<'_> {
             let out = Out { numbers: &mut *logits, stride, is_added: false };
             device.multiply(rows, start, head, out)?;
             let rows = View { numbers: &*logits, n_rows: n, stride };
-            device.cross_entropy(rows, losses, Marks { targets, nats, first: start })?;
+            device.cross_entropy(rows, finish, Marks { targets, nats, first: start })?;
         }
         Ok(())
     }

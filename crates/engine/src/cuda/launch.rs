@@ -23,10 +23,11 @@ const BEND_STEP: usize = 8;
 /// Rows of numbers on the device.
 #[derive(Clone, Copy)]
 pub(super) struct View<B> {
-    /// The buffer that they begin.
+    /// The buffer that they stand in.
     pub(super) numbers: B,
     pub(super) n_rows: usize,
-    /// Numbers from one row to the next.
+    /// Numbers from one row to the next; whoever norms rows or adds a bias takes all of them for
+    /// the row.
     pub(super) stride: usize,
 }
 
@@ -46,7 +47,7 @@ pub(super) struct Tokens<'a> {
 }
 
 /// How the first heads of rows are turned.
-pub(super) struct Turn<'a> {
+pub(super) struct Rotation<'a> {
     pub(super) angles: &'a Numbers<f32>,
     /// Places of the rows in their sequences.
     pub(super) places: &'a Numbers<u32>,
@@ -57,7 +58,7 @@ pub(super) struct Turn<'a> {
 }
 
 /// What a perceptron does with its inputs.
-pub(super) struct Bend<'a> {
+pub(super) struct Bending<'a> {
     pub(super) bias: Option<&'a Numbers<f32>>,
     pub(super) is_gated: bool,
     pub(super) activation: Activation,
@@ -67,7 +68,7 @@ pub(super) struct Bend<'a> {
 
 /// What becomes of logits before losses are taken.
 #[derive(Clone, Copy)]
-pub(super) struct Head<'a> {
+pub(super) struct Finish<'a> {
     pub(super) vocabulary: usize,
     pub(super) bias: Option<&'a Numbers<f32>>,
     pub(super) cap: Option<f32>,
@@ -235,10 +236,10 @@ impl Device {
     pub(super) fn rotate(
         &self,
         rows: View<&mut Numbers<bf16>>,
-        turn: &Turn<'_>,
+        rotation: &Rotation<'_>,
     ) -> Result<(), Error> {
         let View { numbers: rows, n_rows, stride } = rows;
-        let Turn { angles, places, n_pairs, head_size, n_heads } = *turn;
+        let Rotation { angles, places, n_pairs, head_size, n_heads } = *rotation;
         assert!(rows.len() >= n_rows * stride && places.len() >= n_rows);
         assert!(2 * n_pairs <= head_size && head_size * n_heads <= stride);
         let [stride, n_pairs, head_size, n_heads] =
@@ -251,7 +252,7 @@ impl Device {
         Ok(())
     }
 
-    /// Adds a bias to each of `n_rows` rows in BF16.
+    /// Adds a bias to each of some rows in BF16.
     pub(super) fn add_bias_bf16(
         &self,
         bias: &Numbers<f32>,
@@ -267,7 +268,7 @@ impl Device {
         Ok(())
     }
 
-    /// Adds a bias to each of `n_rows` rows in F32.
+    /// Adds a bias to each of some rows in F32.
     pub(super) fn add_bias_f32(
         &self,
         bias: &Numbers<f32>,
@@ -287,10 +288,10 @@ impl Device {
     pub(super) fn bend(
         &self,
         (rows, n_rows): (&Numbers<bf16>, usize),
-        bend: &Bend<'_>,
+        bending: &Bending<'_>,
         out: &mut Numbers<bf16>,
     ) -> Result<(), Error> {
-        let Bend { bias, is_gated, activation, width } = *bend;
+        let Bending { bias, is_gated, activation, width } = *bending;
         let n_columns = if is_gated { 2 * width } else { width };
         assert!(rows.len() >= n_rows * n_columns && out.len() >= n_rows * width);
         assert!(bias.is_none_or(|bias| bias.len() >= n_columns));
@@ -344,15 +345,15 @@ impl Device {
         Ok(())
     }
 
-    /// The negative log-likelihoods of the targets from `first` on, by rows of logits.
+    /// The negative log-likelihoods of the targets of some rows, by their logits.
     pub(super) fn cross_entropy(
         &self,
         logits: View<&Numbers<f32>>,
-        head: Head<'_>,
+        finish: Finish<'_>,
         marks: Marks<'_>,
     ) -> Result<(), Error> {
         let View { numbers: logits, n_rows, stride } = logits;
-        let Head { vocabulary, bias, cap } = head;
+        let Finish { vocabulary, bias, cap } = finish;
         let Marks { targets, nats, first } = marks;
         assert!(logits.len() >= n_rows * stride && vocabulary <= stride);
         assert!(bias.is_none_or(|bias| bias.len() >= vocabulary));

@@ -3,7 +3,7 @@
 use super::{
     SubstrateChain,
     link::Link,
-    send::{Pen, Terms, sign},
+    send::{Pen, Signing, sign},
 };
 use chain::{Call, Chain as _, Error, Keypair};
 use parity_scale_codec::{Compact, Decode as _, Encode as _};
@@ -27,7 +27,7 @@ impl SubstrateChain {
         self.links.ask("fee", async |link: &Link| {
             let at = link.at(head).await?;
             let signed =
-                sign(&at, call, Terms { pen: &pen, nonce: 0, birth: head, era_blocks }).await?;
+                sign(&at, call, Signing { pen: &pen, nonce: 0, birth: head, era_blocks }).await?;
             let Ok(mut arguments) = signed else { return Ok(None) };
             let length = u32::try_from(arguments.len()).unwrap_or(u32::MAX);
             length.encode_to(&mut arguments);

@@ -96,8 +96,12 @@ impl SubstrateChain {
             })
         })?;
         // After the newest: one that is made, and final, between two questions must not look as if
-        // finality lagged.
-        Ok(Fit { finalized: self.head()?, ..fit })
+        // finality lagged. Of what was found nothing is lost where this one fails.
+        match self.head() {
+            Ok(finalized) => Ok(Fit { finalized, ..fit }),
+            Err(error) if error.is_transient() => Ok(fit),
+            Err(error) => Err(error),
+        }
     }
 }
 

@@ -93,8 +93,8 @@ impl SubstrateChain {
         };
         let (pen, era_blocks) = (Pen { key: signer, fresh }, config.era_blocks);
         let bytes = self.links.ask("metadata", async |link: &Link| {
-            let terms = Terms { pen: &pen, nonce, birth: head, era_blocks };
-            sign(&link.at(head).await?, call, terms).await
+            let signing = Signing { pen: &pen, nonce, birth: head, era_blocks };
+            sign(&link.at(head).await?, call, signing).await
         })??;
         let id = CallId(chain::hash::blake2_256(&bytes));
         let era = crate::Era::mortal(era_blocks, head.block);
@@ -176,12 +176,12 @@ fn fresh() -> Result<Zeroizing<[u8; 32]>, Error> {
 
 /// By whom a call is signed, and for how long.
 #[derive(Clone, Copy)]
-pub(super) struct Terms<'a> {
+pub(super) struct Signing<'a> {
     pub(super) pen: &'a Pen<'a>,
     pub(super) nonce: u64,
-    /// Block after which it may be included.
+    /// The block that its era begins with, after which it may be included.
     pub(super) birth: Head,
-    /// Blocks in which it may be.
+    /// Blocks of the era, the first among them.
     pub(super) era_blocks: u32,
 }
 
@@ -189,9 +189,9 @@ pub(super) struct Terms<'a> {
 pub(super) async fn sign(
     at: &At,
     call: &Call,
-    terms: Terms<'_>,
+    signing: Signing<'_>,
 ) -> Result<Result<Vec<u8>, Error>, Failure> {
-    let Terms { pen, nonce, birth, era_blocks } = terms;
+    let Signing { pen, nonce, birth, era_blocks } = signing;
     let call = NamedCall::of(call);
     let pallet = call.pallet;
     let metadata = at.metadata();

@@ -4,7 +4,7 @@ use super::{
     Champion, Fight, Kept, Predecessor, Reign,
     round::{Bout, Decided, Entrant, Hidden, Missing, Wanted},
     throne::{Seat, crowned},
-    turns::{Line, Turn},
+    turns::{Ranks, Turn},
 };
 use crate::{
     AccountId, Block, Digest, Uid,
@@ -162,8 +162,8 @@ impl Reign {
         let (mut undecided, mut budget) = self.undecided(scoring, bout);
         undecided.champion = Some(champion);
         undecided.predecessor = self.predecessor;
-        let line = Line { champion: &champion, ranked: &ranked };
-        let turns = self.turns(scoring, bout, line, &budget);
+        let ranks = Ranks { champion: &champion, ranked: &ranked };
+        let turns = self.turns(scoring, bout, ranks, &budget);
         // At most one begins of each coldkey: what one costs changes no other.
         let challenger = |Turn { challenger, kept, n_most }: Turn| {
             let mut begin = || {

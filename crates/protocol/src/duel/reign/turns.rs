@@ -25,7 +25,7 @@ const EPSILON_FALL: f64 = 0.9;
 
 /// A champion, and everybody in order of seniority.
 #[derive(Clone, Copy)]
-pub(super) struct Line<'c, 'a> {
+pub(super) struct Ranks<'c, 'a> {
     pub(super) champion: &'c Champion,
     pub(super) ranked: &'a [Entrant],
 }
@@ -67,7 +67,7 @@ impl Turn<'_> {
 }
 
 impl Reign {
-    /// All challengers of a round in the order of `ranked`, seniors first.
+    /// All challengers of a round in the order of their ranks, seniors first.
     ///
     /// Of each coldkey one model that is not decided is heard, so that more slots of one owner take
     /// no time of others; and no new one of a coldkey whose budget has no more attempts. Some duels
@@ -79,10 +79,10 @@ impl Reign {
         &'a self,
         rules: &ScoringRules,
         bout: &Bout,
-        line: Line<'_, 'a>,
+        ranks: Ranks<'_, 'a>,
         budget: &Budget,
     ) -> Vec<Turn<'a>> {
-        let Line { champion, ranked } = line;
+        let Ranks { champion, ranked } = ranks;
         let epsilon = rules.epsilon.at(bout.block, champion.aged_from);
         let rules = rules.duel_rules().unwrap_or_default();
         let mut turns: Vec<Turn> = Vec::new();
