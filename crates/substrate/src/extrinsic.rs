@@ -47,8 +47,8 @@ pub struct SignedCall {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Lifetime {
     pub(crate) era: Era,
-    /// Hash of the block that the era begins with, which is signed along; without an era that of the
-    /// genesis. A call stands in a later block at the earliest.
+    /// Hash of the block that the era begins with, which is signed along; without an era that of
+    /// the genesis. A call stands in a later block at the earliest.
     pub(crate) birth: BlockHash,
 }
 

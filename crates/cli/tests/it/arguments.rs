@@ -1,5 +1,7 @@
 //! Functions have at most five arguments, and what a tuple holds is counted one by one: a tuple of
-//! arguments is a noun that is missing. Where there is no tuple, clippy counts; test code is left out.
+//! arguments is a noun that is missing.
+//!
+//! Where there is no tuple, clippy counts; test code is left out.
 
 use crate::tree;
 
