@@ -37,6 +37,14 @@ pub enum Error {
     /// The chain refused a call before it was queued.
     #[error("the chain refused a call")]
     Refused(#[from] CallError),
+    /// The last block that was to include a call has come before the call was signed.
+    #[error("block {head} has come, and block {last} was the last that was to include the call")]
+    TooLate {
+        /// That block.
+        last: Block,
+        /// The newest block.
+        head: Block,
+    },
     /// Too many calls wait for a block already.
     #[error("too many calls wait for a block already")]
     PoolFull,
@@ -157,6 +165,7 @@ impl Error {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::PoolFull
+            | Self::TooLate { .. }
             | Self::Unavailable { .. }
             | Self::Connect { .. }
             | Self::Busy { .. }

@@ -167,8 +167,8 @@ impl<C: Chain> Chain for FaultyChain<C> {
         self.ask("rules of a subnet", |chain| chain.demands(netuid))
     }
 
-    fn sign(&self, call: Call, signer: &Keypair) -> Result<Signed, Error> {
-        self.ask("nonce", |chain| chain.sign(call, signer))
+    fn sign(&self, call: Call, signer: &Keypair, last: Option<Block>) -> Result<Signed, Error> {
+        self.ask("nonce", |chain| chain.sign(call, signer, last))
     }
 
     fn send(&self, signed: &Signed) -> Result<(), Error> {
@@ -240,7 +240,7 @@ mod tests {
         for (lost_requests, lost_replies, expected) in [(1_000, 0, 0), (0, 1_000, 1)] {
             let chain = chain(1, Rates { lost_requests, lost_replies, ..Rates::default() });
             register(chain.inner());
-            let signed = chain.inner().sign(commit("x"), &key(1)).unwrap();
+            let signed = chain.inner().sign(commit("x"), &key(1), None).unwrap();
             assert_eq!(chain.send(&signed).is_ok(), lost_replies > 0);
             let head = chain.inner().produce_block().unwrap();
             let commitments = chain.inner().commitments(NETUID, head.block).unwrap();

@@ -14,9 +14,8 @@ use protocol::{Block, NetUid, Uid, yuma};
 use serde::{Deserialize, Serialize};
 use timelock::{Beacon, Forecast, Secrets};
 
-/// Blocks after the next in which a call may still be included where all goes well. Weights that
-/// are committed in a later epoch than was reckoned with can be read almost an epoch before they
-/// are opened.
+/// Blocks after the next in which a call may still be included where all goes well. Nothing is
+/// hidden where the epoch ends before them: the call would end with the epoch, and be made in vain.
 const INCLUSION_BLOCKS: u64 = 4;
 
 /// The part of an epoch in which nothing is hidden, at most: one of so many. Where epochs are short
@@ -63,7 +62,7 @@ pub struct HidingRules {
 /// Weights cannot be hidden now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HidingError {
-    /// The epoch ends so soon that the commit might stand in the next, and be readable too early.
+    /// The epoch ends so soon that the commit might not be included before, and be in vain.
     #[error("the epoch ends in block {begins}: hide them in {blocks} blocks, in the next epoch")]
     TooNearTheBorder {
         /// First block of the next epoch.
@@ -122,14 +121,15 @@ pub struct Handed {
     pub call: Call,
     /// When they are opened, where they are hidden.
     pub reveal: Option<Reveal>,
-    /// Newest block at which the call may be signed: later it might stand in the next epoch. `None`
-    /// where weights are not hidden, and any block will do.
-    pub sign_by: Option<Block>,
+    /// Last block that may include the call: hidden weights are readable almost an epoch before
+    /// they are opened where a later epoch than was reckoned with takes them in. `None` where
+    /// weights are not hidden, and any block will do.
+    pub last: Option<Block>,
 }
 
 impl From<Call> for Handed {
     fn from(call: Call) -> Self {
-        Self { call, reveal: None, sign_by: None }
+        Self { call, reveal: None, last: None }
     }
 }
 
@@ -162,7 +162,7 @@ impl Weights {
     /// An error that is transient means that the same may be tried again, in a later block.
     pub fn hidden(&self, rules: &HidingRules, signer: &Keypair) -> Result<Handed, Error> {
         rules.check_version()?;
-        let sign_by = Some(rules.sign_by()?);
+        let last = Some(rules.last_block()?);
         let reveal = rules.reveal()?;
         let plain = timelock::Weights {
             hotkey: Some(signer.public().0),
@@ -186,7 +186,7 @@ impl Weights {
                 Call::CommitTimelockedMechanismWeights { netuid, mechanism, sealed, round, version }
             }
         };
-        Ok(Handed { call, reveal: Some(reveal), sign_by })
+        Ok(Handed { call, reveal: Some(reveal), last })
     }
 }
 
@@ -242,16 +242,15 @@ impl HidingRules {
         Ok(())
     }
 
-    /// Newest block at which a commit may be signed so that, included some blocks late, it is still
-    /// one of the epoch reckoned with. An error where that block has passed.
-    fn sign_by(&self) -> Result<Block, Error> {
+    /// Last block of the epoch reckoned with; an error where a commit that is included some blocks
+    /// late might stand after it.
+    fn last_block(&self) -> Result<Block, Error> {
         let commit = self.next_block();
         let late = INCLUSION_BLOCKS.min(u64::from(self.epochs.tempo) / PART_OF_EPOCH);
         let next = self.epochs.number_at(commit).saturating_add(1);
         let begins = self.epochs.first_block_of(next, commit)?;
         if begins.since(commit) > late {
-            // A call that is signed at a block stands in the next at the earliest.
-            return Ok(Block(begins.0.saturating_sub(late + 2)));
+            return Ok(Block(begins.0.saturating_sub(1)));
         }
         let blocks = begins.since(commit);
         Err(HidingError::TooNearTheBorder { begins, blocks }.into())

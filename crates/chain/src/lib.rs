@@ -235,13 +235,6 @@ pub struct Signed {
     pub bytes: Vec<u8>,
 }
 
-impl Signed {
-    /// Whether it was signed at this block at the latest; `None` is no bound.
-    pub fn is_by(&self, last: Option<Block>) -> bool {
-        last.is_none_or(|last| self.from <= last)
-    }
-}
-
 /// What became of a submitted call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CallStatus {
@@ -385,7 +378,10 @@ pub trait Chain: Send + Sync {
     ///
     /// Whoever must not make a call twice keeps what this gives before it is sent, and takes it up
     /// with [`Self::resume`] in the next process.
-    fn sign(&self, call: Call, signer: &Keypair) -> Result<Signed, Error>;
+    ///
+    /// No block after `last` can include the call, whoever holds it back; an error that is
+    /// transient where that block has come.
+    fn sign(&self, call: Call, signer: &Keypair, last: Option<Block>) -> Result<Signed, Error>;
 
     /// Queues a signed call for a coming block; the rules decide when it is included.
     ///
@@ -399,7 +395,7 @@ pub trait Chain: Send + Sync {
 
     /// Signs `call` and queues it.
     fn submit(&self, call: Call, signer: &Keypair) -> Result<CallId, Error> {
-        let signed = self.sign(call, signer)?;
+        let signed = self.sign(call, signer, None)?;
         self.send(&signed)?;
         Ok(signed.id)
     }
@@ -461,8 +457,8 @@ impl<C: Chain + ?Sized> Chain for std::sync::Arc<C> {
         (**self).demands(netuid)
     }
 
-    fn sign(&self, call: Call, signer: &Keypair) -> Result<Signed, Error> {
-        (**self).sign(call, signer)
+    fn sign(&self, call: Call, signer: &Keypair, last: Option<Block>) -> Result<Signed, Error> {
+        (**self).sign(call, signer, last)
     }
 
     fn send(&self, signed: &Signed) -> Result<(), Error> {

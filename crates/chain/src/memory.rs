@@ -129,12 +129,19 @@ impl Node {
     }
 
     fn is_known(&self, id: CallId) -> bool {
-        self.waiting.contains(&id) || self.fates.contains_key(&id)
+        // The same call that is signed anew for a later time has the same name here.
+        let fate = self.fates.get(&id).filter(|fate| **fate != CallStatus::Expired);
+        self.waiting.contains(&id) || fate.is_some()
     }
 
-    fn queue(&mut self, call: OwnCall) -> Result<(), Error> {
+    /// Queues a call for the next block, if that may include it.
+    fn queue(&mut self, call: OwnCall, last: Block) -> Result<(), Error> {
         if self.is_known(call.id) {
             return Ok(());
+        }
+        if last <= self.ledger.head().block {
+            // What a node says of a call whose era is over: its signature is of another block.
+            return Err(CallError::BadSignature.into());
         }
         if self.pool.len() >= POOL_CALLS_MAX {
             return Err(Error::PoolFull);
@@ -149,16 +156,24 @@ impl Node {
         Ok(())
     }
 
-    /// Queues a call that may have been queued before; where another has its nonce, it never will
-    /// be included.
-    fn resume(&mut self, call: OwnCall, from: Block) -> Result<(), Error> {
-        let id = call.id;
-        if self.is_known(id) || call.nonce >= self.next_nonce(call.signer) {
-            return self.queue(call);
+    /// Queues a call that may have been queued before; where another has its nonce, or its time is
+    /// over, it never will be included.
+    fn resume(&mut self, call: OwnCall, signed: &Signed) -> Result<(), Error> {
+        let (id, from) = (call.id, signed.from);
+        let is_over = signed.last <= self.ledger.head().block;
+        let has_nonce = call.nonce >= self.next_nonce(call.signer);
+        if self.is_known(id) || (has_nonce && !is_over) {
+            return self.queue(call, signed.last);
         }
         // Of calls in blocks that are not remembered nothing is known.
         let is_told = self.history.front().is_some_and(|oldest| oldest.block <= from);
-        let fate = if is_told { CallStatus::Displaced } else { CallStatus::Unreadable(from) };
+        let fate = if has_nonce {
+            CallStatus::Expired
+        } else if is_told {
+            CallStatus::Displaced
+        } else {
+            CallStatus::Unreadable(from)
+        };
         self.fates.insert(id, fate);
         if let Some(newest) = self.history.back_mut() {
             newest.calls.push(id);
@@ -369,21 +384,25 @@ impl Chain for MemoryChain {
         self.node().ledger.demands(netuid).ok_or(Error::NoSubnet(netuid))
     }
 
-    fn sign(&self, call: Call, signer: &Keypair) -> Result<Signed, Error> {
+    fn sign(&self, call: Call, signer: &Keypair, last: Option<Block>) -> Result<Signed, Error> {
         let mut node = self.node();
+        let from = node.ledger.head().block;
+        let last = last.unwrap_or(Block(u64::MAX));
+        if last <= from {
+            return Err(Error::TooLate { last, head: from });
+        }
         let OwnCall { id, signer, nonce, call } = node.sign(call, signer.public())?;
         // Numbers, lists and variants always serialize.
         let bytes = postcard::to_allocvec(&call).unwrap_or_default();
-        let (nonce, last) = (nonce.into(), Block(u64::MAX));
-        Ok(Signed { id, signer, nonce, from: node.ledger.head().block, last, bytes })
+        Ok(Signed { id, signer, nonce: nonce.into(), from, last, bytes })
     }
 
     fn send(&self, signed: &Signed) -> Result<(), Error> {
-        self.node().queue(opened(signed)?)
+        self.node().queue(opened(signed)?, signed.last)
     }
 
     fn resume(&self, signed: &Signed) -> Result<(), Error> {
-        self.node().resume(opened(signed)?, signed.from)
+        self.node().resume(opened(signed)?, signed)
     }
 
     fn submit(&self, call: Call, signer: &Keypair) -> Result<CallId, Error> {
@@ -391,7 +410,7 @@ impl Chain for MemoryChain {
         let mut node = self.node();
         let call = node.sign(call, signer.public())?;
         let id = call.id;
-        node.queue(call).map(|()| id)
+        node.queue(call, Block(u64::MAX)).map(|()| id)
     }
 
     fn status(&self, id: CallId) -> Result<CallStatus, Error> {

@@ -88,8 +88,8 @@ impl Chain for Again {
         self.ask(|chain| chain.demands(netuid))
     }
 
-    fn sign(&self, call: Call, signer: &Keypair) -> Result<Signed, Error> {
-        self.ask(|chain| chain.sign(call.clone(), signer))
+    fn sign(&self, call: Call, signer: &Keypair, last: Option<Block>) -> Result<Signed, Error> {
+        self.ask(|chain| chain.sign(call.clone(), signer, last))
     }
 
     fn send(&self, signed: &Signed) -> Result<(), Error> {

@@ -284,7 +284,7 @@ impl Outbox {
         }
         let Publisher { netuid, chain, keypair, .. } = &self.publisher;
         let call = Call::SetCommitment { netuid: *netuid, data: text.as_bytes().to_vec() };
-        let signed = match chain.sign(call, keypair) {
+        let signed = match chain.sign(call, keypair, None) {
             Ok(signed) => signed,
             Err(error) => return Ok(trouble("cannot sign the commitment", error, watch)),
         };

@@ -250,8 +250,8 @@ impl Chain for SubstrateChain {
         Ok(Demands { weights_version, min_weights })
     }
 
-    fn sign(&self, call: Call, signer: &Keypair) -> Result<Signed, Error> {
-        self.signed(&call, signer)
+    fn sign(&self, call: Call, signer: &Keypair, last: Option<Block>) -> Result<Signed, Error> {
+        self.signed(&call, signer, last)
     }
 
     fn send(&self, signed: &Signed) -> Result<(), Error> {

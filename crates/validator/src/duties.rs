@@ -35,8 +35,8 @@ struct Due {
     hidden: Option<Hidden>,
     /// The row that the chain keeps of them, where they are not hidden.
     row: Option<Vec<(Uid, u16)>>,
-    /// Newest block at which they may be signed, where they are hidden.
-    sign_by: Option<Block>,
+    /// Last block that may include them, where they are hidden.
+    last: Option<Block>,
     /// Decisions that they follow from.
     n_decisions: u64,
 }
@@ -206,23 +206,13 @@ impl Validator {
                 return Ok(());
             }
         };
-        let signed = match self.ports.chain.sign(due.call, &self.keypair) {
+        let signed = match self.ports.chain.sign(due.call, &self.keypair, due.last) {
             Ok(signed) => signed,
             Err(error) => {
                 watch(Event::ChainTrouble(format!("cannot sign the weights: {error}")));
                 return Ok(());
             }
         };
-        // Over a slow line blocks may pass before the signing: the epoch that they are hidden for
-        // may be over before they are in a block. They are hidden anew at the next block.
-        if !signed.is_by(due.sign_by) {
-            let signed_at = signed.from;
-            watch(Event::ChainTrouble(format!(
-                "the hidden weights were signed at block {signed_at}, too near the end of their \
-                 epoch: they are hidden anew"
-            )));
-            return Ok(());
-        }
         // Before they are sent: if we die now, the next process knows what it has to ask for.
         let (hidden, row) = (due.hidden, due.row);
         let entry = Entry::WeightsSigned { signed: signed.clone(), hidden, row };
@@ -296,16 +286,16 @@ impl Validator {
     /// The weights in the way in which the subnet takes them now, openly or hidden.
     fn handed(&self, state: &WeightsState, own: &Neuron, weights: &Weights) -> anyhow::Result<Due> {
         let handed = self.ports.chain.hand(weights, &self.keypair);
-        let Handed { call, reveal, sign_by } = handed.context("cannot hand over the weights")?;
+        let Handed { call, reveal, last } = handed.context("cannot hand over the weights")?;
         let row = weights.row();
         let Some(reveal) = reveal else {
-            return Ok(Due { call, hidden: None, row: Some(row), sign_by, n_decisions: 0 });
+            return Ok(Due { call, hidden: None, row: Some(row), last, n_decisions: 0 });
         };
         let mut kept = own.weights.clone();
         kept.sort_unstable();
         let repeats = kept == row || state.hidden.iter().any(|hidden| hidden.row == row);
         let hidden = Some(Hidden { uid: own.uid, reveal, row, repeats });
-        Ok(Due { call, hidden, row: None, sign_by, n_decisions: 0 })
+        Ok(Due { call, hidden, row: None, last, n_decisions: 0 })
     }
 
     /// Block at which another process with this hotkey set weights, if it counts as alive.

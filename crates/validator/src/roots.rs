@@ -289,7 +289,7 @@ impl Validator {
     ) -> anyhow::Result<()> {
         let chain = &self.ports.chain;
         let call = Call::SetCommitment { netuid: self.config.netuid, data };
-        let signed = match chain.sign(call, &self.keypair) {
+        let signed = match chain.sign(call, &self.keypair, None) {
             Ok(signed) => signed,
             Err(error) => {
                 watch(Event::ChainTrouble(format!(

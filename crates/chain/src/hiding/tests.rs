@@ -53,11 +53,11 @@ fn refusal(rules: &HidingRules) -> HidingError {
 
 #[test]
 fn attack_weights_are_not_hidden_where_their_commit_may_stand_in_the_next_epoch() {
-    let Handed { reveal, sign_by, .. } = hide(&at(NEXT - 6)).unwrap();
+    let Handed { reveal, last, .. } = hide(&at(NEXT - 6)).unwrap();
     let reveal = reveal.unwrap();
     assert_eq!((reveal.epoch, reveal.from), (7, Block(NEXT)));
-    assert_eq!(sign_by, Some(Block(NEXT - 6)));
-    assert_eq!(hide(&at(NEXT - 100)).unwrap().sign_by, sign_by, "however early they are planned");
+    assert_eq!(last, Some(Block(NEXT - 1)), "whoever holds the call back");
+    assert_eq!(hide(&at(NEXT - 100)).unwrap().last, last, "however early they are planned");
     for head in NEXT - 5..NEXT - 1 {
         let blocks = NEXT - 1 - head;
         let expected = HidingError::TooNearTheBorder { begins: Block(NEXT), blocks };

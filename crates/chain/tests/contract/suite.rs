@@ -47,6 +47,7 @@ macro_rules! contract {
                 calls_of_one_key_apply_in_the_order_of_submission,
                 a_signed_call_is_one_call_however_often_it_is_sent,
                 a_signed_call_whose_nonce_is_used_never_is_included,
+                a_call_is_in_no_block_after_its_last_whoever_holds_it_back,
                 weights_are_committed_to_first_where_the_owner_wants_it,
                 hidden_weights_are_read_by_nobody_until_the_chain_opens_them_and_they_pay,
                 what_a_subnet_demands_of_weights_is_known_before_they_are_handed_over,
@@ -322,7 +323,7 @@ pub(crate) fn a_signed_call_is_one_call_however_often_it_is_sent(make: Make<'_>)
     let world = make(&genesis());
     let hotkey = world.register(1);
     let chain = &world.chain;
-    let signed = chain.sign(commit(b"once"), &hotkey).unwrap();
+    let signed = chain.sign(commit(b"once"), &hotkey, None).unwrap();
     let text = serde_json::to_string(&signed).unwrap();
     let kept: Signed = serde_json::from_str(&text).unwrap();
     assert_eq!(kept, signed, "it can be kept");
@@ -347,7 +348,7 @@ pub(crate) fn a_signed_call_whose_nonce_is_used_never_is_included(make: Make<'_>
     let world = make(&genesis());
     let hotkey = world.register(1);
     let chain = &world.chain;
-    let first = chain.sign(commit(b"kept"), &hotkey).unwrap();
+    let first = chain.sign(commit(b"kept"), &hotkey, None).unwrap();
     // Another process of the same key is quicker.
     world.must(&hotkey, commit(b"other"));
     chain.resume(&first).unwrap();
@@ -355,6 +356,43 @@ pub(crate) fn a_signed_call_whose_nonce_is_used_never_is_included(make: Make<'_>
     assert_eq!(chain.status(first.id).unwrap(), CallStatus::Displaced);
     let stored = chain.commitments(NETUID, world.head()).unwrap();
     assert_eq!(stored[0].data, b"other");
+}
+
+pub(crate) fn a_call_is_in_no_block_after_its_last_whoever_holds_it_back(make: Make<'_>) {
+    let world = make(&genesis());
+    let hotkey = world.register(1);
+    let (chain, head) = (&world.chain, world.head());
+    let until = |blocks: u64| {
+        let last = Block(world.head().0 + blocks);
+        chain.sign(commit(b"in time"), &hotkey, Some(last))
+    };
+    let come = until(0).unwrap_err();
+    assert!(matches!(come, Error::TooLate { .. }) && come.is_transient(), "{come}");
+    // Held back until its last block has come, it is taken by none.
+    for (blocks, is_resumed) in [(3, false), (1, true), (2, true)] {
+        let signed = until(blocks).unwrap();
+        assert!(signed.last <= Block(world.head().0 + blocks) && signed.last > world.head());
+        while world.head() < signed.last {
+            (world.next_block)();
+        }
+        if is_resumed {
+            chain.resume(&signed).unwrap();
+            (world.next_block)();
+            assert_eq!(chain.status(signed.id).unwrap(), CallStatus::Expired);
+        } else {
+            let refused = chain.send(&signed).unwrap_err();
+            let bad = matches!(refused, Error::Refused(CallError::BadSignature));
+            assert!(bad, "{refused}");
+            (world.next_block)();
+        }
+        assert!(chain.commitments(NETUID, world.head()).unwrap().is_empty());
+    }
+    assert!(world.head() > head);
+    // Its nonce is free, and the very next block may be the last.
+    let signed = until(1).unwrap();
+    chain.send(&signed).unwrap();
+    (world.next_block)();
+    assert_eq!(chain.status(signed.id).unwrap(), CallStatus::Applied(signed.last));
 }
 
 pub(crate) fn every_other_call_does_what_its_name_says(make: Make<'_>) {

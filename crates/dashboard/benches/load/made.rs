@@ -258,7 +258,7 @@ impl Chain for Still {
     fn demands(&self, _: NetUid) -> Result<Demands, Error> {
         unasked()
     }
-    fn sign(&self, _: Call, _: &Keypair) -> Result<chain::Signed, Error> {
+    fn sign(&self, _: Call, _: &Keypair, _: Option<Block>) -> Result<chain::Signed, Error> {
         unasked()
     }
     fn send(&self, _: &chain::Signed) -> Result<(), Error> {

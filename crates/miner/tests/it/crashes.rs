@@ -92,9 +92,9 @@ impl Chain for Fused<Arc<dyn Chain>> {
     fn demands(&self, netuid: NetUid) -> Result<Demands, Error> {
         self.inner.demands(netuid)
     }
-    fn sign(&self, call: Call, signer: &Keypair) -> Result<Signed, Error> {
+    fn sign(&self, call: Call, signer: &Keypair, last: Option<Block>) -> Result<Signed, Error> {
         let Call::SetCommitment { data, .. } = call.clone() else { panic!("{call:?}") };
-        let signed = self.fuse.around(|| self.inner.sign(call, signer))?;
+        let signed = self.fuse.around(|| self.inner.sign(call, signer, last))?;
         let mut commitments = self.commitments.lock().unwrap();
         if commitments.last().is_none_or(|(id, _)| *id != signed.id) {
             commitments.push((signed.id, data));

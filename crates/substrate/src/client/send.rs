@@ -7,6 +7,7 @@ use super::{
     link::{At, Failure, Link},
     lock,
 };
+use crate::Era;
 use chain::{Call, CallError, CallId, Chain as _, Error, Head, Keypair, Signed};
 use protocol::{AccountId, Block};
 use rand_core_06::{OsRng, RngCore as _};
@@ -69,18 +70,23 @@ impl SubstrateChain {
         // Two threads with one key get two nonces.
         let turn = Arc::clone(lock(&self.turns).entry(signer.public()).or_default());
         let _turn = lock(&turn);
-        let signed = self.signed(call, signer)?;
+        let signed = self.signed(call, signer, None)?;
         self.deliver(&signed, Before::NotSent)?;
         Ok(signed.id)
     }
 
-    /// Signs a call for a limited time.
+    /// Signs a call for a limited time, which ends with block `last` at the latest.
     ///
     /// Other processes may use the same key, and then the nonce may be theirs. The call is signed
     /// once all the same: what an endpoint says of bytes that have reached it proves nothing, and
     /// only a block in which another call has the nonce shows that this one never will be included
     /// (`CallStatus::Displaced`).
-    pub(super) fn signed(&self, call: &Call, signer: &Keypair) -> Result<Signed, Error> {
+    pub(super) fn signed(
+        &self,
+        call: &Call,
+        signer: &Keypair,
+        last: Option<Block>,
+    ) -> Result<Signed, Error> {
         if matches!(call, Call::SetCommitment { data, .. } if data.len() > 128) {
             return Err(CallError::CommitmentTooLong.into());
         }
@@ -91,15 +97,30 @@ impl SubstrateChain {
             Signatures::Unique => Some(fresh()?),
             Signatures::Repeatable => None,
         };
-        let (pen, era_blocks) = (Pen { key: signer, fresh }, config.era_blocks);
+        let pen = Pen { key: signer, fresh };
+        let (era, birth) = self.era(head, last)?;
         let bytes = self.links.ask("metadata", async |link: &Link| {
-            let signing = Signing { pen: &pen, nonce, birth: head, era_blocks };
+            let signing = Signing { pen: &pen, nonce, era, birth };
             sign(&link.at(head).await?, call, signing).await
         })??;
         let id = CallId(chain::hash::blake2_256(&bytes));
-        let era = crate::Era::mortal(era_blocks, head.block);
         let last = era.death(head.block).map_or(Block(u64::MAX), |death| Block(death.0 - 1));
         Ok(Signed { id, signer: signer.public(), nonce, from: head.block, last, bytes })
+    }
+
+    /// The era of a call that is signed at `head` and ends with block `last` at the latest, and the
+    /// block that it begins with.
+    fn era(&self, head: Head, last: Option<Block>) -> Result<(Era, Head), Error> {
+        let era_blocks = self.links.config().era_blocks;
+        let Some(last) = last else { return Ok((Era::mortal(era_blocks, head.block), head)) };
+        let too_late = Error::TooLate { last, head: head.block };
+        let Some(era) = Era::until(last, head.block, era_blocks) else { return Err(too_late) };
+        let block = era.birth(head.block);
+        if block == head.block {
+            return Ok((era, head));
+        }
+        let gone = Error::NoState { at: block, oldest: None, newest: head.block };
+        Ok((era, Head { block, hash: self.block_hash(block)?.ok_or(gone)? }))
     }
 
     /// Sends the same bytes until there is an answer: they are one call, however often they arrive.
@@ -179,10 +200,9 @@ fn fresh() -> Result<Zeroizing<[u8; 32]>, Error> {
 pub(super) struct Signing<'a> {
     pub(super) pen: &'a Pen<'a>,
     pub(super) nonce: u64,
-    /// The block that its era begins with, after which it may be included.
+    pub(super) era: Era,
+    /// The block that the era begins with, after which it may be included.
     pub(super) birth: Head,
-    /// Blocks of the era, the first among them.
-    pub(super) era_blocks: u32,
 }
 
 /// The signed bytes of a call; an error if the runtime has no such call.
@@ -191,7 +211,7 @@ pub(super) async fn sign(
     call: &Call,
     signing: Signing<'_>,
 ) -> Result<Result<Vec<u8>, Error>, Failure> {
-    let Signing { pen, nonce, birth, era_blocks } = signing;
+    let Signing { pen, nonce, era, birth } = signing;
     let call = NamedCall::of(call);
     let pallet = call.pallet;
     let metadata = at.metadata();
@@ -210,11 +230,14 @@ pub(super) async fn sign(
         Err(field) => return Ok(Err(Error::Incompatible { what: format!("{what}({field})") })),
     };
     let payload = subxt::dynamic::transaction(pallet, &variant.name, Composite::Named(arguments));
-    let params = SubstrateExtrinsicParamsBuilder::new()
-        .mortal_from_unchecked(era_blocks.into(), birth.block.0, H256(birth.hash.0))
-        .nonce(nonce)
-        .build();
-    let mut signable = at.transactions().create_v4_signable_offline(&payload, params)?;
+    let params = SubstrateExtrinsicParamsBuilder::new().nonce(nonce);
+    let params = match era {
+        Era::Mortal { period, .. } => {
+            params.mortal_from_unchecked(period.into(), birth.block.0, H256(birth.hash.0))
+        }
+        Era::Immortal => params.immortal(),
+    };
+    let mut signable = at.transactions().create_v4_signable_offline(&payload, params.build())?;
     Ok(Ok(signable.sign(pen)?.into_encoded()))
 }
 

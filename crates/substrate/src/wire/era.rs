@@ -29,6 +29,36 @@ impl Era {
         Self::Mortal { period, phase: phase - phase % Self::grid(period) }
     }
 
+    /// An era that block `head` is in and that ends with block `last` at the latest, after about
+    /// `period` blocks where that is sooner; `None` where `last` has come, or is among the first
+    /// blocks of a chain, in which no era can end.
+    ///
+    /// An era may begin before it is signed: so one of four blocks has an end even where only the
+    /// next block is left.
+    pub fn until(last: Block, head: Block, period: u32) -> Option<Self> {
+        let usual = Self::mortal(period, head);
+        if usual.ends_by(last, head) {
+            return Some(usual);
+        }
+        // Shorter than the usual one, so that it fits.
+        let left = u32::try_from(last.0.checked_sub(head.0)?).ok()?.checked_add(1)?;
+        if left == 1 {
+            return None;
+        }
+        let period = left.clamp(Self::PERIOD_MIN, Self::PERIOD_MAX).next_power_of_two();
+        let beyond = last.0.checked_add(1)?;
+        match beyond.checked_sub(u64::from(period)) {
+            Some(birth) => Some(Self::mortal(period, Block(birth))),
+            // It would begin before the chain: one of half the blocks ends sooner.
+            None => Some(Self::mortal(period / 2, head)).filter(|era| era.ends_by(last, head)),
+        }
+    }
+
+    /// Whether no block after `last` is in the era of `head`.
+    fn ends_by(self, last: Block, head: Block) -> bool {
+        self.death(head).is_some_and(|death| death.0.checked_sub(1) <= Some(last.0))
+    }
+
     fn grid(period: u32) -> u32 {
         (period >> 12).max(1)
     }

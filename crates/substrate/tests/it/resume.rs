@@ -37,7 +37,7 @@ fn paid(node: &DevNode) -> u64 {
 
 fn signed(node: &DevNode) -> Signed {
     let call = Call::Transfer { to: key(1).public(), amount_rao: 5 };
-    process(node).sign(call, &key(0)).unwrap()
+    process(node).sign(call, &key(0), None).unwrap()
 }
 
 #[test]
@@ -96,7 +96,7 @@ fn calls_that_two_threads_resume_are_looked_for_in_every_block_of_each() {
     let mut all = Vec::new();
     for amount_rao in 1..=8 {
         let call = Call::Transfer { to: key(1).public(), amount_rao };
-        let signed = process(&node).sign(call, &key(0)).unwrap();
+        let signed = process(&node).sign(call, &key(0), None).unwrap();
         process(&node).send(&signed).unwrap();
         pass(&node, 1);
         all.push((signed, CallStatus::Applied(Block(amount_rao))));

@@ -112,9 +112,9 @@ impl Chain for Fused {
     fn demands(&self, netuid: NetUid) -> Result<Demands, Error> {
         self.fuse.around(|| self.ports.chain.demands(netuid))
     }
-    fn sign(&self, call: Call, signer: &Keypair) -> Result<Signed, Error> {
+    fn sign(&self, call: Call, signer: &Keypair, last: Option<Block>) -> Result<Signed, Error> {
         let uids = self.opened(&call);
-        let signed = self.fuse.around(|| self.ports.chain.sign(call, signer))?;
+        let signed = self.fuse.around(|| self.ports.chain.sign(call, signer, last))?;
         self.signed.lock().unwrap().insert(signed.id, uids);
         Ok(signed)
     }

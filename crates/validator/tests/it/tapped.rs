@@ -87,9 +87,9 @@ impl<T: Tap> Chain for TappedChain<T> {
         self.tap.before("demands")?;
         self.inner.demands(netuid)
     }
-    fn sign(&self, call: Call, signer: &Keypair) -> Result<Signed, Error> {
+    fn sign(&self, call: Call, signer: &Keypair, last: Option<Block>) -> Result<Signed, Error> {
         self.tap.before("sign")?;
-        let signed = self.inner.sign(call.clone(), signer)?;
+        let signed = self.inner.sign(call.clone(), signer, last)?;
         self.tap.signed(&call, &signed);
         Ok(signed)
     }

@@ -293,29 +293,39 @@ impl<'a> Session<'a> {
     }
 
     /// The same, where what is called follows from the chain as it is at each try; it is made anew,
-    /// too, where it was signed after the last block at which it may be.
+    /// too, where the last block that might include it has come without it.
     pub fn include_made(
         &self,
         make: &mut dyn FnMut() -> anyhow::Result<Handed>,
         signer: &Keypair,
     ) -> anyhow::Result<Included> {
         for _ in 0..TRIES_MAX {
-            let Handed { call, sign_by, .. } = make()?;
+            let Handed { call, last, .. } = make()?;
             let told = |error: Error| match error {
                 Error::Refused(reason) => self.refused(&call, signer, &reason, None),
                 other => other.into(),
             };
-            let signed = self.chain.sign(call.clone(), signer).map_err(told)?;
-            // Over a slow line blocks pass before the signing.
-            if !signed.is_by(sign_by) {
-                if self.stop.load(Ordering::Relaxed) {
-                    return Err(Interrupted.into());
+            let signed = match self.chain.sign(call.clone(), signer, last) {
+                Ok(signed) => signed,
+                // Over a slow line blocks pass before the signing.
+                Err(Error::TooLate { .. }) => {
+                    self.pause()?;
+                    continue;
                 }
-                continue;
+                Err(error) => return Err(told(error)),
+            };
+            match self.chain.send(&signed) {
+                Ok(()) => {}
+                // What a node finds of a call whose last block has come.
+                Err(Error::Refused(CallError::BadSignature)) if last.is_some() => {
+                    self.pause()?;
+                    continue;
+                }
+                Err(error) => return Err(told(error)),
             }
-            self.chain.send(&signed).map_err(told)?;
             match self.wait(signed.id)? {
                 CallStatus::Displaced => {}
+                CallStatus::Expired if last.is_some() => {}
                 fate => return self.included(signed.id, fate, &call, signer),
             }
         }
@@ -324,6 +334,15 @@ impl<'a> Session<'a> {
              chain was too slow"
         ))
         .hint("nothing was done; try again later, or over another line")
+    }
+
+    /// Waits a moment, unless the user wants this process to end.
+    fn pause(&self) -> anyhow::Result<()> {
+        if self.stop.load(Ordering::Relaxed) {
+            return Err(Interrupted.into());
+        }
+        std::thread::sleep(TICK);
+        Ok(())
     }
 
     /// The block of a call, or what else became of it.
@@ -520,8 +539,8 @@ mod tests {
         let mut make = || -> anyhow::Result<Handed> {
             tries += 1;
             let call = Call::Transfer { to: payee, amount_rao: tries * TAO };
-            let sign_by = if tries == 1 { Some(Block(0)) } else { None };
-            Ok(Handed { call, reveal: None, sign_by })
+            let last = if tries == 1 { Some(Block(0)) } else { None };
+            Ok(Handed { call, reveal: None, last })
         };
         session.include_made(&mut make, &payer).unwrap();
         assert_eq!(tries, 2);

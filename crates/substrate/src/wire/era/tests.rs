@@ -62,7 +62,39 @@ fn attack_bytes_of_no_era_do_not_read() {
     assert_eq!(read(&[0xff, 0xff]), Some(longest));
 }
 
+#[test]
+fn an_era_may_begin_before_it_is_signed_so_that_it_ends_in_time() {
+    let until = |last, head, period| Era::until(Block(last), Block(head), period);
+    assert_eq!(until(1_000, 100, 64), Some(Era::mortal(64, Block(100))), "as without an end");
+    assert_eq!(until(163, 100, 64), Some(Era::mortal(64, Block(100))));
+    assert_eq!(until(162, 100, 64), Some(Era::mortal(64, Block(99))));
+    assert_eq!(until(131, 100, 64), Some(Era::mortal(32, Block(100))));
+    assert_eq!(until(101, 100, 64), Some(Era::mortal(4, Block(98))));
+    assert_eq!(until(100, 100, 64), None, "the block has come");
+    assert_eq!(until(99, 100, 64), None);
+    // Where the chain is young.
+    assert_eq!(until(9, 1, 64), Some(Era::mortal(8, Block(1))), "sooner, as 16 blocks do not fit");
+    assert_eq!(until(3, 1, 64), Some(Era::mortal(4, Block(0))));
+    assert_eq!(until(2, 1, 64), None, "no era ends before block 4");
+    assert_eq!(until(u64::MAX, 7, 64), Some(Era::mortal(64, Block(7))));
+}
+
 proptest! {
+    #[test]
+    fn an_era_that_ends_by_a_block_takes_the_next_one_and_none_after_it(
+        head in 0..u64::from(u32::MAX), blocks in 0..200_u64, period in 0..=8_192_u32,
+    ) {
+        let (last, head) = (Block(head + blocks), Block(head));
+        let era = Era::until(last, head, period);
+        prop_assert_eq!(era.is_some(), blocks > 0 && last.0 > 2, "{:?}", era);
+        if let Some(era) = era {
+            let (birth, death) = (era.birth(head), era.death(head).unwrap());
+            prop_assert!(birth <= head && death.0 > head.0 + 1 && death.0 <= last.0 + 1);
+            prop_assert_eq!(era.birth(Block(head.0 + 1)), birth, "the same era");
+            prop_assert_eq!(read(&era.encode()), Some(era));
+        }
+    }
+
     #[test]
     fn the_block_for_which_an_era_is_made_is_in_it(
         period in any::<u32>(), current in 0..u64::from(u32::MAX), later in 0..70_000_u64,

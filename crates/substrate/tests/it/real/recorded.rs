@@ -68,7 +68,7 @@ fn client(endpoint: &Endpoint) -> SubstrateChain {
 /// The bytes of a call that the client signs, without what stands before it.
 fn call_bytes(client: &SubstrateChain, call: Call) -> Result<Vec<u8>, Error> {
     let expected = RuntimeCall::from(call.clone()).encode();
-    let signed = client.sign(call, &alice())?.bytes;
+    let signed = client.sign(call, &alice(), None)?.bytes;
     // Only the length is taken from ours: the caller looks at the bytes.
     Ok(signed[signed.len() - expected.len()..].to_vec())
 }
@@ -186,12 +186,12 @@ fn a_runtime_before_the_subnets_had_stake_of_their_own_gets_what_it_takes() {
     let client = client(&endpoint);
     let hotkey = AccountId([3; 32]);
     let stake = Call::AddStake { hotkey, netuid: NetUid(9), amount_rao: 5 };
-    let signed = client.sign(stake, &alice()).unwrap().bytes;
+    let signed = client.sign(stake, &alice(), None).unwrap().bytes;
     let expected = [&[7, 2][..], &hotkey.0, &5_u64.to_le_bytes()].concat();
     assert!(signed.ends_with(&expected), "{}", hexed(&signed));
     let change = HyperparameterChange::Yuma3(true);
     let newer = Call::SetHyperparameter { netuid: NetUid(9), change };
-    let error = client.sign(newer, &alice()).unwrap_err();
+    let error = client.sign(newer, &alice(), None).unwrap_err();
     assert!(error.to_string().contains("AdminUtils.sudo_set_yuma3_enabled"), "{error}");
 }
 
@@ -253,7 +253,7 @@ fn a_signature_is_over_the_payload_that_bittensors_sdk_signs() {
     let endpoint = endpoint(&recorded, 66, payload["nonce"].as_u64().unwrap());
     let bob = account("5FHneW46xGXgs5mUiveU4sbTyGBzmstUspZC92UhjJM694ty");
     let call = Call::Transfer { to: bob, amount_rao: 12_345 };
-    let signed = client(&endpoint).sign(call, &alice()).unwrap().bytes;
+    let signed = client(&endpoint).sign(call, &alice(), None).unwrap().bytes;
     let signature = signed[SIGNATURE_AT..][..64].try_into().unwrap();
     let said = bytes(&payload["payload_hex"]);
     assert!(verify(&said, &Signature(signature), alice().public()));
@@ -266,7 +266,7 @@ fn what_stands_around_a_call_is_what_bittensors_sdk_writes() {
     let endpoint = endpoint(&recorded, 66, extrinsic["nonce"].as_u64().unwrap());
     let bob = account("5FHneW46xGXgs5mUiveU4sbTyGBzmstUspZC92UhjJM694ty");
     let call = Call::Transfer { to: bob, amount_rao: 12_345 };
-    let mut ours = client(&endpoint).sign(call, &alice()).unwrap().bytes;
+    let mut ours = client(&endpoint).sign(call, &alice(), None).unwrap().bytes;
     // Ours is another signature each time.
     ours[SIGNATURE_AT..][..64].copy_from_slice(&bytes(&extrinsic["signature_hex"]));
     assert_eq!(hexed(&ours), text(&extrinsic["extrinsic_hex"]));

@@ -22,7 +22,7 @@ use substrate::{ClientConfig, DevNode, SubstrateChain};
 fn signed(fake: &Fake) -> Signed {
     let config = ClientConfig { era_blocks: 128, ..ClientConfig::new(fake.url()) };
     let pay = Call::Transfer { to: key(1).public(), amount_rao: TAO };
-    SubstrateChain::connect(config).unwrap().sign(pay, &key(0)).unwrap()
+    SubstrateChain::connect(config).unwrap().sign(pay, &key(0), None).unwrap()
 }
 
 /// A node, and a call that was signed a hundred blocks ago and never sent.
