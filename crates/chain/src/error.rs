@@ -37,8 +37,9 @@ pub enum Error {
     /// The chain refused a call before it was queued.
     #[error("the chain refused a call")]
     Refused(#[from] CallError),
-    /// The last block that was to include a call has come before the call was signed.
-    #[error("block {head} has come, and block {last} was the last that was to include the call")]
+    /// The last block that was to include a call has come before the call was signed, or is one of
+    /// the chain's first.
+    #[error("no call that is signed at block {head} can end with block {last}")]
     TooLate {
         /// That block.
         last: Block,

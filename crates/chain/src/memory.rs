@@ -140,7 +140,8 @@ impl Node {
             return Ok(());
         }
         if last <= self.ledger.head().block {
-            // What a node says of a call whose era is over: its signature is of another block.
+            // A node says of a call whose era is over that its birth block is not known yet, and
+            // later that its signature is bad: a client takes both for the latter.
             return Err(CallError::BadSignature.into());
         }
         if self.pool.len() >= POOL_CALLS_MAX {

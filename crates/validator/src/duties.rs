@@ -138,7 +138,13 @@ impl Validator {
                 watch(Event::WeightsRefused(error));
                 None
             }
-            Ok(CallStatus::Expired | CallStatus::Displaced) => None,
+            // Whoever operates it is to know where an endpoint holds each of them back.
+            Ok(CallStatus::Expired) => {
+                let text = "the weights were in no block in their time, and are handed over anew";
+                watch(Event::ChainTrouble(text.to_owned()));
+                None
+            }
+            Ok(CallStatus::Displaced) => None,
             // No block tells, but the chain's own state does.
             Ok(CallStatus::Unreadable(_) | CallStatus::Unknown) => match self.last_update() {
                 Ok(last_update) => Some(last_update).filter(|block| *block > sent.from),

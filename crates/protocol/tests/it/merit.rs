@@ -276,7 +276,8 @@ proptest! {
         // champion by epsilon, and may stand in the way for that alone.
         let tips = |by: Uid| {
             let copy = entries.iter().find(|entry| entry.uid == by).unwrap();
-            field.gain(copy, &entries[usize::from(champion.0)]) >= field.rules.epsilon.settled()
+            let gain = field.gain(copy, &entries[usize::from(champion.0)]);
+            by.0 >= 1000 && gain >= field.rules.epsilon.settled()
         };
         let is_held_up = match verdict.merit {
             Merit::BeatenBy(by) if field.hangs_by_a_hair(&honest[..usize::from(uid)]) => tips(by),

@@ -249,6 +249,8 @@ fn refusal_of(code: i32, text: &str) -> Error {
     }
     let known = [
         ("bad signature", CallError::BadSignature),
+        // At the block after its last one a call's era would begin anew, with that very block.
+        ("ancient birth block", CallError::BadSignature),
         ("outdated", CallError::BadNonce),
         ("Priority is too low", CallError::BadNonce),
         ("exhaust", CallError::ExhaustsResources),

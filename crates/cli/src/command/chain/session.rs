@@ -1,6 +1,9 @@
 //! A connection to a chain, with the keys that sign on it.
 
-use super::refusal::{self, Explanation};
+use super::{
+    refusal::{self, Explanation},
+    table::{hex_of, place},
+};
 use crate::{
     args::{EndpointArgs, NamedNetwork as Named, Network, ServiceArgs, SignArgs, WalletArgs},
     command::wallet::Keys,
@@ -32,6 +35,10 @@ pub struct Included {
 /// How often a call is made anew because other processes used its nonce, or because it was signed
 /// too late.
 const TRIES_MAX: usize = 64;
+
+/// How often a call with a last block is made anew because it was in no block until then: a node
+/// says the same of a call that it never takes.
+const LATE_MAX: usize = 3;
 
 /// How often the fate of a call is asked for.
 const TICK: Duration = Duration::from_millis(200);
@@ -293,14 +300,16 @@ impl<'a> Session<'a> {
     }
 
     /// The same, where what is called follows from the chain as it is at each try; it is made anew,
-    /// too, where the last block that might include it has come without it.
+    /// too, a few times, where the last block that might include it has come without it.
     pub fn include_made(
         &self,
         make: &mut dyn FnMut() -> anyhow::Result<Handed>,
         signer: &Keypair,
     ) -> anyhow::Result<Included> {
+        let mut n_late = 0;
         for _ in 0..TRIES_MAX {
             let Handed { call, last, .. } = make()?;
+            let may_be_late = last.is_some() && n_late < LATE_MAX;
             let told = |error: Error| match error {
                 Error::Refused(reason) => self.refused(&call, signer, &reason, None),
                 other => other.into(),
@@ -314,18 +323,19 @@ impl<'a> Session<'a> {
                 }
                 Err(error) => return Err(told(error)),
             };
-            match self.chain.send(&signed) {
-                Ok(()) => {}
+            let fate = match self.chain.send(&signed) {
+                Ok(()) => self.wait(signed.id)?,
                 // What a node finds of a call whose last block has come.
-                Err(Error::Refused(CallError::BadSignature)) if last.is_some() => {
-                    self.pause()?;
-                    continue;
-                }
+                Err(Error::Refused(CallError::BadSignature)) if may_be_late => CallStatus::Expired,
                 Err(error) => return Err(told(error)),
-            }
-            match self.wait(signed.id)? {
+            };
+            match fate {
                 CallStatus::Displaced => {}
-                CallStatus::Expired if last.is_some() => {}
+                CallStatus::Expired if may_be_late => {
+                    n_late += 1;
+                    eprintln!("the call was in no block until its last one: made anew");
+                    self.pause()?;
+                }
                 fate => return self.included(signed.id, fate, &call, signer),
             }
         }
@@ -430,16 +440,9 @@ impl<'a> Session<'a> {
         signer: AccountId,
         reason: &CallError,
     ) -> anyhow::Error {
-        let Explanation { numbers, hint } = refusal::explain(&self.chain, call, signer, reason);
-        let numbers = numbers.map(|numbers| format!("; {numbers}")).unwrap_or_default();
-        let error = anyhow::anyhow!("the chain would refuse the call: {reason}{numbers}");
-        match hint {
-            Some(hint) => hinted(error, hint),
-            None => error,
-        }
+        self.explained("the chain would refuse the call", call, signer, reason)
     }
 
-    /// A refusal with the numbers behind it, and what a person can do about it.
     fn refused(
         &self,
         call: &Call,
@@ -448,10 +451,21 @@ impl<'a> Session<'a> {
         block: Option<Block>,
     ) -> anyhow::Error {
         let place = block.map(|block| format!(" in block {block}")).unwrap_or_default();
-        let signer = signer.public();
+        let what = format!("the chain refused the call{place}");
+        self.explained(&what, call, signer.public(), reason)
+    }
+
+    /// A refusal with the numbers behind it, and what a person can do about it.
+    fn explained(
+        &self,
+        what: &str,
+        call: &Call,
+        signer: AccountId,
+        reason: &CallError,
+    ) -> anyhow::Error {
         let Explanation { numbers, hint } = refusal::explain(&self.chain, call, signer, reason);
         let numbers = numbers.map(|numbers| format!("; {numbers}")).unwrap_or_default();
-        let error = anyhow::anyhow!("the chain refused the call{place}: {reason}{numbers}");
+        let error = anyhow::anyhow!("{what}: {reason}{numbers}");
         match hint {
             Some(hint) => hinted(error, hint),
             None => error,
@@ -481,18 +495,6 @@ pub fn check_development(key: &str, origin: Origin, insists: bool) -> anyhow::Re
             "`{key}` is a key that everybody knows, and this is Bittensor's network `{name}`"
         ),
     }
-}
-
-/// Where money is spent, in words that a person can check.
-fn place(chain: &SubstrateChain, origin: Origin) -> String {
-    match origin {
-        Origin::Bittensor(name) => format!("Bittensor's network `{name}` ({})", chain.url()),
-        Origin::Agon | Origin::Unknown => chain.url().to_owned(),
-    }
-}
-
-pub fn hex_of(id: &CallId) -> String {
-    id.0.iter().fold("0x".to_owned(), |text, byte| format!("{text}{byte:02x}"))
 }
 
 #[cfg(test)]

@@ -1,17 +1,30 @@
-//! Tables for people.
+//! Tables and words for people.
 
 use crate::{rules_text::plural, terminal::shown};
-use chain::{Metagraph, Neuron, StoredCommitment};
+use chain::{CallId, Metagraph, Neuron, StoredCommitment};
 use protocol::Block;
 use records::Statement;
 use std::fmt::Write as _;
-use substrate::SubnetRules;
+use substrate::{Origin, SubnetRules, SubstrateChain};
 
 /// An amount in TAO, exact, without zeros at the end.
 pub fn tao(rao: u64) -> String {
     let (whole, part) = (rao / 1_000_000_000, rao % 1_000_000_000);
     let text = format!("{whole}.{part:09}");
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+/// Where money is spent, in words that a person can check.
+pub fn place(chain: &SubstrateChain, origin: Origin) -> String {
+    match origin {
+        Origin::Bittensor(name) => format!("Bittensor's network `{name}` ({})", chain.url()),
+        Origin::Agon | Origin::Unknown => chain.url().to_owned(),
+    }
+}
+
+/// The name of a call.
+pub fn hex_of(id: &CallId) -> String {
+    id.0.iter().fold("0x".to_owned(), |text, byte| format!("{text}{byte:02x}"))
 }
 
 /// A share of 65,535.

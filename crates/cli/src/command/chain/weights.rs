@@ -102,7 +102,7 @@ pub fn set(args: &SetWeightsArgs) -> anyhow::Result<()> {
         }
     }
     if session.is_json() {
-        let (call, signer) = (super::session::hex_of(&id), hotkey.public().to_string());
+        let (call, signer) = (super::table::hex_of(&id), hotkey.public().to_string());
         let reveal = plan.map(|plan| plan.reveal);
         let did = did.as_str();
         return print_json(&Done { call, block, signer, did, reveal, exposed, revealed });

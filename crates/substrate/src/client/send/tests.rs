@@ -7,6 +7,7 @@ fn a_refusal_is_known_by_the_words_that_all_nodes_use() {
     let refused = |text: &str| refusal_of(1010, text);
     for (text, expected) in [
         ("Invalid Transaction \"Transaction has a bad signature\"", CallError::BadSignature),
+        ("Invalid Transaction \"Transaction has an ancient birth block\"", CallError::BadSignature),
         ("Invalid Transaction \"Transaction is outdated\"", CallError::BadNonce),
         ("Priority is too low: (16 vs 16)", CallError::BadNonce),
         (
