@@ -5,7 +5,6 @@ use super::{
     link::Link,
     send::{Pen, Signing, sign},
 };
-use crate::Era;
 use chain::{Call, Chain as _, Error, Keypair};
 use parity_scale_codec::{Compact, Decode as _, Encode as _};
 use protocol::Seed;
@@ -24,10 +23,10 @@ impl SubstrateChain {
         // The runtime reckons by the call and its length, and looks at no signature.
         let key = Keypair::from_seed(Seed::of_number(0));
         let pen = Pen { key: &key, fresh: None };
-        let era = Era::mortal(self.links.config().era_blocks, head.block);
+        let (era, birth) = self.era(head, None)?;
         self.links.ask("fee", async |link: &Link| {
             let at = link.at(head).await?;
-            let signed = sign(&at, call, Signing { pen: &pen, nonce: 0, era, birth: head }).await?;
+            let signed = sign(&at, call, Signing { pen: &pen, nonce: 0, era, birth }).await?;
             let Ok(mut arguments) = signed else { return Ok(None) };
             let length = u32::try_from(arguments.len()).unwrap_or(u32::MAX);
             length.encode_to(&mut arguments);

@@ -110,7 +110,7 @@ impl SubstrateChain {
 
     /// The era of a call that is signed at `head` and ends with block `last` at the latest, and the
     /// block that it begins with.
-    fn era(&self, head: Head, last: Option<Block>) -> Result<(Era, Head), Error> {
+    pub(super) fn era(&self, head: Head, last: Option<Block>) -> Result<(Era, Head), Error> {
         let era_blocks = self.links.config().era_blocks;
         let Some(last) = last else { return Ok((Era::mortal(era_blocks, head.block), head)) };
         let too_late = Error::TooLate { last, head: head.block };
